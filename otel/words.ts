@@ -1,0 +1,99 @@
+/**
+ * The closed lists of Gatewatch. Each word is a label value, a legend entry and a runbook heading at once, so a list
+ * may grow with a scenario but a word never changes its meaning.
+ */
+
+/** Why a visit wants a fresh token. */
+export const REFRESH_REASONS = ['missing', 'expired', 'expiring', 'rejected', 'forced', 'scheduled', 'operator', 'unknown'] as const
+export type RefreshReason = (typeof REFRESH_REASONS)[number]
+
+/** What the gate did with a visit; `bypass` stands for the visit that never came. */
+export const DECISIONS = ['reuse', 'lead', 'join', 'adopt', 'refuse', 'bypass'] as const
+export type Decision = (typeof DECISIONS)[number]
+
+/** How a flight ended. Which of them are permanent is in `src/domain/flight-outcome.ts`. */
+export const FLIGHT_OUTCOMES = [
+  'rotated',
+  'renewed',
+  'reused',
+  'invalidated',
+  'grant_expired',
+  'malformed',
+  'forbidden',
+  'throttled',
+  'unavailable',
+  'timeout',
+  'lost',
+  'not_persisted',
+  'identity_mismatch',
+  'contention',
+] as const
+export type FlightOutcome = (typeof FLIGHT_OUTCOMES)[number]
+
+/** How one upstream request of a call ended. */
+export const ATTEMPT_OUTCOMES = [
+  'ok',
+  'auth',
+  'auth_permanent',
+  'billing',
+  'rate_limit',
+  'overloaded',
+  'timeout',
+  'server_error',
+  'format',
+  'model_not_found',
+  'aborted',
+] as const
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number]
+
+/** Why a profile was passed over without an attempt. */
+export const SKIP_REASONS = [
+  'cooldown',
+  'needs_login',
+  'missing_credential',
+  'expired',
+  'mode_mismatch',
+  'excluded_by_order',
+  'billing_denied',
+] as const
+export type SkipReason = (typeof SKIP_REASONS)[number]
+
+/** What a process is to the profiles it uses. */
+export const PROCESS_ROLES = ['gateway', 'cli', 'probe', 'child', 'unknown'] as const
+export type ProcessRole = (typeof PROCESS_ROLES)[number]
+
+/** Which door a token request took. */
+export const VIAS = ['gate', 'bypass'] as const
+export type Via = (typeof VIAS)[number]
+
+/** What Gatewatch does about a bypass. */
+export const BYPASS_POLICIES = ['observe', 'coalesce', 'enforce'] as const
+export type BypassPolicy = (typeof BYPASS_POLICIES)[number]
+
+/** How a profile authenticates. */
+export const CREDENTIAL_TYPES = ['oauth', 'token', 'api_key'] as const
+export type CredentialType = (typeof CREDENTIAL_TYPES)[number]
+
+/** How a profile pays. */
+export const BILLINGS = ['subscription', 'metered'] as const
+export type Billing = (typeof BILLINGS)[number]
+
+/** What a profile can do right now. */
+export const PROFILE_STATES = ['ready', 'expiring', 'expired', 'resting', 'needs_login', 'not_persisted', 'missing_credential'] as const
+export type ProfileState = (typeof PROFILE_STATES)[number]
+
+/** What the last frame of a caller site is: code of the application, a library, or a client of the gateway. */
+export const CALLER_KINDS = ['code', 'library', 'client', 'unknown'] as const
+export type CallerKind = (typeof CALLER_KINDS)[number]
+
+/** Where telemetry was lost before it could be delivered. */
+export const DROP_PLACES = ['span_queue', 'export', 'attribute', 'recorder'] as const
+export type DropPlace = (typeof DROP_PLACES)[number]
+
+/** What a profile store was asked for when it failed. */
+export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
+export type StoreOperation = (typeof STORE_OPERATIONS)[number]
+
+/** The wire languages a provider call can speak. */
+export const PROTOCOLS = ['responses', 'chat_completions', 'messages'] as const
+export type Protocol = (typeof PROTOCOLS)[number]

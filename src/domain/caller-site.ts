@@ -1,0 +1,40 @@
+import type { CallerKind } from '../../otel/words.ts'
+
+/** One frame of a stack, as V8 gave it; source maps are applied later, off the hot path. */
+export interface Frame {
+  readonly functionName: string
+  /** Path relative to the application or package, `openclaw/dist/x.js`. */
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  readonly kind: 'application' | 'library'
+  readonly isAsync: boolean
+}
+
+/** Where a call or visit comes from. */
+export interface CallerSite {
+  readonly kind: CallerKind
+  /** `file#function` without the line, or the client's name: survives a release, fit for a metric label. */
+  readonly label: string
+  /** The frame the label speaks of; absent for a client of the gateway. */
+  readonly frame?: Frame
+  /** Application and library frames, nearest first. */
+  readonly frames: readonly Frame[]
+  /** Digest of the frames; equal stacks have equal ids. Empty without frames. */
+  readonly stackId: string
+}
+
+/** The caller site of what nobody could be found for. */
+export const UNKNOWN_CALLER: CallerSite = { kind: 'unknown', label: 'unknown', frames: [], stackId: '' }
+
+/** The caller site of a client that came over HTTP: its name stands where code has file and function. */
+export function clientCaller(name: string): CallerSite {
+  return { kind: 'client', label: name, frames: [], stackId: '' }
+}
+
+/** A stack as text, one frame a line, nearest first. */
+export function stackText(frames: readonly Frame[]): string {
+  return frames
+    .map(frame => `${frame.isAsync ? 'async ' : ''}${frame.functionName} (${frame.file}:${frame.line}:${frame.column})`)
+    .join('\n')
+}

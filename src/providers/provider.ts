@@ -1,0 +1,61 @@
+import type { AttemptOutcome, Billing, FlightOutcome, Protocol } from '../../otel/words.ts'
+import type { Credential } from '../domain/credential.ts'
+
+/** How a provider's OAuth grants are refreshed. Endpoints are absolute URLs. */
+export interface OAuthEndpoints {
+  readonly tokenUrl: string
+  readonly clientId: string
+  /** Public clients have none; Google's "installed app" does. */
+  readonly clientSecret?: string
+  /** Body of a token request. RFC 6749 says form; some providers want JSON. */
+  readonly encoding: 'form' | 'json'
+  /** Headers the token endpoint insists on. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** An answer of a provider that is not 2xx, as far as it is read: never more than `ERROR_BODY_READ` bytes. */
+export interface RefusedAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: string
+}
+
+/** What a refused model call means for the profile, decided once, where the provider is known. */
+export interface AttemptJudgement {
+  readonly outcome: AttemptOutcome
+  /** The provider's own code, bounded; never its message. */
+  readonly providerCode?: string
+  readonly retryAfterMs?: number
+}
+
+/** What a refused token request means for the grant. */
+export interface RefreshJudgement {
+  readonly outcome: FlightOutcome
+  readonly providerCode?: string
+  readonly retryAfterMs?: number
+  /** The provider says that this refresh token had been used before. */
+  readonly replayed?: boolean
+}
+
+/** A service that answers model calls. Data and pure functions; nothing here does I/O. */
+export interface Provider {
+  readonly id: string
+  /** `gen_ai.provider.name` of the GenAI conventions. */
+  readonly genaiName: string
+  readonly baseUrl: string
+  /** Path, below `baseUrl`, for each wire language the provider speaks. */
+  readonly paths: Readonly<Partial<Record<Protocol, string>>>
+  readonly modelsPath?: string
+  readonly oauth?: OAuthEndpoints
+  /** How a profile of the given credential type pays unless it says otherwise. */
+  billingOf(credential: Credential): Billing
+  /** Headers that authenticate a request; the only place where a secret meets a header. */
+  authorize(credential: Credential): Record<string, string>
+  judgeAttempt(answer: RefusedAnswer): AttemptJudgement
+  judgeRefresh(answer: RefusedAnswer): RefreshJudgement
+  /** The account a fresh access token belongs to, if the token tells. */
+  accountOf(accessToken: string): string | undefined
+}
+
+/** Bytes of an error answer that are read for judgement and relay; errors are short, HTML walls of text are not. */
+export const ERROR_BODY_READ = 64 * 1024

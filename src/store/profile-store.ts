@@ -1,0 +1,50 @@
+import type { StoredProfile } from '../domain/credential.ts'
+
+/**
+ * A lease on one profile: while it is held, no other process refreshes that profile.
+ *
+ * A lease prevents duplicate work; it is not what keeps data right. That is the store's `change`, which compares.
+ */
+export interface Lease {
+  /** Milliseconds from asking to holding, monotonic. */
+  readonly waitedMs: number
+  /** Process id of the dead or silent holder it was taken from. */
+  readonly takenFrom?: number
+  /** Aborts when the lease was taken away: its holder was silent for too long. */
+  readonly lost: AbortSignal
+  /** Gives it back. Never throws; a lease that is lost is left alone. */
+  release(): Promise<void>
+}
+
+export interface LeaseOptions {
+  /** Longest wait, in ms. */
+  waitMs: number
+  signal?: AbortSignal
+}
+
+/**
+ * Where profiles live. One contract (test/contracts/profile-store.ts) holds for every store.
+ *
+ * All methods reject with `GatewayError`: `GW_STORE_UNREADABLE` (cannot be opened), `GW_STORE_DAMAGED` (opened, but not
+ * ours or cut off), `GW_STORE_NEWER` (written by a later Gatewatch), `GW_STORE_UNWRITABLE` (disk full, read-only),
+ * `GW_LEASE_TIMEOUT`, `GW_CLOSED`. Whatever fails, what was stored before is still there, byte for byte.
+ */
+export interface ProfileStore {
+  /** What is stored of a profile; may answer from memory while the store is unchanged. */
+  read(profileId: string): Promise<StoredProfile | undefined>
+  /** As `read`, but always from the source of truth. */
+  reload(profileId: string): Promise<StoredProfile | undefined>
+  list(): Promise<readonly StoredProfile[]>
+  /**
+   * Replaces what is stored of one profile, atomically and durably, under mutual exclusion with every other process.
+   *
+   * @param update Sees the current state and returns the next one; returning the same object writes nothing, returning
+   *   `undefined` removes the profile. Must be pure: it may run more than once.
+   * @returns What is stored now.
+   */
+  change(profileId: string, update: (current: StoredProfile | undefined) => StoredProfile | undefined): Promise<StoredProfile | undefined>
+  /** Waits for the right to refresh one profile. */
+  lease(profileId: string, options: LeaseOptions): Promise<Lease>
+  /** Gives back what is held. Nothing works afterwards. */
+  close(): Promise<void>
+}

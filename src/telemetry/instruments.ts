@@ -1,0 +1,73 @@
+import { type Counter, context, type Gauge, type Histogram, type Meter, trace, ValueType } from '@opentelemetry/api'
+import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/names.ts'
+import { Exemplars } from './exemplars.ts'
+import { Labels } from './labels.ts'
+
+type KeysOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
+export type CounterKey = KeysOf<'counter'>
+export type HistogramKey = KeysOf<'histogram'>
+export type GaugeKey = KeysOf<'gauge'>
+
+/** Values for the labels a metric declares; a label left out is absent from the series (`error.type` on success). */
+export type LabelsOf<K extends MetricKey> = { [L in (typeof METRICS)[K]['labels'][number]]?: string | number | undefined }
+
+/**
+ * Every instrument of `otel/names.ts`, with labels checked and bounded, and an exemplar kept for each histogram series.
+ *
+ * The OpenTelemetry SDK for JavaScript has no exemplars (opentelemetry-js#5147), so they are kept here and joined to the
+ * points when `/metrics` is written.
+ */
+export class Instruments {
+  readonly exemplars = new Exemplars()
+  readonly #labels: Labels
+  readonly #instruments: Record<string, Counter | Histogram | Gauge> = {}
+
+  constructor(meter: Meter) {
+    for (const [key, metric] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) this.#instruments[key] = make(meter, metric)
+    this.#labels = new Labels(label => this.add('labelOverflows', { label }))
+  }
+
+  /** Adds to a counter. */
+  add<K extends CounterKey>(key: K, labels: LabelsOf<K>, by = 1): void {
+    ;(this.#instruments[key] as Counter).add(by, this.#bounded(labels))
+  }
+
+  /** Records into a histogram; the span of the active context, if any, becomes the exemplar of its bucket. */
+  record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>, traceId = activeTraceId()): void {
+    const bounded = this.#bounded(labels)
+    ;(this.#instruments[key] as Histogram).record(value, bounded)
+    if (traceId) this.exemplars.keep(METRICS[key], bounded, value, traceId)
+  }
+
+  /** Sets a gauge. */
+  set<K extends GaugeKey>(key: K, value: number, labels: LabelsOf<K>): void {
+    ;(this.#instruments[key] as Gauge).record(value, this.#bounded(labels))
+  }
+
+  #bounded(labels: Record<string, string | number | undefined>): LabelValues {
+    const bounded: LabelValues = {}
+    for (const key in labels) {
+      const value = labels[key]
+      if (value !== undefined) bounded[key] = this.#labels.value(key, value)
+    }
+    return bounded
+  }
+}
+
+function activeTraceId(): string | undefined {
+  return trace.getSpanContext(context.active())?.traceId
+}
+
+function make(meter: Meter, metric: MetricDefinition): Counter | Histogram | Gauge {
+  const options = { description: metric.help, unit: metric.unit }
+  switch (metric.kind) {
+    case 'counter':
+      return meter.createCounter(metric.name, { ...options, valueType: ValueType.INT })
+    case 'histogram':
+      return meter.createHistogram(metric.name, { ...options, advice: { explicitBucketBoundaries: [...(metric.buckets ?? [])] } })
+    case 'gauge':
+      return meter.createGauge(metric.name, options)
+    default:
+      return metric.kind satisfies never
+  }
+}

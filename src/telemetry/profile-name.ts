@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto'
+
+/** How profile ids appear in telemetry. `hashed`: plain words stay, everything else becomes a digest. `plain`: as it is. */
+export const PROFILE_NAMINGS = ['hashed', 'plain'] as const
+export type ProfileNaming = (typeof PROFILE_NAMINGS)[number]
+
+const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/
+const MOST_CACHED = 10_000
+const names = new Map<string, string>()
+
+/**
+ * The name of a profile as telemetry may show it.
+ *
+ * Profile ids carry e-mail addresses (`openai-codex:me@example.com`). The part after the provider stays readable when
+ * it is a plain word (`default`, `team-a`), else it becomes eight hex digits, the same in every process.
+ */
+export function profileName(profileId: string, naming: ProfileNaming): string {
+  if (naming === 'plain') return profileId
+  const known = names.get(profileId)
+  if (known) return known
+  const colon = profileId.indexOf(':')
+  const provider = colon < 0 ? '' : profileId.slice(0, colon)
+  const account = profileId.slice(colon + 1)
+  const name = `${PLAIN_WORD.test(provider) ? `${provider}:` : ''}${PLAIN_WORD.test(account) ? account : digest(profileId)}`
+  if (names.size < MOST_CACHED) names.set(profileId, name)
+  return name
+}
+
+function digest(profileId: string): string {
+  return createHash('sha256').update('gatewatch-profile-v1\0').update(profileId).digest('hex').slice(0, 8)
+}

@@ -1,0 +1,97 @@
+import {
+  type Attributes,
+  type Context,
+  context,
+  type Link,
+  type Meter,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api'
+import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { Instruments } from './instruments.ts'
+import type { ProfileNaming } from './profile-name.ts'
+import { profileName } from './profile-name.ts'
+
+/** Where spans and metrics go: made by `otel/sdk.ts`, or by a test. */
+export interface TelemetrySource {
+  readonly tracer: Tracer
+  readonly meter: Meter
+}
+
+export interface SpanOptions {
+  kind?: SpanKind
+  attributes?: Attributes
+  links?: Link[]
+  /** Context the span is a child of. @default the active one */
+  parent?: Context
+  /** Starts a trace of its own. */
+  root?: boolean
+}
+
+/**
+ * The only door to spans and metrics below the roof.
+ *
+ * What is set here is screened on the way out by `RedactingSpanProcessor`; error texts never become attributes at all.
+ */
+export class Telemetry {
+  readonly instruments: Instruments
+  readonly #tracer: Tracer
+  readonly #naming: ProfileNaming
+
+  constructor(source: TelemetrySource, { profileNames = 'hashed' }: { profileNames?: ProfileNaming } = {}) {
+    this.#tracer = source.tracer
+    this.#naming = profileNames
+    this.instruments = new Instruments(source.meter)
+  }
+
+  /** The profile's name as telemetry may show it. */
+  profile(profileId: string): string {
+    return profileName(profileId, this.#naming)
+  }
+
+  /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */
+  startSpan(name: string, { kind = SpanKind.INTERNAL, attributes, links, parent, root }: SpanOptions = {}): Span {
+    return this.#tracer.startSpan(
+      name,
+      { kind, ...(attributes && { attributes }), ...(links && { links }), ...(root && { root }) },
+      parent ?? context.active(),
+    )
+  }
+
+  /**
+   * Runs `work` inside a span and ends it. A rejection sets `error.type` and the error status; an abort is not an error.
+   */
+  async inSpan<T>(name: string, options: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
+    const span = this.startSpan(name, options)
+    try {
+      return await context.with(trace.setSpan(options.parent ?? context.active(), span), work, undefined, span)
+    } catch (error) {
+      failSpan(span, error)
+      throw error
+    } finally {
+      span.end()
+    }
+  }
+}
+
+/** Marks a span as failed by the error's type alone: error texts are the provider's, and may hold anything. */
+export function failSpan(span: Span, error: unknown): void {
+  if (error instanceof Error && error.name === 'AbortError') return
+  span.setAttribute(ATTR_ERROR_TYPE, errorType(error))
+  span.setStatus({ code: SpanStatusCode.ERROR })
+}
+
+/** The context in which `span` is the parent of what follows. */
+export function contextOf(span: Span): Context {
+  return trace.setSpan(context.active(), span)
+}
+
+/** The span under way, if any. */
+export function activeSpanContext(): SpanContext | undefined {
+  return trace.getSpanContext(context.active())
+}

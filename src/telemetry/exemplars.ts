@@ -21,7 +21,8 @@ export class Exemplars {
     let buckets = this.#series.get(key)
     if (!buckets) {
       if (this.#series.size >= MOST_SERIES) return
-      this.#series.set(key, (buckets = []))
+      buckets = []
+      this.#series.set(key, buckets)
     }
     buckets[bucketOf(metric.buckets ?? [], value)] = { value, traceId, at: Date.now() }
   }

@@ -22,7 +22,10 @@ export class Labels {
   value(key: string, value: string | number): string {
     const text = typeof value === 'number' ? String(value) : value
     let known = this.#seen.get(key)
-    if (!known) this.#seen.set(key, (known = new Map()))
+    if (!known) {
+      known = new Map()
+      this.#seen.set(key, known)
+    }
     return known.get(text) ?? this.#mint(key, text, known)
   }
 

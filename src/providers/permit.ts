@@ -1,0 +1,63 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+export interface PermitOptions {
+  /** The one URL it opens. */
+  url: string
+  /** How long it is good, in ms. */
+  lifetimeMs: number
+  /** Token requests it covers; more than one only where somebody else's refresh function may retry inside one flight. */
+  uses?: number
+}
+
+/**
+ * Proof that the gate let a token request through. Bound to its URL, short-lived, used up.
+ *
+ * It is counted twice, because two parties look at it: the token endpoint `take`s it before sending, and the watch over
+ * outgoing requests sees it `show`n by the request itself. A stolen context (undici 6 and 7 run queued requests in
+ * another request's context) therefore opens the door once at the most.
+ */
+export class Permit {
+  readonly url: string
+  readonly #goodUntil: number
+  #takes: number
+  #shows: number
+
+  constructor({ url, lifetimeMs, uses = 1 }: PermitOptions) {
+    this.url = normalizeUrl(url)
+    this.#goodUntil = performance.now() + lifetimeMs
+    this.#takes = uses
+    this.#shows = uses
+  }
+
+  /** Uses it up for sending. @returns false when it is spent, too old or for another URL. */
+  take(url: string): boolean {
+    return this.#opens(url) && this.#takes-- > 0
+  }
+
+  /** Uses it up for a request seen on its way out. @returns as `take`. */
+  show(url: string): boolean {
+    return this.#opens(url) && this.#shows-- > 0
+  }
+
+  #opens(url: string): boolean {
+    return performance.now() < this.#goodUntil && normalizeUrl(url) === this.url
+  }
+}
+
+const carried = new AsyncLocalStorage<Permit>()
+
+/** Runs `work` so that the token requests it makes can be seen to carry `permit`. */
+export function carryPermit<T>(permit: Permit, work: () => T): T {
+  return carried.run(permit, work)
+}
+
+/** The permit carried by the code that runs now. */
+export function carriedPermit(): Permit | undefined {
+  return carried.getStore()
+}
+
+/** A token URL as it is compared: scheme, host, port and path; query, fragment and credentials do not count. */
+export function normalizeUrl(url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname}`
+}

@@ -22,5 +22,5 @@ export const GENAI_DURATION_BUCKETS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64,
 /** Bucket bounds the convention asks for, in tokens. */
 export const GENAI_TOKEN_BUCKETS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
 
-/** `gen_ai.operation.name` values we use. All three protocols are the convention's `chat`. */
-export const GENAI_OPERATION_CHAT = 'chat'
+/** `gen_ai.operation.name` by protocol. Listing models has no name in the convention; ours follows its style. */
+export const GENAI_OPERATIONS = { responses: 'chat', chat_completions: 'chat', messages: 'chat', models: 'list_models' } as const

@@ -255,7 +255,7 @@ export const LABELS: Readonly<Record<string, LabelDefinition>> = {
   [ATTR_HTTP_METHOD]: { cap: 10 },
   [ATTR_HTTP_ROUTE]: { cap: 30 },
   [ATTR_HTTP_STATUS]: { cap: 60 },
-  [GENAI_OPERATION_NAME]: { values: ['chat'] },
+  [GENAI_OPERATION_NAME]: { values: ['chat', 'list_models'] },
   [GENAI_PROVIDER_NAME]: { cap: 50 },
   [GENAI_REQUEST_MODEL]: { cap: 100 },
   [GENAI_TOKEN_TYPE]: { values: ['input', 'output'] },

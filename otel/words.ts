@@ -94,6 +94,6 @@ export type DropPlace = (typeof DROP_PLACES)[number]
 export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
 export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 
-/** The wire languages a provider call can speak. */
-export const PROTOCOLS = ['responses', 'chat_completions', 'messages'] as const
+/** The wire languages a provider call can speak; `models` lists what a provider offers. */
+export const PROTOCOLS = ['responses', 'chat_completions', 'messages', 'models'] as const
 export type Protocol = (typeof PROTOCOLS)[number]

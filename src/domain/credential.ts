@@ -1,5 +1,5 @@
 import type { Billing, CredentialType } from '../../otel/words.ts'
-import type { Fingerprint } from './fingerprint.ts'
+import { type Fingerprint, fingerprint } from './fingerprint.ts'
 
 /** A key that never expires and never rotates. */
 export interface ApiKeyCredential {
@@ -82,6 +82,17 @@ export function bearerOf(credential: Credential): string | undefined {
     default:
       return credential satisfies never
   }
+}
+
+const fingerprints = new WeakMap<Credential, Fingerprint>()
+
+/** Fingerprint of what `bearerOf` gives; taken once per credential, since every call shows it. */
+export function bearerFingerprint(credential: Credential): Fingerprint | undefined {
+  const known = fingerprints.get(credential)
+  if (known) return known
+  const taken = fingerprint(bearerOf(credential))
+  if (taken) fingerprints.set(credential, taken)
+  return taken
 }
 
 /** When the credential expires, epoch milliseconds; `undefined` when it does not or nobody knows. */

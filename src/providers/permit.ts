@@ -18,6 +18,8 @@ export interface PermitOptions {
  */
 export class Permit {
   readonly url: string
+  /** Status of the last token request seen under this permit. */
+  answered: number | undefined
   readonly #goodUntil: number
   #takes: number
   #shows: number

@@ -37,6 +37,9 @@ export interface RefreshJudgement {
   readonly replayed?: boolean
 }
 
+/** Headers a client sent with its call, names in lower case. */
+export type SentHeaders = Readonly<Record<string, string | string[] | undefined>>
+
 /** A service that answers model calls. Data and pure functions; nothing here does I/O. */
 export interface Provider {
   readonly id: string
@@ -49,8 +52,16 @@ export interface Provider {
   readonly oauth?: OAuthEndpoints
   /** How a profile of the given credential type pays unless it says otherwise. */
   billingOf(credential: Credential): Billing
-  /** Headers that authenticate a request; the only place where a secret meets a header. */
-  authorize(credential: Credential): Record<string, string>
+  /**
+   * Headers that authenticate a request, names in lower case; the only place where a secret meets a header.
+   *
+   * To be laid over the client's headers, of which the inbound `authorization` and `x-api-key` were taken off before.
+   *
+   * @param sent What the client sent: defaults of the provider do not replace it, lists (`anthropic-beta`) are joined.
+   * @throws {GatewayError} `GW_NEEDS_LOGIN` when the credential has lost its secret, `GW_CONFIG` when the secret holds
+   *   characters that cannot stand in a header.
+   */
+  authorize(credential: Credential, sent?: SentHeaders): Record<string, string>
   judgeAttempt(answer: RefusedAnswer): AttemptJudgement
   judgeRefresh(answer: RefusedAnswer): RefreshJudgement
   /** The account a fresh access token belongs to, if the token tells. */

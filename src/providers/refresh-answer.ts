@@ -1,7 +1,10 @@
 import type { RefreshJudgement } from './provider.ts'
 
-/** What was wrong with `expires_in` and was repaired. */
-export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds'
+/**
+ * What was wrong with `expires_in` and was repaired: `zero` covers negative values, `absolute` is a moment where a
+ * duration belongs (MiniMax's `expired_in`).
+ */
+export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
 
 /** What every answer of a token endpoint tells besides its verdict. */
 interface AnswerFacts {
@@ -33,16 +36,18 @@ export interface RefusedRefresh extends AnswerFacts {
   readonly judgement: RefreshJudgement
 }
 
-/** Nothing that could be understood came back. */
-export interface UnansweredRefresh {
+/** Nothing that could be understood came back; what is known of the answer is there when one had begun. */
+export interface UnansweredRefresh extends Partial<AnswerFacts> {
   readonly kind: 'unanswered'
   readonly outcome: 'unavailable' | 'timeout'
   /**
-   * The request may have reached the provider, so the refresh token may be spent. False only when the connection
-   * could not be made at all.
+   * The request may have reached the provider, so the refresh token may be spent. False only when no byte of it had
+   * left: no connection, no TLS, or given up before.
    */
   readonly maybeTaken: boolean
+  /** A system code such as `ECONNRESET`, or what was wrong with a 200: `answer_not_json`, `access_token_missing`, ... */
   readonly errorType: string
+  /** What was caught; never holds text of the answer. */
   readonly cause: unknown
 }
 

@@ -1,3 +1,4 @@
+import type { Meter } from '@opentelemetry/api'
 import type { Labels, MetricDefinition } from '../../otel/names.ts'
 
 /** One measured value with the trace it was measured in. */
@@ -31,6 +32,22 @@ export class Exemplars {
   of(metricName: string, labels: Labels): readonly (Exemplar | undefined)[] {
     return this.#series.get(seriesKey(metricName, labels)) ?? []
   }
+}
+
+const byMeter = new WeakMap<Meter, Exemplars>()
+
+/**
+ * The exemplars of the series that `meter` holds.
+ *
+ * They belong to the meter, as the series do: whoever records into it and whoever writes `/metrics` from it meet here.
+ */
+export function exemplarsOf(meter: Meter): Exemplars {
+  let exemplars = byMeter.get(meter)
+  if (!exemplars) {
+    exemplars = new Exemplars()
+    byMeter.set(meter, exemplars)
+  }
+  return exemplars
 }
 
 /** Index of the bucket `value` falls into; bounds are inclusive, as in OpenMetrics. */

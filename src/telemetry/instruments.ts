@@ -1,6 +1,16 @@
-import { type Counter, context, type Gauge, type Histogram, type Meter, trace, ValueType } from '@opentelemetry/api'
+import {
+  type Counter,
+  context,
+  type Gauge,
+  type Histogram,
+  isSpanContextValid,
+  type Meter,
+  TraceFlags,
+  trace,
+  ValueType,
+} from '@opentelemetry/api'
 import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/names.ts'
-import { Exemplars } from './exemplars.ts'
+import { type Exemplars, exemplarsOf } from './exemplars.ts'
 import { Labels } from './labels.ts'
 
 type KeysOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
@@ -18,11 +28,12 @@ export type LabelsOf<K extends MetricKey> = { [L in (typeof METRICS)[K]['labels'
  * points when `/metrics` is written.
  */
 export class Instruments {
-  readonly exemplars = new Exemplars()
+  readonly exemplars: Exemplars
   readonly #labels: Labels
   readonly #instruments: Record<string, Counter | Histogram | Gauge> = {}
 
   constructor(meter: Meter) {
+    this.exemplars = exemplarsOf(meter)
     for (const [key, metric] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) this.#instruments[key] = make(meter, metric)
     this.#labels = new Labels(label => this.add('labelOverflows', { label }))
   }
@@ -32,7 +43,7 @@ export class Instruments {
     ;(this.#instruments[key] as Counter).add(by, this.#bounded(labels))
   }
 
-  /** Records into a histogram; the span of the active context, if any, becomes the exemplar of its bucket. */
+  /** Records into a histogram; the sampled span of the active context, if any, becomes the exemplar of its bucket. */
   record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>, traceId = activeTraceId()): void {
     const bounded = this.#bounded(labels)
     ;(this.#instruments[key] as Histogram).record(value, bounded)
@@ -54,8 +65,11 @@ export class Instruments {
   }
 }
 
+/** The trace of the active span. Sampled ones only: an exemplar must lead to a trace that can be found. */
 function activeTraceId(): string | undefined {
-  return trace.getSpanContext(context.active())?.traceId
+  const spanContext = trace.getSpanContext(context.active())
+  if (!spanContext || !isSpanContextValid(spanContext)) return undefined
+  return (spanContext.traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : spanContext.traceId
 }
 
 function make(meter: Meter, metric: MetricDefinition): Counter | Histogram | Gauge {

@@ -1,8 +1,17 @@
-import { LABELS, OTHER } from '../../otel/names.ts'
+import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/names.ts'
 import { scrubText } from './scrub.ts'
 
-/** Longest label value. */
+/** Longest label value, in characters. */
 const LONGEST = 120
+
+/** What is known of one label. */
+interface Known {
+  readonly definition: LabelDefinition
+  /** Values as they came, with what they are shown as. Holds no value that was changed: it may have been a secret. */
+  readonly shown: Map<string, string>
+  /** Values that were minted; the cap counts these. */
+  readonly minted: Set<string>
+}
 
 /**
  * Keeps label values bounded: a closed list lets only its values through, a capped label mints so many distinct values
@@ -11,7 +20,7 @@ const LONGEST = 120
  * Without this, a caller or model name that a client controls grows the series of every metric without end.
  */
 export class Labels {
-  readonly #seen = new Map<string, Map<string, string>>()
+  readonly #known = new Map<string, Known>()
   readonly #onOverflow: (label: string) => void
 
   constructor(onOverflow: (label: string) => void) {
@@ -20,25 +29,30 @@ export class Labels {
 
   /** The value as it may stand in the label `key`. Unknown labels are the programmer's mistake. @throws {TypeError} */
   value(key: string, value: string | number): string {
+    const known = this.#known.get(key) ?? this.#learn(key)
     const text = typeof value === 'number' ? String(value) : value
-    let known = this.#seen.get(key)
-    if (!known) {
-      known = new Map()
-      this.#seen.set(key, known)
-    }
-    return known.get(text) ?? this.#mint(key, text, known)
+    return known.shown.get(text) ?? this.#mint(key, text, known)
   }
 
-  #mint(key: string, text: string, known: Map<string, string>): string {
+  #learn(key: string): Known {
     const definition = LABELS[key]
     if (!definition) throw new TypeError(`label ${key} is not in otel/names.ts`)
-    const allowed = definition.values ? definition.values.includes(text) : known.size < (definition.cap ?? 0)
+    const known: Known = { definition, shown: new Map(), minted: new Set() }
+    this.#known.set(key, known)
+    return known
+  }
+
+  #mint(key: string, text: string, { definition, shown, minted }: Known): string {
+    // Cut twice: before, so that a huge text costs little; after, because a name may be longer than what it hides.
+    const safe = definition.values ? text : scrubText(text.slice(0, LONGEST * 4)).slice(0, LONGEST)
+    const allowed = definition.values ? definition.values.includes(text) : minted.has(safe) || minted.size < (definition.cap ?? 0)
     if (!allowed) {
-      this.#onOverflow(key)
+      // The overflow counter's own label must not overflow into itself.
+      if (key !== LABEL_LABEL) this.#onOverflow(key)
       return OTHER
     }
-    const safe = scrubText(text).slice(0, LONGEST)
-    known.set(text, safe)
+    minted.add(safe)
+    if (safe === text) shown.set(text, safe)
     return safe
   }
 }

@@ -1,0 +1,67 @@
+import { diag } from '@opentelemetry/api'
+
+/** Environment variables, as in `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The value of a variable; blank is as good as absent (OpenTelemetry's rule). */
+export function textOf(environment: Environment, ...names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const text = environment[name]?.trim()
+    if (text) return text
+  }
+  return undefined
+}
+
+/** The words of a list `a,b`, without repetitions. */
+export function listOf(environment: Environment, name: string): string[] {
+  const words = (environment[name] ?? '').split(',').map(word => word.trim())
+  return [...new Set(words.filter(word => word !== ''))]
+}
+
+/** A number above zero from the first of `names` that is set; anything else is said aloud and passed over. */
+export function positiveNumberOf(environment: Environment, ...names: readonly string[]): number | undefined {
+  for (const name of names) {
+    const text = textOf(environment, name)
+    if (text === undefined) continue
+    const value = Number(text)
+    if (Number.isFinite(value) && value > 0) return value
+    diag.warn(`${name} must be a number above 0; it is left out`)
+  }
+  return undefined
+}
+
+export function isTrue(environment: Environment, name: string): boolean {
+  return textOf(environment, name)?.toLowerCase() === 'true'
+}
+
+/**
+ * Runs `build` while `process.env` holds the `OTEL_*` variables of `environment`.
+ *
+ * OpenTelemetry's exporters and detectors read `process.env` and nothing else, when they are constructed. `build` must be
+ * synchronous: nobody else then sees the exchange.
+ */
+export function withEnvironment<T>(environment: Environment, build: () => T): T {
+  if (environment === process.env) return build()
+  const before = take()
+  put(environment)
+  try {
+    return build()
+  } finally {
+    take()
+    put(before)
+  }
+}
+
+function take(): Environment {
+  const taken: Record<string, string | undefined> = {}
+  for (const name of Object.keys(process.env)) {
+    if (!name.startsWith('OTEL_')) continue
+    taken[name] = process.env[name]
+    delete process.env[name]
+  }
+  return taken
+}
+
+function put(environment: Environment): void {
+  for (const [name, value] of Object.entries(environment)) if (name.startsWith('OTEL_') && value !== undefined) process.env[name] = value
+}

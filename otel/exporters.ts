@@ -1,0 +1,175 @@
+import { createNoopMeter, diag, type Meter, type MeterProvider } from '@opentelemetry/api'
+import { type ExportResult, ExportResultCode } from '@opentelemetry/core'
+import {
+  ConsoleMetricExporter,
+  type IMetricReader,
+  PeriodicExportingMetricReader,
+  type PushMetricExporter,
+} from '@opentelemetry/sdk-metrics'
+import {
+  BatchSpanProcessor,
+  ConsoleSpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+  type SpanExporter,
+  type SpanProcessor,
+} from '@opentelemetry/sdk-trace'
+import { MOST_SERIES_PER_METRIC } from '../src/telemetry/metric-reader.ts'
+import type { OnDropped } from '../src/telemetry/redaction.ts'
+import { type Environment, listOf, positiveNumberOf, textOf, withEnvironment } from './environment.ts'
+import { ATTR_ERROR_TYPE } from './names.ts'
+
+type Signal = 'TRACES' | 'METRICS'
+
+const PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const
+type OtlpProtocol = (typeof PROTOCOLS)[number]
+
+/** What the OTLP exporter packages export, by signal. */
+interface OtlpModule<Exporter> {
+  readonly make: new () => Exporter
+}
+
+const DEFAULT_INTERVAL_MS = 60_000
+const DEFAULT_TIMEOUT_MS = 30_000
+
+/**
+ * Processors that send spans where the environment says; none when it says nothing.
+ *
+ * @param onDropped Told of spans lost in a full queue (`span_queue`) or in a failed export (`export`).
+ */
+export async function spanProcessorsOf(environment: Environment, onDropped: OnDropped): Promise<SpanProcessor[]> {
+  const processors: SpanProcessor[] = []
+  for (const name of exportersOf(environment, 'TRACES')) {
+    if (name === 'console') processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }))
+    else if (name === 'otlp') {
+      const module = await otlpModule<SpanExporter>(environment, 'TRACES')
+      if (!module) continue
+      const exporter = withEnvironment(environment, () => new module.make())
+      processors.push(batchProcessor(environment, new CountingExporter(exporter, onDropped), onDropped))
+    } else diag.warn(`OTEL_TRACES_EXPORTER=${name} is not supported; use otlp, console or none`)
+  }
+  return processors
+}
+
+/** Readers that send metrics where the environment says; none when it says nothing. */
+export async function metricReadersOf(environment: Environment): Promise<IMetricReader[]> {
+  const readers: IMetricReader[] = []
+  for (const name of exportersOf(environment, 'METRICS')) {
+    if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter()))
+    else if (name === 'otlp') {
+      const module = await otlpModule<PushMetricExporter>(environment, 'METRICS')
+      if (module)
+        readers.push(
+          periodicReader(
+            environment,
+            withEnvironment(environment, () => new module.make()),
+          ),
+        )
+    } else if (name === 'prometheus') diag.warn('OTEL_METRICS_EXPORTER=prometheus is not needed: /metrics is always there')
+    else diag.warn(`OTEL_METRICS_EXPORTER=${name} is not supported; use otlp, console or none`)
+  }
+  return readers
+}
+
+/** The exporters asked for. An endpoint alone asks for OTLP; without either nothing is sent, not even to localhost. */
+function exportersOf(environment: Environment, signal: Signal): string[] {
+  const named = listOf(environment, `OTEL_${signal}_EXPORTER`)
+  if (named.includes('none')) return []
+  if (named.length > 0) return named
+  return textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, 'OTEL_EXPORTER_OTLP_ENDPOINT') === undefined ? [] : ['otlp']
+}
+
+/** Loads the exporter of the protocol asked for, and only that one: each costs start-up time. */
+async function otlpModule<Exporter>(environment: Environment, signal: Signal): Promise<OtlpModule<Exporter> | undefined> {
+  const protocol = protocolOf(environment, signal)
+  const packageName = `@opentelemetry/exporter-${signal === 'TRACES' ? 'trace' : 'metrics'}-otlp-${suffixOf(protocol)}`
+  try {
+    const module = (await import(packageName)) as Record<string, new () => Exporter>
+    const make = module[signal === 'TRACES' ? 'OTLPTraceExporter' : 'OTLPMetricExporter']
+    if (make) return { make }
+  } catch {
+    // Only gRPC's package is not among our dependencies; whatever is missing is named below.
+  }
+  diag.warn(`OTLP over ${protocol} needs the package ${packageName}; install it or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)
+  return undefined
+}
+
+function protocolOf(environment: Environment, signal: Signal): OtlpProtocol {
+  const text = textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`, 'OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
+  const protocol = PROTOCOLS.find(known => known === text)
+  if (!protocol) diag.warn(`OTLP protocol ${text} is not one of ${PROTOCOLS.join(', ')}; http/protobuf is used`)
+  return protocol ?? 'http/protobuf'
+}
+
+function suffixOf(protocol: OtlpProtocol): string {
+  if (protocol === 'grpc') return 'grpc'
+  return protocol === 'http/json' ? 'http' : 'proto'
+}
+
+function batchProcessor(environment: Environment, exporter: SpanExporter, onDropped: OnDropped): SpanProcessor {
+  const maxQueueSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_QUEUE_SIZE')
+  const maxExportBatchSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE')
+  const scheduledDelayMillis = positiveNumberOf(environment, 'OTEL_BSP_SCHEDULE_DELAY')
+  const exportTimeoutMillis = positiveNumberOf(environment, 'OTEL_BSP_EXPORT_TIMEOUT')
+  return new BatchSpanProcessor({
+    exporter,
+    selfObsMeterProvider: queueWatch(onDropped),
+    ...(maxQueueSize && { maxQueueSize }),
+    ...(maxExportBatchSize && { maxExportBatchSize }),
+    ...(scheduledDelayMillis && { scheduledDelayMillis }),
+    ...(exportTimeoutMillis && { exportTimeoutMillis }),
+  })
+}
+
+/**
+ * Hears from the batch processor how many spans its full queue refused.
+ *
+ * The processor tells nobody but its own metrics (`otel.sdk.processor.span.processed` with `error.type=queue_full`), so it
+ * gets a meter that listens to that counter and to nothing else.
+ */
+function queueWatch(onDropped: OnDropped): MeterProvider {
+  const meter = Object.create(createNoopMeter()) as Meter
+  meter.createCounter = () => ({
+    add: (count, attributes) => {
+      if ((attributes as Record<string, unknown> | undefined)?.[ATTR_ERROR_TYPE] === 'queue_full') onDropped('span_queue', count)
+    },
+  })
+  return { getMeter: () => meter }
+}
+
+function periodicReader(environment: Environment, exporter: PushMetricExporter): IMetricReader {
+  const exportIntervalMillis = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_INTERVAL') ?? DEFAULT_INTERVAL_MS
+  const timeoutMs = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? DEFAULT_TIMEOUT_MS
+  return new PeriodicExportingMetricReader({
+    exporter,
+    exportIntervalMillis,
+    exportTimeoutMillis: Math.min(timeoutMs, exportIntervalMillis),
+    cardinalityLimits: { default: MOST_SERIES_PER_METRIC },
+  })
+}
+
+/** Counts the spans of every batch that could not be delivered. */
+class CountingExporter implements SpanExporter {
+  readonly #exporter: SpanExporter
+  readonly #onDropped: OnDropped
+
+  constructor(exporter: SpanExporter, onDropped: OnDropped) {
+    this.#exporter = exporter
+    this.#onDropped = onDropped
+  }
+
+  export(spans: ReadableSpan[], resultCallback: (result: ExportResult) => void): void {
+    this.#exporter.export(spans, result => {
+      if (result.code !== ExportResultCode.SUCCESS) this.#onDropped('export', spans.length)
+      resultCallback(result)
+    })
+  }
+
+  async forceFlush(): Promise<void> {
+    await this.#exporter.forceFlush?.()
+  }
+
+  shutdown(): Promise<void> {
+    return this.#exporter.shutdown()
+  }
+}

@@ -1,0 +1,86 @@
+import {
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_GENERATION,
+  ATTR_HAS_ACCESS,
+  ATTR_HAS_REFRESH,
+  ATTR_LEASE_TAKEN_FROM,
+  ATTR_LEASE_WAIT,
+  EVENT_CREDENTIAL_RELOADED,
+  EVENT_LEASE_HELD,
+  EVENT_LEASE_LOST,
+  EVENT_LEASE_REQUESTED,
+} from '../../otel/names.ts'
+import type { FlightOutcome } from '../../otel/words.ts'
+import { isOAuth, type OAuthCredential } from '../domain/credential.ts'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { Lease } from '../store/profile-store.ts'
+import { deadGrant, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
+import type { FlightRecord } from './flight-record.ts'
+import { exchangeRefreshToken } from './token-exchange.ts'
+import { judgeVisit, type Visit } from './visit.ts'
+
+/**
+ * Flies: lease, reload, ask again, token request, persist, publish. Never rejects; every end is an outcome.
+ *
+ * Whatever kills it, the store tells the next flight how far it came: nothing was sent, something was sent and not
+ * answered (`pending`), or the rotated token is there.
+ */
+export async function fly(deck: FlightDeck, visit: Visit, record: FlightRecord): Promise<FlightResult> {
+  let lease: Lease
+  try {
+    record.event(EVENT_LEASE_REQUESTED)
+    lease = await deck.store.lease(visit.profileId, { waitMs: deck.options.leaseWaitMs })
+  } catch (error) {
+    record.storeFailed('lease', errorType(error))
+    return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
+  }
+  try {
+    noteLease(lease, record)
+    deck.onStep?.('lease_held')
+    return await underLease(deck, visit, record)
+  } catch (error) {
+    record.storeFailed('read', errorType(error))
+    return { outcome: 'unavailable', error: asGatewayError(error) }
+  } finally {
+    await lease.release()
+  }
+}
+
+function noteLease(lease: Lease, record: FlightRecord): void {
+  const takenFrom = lease.takenFrom === undefined ? {} : { [ATTR_LEASE_TAKEN_FROM]: String(lease.takenFrom) }
+  record.event(EVENT_LEASE_HELD, { [ATTR_LEASE_WAIT]: lease.waitedMs / 1000, ...takenFrom })
+  record.leaseHeld(lease.waitedMs)
+  lease.lost.addEventListener('abort', () => {
+    record.event(EVENT_LEASE_LOST)
+    record.leaseLost()
+  })
+}
+
+async function underLease(deck: FlightDeck, visit: Visit, record: FlightRecord): Promise<FlightResult> {
+  const { store, unwritten, clock, options } = deck
+  const profile = unwritten.over(visit.profileId, await store.reload(visit.profileId))
+  if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(deck, visit.profileId) }
+  noteReload(profile.credential, clock.now(), record)
+  const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
+  if (verdict !== 'fly') return { outcome: 'reused', profile }
+  const dead = deadGrant(profile)
+  if (dead && visit.reason !== 'operator') return { outcome: dead.outcome as FlightOutcome, error: needsLogin(deck, profile, dead.outcome) }
+  return exchangeRefreshToken(deck, profile, profile.credential, record)
+}
+
+function noteReload(credential: OAuthCredential, now: number, record: FlightRecord): void {
+  record.event(EVENT_CREDENTIAL_RELOADED, {
+    [ATTR_CREDENTIAL_GENERATION]: credential.generation,
+    [ATTR_HAS_ACCESS]: Boolean(credential.access),
+    [ATTR_HAS_REFRESH]: Boolean(credential.refresh),
+    ...(credential.expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((credential.expiresAt - now) / 1000) }),
+  })
+}
+
+function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  return new GatewayError('GW_REFRESH_FAILED', `the refresh failed in Gatewatch itself (${errorType(error)}); please report it`, {
+    next: 'try_again_later',
+    cause: error,
+  })
+}

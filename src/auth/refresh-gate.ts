@@ -1,0 +1,213 @@
+import type { SpanContext } from '@opentelemetry/api'
+import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { isPermanent } from '../domain/flight-outcome.ts'
+import { errorType, GatewayError } from '../domain/gateway-error.ts'
+import type { Registry } from '../providers/registry.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
+import { Backoff } from './backoff.ts'
+import { fly } from './flight.ts'
+import {
+  deadGrant,
+  type FlightDeck,
+  type FlightOptions,
+  type FlightResult,
+  type FlightStep,
+  needsLogin,
+  unknownProfile,
+} from './flight-deck.ts'
+import { FlightRecord } from './flight-record.ts'
+import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
+import { Unwritten } from './unwritten.ts'
+import { type Admission, isUsable, judgeVisit, type Visit } from './visit.ts'
+import { VisitRecord } from './visit-record.ts'
+import { waitFor } from './wait.ts'
+
+export const GATE_DEFAULTS = {
+  leaseWaitMs: 90_000,
+  requestTimeoutMs: 20_000,
+  earlyMs: NEEDS_REFRESH_DEFAULTS.earlyMs,
+  forced: 'reuse',
+} as const satisfies FlightOptions
+
+export interface RefreshGateOptions {
+  store: ProfileStore
+  registry: Registry
+  telemetry: Telemetry
+  options?: Partial<FlightOptions>
+  clock?: Clock
+  random?: () => number
+  /** Told at each step of a flight, synchronously. */
+  onStep?: (step: FlightStep) => void
+}
+
+const VISIT_DEADLINE_MS = 60_000
+/** How often at the most a visit tries again to write what the store refused. */
+const REWRITE_EVERY_MS = 5_000
+
+interface Flight {
+  readonly result: Promise<FlightResult>
+  readonly record: FlightRecord
+}
+
+/**
+ * The one door to the token endpoints.
+ *
+ * However many visits come at once for a profile, forced or not, in one process or in several: one token request. A
+ * visitor who leaves only stops waiting; the flight goes on, and what it brings is stored before anybody sees it.
+ */
+export class RefreshGate {
+  readonly #deck: FlightDeck
+  readonly #telemetry: Telemetry
+  readonly #backoff: Backoff
+  readonly #flights = new Map<string, Flight>()
+  #rewriteAt = 0
+
+  constructor({ store, registry, telemetry, options, clock = systemClock, random, onStep }: RefreshGateOptions) {
+    this.#telemetry = telemetry
+    this.#backoff = new Backoff(random)
+    this.#deck = {
+      store,
+      registry,
+      clock,
+      options: { ...GATE_DEFAULTS, ...options },
+      unwritten: new Unwritten(),
+      nameOf: profileId => telemetry.profile(profileId),
+      ...(onStep && { onStep }),
+    }
+  }
+
+  /** What holds for a profile now: the store's word, with what it could not take laid over. */
+  async current(profileId: string): Promise<StoredProfile | undefined> {
+    this.#rewriteSoon()
+    const stored = await this.#deck.store.read(profileId)
+    return this.#deck.unwritten.has(profileId) ? this.#deck.unwritten.over(profileId, stored) : stored
+  }
+
+  /** Why the profile should visit the gate before it is used; `undefined` when it can be used as it is. */
+  needs(profile: StoredProfile): ReturnType<typeof needsRefresh> {
+    return isOAuth(profile.credential) ? needsRefresh(profile.credential, this.#deck.clock.now(), this.#deck.options) : undefined
+  }
+
+  /**
+   * Visits the gate. Call it synchronously where the wish arises; the caller site comes with the visit.
+   *
+   * @returns The profile with a token that can be used, and how the visit came by it.
+   * @throws {GatewayError} `GW_NEEDS_LOGIN` (sign in again), `GW_REFRESH_FAILED` and `GW_REFRESH_BACKOFF` (may pass),
+   *   `GW_VISIT_TIMEOUT`, `GW_VISIT_ABORTED` (this visitor stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
+   */
+  async enter(visit: Visit): Promise<Admission> {
+    const record = new VisitRecord(this.#telemetry, visit)
+    try {
+      const admission = await this.#admit(visit, record.span.spanContext())
+      record.left(admission.decision, { outcome: admission.outcome })
+      return admission
+    } catch (error) {
+      record.left('refuse', { error })
+      throw error
+    }
+  }
+
+  /** What the profile can do right now, as far as its login goes. */
+  stateOf(profile: StoredProfile): ProfileState {
+    if (this.#deck.unwritten.has(profile.id)) return 'not_persisted'
+    if (!isOAuth(profile.credential)) return isUsable(profile, this.#deck.clock.now()) ? 'ready' : 'expired'
+    if (deadGrant(profile)) return 'needs_login'
+    const need = this.needs(profile)
+    if (need === 'missing') return 'missing_credential'
+    return need ?? 'ready'
+  }
+
+  /** Waits for the flights under way, so that a process that ends does not leave an answer unheard. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#flights.values()].map(({ result }) => result))
+  }
+
+  async #admit(visit: Visit, span: SpanContext): Promise<Admission> {
+    const profile = await this.current(visit.profileId)
+    if (!profile || !isOAuth(profile.credential)) throw unknownProfile(this.#deck, visit.profileId)
+    const { clock, options } = this.#deck
+    const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
+    if (verdict !== 'fly') return { decision: verdict, profile }
+    return this.#board(visit, profile, span)
+  }
+
+  async #board(visit: Visit, profile: StoredProfile, span: SpanContext): Promise<Admission> {
+    const underWay = this.#flights.get(visit.profileId)
+    const refusal = underWay ? undefined : this.#refusal(visit, profile)
+    if (refusal) return this.#orStillUsable(visit, profile, refusal)
+    const flight = underWay ?? this.#takeOff(visit, profile)
+    flight.record.boarded(span)
+    const result = await waitFor(flight.result, visit.deadlineMs ?? VISIT_DEADLINE_MS, visit.signal)
+    if (result.error) return this.#orStillUsable(visit, profile, result.error)
+    // A flight that had begun before the provider rejected this token may have brought nothing newer.
+    if (underWay && visit.rejected && !isUsable(result.profile, this.#deck.clock.now(), visit.rejected)) return this.#admit(visit, span)
+    return {
+      decision: underWay ? 'join' : result.outcome === 'reused' ? 'adopt' : 'lead',
+      profile: result.profile,
+      outcome: result.outcome,
+    }
+  }
+
+  /** A refresh that failed does not stop a visitor whose token still works: it wanted a newer one, it did not need it. */
+  #orStillUsable(visit: Visit, profile: StoredProfile, error: GatewayError): Admission {
+    if (visit.reason === 'operator' || !isUsable(profile, this.#deck.clock.now(), visit.rejected)) throw error
+    return { decision: 'reuse', profile }
+  }
+
+  #refusal(visit: Visit, profile: StoredProfile): GatewayError | undefined {
+    if (visit.reason === 'operator') return undefined
+    const dead = deadGrant(profile)
+    if (dead) return needsLogin(this.#deck, profile, dead.outcome)
+    const retryAfterMs = this.#backoff.remainingMs(profile.id, this.#deck.clock.monotonic())
+    if (retryAfterMs === 0) return undefined
+    const seconds = Math.ceil(retryAfterMs / 1000)
+    return new GatewayError(
+      'GW_REFRESH_BACKOFF',
+      `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s`,
+      {
+        next: 'try_again_later',
+        retryAfterMs,
+      },
+    )
+  }
+
+  #takeOff(visit: Visit, profile: StoredProfile): Flight {
+    const record = new FlightRecord(this.#telemetry, {
+      provider: profile.provider,
+      profileId: visit.profileId,
+      caller: visit.caller,
+      reason: visit.reason,
+    })
+    const result = fly(this.#deck, visit, record).then(ended => {
+      record.ended(ended.outcome, ended.error && failureType(ended.error, ended.outcome))
+      this.#noteEnd(visit.profileId, ended)
+      return ended
+    })
+    const flight: Flight = { result, record }
+    this.#flights.set(visit.profileId, flight)
+    return flight
+  }
+
+  #noteEnd(profileId: string, { outcome, error }: FlightResult): void {
+    this.#flights.delete(profileId)
+    if (!error) this.#backoff.succeeded(profileId)
+    else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#deck.clock.monotonic(), error.retryAfterMs)
+  }
+
+  #rewriteSoon(): void {
+    const { unwritten, clock, store } = this.#deck
+    if (unwritten.profileIds.length === 0 || clock.monotonic() < this.#rewriteAt) return
+    this.#rewriteAt = clock.monotonic() + REWRITE_EVERY_MS
+    // The store says again what is wrong at the next flight; until then the tokens serve from memory.
+    for (const profileId of unwritten.profileIds) unwritten.write(profileId, store).catch(() => undefined)
+  }
+}
+
+/** The narrowest class of a failure that is still bounded: what caused it, else our own code, else the outcome. */
+function failureType(error: GatewayError, outcome: FlightOutcome): string {
+  if (error.cause !== undefined) return errorType(error.cause)
+  return error.code === 'GW_REFRESH_FAILED' || error.code === 'GW_NEEDS_LOGIN' ? outcome : error.code
+}

@@ -1,0 +1,42 @@
+import type { StoredProfile } from '../domain/credential.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+
+type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
+
+/**
+ * Changes the store could not take (disk full, read-only), kept so that what they say holds for this process.
+ *
+ * The provider took the old refresh token already, so forgetting the new one would lose the login; it serves from memory
+ * and is written as soon as the store takes it.
+ */
+export class Unwritten {
+  readonly #updates = new Map<string, Update[]>()
+
+  /** Says whether something of the profile is only in memory. */
+  has(profileId: string): boolean {
+    return this.#updates.has(profileId)
+  }
+
+  get profileIds(): readonly string[] {
+    return [...this.#updates.keys()]
+  }
+
+  hold(profileId: string, update: Update): void {
+    this.#updates.set(profileId, [...(this.#updates.get(profileId) ?? []), update])
+  }
+
+  /** What the store holds, with what could not be written laid over it. */
+  over(profileId: string, stored: StoredProfile | undefined): StoredProfile | undefined {
+    return (this.#updates.get(profileId) ?? []).reduce<StoredProfile | undefined>((profile, update) => update(profile), stored)
+  }
+
+  /** Tries to write what is held of a profile. @throws what the store throws; nothing is forgotten then. */
+  async write(profileId: string, store: ProfileStore): Promise<void> {
+    const updates = this.#updates.get(profileId)
+    if (!updates) return
+    await store.change(profileId, current => updates.reduce<StoredProfile | undefined>((profile, update) => update(profile), current))
+    const later = this.#updates.get(profileId)?.slice(updates.length) ?? []
+    if (later.length > 0) this.#updates.set(profileId, later)
+    else this.#updates.delete(profileId)
+  }
+}

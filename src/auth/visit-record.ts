@@ -1,0 +1,57 @@
+import type { Span } from '@opentelemetry/api'
+import {
+  ATTR_DECISION,
+  ATTR_OUTCOME,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_REASON,
+  ATTR_REJECTED_FINGERPRINT,
+  SPAN_VISIT,
+} from '../../otel/names.ts'
+import type { Decision, FlightOutcome, RefreshReason } from '../../otel/words.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import type { Fingerprint } from '../domain/fingerprint.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
+import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+
+export interface VisitFacts {
+  readonly provider: string
+  readonly profileId: string
+  readonly caller: CallerSite
+  readonly reason: RefreshReason
+  readonly rejected?: Fingerprint
+}
+
+/** What telemetry keeps of one visit: a span from entering to leaving, a count, the wait. */
+export class VisitRecord {
+  readonly span: Span
+  readonly #telemetry: Telemetry
+  readonly #facts: VisitFacts
+  readonly #enteredAt = performance.now()
+
+  constructor(telemetry: Telemetry, facts: VisitFacts) {
+    this.#telemetry = telemetry
+    this.#facts = facts
+    this.span = telemetry.startSpan(SPAN_VISIT, {
+      attributes: {
+        [ATTR_PROVIDER]: facts.provider,
+        [ATTR_PROFILE]: telemetry.profile(facts.profileId),
+        [ATTR_REASON]: facts.reason,
+        ...(facts.rejected && { [ATTR_REJECTED_FINGERPRINT]: facts.rejected }),
+        ...callerAttributes(facts.caller),
+      },
+    })
+  }
+
+  /** The visit leaves the gate. */
+  left(decision: Decision, { outcome, error }: { outcome?: FlightOutcome | undefined; error?: unknown } = {}): void {
+    const { provider, profileId, reason, caller } = this.#facts
+    const labels = { provider, profile: this.#telemetry.profile(profileId), reason, decision, caller: caller.label }
+    this.span.setAttribute(ATTR_DECISION, decision)
+    if (outcome) this.span.setAttribute(ATTR_OUTCOME, outcome)
+    if (error !== undefined) failSpan(this.span, error)
+    this.#telemetry.instruments.add('visits', labels)
+    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, this.span.spanContext().traceId)
+    this.span.end()
+  }
+}

@@ -1,0 +1,116 @@
+import type { AttemptOutcome } from '../../otel/words.ts'
+import type { StoredProfile } from '../domain/credential.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
+import { readRefusedAnswer } from '../providers/refused-answer.ts'
+import type { Upstream } from '../providers/upstream.ts'
+import type { UpstreamError } from '../providers/upstream-error.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { AttemptRecord } from './attempt-record.ts'
+import type { CallRequest, CallSink, Refusal, Served } from './call-request.ts'
+import { type Candidate, pathOf } from './profile-order.ts'
+
+/** What one attempt needs to know. */
+export interface AttemptFacts {
+  readonly request: CallRequest
+  readonly candidate: Candidate
+  /** The candidate's profile as it is now. */
+  readonly profile: StoredProfile
+  /** Place within the call, from 0. */
+  readonly index: number
+  readonly served: Served
+  readonly sink: CallSink
+}
+
+/** How an attempt ended. Once the answer `begun` it cannot be repeated, whatever happens. */
+export interface AttemptEnd {
+  readonly outcome: AttemptOutcome
+  readonly begun: boolean
+  readonly retryAfterMs?: number
+  readonly refusal?: Refusal
+}
+
+/**
+ * Makes one attempt: one profile, one credential, one upstream request. Never rejects.
+ *
+ * A good answer goes to the sink chunk by chunk as it comes; a refusal is collected and judged by the provider.
+ */
+export function makeAttempt(telemetry: Telemetry, upstream: Upstream, facts: AttemptFacts): Promise<AttemptEnd> {
+  return new Promise(resolve => {
+    const record = new AttemptRecord(telemetry, facts)
+    const { request, candidate, profile } = facts
+    let authorization: Record<string, string>
+    try {
+      authorization = candidate.provider.authorize(profile.credential, request.headers)
+    } catch (error) {
+      record.ended('auth_permanent', errorType(error))
+      resolve({ outcome: 'auth_permanent', begun: false })
+      return
+    }
+    const url = new URL(candidate.provider.baseUrl + pathOf(candidate.provider, request.protocol) + (request.query ?? ''))
+    upstream.send(
+      {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: request.body ? 'POST' : 'GET',
+        headers: { ...request.headers, ...authorization },
+        body: request.body,
+        ...(request.signal && { signal: request.signal }),
+      },
+      new AttemptSink(facts, record, resolve),
+    )
+  })
+}
+
+/** Takes the provider's answer, hands it on, and says how it ended. */
+class AttemptSink implements AnswerSink {
+  readonly #facts: AttemptFacts
+  readonly #record: AttemptRecord
+  readonly #done: (end: AttemptEnd) => void
+  #status = 0
+  #headers: AnswerHeaders = {}
+  #begun = false
+
+  constructor(facts: AttemptFacts, record: AttemptRecord, done: (end: AttemptEnd) => void) {
+    this.#facts = facts
+    this.#record = record
+    this.#done = done
+  }
+
+  onHead(status: number, headers: AnswerHeaders, flow: Flow): 'stream' | 'collect' {
+    this.#status = status
+    this.#headers = headers
+    this.#record.head(status, headers)
+    if (status >= 300) return 'collect'
+    this.#begun = true
+    this.#facts.sink.head(status, headers, this.#facts.served, flow)
+    return 'stream'
+  }
+
+  onChunk(chunk: Buffer): boolean {
+    this.#record.chunk(chunk)
+    return this.#facts.sink.chunk(chunk)
+  }
+
+  onEnd(collected: CollectedBody | undefined): void {
+    if (!collected) {
+      this.#record.ended('ok')
+      this.#facts.sink.end()
+      this.#done({ outcome: 'ok', begun: true })
+      return
+    }
+    const refusal: Refusal = { status: this.#status, headers: this.#headers, body: collected.bytes, cut: collected.cut }
+    const answer = readRefusedAnswer(this.#status, this.#headers, collected.bytes)
+    const { outcome, providerCode, retryAfterMs } = this.#facts.candidate.provider.judgeAttempt(answer)
+    this.#record.ended(outcome, outcome, providerCode)
+    this.#done({ outcome, begun: false, refusal, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+  }
+
+  onError(error: UpstreamError): void {
+    const gone = this.#facts.request.signal?.aborted === true || error.type === 'aborted'
+    const outcome = gone ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
+    this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))
+    if (this.#begun) this.#facts.sink.fail(error)
+    this.#done({ outcome, begun: this.#begun })
+  }
+}

@@ -1,0 +1,34 @@
+import type { AttemptOutcome, FlightOutcome, SkipReason } from '../../otel/words.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
+
+/** What a call does after an attempt that did not succeed. */
+export type AfterAttempt = 'next' | 'stop'
+
+/**
+ * Whether another profile may help. A request the provider could not read will not be read by the next one either, and
+ * a caller who is gone wants nothing any more.
+ */
+export const AFTER_ATTEMPT = {
+  ok: 'stop',
+  aborted: 'stop',
+  format: 'stop',
+  auth: 'next',
+  auth_permanent: 'next',
+  billing: 'next',
+  rate_limit: 'next',
+  overloaded: 'next',
+  timeout: 'next',
+  server_error: 'next',
+  model_not_found: 'next',
+} as const satisfies Record<AttemptOutcome, AfterAttempt>
+
+/** Why a profile was given up: how its attempt ended, why it was passed over, or how its refresh failed. */
+export type FallbackReason = AttemptOutcome | SkipReason | FlightOutcome
+
+/** The reason in a visit that the gate refused. */
+export function reasonOfVisit(error: unknown): FallbackReason {
+  if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'
+  if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return 'timeout'
+  if (isGatewayError(error, 'GW_PROFILE_UNKNOWN')) return 'missing_credential'
+  return 'unavailable'
+}

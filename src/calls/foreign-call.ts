@@ -1,0 +1,92 @@
+import { type Span, SpanKind } from '@opentelemetry/api'
+import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/names.ts'
+import type { AttemptOutcome } from '../../otel/words.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
+import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+
+/** How the arguments of somebody else's provider call are read. */
+export interface WrapCallOptions<A extends unknown[]> {
+  provider: string
+  /** Which profile it uses. @default 'unknown' */
+  profile?: (...parameters: A) => string
+  /** @default 'unknown' */
+  model?: (...parameters: A) => string
+}
+
+/**
+ * Wraps a provider call that somebody else wrote: a span with caller site, profile and outcome, and a duration.
+ *
+ * The call is judged by the HTTP status of its result or of the error it throws, where there is one.
+ *
+ * @returns A function with the same arguments, result and errors.
+ */
+export function wrapProviderCall<A extends unknown[], R>(
+  telemetry: Telemetry,
+  send: (...parameters: A) => Promise<R>,
+  options: WrapCallOptions<A>,
+): (...parameters: A) => Promise<R> {
+  return function watched(...parameters: A): Promise<R> {
+    const caller = takeCallerSite(watched)
+    const profile = telemetry.profile(options.profile?.(...parameters) ?? 'unknown')
+    const model = options.model?.(...parameters) ?? 'unknown'
+    const startedAt = performance.now()
+    const attributes = {
+      [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
+      [GENAI_REQUEST_MODEL]: model,
+      [ATTR_PROVIDER]: options.provider,
+      [ATTR_PROFILE]: profile,
+      ...callerAttributes(caller),
+    }
+    const note = (span: Span, status: number | undefined, failure: string | undefined) => {
+      const outcome = failure === undefined ? 'ok' : judgeStatus(status)
+      span.setAttributes({
+        [ATTR_ATTEMPT_OUTCOME]: outcome,
+        ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
+        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+      })
+      telemetry.instruments.record('attemptDuration', (performance.now() - startedAt) / 1000, {
+        provider: options.provider,
+        model,
+        profile,
+        outcome,
+        caller: caller.label,
+        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+      })
+    }
+    return telemetry.inSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes }, async span => {
+      try {
+        const result = await send(...parameters)
+        const status = statusOf(result)
+        const failed = status !== undefined && status >= 400
+        note(span, status, failed ? judgeStatus(status) : undefined)
+        return result
+      } catch (error) {
+        const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
+        note(span, status, status === undefined ? errorType(error) : judgeStatus(status))
+        failSpan(span, error)
+        throw error
+      }
+    })
+  }
+}
+
+/** `status` of a Response, of most SDKs' errors and of node-fetch; `statusCode` of undici and node:http. */
+function statusOf(value: unknown): number | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { status, statusCode } = value as { status?: unknown; statusCode?: unknown }
+  const found = status ?? statusCode
+  return typeof found === 'number' && found >= 100 && found < 600 ? found : undefined
+}
+
+function judgeStatus(status: number | undefined): AttemptOutcome {
+  if (status === undefined) return 'server_error'
+  if (status === 401 || status === 403) return 'auth'
+  if (status === 402) return 'billing'
+  if (status === 404) return 'model_not_found'
+  if (status === 408 || status === 504) return 'timeout'
+  if (status === 429) return 'rate_limit'
+  if (status === 503 || status === 529) return 'overloaded'
+  return status < 500 ? 'format' : 'server_error'
+}

@@ -1,0 +1,217 @@
+import { type Span, SpanStatusCode } from '@opentelemetry/api'
+import {
+  GENAI_OPERATION_NAME,
+  GENAI_OPERATIONS,
+  GENAI_PROVIDER_NAME,
+  GENAI_REQUEST_MODEL,
+  GENAI_REQUEST_STREAM,
+} from '../../otel/genai-semconv.ts'
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_ATTEMPTS,
+  ATTR_BILLING,
+  ATTR_BILLING_CHANGED,
+  ATTR_ERROR_TYPE,
+  ATTR_PROFILE,
+  ATTR_PROTOCOL,
+  ATTR_PROVIDER,
+  SPAN_CALL,
+} from '../../otel/names.ts'
+import type { RefreshGate } from '../auth/refresh-gate.ts'
+import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { Registry } from '../providers/registry.ts'
+import type { Upstream } from '../providers/upstream.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { type AttemptEnd, makeAttempt } from './attempt.ts'
+import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
+import { CallTrail } from './call-trail.ts'
+import { AFTER_ATTEMPT, type FallbackReason, reasonOfVisit } from './fallback.ts'
+import type { ProfileBook } from './profile-book.ts'
+import { type Candidate, type Order, orderProfiles } from './profile-order.ts'
+
+export interface ProviderCallsOptions {
+  telemetry: Telemetry
+  gate: RefreshGate
+  book: ProfileBook
+  registry: Registry
+  upstream: Upstream
+  /** Profile ids in the operator's order. */
+  order?: readonly string[]
+  /** Whether a subscription's call may go on to a metered profile. */
+  metered: 'allow' | 'deny'
+}
+
+/** One call on its way: what it wants, where its answer goes, what it met so far. */
+interface Call {
+  readonly request: CallRequest
+  readonly sink: CallSink
+  readonly trail: CallTrail
+}
+
+/** How one profile fared: it ended the call, or the next one may try. */
+type Turn = { readonly end: CallEnd } | { readonly reason: FallbackReason; readonly refusal?: Refusal; readonly served?: Served }
+
+/** Makes provider calls: picks the profile, visits the gate, tries, falls back. */
+export class ProviderCalls {
+  readonly #options: ProviderCallsOptions
+
+  constructor(options: ProviderCallsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Makes one call. The answer goes to `sink`; a call that no profile served leaves it untouched.
+   *
+   * @throws what the store throws when it cannot be read; every other end is a `CallEnd`.
+   */
+  call(request: CallRequest, sink: CallSink): Promise<CallEnd> {
+    const { telemetry } = this.#options
+    const startedAt = performance.now()
+    const attributes = {
+      [GENAI_REQUEST_MODEL]: request.model,
+      [GENAI_REQUEST_STREAM]: request.stream,
+      [ATTR_PROTOCOL]: request.protocol,
+      ...callerAttributes(request.caller),
+    }
+    return telemetry.inSpan(SPAN_CALL, { attributes }, async span => {
+      const order = await this.#order(request)
+      const call: Call = { request, sink, trail: new CallTrail(telemetry, span, order) }
+      const end = await this.#goThrough(call, order)
+      this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
+      return end
+    })
+  }
+
+  async #order({ protocol, provider, profile }: CallRequest): Promise<Order> {
+    const { book, registry, order, metered } = this.#options
+    return orderProfiles({
+      profiles: await book.list(),
+      providerOf: id => registry.get(id),
+      protocol,
+      metered,
+      now: Date.now(),
+      isResting: id => book.isResting(id),
+      isDead: candidate => book.isDead(candidate),
+      lastUsed: id => book.lastUsed(id),
+      ...(order && { order }),
+      ...(provider !== undefined && { provider }),
+      ...(profile !== undefined && { profile }),
+    })
+  }
+
+  async #goThrough(call: Call, { candidates }: Order): Promise<CallEnd> {
+    const { request, trail } = call
+    let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
+    for (const candidate of candidates) {
+      trail.turnsTo(candidate)
+      const turn = await this.#try(call, candidate)
+      if ('end' in turn) return turn.end
+      trail.gaveUp(candidate, turn.reason)
+      if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
+    }
+    const code = candidates.length === 0 ? 'GW_NO_PROFILE' : 'GW_ALL_PROFILES_FAILED'
+    const error = new GatewayError(code, `no profile could serve ${request.protocol} of model ${request.model}: ${trail.failures}`, {
+      next: candidates.length === 0 ? 'add_profile' : 'try_again_later',
+    })
+    return { type: 'failed', error, ...last }
+  }
+
+  async #try(call: Call, candidate: Candidate): Promise<Turn> {
+    const { gate, book } = this.#options
+    const { caller, signal } = call.request
+    const { id, provider } = candidate.profile
+    let profile = await book.current(candidate.profile)
+    const need = gate.needs(profile)
+    try {
+      if (need) profile = (await gate.enter({ provider, profileId: id, caller, reason: need, ...(signal && { signal }) })).profile
+    } catch (error) {
+      return isGatewayError(error, 'GW_VISIT_ABORTED') ? { end: { type: 'aborted' } } : { reason: reasonOfVisit(error) }
+    }
+    book.used(id)
+    const first = await this.#attempt(call, candidate, profile)
+    if (!wasRejected(first.end, profile)) return this.#judge(candidate, first)
+    const fresh = await this.#afterRejection(call, profile)
+    if (!fresh) return this.#judge(candidate, first)
+    return this.#judge(candidate, await this.#attempt(call, candidate, fresh))
+  }
+
+  /** The provider rejected the access token: one refresh by compare, and only if it brings another token. */
+  async #afterRejection({ request: { caller, signal } }: Call, profile: StoredProfile): Promise<StoredProfile | undefined> {
+    const rejected = bearerFingerprint(profile.credential)
+    if (!rejected) return undefined
+    try {
+      const visit = {
+        provider: profile.provider,
+        profileId: profile.id,
+        caller,
+        reason: 'rejected' as const,
+        rejected,
+        ...(signal && { signal }),
+      }
+      const admission = await this.#options.gate.enter(visit)
+      return bearerFingerprint(admission.profile.credential) === rejected ? undefined : admission.profile
+    } catch {
+      // The visit's span says why; the provider's refusal is what the caller has to hear.
+      return undefined
+    }
+  }
+
+  async #attempt(
+    { request, sink, trail }: Call,
+    candidate: Candidate,
+    profile: StoredProfile,
+  ): Promise<{ end: AttemptEnd; served: Served }> {
+    const { telemetry, upstream } = this.#options
+    const served = trail.servedBy(candidate)
+    const end = await makeAttempt(telemetry, upstream, { request, candidate, profile, index: trail.attempts, served, sink })
+    trail.attempts += 1
+    return { end, served }
+  }
+
+  #judge({ profile }: Candidate, { end, served }: { end: AttemptEnd; served: Served }): Turn {
+    const { outcome, begun, retryAfterMs, refusal } = end
+    this.#options.book.ended(profile.id, outcome, retryAfterMs)
+    if (outcome === 'ok') return { end: { type: 'served', served } }
+    if (outcome === 'aborted') return { end: { type: 'aborted' } }
+    if (begun) return { end: { type: 'broken_off', served } }
+    if (AFTER_ATTEMPT[outcome] === 'next') return { reason: outcome, ...(refusal && { refusal, served }) }
+    const error = new GatewayError('GW_BAD_REQUEST', `the provider could not read the request (${outcome})`, { next: 'fix_request' })
+    return { end: { type: 'failed', error, ...(refusal && { refusal, served }) } }
+  }
+
+  #noteEnd(span: Span, { request, trail }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
+    const served = 'served' in end ? end.served : undefined
+    const failure = end.type === 'failed' ? end.error.code : end.type === 'broken_off' ? end.type : undefined
+    span.setAttributes({
+      [ATTR_ATTEMPTS]: trail.attempts,
+      ...(served && {
+        [ATTR_PROVIDER]: served.provider,
+        [ATTR_PROFILE]: served.profile,
+        [ATTR_BILLING]: served.billing,
+        [ATTR_BILLING_CHANGED]: served.billingInsteadOf !== undefined,
+      }),
+      ...(end.type === 'aborted' && { [ATTR_ATTEMPT_OUTCOME]: 'aborted' }),
+      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+    })
+    if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
+    const providerId = served?.provider ?? preferred?.provider.id
+    this.#options.telemetry.instruments.record(
+      'genaiDuration',
+      seconds,
+      {
+        [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
+        [GENAI_PROVIDER_NAME]: providerId ? this.#options.registry.get(providerId).genaiName : 'unknown',
+        [GENAI_REQUEST_MODEL]: request.model,
+        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+      },
+      span.spanContext().traceId,
+    )
+  }
+}
+
+/** A 401 for an OAuth token that had not begun to answer: the one failure a refresh may mend. */
+function wasRejected({ begun, refusal, outcome }: AttemptEnd, profile: StoredProfile): boolean {
+  return !begun && refusal?.status === 401 && (outcome === 'auth' || outcome === 'auth_permanent') && isOAuth(profile.credential)
+}

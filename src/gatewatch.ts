@@ -1,0 +1,262 @@
+import { Readable } from 'node:stream'
+import type { RequestHandler } from 'express'
+import { type MetricsAnswer, type Sdk, startSdk } from '../otel/sdk.ts'
+import type { ProcessRole, Protocol, RefreshReason } from '../otel/words.ts'
+import type { WrapOperationOptions } from './auth/foreign-operation.ts'
+import type { AroundOptions } from './auth/foreign-refresh.ts'
+import type { Admission } from './auth/visit.ts'
+import type { CallRequest, CallSink } from './calls/call-request.ts'
+import type { WrapCallOptions } from './calls/foreign-call.ts'
+import { GatewayError } from './domain/gateway-error.ts'
+import { Gateway, type ProfileSnapshot } from './gateway.ts'
+import { AnswerStream, type CallAnswer } from './http/answer-stream.ts'
+import { requestSpans } from './http/request-span.ts'
+import { type Serving, serve } from './http/server.ts'
+import { parseSettings, type Settings, type SettingsInput } from './options.ts'
+import { Recorder } from './recorder/recorder.ts'
+import { memoryStore } from './store/memory-store.ts'
+import type { ProfileStore } from './store/profile-store.ts'
+import { takeCallerSite } from './telemetry/caller.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
+
+export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
+  /** Where profiles live. Without one Gatewatch instruments what you bring and keeps nothing. */
+  store?: ProfileStore
+  /** Where API keys, client secrets and `OTEL_*` variables are looked up. @default process.env */
+  environment?: NodeJS.ProcessEnv
+  /** What the options were read from, for messages. @default 'options' */
+  source?: string
+  /** The process belongs to Gatewatch: OpenTelemetry is registered for all of it. @default false */
+  standalone?: boolean
+  processRole?: ProcessRole
+  /** Told of a fault of Gatewatch itself; the application never is. @default one process warning */
+  onFault?: (fault: unknown) => void
+}
+
+/** A provider call made in code. */
+export interface CodeCall {
+  protocol: Protocol
+  model: string
+  /** A value that becomes JSON, or the bytes themselves. */
+  body?: unknown
+  headers?: Record<string, string>
+  /** Only profiles of this provider may serve. */
+  provider?: string
+  /** Only this profile may serve. */
+  profile?: string
+  signal?: AbortSignal
+}
+
+/** A visit made in code. */
+export interface CodeVisit {
+  profile: string
+  reason: RefreshReason
+  /** Access token the provider rejected; a stored token that is another one is newer, and comes back without a refresh. */
+  rejected?: string
+  signal?: AbortSignal
+  /** Longest wait, in ms. @default 60_000 */
+  deadlineMs?: number
+}
+
+interface Parts {
+  readonly gateway: Gateway
+  readonly sdk: Sdk
+  readonly recorder: Recorder
+  readonly settings: Settings
+  readonly environment: NodeJS.ProcessEnv
+  readonly source: string
+}
+
+/** Gauges are renewed this often for exporters that push; a scrape renews them itself. */
+const GAUGES_EVERY_MS = 15_000
+
+/**
+ * Starts Gatewatch in this process: telemetry, refresh gate, bypass watch, provider calls. Each piece is useful alone.
+ *
+ * @throws {GatewayError} `GW_CONFIG` for options that cannot be used, or what the store throws.
+ */
+export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
+  const {
+    store = memoryStore(),
+    environment = process.env,
+    source = 'options',
+    standalone = false,
+    processRole,
+    onFault = warnOnce(),
+    ...input
+  } = options
+  const settings = parseSettings(input, source)
+  const recorder = new Recorder()
+  const sdk = await startSdk({ recorder, standalone, environment, ...(processRole && { processRole }) })
+  try {
+    const telemetry = new Telemetry(sdk.source, settings.telemetry)
+    const gateway = new Gateway({ settings, store, telemetry, environment, source, onFault })
+    await gateway.start()
+    return new Gatewatch({ gateway, sdk, recorder, settings, environment, source })
+  } catch (error) {
+    await sdk.shutdown()
+    throw error
+  }
+}
+
+/** Gatewatch in one process. Made by `createGatewatch`. */
+export class Gatewatch {
+  /** Recent interesting spans, redacted. */
+  readonly recorder: Recorder
+  readonly #parts: Parts
+  readonly #gauges: NodeJS.Timeout
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.recorder = parts.recorder
+    // The store tells its own faults where it is used.
+    this.#gauges = setInterval(() => void parts.gateway.refreshGauges().catch(() => undefined), GAUGES_EVERY_MS)
+    this.#gauges.unref()
+  }
+
+  /** Express middleware: a span for each inbound request, with everything that follows hanging under it. */
+  middleware(): RequestHandler {
+    return requestSpans(this.#parts.gateway.telemetry)
+  }
+
+  /**
+   * Puts the gate around a refresh function of your own that keeps tokens in a store of your own: single flight, permit,
+   * spans and metrics with caller and reason. Token requests made anywhere else in the process show up as bypasses.
+   *
+   * @returns A function with the same arguments, result and errors as `refresh`.
+   */
+  aroundRefresh<A extends unknown[], R>(
+    refresh: (...parameters: A) => Promise<R>,
+    options: AroundOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return this.#parts.gateway.around(refresh, options)
+  }
+
+  /** Wraps a provider call of your own: a span with caller, profile and outcome, and its duration. */
+  wrapProviderCall<A extends unknown[], R>(
+    send: (...parameters: A) => Promise<R>,
+    options: WrapCallOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return this.#parts.gateway.wrapCall(send, options)
+  }
+
+  /** Wraps a login of your own: a span with the caller; its token requests are meant, and are no bypass. */
+  wrapLogin<A extends unknown[], R>(
+    login: (...parameters: A) => Promise<R>,
+    options: WrapOperationOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return this.#parts.gateway.wrapOperation('login', login, options)
+  }
+
+  /** Wraps a code exchange of your own, as `wrapLogin`. */
+  wrapExchange<A extends unknown[], R>(
+    exchange: (...parameters: A) => Promise<R>,
+    options: WrapOperationOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return this.#parts.gateway.wrapOperation('exchange', exchange, options)
+  }
+
+  /** Wraps a revocation of your own, as `wrapLogin`. */
+  wrapRevoke<A extends unknown[], R>(
+    revoke: (...parameters: A) => Promise<R>,
+    options: WrapOperationOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return this.#parts.gateway.wrapOperation('revoke', revoke, options)
+  }
+
+  /**
+   * Visits the refresh gate for a profile of the store.
+   *
+   * @throws {GatewayError} as `RefreshGate.enter`.
+   */
+  async visit({ profile: profileId, reason, rejected, signal, deadlineMs }: CodeVisit): Promise<Admission> {
+    const caller = takeCallerSite(Gatewatch.prototype.visit)
+    return this.#parts.gateway.visit({
+      profileId,
+      reason,
+      caller,
+      ...(rejected && { rejected }),
+      ...(signal && { signal }),
+      ...(deadlineMs && { deadlineMs }),
+    })
+  }
+
+  /**
+   * Makes a provider call: profiles, gate, fallback, telemetry in one.
+   *
+   * @returns The answer of the provider that served, or the refusal of the last one that was asked.
+   * @throws {GatewayError} `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (nobody answered), `GW_ABORTED`, or a store's code.
+   */
+  async call({ protocol, model, body, headers, provider, profile, signal }: CodeCall): Promise<CallAnswer> {
+    const request = {
+      caller: takeCallerSite(Gatewatch.prototype.call),
+      protocol,
+      model,
+      stream: (body as { stream?: unknown } | undefined)?.stream === true,
+      headers: { 'content-type': 'application/json', ...headers },
+      ...(body !== undefined && { body: Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)) }),
+      ...(provider !== undefined && { provider }),
+      ...(profile !== undefined && { profile }),
+    }
+    return answerOf(this.#parts.gateway, request, signal)
+  }
+
+  /** What every profile can do right now. */
+  profiles(): Promise<readonly ProfileSnapshot[]> {
+    return this.#parts.gateway.snapshot()
+  }
+
+  /** What a scrape of `/metrics` gets. @param accept The `Accept` header; OpenMetrics when it asks for it. */
+  async metrics(accept?: string): Promise<MetricsAnswer> {
+    await this.#parts.gateway.refreshGauges()
+    return this.#parts.sdk.metrics(accept)
+  }
+
+  /** Serves the provider endpoints, health, metrics and operators' data as `listen` says. */
+  serve(): Promise<Serving> {
+    const { gateway, recorder, settings, environment, source } = this.#parts
+    return serve({ gateway, recorder, metrics: accept => this.metrics(accept), listen: settings.listen, environment, source })
+  }
+
+  /** Sends what telemetry is waiting. Never rejects. */
+  flush(): Promise<void> {
+    return this.#parts.sdk.flush()
+  }
+
+  /** Waits for refreshes under way, gives connections and leases back, sends what telemetry is waiting. */
+  async stop(): Promise<void> {
+    clearInterval(this.#gauges)
+    await this.#parts.gateway.stop()
+    await this.#parts.sdk.shutdown()
+  }
+}
+
+/** Makes a call whose answer is read as a stream. */
+function answerOf(gateway: Gateway, request: Omit<CallRequest, 'signal'>, signal: AbortSignal | undefined): Promise<CallAnswer> {
+  const givenUp = new AbortController()
+  const signals = signal ? AbortSignal.any([signal, givenUp.signal]) : givenUp.signal
+  return new Promise((resolve, reject) => {
+    const sink: CallSink = new AnswerStream(resolve, () => givenUp.abort())
+    gateway.calls.call({ ...request, signal: signals }, sink).then(end => {
+      if (end.type === 'aborted')
+        reject(new GatewayError('GW_ABORTED', 'the call was given up by its caller', { next: 'nothing', cause: signal?.reason }))
+      else if (end.type === 'failed' && end.refusal && end.served) {
+        const { status, headers, body } = end.refusal
+        resolve({ status, headers, body: Readable.from([body]), served: end.served })
+      } else if (end.type === 'failed') reject(end.error)
+    }, reject)
+  })
+}
+
+/** A fault of ours is told once: a line for each request would be a fault of its own. */
+function warnOnce(): (fault: unknown) => void {
+  let told = false
+  return fault => {
+    if (told) return
+    told = true
+    process.emitWarning(
+      `Gatewatch has a fault and may have stopped watching (${fault instanceof Error ? fault.name : typeof fault}); the application is not affected`,
+      'GatewatchWarning',
+    )
+  }
+}

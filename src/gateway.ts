@@ -1,0 +1,221 @@
+import type { ProfileState } from '../otel/words.ts'
+import { type OAuthOperation, type WrapOperationOptions, wrapOperation } from './auth/foreign-operation.ts'
+import { type AroundOptions, aroundRefresh } from './auth/foreign-refresh.ts'
+import { RefreshGate } from './auth/refresh-gate.ts'
+import type { Admission, Visit } from './auth/visit.ts'
+import { type WrapCallOptions, wrapProviderCall } from './calls/foreign-call.ts'
+import { type ConfiguredProfile, ProfileBook } from './calls/profile-book.ts'
+import { setProfileGauges } from './calls/profile-gauges.ts'
+import { ProviderCalls } from './calls/provider-calls.ts'
+import { isOAuth, type StoredProfile } from './domain/credential.ts'
+import { type Fingerprint, fingerprint } from './domain/fingerprint.ts'
+import { GatewayError } from './domain/gateway-error.ts'
+import { refused, type Settings } from './options.ts'
+import type { ProviderSettings } from './providers/provider-settings.ts'
+import { createRegistry, type Registry } from './providers/registry.ts'
+import { Upstream } from './providers/upstream.ts'
+import type { ProfileStore } from './store/profile-store.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
+import { type Lineage, watchBypasses } from './watch/bypass-watch.ts'
+
+export interface GatewayOptions {
+  settings: Settings
+  store: ProfileStore
+  telemetry: Telemetry
+  /** Where API keys and client secrets are looked up. */
+  environment: NodeJS.ProcessEnv
+  /** What the settings were read from, for messages. */
+  source: string
+  /** Told of a fault of Gatewatch itself that must not reach the application. */
+  onFault: (fault: unknown) => void
+}
+
+/** One profile, as an operator may see it: no token, no e-mail. */
+export interface ProfileSnapshot {
+  readonly profile: string
+  readonly provider: string
+  readonly type: StoredProfile['credential']['type']
+  readonly billing: string
+  readonly state: ProfileState
+  /** Seconds until the access token expires; negative when it has. */
+  readonly expiresInSeconds?: number
+  readonly generation?: number
+  readonly needsLogin?: { readonly outcome: string; readonly since: string; readonly providerCode?: string }
+  /** Seconds the profile still rests. */
+  readonly restsForSeconds?: number
+}
+
+/** Lineage is read from a listing of the store that is at most this old. */
+const LINEAGE_FOR_MS = 1_000
+
+/** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
+export class Gateway {
+  readonly registry: Registry
+  readonly gate: RefreshGate
+  readonly book: ProfileBook
+  readonly calls: ProviderCalls
+  readonly telemetry: Telemetry
+  readonly #options: GatewayOptions
+  readonly #upstream: Upstream
+  readonly #stopWatching: () => void
+  #known: readonly StoredProfile[] = []
+  #knownAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: GatewayOptions) {
+    const { settings, store, telemetry, onFault } = options
+    this.#options = options
+    this.telemetry = telemetry
+    this.registry = createRegistry(readProviders(options))
+    this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: settings.gate })
+    this.book = new ProfileBook({ gate: this.gate, store, configured: readProfiles(options, this.registry) })
+    this.#upstream = new Upstream(settings.upstream)
+    this.calls = new ProviderCalls({
+      telemetry,
+      gate: this.gate,
+      book: this.book,
+      registry: this.registry,
+      upstream: this.#upstream,
+      metered: settings.fallback.metered,
+      ...(settings.order && { order: settings.order }),
+    })
+    this.#stopWatching = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.#lineageOf(refresh), onFault })
+  }
+
+  /** Checks what can only be checked against the store. @throws {GatewayError} `GW_CONFIG`, or what the store throws. */
+  async start(): Promise<void> {
+    const { settings, source } = this.#options
+    this.#known = await this.book.list()
+    const ids = this.#known.map(({ id }) => id)
+    const unknown = settings.order?.filter(id => !ids.includes(id)) ?? []
+    if (unknown.length > 0)
+      throw refused(source, [`order: names ${unknown.join(', ')}, which is no profile; known: ${ids.join(', ') || 'none'}`])
+    for (const { provider } of this.#known) this.registry.get(provider)
+    await this.refreshGauges()
+  }
+
+  /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
+  async visit({ rejected, ...visit }: Omit<Visit, 'provider' | 'rejected'> & { rejected?: string }): Promise<Admission> {
+    const rejectedFingerprint = fingerprint(rejected)
+    const provider = (await this.gate.current(visit.profileId))?.provider ?? 'unknown'
+    return this.gate.enter({ ...visit, provider, ...(rejectedFingerprint && { rejected: rejectedFingerprint }) })
+  }
+
+  /** Puts a gate around somebody else's refresh function. */
+  around<A extends unknown[], R>(refresh: (...parameters: A) => Promise<R>, options: AroundOptions<A>): (...parameters: A) => Promise<R> {
+    return aroundRefresh(this.telemetry, this.#tokenUrl(options), refresh, options)
+  }
+
+  wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
+    return wrapProviderCall(this.telemetry, send, options)
+  }
+
+  wrapOperation<A extends unknown[], R>(
+    operation: OAuthOperation,
+    run: (...parameters: A) => Promise<R>,
+    options: WrapOperationOptions<A>,
+  ): (...parameters: A) => Promise<R> {
+    return wrapOperation(this.telemetry, options.tokenUrl ?? this.#knownTokenUrl(options.provider), operation, run, options)
+  }
+
+  /** What every profile can do right now. */
+  async snapshot(): Promise<readonly ProfileSnapshot[]> {
+    const profiles = await this.book.list()
+    return Promise.all(profiles.map(async listed => this.#describe(await this.book.current(listed))))
+  }
+
+  async refreshGauges(): Promise<void> {
+    await setProfileGauges(this.telemetry, this.book)
+  }
+
+  /** Waits for refreshes under way, then lets go of connections and the store. */
+  async stop(): Promise<void> {
+    this.#stopWatching()
+    await this.gate.settled()
+    await this.#upstream.close()
+    await this.#options.store.close()
+  }
+
+  #describe(profile: StoredProfile): ProfileSnapshot {
+    const { credential, needsLogin } = profile
+    const expiresAt = credential.type === 'api_key' ? undefined : credential.expiresAt
+    const cooldown = this.book.cooldownOf(profile.id)
+    return {
+      profile: this.telemetry.profile(profile.id),
+      provider: profile.provider,
+      type: credential.type,
+      billing: profile.billing ?? this.registry.get(profile.provider).billingOf(credential),
+      state: this.book.stateOf(profile),
+      ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
+      ...(isOAuth(credential) && { generation: credential.generation }),
+      ...(needsLogin && {
+        needsLogin: {
+          outcome: needsLogin.outcome,
+          since: new Date(needsLogin.since).toISOString(),
+          ...(needsLogin.providerCode && { providerCode: needsLogin.providerCode }),
+        },
+      }),
+      ...(cooldown.state === 'resting' &&
+        this.book.isResting(profile.id) && { restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000) }),
+    }
+  }
+
+  #tokenUrl(options: { provider: string; tokenUrl?: string }): string {
+    const url = options.tokenUrl ?? this.#knownTokenUrl(options.provider)
+    if (url) return url
+    throw new GatewayError('GW_CONFIG', `provider ${options.provider} has no known token URL: pass tokenUrl, or name it under providers`, {
+      next: 'fix_configuration',
+    })
+  }
+
+  #knownTokenUrl(providerId: string): string | undefined {
+    return this.registry.all().find(({ id }) => id === providerId)?.oauth?.tokenUrl
+  }
+
+  /** Synchronous, since it is asked while a request leaves; what it knows is renewed behind its back. */
+  #lineageOf(refresh: Fingerprint): Lineage | undefined {
+    this.#renewKnown()
+    for (const { id, credential, rotatedAway } of this.#known) {
+      if (rotatedAway?.includes(refresh)) return { profileId: id, rotatedAway: true }
+      if (isOAuth(credential) && fingerprint(credential.refresh) === refresh) return { profileId: id, rotatedAway: false }
+    }
+    return undefined
+  }
+
+  #renewKnown(): void {
+    if (performance.now() - this.#knownAt < LINEAGE_FOR_MS) return
+    this.#knownAt = performance.now()
+    this.book.list().then(
+      profiles => {
+        this.#known = profiles
+      },
+      // The store tells its own faults where it is used; here an older listing serves.
+      () => undefined,
+    )
+  }
+}
+
+function readProviders({ settings, environment, source }: GatewayOptions): Record<string, ProviderSettings> {
+  return Object.fromEntries(
+    Object.entries(settings.providers).map(([id, { clientSecretEnv, ...provider }]) => {
+      const clientSecret =
+        clientSecretEnv === undefined ? undefined : fromEnvironment(environment, clientSecretEnv, `providers.${id}.clientSecretEnv`, source)
+      return [id, { ...provider, ...(clientSecret && { clientSecret }) }]
+    }),
+  )
+}
+
+function readProfiles({ settings, environment, source }: GatewayOptions, registry: Registry): ConfiguredProfile[] {
+  return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
+    const known = registry.all().map(({ id: knownId }) => knownId)
+    if (!known.includes(provider))
+      throw refused(source, [`profiles.${id}.provider: is ${JSON.stringify(provider)}, allowed: ${known.join(', ')}`])
+    const apiKey = apiKeyEnv === undefined ? undefined : fromEnvironment(environment, apiKeyEnv, `profiles.${id}.apiKeyEnv`, source)
+    return { id, provider, ...(billing && { billing }), ...(apiKey !== undefined && { apiKey }) }
+  })
+}
+
+function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
+  const value = environment[name]
+  if (value) return value
+  throw refused(source, [`${key}: the environment variable ${name} is ${value === undefined ? 'not set' : 'empty'}`])
+}

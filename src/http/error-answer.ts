@@ -1,0 +1,39 @@
+import type { Response } from 'express'
+import type { Protocol } from '../../otel/words.ts'
+import { GatewayError, type GatewayErrorCode } from '../domain/gateway-error.ts'
+
+const STATUS: Readonly<Partial<Record<GatewayErrorCode, number>>> = {
+  GW_BAD_REQUEST: 400,
+  GW_UNAUTHORIZED: 401,
+  GW_TOO_LARGE: 413,
+  GW_ALL_PROFILES_FAILED: 502,
+  GW_UPSTREAM: 502,
+  GW_NO_PROFILE: 503,
+  GW_CLOSED: 503,
+  GW_STORE_UNREADABLE: 503,
+  GW_STORE_DAMAGED: 503,
+  GW_STORE_NEWER: 503,
+}
+
+/** Answers with an error of ours, in the words of the protocol the client speaks. */
+export function answerError(response: Response, error: unknown, protocol?: Protocol): void {
+  const known =
+    error instanceof GatewayError
+      ? error
+      : new GatewayError('GW_UPSTREAM', 'the gateway failed; its telemetry says where', { next: 'try_again_later', cause: error })
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  if (known.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(known.retryAfterMs / 1000))
+  response.status(STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
+}
+
+function bodyOf({ code, message, next }: GatewayError, protocol: Protocol | undefined): object {
+  if (protocol === 'messages')
+    return {
+      type: 'error',
+      error: { type: code === 'GW_BAD_REQUEST' ? 'invalid_request_error' : 'api_error', message: `${code}: ${message}` },
+    }
+  return { error: { message, type: 'gatewatch_error', param: null, code, next } }
+}

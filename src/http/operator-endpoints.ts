@@ -1,0 +1,68 @@
+import { Router } from 'express'
+import type { Gateway, ProfileSnapshot } from '../gateway.ts'
+import { bypasses, callerTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
+import type { Recorder } from '../recorder/recorder.ts'
+import { answerError } from './error-answer.ts'
+
+export interface OperatorEndpointsOptions {
+  gateway: Gateway
+  recorder: Recorder
+  /** What `/metrics` answers, for an `Accept` header. */
+  metrics: (accept: string | undefined) => Promise<{ contentType: string; body: string }>
+}
+
+/** A profile in one of these states can serve a call, now or after a refresh. */
+const SERVING = new Set<ProfileSnapshot['state']>(['ready', 'expiring', 'expired', 'not_persisted'])
+
+/** Liveness and readiness, for whatever restarts or routes: they say yes or no and nothing about profiles. */
+export function healthEndpoints(gateway: Gateway): Router {
+  const router = Router()
+  router.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok' })
+  })
+  router.get('/readyz', async (_request, response) => {
+    try {
+      const profiles = await gateway.snapshot()
+      const ready = profiles.some(({ state }) => SERVING.has(state))
+      response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'no profile can serve' })
+    } catch (error) {
+      answerError(response, error)
+    }
+  })
+  return router
+}
+
+/** What operators read: metrics, and the data behind status, tables and traces. */
+export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpointsOptions): Router {
+  const router = Router()
+  router.get('/metrics', async (request, response) => {
+    try {
+      await gateway.refreshGauges()
+      const { contentType, body } = await metrics(request.headers.accept)
+      response.setHeader('content-type', contentType)
+      response.end(body)
+    } catch (error) {
+      answerError(response, error)
+    }
+  })
+  router.get('/ops/status.json', async (_request, response) => {
+    try {
+      response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })
+    } catch (error) {
+      answerError(response, error)
+    }
+  })
+  router.get('/ops/callers.json', (_request, response) => {
+    response.json({ refreshes: callerTable(recorder), visits: visitTable(recorder) })
+  })
+  router.get('/ops/refreshes.json', (_request, response) => {
+    response.json({ refreshes: refreshes(recorder) })
+  })
+  router.get('/ops/bypasses.json', (_request, response) => {
+    response.json({ bypasses: bypasses(recorder) })
+  })
+  router.get('/ops/traces/:traceId', (request, response) => {
+    response.json({ spans: trace(recorder, request.params.traceId) })
+  })
+  return router
+}

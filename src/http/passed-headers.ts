@@ -1,0 +1,82 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Served } from '../calls/call-request.ts'
+import type { AnswerHeaders } from '../providers/answer-sink.ts'
+
+/** Hop-by-hop headers (RFC 9110 section 7.6.1), which are the connection's and not the message's. */
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
+
+/**
+ * Request headers that stay here: the client's credentials (ours to replace), its cookies, its trace (a provider is not
+ * part of it), what says where it came from, and `accept-encoding` (a compressed answer would hide its token usage).
+ */
+const NOT_SENT = new Set([
+  ...HOP_BY_HOP,
+  'host',
+  'content-length',
+  'content-encoding',
+  'expect',
+  'authorization',
+  'x-api-key',
+  'cookie',
+  'accept-encoding',
+  'traceparent',
+  'tracestate',
+  'baggage',
+  'forwarded',
+])
+const NOT_SENT_PREFIX = ['x-forwarded-', 'x-gatewatch-', 'x-real-', 'sec-', 'cf-']
+const NOT_RETURNED = new Set([...HOP_BY_HOP, 'set-cookie', 'alt-svc', 'strict-transport-security'])
+
+/** The client's headers that are passed on to the provider, names in lower case. */
+export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const sent: Record<string, string> = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (value === undefined || NOT_SENT.has(name) || NOT_SENT_PREFIX.some(prefix => name.startsWith(prefix))) continue
+    sent[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return sent
+}
+
+/** The provider's headers that are passed back, with ours that say who served and why. */
+export function returnedHeaders(headers: AnswerHeaders, served: Served): Record<string, string | string[]> {
+  const returned: Record<string, string | string[]> = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined && !NOT_RETURNED.has(name)) returned[name] = value
+  }
+  return { ...returned, ...servedHeaders(served) }
+}
+
+/** `x-gatewatch-*`: provider, profile, billing, attempts, trace; and how the call got here when it fell back. */
+export function servedHeaders({
+  provider,
+  profile,
+  billing,
+  attempts,
+  fallbacks,
+  billingInsteadOf,
+  traceId,
+}: Served): Record<string, string> {
+  return {
+    'x-gatewatch-provider': provider,
+    'x-gatewatch-profile': profile,
+    'x-gatewatch-billing': billing,
+    'x-gatewatch-attempts': String(attempts),
+    'x-gatewatch-trace': traceId,
+    ...(fallbacks.length > 0 && {
+      'x-gatewatch-fallback': fallbacks.map(({ from, to, reason }) => `${from} -> ${to}; reason=${reason}`).join(', '),
+    }),
+    ...(billingInsteadOf && { 'x-gatewatch-billing-changed': `${billingInsteadOf} -> ${billing}` }),
+  }
+}

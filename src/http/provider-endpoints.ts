@@ -1,0 +1,130 @@
+import express, { type Request, type Response, Router } from 'express'
+import type { Protocol } from '../../otel/words.ts'
+import type { CallEnd, CallRequest, CallSink, Refusal, Served } from '../calls/call-request.ts'
+import { clientCaller } from '../domain/caller-site.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import type { Gateway } from '../gateway.ts'
+import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-peek.ts'
+import { answerError } from './error-answer.ts'
+import { returnedHeaders, sentHeaders } from './passed-headers.ts'
+import { ResponseSink } from './response-sink.ts'
+
+export interface ProviderEndpointsOptions {
+  maxBodyBytes: number
+  stalledClientMs: number
+}
+
+const ROUTES: Readonly<Record<string, Protocol>> = {
+  '/v1/responses': 'responses',
+  '/v1/chat/completions': 'chat_completions',
+  '/v1/messages': 'messages',
+}
+
+/** How a client may name itself, and what of its user agent is a name: a product, not a sentence. */
+const CALLER_NAME = /^[\w.:@/ -]{1,64}$/
+const PRODUCT = /^[\w.-]{1,40}(?:\/[\w.-]{1,20})?/
+
+/** What of a request body the gateway has to know. */
+interface Addressed {
+  readonly model: string
+  readonly stream: boolean
+  readonly body: Buffer
+  readonly provider?: string
+}
+
+/** The endpoints that clients of OpenAI and Anthropic know: calls go through profiles, gate and fallback. */
+export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClientMs }: ProviderEndpointsOptions): Router {
+  const router = Router()
+  const readBody = express.raw({ type: () => true, limit: maxBodyBytes })
+  for (const [path, protocol] of Object.entries(ROUTES)) {
+    router.post(path, readBody, async (request, response) => {
+      try {
+        await serve(gateway, request, response, { protocol, ...addressOf(gateway, request.body) }, stalledClientMs)
+      } catch (error) {
+        answerError(response, error, protocol)
+      }
+    })
+  }
+  router.get('/v1/models', async (request, response) => {
+    try {
+      const provider = 'anthropic-version' in request.headers ? { provider: 'anthropic' } : {}
+      await serve(
+        gateway,
+        request,
+        response,
+        { protocol: 'models', model: '', stream: false, query: queryOf(request), ...provider },
+        stalledClientMs,
+      )
+    } catch (error) {
+      answerError(response, error)
+    }
+  })
+  return router
+}
+
+async function serve(
+  gateway: Gateway,
+  request: Request,
+  response: Response,
+  call: Omit<CallRequest, 'caller' | 'headers' | 'signal'>,
+  stalledClientMs: number,
+): Promise<void> {
+  const gone = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort()
+  })
+  const sink: CallSink = new ResponseSink(response, stalledClientMs)
+  const end = await gateway.calls.call(
+    { ...call, caller: clientCaller(callerName(request)), headers: sentHeaders(request.headers), signal: gone.signal },
+    sink,
+  )
+  if (end.type === 'failed') refuse(response, end, call.protocol)
+}
+
+function refuse(response: Response, { error, refusal, served }: Extract<CallEnd, { type: 'failed' }>, protocol: Protocol): void {
+  if (refusal && served && concernsClient(refusal)) relay(response, refusal, served)
+  else answerError(response, error, protocol)
+}
+
+/**
+ * Whether a provider's refusal is the client's business. That a credential of ours was refused is not: passed on as 401
+ * it would send the client looking for a fault in its own key.
+ */
+function concernsClient({ status, cut }: Refusal): boolean {
+  return !cut && ![401, 402, 403].includes(status)
+}
+
+function relay(response: Response, { status, headers, body }: Refusal, served: Served): void {
+  const { 'content-length': _length, ...returned } = returnedHeaders(headers, served)
+  response.writeHead(status, { ...returned, 'content-length': String(body.length) })
+  response.end(body)
+}
+
+/** @throws {GatewayError} `GW_BAD_REQUEST` when the body is no JSON object or names no model. */
+function addressOf(gateway: Gateway, body: unknown): Addressed {
+  const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0)
+  const members = peekMembers(bytes, ['model', 'stream'])
+  if (!members) throw new GatewayError('GW_BAD_REQUEST', 'the body is not a JSON object', { next: 'fix_request' })
+  const named = members.get('model')
+  const model = peekedString(bytes, named)
+  if (!named || !model)
+    throw new GatewayError('GW_BAD_REQUEST', 'the body names no model: "model" must be a string', { next: 'fix_request' })
+  const stream = peekedTrue(bytes, members.get('stream'))
+  const slash = model.indexOf('/')
+  const provider = model.slice(0, slash)
+  if (slash <= 0 || !gateway.registry.all().some(({ id }) => id === provider)) return { model, stream, body: bytes }
+  const rest = model.slice(slash + 1)
+  return { model: rest, stream, provider, body: replaceMember(bytes, named, rest) }
+}
+
+/** The name of a client, where code has file and function: what it calls itself, else the product of its user agent. */
+function callerName({ headers }: Request): string {
+  const own = headers['x-gatewatch-caller']
+  if (typeof own === 'string' && CALLER_NAME.test(own)) return `client:${own}`
+  return `client:${PRODUCT.exec(headers['user-agent'] ?? '')?.[0] ?? 'unknown'}`
+}
+
+function queryOf({ originalUrl }: Request): string {
+  const at = originalUrl.indexOf('?')
+  return at < 0 ? '' : originalUrl.slice(at)
+}

@@ -1,0 +1,74 @@
+import { type Context, context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import type { Request, RequestHandler, Response } from 'express'
+import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/names.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+
+const propagator = new W3CTraceContextPropagator()
+const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
+
+/**
+ * Opens a span for each inbound request, so that every provider call and visit that follows hangs under the request
+ * that wanted it. Joins the trace the host has begun, else the one the client sent.
+ */
+export function requestSpans(telemetry: Telemetry): RequestHandler {
+  return (request, response, next) => {
+    const startedAt = performance.now()
+    const method = KNOWN_METHODS.has(request.method) ? request.method : '_OTHER'
+    const span = telemetry.startSpan(method, {
+      kind: SpanKind.SERVER,
+      parent: parentOf(request),
+      attributes: { [ATTR_HTTP_METHOD]: method, [ATTR_URL_PATH]: request.path },
+    })
+    response.once('close', () => finish(telemetry, span, { request, response, method, startedAt }))
+    context.with(trace.setSpan(context.active(), span), next)
+  }
+}
+
+function parentOf(request: Request): Context {
+  const active = context.active()
+  if (trace.getSpanContext(active)) return active
+  return propagator.extract(active, request.headers, {
+    get: (headers, key) => headers[key] as string | undefined,
+    keys: headers => Object.keys(headers),
+  })
+}
+
+interface Finished {
+  readonly request: Request
+  readonly response: Response
+  readonly method: string
+  readonly startedAt: number
+}
+
+function finish(telemetry: Telemetry, span: Span, { request, response, method, startedAt }: Finished): void {
+  const route = routeOf(request)
+  // A client that left before the head was sent has seen no status at all.
+  const status = response.headersSent ? response.statusCode : undefined
+  const failure = status !== undefined && status >= 500 ? String(status) : undefined
+  span.updateName(`${method} ${route}`)
+  span.setAttribute(ATTR_HTTP_ROUTE, route)
+  if (status !== undefined) span.setAttribute(ATTR_HTTP_STATUS, status)
+  if (failure) {
+    span.setAttribute(ATTR_ERROR_TYPE, failure)
+    span.setStatus({ code: SpanStatusCode.ERROR })
+  }
+  telemetry.instruments.record(
+    'serverDuration',
+    (performance.now() - startedAt) / 1000,
+    {
+      [ATTR_HTTP_METHOD]: method,
+      [ATTR_HTTP_ROUTE]: route,
+      ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
+      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+    },
+    span.spanContext().traceId,
+  )
+  span.end()
+}
+
+/** The pattern, never the path: a path is a client's to choose, and would be a series each. */
+function routeOf({ baseUrl, route }: Request): string {
+  const path = (route as { path?: unknown } | undefined)?.path
+  return typeof path === 'string' ? `${baseUrl}${path}` : 'unmatched'
+}

@@ -1,0 +1,52 @@
+import type { Response } from 'express'
+import type { CallSink, Served } from '../calls/call-request.ts'
+import type { GatewayError } from '../domain/gateway-error.ts'
+import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
+import { returnedHeaders } from './passed-headers.ts'
+
+/**
+ * Hands an answer to an HTTP client as it comes: same bytes, same chunks, and the provider waits while the client does.
+ *
+ * A client that leaves a full buffer unread for too long is cut off, so that it cannot hold a provider's stream for ever.
+ */
+export class ResponseSink implements CallSink {
+  readonly #response: Response
+  readonly #stalledClientMs: number
+  #flow: Flow | undefined
+  #stalled: NodeJS.Timeout | undefined
+
+  constructor(response: Response, stalledClientMs: number) {
+    this.#response = response
+    this.#stalledClientMs = stalledClientMs
+  }
+
+  head(status: number, headers: AnswerHeaders, served: Served, flow: Flow): void {
+    this.#flow = flow
+    this.#response.writeHead(status, returnedHeaders(headers, served))
+    // A client that waits for the first event must at least see that it was accepted.
+    this.#response.flushHeaders()
+    this.#response.on('drain', () => this.#goOn())
+    this.#response.once('close', () => clearTimeout(this.#stalled))
+  }
+
+  chunk(chunk: Buffer): boolean {
+    if (this.#response.write(chunk)) return true
+    this.#stalled ??= setTimeout(() => this.#response.destroy(), this.#stalledClientMs)
+    return false
+  }
+
+  end(): void {
+    this.#response.end()
+  }
+
+  fail(_error: GatewayError): void {
+    // The head is out; the only honest way left to say "incomplete" is to break the connection.
+    this.#response.destroy()
+  }
+
+  #goOn(): void {
+    clearTimeout(this.#stalled)
+    this.#stalled = undefined
+    this.#flow?.resume()
+  }
+}

@@ -1,0 +1,63 @@
+import type { Credential } from '../domain/credential.ts'
+import { judgeAttempt } from './attempt-judgement.ts'
+import { readJwtClaims } from './jwt-claims.ts'
+import type { Provider, SentHeaders } from './provider.ts'
+import { type ProviderSettings, withSettings } from './provider-settings.ts'
+import { judgeRefresh, type RefreshCodes } from './refresh-judgement.ts'
+import { requireSecret } from './secret-text.ts'
+
+/** Where OpenAI's access tokens keep what belongs to ChatGPT. */
+const AUTH_CLAIM = 'https://api.openai.com/auth'
+
+/** What auth.openai.com says beyond RFC 6749; `token_expired` of a token it could not even read is told apart by its text. */
+export const OPENAI_REFRESH_CODES: RefreshCodes = {
+  refresh_token_reused: 'invalidated',
+  refresh_token_invalidated: 'invalidated',
+  refresh_token_revoked: 'invalidated',
+  token_invalidated: 'invalidated',
+  token_revoked: 'invalidated',
+  account_deactivated: 'invalidated',
+  refresh_token_expired: 'grant_expired',
+  token_expired: 'grant_expired',
+}
+
+/** The ChatGPT backend, paid by subscription: what the Codex CLI and OpenClaw's `openai-codex` profiles talk to. */
+export function openaiCodex(settings: ProviderSettings = {}): Provider {
+  return withSettings(
+    {
+      id: 'openai-codex',
+      genaiName: 'openai',
+      baseUrl: 'https://chatgpt.com/backend-api',
+      paths: { responses: '/codex/responses' },
+      modelsPath: '/codex/models',
+      oauth: {
+        tokenUrl: 'https://auth.openai.com/oauth/token',
+        clientId: 'app_EMoamEEZ73f0CkXaXp7hrann',
+        encoding: 'form',
+      },
+      billingOf: credential => (credential.type === 'api_key' ? 'metered' : 'subscription'),
+      authorize,
+      judgeAttempt,
+      judgeRefresh: answer => judgeRefresh(answer, OPENAI_REFRESH_CODES),
+      accountOf,
+    },
+    settings,
+  )
+}
+
+function authorize(credential: Credential, sent: SentHeaders = {}): Record<string, string> {
+  const secret = requireSecret(credential, 'openai-codex')
+  const headers: Record<string, string> = { authorization: `Bearer ${secret}` }
+  const account = (credential.type === 'oauth' ? credential.account : undefined) ?? accountOf(secret)
+  if (account !== undefined) headers['chatgpt-account-id'] = account
+  if (sent['openai-beta'] === undefined) headers['openai-beta'] = 'responses=experimental'
+  if (sent.originator === undefined) headers.originator = 'gatewatch'
+  return headers
+}
+
+function accountOf(accessToken: string): string | undefined {
+  const claim = readJwtClaims(accessToken)?.[AUTH_CLAIM]
+  const account = typeof claim === 'object' && claim !== null ? (claim as Record<string, unknown>).chatgpt_account_id : undefined
+  // It becomes a header: whatever is no plain id stays out.
+  return typeof account === 'string' && /^[\w.-]{1,128}$/.test(account) ? account : undefined
+}

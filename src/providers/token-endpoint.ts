@@ -1,0 +1,207 @@
+import {
+  type AuthorizationServer,
+  allowInsecureRequests,
+  type Client,
+  ClientSecretPost,
+  customFetch,
+  None,
+  refreshTokenGrantRequest,
+} from 'oauth4webapi'
+import type { OAuthCredential } from '../domain/credential.ts'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { AnswerHeaders, CollectedBody } from './answer-sink.ts'
+import { dateOf } from './error-body.ts'
+import { type GrantedFacts, readGrantedAnswer, type UnreadableAnswer } from './granted-answer.ts'
+import { carryPermit, type Permit } from './permit.ts'
+import type { OAuthEndpoints, Provider } from './provider.ts'
+import { isTokenUrlSafe } from './provider-settings.ts'
+import type { RefreshAnswer, UnansweredRefresh } from './refresh-answer.ts'
+import { readText } from './refused-answer.ts'
+import { secretText } from './secret-text.ts'
+import { Upstream } from './upstream.ts'
+import { UpstreamError } from './upstream-error.ts'
+
+/** Bytes of a token endpoint's answer that are read; tokens are short. */
+const ANSWER_READ = 1024 * 1024
+/** No time limit of the transport itself: how long a token request may take is its caller's to say, by signal. */
+const TRANSPORT = { connections: 1, headersTimeoutMs: 0, bodyIdleMs: 0, connectTimeoutMs: 10_000 } as const
+
+/** One token request, as the gate orders it. */
+export interface RefreshRequest {
+  readonly provider: Provider
+  readonly credential: OAuthCredential
+  /** Taken when everything else is in order, before anything is sent. */
+  readonly permit: Permit
+  /** Ends the waiting. The request may be taken all the same. */
+  readonly signal: AbortSignal
+  /** Our clock as the request is sent, epoch milliseconds. */
+  readonly now: number
+}
+
+/**
+ * Sends one refresh token to its token endpoint and says what came back.
+ *
+ * Always over a connection of its own: on one that is kept alive a reset could mean that the provider had closed it
+ * before or that the answer was lost, and only the second one costs the grant. Follows no redirect.
+ *
+ * @throws {GatewayError} before anything is sent: `GW_CONFIG` (no OAuth, or a token URL without TLS that leaves the
+ *   machine), `GW_NEEDS_LOGIN` (no refresh token), `GW_PERMIT` (the permit does not open this URL).
+ * @see RFC 6749 section 6
+ */
+export async function requestRefresh({ provider, credential, permit, signal, now }: RefreshRequest): Promise<RefreshAnswer> {
+  const oauth = usableEndpoints(provider)
+  const refreshToken = secretText(credential.refresh)
+  if (refreshToken === undefined) {
+    throw new GatewayError('GW_NEEDS_LOGIN', `the credential for ${provider.id} holds no refresh token; sign in again`, {
+      next: 'sign_in_again',
+    })
+  }
+  if (!permit.take(oauth.tokenUrl)) {
+    throw new GatewayError(
+      'GW_PERMIT',
+      `the permit for the token endpoint of ${provider.id} is spent, too old or for another URL; enter through the gate`,
+      { next: 'nothing' },
+    )
+  }
+  const server: AuthorizationServer = { issuer: new URL(oauth.tokenUrl).origin, token_endpoint: oauth.tokenUrl }
+  const client: Client = { client_id: oauth.clientId }
+  const upstream = new Upstream(TRANSPORT)
+  const startedAt = performance.now()
+  let answer: CollectedAnswer | undefined
+  try {
+    await carryPermit(permit, () =>
+      refreshTokenGrantRequest(
+        server,
+        client,
+        oauth.clientSecret === undefined ? None() : ClientSecretPost(oauth.clientSecret),
+        refreshToken,
+        {
+          signal,
+          headers: new Headers({ 'user-agent': 'gatewatch', ...oauth.headers }),
+          [allowInsecureRequests]: true, // isTokenUrlSafe has decided: loopback only
+          [customFetch]: async (url, { body, headers }) => {
+            answer = await post(upstream, { url, body: body as URLSearchParams, headers, encoding: oauth.encoding, signal })
+            return new Response(null)
+          },
+        },
+      ),
+    )
+  } catch (error) {
+    return unanswered(error)
+  } finally {
+    await upstream.close()
+  }
+  if (!answer) throw new TypeError('the token request ended without an answer and without an error')
+  return judge(answer, { provider, server, client, now: Math.round(now + performance.now() - startedAt) })
+}
+
+function usableEndpoints(provider: Provider): OAuthEndpoints {
+  if (!provider.oauth) {
+    throw new GatewayError(
+      'GW_CONFIG',
+      `provider ${provider.id} has no token endpoint; set providers.${provider.id}.tokenUrl and clientId`,
+      { next: 'fix_configuration' },
+    )
+  }
+  if (!isTokenUrlSafe(provider.oauth.tokenUrl)) {
+    throw new GatewayError(
+      'GW_CONFIG',
+      `providers.${provider.id}.tokenUrl must begin with https:// (http:// is allowed on loopback only)`,
+      { next: 'fix_configuration' },
+    )
+  }
+  return provider.oauth
+}
+
+interface TokenPost {
+  readonly url: string
+  readonly body: URLSearchParams
+  readonly headers: Record<string, string>
+  readonly encoding: OAuthEndpoints['encoding']
+  readonly signal: AbortSignal
+}
+
+interface CollectedAnswer extends CollectedBody {
+  readonly status: number
+  readonly headers: AnswerHeaders
+}
+
+/** @throws {UpstreamError} when no complete answer came. */
+function post(upstream: Upstream, { url, body, headers, encoding, signal }: TokenPost): Promise<CollectedAnswer> {
+  const { origin, pathname, search } = new URL(url)
+  const isJson = encoding === 'json'
+  return new Promise((resolve, reject) => {
+    let status = 0
+    let answerHeaders: AnswerHeaders = {}
+    upstream.send(
+      {
+        origin,
+        path: pathname + search,
+        method: 'POST',
+        headers: { ...headers, 'content-type': isJson ? 'application/json' : 'application/x-www-form-urlencoded' },
+        body: Buffer.from(isJson ? JSON.stringify(Object.fromEntries(body)) : body.toString()),
+        signal,
+        collectBytes: ANSWER_READ,
+      },
+      {
+        onHead(finalStatus, finalHeaders) {
+          status = finalStatus
+          answerHeaders = finalHeaders
+          return 'collect'
+        },
+        onChunk: () => true,
+        onEnd: collected =>
+          resolve({ status, headers: answerHeaders, bytes: collected?.bytes ?? Buffer.alloc(0), cut: collected?.cut ?? false }),
+        onError: reject,
+      },
+    )
+  })
+}
+
+interface JudgeContext {
+  readonly provider: Provider
+  readonly server: AuthorizationServer
+  readonly client: Client
+  /** Our clock as the answer came, epoch milliseconds. */
+  readonly now: number
+}
+
+async function judge({ status, headers, bytes, cut }: CollectedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
+  const facts = factsOf(status, headers, context.now)
+  const text = readText(headers, bytes, ANSWER_READ)
+  if (status < 200 || status > 299)
+    return { kind: 'refused', ...facts, judgement: context.provider.judgeRefresh({ status, headers, body: text }) }
+  if (cut) return unreadable('answer_too_long', facts)
+  const granted = await readGrantedAnswer(text, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
+  return typeof granted === 'string' ? unreadable(granted, facts) : granted
+}
+
+/** A 2xx that cannot be read: the provider took the token, and what it gave for it is lost on us. */
+function unreadable(what: UnreadableAnswer, facts: GrantedFacts): UnansweredRefresh {
+  return { kind: 'unanswered', ...facts, outcome: 'unavailable', maybeTaken: true, errorType: what, cause: undefined }
+}
+
+function unanswered(error: unknown): UnansweredRefresh {
+  if (!(error instanceof UpstreamError)) throw error
+  // Refused on its way out by the watch over token requests: nothing left, and it is our own error.
+  if (isGatewayError(error.cause, 'GW_PERMIT')) throw error.cause
+  const { type, sent, cause } = error
+  return {
+    kind: 'unanswered',
+    outcome: type === 'timeout' || type === 'aborted' ? 'timeout' : 'unavailable',
+    maybeTaken: sent,
+    errorType: cause === undefined ? error.code : errorType(cause),
+    cause: error,
+  }
+}
+
+/** The `Date` header counts whole seconds, so the skew is good to a second, no better. */
+function factsOf(status: number, headers: AnswerHeaders, now: number): GrantedFacts {
+  const requestId = ['x-request-id', 'request-id', 'cf-ray'].map(name => headers[name]).find(isPlainId)
+  const date = dateOf(headers)
+  return { status, ...(requestId === undefined ? {} : { requestId }), ...(date === undefined ? {} : { skewMs: Math.round(date - now) }) }
+}
+
+function isPlainId(value: unknown): value is string {
+  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value)
+}

@@ -1,0 +1,56 @@
+import { expiryOfJwt } from './jwt-claims.ts'
+import type { ExpiresInRepair } from './refresh-answer.ts'
+
+/** How long a fresh access token lives. */
+export interface TokenLife {
+  readonly expiresInMs: number
+  readonly repaired?: ExpiresInRepair
+}
+
+/** The life of a token nobody says anything about, in ms: the shortest that is usual. */
+const DEFAULT_LIFE_MS = 3_600_000
+/** Nobody grants access for so long; a larger `expires_in` is in another unit. */
+const LONGEST_LIFE_S = 10 * 365 * 86_400
+/** From here on a number is a moment in epoch seconds (2001) and, further on, in epoch milliseconds (2001 as well). */
+const EPOCH_SECONDS = 1_000_000_000
+const EPOCH_MILLISECONDS = 1_000_000_000_000
+
+/**
+ * Works out how long a fresh access token lives, whatever the provider made of `expires_in`.
+ *
+ * RFC 6749 section 5.1 says seconds, as a number. Seen besides: missing, zero, a string, milliseconds, and MiniMax's
+ * `expired_in`, a moment in epoch milliseconds. Where the answer gives nothing usable the token's own `exp` counts, then
+ * an hour.
+ *
+ * @param answer The parsed answer of the token endpoint.
+ * @param now The provider's clock, epoch milliseconds: its `exp` was made by it.
+ */
+export function tokenLife(answer: Readonly<Record<string, unknown>>, accessToken: string, now: number): TokenLife {
+  const ownMs = lifeByExp(accessToken, now)
+  const raw = answer.expires_in ?? answer.expired_in
+  if (raw === undefined || raw === null) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'missing' }
+
+  const isText = typeof raw === 'string'
+  const value = isText && raw.trim() !== '' ? Number(raw) : raw
+  if (typeof value !== 'number' || !Number.isFinite(value)) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'string' }
+  if (value <= 0) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'zero' }
+  if (value >= EPOCH_SECONDS) return fromMoment(value >= EPOCH_MILLISECONDS ? value : value * 1000, now, ownMs)
+  if (value > LONGEST_LIFE_S || isCloserInMilliseconds(value, ownMs)) return { expiresInMs: value, repaired: 'milliseconds' }
+  return isText ? { expiresInMs: value * 1000, repaired: 'string' } : { expiresInMs: value * 1000 }
+}
+
+function fromMoment(at: number, now: number, ownMs: number | undefined): TokenLife {
+  const lifeMs = at - now
+  const isPlausible = lifeMs > 0 && lifeMs <= LONGEST_LIFE_S * 1000
+  return { expiresInMs: isPlausible ? lifeMs : (ownMs ?? DEFAULT_LIFE_MS), repaired: 'absolute' }
+}
+
+/** An hour in milliseconds is 41 days in seconds: only the token's own `exp` can tell these two apart. */
+function isCloserInMilliseconds(value: number, ownMs: number | undefined): boolean {
+  return ownMs !== undefined && Math.abs(value - ownMs) < Math.abs(value * 1000 - ownMs)
+}
+
+function lifeByExp(accessToken: string, now: number): number | undefined {
+  const expiresAt = expiryOfJwt(accessToken)
+  return expiresAt !== undefined && expiresAt > now ? expiresAt - now : undefined
+}

@@ -1,0 +1,93 @@
+import type { Agent } from 'undici'
+import type { AnswerSink, Flow } from './answer-sink.ts'
+import { Exchange, type UpstreamRequest } from './exchange.ts'
+
+export interface UpstreamOptions {
+  /** Connections per origin; `null` is unlimited: a queue would let one slow stream hold up another call. @default null */
+  connections?: number | null | undefined
+  /** Longest wait for the head of an answer, in ms; models think before they speak. @default 300_000 */
+  headersTimeoutMs?: number | undefined
+  /** Longest silence within a body, in ms; a paused sink does not count as silence. @default 300_000 */
+  bodyIdleMs?: number | undefined
+  /** Longest wait for a connection with its TLS handshake, in ms. @default 10_000 */
+  connectTimeoutMs?: number | undefined
+}
+
+type UpstreamLimits = { readonly [Key in keyof UpstreamOptions]-?: Exclude<UpstreamOptions[Key], undefined> }
+
+export const DEFAULTS = {
+  connections: null,
+  headersTimeoutMs: 300_000,
+  bodyIdleMs: 300_000,
+  connectTimeoutMs: 10_000,
+} as const satisfies UpstreamLimits
+
+/** undici, once somebody sent something: loading it changes what the host's global `fetch` runs on. */
+let undici: typeof import('undici') | undefined
+
+/**
+ * The transport of provider calls: keep-alive connections, no promise and no stream per chunk. It judges nothing, follows
+ * no redirect, repeats nothing, and passes compressed bodies through as they are.
+ */
+export class Upstream {
+  readonly #options: UpstreamLimits
+  #agent: Agent | undefined
+  #isClosed = false
+
+  constructor(options: UpstreamOptions = {}) {
+    this.#options = {
+      connections: options.connections ?? DEFAULTS.connections,
+      headersTimeoutMs: options.headersTimeoutMs ?? DEFAULTS.headersTimeoutMs,
+      bodyIdleMs: options.bodyIdleMs ?? DEFAULTS.bodyIdleMs,
+      connectTimeoutMs: options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
+    }
+  }
+
+  /**
+   * Sends a request; `sink` is told how it goes. Never throws.
+   *
+   * Synchronous but for the very first request of the process, which waits for undici to load.
+   *
+   * @returns The handle to pause, resume and give up the exchange, good from now on.
+   */
+  send(request: UpstreamRequest, sink: AnswerSink): Flow {
+    const exchange = new Exchange(request, sink)
+    if (undici) this.#dispatch(undici, request, exchange)
+    else
+      import('undici').then(
+        loaded => {
+          undici = loaded
+          this.#dispatch(loaded, request, exchange)
+        },
+        error => exchange.onResponseError(null, error),
+      )
+    return exchange
+  }
+
+  /** Closes every connection; what is under way ends in `onError` as `aborted`. Whoever wants to drain, drains first. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#agent?.destroy()
+  }
+
+  #dispatch({ Agent }: typeof import('undici'), request: UpstreamRequest, exchange: Exchange): void {
+    if (this.#isClosed) exchange.abort()
+    // A signal that has aborted is heard in a moment; nothing may leave until then.
+    if (exchange.isOver || request.signal?.aborted) return
+    const { connections, headersTimeoutMs, bodyIdleMs, connectTimeoutMs } = this.#options
+    try {
+      this.#agent ??= new Agent({
+        connections,
+        headersTimeout: headersTimeoutMs,
+        bodyTimeout: bodyIdleMs,
+        connect: { timeout: connectTimeoutMs },
+        // One HTTP/2 session for all would make a stalled stream or a lost connection everybody's.
+        allowH2: false,
+      })
+      const { origin, path, method, headers, body = null } = request
+      this.#agent.dispatch({ origin, path, method, headers, body }, exchange)
+    } catch (error) {
+      exchange.onResponseError(null, error)
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import type { AttributeValue } from '@opentelemetry/api'
+import {
+  ATTR_CALLER,
+  ATTR_CODE_FILE,
+  ATTR_CODE_LINE,
+  ATTR_CODE_STACK,
+  ATTR_OUTCOME,
+  ATTR_POLICY,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_REASON,
+  ATTR_STACK_ID,
+  ATTR_VIA,
+  EVENT_BYPASS,
+  SPAN_REFRESH,
+} from '../../otel/names.ts'
+import type { EventRow, SpanRow } from './span-row.ts'
+
+/** One refresh, through the gate or around it. What a span did not say is `undefined`. */
+export interface RefreshRow {
+  readonly atMs: number
+  readonly durationMs: number
+  readonly provider: string | undefined
+  readonly profile: string | undefined
+  readonly caller: string
+  readonly reason: string
+  readonly via: string
+  readonly outcome: string | undefined
+  readonly file: string | undefined
+  readonly line: number | undefined
+  readonly stack: string | undefined
+  readonly stackId: string | undefined
+  readonly traceId: string
+  readonly spanId: string
+}
+
+/** A token request that did not go through the gate. */
+export interface BypassRow extends RefreshRow {
+  readonly policy: string | undefined
+}
+
+/** Says whether the span is a refresh: a flight of the gate, or a span on which a bypass was seen. */
+export function isRefresh(row: SpanRow): boolean {
+  return row.name === SPAN_REFRESH || isBypass(row)
+}
+
+export function isBypass(row: SpanRow): boolean {
+  return row.attributes[ATTR_VIA] === 'bypass' || bypassEvent(row) !== undefined
+}
+
+/** The refresh a span tells of; what the bypass event says goes before what the span says. */
+export function refreshRow(row: SpanRow): RefreshRow {
+  const event = bypassEvent(row)
+  const read = (key: string): AttributeValue | undefined => event?.attributes[key] ?? row.attributes[key]
+  return {
+    atMs: event?.atMs ?? row.startMs,
+    durationMs: row.durationMs,
+    provider: text(read(ATTR_PROVIDER)),
+    profile: text(read(ATTR_PROFILE)),
+    caller: text(read(ATTR_CALLER)) ?? 'unknown',
+    reason: text(read(ATTR_REASON)) ?? 'unknown',
+    via: isBypass(row) ? 'bypass' : 'gate',
+    outcome: text(read(ATTR_OUTCOME)),
+    file: text(read(ATTR_CODE_FILE)),
+    line: number(read(ATTR_CODE_LINE)),
+    stack: text(read(ATTR_CODE_STACK)),
+    stackId: text(read(ATTR_STACK_ID)),
+    traceId: row.traceId,
+    spanId: row.spanId,
+  }
+}
+
+export function bypassRow(row: SpanRow): BypassRow {
+  return { ...refreshRow(row), policy: text(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
+}
+
+function bypassEvent(row: SpanRow): EventRow | undefined {
+  return row.events.find(({ name }) => name === EVENT_BYPASS)
+}
+
+function text(value: AttributeValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function number(value: AttributeValue | undefined): number | undefined {
+  return typeof value === 'number' ? value : undefined
+}

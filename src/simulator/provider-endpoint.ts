@@ -1,0 +1,101 @@
+import type { Request, RequestHandler } from 'express'
+import { type Answer, anthropicError, openAiError } from './answer.ts'
+import { type ApiKeyOptions, type Asker, identify, refuseAnthropic, refuseChatGpt, refuseOpenAi } from './caller-check.ts'
+import { chatCompletion } from './chat-completion.ts'
+import { deliver } from './delivery.ts'
+import type { FaultBoard } from './fault-board.ts'
+import type { Grants } from './grants.ts'
+import { messagesAnswer } from './messages-answer.ts'
+import { readBody } from './request-body.ts'
+import { responsesAnswer } from './responses-answer.ts'
+import type { Tally } from './tally.ts'
+
+/** What the endpoints of one simulator share. */
+export interface ProviderHouse {
+  readonly grants: Grants
+  readonly apiKeys: ReadonlyMap<string, ApiKeyOptions>
+  readonly models: readonly string[]
+  readonly faults: FaultBoard
+  readonly tally: Tally
+  readonly now: () => number
+}
+
+/** One endpoint of a provider. */
+export interface ProviderRoute {
+  readonly method: 'get' | 'post'
+  readonly path: string
+  readonly refuse: (asker: Asker, request: Request) => Answer | undefined
+  readonly answer: (request: Request, house: ProviderHouse) => Answer
+}
+
+const refuseBackend = (asker: Asker, request: Request) => refuseChatGpt(asker, request.get('chatgpt-account-id'))
+
+/** Every provider endpoint of the simulator. */
+export const PROVIDER_ROUTES: readonly ProviderRoute[] = [
+  { method: 'post', path: '/v1/chat/completions', refuse: refuseOpenAi, answer: request => readAndAnswer(request, chatCompletion) },
+  { method: 'post', path: '/v1/responses', refuse: refuseOpenAi, answer: request => readAndAnswer(request, responsesAnswer) },
+  { method: 'get', path: '/v1/models', refuse: refuseOpenAi, answer: (_, { models }) => openAiModels(models) },
+  { method: 'post', path: '/backend-api/codex/responses', refuse: refuseBackend, answer: request => readAndAnswer(request, codexAnswer) },
+  { method: 'get', path: '/backend-api/codex/models', refuse: refuseBackend, answer: (_, { models }) => codexModels(models) },
+  { method: 'get', path: '/backend-api/wham/usage', refuse: refuseBackend, answer: usage },
+  {
+    method: 'post',
+    path: '/anthropic/v1/messages',
+    refuse: refuseAnthropic,
+    answer: request =>
+      readAndAnswer(request, messagesAnswer, anthropicError('invalid_request_error', 'The request body is not valid JSON')),
+  },
+  { method: 'get', path: '/anthropic/v1/models', refuse: refuseAnthropic, answer: (_, { models }) => anthropicModels(models) },
+]
+
+/** Serves a route: the fault first, then the caller, then the answer. */
+export function providerEndpoint(route: ProviderRoute, house: ProviderHouse): RequestHandler {
+  return async (request, response) => {
+    const asker = identify(request, house.grants, house.apiKeys)
+    const userAgent = request.get('user-agent') ?? ''
+    const effect = house.faults.take({ kind: 'provider', path: route.path, account: asker.account, userAgent })
+    const decide = async () => route.refuse(asker, request) ?? route.answer(request, house)
+    const { status } = await deliver(response, effect, house.now, decide)
+    house.tally.providerCall(route.path, status)
+  }
+}
+
+function readAndAnswer(
+  request: Request,
+  answer: (fields: Record<string, unknown>) => Answer,
+  unreadable: object = openAiError(null, 'We could not parse the JSON body of your request.'),
+): Answer {
+  const { fields } = readBody(request)
+  return fields ? answer(fields) : { status: 400, body: unreadable, code: 'unreadable' }
+}
+
+/** The ChatGPT backend keeps nothing and insists that the client says so. */
+function codexAnswer(fields: Record<string, unknown>): Answer {
+  if (fields.store !== false) return { status: 400, body: { detail: 'Store must be set to false' }, code: 'store' }
+  return responsesAnswer(fields)
+}
+
+function openAiModels(models: readonly string[]): Answer {
+  const data = models.map(id => ({ id, object: 'model', created: 1_750_000_000, owned_by: 'simulator' }))
+  return { status: 200, body: { object: 'list', data }, code: 'ok' }
+}
+
+function codexModels(models: readonly string[]): Answer {
+  return { status: 200, body: { models: models.map(slug => ({ slug, display_name: slug })) }, code: 'ok' }
+}
+
+function anthropicModels(models: readonly string[]): Answer {
+  const data = models.map(id => ({ type: 'model', id, display_name: id, created_at: '2026-01-01T00:00:00Z' }))
+  return { status: 200, body: { data, has_more: false, first_id: models[0] ?? null, last_id: models.at(-1) ?? null }, code: 'ok' }
+}
+
+function usage(): Answer {
+  const window = (seconds: number, percent: number) => ({
+    used_percent: percent,
+    limit_window_seconds: seconds,
+    reset_after_seconds: seconds,
+    reset_at: 1_900_000_000,
+  })
+  const rateLimit = { allowed: true, limit_reached: false, primary_window: window(18_000, 12), secondary_window: window(604_800, 34) }
+  return { status: 200, body: { plan_type: 'plus', rate_limit: rateLimit }, code: 'ok' }
+}

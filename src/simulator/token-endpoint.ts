@@ -1,0 +1,136 @@
+import type { Request, RequestHandler } from 'express'
+import type { Answer } from './answer.ts'
+import type { AuthorizationCodes } from './authorization-codes.ts'
+import { deliver } from './delivery.ts'
+import type { FaultEffect } from './fault.ts'
+import type { FaultBoard } from './fault-board.ts'
+import type { Grants, Settlement } from './grants.ts'
+import { readBody, textField } from './request-body.ts'
+import type { OpenTokenRequest, Tally } from './tally.ts'
+import type { TokenDialect } from './token-dialect.ts'
+
+/** `received`: read, nothing done yet. `committed`: new tokens are made, the old refresh token is spent, nothing answered. */
+export type TokenStep = 'received' | 'committed'
+
+/** Called at each step of a token request; the request waits for what it returns. */
+export type TokenRequestHook = (step: TokenStep) => void | Promise<void>
+
+/** What the endpoints of one simulator share. */
+export interface TokenHouse {
+  readonly grants: Grants
+  readonly codes: AuthorizationCodes
+  readonly faults: FaultBoard
+  readonly tally: Tally
+  readonly now: () => number
+  readonly onTokenRequest: TokenRequestHook
+}
+
+/** A token endpoint of the given dialect: `refresh_token` and `authorization_code` grants. */
+export function tokenEndpoint(dialect: TokenDialect, house: TokenHouse): RequestHandler {
+  return async (request, response) => {
+    const { encoding, fields } = readBody(request)
+    const understood = dialect.encodings.some(accepted => accepted === encoding) ? fields : undefined
+    const seen = house.tally.open(look(request, dialect.path, encoding, fields ?? {}, house))
+    await house.onTokenRequest('received')
+    const { path, userAgent } = seen
+    const effect = house.faults.take({ kind: 'token', path, account: seen.account, userAgent })
+    const delivered = await deliver(response, effect, house.now, async () => {
+      if (!understood) return dialect.misunderstood(`expected a body of type ${dialect.encodings.join(' or ')}`)
+      return await settle(understood, dialect, effect, house, seen)
+    })
+    house.tally.close(seen, delivered.code, delivered.status)
+  }
+}
+
+/** What may be remembered of a request: everything but its values. */
+function look(
+  request: Request,
+  path: string,
+  encoding: OpenTokenRequest['encoding'],
+  fields: Record<string, unknown>,
+  house: TokenHouse,
+): OpenTokenRequest {
+  const { standing, generation, account } = house.grants.standingOf(textField(fields, 'refresh_token'))
+  const holder = account ?? house.codes.accountOf(textField(fields, 'code'))
+  return {
+    at: house.now(),
+    path,
+    encoding,
+    fields: Object.keys(fields).sort(),
+    grantType: textField(fields, 'grant_type') ?? '',
+    refreshToken: standing,
+    ...(generation === undefined ? {} : { generation }),
+    ...(holder === undefined ? {} : { account: holder }),
+    userAgent: (request.get('user-agent') ?? '').slice(0, 200),
+    committed: false,
+  }
+}
+
+async function settle(
+  fields: Record<string, unknown>,
+  dialect: TokenDialect,
+  effect: FaultEffect,
+  house: TokenHouse,
+  seen: OpenTokenRequest,
+): Promise<Answer> {
+  const { grantType } = seen
+  if (grantType !== 'refresh_token' && grantType !== 'authorization_code') {
+    return grantType === ''
+      ? dialect.misunderstood('grant_type is missing')
+      : dialect.misunderstood('this grant_type is not offered', 'unsupported_grant_type')
+  }
+  const exchange = grantType === 'authorization_code'
+  const settlement = exchange ? redeem(fields, house) : refresh(fields, dialect, effect, house)
+  if (settlement.kind === 'refused') return dialect.refuse(settlement.refusal)
+  house.tally.commit(seen)
+  await house.onTokenRequest('committed')
+  const code = exchange ? 'exchanged' : settlement.tokens.rotated ? 'rotated' : 'renewed'
+  return {
+    status: 200,
+    headers: { 'cache-control': 'no-store', pragma: 'no-cache' },
+    body: bend(dialect.grant(settlement.tokens), effect),
+    code,
+  }
+}
+
+function refresh(fields: Record<string, unknown>, dialect: TokenDialect, effect: FaultEffect, { grants }: TokenHouse): Settlement {
+  return grants.refresh({
+    refreshToken: textField(fields, 'refresh_token'),
+    clientId: textField(fields, 'client_id'),
+    serves: dialect.serves,
+    replaysForgiven: dialect.replaysForgiven,
+    keepRefresh: effect.omit?.includes('refresh_token') ?? false,
+    switchAccountTo: effect.switchAccountTo,
+  })
+}
+
+function redeem(fields: Record<string, unknown>, { codes, grants }: TokenHouse): Settlement {
+  const login = codes.redeem({
+    code: textField(fields, 'code'),
+    verifier: textField(fields, 'code_verifier'),
+    redirectUri: textField(fields, 'redirect_uri'),
+    clientId: textField(fields, 'client_id'),
+  })
+  return login ? grants.exchange(login) : { kind: 'refused', refusal: 'bad_code' }
+}
+
+/** Spoils a granted answer the way the fault says. */
+function bend(granted: Record<string, unknown>, { omit = [], expiresIn }: FaultEffect): Record<string, unknown> {
+  const bent = Object.fromEntries(Object.entries(granted).filter(([field]) => !omit.some(left => left === field)))
+  const seconds = Number(granted.expires_in)
+  switch (expiresIn) {
+    case undefined:
+      return bent
+    case 'missing':
+      delete bent.expires_in
+      return bent
+    case 'zero':
+      return { ...bent, expires_in: 0 }
+    case 'string':
+      return { ...bent, expires_in: String(seconds) }
+    case 'milliseconds':
+      return { ...bent, expires_in: seconds * 1000 }
+    default:
+      return expiresIn satisfies never
+  }
+}

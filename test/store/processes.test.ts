@@ -1,0 +1,210 @@
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { isDead, thisProcess } from '../../src/store/process-identity.ts'
+import { generationOf, rotate } from './fixtures/rotate.ts'
+import { startProcess } from './second-process.ts'
+import { openStore, stateFolder } from './temp-folder.ts'
+
+const ID = 'openai-codex:me@example.com'
+/** Far longer than any test: what goes on nevertheless did not wait for it. */
+const LONG_TTL_MS = 600_000
+
+describe('several processes change profiles at once', () => {
+  it.each([
+    ['two processes, one profile', ['a', 'a'], { a: 100 }],
+    ['two processes, a profile each', ['a', 'b'], { a: 50, b: 50 }],
+    ['four processes, one profile', ['a', 'a', 'a', 'a'], { a: 200 }],
+    ['four processes, two profiles', ['a', 'b', 'a', 'b'], { a: 100, b: 100 }],
+  ])('%s, fifty changes each: none is lost', async (_, profiles, expected) => {
+    const folder = stateFolder()
+    const processes = profiles.map(profile => startProcess('change-many.ts', folder, profile, '50'))
+    for (const one of processes) expect(await one.line()).toBe('ready')
+    for (const one of processes) one.goOn()
+    for (const one of processes) expect(await one.line()).toBe('done')
+    const stored = await openStore(folder).list()
+    expect(Object.fromEntries(stored.map(profile => [profile.id, generationOf(profile)]))).toEqual(expected)
+    const { revision } = JSON.parse(readFileSync(join(folder, 'profiles.json'), 'utf8'))
+    expect(revision).toBe(profiles.length * 50)
+  })
+})
+
+describe('a process is killed', () => {
+  it.each([
+    ['inside the exclusion, before anything was written', 'update', 1],
+    ['after the next state was written, before it took its place', 'next_written', 2],
+    ['after the next state took its place', 'renamed', 2],
+  ])('%s: the next one goes on with the right content', async (_, step, generation) => {
+    const folder = stateFolder()
+    await openStore(folder).change(ID, rotate(ID))
+    expect(await startProcess('die-in-change.ts', folder, ID, step).ended).toBe('SIGKILL')
+    expect(generationOf(await openStore(folder).reload(ID))).toBe(generation)
+    expect(generationOf(await openStore(folder, { changeWaitMs: 5_000 }).change(ID, rotate(ID)))).toBe(generation + 1)
+    expect(existsSync(join(folder, 'profiles.json.next'))).toBe(false)
+  })
+
+  it('in the very first change, after the next state was written: the profile is there', async () => {
+    const folder = stateFolder()
+    expect(await startProcess('die-in-change.ts', folder, ID, 'next_written').ended).toBe('SIGKILL')
+    expect(existsSync(join(folder, 'profiles.json'))).toBe(false)
+    expect(generationOf(await openStore(folder).read(ID))).toBe(1)
+  })
+
+  it('after the next state was written: a change of another profile rescues it too', async () => {
+    const folder = stateFolder()
+    await openStore(folder).change(ID, rotate(ID))
+    await startProcess('die-in-change.ts', folder, ID, 'next_written').ended
+    const store = openStore(folder)
+    await store.change('other', rotate('other'))
+    expect(generationOf(await store.reload(ID))).toBe(2)
+  })
+
+  it('while it holds a lease: the next one takes it at once and says from whom', async () => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, String(LONG_TTL_MS))
+    expect(await holder.line()).toBe('held free')
+    const store = openStore(folder, { leaseTtlMs: LONG_TTL_MS })
+    const error = await store.lease(ID, { waitMs: 50 }).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    expect(String(error)).toContain(`process ${holder.pid}`)
+    const waiting = store.lease(ID, { waitMs: 20_000 })
+    holder.signal('SIGKILL')
+    expect((await waiting).takenFrom).toBe(holder.pid)
+  })
+})
+
+describe('a process is stopped inside a change', () => {
+  it('the others do not touch what it prepared, say that it hangs, and it ends its change when it goes on', async () => {
+    const folder = stateFolder()
+    await openStore(folder).change(ID, rotate(ID))
+    const stopped = startProcess('die-in-change.ts', folder, ID, 'next_written', 'SIGSTOP')
+    expect(await stopped.line()).toBe('at next_written')
+    const store = openStore(folder, { changeWaitMs: 200 })
+    for (const attempt of [() => store.change(ID, rotate(ID)), () => store.reload(ID)]) {
+      await expect(attempt()).rejects.toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'try_again_later' })
+    }
+    stopped.signal('SIGCONT')
+    expect(await stopped.line()).toBe('survived')
+    expect(generationOf(await store.reload(ID))).toBe(2)
+    expect(generationOf(await store.change(ID, rotate(ID)))).toBe(3)
+  })
+})
+
+describe('a lease between processes', () => {
+  it('passes on when it is released, and was not taken from anybody then', async () => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, String(LONG_TTL_MS))
+    expect(await holder.line()).toBe('held free')
+    const waiting = openStore(folder, { leaseTtlMs: LONG_TTL_MS }).lease(ID, { waitMs: 20_000 })
+    holder.goOn()
+    expect(await holder.line()).toBe('released')
+    expect((await waiting).takenFrom).toBeUndefined()
+  })
+
+  it('stays with a living holder beyond its time to live, though his clock stands ten years ahead', async () => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, '1500', String(Date.now() + 3.15e11))
+    expect(await holder.line()).toBe('held free')
+    await expect(openStore(folder, { leaseTtlMs: 1_500 }).lease(ID, { waitMs: 4_000 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    holder.goOn()
+    expect(await holder.line()).toBe('released')
+  })
+
+  it('is taken from a holder that was stopped, who learns of it when he goes on and cannot give away what is not his', async () => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, '600')
+    expect(await holder.line()).toBe('held free')
+    holder.signal('SIGSTOP')
+    const store = openStore(folder, { leaseTtlMs: 600 })
+    const lease = await store.lease(ID, { waitMs: 20_000 })
+    expect(lease.takenFrom).toBe(holder.pid)
+    holder.signal('SIGCONT')
+    expect(await holder.line()).toBe('lost')
+    holder.goOn()
+    expect(await holder.line()).toBe('released')
+    await expect(store.lease(ID, { waitMs: 20 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    expect(lease.lost.aborted).toBe(false)
+  })
+
+  it.each([
+    ['ten years ahead', Date.now() + 3.15e11],
+    ['at the beginning of time', 0],
+  ])('is taken from a stopped holder whose clock stands %s', async (_, wallClock) => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, '600', String(wallClock))
+    expect(await holder.line()).toBe('held free')
+    holder.signal('SIGSTOP')
+    expect((await openStore(folder, { leaseTtlMs: 600 }).lease(ID, { waitMs: 20_000 })).takenFrom).toBe(holder.pid)
+  })
+
+  it('is lost when somebody removes the file it stands in', async () => {
+    const folder = stateFolder()
+    const holder = startProcess('hold-lease.ts', folder, ID, '600')
+    expect(await holder.line()).toBe('held free')
+    rmSync(join(folder, 'leases.sqlite'))
+    expect(await holder.line()).toBe('lost')
+  })
+})
+
+describe('a lease whose row was left behind', () => {
+  /** Writes a row by hand, as a process would have left it. */
+  function leaveRow(folder: string, row: { pid: number; host: string; started: string; ttlMs: number }) {
+    const { DatabaseSync } = process.getBuiltinModule('node:sqlite')
+    const database = new DatabaseSync(join(folder, 'leases.sqlite'))
+    database
+      .prepare('UPDATE leases SET holder = ?, pid = ?, host = ?, started = ?, ttl_ms = ?, beat = 9007199254740991')
+      .run('left behind', row.pid, row.host, row.started, row.ttlMs)
+    database.close()
+  }
+
+  /** A store whose table has one row, and a clock in our hand. */
+  async function world() {
+    const folder = stateFolder()
+    mkdirSync(folder)
+    const clock = { now: 0, monotonic: () => clock.now }
+    const first = openStore(folder)
+    await first.lease(ID, { waitMs: 0 })
+    return { folder, clock, store: openStore(folder, { clock, leaseTtlMs: 30_000 }) }
+  }
+
+  it('by a process whose pid now belongs to another one is taken at once', async () => {
+    const { folder, store } = await world()
+    leaveRow(folder, { ...thisProcess(), started: '1', ttlMs: 30_000 })
+    expect((await store.lease(ID, { waitMs: 0 })).takenFrom).toBe(process.pid)
+  })
+
+  it('by a process on another host is taken when it was seen silent for its whole time to live, over several waits', async () => {
+    const { folder, store, clock } = await world()
+    leaveRow(folder, { ...thisProcess(), host: 'elsewhere', pid: 1, ttlMs: 30_000 })
+    for (const now of [0, 10_000, 20_000]) {
+      clock.now = now
+      const error = await store.lease(ID, { waitMs: 0 }).catch((caught: unknown) => caught)
+      expect(error).toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+      expect(String(error)).toContain('process 1 on elsewhere')
+    }
+    clock.now = 30_000
+    expect((await store.lease(ID, { waitMs: 0 })).takenFrom).toBe(1)
+  })
+
+  it('is not taken because we ourselves were stopped for a day: the holder may have been stopped with us', async () => {
+    const { folder, store, clock } = await world()
+    leaveRow(folder, { ...thisProcess(), host: 'elsewhere', pid: 1, ttlMs: 30_000 })
+    await expect(store.lease(ID, { waitMs: 0 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    clock.now = 86_400_000
+    await expect(store.lease(ID, { waitMs: 0 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+  })
+})
+
+describe('whether a process is dead', () => {
+  it('is said of one that ended, not of one that lives or runs elsewhere', async () => {
+    const ended = startProcess('hold-lease.ts', stateFolder(), ID, '600')
+    await ended.line()
+    ended.signal('SIGKILL')
+    await ended.ended
+    const self = thisProcess()
+    expect(isDead(self)).toBe(false)
+    expect(isDead({ ...self, pid: ended.pid })).toBe(true)
+    expect(isDead({ ...self, pid: ended.pid, host: 'elsewhere' })).toBe(false)
+    expect(isDead({ ...self, started: '' })).toBe(false)
+  })
+})

@@ -16,7 +16,7 @@ import { createRegistry, type Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
-import { type Lineage, watchBypasses } from './watch/bypass-watch.ts'
+import { watchBypasses } from './watch/bypass-watch.ts'
 
 export interface GatewayOptions {
   settings: Settings
@@ -45,9 +45,6 @@ export interface ProfileSnapshot {
   readonly restsForSeconds?: number
 }
 
-/** Lineage is read from a listing of the store that is at most this old. */
-const LINEAGE_FOR_MS = 1_000
-
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
 export class Gateway {
   readonly registry: Registry
@@ -58,8 +55,6 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #stopWatching: () => void
-  #known: readonly StoredProfile[] = []
-  #knownAt = Number.NEGATIVE_INFINITY
 
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry, onFault } = options
@@ -78,18 +73,18 @@ export class Gateway {
       metered: settings.fallback.metered,
       ...(settings.order && { order: settings.order }),
     })
-    this.#stopWatching = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.#lineageOf(refresh), onFault })
+    this.#stopWatching = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.gate.lineage.of(refresh), onFault })
   }
 
   /** Checks what can only be checked against the store. @throws {GatewayError} `GW_CONFIG`, or what the store throws. */
   async start(): Promise<void> {
     const { settings, source } = this.#options
-    this.#known = await this.book.list()
-    const ids = this.#known.map(({ id }) => id)
+    const profiles = await this.book.list()
+    const ids = profiles.map(({ id }) => id)
     const unknown = settings.order?.filter(id => !ids.includes(id)) ?? []
     if (unknown.length > 0)
       throw refused(source, [`order: names ${unknown.join(', ')}, which is no profile; known: ${ids.join(', ') || 'none'}`])
-    for (const { provider } of this.#known) this.registry.get(provider)
+    for (const { provider } of profiles) this.registry.get(provider)
     await this.refreshGauges()
   }
 
@@ -169,28 +164,6 @@ export class Gateway {
 
   #knownTokenUrl(providerId: string): string | undefined {
     return this.registry.all().find(({ id }) => id === providerId)?.oauth?.tokenUrl
-  }
-
-  /** Synchronous, since it is asked while a request leaves; what it knows is renewed behind its back. */
-  #lineageOf(refresh: Fingerprint): Lineage | undefined {
-    this.#renewKnown()
-    for (const { id, credential, rotatedAway } of this.#known) {
-      if (rotatedAway?.includes(refresh)) return { profileId: id, rotatedAway: true }
-      if (isOAuth(credential) && fingerprint(credential.refresh) === refresh) return { profileId: id, rotatedAway: false }
-    }
-    return undefined
-  }
-
-  #renewKnown(): void {
-    if (performance.now() - this.#knownAt < LINEAGE_FOR_MS) return
-    this.#knownAt = performance.now()
-    this.book.list().then(
-      profiles => {
-        this.#known = profiles
-      },
-      // The store tells its own faults where it is used; here an older listing serves.
-      () => undefined,
-    )
   }
 }
 

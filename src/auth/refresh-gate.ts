@@ -19,6 +19,7 @@ import {
   unknownProfile,
 } from './flight-deck.ts'
 import { FlightRecord } from './flight-record.ts'
+import { Lineage } from './lineage.ts'
 import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
 import { Unwritten } from './unwritten.ts'
 import { type Admission, isUsable, judgeVisit, type Visit } from './visit.ts'
@@ -59,6 +60,8 @@ interface Flight {
  * visitor who leaves only stops waiting; the flight goes on, and what it brings is stored before anybody sees it.
  */
 export class RefreshGate {
+  /** The refresh tokens that are known, current ones and rotated ones. */
+  readonly lineage = new Lineage()
   readonly #deck: FlightDeck
   readonly #telemetry: Telemetry
   readonly #backoff: Backoff
@@ -191,8 +194,9 @@ export class RefreshGate {
     return flight
   }
 
-  #noteEnd(profileId: string, { outcome, error }: FlightResult): void {
+  #noteEnd(profileId: string, { outcome, profile, error }: FlightResult): void {
     this.#flights.delete(profileId)
+    if (profile) this.lineage.learn(profile)
     if (!error) this.#backoff.succeeded(profileId)
     else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#deck.clock.monotonic(), error.retryAfterMs)
   }

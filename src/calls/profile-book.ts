@@ -103,6 +103,7 @@ export class ProfileBook {
 
   async #merge(): Promise<readonly StoredProfile[]> {
     const stored = await this.#store.list()
+    for (const profile of stored) this.#gate.lineage.learn(profile)
     const held = new Map(stored.map(profile => [profile.id, this.#withConfigured(profile)]))
     for (const { id, provider, billing, apiKey } of this.#configured.values()) {
       if (apiKey !== undefined) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'api_key', key: apiKey } })

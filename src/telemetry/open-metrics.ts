@@ -11,6 +11,8 @@ interface Family extends PrometheusNames {
   readonly kind: MetricKind | 'info'
   readonly help: string
   readonly lines: string[]
+  /** Label sets written so far. */
+  readonly written: Set<string>
 }
 
 /**
@@ -33,7 +35,14 @@ export function writeMetrics(resourceMetrics: ResourceMetrics, exemplars: Exempl
 
 function collectTarget(families: Map<string, Family>, attributes: Attributes): void {
   const lines = [`target_info${labelsOf(attributes)} 1\n`]
-  families.set('target', { family: 'target', unit: '', kind: 'info', help: 'What the process says about itself.', lines })
+  families.set('target', {
+    family: 'target',
+    unit: '',
+    kind: 'info',
+    help: 'What the process says about itself.',
+    lines,
+    written: new Set(),
+  })
 }
 
 function collectMetric(families: Map<string, Family>, metric: MetricData, exemplars: Exemplars, format: MetricsFormat): void {
@@ -41,19 +50,21 @@ function collectMetric(families: Map<string, Family>, metric: MetricData, exempl
   if (!kind) return
   const { name, unit, description } = metric.descriptor
   const names = prometheusNames({ name, unit, kind })
-  const family = families.get(names.family) ?? { ...names, kind, help: description, lines: [] }
-  // Two scopes may share a family, never a family of another kind: a parser would refuse the whole answer.
+  const family = families.get(names.family) ?? { ...names, kind, help: description, lines: [], written: new Set() }
+  // Two scopes may share a family, never a family of another kind nor a series: a parser would refuse the whole answer.
   if (family.kind !== kind) return
   families.set(names.family, family)
-  if (metric.dataPointType === DataPointType.HISTOGRAM) {
-    for (const point of metric.dataPoints) {
-      const kept = format === 'openmetrics' ? exemplars.of(name, point.attributes as Record<string, string>) : []
-      family.lines.push(histogramLines(names.family, point, kept))
-    }
-    return
-  }
   const series = kind === 'counter' ? `${names.family}_total` : names.family
-  for (const point of metric.dataPoints) family.lines.push(`${series}${labelsOf(point.attributes)} ${number(point.value as number)}\n`)
+  for (const point of metric.dataPoints) {
+    const labels = labelsOf(point.attributes)
+    if (family.written.has(labels)) continue
+    family.written.add(labels)
+    if (typeof point.value === 'number') family.lines.push(`${series}${labels} ${number(point.value)}\n`)
+    else if ('buckets' in point.value) {
+      const kept = format === 'openmetrics' ? exemplars.of(name, point.attributes as Record<string, string>) : []
+      family.lines.push(histogramLines(names.family, point as DataPoint<Histogram>, kept))
+    }
+  }
 }
 
 function kindOf(metric: MetricData): MetricKind | undefined {

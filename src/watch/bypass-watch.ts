@@ -34,7 +34,7 @@ import { type OutgoingEnd, type OutgoingRequest, watchOutgoing } from './outgoin
 import { shapeOf } from './shape.ts'
 
 /** What is known of a refresh token that was seen going out. */
-export interface Lineage {
+interface KnownToken {
   readonly profileId: string
   /** It had been rotated away: sending it is a replay. */
   readonly rotatedAway: boolean
@@ -44,7 +44,7 @@ export interface BypassWatchOptions {
   telemetry: Telemetry
   registry: Registry
   /** Finds the profile a refresh token belongs or belonged to. */
-  lineageOf: (refresh: Fingerprint) => Lineage | undefined
+  lineageOf: (refresh: Fingerprint) => KnownToken | undefined
   /** Told of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
 }

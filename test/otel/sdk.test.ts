@@ -1,0 +1,324 @@
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { context, metrics, ProxyTracerProvider, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ATTR_CALLER, ATTR_PROCESS_ROLE, ATTRIBUTES, EVENT_BYPASS, METRICS, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { type Sdk, type SdkOptions, startSdk } from '../../otel/sdk.ts'
+import { trace as traceOf } from '../../src/recorder/queries.ts'
+import { Recorder } from '../../src/recorder/recorder.ts'
+import { prometheusLabel, prometheusName } from '../../src/telemetry/prometheus-name.ts'
+import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { type ParsedFamily, parseOpenMetrics } from '../support/open-metrics-parser.ts'
+import { type OtlpReceiver, type ReceivedMetric, startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { CANARIES } from '../telemetry/canaries.ts'
+import { recordEverything } from '../telemetry/record-everything.ts'
+
+const OPEN_METRICS = 'application/openmetrics-text'
+const ended: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const end of ended.splice(0).reverse()) await end()
+})
+
+async function start(environment: Record<string, string>, options: Partial<SdkOptions> = {}) {
+  const recorder = new Recorder()
+  const sdk = await startSdk({ recorder, standalone: false, environment, ...options })
+  ended.push(() => sdk.shutdown())
+  return { sdk, recorder, telemetry: new Telemetry(sdk.source) }
+}
+
+async function receive(): Promise<OtlpReceiver> {
+  const receiver = await startOtlpReceiver()
+  ended.push(() => receiver.stop())
+  return receiver
+}
+
+async function families(sdk: Sdk): Promise<ParsedFamily[]> {
+  return parseOpenMetrics((await sdk.metrics(OPEN_METRICS)).body)
+}
+
+async function dropped(sdk: Sdk): Promise<Record<string, number>> {
+  const name = prometheusName(METRICS.telemetryDropped).replace(/_total$/, '')
+  const samples = (await families(sdk)).find(family => family.name === name)?.samples ?? []
+  return Object.fromEntries(samples.map(({ labels, value }) => [labels.place, value]))
+}
+
+/** The series of a metric received over OTLP as Prometheus would have them. */
+function seriesOf({ points }: ReceivedMetric): string[] {
+  return points
+    .map(({ attributes, value, count }) => {
+      const labels = Object.entries(attributes).map(([key, label]) => `${prometheusLabel(key)}=${label}`)
+      return `${labels.sort().join()} ${value} ${count ?? ''}`
+    })
+    .sort()
+}
+
+function seriesIn(family: ParsedFamily | undefined): string[] {
+  const samples = family?.samples ?? []
+  const count = (labels: Readonly<Record<string, string>>) =>
+    samples.find(sample => sample.name.endsWith('_count') && JSON.stringify(sample.labels) === JSON.stringify(labels))?.value
+  return samples
+    .filter(({ name }) => !/_(?:bucket|count)$/.test(name))
+    .map(({ labels, value }) => {
+      const words = Object.entries(labels).map(([label, text]) => `${label}=${text}`)
+      return `${words.sort().join()} ${value} ${count(labels) ?? ''}`
+    })
+    .sort()
+}
+
+describe('both ways out', () => {
+  it.each(['http/protobuf', 'http/json'])('carry the same metrics with the same labels and values (%s)', async protocol => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol })
+    recordEverything(telemetry.instruments)
+    await sdk.flush()
+    const scraped = await families(sdk)
+    const received = receiver.metrics()
+    expect(received.map(({ name }) => name).sort()).toEqual(
+      Object.values(METRICS)
+        .map(({ name }) => name)
+        .sort(),
+    )
+    expect(received.map(prometheusName).sort()).toEqual(
+      scraped
+        .filter(({ type }) => type !== 'info')
+        .map(({ name, type }) => (type === 'counter' ? `${name}_total` : name))
+        .sort(),
+    )
+    for (const metric of received) {
+      const family = scraped.find(({ name }) => name === prometheusName(metric).replace(/_total$/, ''))
+      expect(seriesIn(family), metric.name).toEqual(seriesOf(metric))
+    }
+  })
+
+  it('say the same about the process, and nothing about its command line or its host', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start(
+      { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=lab,service.name=overruled' },
+      { serviceName: 'my-gateway', processRole: 'gateway' },
+    )
+    telemetry.startSpan(SPAN_CALL).end()
+    telemetry.instruments.add('visits', {})
+    await sdk.flush()
+    const [span] = receiver.spans()
+    expect(span?.resource).toMatchObject({
+      'service.name': 'overruled',
+      'service.version': expect.stringMatching(/^\d+\.\d+\.\d+/),
+      'service.instance.id': expect.any(String),
+      'process.pid': process.pid,
+      'deployment.environment.name': 'lab',
+      [ATTR_PROCESS_ROLE]: 'gateway',
+    })
+    expect(Object.keys(span?.resource ?? {}).filter(key => /^(?:process\.(?!pid)|host\.|os\.)/.test(key))).toEqual([])
+    expect(receiver.metrics()[0]?.resource).toEqual(span?.resource)
+    const target = (await families(sdk)).find(({ name }) => name === 'target')?.samples[0]?.labels
+    expect(target).toEqual(
+      Object.fromEntries(Object.entries(span?.resource ?? {}).map(([key, value]) => [prometheusLabel(key), String(value)])),
+    )
+  })
+
+  it('is called gatewatch unless somebody says otherwise', async () => {
+    const target = async (environment: Record<string, string>) => {
+      const { sdk } = await start(environment)
+      return (await families(sdk))[0]?.samples[0]?.labels.service_name
+    }
+    expect(await target({})).toBe('gatewatch')
+    expect(await target({ OTEL_SERVICE_NAME: 'mine' })).toBe('mine')
+  })
+
+  it('shows in /metrics the trace a measurement was made in', async () => {
+    const { sdk, telemetry } = await start({})
+    const traceId = await telemetry.inSpan(SPAN_REFRESH, {}, async span => {
+      telemetry.instruments.record('refreshDuration', 0.3, { provider: 'p' })
+      return span.spanContext().traceId
+    })
+    const buckets = (await families(sdk)).find(({ name }) => name === prometheusName(METRICS.refreshDuration))?.samples ?? []
+    expect(buckets.flatMap(({ exemplar }) => (exemplar ? [exemplar.labels.trace_id] : []))).toEqual([traceId])
+  })
+})
+
+describe('spans', () => {
+  it('arrive at the receiver and in the recorder with parent, links, events and kind', async () => {
+    const receiver = await receive()
+    const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })
+    await telemetry.inSpan(SPAN_CALL, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, async call => {
+      const flight = telemetry.startSpan(SPAN_REFRESH, { kind: SpanKind.CLIENT, root: true })
+      flight.end()
+      await telemetry.inSpan(SPAN_VISIT, { links: [{ context: flight.spanContext() }] }, async visit => visit.addEvent(EVENT_BYPASS))
+      expect(call.isRecording()).toBe(true)
+    })
+    await sdk.flush()
+    const spans = receiver.spans()
+    const [flight, visit, call] = [SPAN_REFRESH, SPAN_VISIT, SPAN_CALL].map(name => spans.find(span => span.name === name))
+    expect(call).toMatchObject({ parentSpanId: '', attributes: { [ATTR_CALLER]: 'src/a.ts#f' } })
+    expect(visit).toMatchObject({ parentSpanId: call?.spanId, events: [{ name: EVENT_BYPASS }], links: [{ spanId: flight?.spanId }] })
+    expect(flight).toMatchObject({ parentSpanId: '', kind: 3 })
+    expect(traceOf(recorder, call?.traceId ?? '').map(({ spanId }) => spanId)).toEqual([call?.spanId, visit?.spanId])
+  })
+
+  it('carry 1,024 links: one flight has hundreds of visits', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+    const flight = telemetry.startSpan(SPAN_REFRESH)
+    for (let index = 0; index < 800; index += 1) flight.addLink({ context: telemetry.startSpan(SPAN_VISIT).spanContext() })
+    flight.end()
+    await sdk.flush()
+    expect(receiver.spans()[0]?.links).toHaveLength(800)
+  })
+
+  it('are all recorded and only exported when they are sampled', async () => {
+    const receiver = await receive()
+    const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_SAMPLER: 'always_off' })
+    telemetry.startSpan(SPAN_REFRESH).end()
+    await sdk.flush()
+    expect(receiver.spans()).toEqual([])
+    expect(recorder.stats().interesting.kept).toBe(1)
+  })
+
+  it('hold no secret when they leave, wherever it was put', async () => {
+    const receiver = await receive()
+    const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+    for (const { text } of CANARIES) {
+      const everywhere = Object.fromEntries([...Object.keys(ATTRIBUTES), 'no.such.attribute', text].map(key => [key, text]))
+      const work = telemetry.inSpan(`chat ${text}`, { attributes: everywhere }, async span => {
+        span.addEvent(text, everywhere)
+        span.addEvent(EVENT_BYPASS, everywhere)
+        span.addLink({ context: span.spanContext(), attributes: everywhere })
+        span.recordException(new Error(text))
+        span.setStatus({ code: SpanStatusCode.ERROR, message: text })
+        telemetry.instruments.record('attemptDuration', 1, { provider: text, model: text, profile: text, caller: text, 'error.type': text })
+        telemetry.instruments.record('serverDuration', 1, { 'http.route': text, 'http.request.method': text })
+        telemetry.instruments.add('fallbacks', { from: text, to: text })
+        throw Object.assign(new Error(text), { name: text, code: text })
+      })
+      await expect(work).rejects.toThrow()
+    }
+    await sdk.flush()
+    expect(receiver.spans()).toHaveLength(CANARIES.length)
+    expect(receiver.metrics().length).toBeGreaterThan(3)
+    const outputs = {
+      otlp: receiver.text(),
+      recorder: JSON.stringify([...recorder.interesting(), ...recorder.ordinary(), recorder.refreshCounts()]),
+      openMetrics: (await sdk.metrics(OPEN_METRICS)).body,
+      prometheus: (await sdk.metrics()).body,
+    }
+    for (const [output, text] of Object.entries(outputs)) {
+      expect(text.length, output).toBeGreaterThan(1_000)
+      expect(
+        CANARIES.filter(({ mark }) => text.includes(mark)).map(({ what }) => what),
+        output,
+      ).toEqual([])
+    }
+  })
+})
+
+describe('what cannot be delivered', () => {
+  it('is counted when nobody listens at the endpoint, and nothing is thrown', async () => {
+    const closed = createServer()
+    await new Promise<void>(resolve => closed.listen(0, '127.0.0.1', resolve))
+    const { port } = closed.address() as AddressInfo
+    await new Promise(resolve => closed.close(resolve))
+    // Less than the exporter's first pause between tries: it gives up at once.
+    const { sdk, telemetry } = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '300',
+    })
+    for (let index = 0; index < 7; index += 1) telemetry.startSpan(SPAN_CALL).end()
+    await sdk.flush()
+    expect(await dropped(sdk)).toEqual({ export: 7 })
+    await expect(sdk.shutdown()).resolves.toBeUndefined()
+  })
+
+  it('is counted when the queue is full', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_BSP_MAX_QUEUE_SIZE: '600' })
+    for (let index = 0; index < 5_000; index += 1) telemetry.startSpan(SPAN_CALL).end()
+    await sdk.flush()
+    const { span_queue: lost = 0, ...others } = await dropped(sdk)
+    expect(lost).toBeGreaterThan(0)
+    expect(lost + receiver.spans().length).toBe(5_000)
+    expect(others).toEqual({})
+  })
+
+  it('does not hold the shutdown: a receiver that never answers is left behind', async () => {
+    const silent = createServer(socket => socket.on('error', () => {}))
+    await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
+    ended.push(async () => {
+      silent.close()
+    })
+    const { port } = silent.address() as AddressInfo
+    const { sdk, telemetry } = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
+      OTEL_BSP_EXPORT_TIMEOUT: '600000',
+      OTEL_METRIC_EXPORT_INTERVAL: '600000',
+      OTEL_METRIC_EXPORT_TIMEOUT: '600000',
+    })
+    telemetry.startSpan(SPAN_CALL).end()
+    // Without the bound this would wait for ten minutes, far beyond the test's own limit.
+    await expect(sdk.shutdown()).resolves.toBeUndefined()
+    await expect(sdk.metrics()).rejects.toMatchObject({ code: 'GW_CLOSED' })
+  })
+})
+
+describe('the environment', () => {
+  it('that says nothing exports nothing', async () => {
+    const { sdk, recorder, telemetry } = await start({})
+    telemetry.startSpan(SPAN_REFRESH).end()
+    await sdk.flush()
+    expect(await dropped(sdk)).toEqual({})
+    expect(recorder.stats().interesting.kept).toBe(1)
+  })
+
+  it('can name an endpoint for one signal alone', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` })
+    telemetry.startSpan(SPAN_REFRESH).end()
+    telemetry.instruments.add('visits', {})
+    await sdk.flush()
+    expect(receiver.spans()).toHaveLength(1)
+    expect(receiver.metrics()).toEqual([])
+  })
+
+  it('can switch one signal off', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_EXPORTER: 'none' })
+    telemetry.startSpan(SPAN_REFRESH).end()
+    telemetry.instruments.add('visits', {})
+    await sdk.flush()
+    expect(receiver.spans()).toEqual([])
+    expect(receiver.metrics()).toHaveLength(1)
+  })
+
+  it('that disables the SDK leaves /metrics answering with the resource alone', async () => {
+    const { sdk, recorder, telemetry } = await start({ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' })
+    await telemetry.inSpan(SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', 1, {}))
+    await sdk.flush()
+    expect((await families(sdk)).map(({ name }) => name)).toEqual(['target'])
+    expect(recorder.stats().interesting.kept).toBe(0)
+  })
+
+  it('is left as it was', async () => {
+    const before = JSON.stringify(process.env)
+    await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_TRACES_EXPORTER: 'none', OTEL_METRICS_EXPORTER: 'none' })
+    expect(JSON.stringify(process.env)).toBe(before)
+  })
+})
+
+describe("the host's OpenTelemetry", () => {
+  it('is left alone', async () => {
+    const { telemetry } = await start({})
+    const provider = trace.getTracerProvider()
+    expect(provider instanceof ProxyTracerProvider && provider.getDelegateTracer('host')).toBeUndefined()
+    expect(metrics.getMeterProvider().constructor.name).toBe('NoopMeterProvider')
+    expect(trace.getTracer('host').startSpan('x').isRecording()).toBe(false)
+    expect(telemetry.startSpan(SPAN_CALL).isRecording()).toBe(true)
+  })
+
+  it('gets a context manager when it has none, so that spans have parents across awaits', async () => {
+    const { telemetry } = await start({})
+    await telemetry.inSpan(SPAN_CALL, {}, async span => {
+      await new Promise(resolve => setImmediate(resolve))
+      expect(trace.getSpan(context.active())?.spanContext()).toEqual(span.spanContext())
+    })
+  })
+})

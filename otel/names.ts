@@ -232,7 +232,7 @@ export interface LabelDefinition {
 /** The value that stands for everything past a cap. */
 export const OTHER = '_other'
 
-export const LABELS: Readonly<Record<string, LabelDefinition>> = {
+const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_PROVIDER]: { cap: 50 },
   [LABEL_PROFILE]: { cap: 1000 },
   [LABEL_MODEL]: { cap: 100 },
@@ -250,7 +250,6 @@ export const LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_CREDENTIAL_TYPE]: { values: CREDENTIAL_TYPES },
   [LABEL_OPERATION]: { values: STORE_OPERATIONS },
   [LABEL_PLACE]: { values: DROP_PLACES },
-  [LABEL_LABEL]: { values: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_MODEL, LABEL_CALLER, LABEL_FROM, LABEL_TO, 'error.type', 'http.route'] },
   [ATTR_ERROR_TYPE]: { cap: 100 },
   [ATTR_HTTP_METHOD]: { cap: 10 },
   [ATTR_HTTP_ROUTE]: { cap: 30 },
@@ -259,6 +258,11 @@ export const LABELS: Readonly<Record<string, LabelDefinition>> = {
   [GENAI_PROVIDER_NAME]: { cap: 50 },
   [GENAI_REQUEST_MODEL]: { cap: 100 },
   [GENAI_TOKEN_TYPE]: { values: ['input', 'output'] },
+}
+
+export const LABELS: Readonly<Record<string, LabelDefinition>> = {
+  ...BOUNDED_LABELS,
+  [LABEL_LABEL]: { values: Object.keys(BOUNDED_LABELS) },
 }
 
 export type MetricKind = 'counter' | 'histogram' | 'gauge'

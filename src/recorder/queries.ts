@@ -63,7 +63,8 @@ export function trace(recorder: Recorder, traceId: string): SpanRow[] {
   const rows: SpanRow[] = []
   for (const row of recorder.interesting()) if (row.traceId === traceId) rows.push(row)
   for (const row of recorder.ordinary()) if (row.traceId === traceId) rows.push(row)
-  return rows.sort((a, b) => a.startMs - b.startMs)
+  // What began in the same millisecond: the span that lasts longer holds the other.
+  return rows.sort((a, b) => a.startMs - b.startMs || b.durationMs - a.durationMs)
 }
 
 function take<T>(rows: Iterable<SpanRow>, most: number, pick: (row: SpanRow) => T | undefined): T[] {

@@ -3,7 +3,8 @@ import { SamplingDecision } from '@opentelemetry/sdk-trace'
 import { describe, expect, it } from 'vitest'
 import { samplerOf } from '../../otel/sampler.ts'
 
-const TRACE_ID = 'ffffffffffffffffffffffffffffffff'
+/** One of the last that a ratio samples. */
+const TRACE_ID = 'ffffffff000000000000000000000000'
 
 function decide(environment: Record<string, string>, parentFlags?: TraceFlags): SamplingDecision {
   const parent =

@@ -1,46 +1,13 @@
-import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
 import { context, metrics, ProxyTracerProvider, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, ATTR_PROCESS_ROLE, ATTRIBUTES, EVENT_BYPASS, METRICS, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
-import { type Sdk, type SdkOptions, startSdk } from '../../otel/sdk.ts'
 import { trace as traceOf } from '../../src/recorder/queries.ts'
-import { Recorder } from '../../src/recorder/recorder.ts'
 import { prometheusLabel, prometheusName } from '../../src/telemetry/prometheus-name.ts'
-import { Telemetry } from '../../src/telemetry/telemetry.ts'
-import { type ParsedFamily, parseOpenMetrics } from '../support/open-metrics-parser.ts'
-import { type OtlpReceiver, type ReceivedMetric, startOtlpReceiver } from '../support/otlp-receiver.ts'
+import type { ParsedFamily } from '../support/open-metrics-parser.ts'
+import type { ReceivedMetric } from '../support/otlp-receiver.ts'
 import { CANARIES } from '../telemetry/canaries.ts'
 import { recordEverything } from '../telemetry/record-everything.ts'
-
-const OPEN_METRICS = 'application/openmetrics-text'
-const ended: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const end of ended.splice(0).reverse()) await end()
-})
-
-async function start(environment: Record<string, string>, options: Partial<SdkOptions> = {}) {
-  const recorder = new Recorder()
-  const sdk = await startSdk({ recorder, standalone: false, environment, ...options })
-  ended.push(() => sdk.shutdown())
-  return { sdk, recorder, telemetry: new Telemetry(sdk.source) }
-}
-
-async function receive(): Promise<OtlpReceiver> {
-  const receiver = await startOtlpReceiver()
-  ended.push(() => receiver.stop())
-  return receiver
-}
-
-async function families(sdk: Sdk): Promise<ParsedFamily[]> {
-  return parseOpenMetrics((await sdk.metrics(OPEN_METRICS)).body)
-}
-
-async function dropped(sdk: Sdk): Promise<Record<string, number>> {
-  const name = prometheusName(METRICS.telemetryDropped).replace(/_total$/, '')
-  const samples = (await families(sdk)).find(family => family.name === name)?.samples ?? []
-  return Object.fromEntries(samples.map(({ labels, value }) => [labels.place, value]))
-}
+import { dropped, families, OPEN_METRICS, receive, start } from './world.ts'
 
 /** The series of a metric received over OTLP as Prometheus would have them. */
 function seriesOf({ points }: ReceivedMetric): string[] {
@@ -208,55 +175,6 @@ describe('spans', () => {
         output,
       ).toEqual([])
     }
-  })
-})
-
-describe('what cannot be delivered', () => {
-  it('is counted when nobody listens at the endpoint, and nothing is thrown', async () => {
-    const closed = createServer()
-    await new Promise<void>(resolve => closed.listen(0, '127.0.0.1', resolve))
-    const { port } = closed.address() as AddressInfo
-    await new Promise(resolve => closed.close(resolve))
-    // Less than the exporter's first pause between tries: it gives up at once.
-    const { sdk, telemetry } = await start({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
-      OTEL_EXPORTER_OTLP_TIMEOUT: '300',
-    })
-    for (let index = 0; index < 7; index += 1) telemetry.startSpan(SPAN_CALL).end()
-    await sdk.flush()
-    expect(await dropped(sdk)).toEqual({ export: 7 })
-    await expect(sdk.shutdown()).resolves.toBeUndefined()
-  })
-
-  it('is counted when the queue is full', async () => {
-    const receiver = await receive()
-    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_BSP_MAX_QUEUE_SIZE: '600' })
-    for (let index = 0; index < 5_000; index += 1) telemetry.startSpan(SPAN_CALL).end()
-    await sdk.flush()
-    const { span_queue: lost = 0, ...others } = await dropped(sdk)
-    expect(lost).toBeGreaterThan(0)
-    expect(lost + receiver.spans().length).toBe(5_000)
-    expect(others).toEqual({})
-  })
-
-  it('does not hold the shutdown: a receiver that never answers is left behind', async () => {
-    const silent = createServer(socket => socket.on('error', () => {}))
-    await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
-    ended.push(async () => {
-      silent.close()
-    })
-    const { port } = silent.address() as AddressInfo
-    const { sdk, telemetry } = await start({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
-      OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
-      OTEL_BSP_EXPORT_TIMEOUT: '600000',
-      OTEL_METRIC_EXPORT_INTERVAL: '600000',
-      OTEL_METRIC_EXPORT_TIMEOUT: '600000',
-    })
-    telemetry.startSpan(SPAN_CALL).end()
-    // Without the bound this would wait for ten minutes, far beyond the test's own limit.
-    await expect(sdk.shutdown()).resolves.toBeUndefined()
-    await expect(sdk.metrics()).rejects.toMatchObject({ code: 'GW_CLOSED' })
   })
 })
 

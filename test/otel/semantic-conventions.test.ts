@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ATTRIBUTES, LABELS, METRICS, SCOPE } from '../../otel/names.ts'
 
 const known = (prefix: string) =>
-  new Set(
+  new Set<unknown>(
     [...Object.entries(stable), ...Object.entries(incubating)]
       .filter(([name, value]) => name.startsWith(prefix) && typeof value === 'string')
       .map(([, value]) => value),

@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { parseSettings, refused, type Settings } from '../options.ts'
+
+/** A configuration file that was read and checked. */
+export interface ConfigFile {
+  readonly path: string
+  readonly settings: Settings
+  /** Absolute folder of the profile store. */
+  readonly stateFolder: string
+}
+
+/**
+ * Reads a configuration file.
+ *
+ * @throws {GatewayError} `GW_CONFIG` naming the file and, where it got that far, key, type and what is allowed.
+ */
+export async function readConfigFile(path: string): Promise<ConfigFile> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+    throw new GatewayError('GW_CONFIG', `${path}: cannot be read (${why})`, { next: 'fix_configuration', cause })
+  }
+  const settings = parseSettings(parseJson(text, path), path)
+  return { path, settings, stateFolder: resolve(dirname(path), settings.state) }
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    // The parser quotes the text around the fault; a line number says as much and quotes nothing.
+    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? Number.NaN)
+    const where = Number.isNaN(position) ? '' : ` near line ${text.slice(0, position).split('\n').length}`
+    throw refused(path, [`is not JSON${where}`])
+  }
+}

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Demo, startDemo } from '../demo/demo.ts'
+import { callerTable, visitTable } from '../recorder/queries.ts'
+import { callerTables } from './caller-list.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { profileTable } from './profile-list.ts'
+import { untilSignal } from './until-signal.ts'
+
+export interface DemoCommandOptions {
+  port: number
+  /** Ends by itself after so many seconds. */
+  seconds?: number
+}
+
+const REDRAW_MS = 1_000
+/** Without a terminal to redraw, a table this often. */
+const PRINT_MS = 10_000
+const SCENES_SHOWN = 5
+
+/** `gatewatch demo`: gateway, simulated provider and live traffic, with a table that shows who refreshes and why. */
+export async function demoCommand({ port, seconds }: DemoCommandOptions, output: Output): Promise<ExitCode> {
+  const scenes: string[] = []
+  const demo = await startDemo({
+    port,
+    onScene: title => {
+      scenes.push(`${new Date().toLocaleTimeString('en-GB')}  ${title}`)
+      scenes.splice(0, scenes.length - SCENES_SHOWN)
+      if (!isLive(output)) output.note(`* ${title}`)
+    },
+  })
+  const ended = new AbortController()
+  const shown = show(demo, scenes, output, ended.signal)
+  try {
+    output.note(addresses(demo))
+    await untilSignal(seconds)
+  } finally {
+    ended.abort()
+    await shown
+    await print(demo, scenes, output)
+    await demo.stop()
+  }
+  return EXIT.good
+}
+
+async function show(demo: Demo, scenes: readonly string[], output: Output, signal: AbortSignal): Promise<void> {
+  const live = isLive(output)
+  while (!signal.aborted) {
+    await sleep(live ? REDRAW_MS : PRINT_MS, undefined, { signal }).catch(() => undefined)
+    if (signal.aborted) return
+    if (live) process.stdout.write('\x1b[2J\x1b[H')
+    await print(demo, scenes, output)
+  }
+}
+
+async function print(demo: Demo, scenes: readonly string[], output: Output): Promise<void> {
+  const callers = { refreshes: callerTable(demo.watch.recorder), visits: visitTable(demo.watch.recorder) }
+  const profiles = await demo.watch.profiles()
+  const story = scenes.length === 0 ? [] : [`What happened\n${scenes.join('\n')}`]
+  const text = [addresses(demo), profileTable(profiles), callerTables(callers, Date.now()), ...story].join('\n\n')
+  output.show({ at: new Date().toISOString(), profiles, ...callers }, isLive(output) ? text : text.slice(text.indexOf('\n\n') + 2))
+}
+
+function isLive(output: Output): boolean {
+  return !output.isJson && process.stdout.isTTY === true
+}
+
+function addresses({ gatewayUrl, simulatorUrl }: Demo): string {
+  return [
+    `gateway    ${gatewayUrl}    (OpenAI and Anthropic endpoints under /v1)`,
+    `metrics    ${gatewayUrl}/metrics`,
+    `status     ${gatewayUrl}/ops/status.json, or: gatewatch status --url ${gatewayUrl}`,
+    `provider   ${simulatorUrl}    (simulated)`,
+    'Ctrl-C ends it.',
+  ].join('\n')
+}

@@ -1,0 +1,15 @@
+/** What the process's exit code says; scripts can rely on these. */
+export const EXIT = {
+  good: 0,
+  /** A profile is dead or missing, or what was asked for failed. */
+  dead: 1,
+  /** A profile expires soon, rests, or serves from memory only. */
+  warning: 2,
+  /** The gateway that was asked does not answer. */
+  unreachable: 3,
+  /** Arguments or configuration cannot be used (EX_USAGE of sysexits.h). */
+  usage: 64,
+  /** A fault of Gatewatch itself (EX_SOFTWARE). */
+  fault: 70,
+} as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

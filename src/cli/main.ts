@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { findPackageJSON } from 'node:module'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { demoCommand } from './demo.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import { type Output, processOutput } from './output.ts'
+import { profilesCommand } from './profiles.ts'
+import { serveCommand } from './serve.ts'
+import { statusCommand } from './status.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8089'
+
+process.exitCode = await run(process.argv)
+
+/** Runs one command. Whatever goes wrong is a line on stderr and an exit code, never a stack. */
+async function run(parameters: string[]): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.good
+  const program = commands(code => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(parameters)
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
+    const output = processOutput(program.opts().json === true)
+    if (!(error instanceof GatewayError)) throw error
+    output.note(
+      output.isJson
+        ? JSON.stringify({ error: { code: error.code, message: error.message, next: error.next } })
+        : `gatewatch: ${error.message}`,
+    )
+    return error.code === 'GW_CONFIG' ? EXIT.usage : EXIT.dead
+  }
+}
+
+function commands(done: (code: ExitCode) => void): Command {
+  const program = new Command('gatewatch')
+    .description('Know who refreshed the token, why, and whether they went through the gate.')
+    .version(version())
+    .option('--json', 'print JSON, one value a line')
+    .exitOverride()
+  const action =
+    <O>(command: (options: O, output: Output) => Promise<ExitCode>) =>
+    async (_options: unknown, self: Command) => {
+      const { json, ...options } = self.optsWithGlobals()
+      done(await command(options as O, processOutput(json === true)))
+    }
+  const add = (name: string, description: string) =>
+    program.command(name).description(description).option('--json', 'print JSON, one value a line').exitOverride()
+
+  add('serve', 'run the gateway').requiredOption('--config <file>', 'configuration file (JSON)').action(action(serveCommand))
+  add('demo', 'run gateway, simulated provider and live traffic')
+    .option('--port <port>', 'port of the gateway, 0 for a free one', wholeNumber(0, 65_535), 8089)
+    .option('--seconds <n>', 'end after so many seconds', wholeNumber(1, 86_400))
+    .action(action(demoCommand))
+  add('profiles', 'show the profiles of a configuration and what they can do')
+    .requiredOption('--config <file>', 'configuration file (JSON)')
+    .action(action(profilesCommand))
+  add('status', 'ask a running gateway for its profiles and who refreshes')
+    .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
+    .option('--key-env <name>', "environment variable with one of the gateway's keys")
+    .action(action(statusCommand))
+  return program
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`must be a whole number from ${least} to ${most}`)
+  }
+}
+
+function anUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
+  throw new InvalidArgumentError('must be an http or https URL')
+}
+
+function version(): string {
+  const path = findPackageJSON(import.meta.url)
+  return path ? (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version : 'unknown'
+}

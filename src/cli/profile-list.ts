@@ -1,0 +1,36 @@
+import type { ProfileSnapshot } from '../gateway.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import { inWords, table } from './table.ts'
+
+const WARNING = new Set<ProfileSnapshot['state']>(['expiring', 'resting', 'not_persisted'])
+const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credential'])
+
+/** Profiles as a table for people. */
+export function profileTable(profiles: readonly ProfileSnapshot[]): string {
+  if (profiles.length === 0) return 'no profile yet: name one under "profiles" in the configuration, or store a login in the state folder'
+  return table(
+    ['PROFILE', 'TYPE', 'BILLING', 'STATE', 'EXPIRES IN', 'GENERATION', 'NOTE'],
+    profiles.map(profile => [
+      profile.profile,
+      profile.type,
+      profile.billing,
+      profile.state,
+      profile.expiresInSeconds === undefined ? '-' : inWords(profile.expiresInSeconds),
+      profile.generation ?? '-',
+      noteOf(profile),
+    ]),
+  )
+}
+
+/** What a script needs to know: the worst state of all. An expired access token with a live login is refreshed when used. */
+export function exitCodeOf(profiles: readonly ProfileSnapshot[]): ExitCode {
+  if (profiles.length === 0 || profiles.some(({ state, type }) => DEAD.has(state) || (state === 'expired' && type !== 'oauth')))
+    return EXIT.dead
+  return profiles.some(({ state }) => WARNING.has(state)) ? EXIT.warning : EXIT.good
+}
+
+function noteOf({ state, needsLogin, restsForSeconds }: ProfileSnapshot): string {
+  if (needsLogin) return `${needsLogin.outcome} since ${needsLogin.since}: sign in again`
+  if (restsForSeconds !== undefined) return `rests for ${inWords(restsForSeconds)}`
+  return state === 'not_persisted' ? 'the store cannot be written; serving from memory' : ''
+}

@@ -1,0 +1,20 @@
+import { createGatewatch } from '../gatewatch.ts'
+import { fileStore } from '../store/file-store.ts'
+import { readConfigFile } from './config-file.ts'
+import type { ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { exitCodeOf, profileTable } from './profile-list.ts'
+
+/** `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. */
+export async function profilesCommand({ config }: { config: string }, output: Output): Promise<ExitCode> {
+  const { settings, stateFolder, path } = await readConfigFile(config)
+  const { state: _state, ...options } = settings
+  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source: path, processRole: 'cli' })
+  try {
+    const profiles = await watch.profiles()
+    output.show({ profiles }, profileTable(profiles))
+    return exitCodeOf(profiles)
+  } finally {
+    await watch.stop()
+  }
+}

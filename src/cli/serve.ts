@@ -1,0 +1,25 @@
+import { createGatewatch } from '../gatewatch.ts'
+import { fileStore } from '../store/file-store.ts'
+import { readConfigFile } from './config-file.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { profileTable } from './profile-list.ts'
+import { untilSignal } from './until-signal.ts'
+
+/** `gatewatch serve --config FILE`: runs the gateway until it is asked to end. */
+export async function serveCommand({ config }: { config: string }, output: Output): Promise<ExitCode> {
+  const { settings, stateFolder, path } = await readConfigFile(config)
+  const { state: _state, ...options } = settings
+  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source: path, standalone: true, processRole: 'gateway' })
+  try {
+    const serving = await watch.serve()
+    const profiles = await watch.profiles()
+    output.show({ event: 'listening', url: serving.url, profiles }, `gatewatch listens on ${serving.url}\n\n${profileTable(profiles)}`)
+    await untilSignal()
+    output.note('ending: requests under way are finished first')
+    await serving.stop()
+  } finally {
+    await watch.stop()
+  }
+  return EXIT.good
+}

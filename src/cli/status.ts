@@ -1,0 +1,43 @@
+import { GatewayError } from '../domain/gateway-error.ts'
+import type { ProfileSnapshot } from '../gateway.ts'
+import { type CallerLists, callerTables } from './caller-list.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { exitCodeOf, profileTable } from './profile-list.ts'
+
+export interface StatusOptions {
+  /** Address of the running gateway. */
+  url: string
+  /** Environment variable that holds one of the gateway's keys. */
+  keyEnv?: string
+}
+
+const TIMEOUT_MS = 5_000
+
+/** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes. */
+export async function statusCommand({ url, keyEnv }: StatusOptions, output: Output): Promise<ExitCode> {
+  const key = keyEnv === undefined ? undefined : process.env[keyEnv]
+  try {
+    const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/status.json', key)
+    const callers = await ask<CallerLists>(url, '/ops/callers.json', key)
+    output.show({ profiles, ...callers }, `${profileTable(profiles)}\n\n${callerTables(callers, Date.now())}`)
+    return exitCodeOf(profiles)
+  } catch (error) {
+    if (error instanceof GatewayError) throw error
+    output.note(`no gateway answers at ${url}: start it with "gatewatch serve", or name its address with --url`)
+    return EXIT.unreachable
+  }
+}
+
+async function ask<T>(base: string, path: string, key: string | undefined): Promise<T> {
+  const answer = await fetch(new URL(path, base), {
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+    headers: key ? { authorization: `Bearer ${key}` } : {},
+  })
+  if (answer.ok) return (await answer.json()) as T
+  throw new GatewayError(
+    'GW_UNAUTHORIZED',
+    `the gateway answers ${answer.status} to ${path}: ask from its own machine, or name its key with --key-env`,
+    { next: 'fix_configuration' },
+  )
+}

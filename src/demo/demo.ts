@@ -1,0 +1,138 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { StoredProfile } from '../domain/credential.ts'
+import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
+import { type Simulator, startSimulator } from '../simulator/simulator.ts'
+import { TOKEN_PATHS } from '../simulator/token-dialect.ts'
+import { fileStore } from '../store/file-store.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import { answerUser } from './agent-turn.ts'
+import { type Application, every } from './application.ts'
+import { sendMessage } from './chat-page.ts'
+import { labelConversation } from './conversation-label.ts'
+import { STORY_SECONDS, STORYLINE, type Stage } from './storyline.ts'
+import { keepTokenWarm } from './token-warmer.ts'
+import { pollUsage } from './usage-poller.ts'
+
+export interface DemoOptions {
+  /** Port of the gateway; 0 picks a free one. @default 8089 */
+  port?: number
+  environment?: NodeJS.ProcessEnv
+  /** Told what happens, one line a scene. */
+  onScene?: (title: string) => void
+}
+
+/** A demo under way. */
+export interface Demo {
+  readonly watch: Gatewatch
+  readonly gatewayUrl: string
+  readonly simulatorUrl: string
+  /** Ends traffic, gateway and simulator, and removes what was written. */
+  stop(): Promise<void>
+}
+
+const PROVIDER = 'openai-codex'
+const PROFILE_ID = `${PROVIDER}:work`
+const ACCOUNT = 'acc-work'
+const PAID_PROFILE_ID = 'openai:default'
+/** Tokens live for seconds here, so that a visitor sees refreshes at once. */
+const ACCESS_LIFE_MS = 12_000
+const EARLY_MS = 2_000
+
+/** Starts gateway, simulated provider and an application with live traffic, all on loopback. */
+export async function startDemo({ port = 8089, environment = process.env, onScene = () => {} }: DemoOptions = {}): Promise<Demo> {
+  const folder = await mkdtemp(join(tmpdir(), 'gatewatch-demo-'))
+  const simulator = await startSimulator({ accessLifeMs: ACCESS_LIFE_MS })
+  const store = fileStore(folder)
+  const paidKey = `demo-key-${process.pid}`
+  simulator.addApiKey(paidKey, { provider: 'openai' })
+  let copied = await signIn(simulator, store)
+  const watch = await createGatewatch({
+    store,
+    standalone: true,
+    processRole: 'gateway',
+    source: 'demo',
+    environment: { ...environment, GATEWATCH_DEMO_KEY: paidKey },
+    listen: { port },
+    providers: {
+      [PROVIDER]: { baseUrl: `${simulator.url}/backend-api`, tokenUrl: simulator.url + TOKEN_PATHS.openai },
+      openai: { baseUrl: `${simulator.url}/v1` },
+    },
+    profiles: { [PAID_PROFILE_ID]: { provider: 'openai', apiKeyEnv: 'GATEWATCH_DEMO_KEY' } },
+    order: [PROFILE_ID, PAID_PROFILE_ID],
+    gate: { earlyMs: EARLY_MS },
+  })
+  const serving = await watch.serve()
+  const ending = new AbortController()
+  const application: Application = {
+    watch,
+    gatewayUrl: serving.url,
+    tokenUrl: simulator.url + TOKEN_PATHS.openai,
+    profileId: PROFILE_ID,
+    copiedRefreshToken: () => copied,
+    signal: ending.signal,
+  }
+  const stage: Stage = {
+    application,
+    simulator,
+    account: ACCOUNT,
+    async signIn() {
+      copied = await signIn(simulator, store)
+    },
+  }
+  const running = [...traffic(application), story(stage, onScene)]
+  return {
+    watch,
+    gatewayUrl: serving.url,
+    simulatorUrl: simulator.url,
+    async stop() {
+      ending.abort()
+      await Promise.all(running)
+      await serving.stop()
+      await watch.stop()
+      await simulator.stop()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function traffic(application: Application): Promise<void>[] {
+  const { signal } = application
+  return [
+    every(300, signal, () => answerUser(application)),
+    every(1_100, signal, () => labelConversation(application)),
+    every(2_000, signal, () => sendMessage(application)),
+    every(3_000, signal, () => pollUsage(application)),
+    every(5_000, signal, () => keepTokenWarm(application)),
+  ]
+}
+
+async function story(stage: Stage, onScene: (title: string) => void): Promise<void> {
+  const { signal } = stage.application
+  while (!signal.aborted) {
+    const startedAt = performance.now()
+    for (const scene of [...STORYLINE, { atSeconds: STORY_SECONDS, title: '', play: () => {} }]) {
+      await sleep(Math.max(0, startedAt + scene.atSeconds * 1000 - performance.now()), undefined, { signal }).catch(() => undefined)
+      if (signal.aborted) return
+      if (scene.title) onScene(scene.title)
+      // A scene that fails is part of the story, as the traffic's failures are.
+      await Promise.resolve(scene.play(stage)).catch(() => undefined)
+    }
+  }
+}
+
+/** Stores a fresh login of the account. @returns Its refresh token, which the plugin's author copies. */
+async function signIn(simulator: Simulator, store: ProfileStore): Promise<string> {
+  const { access, refresh, expiresAt, account } = simulator.grantFor({ provider: PROVIDER, account: ACCOUNT })
+  await store.change(
+    PROFILE_ID,
+    (): StoredProfile => ({
+      id: PROFILE_ID,
+      provider: PROVIDER,
+      credential: { type: 'oauth', access, refresh, expiresAt, account, issuedAt: Date.now(), generation: 0 },
+    }),
+  )
+  return refresh
+}

@@ -34,7 +34,7 @@ export function spread(values: readonly number[]): Spread {
 
 /**
  * How two contestants compare, round by round: each value is set against what the other one showed in the same round,
- * minutes apart at the most, so that a machine that becomes slower makes both slower and the comparison holds.
+ * seconds apart, so that a machine that becomes slower makes both slower and the comparison holds.
  *
  * @throws {RangeError} if the rounds do not match, or there are none.
  */

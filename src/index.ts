@@ -9,7 +9,7 @@ export { type CodeCall, type CodeVisit, createGatewatch, type Gatewatch, type Ga
 export type { ProfileSnapshot } from './gateway.ts'
 export type { CallAnswer } from './http/answer-stream.ts'
 export type { Serving } from './http/server.ts'
-export { bypasses, callerTable, refreshes, trace, visitTable } from './recorder/queries.ts'
+export { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from './recorder/queries.ts'
 export type { Recorder } from './recorder/recorder.ts'
 export { type FileStoreOptions, fileStore } from './store/file-store.ts'
 export { memoryStore } from './store/memory-store.ts'

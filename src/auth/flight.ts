@@ -10,8 +10,9 @@ import {
   EVENT_LEASE_LOST,
   EVENT_LEASE_REQUESTED,
 } from '../../otel/names.ts'
-import type { FlightOutcome } from '../../otel/words.ts'
-import { isOAuth, type OAuthCredential } from '../domain/credential.ts'
+import { FLIGHT_OUTCOMES, type FlightOutcome } from '../../otel/words.ts'
+import { isOAuth, type NeedsLogin, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Lease } from '../store/profile-store.ts'
 import { deadGrant, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
@@ -34,14 +35,20 @@ export async function fly(deck: FlightDeck, visit: Visit, record: FlightRecord):
     record.storeFailed('lease', errorType(error))
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
   }
+  const onLost = () => {
+    record.event(EVENT_LEASE_LOST)
+    record.leaseLost()
+  }
+  lease.lost.addEventListener('abort', onLost)
   try {
     noteLease(lease, record)
     deck.onStep?.('lease_held')
-    return await underLease(deck, visit, record)
+    return await underLease(deck, visit, lease, record)
   } catch (error) {
-    record.storeFailed('read', errorType(error))
     return { outcome: 'unavailable', error: asGatewayError(error) }
   } finally {
+    // A store that closes later must not count this flight's lease as lost.
+    lease.lost.removeEventListener('abort', onLost)
     await lease.release()
   }
 }
@@ -50,22 +57,37 @@ function noteLease(lease: Lease, record: FlightRecord): void {
   const takenFrom = lease.takenFrom === undefined ? {} : { [ATTR_LEASE_TAKEN_FROM]: String(lease.takenFrom) }
   record.event(EVENT_LEASE_HELD, { [ATTR_LEASE_WAIT]: lease.waitedMs / 1000, ...takenFrom })
   record.leaseHeld(lease.waitedMs)
-  lease.lost.addEventListener('abort', () => {
-    record.event(EVENT_LEASE_LOST)
-    record.leaseLost()
-  })
 }
 
-async function underLease(deck: FlightDeck, visit: Visit, record: FlightRecord): Promise<FlightResult> {
-  const { store, unwritten, clock, options } = deck
-  const profile = unwritten.over(visit.profileId, await store.reload(visit.profileId))
+async function underLease(deck: FlightDeck, visit: Visit, lease: Lease, record: FlightRecord): Promise<FlightResult> {
+  const { unwritten, clock, options } = deck
+  const profile = unwritten.over(visit.profileId, await reload(deck, visit.profileId, record))
   if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(deck, visit.profileId) }
   noteReload(profile.credential, clock.now(), record)
   const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
   if (verdict !== 'fly') return { outcome: 'reused', profile }
   const dead = deadGrant(profile)
-  if (dead && visit.reason !== 'operator') return { outcome: dead.outcome as FlightOutcome, error: needsLogin(deck, profile, dead.outcome) }
-  return exchangeRefreshToken(deck, profile, profile.credential, record)
+  if (dead && visit.reason !== 'operator') return { outcome: laterOutcome(dead), error: needsLogin(deck, profile, dead.outcome) }
+  const result = await exchangeRefreshToken({ deck, record, profile, credential: profile.credential, leaseLost: lease.lost })
+  return result === 'overtaken' ? underLease(deck, visit, lease, record) : result
+}
+
+async function reload({ store }: FlightDeck, profileId: string, record: FlightRecord): Promise<StoredProfile | undefined> {
+  try {
+    return await store.reload(profileId)
+  } catch (error) {
+    record.storeFailed('read', errorType(error))
+    throw error
+  }
+}
+
+/**
+ * The outcome of a flight that finds the grant dead already. A lost answer is told once, by the flight that found it out:
+ * those who come later would count it again.
+ */
+function laterOutcome({ outcome }: NeedsLogin): FlightOutcome {
+  const known = FLIGHT_OUTCOMES.find(word => word === outcome)
+  return known === undefined || known === 'lost' || !isPermanent(known) ? 'invalidated' : known
 }
 
 function noteReload(credential: OAuthCredential, now: number, record: FlightRecord): void {

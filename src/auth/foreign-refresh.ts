@@ -108,6 +108,7 @@ export function aroundRefresh<A extends unknown[], R>(
     const underWay = flights.get(profileId)
     const flight = underWay ?? takeOff(profileId, { caller, reason }, replaced, parameters)
     flight.record.boarded(visit.span.spanContext())
+    visit.span.addLink({ context: flight.record.span.spanContext() })
     const decision = underWay ? 'join' : 'lead'
     try {
       const result = await waitFor(flight.work, deadlineMs)

@@ -1,8 +1,8 @@
-import type { SpanContext } from '@opentelemetry/api'
+import type { Span } from '@opentelemetry/api'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
-import { errorType, GatewayError } from '../domain/gateway-error.ts'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -19,12 +19,13 @@ import {
   unknownProfile,
 } from './flight-deck.ts'
 import { FlightRecord } from './flight-record.ts'
+import { LastKnown } from './last-known.ts'
 import { Lineage } from './lineage.ts'
 import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
 import { Unwritten } from './unwritten.ts'
 import { type Admission, isUsable, judgeVisit, type Visit } from './visit.ts'
 import { VisitRecord } from './visit-record.ts'
-import { waitFor } from './wait.ts'
+import { abortedVisit, waitFor } from './wait.ts'
 
 export const GATE_DEFAULTS = {
   leaseWaitMs: 90_000,
@@ -66,6 +67,9 @@ export class RefreshGate {
   readonly #telemetry: Telemetry
   readonly #backoff: Backoff
   readonly #flights = new Map<string, Flight>()
+  readonly #lastKnown = new LastKnown()
+  /** Why the last flight of a profile failed, for those who are told to wait. */
+  readonly #failures = new Map<string, GatewayError>()
   #rewriteAt = 0
 
   constructor({ store, registry, telemetry, options, clock = systemClock, random, onStep }: RefreshGateOptions) {
@@ -82,11 +86,25 @@ export class RefreshGate {
     }
   }
 
-  /** What holds for a profile now: the store's word, with what it could not take laid over. */
+  /**
+   * What holds for a profile now: the store's word, with what it could not take laid over. While the store cannot be read,
+   * a token that still works serves from memory.
+   *
+   * @throws what the store throws.
+   */
   async current(profileId: string): Promise<StoredProfile | undefined> {
     this.#rewriteSoon()
-    const stored = await this.#deck.store.read(profileId)
-    return this.#deck.unwritten.has(profileId) ? this.#deck.unwritten.over(profileId, stored) : stored
+    const { store, unwritten, clock } = this.#deck
+    try {
+      const stored = await store.read(profileId)
+      this.#lastKnown.read(profileId, stored)
+      return unwritten.over(profileId, stored)
+    } catch (error) {
+      this.#telemetry.instruments.add('storeErrors', { operation: 'read', 'error.type': errorType(error) })
+      const known = unwritten.over(profileId, this.#lastKnown.unreadable(profileId))
+      if (!known || !isUsable(known, clock.now()) || isGatewayError(error, 'GW_CLOSED')) throw error
+      return known
+    }
   }
 
   /** Why the profile should visit the gate before it is used; `undefined` when it can be used as it is. */
@@ -104,7 +122,7 @@ export class RefreshGate {
   async enter(visit: Visit): Promise<Admission> {
     const record = new VisitRecord(this.#telemetry, visit)
     try {
-      const admission = await this.#admit(visit, record.span.spanContext())
+      const admission = await this.#admit(visit, record.span)
       record.left(admission.decision, { outcome: admission.outcome })
       return admission
     } catch (error) {
@@ -115,20 +133,25 @@ export class RefreshGate {
 
   /** What the profile can do right now, as far as its login goes. */
   stateOf(profile: StoredProfile): ProfileState {
-    if (this.#deck.unwritten.has(profile.id)) return 'not_persisted'
-    if (!isOAuth(profile.credential)) return isUsable(profile, this.#deck.clock.now()) ? 'ready' : 'expired'
     if (deadGrant(profile)) return 'needs_login'
+    if (this.#deck.unwritten.has(profile.id) || this.#lastKnown.isUnreadable(profile.id)) return 'not_persisted'
+    if (!isOAuth(profile.credential)) return isUsable(profile, this.#deck.clock.now()) ? 'ready' : 'expired'
     const need = this.needs(profile)
     if (need === 'missing') return 'missing_credential'
     return need ?? 'ready'
   }
 
-  /** Waits for the flights under way, so that a process that ends does not leave an answer unheard. */
+  /**
+   * Waits for the flights under way, so that a process that ends does not leave an answer unheard, and tries a last time
+   * to write what the store refused.
+   */
   async settled(): Promise<void> {
+    const { unwritten, store } = this.#deck
     await Promise.all([...this.#flights.values()].map(({ result }) => result))
+    await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
   }
 
-  async #admit(visit: Visit, span: SpanContext): Promise<Admission> {
+  async #admit(visit: Visit, span: Span): Promise<Admission> {
     const profile = await this.current(visit.profileId)
     if (!profile || !isOAuth(profile.credential)) throw unknownProfile(this.#deck, visit.profileId)
     const { clock, options } = this.#deck
@@ -137,16 +160,21 @@ export class RefreshGate {
     return this.#board(visit, profile, span)
   }
 
-  async #board(visit: Visit, profile: StoredProfile, span: SpanContext): Promise<Admission> {
+  async #board(visit: Visit, profile: StoredProfile, span: Span): Promise<Admission> {
     const underWay = this.#flights.get(visit.profileId)
     const refusal = underWay ? undefined : this.#refusal(visit, profile)
-    if (refusal) return this.#orStillUsable(visit, profile, refusal)
+    if (refusal) return this.#orStillUsable(visit, profile, { error: refusal })
     const flight = underWay ?? this.#takeOff(visit, profile)
-    flight.record.boarded(span)
-    const result = await waitFor(flight.result, visit.deadlineMs ?? VISIT_DEADLINE_MS, visit.signal)
-    if (result.error) return this.#orStillUsable(visit, profile, result.error)
+    flight.record.boarded(span.spanContext())
+    span.addLink({ context: flight.record.span.spanContext() })
+    const { clock } = this.#deck
+    const boardedAt = clock.monotonic()
+    const deadlineMs = visit.deadlineMs ?? VISIT_DEADLINE_MS
+    const result = await this.#await(flight, { ...visit, deadlineMs })
+    if (result.error) return this.#orStillUsable(visit, profile, result)
     // A flight that had begun before the provider rejected this token may have brought nothing newer.
-    if (underWay && visit.rejected && !isUsable(result.profile, this.#deck.clock.now(), visit.rejected)) return this.#admit(visit, span)
+    if (underWay && visit.rejected && !isUsable(result.profile, clock.now(), visit.rejected))
+      return this.#admit({ ...visit, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, span)
     return {
       decision: underWay ? 'join' : result.outcome === 'reused' ? 'adopt' : 'lead',
       profile: result.profile,
@@ -154,26 +182,38 @@ export class RefreshGate {
     }
   }
 
-  /** A refresh that failed does not stop a visitor whose token still works: it wanted a newer one, it did not need it. */
-  #orStillUsable(visit: Visit, profile: StoredProfile, error: GatewayError): Admission {
+  /** The flight's end, or the end of this visitor's patience as the error of a flight without outcome. */
+  async #await(
+    { result }: Flight,
+    { deadlineMs, signal }: Visit & { deadlineMs: number },
+  ): Promise<FlightResult | { error: GatewayError }> {
+    try {
+      return await waitFor(result, deadlineMs, signal)
+    } catch (error) {
+      if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return { error }
+      throw error
+    }
+  }
+
+  /** A refresh that failed or dawdles does not stop a visitor whose token still works: it wanted a newer one, it did not need it. */
+  #orStillUsable(visit: Visit, profile: StoredProfile, { outcome, error }: { outcome?: FlightOutcome; error: GatewayError }): Admission {
     if (visit.reason === 'operator' || !isUsable(profile, this.#deck.clock.now(), visit.rejected)) throw error
-    return { decision: 'reuse', profile }
+    return { decision: 'reuse', profile, ...(outcome && { outcome }) }
   }
 
   #refusal(visit: Visit, profile: StoredProfile): GatewayError | undefined {
+    if (visit.signal?.aborted) throw abortedVisit(visit.signal)
     if (visit.reason === 'operator') return undefined
     const dead = deadGrant(profile)
     if (dead) return needsLogin(this.#deck, profile, dead.outcome)
     const retryAfterMs = this.#backoff.remainingMs(profile.id, this.#deck.clock.monotonic())
     if (retryAfterMs === 0) return undefined
     const seconds = Math.ceil(retryAfterMs / 1000)
+    const cause = this.#failures.get(profile.id)
     return new GatewayError(
       'GW_REFRESH_BACKOFF',
-      `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s`,
-      {
-        next: 'try_again_later',
-        retryAfterMs,
-      },
+      `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s${cause ? ` (${cause.message})` : ''}`,
+      { next: cause?.next ?? 'try_again_later', retryAfterMs, cause },
     )
   }
 
@@ -196,7 +236,12 @@ export class RefreshGate {
 
   #noteEnd(profileId: string, { outcome, profile, error }: FlightResult): void {
     this.#flights.delete(profileId)
-    if (profile) this.lineage.learn(profile)
+    if (profile) {
+      this.lineage.learn(profile)
+      this.#lastKnown.read(profileId, profile)
+    }
+    if (error) this.#failures.set(profileId, error)
+    else this.#failures.delete(profileId)
     if (!error) this.#backoff.succeeded(profileId)
     else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#deck.clock.monotonic(), error.retryAfterMs)
   }

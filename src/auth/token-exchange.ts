@@ -22,6 +22,7 @@ import { fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { Permit } from '../providers/permit.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../providers/refresh-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { requestRefresh } from '../providers/token-endpoint.ts'
@@ -31,15 +32,22 @@ import { holds, rotate, withRotation } from './rotation.ts'
 
 type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
 
-/** One token request: what was sent for which profile, and what was known before. */
-interface Exchange {
+/** What a token request is made of. */
+export interface ExchangeOptions {
   readonly deck: FlightDeck
   readonly record: FlightRecord
+  /** The profile as it was reloaded under the lease, with its credential. */
   readonly profile: StoredProfile
   readonly credential: OAuthCredential
+  /** Aborts when the lease was taken away. */
+  readonly leaseLost: AbortSignal
+}
+
+/** One token request: what was sent for which profile, and what was known before. */
+interface Exchange extends ExchangeOptions {
   /** The refresh token that is sent. */
   readonly sent: string
-  /** An earlier process sent this very token and did not live to store the answer. */
+  /** This very token was sent before, and no answer was stored: its process died, or the answer never came. */
   readonly interrupted: boolean
 }
 
@@ -48,33 +56,28 @@ interface Exchange {
  *
  * The intent is written before the request goes out, the rotated token before anybody sees it. So after a crash the
  * store says which of the two happened.
+ *
+ * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, ask again.
+ * @throws {GatewayError} `GW_CONFIG`, `GW_PERMIT` before anything is sent.
  */
-export async function exchangeRefreshToken(
-  deck: FlightDeck,
-  profile: StoredProfile,
-  credential: OAuthCredential,
-  record: FlightRecord,
-): Promise<FlightResult> {
+export async function exchangeRefreshToken(options: ExchangeOptions): Promise<FlightResult | 'overtaken'> {
+  const { deck, record, profile, credential, leaseLost } = options
   const sent = credential.refresh
   // What a careless program made of a missing token (openclaw#82069 posted `refresh_token=undefined`) is never sent.
   if (sent === undefined || secretText(sent) === undefined) {
-    return ground({ deck, record, profile, credential, sent: sent ?? '', interrupted: false }, 'malformed')
+    return ground({ ...options, sent: sent ?? '', interrupted: false }, 'malformed')
   }
-  const exchange: Exchange = {
-    deck,
-    record,
-    profile,
-    credential,
-    sent,
-    interrupted: profile.pending?.refreshFingerprint === fingerprint(sent),
-  }
+  const exchange: Exchange = { ...options, sent, interrupted: profile.pending?.refreshFingerprint === fingerprint(sent) }
+  const provider = deck.registry.get(profile.provider)
   try {
-    await declareIntent(exchange)
+    if (!(await declareIntent(exchange))) return 'overtaken'
   } catch (error) {
     record.storeFailed('write', errorType(error))
     return { outcome: 'unavailable', error: cannotDeclare(deck, profile, error) }
   }
-  const answer = await send(exchange)
+  // Whoever has the lease now may be sending this very token.
+  if (leaseLost.aborted) return { outcome: 'contention', error: transient(exchange, 'the lease was lost before anything was sent') }
+  const answer = await send(exchange, provider)
   noteAnswer(exchange, answer)
   deck.onStep?.('answer_received')
   switch (answer.kind) {
@@ -92,21 +95,23 @@ export async function exchangeRefreshToken(
 /**
  * Writes that this token is about to be sent. When even that cannot be written, nothing is sent: the answer could not
  * be kept either, and a crash would lose the login. Where the disk already holds a dead token there is nothing to guard.
+ *
+ * @returns false when the store holds another token by now: sending ours would be a replay.
  */
-async function declareIntent({ deck, profile, sent }: Exchange): Promise<void> {
-  const refreshFingerprint = fingerprint(sent)
-  if (!refreshFingerprint) return
-  const pending = { refreshFingerprint, sentAt: deck.clock.now(), pid: process.pid }
+async function declareIntent({ deck, profile, sent }: Exchange): Promise<boolean> {
+  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: deck.clock.now(), pid: process.pid }
   try {
     await deck.unwritten.write(profile.id, deck.store)
-    await deck.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
+    const stored = await deck.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
+    return stored !== undefined && holds(stored, sent)
   } catch (error) {
     if (!deck.unwritten.has(profile.id)) throw error
+    return true
   }
 }
 
-async function send({ deck, record, profile, credential, sent }: Exchange): Promise<RefreshAnswer> {
-  const provider = deck.registry.get(profile.provider)
+async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
+  const { deck, record, credential, sent } = exchange
   const now = deck.clock.now()
   record.span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, fingerprint(sent) ?? '')
   if (credential.issuedAt !== undefined) {
@@ -117,7 +122,13 @@ async function send({ deck, record, profile, credential, sent }: Exchange): Prom
   const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
   record.event(EVENT_REQUEST_SENT)
   deck.onStep?.('request_sent')
-  return requestRefresh({ provider, credential, permit, signal: AbortSignal.timeout(requestTimeoutMs), now })
+  try {
+    return await requestRefresh({ provider, credential, permit, signal: AbortSignal.timeout(requestTimeoutMs), now })
+  } catch (error) {
+    // Refused on our own side before anything left: the next flight must not take it for a lost answer.
+    if (isGatewayError(error)) await forgetIntent(exchange)
+    throw error
+  }
 }
 
 function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
@@ -177,7 +188,7 @@ async function refused(exchange: Exchange, { status, judgement }: RefusedRefresh
     record.replayed()
   }
   if (isPermanent(judgement.outcome)) {
-    // The provider took the token from a process that died before it could store the answer.
+    // The provider took the token the first time; what it gave for it is gone.
     const lost = interrupted && (replayed || judgement.outcome === 'invalidated')
     return ground(exchange, lost ? 'lost' : judgement.outcome, judgement.providerCode)
   }
@@ -238,16 +249,16 @@ function lostAnswer({ deck, profile }: Exchange): GatewayError {
   const { pid, sentAt } = profile.pending ?? { pid: 0, sentAt: 0 }
   return new GatewayError(
     'GW_NEEDS_LOGIN',
-    `profile ${deck.nameOf(profile.id)} lost its login: process ${pid} sent the refresh token at ${new Date(sentAt).toISOString()} and ended before the answer was stored; the provider has taken the old token. Sign in again`,
+    `profile ${deck.nameOf(profile.id)} lost its login: process ${pid} sent the refresh token at ${new Date(sentAt).toISOString()} and its answer was never stored; the provider has taken the old token. Sign in again`,
     { next: 'sign_in_again' },
   )
 }
 
 function cannotDeclare({ nameOf }: FlightDeck, profile: StoredProfile, cause: unknown): GatewayError {
-  const next = isGatewayError(cause) ? cause.next : 'try_again_later'
+  const [next, why] = isGatewayError(cause) ? [cause.next, `: ${cause.message}`] : ['try_again_later' as const, '']
   return new GatewayError(
     'GW_REFRESH_FAILED',
-    `profile ${nameOf(profile.id)} is not refreshed while its store cannot be written: the new token could be lost`,
+    `profile ${nameOf(profile.id)} is not refreshed while a new token could not be stored${why}`,
     { next, cause },
   )
 }

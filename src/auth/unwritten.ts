@@ -35,7 +35,8 @@ export class Unwritten {
     const updates = this.#updates.get(profileId)
     if (!updates) return
     await store.change(profileId, current => updates.reduce<StoredProfile | undefined>((profile, update) => update(profile), current))
-    const later = this.#updates.get(profileId)?.slice(updates.length) ?? []
+    // By identity: while we wrote, another writer may have been done with these, and something newer may be held.
+    const later = this.#updates.get(profileId)?.filter(update => !updates.includes(update)) ?? []
     if (later.length > 0) this.#updates.set(profileId, later)
     else this.#updates.delete(profileId)
   }

@@ -11,13 +11,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
       stop()
       reject(error)
     }
-    const onAbort = () =>
-      leave(
-        new GatewayError('GW_VISIT_ABORTED', 'the caller left while its token was being refreshed', {
-          next: 'nothing',
-          cause: signal?.reason,
-        }),
-      )
+    const onAbort = () => leave(abortedVisit(signal))
     const timer = setTimeout(
       () =>
         leave(
@@ -41,5 +35,13 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
         reject(error)
       },
     )
+  })
+}
+
+/** The error for a visitor who left. */
+export function abortedVisit(signal: AbortSignal | undefined): GatewayError {
+  return new GatewayError('GW_VISIT_ABORTED', 'the caller left while its token was being refreshed', {
+    next: 'nothing',
+    cause: signal?.reason,
   })
 }

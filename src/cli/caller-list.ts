@@ -1,14 +1,15 @@
-import type { CallerCount, VisitCount } from '../recorder/queries.ts'
+import type { CallerCount, FallbackCount, VisitCount } from '../recorder/queries.ts'
 import { inWords, table } from './table.ts'
 
 /** What is shown of one recorder. */
 export interface CallerLists {
   readonly refreshes: readonly CallerCount[]
   readonly visits: readonly VisitCount[]
+  readonly fallbacks: readonly FallbackCount[]
 }
 
-/** Who refreshed and who visited the gate, as two tables for people. */
-export function callerTables({ refreshes, visits }: CallerLists, nowMs: number): string {
+/** Who refreshed, who visited the gate and which profiles were given up, as tables for people. */
+export function callerTables({ refreshes, visits, fallbacks }: CallerLists, nowMs: number): string {
   const ago = (lastSeenMs: number) => `${inWords(Math.max(0, (nowMs - lastSeenMs) / 1000))} ago`
   const parts: string[] = []
   parts.push(
@@ -24,6 +25,14 @@ export function callerTables({ refreshes, visits }: CallerLists, nowMs: number):
       `Visits at the gate\n${table(
         ['CALLER', 'REASON', 'DECISION', 'COUNT', 'LAST'],
         visits.map(row => [row.caller, row.reason, row.decision, row.count, ago(row.lastSeenMs)]),
+      )}`,
+    )
+  }
+  if (fallbacks.length > 0) {
+    parts.push(
+      `Fallbacks\n${table(
+        ['FROM', 'TO', 'REASON', 'BILLING CHANGED', 'COUNT', 'LAST'],
+        fallbacks.map(row => [row.from, row.to, row.reason, row.billingChanged, row.count, ago(row.lastSeenMs)]),
       )}`,
     )
   }

@@ -13,6 +13,8 @@ import { statusCommand } from './status.ts'
 const DEFAULT_URL = 'http://127.0.0.1:8089'
 
 process.exitCode = await run(process.argv)
+// An exporter that retries at a dead address must not hold a command that is done.
+setTimeout(() => process.exit(), 500).unref()
 
 /** Runs one command. Whatever goes wrong is a line on stderr and an exit code, never a stack. */
 async function run(parameters: string[]): Promise<ExitCode> {

@@ -1,6 +1,6 @@
 import { Router } from 'express'
 import type { Gateway, ProfileSnapshot } from '../gateway.ts'
-import { bypasses, callerTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
+import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { answerError } from './error-answer.ts'
 
@@ -53,7 +53,7 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
     }
   })
   router.get('/ops/callers.json', (_request, response) => {
-    response.json({ refreshes: callerTable(recorder), visits: visitTable(recorder) })
+    response.json({ refreshes: callerTable(recorder), visits: visitTable(recorder), fallbacks: fallbackTable(recorder) })
   })
   router.get('/ops/refreshes.json', (_request, response) => {
     response.json({ refreshes: refreshes(recorder) })

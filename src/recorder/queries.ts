@@ -1,4 +1,4 @@
-import type { Recorder, RefreshKey, VisitKey } from './recorder.ts'
+import type { FallbackKey, Recorder, RefreshKey, VisitKey } from './recorder.ts'
 import { type BypassRow, bypassRow, isBypass, isRefresh, type RefreshRow, refreshRow } from './refresh-row.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
@@ -32,6 +32,12 @@ export interface VisitCount extends Readonly<Record<VisitKey, string>> {
   readonly lastSeenMs: number
 }
 
+/** One row of the fallback table. */
+export interface FallbackCount extends Readonly<Record<FallbackKey, string>> {
+  readonly count: number
+  readonly lastSeenMs: number
+}
+
 /** Recent refreshes, through the gate or not, newest first. */
 export function refreshes(recorder: Recorder, { most = MOST_ROWS, ...filter }: RefreshFilter = {}): RefreshRow[] {
   return take(recorder.interesting(), most, row => {
@@ -56,6 +62,11 @@ export function callerTable(recorder: Recorder, filter: Pick<RefreshFilter, Refr
 /** Who came to the gate, why, and what it did, since the process began; the most frequent first. */
 export function visitTable(recorder: Recorder, filter: Partial<Record<VisitKey, string>> = {}): VisitCount[] {
   return flat(recorder.visitCounts(), filter)
+}
+
+/** Which profile calls went on to, from which, and why, since the process began; the most frequent first. */
+export function fallbackTable(recorder: Recorder, filter: Partial<Record<FallbackKey, string>> = {}): FallbackCount[] {
+  return flat(recorder.fallbackCounts(), filter)
 }
 
 /** What is still known of a trace, in the order in which its spans began. */

@@ -1,7 +1,12 @@
+import type { Attributes } from '@opentelemetry/api'
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
 import {
+  ATTR_BILLING_CHANGED,
   ATTR_CALLER,
   ATTR_DECISION,
+  ATTR_FALLBACK_FROM,
+  ATTR_FALLBACK_REASON,
+  ATTR_FALLBACK_TO,
   ATTR_REASON,
   EVENT_BYPASS,
   EVENT_FALLBACK,
@@ -41,6 +46,7 @@ export interface RecorderStats {
 
 export type RefreshKey = 'caller' | 'reason' | 'via' | 'outcome'
 export type VisitKey = 'caller' | 'reason' | 'decision'
+export type FallbackKey = 'from' | 'to' | 'reason' | 'billingChanged'
 
 const INTERESTING_SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE])
 const INTERESTING_EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
@@ -55,6 +61,7 @@ export class Recorder implements SpanProcessor {
   readonly #ordinary: Ring<SpanRow>
   readonly #refreshes: RunningCounts<RefreshKey>
   readonly #visits: RunningCounts<VisitKey>
+  readonly #fallbacks: RunningCounts<FallbackKey>
 
   /** @throws {RangeError} if a bound is not a positive whole number. */
   constructor(options: RecorderOptions = {}) {
@@ -63,6 +70,7 @@ export class Recorder implements SpanProcessor {
     this.#ordinary = new Ring(mostOrdinary)
     this.#refreshes = new RunningCounts<RefreshKey>({ unbounded: 'caller', most })
     this.#visits = new RunningCounts<VisitKey>({ unbounded: 'caller', most })
+    this.#fallbacks = new RunningCounts<FallbackKey>({ unbounded: 'from', most })
   }
 
   onStart(): void {
@@ -103,6 +111,11 @@ export class Recorder implements SpanProcessor {
     return this.#visits.rows()
   }
 
+  /** Fallbacks since the process began, by profiles and by what drove the calls from one to the other. */
+  fallbackCounts(): CountRow<FallbackKey>[] {
+    return this.#fallbacks.rows()
+  }
+
   stats(): RecorderStats {
     return {
       interesting: { kept: this.#interesting.size, dropped: this.#interesting.dropped },
@@ -116,10 +129,20 @@ export class Recorder implements SpanProcessor {
       this.#refreshes.add({ caller, reason, via, outcome }, atMs)
     }
     if (row.name === SPAN_VISIT) {
-      const read = (key: string): string => String(row.attributes[key] ?? 'unknown')
+      const read = wordsOf(row.attributes)
       this.#visits.add({ caller: read(ATTR_CALLER), reason: read(ATTR_REASON), decision: read(ATTR_DECISION) }, row.startMs)
     }
+    for (const { name, attributes, atMs } of row.events) {
+      if (name !== EVENT_FALLBACK) continue
+      const read = wordsOf(attributes)
+      const key = { from: read(ATTR_FALLBACK_FROM), to: read(ATTR_FALLBACK_TO), reason: read(ATTR_FALLBACK_REASON) }
+      this.#fallbacks.add({ ...key, billingChanged: read(ATTR_BILLING_CHANGED) }, atMs)
+    }
   }
+}
+
+function wordsOf(attributes: Readonly<Attributes>): (key: string) => string {
+  return key => String(attributes[key] ?? 'unknown')
 }
 
 function isInteresting(row: SpanRow): boolean {

@@ -4,11 +4,15 @@ import {
   ATTR_CODE_FILE,
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
+  ATTR_HTTP_STATUS,
   ATTR_OUTCOME,
   ATTR_POLICY,
   ATTR_PROFILE,
   ATTR_PROVIDER,
+  ATTR_PROVIDER_ERROR_CODE,
   ATTR_REASON,
+  ATTR_REPLAY,
+  ATTR_SHAPE_FIELDS,
   ATTR_STACK_ID,
   ATTR_VIA,
   EVENT_BYPASS,
@@ -26,6 +30,14 @@ export interface RefreshRow {
   readonly reason: string
   readonly via: string
   readonly outcome: string | undefined
+  /** HTTP status of the token endpoint's answer. */
+  readonly status: number | undefined
+  /** The provider's own error code. */
+  readonly providerCode: string | undefined
+  /** The refresh token that was sent had been rotated away before. */
+  readonly replay: boolean
+  /** Fields of the request with the class of each value, where it was seen on its way out. */
+  readonly shape: string | undefined
   readonly file: string | undefined
   readonly line: number | undefined
   readonly stack: string | undefined
@@ -61,6 +73,10 @@ export function refreshRow(row: SpanRow): RefreshRow {
     reason: text(read(ATTR_REASON)) ?? 'unknown',
     via: isBypass(row) ? 'bypass' : 'gate',
     outcome: text(read(ATTR_OUTCOME)),
+    status: number(read(ATTR_HTTP_STATUS)),
+    providerCode: text(read(ATTR_PROVIDER_ERROR_CODE)),
+    replay: read(ATTR_REPLAY) === true,
+    shape: text(read(ATTR_SHAPE_FIELDS)),
     file: text(read(ATTR_CODE_FILE)),
     line: number(read(ATTR_CODE_LINE)),
     stack: text(read(ATTR_CODE_STACK)),

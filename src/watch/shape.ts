@@ -1,8 +1,10 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { readMultipart } from './multipart.ts'
+import { KNOWN_FIELDS } from './token-fields.ts'
 
 /** What a token request looks like: which fields, of what kind; never a value. */
 export interface Shape {
-  readonly encoding: 'form' | 'json' | 'other' | 'none'
+  readonly encoding: 'form' | 'json' | 'multipart' | 'other' | 'none'
   /** `name=class` pairs, sorted by name, one space between. */
   readonly fields: string
   /** The `grant_type`, when it is one of the registered ones. */
@@ -12,7 +14,6 @@ export interface Shape {
 }
 
 const MOST_FIELDS = 40
-const NAME = /^[\w.-]{1,40}$/
 const GRANT_TYPES = [
   'refresh_token',
   'authorization_code',
@@ -20,49 +21,68 @@ const GRANT_TYPES = [
   'password',
   'urn:ietf:params:oauth:grant-type:device_code',
   'urn:ietf:params:oauth:grant-type:token-exchange',
+  'urn:ietf:params:oauth:grant-type:jwt-bearer',
 ]
 
-/** Reads the shape of a token request's body. Both encodings seen in the wild are read, whatever the content type says. */
-export function shapeOf(body: string): Shape {
+type Fields = Readonly<Record<string, unknown>>
+
+/**
+ * Reads the shape of a token request's body. Every encoding seen in the wild is read, whatever the content type says.
+ *
+ * @param body The whole body, or `undefined` when it could not be heard or was too long for a token request.
+ */
+export function shapeOf(body: string | undefined): Shape {
+  if (body === undefined) return unread('other')
   const text = body.trim()
-  if (text === '') return { encoding: 'none', fields: '', grantType: undefined, refreshFingerprint: undefined }
-  const json = text.startsWith('{') ? parseObject(text) : undefined
-  const form = !json && /^[\w.%+-]+=/.test(text) ? Object.fromEntries(new URLSearchParams(text)) : undefined
-  const fields = json ?? form
-  if (!fields) return { encoding: 'other', fields: '', grantType: undefined, refreshFingerprint: undefined }
-  const refresh = fields.refresh_token
-  return {
-    encoding: json ? 'json' : 'form',
-    fields: Object.keys(fields)
-      .sort()
-      .slice(0, MOST_FIELDS)
-      .map(
-        name =>
-          `${NAME.test(name) ? name : '[unreadable]'}=${name === 'grant_type' ? (knownGrant(fields[name]) ?? 'unknown') : classOf(fields[name])}`,
-      )
-      .join(' '),
-    grantType: knownGrant(fields.grant_type),
-    refreshFingerprint: typeof refresh === 'string' ? fingerprint(refresh) : undefined,
-  }
+  if (text === '') return unread('none')
+  const json = parseObject(text)
+  if (json) return read('json', json)
+  const multipart = readMultipart(text)
+  if (multipart) return read('multipart', multipart)
+  return /^[^\s=&]{1,200}=/.test(text) ? read('form', Object.fromEntries(new URLSearchParams(text))) : unread('other')
 }
 
 /** The class of a value: enough to tell a token from what a careless program made of a missing one. */
 export function classOf(value: unknown): string {
   if (value === undefined) return 'absent'
-  if (value === '') return 'empty'
-  if (value === 'undefined' || value === 'null') return `literal:${value}`
   if (value === null) return 'null'
   if (typeof value !== 'string') return typeof value
+  if (value === '') return 'empty'
+  if (value === 'undefined' || value === 'null') return `literal:${value}`
+  if (value === '[object Object]') return 'literal:object'
   return /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/.test(value) ? 'jwt' : `opaque:${value.length}`
+}
+
+function unread(encoding: 'other' | 'none'): Shape {
+  return { encoding, fields: '', grantType: undefined, refreshFingerprint: undefined }
+}
+
+function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
+  const { refresh_token: refresh, grant_type: grantType } = fields
+  const pairs = Object.keys(fields)
+    .slice(0, MOST_FIELDS)
+    .map(name => `${nameOf(name)}=${name === 'grant_type' ? (knownGrant(grantType) ?? classOf(grantType)) : classOf(fields[name])}`)
+  return {
+    encoding,
+    fields: pairs.sort().join(' '),
+    grantType: knownGrant(grantType),
+    refreshFingerprint: typeof refresh === 'string' ? fingerprint(refresh) : undefined,
+  }
+}
+
+/** A name nobody expects may be a token itself: a body that is nothing but a token reads as a form with one field. */
+function nameOf(name: string): string {
+  return KNOWN_FIELDS.has(name) ? name : `[field:${name.length}]`
 }
 
 function knownGrant(value: unknown): string | undefined {
   return typeof value === 'string' && GRANT_TYPES.includes(value) ? value : undefined
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+function parseObject(text: string): Fields | undefined {
+  if (!text.startsWith('{')) return undefined
   try {
-    return JSON.parse(text) as Record<string, unknown>
+    return JSON.parse(text) as Fields
   } catch {
     return undefined
   }

@@ -61,7 +61,7 @@ describe('spread', () => {
 
 describe('compare', () => {
   it('sets each round against the same round of the other', () => {
-    // The machine became four times slower in the second round: the ratio of the medians would have hidden nothing less.
+    // In the second round the machine was four times slower, for both.
     expect(compare([90, 20, 95], [100, 25, 100], ratio)).toEqual({ median: 0.9, least: 0.8, most: 0.95 })
     expect(compare([5, 9, 4], [4, 4, 4], difference)).toEqual({ median: 1, least: 0, most: 5 })
   })

@@ -61,7 +61,12 @@ describe('the floors of the house', () => {
     ['from the cellar', 'otel/names.ts', '../src/domain/credential.ts', 'otel/names.ts may not use src/domain/'],
     ['for a package in the domain', 'src/domain/credential.ts', 'valibot', 'src/domain/ may not use valibot'],
     ['from the roof into auth', 'otel/sdk.ts', '../src/auth/visit.ts', 'otel/ may not use src/auth/'],
-    ['from the simulator into telemetry', 'src/simulator/simulator.ts', '../telemetry/caller.ts', 'src/simulator/ may not use src/telemetry/'],
+    [
+      'from the simulator into telemetry',
+      'src/simulator/simulator.ts',
+      '../telemetry/caller.ts',
+      'src/simulator/ may not use src/telemetry/',
+    ],
     ['for a file by another ending', 'src/http/server.ts', '../options.js', '../options.js does not end in .ts'],
     ['for a file without an ending', 'src/http/server.ts', './error-answer', './error-answer does not end in .ts'],
     ['out of the house', 'src/http/server.ts', '../../test/support/otlp-receiver.ts', 'test/support/otlp-receiver.ts is in no room'],

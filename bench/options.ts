@@ -1,0 +1,53 @@
+import { parseArgs } from 'node:util'
+import { CONTESTANTS, type ContestantId } from './contestants.ts'
+
+export interface BenchOptions {
+  readonly only: readonly ContestantId[]
+  readonly rounds: number
+  /** How long each contestant is under load in each case of each round. */
+  readonly cellMs: number
+  /** How long each contestant is warmed up with each body. */
+  readonly warmUpMs: number
+  readonly json: boolean
+}
+
+const FULL = { rounds: 5, cellMs: 1_300, warmUpMs: 2_000 } as const
+const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
+
+export const HELP = `Measures Gatewatch beside a bare Express + undici pass-through, on loopback, in interleaved rounds.
+
+  npm run bench -- [options]
+
+  --quick          ${QUICK.rounds} short rounds, to see that it runs; the numbers are rough
+  --rounds N       rounds of all contestants (${FULL.rounds}; the medians are of these)
+  --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured
+  --json           every measurement of every round, as JSON
+  --help
+`
+
+/** Reads the command line. @returns `undefined` when help was asked for. @throws {TypeError} for what is not known. */
+export function readOptions(parameters: readonly string[]): BenchOptions | undefined {
+  const { values } = parseArgs({
+    args: [...parameters],
+    options: {
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      only: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return undefined
+  const defaults = values.quick ? QUICK : FULL
+  const rounds = Number(values.rounds ?? defaults.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError(`--rounds is ${values.rounds}; allowed: a whole number from 1`)
+  return { ...defaults, rounds, only: readOnly(values.only), json: values.json }
+}
+
+function readOnly(text: string | undefined): readonly ContestantId[] {
+  if (text === undefined) return CONTESTANTS
+  const wanted = text.split(',').map(word => word.trim())
+  const unknown = wanted.filter(word => !CONTESTANTS.some(id => id === word))
+  if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${CONTESTANTS.join(', ')}`)
+  return CONTESTANTS.filter(id => wanted.includes(id))
+}

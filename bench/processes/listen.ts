@@ -1,0 +1,16 @@
+import type { RequestListener } from 'node:http'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Answer } from '../messages.ts'
+
+/** Listens on a free port of loopback and tells the benchmark where. */
+export function listen(handle: RequestListener): void {
+  const server = createServer(handle)
+  server.keepAliveTimeout = 65_000
+  server.listen(0, '127.0.0.1', () => tellReady(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+}
+
+export function tellReady(url: string): void {
+  const answer: Answer = { type: 'ready', url }
+  process.send?.(answer)
+}

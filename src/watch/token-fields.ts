@@ -1,0 +1,64 @@
+/** Parameters of token requests as the OAuth registry has them (RFC 6749, 7521, 7523, 7636, 8628, 8693, 8707, 9396, 9449). */
+const REGISTERED = [
+  'access_token',
+  'actor_token',
+  'actor_token_type',
+  'assertion',
+  'audience',
+  'auth_req_id',
+  'authorization_details',
+  'client_assertion',
+  'client_assertion_type',
+  'client_id',
+  'client_secret',
+  'code',
+  'code_challenge',
+  'code_challenge_method',
+  'code_verifier',
+  'device_code',
+  'grant_type',
+  'id_token',
+  'nonce',
+  'password',
+  'redirect_uri',
+  'refresh_token',
+  'requested_token_type',
+  'resource',
+  'response_type',
+  'scope',
+  'state',
+  'subject_token',
+  'subject_token_type',
+  'token',
+  'token_type',
+  'token_type_hint',
+  'username',
+]
+
+/** What providers add. */
+const OF_PROVIDERS = [
+  'account',
+  'account_id',
+  'api_key',
+  'email',
+  'expires_in',
+  'organization',
+  'organization_id',
+  'project',
+  'project_id',
+  'tenant',
+  'tenant_id',
+  'user_code',
+]
+
+/**
+ * Field names that may be shown: the registered ones, the providers' own, and how careless programs spell them
+ * (`refreshToken`). The list is closed because a name comes from outside like any value.
+ */
+export const KNOWN_FIELDS: ReadonlySet<string> = new Set(
+  [...REGISTERED, ...OF_PROVIDERS].flatMap(name => [name, camelCase(name), name.replaceAll('_', '-')]),
+)
+
+function camelCase(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}

@@ -8,5 +8,9 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // A test that asserts nothing cannot fail, and one left alone by `only` hides the others.
+    expect: { requireAssertions: true },
+    allowOnly: false,
+    reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/results.json' }]] : ['default'],
   },
 })

@@ -11,7 +11,7 @@ export interface BenchOptions {
   readonly json: boolean
 }
 
-const FULL = { rounds: 5, cellMs: 1_300, warmUpMs: 2_000 } as const
+const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
 const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
 
 export const HELP = `Measures Gatewatch beside a bare Express + undici pass-through, on loopback, in interleaved rounds.

@@ -1,6 +1,8 @@
 /** What the stand-in for a provider answers: always the same, so that only the way there and back is measured. */
 
-const WORDS = 'A gateway stands between those who ask and those who answer and takes nothing for itself on the way through the door'.split(' ')
+const WORDS = 'A gateway stands between those who ask and those who answer and takes nothing for itself on the way through the door'.split(
+  ' ',
+)
 
 /** The text of the answer, streamed or not. */
 export const ANSWER_TEXT = Array.from({ length: 160 }, (_, index) => WORDS[index % WORDS.length]).join(' ')
@@ -20,7 +22,11 @@ export const JSON_ANSWER = Buffer.from(
 )
 
 /** The same as a stream of server-sent events, thirty chunks in all. */
-export const EVENT_ANSWER: readonly Buffer[] = [...pieces().map(delta), event({ choices: [], usage: USAGE }), Buffer.from('data: [DONE]\n\n')]
+export const EVENT_ANSWER: readonly Buffer[] = [
+  ...pieces().map(delta),
+  event({ choices: [], usage: USAGE }),
+  Buffer.from('data: [DONE]\n\n'),
+]
 
 /** What a client sends: a short conversation of about 1 kB. */
 export function requestBody(isStream: boolean): string {

@@ -23,8 +23,9 @@ export function writeReport(report: Report): string {
   const baseline = report.measured[0]
   if (!baseline) return `nothing was measured\n${remarks(report).join('\n')}\n`
   const lines = [
-    `Medians of ${report.rounds} interleaved rounds; ratios and differences are to (${baseline}) in the same round: median [least to most].`,
-    'Closed loop: each connection has one request under way. CPU is of the contestant alone, all its threads.',
+    `Medians of ${report.rounds} interleaved rounds; ratios and differences are to (${baseline}) in the same round: median [quartiles].`,
+    'Closed loop: each connection has one request under way. CPU is of the contestant alone, all its threads; where it keeps less',
+    'than most of a core busy, upstream or load held it back, and CPU per request says more than requests per second.',
   ]
   for (const of of CASES) lines.push('', heading(of), ...caseTable(report, of, baseline))
   return `${[...lines, ...againstOther(report), ...remarks(report)].join('\n')}\n`
@@ -36,7 +37,7 @@ function heading({ body, connections }: Case): string {
 
 function caseTable(report: Report, of: Case, baseline: ContestantId): string[] {
   const firstChunk = of.body === 'SSE' ? ['first chunk ms', 'more'] : []
-  const head = ['', 'req/s', 'ratio', 'p50 ms', 'more', 'p99 ms', ...firstChunk, 'CPU us/req', 'ratio', 'RSS MiB']
+  const head = ['', 'req/s', 'ratio', 'p50 ms', 'more', 'p99 ms', ...firstChunk, 'CPU us/req', 'ratio', 'cores', 'RSS MiB']
   const rows = report.measured.map(id => {
     const middle = (figure: Figure, digits: number, unit = 1) => (median(figures(report, id, of, figure)) / unit).toFixed(digits)
     const against = (figure: Figure, by: typeof ratio, digits: number) =>
@@ -51,6 +52,7 @@ function caseTable(report: Report, of: Case, baseline: ContestantId): string[] {
       ...(of.body === 'SSE' ? [middle('firstChunkP50Ms', 2), against('firstChunkP50Ms', difference, 2)] : []),
       middle('cpuUsPerRequest', 0),
       against('cpuUsPerRequest', ratio, 2),
+      median(coresUsed(report, id, of)).toFixed(2),
       middle('rssBytes', 0, BYTES_PER_MIB),
     ]
   })
@@ -87,9 +89,16 @@ function remarks({ measurements, measured, wanted, contestants, dropped }: Repor
 }
 
 function figures({ measurements }: Report, id: ContestantId, of: Case, figure: Figure): number[] {
-  return measurements.filter(measurement => measurement.contestant === id && measurement.case === of).map(measurement => measurement[figure])
+  return measurements
+    .filter(measurement => measurement.contestant === id && measurement.case === of)
+    .map(measurement => measurement[figure])
 }
 
-function shown({ median: middle, least, most }: Spread, digits: number): string {
-  return `${middle.toFixed(digits)} [${least.toFixed(digits)} to ${most.toFixed(digits)}]`
+function coresUsed(report: Report, id: ContestantId, of: Case): number[] {
+  const requestsPerSecond = figures(report, id, of, 'requestsPerSecond')
+  return figures(report, id, of, 'cpuUsPerRequest').map((cpuUs, round) => (cpuUs * (requestsPerSecond[round] ?? 0)) / 1_000_000)
+}
+
+function shown({ median: middle, lower, upper }: Spread, digits: number): string {
+  return `${middle.toFixed(digits)} [${lower.toFixed(digits)} to ${upper.toFixed(digits)}]`
 }

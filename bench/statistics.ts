@@ -1,8 +1,10 @@
-/** The middle of some measurements, with how far they lie apart. */
+/** The middle of some measurements, with how far they lie apart: half of them are from `lower` to `upper`. */
 export interface Spread {
   readonly median: number
-  readonly least: number
-  readonly most: number
+  /** First quartile (nearest rank). */
+  readonly lower: number
+  /** Third quartile (nearest rank). */
+  readonly upper: number
 }
 
 /**
@@ -29,7 +31,8 @@ export function median(values: readonly number[]): number {
 
 /** @throws {RangeError} without values. */
 export function spread(values: readonly number[]): Spread {
-  return { median: median(values), least: Math.min(...values), most: Math.max(...values) }
+  const sorted = values.toSorted((a, b) => a - b)
+  return { median: median(sorted), lower: percentile(sorted, 0.25), upper: percentile(sorted, 0.75) }
 }
 
 /**

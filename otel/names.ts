@@ -119,7 +119,6 @@ export const ATTR_PROVIDER_ERROR_CODE = 'gatewatch.provider.error_code'
 export const ATTR_PROVIDER_REQUEST_ID = 'gatewatch.provider.request_id'
 export const ATTR_NEXT = 'gatewatch.next'
 export const ATTR_TIME_TO_FIRST_CHUNK = 'gen_ai.response.time_to_first_chunk'
-export const ATTR_STORE_OPERATION = 'gatewatch.store.operation'
 
 export const ATTR_CODE_FUNCTION = 'code.function.name'
 export const ATTR_CODE_FILE = 'code.file.path'
@@ -131,9 +130,7 @@ export const ATTR_HTTP_METHOD = 'http.request.method'
 export const ATTR_HTTP_ROUTE = 'http.route'
 export const ATTR_HTTP_STATUS = 'http.response.status_code'
 export const ATTR_SERVER_ADDRESS = 'server.address'
-export const ATTR_SERVER_PORT = 'server.port'
 export const ATTR_URL_PATH = 'url.path'
-export const ATTR_URL_SCHEME = 'url.scheme'
 
 export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_PROVIDER]: { class: 'label', help: 'The service that answers model calls or mints its tokens.' },
@@ -181,7 +178,6 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_PROVIDER_REQUEST_ID]: { class: 'label', help: "The provider's id of the request, for its support." },
   [ATTR_NEXT]: { class: 'label', help: 'What the operator can do next.' },
   [ATTR_TIME_TO_FIRST_CHUNK]: { class: 'number', help: 'Seconds from sending the request to the first chunk of the body.' },
-  [ATTR_STORE_OPERATION]: { class: 'list', values: STORE_OPERATIONS, help: 'What the profile store was asked for.' },
   [ATTR_CODE_FUNCTION]: { class: 'code', help: 'Function of the caller site.' },
   [ATTR_CODE_FILE]: { class: 'code', help: 'File of the caller site, relative to the application or package.' },
   [ATTR_CODE_LINE]: { class: 'number', help: 'Line of the caller site.' },
@@ -192,9 +188,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_HTTP_ROUTE]: { class: 'label', help: "The route's pattern." },
   [ATTR_HTTP_STATUS]: { class: 'number', help: 'HTTP status of the answer.' },
   [ATTR_SERVER_ADDRESS]: { class: 'label', help: 'Host the request went to.' },
-  [ATTR_SERVER_PORT]: { class: 'number', help: 'Port the request went to.' },
   [ATTR_URL_PATH]: { class: 'label', help: 'Path of the request, without its query.' },
-  [ATTR_URL_SCHEME]: { class: 'label', help: 'http or https.' },
   [GENAI_OPERATION_NAME]: { class: 'label', help: 'GenAI convention.' },
   [GENAI_PROVIDER_NAME]: { class: 'label', help: 'GenAI convention.' },
   [GENAI_REQUEST_MODEL]: { class: 'label', help: 'GenAI convention.' },

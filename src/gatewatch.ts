@@ -10,6 +10,7 @@ import type { WrapCallOptions } from './calls/foreign-call.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { Gateway, type ProfileSnapshot } from './gateway.ts'
 import { AnswerStream, type CallAnswer } from './http/answer-stream.ts'
+import { sentHeaders } from './http/passed-headers.ts'
 import { requestSpans } from './http/request-span.ts'
 import { type Serving, serve } from './http/server.ts'
 import { parseSettings, type Settings, type SettingsInput } from './options.ts'
@@ -18,7 +19,9 @@ import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import { takeCallerSite } from './telemetry/caller.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
+import { peekedTrue, peekMembers } from './tools/json-peek.ts'
 
+/** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
 export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
   /** Where profiles live. Without one Gatewatch instruments what you bring and keeps nothing. */
   store?: ProfileStore
@@ -109,8 +112,7 @@ export class Gatewatch {
   constructor(parts: Parts) {
     this.#parts = parts
     this.recorder = parts.recorder
-    // The store tells its own faults where it is used.
-    this.#gauges = setInterval(() => void parts.gateway.refreshGauges().catch(() => undefined), GAUGES_EVERY_MS)
+    this.#gauges = setInterval(() => void parts.gateway.refreshGauges(), GAUGES_EVERY_MS)
     this.#gauges.unref()
   }
 
@@ -188,13 +190,14 @@ export class Gatewatch {
    * @throws {GatewayError} `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (nobody answered), `GW_ABORTED`, or a store's code.
    */
   async call({ protocol, model, body, headers, provider, profile, signal }: CodeCall): Promise<CallAnswer> {
+    const bytes = body === undefined || Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body))
     const request = {
       caller: takeCallerSite(Gatewatch.prototype.call),
       protocol,
       model,
-      stream: (body as { stream?: unknown } | undefined)?.stream === true,
-      headers: { 'content-type': 'application/json', ...headers },
-      ...(body !== undefined && { body: Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)) }),
+      stream: bytes !== undefined && peekedTrue(bytes, peekMembers(bytes, ['stream'])?.get('stream')),
+      headers: { 'content-type': 'application/json', ...sentHeaders(inLowerCase(headers)) },
+      ...(bytes && { body: bytes }),
       ...(provider !== undefined && { provider }),
       ...(profile !== undefined && { profile }),
     }
@@ -246,6 +249,11 @@ function answerOf(gateway: Gateway, request: Omit<CallRequest, 'signal'>, signal
       } else if (end.type === 'failed') reject(end.error)
     }, reject)
   })
+}
+
+/** Header names are the same in any case; two spellings of one must not both be sent. */
+function inLowerCase(headers: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** A fault of ours is told once: a line for each request would be a fault of its own. */

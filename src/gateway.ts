@@ -1,3 +1,4 @@
+import { ATTR_ERROR_TYPE } from '../otel/names.ts'
 import type { ProfileState } from '../otel/words.ts'
 import { type OAuthOperation, type WrapOperationOptions, wrapOperation } from './auth/foreign-operation.ts'
 import { type AroundOptions, aroundRefresh } from './auth/foreign-refresh.ts'
@@ -8,15 +9,17 @@ import { type ConfiguredProfile, ProfileBook } from './calls/profile-book.ts'
 import { setProfileGauges } from './calls/profile-gauges.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
 import { isOAuth, type StoredProfile } from './domain/credential.ts'
-import { type Fingerprint, fingerprint } from './domain/fingerprint.ts'
-import { GatewayError } from './domain/gateway-error.ts'
-import { refused, type Settings } from './options.ts'
+import { fingerprint } from './domain/fingerprint.ts'
+import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
+import { placeOf, refused, type Settings } from './options.ts'
+import type { Provider } from './providers/provider.ts'
 import type { ProviderSettings } from './providers/provider-settings.ts'
 import { createRegistry, type Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
 import type { ProfileStore } from './store/profile-store.ts'
+import { scrubText } from './telemetry/scrub.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
-import { watchBypasses } from './watch/bypass-watch.ts'
+import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
 export interface GatewayOptions {
   settings: Settings
@@ -54,13 +57,13 @@ export class Gateway {
   readonly telemetry: Telemetry
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
-  readonly #stopWatching: () => void
+  readonly #watch: BypassWatch
 
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry, onFault } = options
     this.#options = options
     this.telemetry = telemetry
-    this.registry = createRegistry(readProviders(options))
+    this.registry = readRegistry(options)
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: settings.gate })
     this.book = new ProfileBook({ gate: this.gate, store, configured: readProfiles(options, this.registry) })
     this.#upstream = new Upstream(settings.upstream)
@@ -73,19 +76,18 @@ export class Gateway {
       metered: settings.fallback.metered,
       ...(settings.order && { order: settings.order }),
     })
-    this.#stopWatching = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.gate.lineage.of(refresh), onFault })
+    this.#watch = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.gate.lineage.of(refresh), onFault })
   }
 
   /** Checks what can only be checked against the store. @throws {GatewayError} `GW_CONFIG`, or what the store throws. */
   async start(): Promise<void> {
-    const { settings, source } = this.#options
-    const profiles = await this.book.list()
-    const ids = profiles.map(({ id }) => id)
-    const unknown = settings.order?.filter(id => !ids.includes(id)) ?? []
-    if (unknown.length > 0)
-      throw refused(source, [`order: names ${unknown.join(', ')}, which is no profile; known: ${ids.join(', ') || 'none'}`])
-    for (const { provider } of profiles) this.registry.get(provider)
-    await this.refreshGauges()
+    try {
+      checkProfiles(this.#options, await this.book.list(), this.registry)
+      await this.refreshGauges()
+    } catch (error) {
+      this.#watch.stop()
+      throw error
+    }
   }
 
   /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
@@ -97,7 +99,9 @@ export class Gateway {
 
   /** Puts a gate around somebody else's refresh function. */
   around<A extends unknown[], R>(refresh: (...parameters: A) => Promise<R>, options: AroundOptions<A>): (...parameters: A) => Promise<R> {
-    return aroundRefresh(this.telemetry, this.#tokenUrl(options), refresh, options)
+    const tokenUrl = this.#tokenUrl(options)
+    this.#watch.add(tokenUrl, options.provider)
+    return aroundRefresh(this.telemetry, tokenUrl, refresh, options)
   }
 
   wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
@@ -109,6 +113,7 @@ export class Gateway {
     run: (...parameters: A) => Promise<R>,
     options: WrapOperationOptions<A>,
   ): (...parameters: A) => Promise<R> {
+    if (options.tokenUrl !== undefined) this.#watch.add(options.tokenUrl, options.provider)
     return wrapOperation(this.telemetry, options.tokenUrl ?? this.#knownTokenUrl(options.provider), operation, run, options)
   }
 
@@ -118,13 +123,18 @@ export class Gateway {
     return Promise.all(profiles.map(async listed => this.#describe(await this.book.current(listed))))
   }
 
+  /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
   async refreshGauges(): Promise<void> {
-    await setProfileGauges(this.telemetry, this.book)
+    try {
+      await setProfileGauges(this.telemetry, this.book)
+    } catch (error) {
+      this.telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
+    }
   }
 
   /** Waits for refreshes under way, then lets go of connections and the store. */
   async stop(): Promise<void> {
-    this.#stopWatching()
+    this.#watch.stop()
     await this.gate.settled()
     await this.#upstream.close()
     await this.#options.store.close()
@@ -138,7 +148,7 @@ export class Gateway {
       profile: this.telemetry.profile(profile.id),
       provider: profile.provider,
       type: credential.type,
-      billing: profile.billing ?? this.registry.get(profile.provider).billingOf(credential),
+      billing: profile.billing ?? providerOf(this.registry, profile.provider)?.billingOf(credential) ?? 'unknown',
       state: this.book.stateOf(profile),
       ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
       ...(isOAuth(credential) && { generation: credential.generation }),
@@ -163,7 +173,36 @@ export class Gateway {
   }
 
   #knownTokenUrl(providerId: string): string | undefined {
-    return this.registry.all().find(({ id }) => id === providerId)?.oauth?.tokenUrl
+    return providerOf(this.registry, providerId)?.oauth?.tokenUrl
+  }
+}
+
+function providerOf(registry: Registry, providerId: string): Provider | undefined {
+  return registry.all().find(({ id }) => id === providerId)
+}
+
+/** The order and the providers, against the profiles there are. @throws {GatewayError} `GW_CONFIG` */
+function checkProfiles({ settings, source }: GatewayOptions, profiles: readonly StoredProfile[], registry: Registry): void {
+  const ids = profiles.map(({ id }) => id)
+  const allowed = ids.map(quoted).join(' or ') || 'nothing, there are no profiles'
+  const unknown = (settings.order ?? []).flatMap((id, index) =>
+    ids.includes(id) ? [] : [`order.${index}: is the string ${quoted(id)}, which is no profile; allowed: ${allowed}`],
+  )
+  if (unknown.length > 0) throw refused(source, unknown)
+  const homeless = profiles.find(({ provider }) => !providerOf(registry, provider))
+  if (homeless)
+    throw refused(source, [
+      `providers: lacks ${quoted(homeless.provider)}, the provider of the stored profile ${quoted(homeless.id)}; known: ${idsOf(registry)}`,
+    ])
+}
+
+function readRegistry(options: GatewayOptions): Registry {
+  try {
+    return createRegistry(readProviders(options))
+  } catch (error) {
+    // What the providers refuse about their settings names the key; where that key stands, only we know.
+    if (!isGatewayError(error, 'GW_CONFIG') || error.message.startsWith(options.source)) throw error
+    throw refused(options.source, [error.message], error)
   }
 }
 
@@ -171,7 +210,9 @@ function readProviders({ settings, environment, source }: GatewayOptions): Recor
   return Object.fromEntries(
     Object.entries(settings.providers).map(([id, { clientSecretEnv, ...provider }]) => {
       const clientSecret =
-        clientSecretEnv === undefined ? undefined : fromEnvironment(environment, clientSecretEnv, `providers.${id}.clientSecretEnv`, source)
+        clientSecretEnv === undefined
+          ? undefined
+          : fromEnvironment(environment, clientSecretEnv, placeOf(['providers', id, 'clientSecretEnv']), source)
       return [id, { ...provider, ...(clientSecret && { clientSecret }) }]
     }),
   )
@@ -179,10 +220,10 @@ function readProviders({ settings, environment, source }: GatewayOptions): Recor
 
 function readProfiles({ settings, environment, source }: GatewayOptions, registry: Registry): ConfiguredProfile[] {
   return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
-    const known = registry.all().map(({ id: knownId }) => knownId)
-    if (!known.includes(provider))
-      throw refused(source, [`profiles.${id}.provider: is ${JSON.stringify(provider)}, allowed: ${known.join(', ')}`])
-    const apiKey = apiKeyEnv === undefined ? undefined : fromEnvironment(environment, apiKeyEnv, `profiles.${id}.apiKeyEnv`, source)
+    if (!providerOf(registry, provider))
+      throw refused(source, [`${placeOf(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`])
+    const apiKey =
+      apiKeyEnv === undefined ? undefined : fromEnvironment(environment, apiKeyEnv, placeOf(['profiles', id, 'apiKeyEnv']), source)
     return { id, provider, ...(billing && { billing }), ...(apiKey !== undefined && { apiKey }) }
   })
 }
@@ -190,5 +231,17 @@ function readProfiles({ settings, environment, source }: GatewayOptions, registr
 function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
   const value = environment[name]
   if (value) return value
-  throw refused(source, [`${key}: the environment variable ${name} is ${value === undefined ? 'not set' : 'empty'}`])
+  throw refused(source, [`${key}: the environment variable ${scrubText(name)} is ${value === undefined ? 'not set' : 'empty'}`])
+}
+
+function idsOf(registry: Registry): string {
+  return registry
+    .all()
+    .map(({ id }) => quoted(id))
+    .join(' or ')
+}
+
+/** A word of the configuration as a message may show it: somebody may have put the key where its name belongs. */
+function quoted(word: string): string {
+  return JSON.stringify(scrubText(word.slice(0, 64)))
 }

@@ -1,32 +1,49 @@
 import * as v from 'valibot'
-import { BILLINGS, PROTOCOLS } from '../otel/words.ts'
+import { BILLINGS, type Protocol } from '../otel/words.ts'
 import { FORCED_POLICIES } from './auth/visit.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { PROFILE_NAMINGS } from './telemetry/profile-name.ts'
+import { scrubText } from './telemetry/scrub.ts'
 
-const ms = (least: number, most: number) => v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most))
-const httpUrl = v.pipe(
-  v.string(),
-  v.check(text => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), 'an http or https URL'),
-)
-const environmentName = v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of an environment variable'))
+/** A message given here is what is allowed, as it stands in the error. */
+function whole(least: number, most: number) {
+  const allowed = `a whole number from ${least} to ${most}`
+  return v.pipe(
+    v.number(allowed),
+    v.check(value => Number.isInteger(value) && value >= least && value <= most, allowed),
+  )
+}
+
+function text(allowed: string, isAllowed: (value: string) => boolean) {
+  return v.pipe(v.string(allowed), v.check(isAllowed, allowed))
+}
+
+const httpUrl = text('an http or https URL', value => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))
+const environmentName = text('the name of an environment variable', value => /^[A-Za-z_][A-Za-z0-9_]*$/.test(value))
+const path = text('a path that begins with a slash', value => value.startsWith('/'))
+const named = text('a string that is not empty', value => value !== '')
+
+/** `models` has its own key, since it is listed and not called. */
+const CALLED = ['responses', 'chat_completions', 'messages'] as const satisfies readonly Protocol[]
 
 const PROVIDER = v.strictObject({
   /** Base URL of the provider's API. Needed for a provider Gatewatch does not know. */
   baseUrl: v.exactOptional(httpUrl),
   /** Token endpoint of its OAuth server. */
   tokenUrl: v.exactOptional(httpUrl),
-  clientId: v.exactOptional(v.string()),
+  clientId: v.exactOptional(named),
   /** Environment variable that holds the client secret, for clients that have one. */
   clientSecretEnv: v.exactOptional(environmentName),
   encoding: v.exactOptional(v.picklist(['form', 'json'])),
   /** Path below `baseUrl` for each wire language. */
-  paths: v.exactOptional(v.strictObject(v.entriesFromList(PROTOCOLS, v.exactOptional(v.string())))),
-  modelsPath: v.exactOptional(v.string()),
+  paths: v.exactOptional(v.strictObject(v.entriesFromList(CALLED, v.exactOptional(path)))),
+  /** Path below `baseUrl` that lists the models. */
+  modelsPath: v.exactOptional(path),
 })
 
 const PROFILE = v.strictObject({
-  provider: v.string(),
+  /** Id of a provider: a built-in one, or one named under `providers`. */
+  provider: named,
   /** How the profile pays. @default by credential: an API key is metered, an OAuth login is a subscription */
   billing: v.exactOptional(v.picklist(BILLINGS)),
   /** Environment variable that holds the API key; without it the credential is looked up in the state folder. */
@@ -35,44 +52,44 @@ const PROFILE = v.strictObject({
 
 const LISTEN = v.strictObject({
   /** Address to bind. Anything but loopback needs `keysEnv`. @default '127.0.0.1' */
-  host: v.optional(v.string(), '127.0.0.1'),
+  host: v.optional(named, '127.0.0.1'),
   /** 0 picks a free port. @default 8089 */
-  port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)), 8089),
+  port: v.optional(whole(0, 65_535), 8089),
   /** Environment variable that holds the API keys clients must show, separated by commas. */
   keysEnv: v.exactOptional(environmentName),
   /** Largest request body, in bytes. @default 33_554_432 */
-  maxBodyBytes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1024), v.maxValue(1_073_741_824)), 33_554_432),
+  maxBodyBytes: v.optional(whole(1024, 1_073_741_824), 33_554_432),
   /** Longest time a client may take to send its request, in ms. @default 60_000 */
-  requestTimeoutMs: v.optional(ms(100, 3_600_000), 60_000),
+  requestTimeoutMs: v.optional(whole(100, 3_600_000), 60_000),
   /** Longest time a client may leave a full send buffer unread, in ms. @default 120_000 */
-  stalledClientMs: v.optional(ms(100, 3_600_000), 120_000),
+  stalledClientMs: v.optional(whole(100, 3_600_000), 120_000),
 })
 
 const GATE = v.strictObject({
   /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
-  earlyMs: v.exactOptional(ms(0, 86_400_000)),
+  earlyMs: v.exactOptional(whole(0, 86_400_000)),
   /** What a forced visit gets when the token is still usable and was not rejected. @default 'reuse' */
   forced: v.exactOptional(v.picklist(FORCED_POLICIES)),
-  leaseWaitMs: v.exactOptional(ms(100, 3_600_000)),
-  requestTimeoutMs: v.exactOptional(ms(100, 600_000)),
+  leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),
+  requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
 })
 
 const UPSTREAM = v.strictObject({
   /** Longest wait for the head of an answer, in ms. @default 300_000 */
-  headersTimeoutMs: v.exactOptional(ms(10, 3_600_000)),
+  headersTimeoutMs: v.exactOptional(whole(10, 3_600_000)),
   /** Longest pause within the body of an answer, in ms. @default 300_000 */
-  bodyIdleMs: v.exactOptional(ms(10, 3_600_000)),
-  connectTimeoutMs: v.exactOptional(ms(10, 600_000)),
+  bodyIdleMs: v.exactOptional(whole(10, 3_600_000)),
+  connectTimeoutMs: v.exactOptional(whole(10, 600_000)),
 })
 
 const SETTINGS = v.strictObject({
   listen: v.optional(LISTEN, {}),
   /** Folder of the profile store, relative to the configuration file. */
-  state: v.optional(v.string(), './gatewatch-state'),
+  state: v.optional(named, './gatewatch-state'),
   providers: v.optional(v.record(v.string(), PROVIDER), {}),
   profiles: v.optional(v.record(v.string(), PROFILE), {}),
   /** Profile ids in the order in which they are tried; profiles not named are not used. */
-  order: v.exactOptional(v.array(v.string())),
+  order: v.exactOptional(v.array(named)),
   gate: v.optional(GATE, {}),
   fallback: v.optional(
     v.strictObject({
@@ -112,63 +129,113 @@ export function isLoopback(host: string): boolean {
  */
 export function parseSettings(input: unknown, source: string): Settings {
   const result = v.safeParse(SETTINGS, input)
-  if (!result.success) throw refused(source, result.issues.map(describeIssue))
-  const wrong = [...wrongReferences(result.output), ...openDoor(result.output)]
-  if (wrong.length > 0) throw refused(source, wrong)
+  const wrong = [...(result.success ? [] : result.issues.map(describeIssue)), ...arraysInPlaceOfObjects(SETTINGS, input, [])]
+  if (!result.success || wrong.length > 0) throw refused(source, wrong)
+  const unusable = [...repetitions(result.output), ...openDoor(result.output)]
+  if (unusable.length > 0) throw refused(source, unusable)
   return result.output
 }
 
 /** The error for settings that cannot be used. */
-export function refused(source: string, wrong: readonly string[]): GatewayError {
-  return new GatewayError('GW_CONFIG', `${source}: ${wrong.join('; ')}`, { next: 'fix_configuration' })
+export function refused(source: string, wrong: readonly string[], cause?: unknown): GatewayError {
+  return new GatewayError('GW_CONFIG', `${source}: ${wrong.join('; ')}`, { next: 'fix_configuration', cause })
 }
 
 function describeIssue(issue: v.BaseIssue<unknown>): string {
-  const path = v.getDotPath(issue) ?? '(the whole)'
-  if (issue.type === 'strict_object' && issue.expected === 'never') return `${path}: unknown key; allowed here: ${allowedKeys(issue)}`
-  if (issue.received === 'undefined') return `${path}: missing; allowed: ${expectation(issue)}`
-  return `${path}: is ${typeName(issue.input)}, allowed: ${expectation(issue)}`
+  const keys = (issue.path ?? []).map(({ key }) => String(key))
+  const place = placeOf(keys)
+  if (issue.type === 'strict_object' && issue.expected === 'never')
+    return `${place}: is an unknown key; allowed: ${keysOf(schemaAt(keys.slice(0, -1))).join(', ')}`
+  if (issue.received === 'undefined') return `${place}: is missing, allowed: ${allowedBy(schemaAt(keys))}`
+  return `${place}: is ${typeName(issue.input)}, allowed: ${isOurs(issue) ? issue.message : allowedBy(schemaAt(keys))}`
 }
 
-function expectation(issue: v.BaseIssue<unknown>): string {
-  return issue.type === 'check' || issue.type === 'regex' ? issue.message : (issue.expected ?? issue.message)
+/** Valibot takes an array for an object whose keys are numbers: `listen: []` would pass as `listen: {}`. */
+function* arraysInPlaceOfObjects(schema: Schema | undefined, value: unknown, keys: readonly string[]): Generator<string> {
+  if (!schema || typeof value !== 'object' || value === null) return
+  if (Array.isArray(value)) {
+    if (isObjectSchema(schema)) yield `${placeOf(keys)}: is an array, allowed: an object`
+    return
+  }
+  for (const [key, child] of Object.entries(value)) yield* arraysInPlaceOfObjects(childOf(schema, key), child, [...keys, key])
 }
 
-/** The keys of the object an unknown key was found in: walked down from the top, since an issue does not name them. */
-function allowedKeys(issue: v.BaseIssue<unknown>): string {
-  let schema: unknown = SETTINGS
-  for (const step of (issue.path ?? []).slice(0, -1)) schema = childOf(unwrap(schema), String(step.key))
-  const { entries = {} } = unwrap(schema) as { entries?: object }
-  return Object.keys(entries).join(', ')
+/** What of a Valibot schema the messages need. */
+interface Schema {
+  readonly type?: string
+  readonly expects?: string
+  readonly entries?: Readonly<Record<string, Schema>>
+  /** Of a record. */
+  readonly value?: Schema
+  /** Of an array. */
+  readonly item?: Schema
+  readonly wrapped?: Schema
+  readonly options?: readonly unknown[]
+  readonly message?: unknown
 }
 
-function unwrap(schema: unknown): unknown {
+function schemaAt(keys: readonly string[]): Schema | undefined {
+  let schema: Schema | undefined = SETTINGS
+  for (const key of keys) schema = childOf(schema, key)
+  return unwrap(schema)
+}
+
+function childOf(schema: Schema | undefined, key: string): Schema | undefined {
+  const { entries, value, item } = unwrap(schema) ?? {}
+  return entries && Object.hasOwn(entries, key) ? entries[key] : (value ?? item)
+}
+
+function unwrap(schema: Schema | undefined): Schema | undefined {
   let inner = schema
-  while (typeof inner === 'object' && inner !== null && 'wrapped' in inner) inner = inner.wrapped
+  while (inner?.wrapped) inner = inner.wrapped
   return inner
 }
 
-function childOf(schema: unknown, key: string): unknown {
-  const { entries, value } = schema as { entries?: Record<string, unknown>; value?: unknown }
-  return entries?.[key] ?? value
+function isObjectSchema(schema: Schema): boolean {
+  return ['strict_object', 'record'].includes(unwrap(schema)?.type ?? '')
 }
 
+function keysOf(schema: Schema | undefined): string[] {
+  return Object.keys(schema?.entries ?? {})
+}
+
+function isOurs({ message }: v.BaseIssue<unknown>): boolean {
+  return !message.startsWith('Invalid ')
+}
+
+function allowedBy(schema: Schema | undefined): string {
+  if (schema && isObjectSchema(schema)) return 'an object'
+  if (schema?.type === 'array') return 'an array of strings'
+  if (schema?.options) return schema.options.map(option => JSON.stringify(option)).join(' or ')
+  return typeof schema?.message === 'string' ? schema.message : (schema?.expects ?? 'nothing')
+}
+
+/** Where a value stands: `listen.port`, `profiles["a.b"].billing`. A key may be a secret or an address put in the wrong place. */
+export function placeOf(keys: readonly string[]): string {
+  if (keys.length === 0) return '(the whole)'
+  return keys
+    .map(scrubText)
+    .map((key, index) => (/^[\w:@-]+$/.test(key) ? `${index === 0 ? '' : '.'}${key}` : `[${JSON.stringify(key)}]`))
+    .join('')
+}
+
+/** The type of a value, and a number or boolean itself; never a string, which may be a secret. */
 function typeName(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'
-  return typeof value === 'number' || typeof value === 'boolean' ? `${typeof value} ${value}` : typeof value
+  if (typeof value === 'number' || typeof value === 'boolean') return `the ${typeof value} ${value}`
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
-function* wrongReferences({ profiles, order }: Settings): Generator<string> {
-  for (const [id, { provider }] of Object.entries(profiles)) {
-    if (provider === '') yield `profiles.${id}.provider: is empty, allowed: the id of a provider`
+function* repetitions({ order }: Settings): Generator<string> {
+  for (const [index, id] of (order ?? []).entries()) {
+    if (order?.indexOf(id) !== index)
+      yield `order.${index}: is the string ${JSON.stringify(scrubText(id))} once more, allowed: each profile once`
   }
-  const twice = order?.find((id, index) => order.indexOf(id) !== index)
-  if (twice !== undefined) yield `order: names profile ${twice} twice; each may stand once`
 }
 
 function* openDoor({ listen }: Settings): Generator<string> {
   if (!isLoopback(listen.host) && !listen.keysEnv) {
-    yield `listen.host: is not a loopback address, so listen.keysEnv must name the environment variable with the keys clients must show`
+    yield 'listen.host: is no loopback address, allowed: one, or listen.keysEnv beside it, naming the environment variable with the keys clients must show'
   }
 }

@@ -4,13 +4,16 @@
  *
  * Parameters: the upstream's URL.
  */
-import { pipeline } from 'node:stream/promises'
+import { pipeline } from 'node:stream'
 import express from 'express'
-import { request as send } from 'undici'
+import { Agent, request as send } from 'undici'
 import { listen } from './listen.ts'
 
 const [upstreamUrl = ''] = process.argv.slice(2)
 const NOT_RETURNED = new Set(['connection', 'keep-alive', 'transfer-encoding'])
+
+// Without one of its own, undici may find itself on the older copy that Node brings along.
+const dispatcher = new Agent()
 
 const app = express()
 app.disable('x-powered-by')
@@ -18,6 +21,7 @@ app.disable('etag')
 app.post('/v1/chat/completions', express.raw({ type: () => true, limit: '32mb' }), async (request, response) => {
   const answer = await send(`${upstreamUrl}/v1/chat/completions`, {
     method: 'POST',
+    dispatcher,
     headers: {
       'content-type': request.headers['content-type'] ?? 'application/json',
       accept: request.headers.accept ?? '*/*',
@@ -28,6 +32,6 @@ app.post('/v1/chat/completions', express.raw({ type: () => true, limit: '32mb' }
   const headers = Object.entries(answer.headers).filter(([name, value]) => value !== undefined && !NOT_RETURNED.has(name))
   response.writeHead(answer.statusCode, Object.fromEntries(headers))
   // A client that leaves early ends both sides; there is nobody left to tell.
-  await pipeline(answer.body, response).catch(() => undefined)
+  pipeline(answer.body, response, () => undefined)
 })
 listen(app)

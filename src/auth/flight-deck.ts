@@ -37,7 +37,13 @@ export interface FlightDeck {
 /** How a flight ended: with a profile that can be used, or with an error for all who waited. */
 export type FlightResult =
   | { readonly outcome: FlightOutcome; readonly profile: StoredProfile; readonly error?: undefined }
-  | { readonly outcome: FlightOutcome; readonly profile?: undefined; readonly error: GatewayError }
+  | {
+      readonly outcome: FlightOutcome
+      readonly profile?: undefined
+      readonly error: GatewayError
+      /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default told by the error */
+      readonly errorType?: string
+    }
 
 /** What is known to be dead about the grant the profile holds now; a newer login is not affected. */
 export function deadGrant(profile: StoredProfile): StoredProfile['needsLogin'] {

@@ -90,7 +90,7 @@ export class FlightRecord {
   }
 
   storeFailed(operation: 'read' | 'write' | 'lease', errorType: string): void {
-    this.#telemetry.instruments.add('storeErrors', { operation, 'error.type': errorType })
+    this.#telemetry.instruments.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType })
   }
 
   ended(outcome: FlightOutcome, errorType?: string): void {

@@ -54,7 +54,7 @@ interface Landed<R> {
  * the flight carry a permit, so what reaches the token endpoint without one is a bypass.
  *
  * @param tokenUrl The provider's token URL, for the permit.
- * @returns A function with the same arguments and result. It rejects with what `refresh` rejects with, or with
+ * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
  *   `GW_VISIT_TIMEOUT` when this caller waited too long; the flight goes on.
  */
 export function aroundRefresh<A extends unknown[], R>(
@@ -71,12 +71,12 @@ export function aroundRefresh<A extends unknown[], R>(
     profileId: string,
     facts: { caller: CallerSite; reason: RefreshReason },
     replaced: Fingerprint | undefined,
-    parameters: A,
+    run: () => Promise<R>,
   ): Flight<R> {
     const record = new FlightRecord(telemetry, { provider, profileId, ...facts })
     const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
     record.event(EVENT_REQUEST_SENT)
-    const work = carryPermit(permit, async () => refresh(...parameters))
+    const work = carryPermit(permit, async () => run())
       .then(result => {
         if (replaced) remember(landed, profileId, { replaced, result })
         record.ended('rotated')
@@ -87,13 +87,17 @@ export function aroundRefresh<A extends unknown[], R>(
         record.ended(judgeFailure(permit.answered), errorType(error))
         throw error
       })
-      .finally(() => flights.delete(profileId))
+      .finally(() => {
+        // A timer that was set inside still carries the permit; what it sends later was not let through.
+        permit.close()
+        flights.delete(profileId)
+      })
     const flight = { work, record }
     flights.set(profileId, flight)
     return flight
   }
 
-  return async function gated(...parameters: A): Promise<R> {
+  return async function gated(this: unknown, ...parameters: A): Promise<R> {
     const caller = takeCallerSite(gated)
     const profileId = options.profile(...parameters)
     const reason = options.reason?.(...parameters) ?? 'unknown'
@@ -106,7 +110,7 @@ export function aroundRefresh<A extends unknown[], R>(
       return last.result
     }
     const underWay = flights.get(profileId)
-    const flight = underWay ?? takeOff(profileId, { caller, reason }, replaced, parameters)
+    const flight = underWay ?? takeOff(profileId, { caller, reason }, replaced, () => Reflect.apply(refresh, this, parameters))
     flight.record.boarded(visit.span.spanContext())
     visit.span.addLink({ context: flight.record.span.spanContext() })
     const decision = underWay ? 'join' : 'lead'

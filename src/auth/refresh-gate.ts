@@ -1,4 +1,5 @@
 import type { Span } from '@opentelemetry/api'
+import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
@@ -100,7 +101,7 @@ export class RefreshGate {
       this.#lastKnown.read(profileId, stored)
       return unwritten.over(profileId, stored)
     } catch (error) {
-      this.#telemetry.instruments.add('storeErrors', { operation: 'read', 'error.type': errorType(error) })
+      this.#telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
       const known = unwritten.over(profileId, this.#lastKnown.unreadable(profileId))
       if (!known || !isUsable(known, clock.now()) || isGatewayError(error, 'GW_CLOSED')) throw error
       return known
@@ -225,7 +226,7 @@ export class RefreshGate {
       reason: visit.reason,
     })
     const result = fly(this.#deck, visit, record).then(ended => {
-      record.ended(ended.outcome, ended.error && failureType(ended.error, ended.outcome))
+      record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome)))
       this.#noteEnd(visit.profileId, ended)
       return ended
     })

@@ -199,7 +199,7 @@ async function refused(exchange: Exchange, { status, judgement }: RefusedRefresh
 
 async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: type, cause }: UnansweredRefresh): Promise<FlightResult> {
   if (!maybeTaken) await forgetIntent(exchange)
-  return { outcome, error: transient(exchange, `${outcome}, ${type}`, undefined, cause) }
+  return { outcome, errorType: type, error: transient(exchange, `${outcome}, ${type}`, undefined, cause) }
 }
 
 /** The provider certainly did not take the token, so a later failure is not the trace of a lost answer. */

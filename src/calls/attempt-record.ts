@@ -32,7 +32,7 @@ import type { AnswerHeaders } from '../providers/answer-sink.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import type { AttemptFacts } from './attempt.ts'
+import type { AttemptFacts } from './attempt-facts.ts'
 import type { CallRequest } from './call-request.ts'
 
 /** What telemetry keeps of one attempt. */

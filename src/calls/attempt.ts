@@ -1,26 +1,14 @@
 import type { AttemptOutcome } from '../../otel/words.ts'
-import type { StoredProfile } from '../domain/credential.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import type { UpstreamError } from '../providers/upstream-error.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { AttemptFacts } from './attempt-facts.ts'
 import { AttemptRecord } from './attempt-record.ts'
-import type { CallRequest, CallSink, Refusal, Served } from './call-request.ts'
-import { type Candidate, pathOf } from './profile-order.ts'
-
-/** What one attempt needs to know. */
-export interface AttemptFacts {
-  readonly request: CallRequest
-  readonly candidate: Candidate
-  /** The candidate's profile as it is now. */
-  readonly profile: StoredProfile
-  /** Place within the call, from 0. */
-  readonly index: number
-  readonly served: Served
-  readonly sink: CallSink
-}
+import type { Refusal } from './call-request.ts'
+import { pathOf } from './profile-order.ts'
 
 /** How an attempt ended. Once the answer `begun` it cannot be repeated, whatever happens. */
 export interface AttemptEnd {
@@ -107,8 +95,9 @@ class AttemptSink implements AnswerSink {
   }
 
   onError(error: UpstreamError): void {
-    const gone = this.#facts.request.signal?.aborted === true || error.type === 'aborted'
-    const outcome = gone ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
+    const gone = this.#facts.request.signal?.aborted === true
+    const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
+    // A caller who leaves is no error; a request that we gave up although somebody waits for it is one.
     this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))
     if (this.#begun) this.#facts.sink.fail(error)
     this.#done({ outcome, begun: this.#begun })

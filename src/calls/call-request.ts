@@ -72,6 +72,7 @@ export interface Refusal {
 export type CallEnd =
   | { readonly type: 'served'; readonly served: Served }
   | { readonly type: 'broken_off'; readonly served: Served }
+  /** Given up: the caller is gone, or the gateway stops. */
   | { readonly type: 'aborted' }
   /** No profile served. `refusal` is the last provider's own answer, if there was one; `error` says it for all. */
   | { readonly type: 'failed'; readonly error: GatewayError; readonly refusal?: Refusal; readonly served?: Served }

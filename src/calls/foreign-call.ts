@@ -1,10 +1,10 @@
-import { type Span, SpanKind } from '@opentelemetry/api'
+import { context, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/names.ts'
 import type { AttemptOutcome } from '../../otel/words.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
-import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 /** How the arguments of somebody else's provider call are read. */
 export interface WrapCallOptions<A extends unknown[]> {
@@ -29,8 +29,8 @@ export function wrapProviderCall<A extends unknown[], R>(
 ): (...parameters: A) => Promise<R> {
   return function watched(...parameters: A): Promise<R> {
     const caller = takeCallerSite(watched)
-    const profile = telemetry.profile(options.profile?.(...parameters) ?? 'unknown')
-    const model = options.model?.(...parameters) ?? 'unknown'
+    const profile = telemetry.profile(read(options.profile, parameters))
+    const model = read(options.model, parameters)
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
@@ -39,8 +39,8 @@ export function wrapProviderCall<A extends unknown[], R>(
       [ATTR_PROFILE]: profile,
       ...callerAttributes(caller),
     }
-    const note = (span: Span, status: number | undefined, failure: string | undefined) => {
-      const outcome = failure === undefined ? 'ok' : judgeStatus(status)
+    const note = (span: Span, { outcome, status, failure }: ForeignEnd) => {
+      if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
       span.setAttributes({
         [ATTR_ATTEMPT_OUTCOME]: outcome,
         ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
@@ -55,20 +55,53 @@ export function wrapProviderCall<A extends unknown[], R>(
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       })
     }
-    return telemetry.inSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes }, async span => {
+    const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
+    return context.with(contextOf(span), async () => {
       try {
         const result = await send(...parameters)
-        const status = statusOf(result)
-        const failed = status !== undefined && status >= 400
-        note(span, status, failed ? judgeStatus(status) : undefined)
+        note(span, endOfResult(result))
         return result
       } catch (error) {
-        const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
-        note(span, status, status === undefined ? errorType(error) : judgeStatus(status))
-        failSpan(span, error)
+        note(span, endOfError(error))
         throw error
+      } finally {
+        span.end()
       }
     })
+  }
+}
+
+/** How the call ended, as far as it shows. */
+interface ForeignEnd {
+  readonly outcome: AttemptOutcome
+  readonly status?: number
+  /** Absent when it went well, and when its caller gave it up: neither is an error. */
+  readonly failure?: string
+}
+
+function endOfResult(result: unknown): ForeignEnd {
+  const status = statusOf(result)
+  if (status === undefined) return { outcome: 'ok' }
+  if (status < 400) return { outcome: 'ok', status }
+  const outcome = judgeStatus(status)
+  return { outcome, status, failure: outcome }
+}
+
+function endOfError(error: unknown): ForeignEnd {
+  const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
+  if (status !== undefined) return { outcome: judgeStatus(status), status, failure: judgeStatus(status) }
+  if (error instanceof Error && error.name === 'AbortError') return { outcome: 'aborted' }
+  if (error instanceof Error && error.name === 'TimeoutError') return { outcome: 'timeout', failure: 'timeout' }
+  return { outcome: 'server_error', failure: errorType(error) }
+}
+
+/** What the options read out of the arguments; a reader that fails must not fail the call. */
+function read<A extends unknown[]>(reader: ((...parameters: A) => string) | undefined, parameters: A): string {
+  try {
+    const value: unknown = reader?.(...parameters)
+    return typeof value === 'string' && value !== '' ? value : 'unknown'
+  } catch {
+    return 'unknown'
   }
 }
 
@@ -80,8 +113,7 @@ function statusOf(value: unknown): number | undefined {
   return typeof found === 'number' && found >= 100 && found < 600 ? found : undefined
 }
 
-function judgeStatus(status: number | undefined): AttemptOutcome {
-  if (status === undefined) return 'server_error'
+function judgeStatus(status: number): AttemptOutcome {
   if (status === 401 || status === 403) return 'auth'
   if (status === 402) return 'billing'
   if (status === 404) return 'model_not_found'

@@ -16,7 +16,8 @@ export interface Skipped extends Candidate {
 
 export interface OrderQuestion {
   readonly profiles: readonly StoredProfile[]
-  readonly providerOf: (id: string) => Provider
+  /** `undefined` for a provider nobody configured here: another process that shares the store may have its own. */
+  readonly providerOf: (id: string) => Provider | undefined
   readonly protocol: Protocol
   /** Profile ids in the operator's order; profiles not named are left out. */
   readonly order?: readonly string[]
@@ -75,7 +76,7 @@ function asCandidate(
 ): Candidate | undefined {
   if ((wanted !== undefined && profile.provider !== wanted) || (pinned !== undefined && profile.id !== pinned)) return undefined
   const provider = providerOf(profile.provider)
-  if (!pathOf(provider, protocol)) return undefined
+  if (!provider || !pathOf(provider, protocol)) return undefined
   return { profile, provider, billing: profile.billing ?? provider.billingOf(profile.credential) }
 }
 

@@ -20,6 +20,7 @@ import {
 import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
@@ -56,9 +57,11 @@ type Turn = { readonly end: CallEnd } | { readonly reason: FallbackReason; reado
 /** Makes provider calls: picks the profile, visits the gate, tries, falls back. */
 export class ProviderCalls {
   readonly #options: ProviderCallsOptions
+  readonly #providers: ReadonlyMap<string, Provider>
 
   constructor(options: ProviderCallsOptions) {
     this.#options = options
+    this.#providers = new Map(options.registry.all().map(provider => [provider.id, provider]))
   }
 
   /**
@@ -85,10 +88,10 @@ export class ProviderCalls {
   }
 
   async #order({ protocol, provider, profile }: CallRequest): Promise<Order> {
-    const { book, registry, order, metered } = this.#options
+    const { book, order, metered } = this.#options
     return orderProfiles({
       profiles: await book.list(),
-      providerOf: id => registry.get(id),
+      providerOf: id => this.#providers.get(id),
       protocol,
       metered,
       now: Date.now(),
@@ -105,6 +108,8 @@ export class ProviderCalls {
     const { request, trail } = call
     let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
     for (const candidate of candidates) {
+      // A caller who left while the last profile failed has not fallen back to the next one.
+      if (request.signal?.aborted) return { type: 'aborted' }
       trail.turnsTo(candidate)
       const turn = await this.#try(call, candidate)
       if ('end' in turn) return turn.end
@@ -133,6 +138,7 @@ export class ProviderCalls {
     const first = await this.#attempt(call, candidate, profile)
     if (!wasRejected(first.end, profile)) return this.#judge(candidate, first)
     const fresh = await this.#afterRejection(call, profile)
+    if (call.request.signal?.aborted) return { end: { type: 'aborted' } }
     if (!fresh) return this.#judge(candidate, first)
     return this.#judge(candidate, await this.#attempt(call, candidate, fresh))
   }
@@ -202,7 +208,7 @@ export class ProviderCalls {
       seconds,
       {
         [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
-        [GENAI_PROVIDER_NAME]: providerId ? this.#options.registry.get(providerId).genaiName : 'unknown',
+        [GENAI_PROVIDER_NAME]: this.#providers.get(providerId ?? '')?.genaiName ?? 'unknown',
         [GENAI_REQUEST_MODEL]: request.model,
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       },

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { demoCommand } from './demo.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
 import { profilesCommand } from './profiles.ts'
+import { refreshesCommand } from './refreshes.ts'
 import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
 
@@ -65,6 +67,16 @@ function commands(done: (code: ExitCode) => void): Command {
     .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
     .option('--key-env <name>', "environment variable with one of the gateway's keys")
     .action(action(statusCommand))
+  add('refreshes', 'list the token requests that the processes of a state folder recorded: who, why, which way, how it ended')
+    .requiredOption('--state <folder>', 'state folder of the watched processes')
+    .option('--follow', 'go on and show new ones as they come')
+    .option('--stack', 'show the stack of each')
+    .option('--since <time>', 'so far back: 30s, 15m, 1h, 7d', aSpanOfTime)
+    .option('--profile <name>', 'of this profile')
+    .option('--caller <text>', 'of callers whose file or function holds the text')
+    .addOption(new Option('--via <door>', 'through the gate, or past it').choices(VIAS))
+    .option('--limit <n>', 'so many at the most', wholeNumber(1, 1_000_000), 100)
+    .action(action(refreshesCommand))
   return program
 }
 
@@ -74,6 +86,16 @@ function wholeNumber(least: number, most: number): (text: string) => number {
     if (/^\d+$/.test(text) && value >= least && value <= most) return value
     throw new InvalidArgumentError(`must be a whole number from ${least} to ${most}`)
   }
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A span of time in ms. */
+function aSpanOfTime(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
+  const unitMs = UNITS_MS[unit]
+  if (count !== undefined && unitMs !== undefined) return Number(count) * unitMs
+  throw new InvalidArgumentError('must be a number and a unit, such as 30s, 15m, 1h or 7d')
 }
 
 function anUrl(text: string): string {

@@ -32,6 +32,7 @@ export interface OAuthCredential {
   readonly generation: number
 }
 
+/** What a profile authenticates with. */
 export type Credential = ApiKeyCredential | TokenCredential | OAuthCredential
 
 /** A refresh request that was sent and whose answer has not been persisted: what a crash leaves behind. */

@@ -15,8 +15,22 @@ const STATUS: Readonly<Partial<Record<GatewayErrorCode, number>>> = {
   GW_STORE_NEWER: 503,
 }
 
+/** Anthropic's words for what went wrong; everything else is its `api_error`. */
+const ANTHROPIC_TYPE: Readonly<Partial<Record<GatewayErrorCode, string>>> = {
+  GW_BAD_REQUEST: 'invalid_request_error',
+  GW_UNAUTHORIZED: 'authentication_error',
+  GW_TOO_LARGE: 'request_too_large',
+}
+
+export interface ErrorAnswerOptions {
+  /** What the client speaks. @default OpenAI's language */
+  protocol?: Protocol | undefined
+  /** @default by the error's code */
+  status?: number
+}
+
 /** Answers with an error of ours, in the words of the protocol the client speaks. */
-export function answerError(response: Response, error: unknown, protocol?: Protocol): void {
+export function answerError(response: Response, error: unknown, { protocol, status }: ErrorAnswerOptions = {}): void {
   const known =
     error instanceof GatewayError
       ? error
@@ -26,14 +40,11 @@ export function answerError(response: Response, error: unknown, protocol?: Proto
     return
   }
   if (known.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(known.retryAfterMs / 1000))
-  response.status(STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
+  response.status(status ?? STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
 }
 
 function bodyOf({ code, message, next }: GatewayError, protocol: Protocol | undefined): object {
   if (protocol === 'messages')
-    return {
-      type: 'error',
-      error: { type: code === 'GW_BAD_REQUEST' ? 'invalid_request_error' : 'api_error', message: `${code}: ${message}` },
-    }
+    return { type: 'error', error: { type: ANTHROPIC_TYPE[code] ?? 'api_error', message: `${code}: ${message}` } }
   return { error: { message, type: 'gatewatch_error', param: null, code, next } }
 }

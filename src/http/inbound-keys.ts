@@ -3,6 +3,7 @@ import type { Request, RequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback } from '../options.ts'
 import { answerError } from './error-answer.ts'
+import { protocolOf } from './provider-endpoints.ts'
 
 /** The keys clients must show; without any, whoever reaches the port may call. */
 export class InboundKeys {
@@ -27,22 +28,25 @@ export class InboundKeys {
   }
 }
 
-/** Lets clients through that show a key, where keys are configured. */
-export function requireKey(keys: InboundKeys): RequestHandler {
+/**
+ * Lets clients through: with a key where keys are configured, else by a loopback name and not from a page of another
+ * site. A page in somebody's browser reaches loopback too, under a name of its own (DNS rebinding) or with a plain form
+ * post, and would call providers on the operator's account.
+ */
+export function requireClient(keys: InboundKeys): RequestHandler {
   return (request, response, next) => {
-    if (!keys.isRequired || keys.admits(request)) next()
-    else
-      answerError(
-        response,
-        new GatewayError('GW_UNAUTHORIZED', "show one of the gateway's keys as Bearer token or x-api-key", { next: 'fix_request' }),
-      )
+    if (keys.isRequired ? keys.admits(request) : isLoopback(request.hostname) && request.headers['sec-fetch-site'] !== 'cross-site') {
+      next()
+      return
+    }
+    const message = keys.isRequired
+      ? "show one of the gateway's keys as Bearer token or x-api-key"
+      : 'without listen.keysEnv the gateway answers to loopback names (127.0.0.1, localhost, [::1]) and to no page of another site'
+    answerError(response, new GatewayError('GW_UNAUTHORIZED', message, { next: 'fix_request' }), { protocol: protocolOf(request) })
   }
 }
 
-/**
- * Lets operators through: with a key, or from this machine by a loopback name. The name is checked too, since a page in
- * an operator's browser can reach loopback under a name of its own (DNS rebinding).
- */
+/** Lets operators through: with a key, or from this machine by a loopback name (see `requireClient`). */
 export function requireOperator(keys: InboundKeys): RequestHandler {
   return (request, response, next) => {
     const isLocal = isLoopback((request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(request.hostname)

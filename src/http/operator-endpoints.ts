@@ -37,7 +37,6 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
   const router = Router()
   router.get('/metrics', async (request, response) => {
     try {
-      await gateway.refreshGauges()
       const { contentType, body } = await metrics(request.headers.accept)
       response.setHeader('content-type', contentType)
       response.end(body)

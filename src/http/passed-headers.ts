@@ -16,8 +16,9 @@ const HOP_BY_HOP = [
 ]
 
 /**
- * Request headers that stay here: the client's credentials (ours to replace), its cookies, its trace (a provider is not
- * part of it), what says where it came from, and `accept-encoding` (a compressed answer would hide its token usage).
+ * Request headers that stay here: the client's credentials and what belongs to them (ours to replace), its cookies, its
+ * trace (a provider is not part of it), what says where it came from, and `accept-encoding` (a compressed answer would
+ * hide its token usage).
  */
 const NOT_SENT = new Set([
   ...HOP_BY_HOP,
@@ -27,12 +28,20 @@ const NOT_SENT = new Set([
   'expect',
   'authorization',
   'x-api-key',
+  'api-key',
+  'x-goog-api-key',
+  'x-auth-token',
+  'chatgpt-account-id',
+  'openai-organization',
+  'openai-project',
   'cookie',
   'accept-encoding',
   'traceparent',
   'tracestate',
   'baggage',
   'forwarded',
+  'origin',
+  'referer',
 ])
 const NOT_SENT_PREFIX = ['x-forwarded-', 'x-gatewatch-', 'x-real-', 'sec-', 'cf-']
 const NOT_RETURNED = new Set([...HOP_BY_HOP, 'set-cookie', 'alt-svc', 'strict-transport-security'])
@@ -40,9 +49,11 @@ const NOT_RETURNED = new Set([...HOP_BY_HOP, 'set-cookie', 'alt-svc', 'strict-tr
 /** The client's headers that are passed on to the provider, names in lower case. */
 export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const sent: Record<string, string> = {}
+  const ofConnection = namedByConnection(headers.connection)
   for (const name in headers) {
     const value = headers[name]
     if (value === undefined || NOT_SENT.has(name) || NOT_SENT_PREFIX.some(prefix => name.startsWith(prefix))) continue
+    if (ofConnection.includes(name)) continue
     sent[name] = Array.isArray(value) ? value.join(', ') : value
   }
   return sent
@@ -51,9 +62,12 @@ export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string
 /** The provider's headers that are passed back, with ours that say who served and why. */
 export function returnedHeaders(headers: AnswerHeaders, served: Served): Record<string, string | string[]> {
   const returned: Record<string, string | string[]> = {}
+  const ofConnection = namedByConnection(headers.connection)
   for (const name in headers) {
     const value = headers[name]
-    if (value !== undefined && !NOT_RETURNED.has(name)) returned[name] = value
+    // Only we say who served.
+    if (value === undefined || NOT_RETURNED.has(name) || name.startsWith('x-gatewatch-') || ofConnection.includes(name)) continue
+    returned[name] = value
   }
   return { ...returned, ...servedHeaders(served) }
 }
@@ -70,13 +84,28 @@ export function servedHeaders({
 }: Served): Record<string, string> {
   return {
     'x-gatewatch-provider': provider,
-    'x-gatewatch-profile': profile,
+    'x-gatewatch-profile': headerText(profile),
     'x-gatewatch-billing': billing,
     'x-gatewatch-attempts': String(attempts),
     'x-gatewatch-trace': traceId,
     ...(fallbacks.length > 0 && {
-      'x-gatewatch-fallback': fallbacks.map(({ from, to, reason }) => `${from} -> ${to}; reason=${reason}`).join(', '),
+      'x-gatewatch-fallback': fallbacks
+        .map(({ from, to, reason }) => `${headerText(from)} -> ${headerText(to)}; reason=${reason}`)
+        .join(', '),
     }),
     ...(billingInsteadOf && { 'x-gatewatch-billing-changed': `${billingInsteadOf} -> ${billing}` }),
   }
+}
+
+/** Headers that `Connection` names are the connection's as well (RFC 9110 section 7.6.1). */
+function namedByConnection(connection: string | string[] | undefined): readonly string[] {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return []
+  return String(connection)
+    .split(',')
+    .map(name => name.trim().toLowerCase())
+}
+
+/** Profiles may be named in any script (`profileNames: 'plain'`); a header carries ASCII, so the rest is percent-encoded. */
+function headerText(text: string): string {
+  return text.replace(/[^\x20-\x7e]+/gu, encodeURIComponent)
 }

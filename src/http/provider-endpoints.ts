@@ -41,7 +41,7 @@ export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClien
       try {
         await serve(gateway, request, response, { protocol, ...addressOf(gateway, request.body) }, stalledClientMs)
       } catch (error) {
-        answerError(response, error, protocol)
+        answerError(response, error, { protocol })
       }
     })
   }
@@ -62,6 +62,11 @@ export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClien
   return router
 }
 
+/** The wire language of a request by its path; `undefined` off the provider endpoints. */
+export function protocolOf({ baseUrl, path }: Pick<Request, 'baseUrl' | 'path'>): Protocol | undefined {
+  return ROUTES[`${baseUrl}${path}`]
+}
+
 async function serve(
   gateway: Gateway,
   request: Request,
@@ -79,11 +84,17 @@ async function serve(
     sink,
   )
   if (end.type === 'failed') refuse(response, end, call.protocol)
+  else if (end.type === 'aborted' && !response.destroyed) answerError(response, stopping(), { protocol: call.protocol })
+}
+
+/** The call was given up, but not by the client: it waits and must hear of it. */
+function stopping(): GatewayError {
+  return new GatewayError('GW_CLOSED', 'the gateway stops; the call was given up', { next: 'try_again_later' })
 }
 
 function refuse(response: Response, { error, refusal, served }: Extract<CallEnd, { type: 'failed' }>, protocol: Protocol): void {
   if (refusal && served && concernsClient(refusal)) relay(response, refusal, served)
-  else answerError(response, error, protocol)
+  else answerError(response, error, { protocol })
 }
 
 /**

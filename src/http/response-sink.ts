@@ -31,17 +31,23 @@ export class ResponseSink implements CallSink {
 
   chunk(chunk: Buffer): boolean {
     if (this.#response.write(chunk)) return true
-    this.#stalled ??= setTimeout(() => this.#response.destroy(), this.#stalledClientMs)
+    this.#waitForClient()
     return false
   }
 
   end(): void {
     this.#response.end()
+    // The last bytes may be left unread as well; `close` comes as soon as they are taken.
+    this.#waitForClient()
   }
 
   fail(_error: GatewayError): void {
     // The head is out; the only honest way left to say "incomplete" is to break the connection.
     this.#response.destroy()
+  }
+
+  #waitForClient(): void {
+    this.#stalled ??= setTimeout(() => this.#response.destroy(), this.#stalledClientMs)
   }
 
   #goOn(): void {

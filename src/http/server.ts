@@ -4,9 +4,9 @@ import express, { type ErrorRequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { refused, type Settings } from '../options.ts'
 import { answerError } from './error-answer.ts'
-import { InboundKeys, requireKey, requireOperator } from './inbound-keys.ts'
+import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { healthEndpoints, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
-import { providerEndpoints } from './provider-endpoints.ts'
+import { protocolOf, providerEndpoints } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
 
 export interface ServeOptions extends OperatorEndpointsOptions {
@@ -27,6 +27,8 @@ export interface Serving {
 const HEADERS_TIMEOUT_MS = 15_000
 const KEEP_ALIVE_MS = 65_000
 const GRACE_MS = 5_000
+/** Node looks for requests that take too long only this often, by itself: a limit shorter than that would be none. */
+const LOOKS_PER_LIMIT = 4
 
 /**
  * Serves the provider endpoints, health, metrics and operators' data.
@@ -35,15 +37,20 @@ const GRACE_MS = 5_000
  */
 export async function serve(options: ServeOptions): Promise<Serving> {
   const { listen } = options
-  const server = createServer(appOf(options))
-  server.requestTimeout = listen.requestTimeoutMs
-  server.headersTimeout = Math.min(HEADERS_TIMEOUT_MS, listen.requestTimeoutMs)
-  server.keepAliveTimeout = KEEP_ALIVE_MS
+  const headersTimeout = Math.min(HEADERS_TIMEOUT_MS, listen.requestTimeoutMs)
+  const limits = {
+    requestTimeout: listen.requestTimeoutMs,
+    headersTimeout,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: Math.ceil(headersTimeout / LOOKS_PER_LIMIT),
+  }
+  const server = createServer(limits, appOf(options))
+  const close = closer(server)
   await bind(server, options)
   const { port } = server.address() as AddressInfo
   return {
     url: `http://${listen.host.includes(':') ? `[${listen.host.replace(/[[\]]/g, '')}]` : listen.host}:${port}`,
-    stop: (graceMs = GRACE_MS) => close(server, graceMs),
+    stop: (graceMs = GRACE_MS) => close(graceMs),
   }
 }
 
@@ -56,23 +63,26 @@ function appOf({ gateway, recorder, metrics, listen, environment, source }: Serv
   app.use(requestSpans(gateway.telemetry))
   app.use(['/metrics', '/ops'], requireOperator(keys))
   app.use(operatorEndpoints({ gateway, recorder, metrics }))
-  app.use('/v1', requireKey(keys))
+  app.use('/v1', requireClient(keys))
   app.use(providerEndpoints(gateway, listen))
   app.use((_request, response) => {
-    answerError(
-      response,
-      new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' }),
-    )
+    const error = new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' })
+    answerError(response, error, { status: 404 })
   })
-  app.use(onRefusedBody)
+  app.use(onRefused)
   return app
 }
 
-/** What the body reader refuses: too large, cut off, an encoding it cannot undo. */
-const onRefusedBody: ErrorRequestHandler = (error: { type?: string; status?: number }, _request, response, _next) => {
-  const tooLarge = error.type === 'entity.too.large'
-  const message = tooLarge ? 'the body is larger than listen.maxBodyBytes allows' : 'the body could not be read'
-  answerError(response, new GatewayError(tooLarge ? 'GW_TOO_LARGE' : 'GW_BAD_REQUEST', message, { next: 'fix_request', cause: error }))
+/** What Express and its body reader refuse: a body too large, cut off, in an encoding nobody can undo; a broken path. */
+const onRefused: ErrorRequestHandler = (cause: { type?: unknown; status?: unknown }, request, response, _next) => {
+  const protocol = protocolOf(request)
+  const refusal = (code: 'GW_TOO_LARGE' | 'GW_BAD_REQUEST', message: string) =>
+    new GatewayError(code, message, { next: 'fix_request', cause })
+  if (cause.type === 'entity.too.large')
+    answerError(response, refusal('GW_TOO_LARGE', 'the body is larger than listen.maxBodyBytes allows'), { protocol })
+  else if (typeof cause.type === 'string') answerError(response, refusal('GW_BAD_REQUEST', 'the body could not be read'), { protocol })
+  else if (cause.status === 400) answerError(response, refusal('GW_BAD_REQUEST', 'the path could not be read'), { protocol })
+  else answerError(response, cause, { protocol })
 }
 
 function readKeys(keysEnv: string | undefined, environment: NodeJS.ProcessEnv, source: string): string[] {
@@ -101,13 +111,24 @@ function bind(server: Server, { listen, source }: ServeOptions): Promise<void> {
   })
 }
 
-function close(server: Server, graceMs: number): Promise<void> {
-  return new Promise(resolve => {
-    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-    server.close(() => {
-      clearTimeout(cut)
-      resolve()
+/** Watches over the requests of a server, so that it can end with the last one: kept-alive connections hold it open else. */
+function closer(server: Server): (graceMs: number) => Promise<void> {
+  let closing: Promise<void> | undefined
+  server.on('request', (_request, response) => {
+    if (closing) response.shouldKeepAlive = false
+    response.once('close', () => {
+      if (closing) setImmediate(() => server.closeIdleConnections())
     })
-    server.closeIdleConnections()
   })
+  return graceMs => {
+    closing ??= new Promise(resolve => {
+      const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+      server.close(() => {
+        clearTimeout(cut)
+        resolve()
+      })
+      server.closeIdleConnections()
+    })
+    return closing
+  }
 }

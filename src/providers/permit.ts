@@ -21,6 +21,8 @@ export class Permit {
   /** Status of the last token request seen under this permit. */
   answered: number | undefined
   readonly #goodUntil: number
+  #isClosed = false
+  readonly #shownBy = new WeakSet<object>()
   #takes: number
   #shows: number
 
@@ -36,13 +38,28 @@ export class Permit {
     return this.#opens(url) && this.#takes-- > 0
   }
 
-  /** Uses it up for a request seen on its way out. @returns as `take`. */
-  show(url: string): boolean {
-    return this.#opens(url) && this.#shows-- > 0
+  /**
+   * Uses it up for a request seen on its way out.
+   *
+   * @param request Stands for the request: seen by two watches it is still one request.
+   * @returns as `take`.
+   */
+  show(url: string, request: object): boolean {
+    if (!this.#opens(url)) return false
+    if (!this.#shownBy.has(request)) {
+      if (this.#shows-- <= 0) return false
+      this.#shownBy.add(request)
+    }
+    return true
+  }
+
+  /** Nothing more is let through: what it was for has ended. */
+  close(): void {
+    this.#isClosed = true
   }
 
   #opens(url: string): boolean {
-    return performance.now() < this.#goodUntil && normalizeUrl(url) === this.url
+    return !this.#isClosed && performance.now() < this.#goodUntil && normalizeUrl(url) === this.url
   }
 }
 

@@ -1,27 +1,12 @@
-import type { Attributes } from '@opentelemetry/api'
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
-import {
-  ATTR_BILLING_CHANGED,
-  ATTR_CALLER,
-  ATTR_DECISION,
-  ATTR_FALLBACK_FROM,
-  ATTR_FALLBACK_REASON,
-  ATTR_FALLBACK_TO,
-  ATTR_REASON,
-  EVENT_BYPASS,
-  EVENT_FALLBACK,
-  EVENT_REPLAY,
-  EVENT_SKIPPED,
-  SPAN_EXCHANGE,
-  SPAN_LOGIN,
-  SPAN_REFRESH,
-  SPAN_REVOKE,
-  SPAN_VISIT,
-} from '../../otel/names.ts'
-import { isBypass, isRefresh, refreshRow } from './refresh-row.ts'
+import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
+import { isInteresting } from './interest.ts'
+import type { RecordedSpans } from './recorded-spans.ts'
+import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
 import { type CountRow, RunningCounts } from './running-counts.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
+import { type TokenSend, tokenSend } from './token-send.ts'
 
 export interface RecorderOptions {
   /** Interesting spans kept: refreshes, visits that were not a plain reuse, bypasses, errors, fallbacks, skips. @default 20_000 */
@@ -44,19 +29,14 @@ export interface RecorderStats {
   readonly ordinary: RingStats
 }
 
-export type RefreshKey = 'caller' | 'reason' | 'via' | 'outcome'
-export type VisitKey = 'caller' | 'reason' | 'decision'
-export type FallbackKey = 'from' | 'to' | 'reason' | 'billingChanged'
-
-const INTERESTING_SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE])
-const INTERESTING_EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
+export type { FallbackKey, RefreshKey, VisitKey }
 
 /**
  * Keeps recent spans in memory for the ops page and `diagnose`; what is interesting outlives the bulk of the traffic.
  *
  * Bounded by count, whatever comes. Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
-export class Recorder implements SpanProcessor {
+export class Recorder implements SpanProcessor, RecordedSpans {
   readonly #interesting: Ring<SpanRow>
   readonly #ordinary: Ring<SpanRow>
   readonly #refreshes: RunningCounts<RefreshKey>
@@ -101,6 +81,21 @@ export class Recorder implements SpanProcessor {
     return this.#ordinary.newestFirst()
   }
 
+  *refreshSpans(): Generator<SpanRow> {
+    for (const row of this.#interesting.newestFirst()) if (isRefresh(row)) yield row
+  }
+
+  *spansOf(traceId: string): Generator<SpanRow> {
+    for (const row of this.#interesting.newestFirst()) if (row.traceId === traceId) yield row
+    for (const row of this.#ordinary.newestFirst()) if (row.traceId === traceId) yield row
+  }
+
+  repeatedSends(): TokenSend[] {
+    const sends = Array.from(this.refreshSpans(), tokenSend).filter(send => send !== undefined)
+    const tokens = Map.groupBy(sends, ({ fingerprint }) => fingerprint)
+    return [...tokens.values()].filter(([first, second]) => second !== undefined || first?.knownReplay).flat()
+  }
+
   /** Refreshes since the process began, by who, why, which way and how they ended. `outcome` is empty where none was known. */
   refreshCounts(): CountRow<RefreshKey>[] {
     return this.#refreshes.rows()
@@ -128,25 +123,8 @@ export class Recorder implements SpanProcessor {
       const { caller, reason, via, outcome = '', atMs } = refreshRow(row)
       this.#refreshes.add({ caller, reason, via, outcome }, atMs)
     }
-    if (row.name === SPAN_VISIT) {
-      const read = wordsOf(row.attributes)
-      this.#visits.add({ caller: read(ATTR_CALLER), reason: read(ATTR_REASON), decision: read(ATTR_DECISION) }, row.startMs)
-    }
-    for (const { name, attributes, atMs } of row.events) {
-      if (name !== EVENT_FALLBACK) continue
-      const read = wordsOf(attributes)
-      const key = { from: read(ATTR_FALLBACK_FROM), to: read(ATTR_FALLBACK_TO), reason: read(ATTR_FALLBACK_REASON) }
-      this.#fallbacks.add({ ...key, billingChanged: read(ATTR_BILLING_CHANGED) }, atMs)
-    }
+    const visit = visitWords(row)
+    if (visit) this.#visits.add(visit, row.startMs)
+    for (const { key, atMs } of fallbacksOf(row)) this.#fallbacks.add(key, atMs)
   }
-}
-
-function wordsOf(attributes: Readonly<Attributes>): (key: string) => string {
-  return key => String(attributes[key] ?? 'unknown')
-}
-
-function isInteresting(row: SpanRow): boolean {
-  if (row.status === 'error' || INTERESTING_SPANS.has(row.name)) return true
-  if (row.name === SPAN_VISIT) return row.attributes[ATTR_DECISION] !== 'reuse'
-  return isBypass(row) || row.events.some(({ name }) => INTERESTING_EVENTS.has(name))
 }

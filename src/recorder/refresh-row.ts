@@ -11,6 +11,8 @@ import {
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_REASON,
+  ATTR_REFRESH_FINGERPRINT_AFTER,
+  ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REPLAY,
   ATTR_SHAPE_FIELDS,
   ATTR_STACK_ID,
@@ -18,6 +20,7 @@ import {
   EVENT_BYPASS,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
+import type { ProcessRole } from '../../otel/words.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 
 /** One refresh, through the gate or around it. What a span did not say is `undefined`. */
@@ -36,6 +39,9 @@ export interface RefreshRow {
   readonly providerCode: string | undefined
   /** The refresh token that was sent had been rotated away before. */
   readonly replay: boolean
+  /** Fingerprint of the refresh token that was sent, and of the one that came back. */
+  readonly fingerprintBefore: string | undefined
+  readonly fingerprintAfter: string | undefined
   /** Fields of the request with the class of each value, where it was seen on its way out. */
   readonly shape: string | undefined
   readonly file: string | undefined
@@ -44,6 +50,10 @@ export interface RefreshRow {
   readonly stackId: string | undefined
   readonly traceId: string
   readonly spanId: string
+  /** The process that refreshed, where the recorder holds several: its id, what it is, the script it runs. */
+  readonly pid?: number
+  readonly role?: ProcessRole
+  readonly title?: string
 }
 
 /** A token request that did not go through the gate. */
@@ -76,6 +86,8 @@ export function refreshRow(row: SpanRow): RefreshRow {
     status: number(read(ATTR_HTTP_STATUS)),
     providerCode: text(read(ATTR_PROVIDER_ERROR_CODE)),
     replay: read(ATTR_REPLAY) === true,
+    fingerprintBefore: text(read(ATTR_REFRESH_FINGERPRINT_BEFORE)),
+    fingerprintAfter: text(read(ATTR_REFRESH_FINGERPRINT_AFTER)),
     shape: text(read(ATTR_SHAPE_FIELDS)),
     file: text(read(ATTR_CODE_FILE)),
     line: number(read(ATTR_CODE_LINE)),
@@ -83,6 +95,7 @@ export function refreshRow(row: SpanRow): RefreshRow {
     stackId: text(read(ATTR_STACK_ID)),
     traceId: row.traceId,
     spanId: row.spanId,
+    ...(row.process && { pid: row.process.pid, role: row.process.role, title: row.process.title }),
   }
 }
 

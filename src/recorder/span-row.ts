@@ -1,5 +1,6 @@
 import { type Attributes, type HrTime, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import type { ProcessRow } from './process-row.ts'
 
 /** A finished span as the recorder keeps it: plain, immutable, fit for JSON. Times are epoch milliseconds. */
 export interface SpanRow {
@@ -14,6 +15,8 @@ export interface SpanRow {
   readonly attributes: Readonly<Attributes>
   readonly events: readonly EventRow[]
   readonly links: readonly LinkRow[]
+  /** The process that recorded it, where the recorder holds several. */
+  readonly process?: ProcessRow
 }
 
 export interface EventRow {

@@ -9,6 +9,7 @@ import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
 import { closed } from './store-failure.ts'
 import { acceptProfile } from './stored-profile.ts'
 
+/** How a file store waits and tells. */
 export interface FileStoreOptions {
   /** How long the holder of a lease may be silent before another process may take it, in ms. At least 100. @default 30_000 */
   leaseTtlMs?: number

@@ -16,6 +16,7 @@ export interface Lease {
   release(): Promise<void>
 }
 
+/** How long somebody waits for a lease. */
 export interface LeaseOptions {
   /** Longest wait, in ms. */
   waitMs: number

@@ -1,8 +1,8 @@
 import type { Attributes } from '@opentelemetry/api'
 import { type DataPoint, DataPointType, type Histogram, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
 import type { MetricKind } from '../../otel/names.ts'
+import { type PrometheusNames, prometheusLabel, prometheusNames } from '../../otel/prometheus-name.ts'
 import type { Exemplar, Exemplars } from './exemplars.ts'
-import { type PrometheusNames, prometheusLabel, prometheusNames } from './prometheus-name.ts'
 
 export type MetricsFormat = 'openmetrics' | 'prometheus'
 

@@ -7,8 +7,11 @@ const AT = String.raw`(?:@|＠|﹫|&#(?:64|x40);|\\u0040|\s?[([{]at[)\]}]\s?)`
 const SECRET_FIELD =
   '(?:(?:refresh|access|id|session|auth|bearer|device|user|subject|actor)[_-]?(?:token|code)|token|(?:x-)?api[_-]?key|(?:client[_-]?)?secret|code[_-]?verifier|code|passw(?:or)?d|assertion|client_assertion|credential|signature)'
 
-/** Words that say something about a value and are none: the shape of a request speaks of fields this way. */
-const HARMLESS = String.raw`(?!\[|(?:undefined|null|none|empty|missing|absent|present|true|false|string|number|jwt|opaque|uuid|refresh_token|authorization_code)\b)`
+/**
+ * Words that say something about a value and are none: the shape of a request speaks of fields this way. The word must be
+ * the whole value, or a token could begin with it.
+ */
+const HARMLESS = String.raw`(?!(?:\[[a-z-]{3,14}\]|(?:undefined|null|none|empty|missing|absent|present|true|false|string|number|boolean|object|file|jwt|uuid|refresh_token|authorization_code|opaque(?::\d{1,9})?|literal:(?:undefined|null|object)))(?=[\s&"'\\,;)}\]]|$))`
 
 /**
  * Patterns of secrets, most specific first. They guard free text (paths, stacks, names that clients choose); values

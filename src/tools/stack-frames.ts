@@ -19,19 +19,29 @@ const MOST_FRAMES = 32
  *
  * @param above Frames up to and including this function are left out.
  * @param most Frames taken at the most.
+ * @returns No frames where the application has locked `Error` up (frozen it, or guards it with accessors). Never throws.
  */
 export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): RawFrame[] {
-  const { stackTraceLimit, prepareStackTrace } = Error
-  const holder: { stack?: NodeJS.CallSite[] } = {}
   try {
-    Error.stackTraceLimit = most
-    Error.prepareStackTrace = (_error, sites) => sites
-    Error.captureStackTrace(holder, above)
-    return (holder.stack ?? []).map(toRawFrame)
-  } finally {
-    Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace
-    Error.stackTraceLimit = stackTraceLimit
+    const { stackTraceLimit, prepareStackTrace } = Error
+    try {
+      Error.stackTraceLimit = most
+      Error.prepareStackTrace = (_error, sites) => sites
+      return readSites(above)
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace
+      Error.stackTraceLimit = stackTraceLimit
+    }
+  } catch {
+    // Who asks is worth knowing, never worth breaking the call of who asks.
+    return []
   }
+}
+
+function readSites(above: (...args: never[]) => unknown): RawFrame[] {
+  const holder: { stack?: unknown } = {}
+  Error.captureStackTrace(holder, above)
+  return Array.isArray(holder.stack) ? (holder.stack as NodeJS.CallSite[]).map(toRawFrame) : []
 }
 
 function toRawFrame(site: NodeJS.CallSite): RawFrame {

@@ -1,52 +1,26 @@
-import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import {
-  ATTR_ERROR_TYPE,
-  ATTR_HTTP_STATUS,
-  ATTR_OUTCOME,
-  ATTR_PERMANENT,
-  ATTR_POLICY,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_REASON,
-  ATTR_REFRESH_FINGERPRINT_BEFORE,
-  ATTR_REPLAY,
-  ATTR_SERVER_ADDRESS,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
-  ATTR_URL_PATH,
-  ATTR_VIA,
-  EVENT_BYPASS,
-  EVENT_REPLAY,
-  SPAN_REFRESH,
-} from '../../otel/names.ts'
-import type { FlightOutcome } from '../../otel/words.ts'
-import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
-import { errorType } from '../domain/gateway-error.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
-import type { Provider } from '../providers/provider.ts'
+import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
-import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
+import { takeCallerSite } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { type OutgoingEnd, type OutgoingRequest, watchOutgoing } from './outgoing.ts'
-import { shapeOf } from './shape.ts'
-
-/** What is known of a refresh token that was seen going out. */
-interface KnownToken {
-  readonly profileId: string
-  /** It had been rotated away: sending it is a replay. */
-  readonly rotatedAway: boolean
-}
+import { BypassRecord, type SeenToken } from './bypass-record.ts'
+import { watchOutgoing } from './outgoing.ts'
 
 export interface BypassWatchOptions {
   telemetry: Telemetry
   registry: Registry
   /** Finds the profile a refresh token belongs or belonged to. */
-  lineageOf: (refresh: Fingerprint) => KnownToken | undefined
+  lineageOf: (refresh: Fingerprint) => SeenToken | undefined
   /** Told of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
+}
+
+/** A watch under way. */
+export interface BypassWatch {
+  /** Watches one more token URL, of a provider that the registry need not know. */
+  add(tokenUrl: string, providerId: string): void
+  stop(): void
 }
 
 /**
@@ -54,119 +28,42 @@ export interface BypassWatchOptions {
  *
  * A request that shows a permit is the gate's own. Any other is a bypass: a span with the caller's stack, the shape of
  * what was sent and how it ended, and a count by caller. Nothing is held back: the policy is `observe`.
- *
- * @returns Stops the watch.
  */
-export function watchBypasses({ telemetry, registry, lineageOf, onFault }: BypassWatchOptions): () => void {
-  const tokenUrls = registry.tokenUrls()
-  const paths = new Set([...tokenUrls.keys()].map(url => new URL(url).pathname))
+export function watchBypasses({ telemetry, registry, lineageOf, onFault }: BypassWatchOptions): BypassWatch {
+  const tokenUrls = new Map<string, string>()
+  const paths = new Set<string>()
+  const add = (tokenUrl: string, providerId: string) => {
+    const url = normalizeUrl(tokenUrl)
+    if (!tokenUrls.has(url)) tokenUrls.set(url, providerId)
+    paths.add(new URL(url).pathname)
+  }
+  for (const [url, providerId] of registry.tokenUrls()) add(url, providerId)
 
-  return watchOutgoing(
-    (method, path) => method === 'POST' && paths.has(path.split('?', 1)[0] ?? path),
-    function seen(request) {
+  const stop = watchOutgoing({
+    wanted: (method, target) => method === 'POST' && paths.has(pathOf(target)),
+    listener: function seen(request) {
       const providerId = tokenUrls.get(normalizeUrl(request.url))
-      if (!providerId) return
+      if (providerId === undefined) return
       const permit = carriedPermit()
-      if (permit?.show(request.url)) {
+      if (permit?.show(request.url, request.identity)) {
         request.onEnd(({ status }) => {
           permit.answered = status
         })
         return
       }
-      followBypass(telemetry, registry.get(providerId), request, takeCallerSite(seen), lineageOf)
+      const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
+      const record = new BypassRecord(telemetry, { providerId, url: new URL(request.url), caller: takeCallerSite(seen), judge, lineageOf })
+      request.onBody(body => record.body(body))
+      request.onEnd(end => record.ended(end))
     },
     onFault,
-  )
-}
-
-function followBypass(
-  telemetry: Telemetry,
-  provider: Provider,
-  request: OutgoingRequest,
-  caller: CallerSite,
-  lineageOf: BypassWatchOptions['lineageOf'],
-): void {
-  const startedAt = performance.now()
-  const url = new URL(request.url)
-  const span = telemetry.startSpan(SPAN_REFRESH, {
-    kind: SpanKind.CLIENT,
-    attributes: {
-      [ATTR_PROVIDER]: provider.id,
-      [ATTR_VIA]: 'bypass',
-      [ATTR_POLICY]: 'observe',
-      [ATTR_REASON]: 'unknown',
-      [ATTR_SERVER_ADDRESS]: url.hostname,
-      [ATTR_URL_PATH]: url.pathname,
-      ...callerAttributes(caller),
-    },
   })
-  span.addEvent(EVENT_BYPASS)
-  telemetry.instruments.add('bypasses', { provider: provider.id, caller: caller.label, policy: 'observe' })
-  let profile = 'unknown'
-  request.onBody(body => {
-    profile = noteBody(telemetry, span, body, provider, caller, lineageOf) ?? profile
-  })
-  request.onEnd(end => {
-    const { outcome, failure, providerCode } = judge(provider, end)
-    noteEnd(span, end.status, outcome, failure)
-    if (providerCode) span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
-    telemetry.instruments.record(
-      'refreshDuration',
-      (performance.now() - startedAt) / 1000,
-      {
-        provider: provider.id,
-        profile,
-        reason: 'unknown',
-        outcome,
-        via: 'bypass',
-        caller: caller.label,
-        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-      },
-      span.spanContext().traceId,
-    )
-    span.end()
-  })
+  return { add, stop }
 }
 
-/** @returns The profile's name for labels, when the token that is sent is known. */
-function noteBody(
-  telemetry: Telemetry,
-  span: Span,
-  body: string,
-  provider: Provider,
-  caller: CallerSite,
-  lineageOf: BypassWatchOptions['lineageOf'],
-): string | undefined {
-  const { encoding, fields, refreshFingerprint } = shapeOf(body)
-  span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields })
-  if (!refreshFingerprint) return undefined
-  span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, refreshFingerprint)
-  const lineage = lineageOf(refreshFingerprint)
-  if (!lineage) return undefined
-  const profile = telemetry.profile(lineage.profileId)
-  span.setAttribute(ATTR_PROFILE, profile)
-  if (lineage.rotatedAway) {
-    span.setAttribute(ATTR_REPLAY, true)
-    span.addEvent(EVENT_REPLAY)
-    telemetry.instruments.add('replays', { provider: provider.id, profile, caller: caller.label })
-  }
-  return profile
-}
-
-function judge(
-  provider: Provider,
-  { status, headers, body, error }: OutgoingEnd,
-): { outcome: FlightOutcome; failure?: string; providerCode?: string } {
-  if (status === undefined) return { outcome: 'unavailable', failure: errorType(error) }
-  if (status >= 200 && status < 300) return { outcome: 'rotated' }
-  const { outcome, providerCode } = provider.judgeRefresh({ status, headers: headers ?? {}, body: body ?? '' })
-  return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
-}
-
-function noteEnd(span: Span, status: number | undefined, outcome: FlightOutcome, failure: string | undefined): void {
-  span.setAttribute(ATTR_OUTCOME, outcome)
-  if (status !== undefined) span.setAttribute(ATTR_HTTP_STATUS, status)
-  if (isSuccess(outcome)) return
-  span.setAttributes({ [ATTR_PERMANENT]: isPermanent(outcome), [ATTR_ERROR_TYPE]: failure ?? outcome })
-  span.setStatus({ code: SpanStatusCode.ERROR })
+/** The path of a request's target, which is a whole URL where a proxy is asked (RFC 9112 section 3.2.2). */
+function pathOf(target: string): string {
+  if (!target.startsWith('/')) return URL.canParse(target) ? new URL(target).pathname : ''
+  const query = target.indexOf('?')
+  return query < 0 ? target : target.slice(0, query)
 }

@@ -1,139 +1,139 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
-import { tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
-
-/** How a watched request ended, as far as can be seen without touching it. */
-export interface OutgoingEnd {
-  readonly status?: number
-  readonly headers?: Record<string, string>
-  /** The start of the body of a refused answer, where the client lets it be seen. */
-  readonly body?: string
-  readonly error?: unknown
-}
+import { Following, type OutgoingEnd } from './following.ts'
+import { type BodyListener, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
 
 /** One request on its way out. */
 export interface OutgoingRequest {
+  /** Stands for the request itself, the same for everybody who watches it. */
+  readonly identity: object
   readonly method: string
   /** Scheme, host, port and path. */
   readonly url: string
-  /** Told once, when the request's body is complete; at most the first 64 KiB. */
-  onBody(listener: (body: string) => void): void
-  /** Told once, when the answer is complete or the request failed. */
+  /** Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB. */
+  onBody(listener: BodyListener): void
+  /** Told once, after the body, when the answer is complete or the request failed. */
   onEnd(listener: (end: OutgoingEnd) => void): void
 }
 
-const MOST_ANSWER = 64 * 1024
-
-interface Following {
-  readonly end: (end: OutgoingEnd) => void
-  status?: number
-  headers?: Record<string, string>
-  body: string
+export interface WatchOutgoingOptions {
+  /** Asked first, for every request of the process: whoever is not wanted costs no more than this. */
+  wanted: (method: string, path: string) => boolean
+  /** Called synchronously where the request is made, so the stack is the caller's. */
+  listener: (request: OutgoingRequest) => void
+  /** Told of what the listeners throw; the application never is. */
+  onFault: (fault: unknown) => void
 }
 
 /**
- * Sees every HTTP request that leaves this process, through the channels Node and undici publish themselves: global
- * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing is patched.
+ * Sees every HTTP/1 request that leaves this process, through the channels Node and undici publish themselves: global
+ * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing global is patched.
  *
- * @param listener Called synchronously where the request is made, so the stack is the caller's. What it throws is
- *   reported to `onFault`, never to the application.
  * @returns Stops watching.
  */
-export function watchOutgoing(
-  wanted: (method: string, path: string) => boolean,
-  listener: (request: OutgoingRequest) => void,
-  onFault: (fault: unknown) => void,
-): () => void {
+export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOptions): () => void {
   const following = new WeakMap<object, Following>()
-  const safely =
-    <M>(handle: (message: M) => void) =>
-    (message: unknown) => {
+  const safely = guard(onFault)
+
+  /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
+  const follow = (identity: object, method: string, url: string, tap: (heard: BodyListener) => () => void) => {
+    let bodySoFar: () => void = () => undefined
+    listener({
+      identity,
+      method,
+      url,
+      onBody: heard => {
+        bodySoFar = tap(safely(heard))
+      },
+      onEnd: told => {
+        following.set(identity, new Following(safely(told), () => bodySoFar()))
+      },
+    })
+  }
+
+  const channels: Record<string, (message: unknown) => void> = {
+    'undici:request:create': safely(message => {
+      const { request } = message as { request: UndiciRequest }
+      const method = request.method.toUpperCase()
+      if (!wanted(method, request.path)) return
+      follow(request, method, new URL(request.path, request.origin).href, heard => tapUndiciBody(request, heard))
+    }),
+    'undici:request:headers': safely(message => {
+      const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
+      following.get(request)?.head(response.statusCode, pairs(response.headers))
+    }),
+    'undici:request:bodyChunkReceived': safely(message => {
+      const { request, chunk } = message as { request: object; chunk: Uint8Array }
+      following.get(request)?.chunk(chunk)
+    }),
+    'undici:request:trailers': safely(message => following.get((message as { request: object }).request)?.end()),
+    'undici:request:error': safely(endOfFailed),
+    'http.client.request.created': safely(message => {
+      const { request } = message as { request: ClientRequest }
+      if (!wanted(request.method, request.path)) return
+      follow(request, request.method, new URL(request.path, `${request.protocol}//${hostOf(request)}`).href, heard =>
+        tapHttpBody(request, heard),
+      )
+    }),
+    // Published when the head of the answer is there, whatever its name says.
+    'http.client.response.finish': safely(message => {
+      const { request, response } = message as { request: ClientRequest; response: IncomingMessage }
+      const followed = following.get(request)
+      if (followed) followAnswer(followed, response, safely)
+    }),
+    'http.client.request.error': safely(endOfFailed),
+  }
+  function endOfFailed(message: unknown): void {
+    const { request, error } = message as { request: object; error: unknown }
+    following.get(request)?.end(error)
+  }
+
+  for (const [name, handle] of Object.entries(channels)) diagnostics.subscribe(name, handle)
+  return () => {
+    for (const [name, handle] of Object.entries(channels)) diagnostics.unsubscribe(name, handle)
+  }
+}
+
+type Guard = <M>(handle: (message: M) => void) => (message: M) => void
+
+/** Node turns what a subscriber throws into an uncaught exception, and a listener runs within the application's own calls. */
+function guard(onFault: (fault: unknown) => void): Guard {
+  return handle => message => {
+    try {
+      handle(message)
+    } catch (fault) {
       try {
-        handle(message as M)
-      } catch (fault) {
         onFault(fault)
+      } catch {
+        // Whoever wants to be told of faults must not have one; there is nobody left to tell.
       }
     }
-
-  const channels: [string, (message: unknown) => void][] = [
-    [
-      'undici:request:create',
-      safely<{ request: UndiciRequest }>(({ request }) => {
-        const method = request.method.toUpperCase()
-        if (!wanted(method, String(request.path))) return
-        listener({
-          method,
-          url: new URL(request.path, String(request.origin)).href,
-          onBody: heard => tapUndiciBody(request, heard),
-          onEnd: heard => following.set(request, { end: once(heard), body: '' }),
-        })
-      }),
-    ],
-    [
-      'undici:request:headers',
-      safely<{ request: object; response: { statusCode: number; headers: Buffer[] } }>(({ request, response }) => {
-        const follow = following.get(request)
-        if (!follow) return
-        follow.status = response.statusCode
-        follow.headers = pairs(response.headers)
-      }),
-    ],
-    [
-      'undici:request:bodyChunkReceived',
-      safely<{ request: object; chunk: Buffer }>(({ request, chunk }) => {
-        const follow = following.get(request)
-        if (follow && (follow.status ?? 0) >= 400 && follow.body.length < MOST_ANSWER) follow.body += chunk.toString('utf8')
-      }),
-    ],
-    ['undici:request:trailers', safely<{ request: object }>(({ request }) => finish(following.get(request)))],
-    ['undici:request:error', safely<{ request: object; error: unknown }>(({ request, error }) => finish(following.get(request), error))],
-    [
-      'http.client.request.created',
-      safely<{ request: ClientRequest }>(({ request }) => {
-        if (!wanted(request.method, request.path)) return
-        listener({
-          method: request.method,
-          url: new URL(request.path, `${request.protocol}//${request.getHeader('host') ?? request.host}`).href,
-          onBody: heard => tapHttpBody(request, heard),
-          onEnd: heard => {
-            following.set(request, { end: once(heard), body: '' })
-          },
-        })
-      }),
-    ],
-    [
-      'http.client.response.finish',
-      safely<{ request: ClientRequest; response: IncomingMessage }>(({ request, response }) => {
-        following.get(request)?.end({
-          status: response.statusCode ?? 0,
-          headers: Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)])),
-        })
-      }),
-    ],
-    [
-      'http.client.request.error',
-      safely<{ request: object; error: unknown }>(({ request, error }) => finish(following.get(request), error)),
-    ],
-  ]
-  for (const [name, handle] of channels) diagnostics.subscribe(name, handle)
-  return () => {
-    for (const [name, handle] of channels) diagnostics.unsubscribe(name, handle)
   }
 }
 
-function finish(follow: Following | undefined, error?: unknown): void {
-  if (!follow) return
-  const { status, headers, body } = follow
-  follow.end({ body, ...(status !== undefined && { status }), ...(headers && { headers }), ...(error !== undefined && { error }) })
+/** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */
+function followAnswer(followed: Following, response: IncomingMessage, safely: Guard): void {
+  followed.head(response.statusCode ?? 0, joined(response.headers))
+  const { push } = response
+  const hear = safely((chunk: unknown) => {
+    if (chunk === null) followed.end()
+    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
+  })
+  response.push = function (this: IncomingMessage, ...given: unknown[]) {
+    hear(given[0])
+    return Reflect.apply(push, this, given)
+  } as typeof push
+  response.once(
+    'close',
+    safely(() => followed.end(response.errored ?? undefined)),
+  )
 }
 
-function once<A>(listener: (value: A) => void): (value: A) => void {
-  let told = false
-  return value => {
-    if (told) return
-    told = true
-    listener(value)
-  }
+/** Headers given as an array are written at once, and `getHeader` does not know them; the port is in none of the fields. */
+function hostOf(request: ClientRequest): string {
+  const { _header: written } = request as { _header?: unknown }
+  const host = request.getHeader('host') ?? (typeof written === 'string' ? /^host:\s*(\S+)/im.exec(written)?.[1] : undefined)
+  return typeof host === 'string' ? host : request.host
 }
 
 /** undici publishes raw header names and values in turn. */
@@ -141,4 +141,8 @@ function pairs(raw: readonly Buffer[]): Record<string, string> {
   const headers: Record<string, string> = {}
   for (let at = 0; at + 1 < raw.length; at += 2) headers[String(raw[at]).toLowerCase()] = String(raw[at + 1])
   return headers
+}
+
+function joined(headers: IncomingMessage['headers']): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
 }

@@ -8,61 +8,128 @@ export interface UndiciRequest {
   body: unknown
 }
 
+/** Told once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
+export type BodyListener = (body: string | undefined) => void
+
 const MOST_BYTES = 64 * 1024
 
-/**
- * Hears an undici request's body without changing or delaying it. Strings and buffers are there already; a fetch body is
- * an async iterable, which is handed on chunk by chunk. Streams and multipart bodies are left alone.
- */
-export function tapUndiciBody(request: UndiciRequest, heard: (body: string) => void): void {
-  const { body } = request
-  if (body === null || body === undefined) heard('')
-  else if (typeof body === 'string') heard(body.slice(0, MOST_BYTES))
-  else if (body instanceof Uint8Array)
-    heard(Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, MOST_BYTES)).toString('utf8'))
-  else if (isIterableBody(body)) request.body = overhear(body, heard)
+/** What was heard of a body so far. Nothing thrown in here reaches the request. */
+class Heard {
+  readonly #listener: BodyListener
+  readonly #held: Buffer[] = []
+  #bytes = 0
+  #isTold = false
+
+  constructor(listener: BodyListener) {
+    this.#listener = listener
+  }
+
+  /** Takes a piece as it was written: a string in some encoding, or bytes. Whatever else it is, it is not for us. */
+  piece(chunk: unknown, encoding?: unknown): void {
+    if (this.#isTold || this.#bytes > MOST_BYTES) return
+    const bytes = bytesOf(chunk, encoding)
+    if (!bytes) return
+    this.#bytes += bytes.byteLength
+    if (this.#bytes <= MOST_BYTES) this.#held.push(bytes)
+    else this.#held.length = 0
+  }
+
+  tell(): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    this.#listener(this.#bytes > MOST_BYTES ? undefined : Buffer.concat(this.#held).toString('utf8'))
+  }
 }
 
-/** Hears the body written to a `node:http` request, from `write` and `end`, which go on as they were. */
-export function tapHttpBody(request: ClientRequest, heard: (body: string) => void): void {
-  const held: Buffer[] = []
-  let size = 0
-  const { write, end } = request
-  const keep = (chunk: unknown, encoding: unknown) => {
-    if (size >= MOST_BYTES || (typeof chunk !== 'string' && !(chunk instanceof Uint8Array))) return
-    const bytes =
-      typeof chunk === 'string'
-        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : Buffer.from(chunk)
-    held.push(bytes)
-    size += bytes.length
+/**
+ * Hears an undici request's body without changing or delaying it: bytes are there already; a fetch body is an async
+ * iterable, which is handed on chunk by chunk. Node streams are left alone.
+ *
+ * @returns Tells what was heard so far, if nothing was told yet.
+ */
+export function tapUndiciBody(request: UndiciRequest, listener: BodyListener): () => void {
+  const heard = new Heard(listener)
+  const tell = () => heard.tell()
+  const { body } = request
+  if (isIterableBody(body)) {
+    request.body = overhear(body, heard)
+    return tell
   }
+  if (body === null || body === undefined || bytesOf(body)) {
+    heard.piece(body)
+    tell()
+  } else if (isForm(body)) listener(textOfForm(body))
+  else if (isBlob(body)) {
+    if (body.size > MOST_BYTES) listener(undefined)
+    else
+      body.text().then(
+        text => {
+          heard.piece(text)
+          tell()
+        },
+        () => undefined,
+      )
+    return tell
+  } else listener(undefined)
+  return () => undefined
+}
+
+/**
+ * Hears the body written to a `node:http` request, from `write` and `end`, which go on as they were.
+ *
+ * @returns as `tapUndiciBody`.
+ */
+export function tapHttpBody(request: ClientRequest, listener: BodyListener): () => void {
+  const heard = new Heard(listener)
+  const { write, end } = request
   request.write = function (this: ClientRequest, ...given: unknown[]) {
-    keep(given[0], given[1])
+    heard.piece(given[0], given[1])
     return Reflect.apply(write, this, given)
   } as typeof write
   request.end = function (this: ClientRequest, ...given: unknown[]) {
-    keep(given[0], given[1])
-    request.write = write
-    request.end = end
-    heard(Buffer.concat(held).toString('utf8').slice(0, MOST_BYTES))
+    heard.piece(given[0], given[1])
+    heard.tell()
     return Reflect.apply(end, this, given)
   } as typeof end
+  return () => heard.tell()
 }
 
-function isIterableBody(body: unknown): body is AsyncIterable<Uint8Array> {
+function isIterableBody(body: unknown): body is AsyncIterable<unknown> {
   return typeof body === 'object' && body !== null && Symbol.asyncIterator in body && !('pipe' in body)
 }
 
-async function* overhear(body: AsyncIterable<Uint8Array>, heard: (body: string) => void): AsyncGenerator<Uint8Array> {
-  const held: Buffer[] = []
-  let size = 0
+/** By what they are called: undici has classes of its own. */
+function isForm(body: unknown): body is FormData {
+  return Object.prototype.toString.call(body) === '[object FormData]'
+}
+
+function isBlob(body: unknown): body is Blob {
+  return /^\[object (?:Blob|File)\]$/.test(Object.prototype.toString.call(body))
+}
+
+async function* overhear(body: AsyncIterable<unknown>, heard: Heard): AsyncGenerator<unknown> {
   for await (const chunk of body) {
-    if (size < MOST_BYTES) {
-      held.push(Buffer.from(chunk))
-      size += chunk.byteLength
-    }
+    heard.piece(chunk)
     yield chunk
   }
-  heard(Buffer.concat(held).toString('utf8').slice(0, MOST_BYTES))
+  heard.tell()
+}
+
+function bytesOf(chunk: unknown, encoding?: unknown): Buffer | undefined {
+  if (typeof chunk === 'string') {
+    const known = typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8'
+    return chunk.length > MOST_BYTES * 2 ? Buffer.alloc(MOST_BYTES + 1) : Buffer.from(chunk, known)
+  }
+  // A copy: the bytes are the application's, which may use them again before they are read here.
+  return chunk instanceof Uint8Array ? Buffer.from(chunk.subarray(0, MOST_BYTES + 1)) : undefined
+}
+
+/** A form that undici encodes later, in the shape of one: names and text values as they are, files as nothing. */
+function textOfForm(form: FormData): string {
+  const boundary = '--form'
+  const parts = Array.from(form, ([name, value]) => {
+    const isText = typeof value === 'string'
+    return `${boundary}\r\ncontent-disposition: form-data; name="${name}"${isText ? '' : '; filename=""'}\r\n\r\n${isText ? value : ''}\r\n`
+  })
+  return parts.join('') + boundary
 }

@@ -1,5 +1,5 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { readMultipart } from './multipart.ts'
+import { FILE_PART, readMultipart } from './multipart.ts'
 import { KNOWN_FIELDS } from './token-fields.ts'
 
 /** What a token request looks like: which fields, of what kind; never a value. */
@@ -46,6 +46,7 @@ export function shapeOf(body: string | undefined): Shape {
 export function classOf(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
+  if (value === FILE_PART) return 'file'
   if (typeof value !== 'string') return typeof value
   if (value === '') return 'empty'
   if (value === 'undefined' || value === 'null') return `literal:${value}`

@@ -54,16 +54,25 @@ describe('median', () => {
 })
 
 describe('spread', () => {
-  it('says the middle and both ends', () => {
-    expect(spread([0.9, 0.7, 0.8])).toEqual({ median: 0.8, least: 0.7, most: 0.9 })
+  it('says the middle and where the middle half begins and ends', () => {
+    expect(spread([8, 1, 6, 3, 7, 2, 5, 4])).toEqual({ median: 4.5, lower: 2, upper: 6 })
+    expect(spread([50, 10, 40, 20, 30])).toEqual({ median: 30, lower: 20, upper: 40 })
+  })
+
+  it('is not moved by one round that something else disturbed', () => {
+    expect(spread([0.9, 0.91, 0.92, 0.93, 17])).toEqual({ median: 0.92, lower: 0.91, upper: 0.93 })
+  })
+
+  it('of one value is that value', () => {
+    expect(spread([3])).toEqual({ median: 3, lower: 3, upper: 3 })
   })
 })
 
 describe('compare', () => {
   it('sets each round against the same round of the other', () => {
     // In the second round the machine was four times slower, for both.
-    expect(compare([90, 20, 95], [100, 25, 100], ratio)).toEqual({ median: 0.9, least: 0.8, most: 0.95 })
-    expect(compare([5, 9, 4], [4, 4, 4], difference)).toEqual({ median: 1, least: 0, most: 5 })
+    expect(compare([90, 20, 95], [100, 25, 100], ratio)).toEqual({ median: 0.9, lower: 0.8, upper: 0.95 })
+    expect(compare([5, 9, 4], [4, 4, 4], difference)).toEqual({ median: 1, lower: 0, upper: 5 })
   })
 
   it('refuses rounds that do not belong together', () => {

@@ -10,19 +10,20 @@ interface Room {
   readonly uses?: readonly string[]
 }
 
-const CELLAR = ['otel/words.ts', 'otel/genai-semconv.ts', 'otel/names.ts']
+const CELLAR = ['otel/words.ts', 'otel/genai-semconv.ts', 'otel/names.ts', 'otel/prometheus-name.ts']
 
 const ROOMS: readonly Room[] = [
   { name: 'otel/words.ts', floor: -3, uses: [] },
   { name: 'otel/genai-semconv.ts', floor: -3, uses: [] },
   { name: 'otel/names.ts', floor: -2, uses: CELLAR },
+  { name: 'otel/prometheus-name.ts', floor: -1, uses: CELLAR },
   { name: 'src/domain/', floor: 0, uses: [...CELLAR, 'node:'] },
   { name: 'src/tools/', floor: 0, uses: ['node:'] },
   { name: 'src/telemetry/', floor: 1 },
   { name: 'src/store/', floor: 1 },
   { name: 'src/providers/', floor: 1 },
   { name: 'src/simulator/', floor: 1, uses: [...CELLAR, 'src/domain/', 'src/tools/', 'node:', 'express', 'valibot'] },
-  { name: 'dashboards/', floor: 1, uses: [...CELLAR, 'node:'] },
+  { name: 'dashboards/', floor: 1, uses: [...CELLAR, 'node:', '@grafana/grafana-foundation-sdk/'] },
   { name: 'src/auth/', floor: 2 },
   { name: 'src/watch/', floor: 2 },
   { name: 'src/recorder/', floor: 2 },

@@ -9,6 +9,7 @@ export const ROOT = resolve(import.meta.dirname, '../..')
 export interface SyntaxNode {
   readonly type: string
   readonly start: number
+  readonly end: number
   readonly [key: string]: unknown
 }
 

@@ -2,7 +2,7 @@ import { context, metrics, ProxyTracerProvider, SpanKind, SpanStatusCode, trace 
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, ATTR_PROCESS_ROLE, ATTRIBUTES, EVENT_BYPASS, METRICS, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
 import { trace as traceOf } from '../../src/recorder/queries.ts'
-import { prometheusLabel, prometheusName } from '../../src/telemetry/prometheus-name.ts'
+import { prometheusLabel, prometheusName } from '../../otel/prometheus-name.ts'
 import type { ParsedFamily } from '../support/open-metrics-parser.ts'
 import type { ReceivedMetric } from '../support/otlp-receiver.ts'
 import { CANARIES } from '../telemetry/canaries.ts'

@@ -93,7 +93,7 @@ describe('a token request', () => {
   it('shows its permit to whoever watches requests go out', async () => {
     const w = await world(json({ access_token: 'at', expires_in: 60 }))
     const shown: unknown[] = []
-    const onCreate = () => shown.push(carriedPermit()?.show(w.tokenUrl))
+    const onCreate = (message: unknown) => shown.push(carriedPermit()?.show(w.tokenUrl, message as object))
     subscribe('undici:request:create', onCreate)
     closers.push(() => unsubscribe('undici:request:create', onCreate))
     await w.refresh()

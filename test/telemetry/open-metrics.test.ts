@@ -10,7 +10,7 @@ import { Instruments } from '../../src/telemetry/instruments.ts'
 import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { type MetricsFormat, writeMetrics } from '../../src/telemetry/open-metrics.ts'
-import { prometheusName } from '../../src/telemetry/prometheus-name.ts'
+import { prometheusName } from '../../otel/prometheus-name.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { recordEverything } from './record-everything.ts'
 

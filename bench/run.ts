@@ -1,0 +1,102 @@
+import { METRICS } from '../otel/names.ts'
+import { prometheusName } from '../otel/prometheus-name.ts'
+import { checkAnswers } from './answer-check.ts'
+import { Child } from './child.ts'
+import { type ContestantId, contestants, type Surroundings } from './contestants.ts'
+import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
+import { type BenchOptions, HELP, readOptions } from './options.ts'
+import { type Report, writeReport } from './report.ts'
+
+const EXIT = { failed: 1, usage: 2 } as const
+
+/** Starts everybody, warms them up, measures them in turn, round by round, and ends them whatever happens. */
+async function bench(options: BenchOptions): Promise<Report> {
+  const known = contestants()
+  const children: Child[] = []
+  const keep = async (starting: Promise<Child>): Promise<Child> => {
+    const child = await starting
+    children.push(child)
+    return child
+  }
+  try {
+    const upstream = await keep(Child.start({ file: script('upstream') }))
+    const receiver = await keep(Child.start({ file: script('receiver') }))
+    const load = await keep(Child.start({ file: script('load') }))
+    const surroundings: Surroundings = { upstreamUrl: upstream.url, receiverUrl: receiver.url }
+
+    const runners: Runner[] = []
+    for (const id of options.only) {
+      if (known[id].missing) continue
+      note(`starting (${id}) ${known[id].title}`)
+      const runner = { id, child: await keep(known[id].start(surroundings)), headers: known[id].headers(surroundings) }
+      await checkAnswers(runner)
+      runners.push(runner)
+    }
+    for (const runner of runners) await warmUp(load, runner, options.warmUpMs)
+    const measurements = await measureInRounds(load, runners, options)
+    return {
+      rounds: options.rounds,
+      measurements,
+      contestants: known,
+      measured: runners.map(({ id }) => id),
+      wanted: options.only,
+      dropped: await readDropped(runners),
+    }
+  } finally {
+    await Promise.all(children.map(child => child.stop()))
+  }
+}
+
+/** Within a round every contestant gets a case before the next case begins, so that neighbours in time are compared. */
+async function measureInRounds(load: Child, runners: readonly Runner[], { rounds, cellMs }: BenchOptions): Promise<Measurement[]> {
+  const measurements: Measurement[] = []
+  for (let round = 1; round <= rounds; round += 1) {
+    note(`round ${round} of ${rounds}`)
+    for (const of of CASES) {
+      for (const runner of runners) measurements.push(await measure(load, runner, round, of, cellMs))
+    }
+  }
+  return measurements
+}
+
+/** What telemetry could not deliver, as each gateway's own metrics tell. */
+async function readDropped(runners: readonly Runner[]): Promise<Map<ContestantId, string>> {
+  const dropped = new Map<ContestantId, string>()
+  const series = new RegExp(String.raw`^${prometheusName(METRICS.telemetryDropped)}\{(.*)\} (\d+)`)
+  for (const { id, child } of runners) {
+    if (id === 'a' || id === 'd') continue
+    const text = await (await fetch(`${child.url}/metrics`)).text()
+    const lost = text.split('\n').flatMap(line => {
+      const [, labels, count] = series.exec(line) ?? []
+      return count ? [`${count} at ${/place="(\w+)"/.exec(labels ?? '')?.[1] ?? 'unknown'}`] : []
+    })
+    if (lost.length > 0) dropped.set(id, lost.join(', '))
+  }
+  return dropped
+}
+
+function script(name: string): URL {
+  return new URL(`./processes/${name}.ts`, import.meta.url)
+}
+
+/** Progress goes to stderr: stdout is the result. */
+function note(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+try {
+  const options = readOptions(process.argv.slice(2))
+  if (options) {
+    const report = await bench(options)
+    const { contestants: _contestants, dropped, ...result } = report
+    process.stdout.write(
+      options.json ? `${JSON.stringify({ ...result, dropped: Object.fromEntries(dropped) }, undefined, 2)}\n` : writeReport(report),
+    )
+    if (report.measurements.some(({ failed }) => failed > 0)) process.exitCode = EXIT.failed
+  } else process.stdout.write(HELP)
+} catch (error) {
+  const isUsage = error instanceof TypeError
+  note(error instanceof Error ? error.message : String(error))
+  if (isUsage) note(HELP)
+  process.exitCode = isUsage ? EXIT.usage : EXIT.failed
+}

@@ -1,0 +1,85 @@
+import { LABEL_BILLING_CHANGED, LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/names.ts'
+import type { ProfileState } from '../otel/words.ts'
+import { type Alert, label, VALUE } from './alert.ts'
+import { grown, is, oneOf, series, sumBy } from './query.ts'
+
+/** States in which a profile can serve: an expired token is refreshed on the way. */
+const ABLE = ['ready', 'expiring', 'expired', 'not_persisted'] as const satisfies readonly ProfileState[]
+
+const ROW = [LABEL_PROVIDER, LABEL_FROM, LABEL_TO]
+const fallback = {
+  [LABEL_PROVIDER]: is('openai-codex'),
+  [LABEL_FROM]: is('openai-codex:work'),
+  [LABEL_TO]: is('openai:default'),
+  [LABEL_REASON]: is('rate_limit'),
+  [LABEL_BILLING_CHANGED]: is('true'),
+}
+const fallbackLabels = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_FROM]: 'openai-codex:work', [LABEL_TO]: 'openai:default' }
+const stateOf = (profile: string, state: ProfileState) =>
+  series('profileState', { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is(profile), [LABEL_STATE]: is(state) })
+
+export const FALLBACK_ALERTS: readonly Alert[] = [
+  {
+    name: 'GatewatchSustainedFallback',
+    expression: `${sumBy(ROW, grown(series('fallbacks'), '5m'))} > 0`,
+    for: '15m',
+    severity: 'warning',
+    summary: 'Calls have been falling back to another profile for a quarter of an hour.',
+    description: `Calls meant for profile ${label(LABEL_FROM)} at ${label(LABEL_PROVIDER)} keep going on to ${label(LABEL_TO)} (${VALUE} in the last 5 minutes).`,
+    board: 'profileFallback',
+    chooses: [LABEL_PROVIDER],
+    proof: {
+      series: { [series('fallbacks', fallback)]: '_x10 1+1x30 31x30' },
+      notYet: 20,
+      fires: 30,
+      resolved: 47,
+      labels: fallbackLabels,
+      value: '5',
+    },
+  },
+  {
+    name: 'GatewatchBillingSwitched',
+    expression: `${sumBy(ROW, grown(series('fallbacks', { [LABEL_BILLING_CHANGED]: is('true') }), '10m'))} > 0`,
+    for: '0m',
+    severity: 'warning',
+    summary: 'Calls went on to a profile that is paid for otherwise.',
+    description: `${VALUE} call(s) meant for ${label(LABEL_FROM)} went on to ${label(LABEL_TO)}, which is paid for otherwise, in the last 10 minutes.`,
+    board: 'profileFallback',
+    chooses: [LABEL_PROVIDER],
+    proof: {
+      series: { [series('fallbacks', fallback)]: '_x10 3x40' },
+      notYet: 9,
+      fires: 11,
+      resolved: 22,
+      labels: fallbackLabels,
+      value: '3',
+    },
+  },
+  {
+    name: 'GatewatchAllProfilesResting',
+    // Cooldowns live in each gateway, so one of several can be out of service alone.
+    expression: `${sumBy([LABEL_PROVIDER, 'instance'], series('profileState', { [LABEL_STATE]: oneOf(...ABLE) }))} == 0`,
+    for: '1m',
+    severity: 'critical',
+    summary: 'No profile of a provider can serve.',
+    description: `Every profile of ${label(LABEL_PROVIDER)} rests, waits for a login or has no credential, at gateway {{ $labels.instance }}.`,
+    board: 'profileFallback',
+    chooses: [LABEL_PROVIDER],
+    proof: {
+      series: {
+        [withInstance(stateOf('openai-codex:work', 'ready'))]: '1x9 0x9 1x20',
+        [withInstance(stateOf('openai-codex:work', 'resting'))]: '0x9 1x9 0x20',
+        [withInstance(stateOf('openai-codex:team', 'ready'))]: '1x4 0x14 0x20',
+        [withInstance(stateOf('openai-codex:team', 'needs_login'))]: '0x4 1x14 1x20',
+      },
+      notYet: 10,
+      fires: 12,
+      resolved: 21,
+      labels: { [LABEL_PROVIDER]: 'openai-codex', instance: 'gateway:8089' },
+    },
+  },
+]
+
+function withInstance(selector: string): string {
+  return selector.replace('}', ', instance="gateway:8089"}')
+}

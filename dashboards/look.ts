@@ -1,0 +1,40 @@
+import type { FlightOutcome, ProfileState, Via } from '../otel/words.ts'
+
+/** One Grafana unit for each kind of number. */
+export const UNITS = {
+  count: 'short',
+  seconds: 's',
+  share: 'percentunit',
+  perSecond: 'reqps',
+  tokens: 'short',
+  when: 'dateTimeFromNow',
+} as const
+export type Unit = keyof typeof UNITS
+
+/** Red means failure and nothing else. */
+export const RED = 'semi-dark-red'
+export const GREEN = 'semi-dark-green'
+const YELLOW = 'semi-dark-yellow'
+const ORANGE = 'semi-dark-orange'
+const BLUE = 'semi-dark-blue'
+const PURPLE = 'semi-dark-purple'
+
+/** The colour of a state, the same on every board. */
+export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
+  ready: GREEN,
+  expiring: BLUE,
+  expired: PURPLE,
+  resting: YELLOW,
+  needs_login: RED,
+  not_persisted: ORANGE,
+  missing_credential: 'text',
+}
+
+/** The colour of each door; a token request past the gate is a failure. */
+export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED }
+
+/** Flights after which no token request was sent: somebody else had refreshed, or the lease never came. */
+export const NOTHING_SENT = ['reused', 'contention'] as const satisfies readonly FlightOutcome[]
+
+/** The share of refreshes that must succeed. */
+export const REFRESH_OBJECTIVE = 0.99

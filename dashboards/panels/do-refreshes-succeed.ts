@@ -1,0 +1,17 @@
+import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
+import { toBoard } from '../links.ts'
+import { REFRESH_OBJECTIVE } from '../look.ts'
+import { stat } from '../panel-kinds.ts'
+import { grown, isThere, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
+
+const all = sumBy([], grown(observations('refreshDuration', selected('refreshDuration')), WHOLE_RANGE))
+const failed = sumBy([], grown(observations('refreshDuration', selected('refreshDuration', { [ATTR_ERROR_TYPE]: isThere })), WHOLE_RANGE))
+
+export const doRefreshesSucceed = stat({
+  title: `Refreshes that succeed (objective ${REFRESH_OBJECTIVE * 100} %)`,
+  question: 'Which share of the refreshes brought a token that can be used?',
+  query: { expression: `1 - (${share(failed, all)})`, legend: 'succeeded' },
+  unit: 'share',
+  redBelow: REFRESH_OBJECTIVE,
+  links: [toBoard('Who refreshes', 'whoRefreshes')],
+})

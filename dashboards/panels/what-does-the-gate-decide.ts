@@ -1,0 +1,15 @@
+import { LABEL_DECISION, LABEL_REASON } from '../../otel/names.ts'
+import { timeseries } from '../panel-kinds.ts'
+import { legendOf, RATE, selected, series, sumBy } from '../query.ts'
+
+export const whatDoesTheGateDecide = timeseries({
+  title: 'Visits by decision',
+  question: 'What does the gate do with its visits?',
+  queries: [
+    {
+      expression: sumBy([LABEL_DECISION, LABEL_REASON], `rate(${series('visits', selected('visits'))}[${RATE}])`),
+      legend: legendOf(LABEL_DECISION, LABEL_REASON),
+    },
+  ],
+  unit: 'perSecond',
+})

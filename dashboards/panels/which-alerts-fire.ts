@@ -1,0 +1,18 @@
+import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { table } from '../table.ts'
+
+/** Prometheus' own series of alerts; not a metric of ours. */
+const ALERTS = 'ALERTS{alertstate="firing", alertname=~"Gatewatch.+"}'
+
+export const whichAlertsFire = table({
+  title: 'Firing alerts',
+  question: 'Which alerts fire now, for which profile and caller?',
+  rows: ['alertname', 'severity', LABEL_PROVIDER, LABEL_PROFILE, LABEL_CALLER],
+  columns: [
+    {
+      title: 'Alerts',
+      expression: `sum by (alertname, severity, ${LABEL_PROVIDER}, ${LABEL_PROFILE}, ${LABEL_CALLER}) (${ALERTS})`,
+      unit: 'count',
+    },
+  ],
+})

@@ -1,0 +1,26 @@
+import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_REASON, LABEL_VIA } from '../../otel/names.ts'
+import { toBoard, toTracesOfRow } from '../links.ts'
+import { grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
+import { table } from '../table.ts'
+
+const rows = [LABEL_CALLER, LABEL_REASON, LABEL_VIA]
+const count = (failed: boolean) =>
+  sumBy(
+    rows,
+    grown(observations('refreshDuration', selected('refreshDuration', failed ? { [ATTR_ERROR_TYPE]: isThere } : {})), WHOLE_RANGE),
+  )
+const seconds = sumBy(rows, grown(sumOf('refreshDuration', selected('refreshDuration')), WHOLE_RANGE))
+
+export const whichCallersRefresh = table({
+  title: 'Callers',
+  question: 'Which callers refresh, how often, for which reason, by which door, and how does it end?',
+  rows,
+  columns: [
+    { title: 'Refreshes', expression: count(false), unit: 'count' },
+    { title: 'Failed', expression: count(true), unit: 'count' },
+    { title: 'Mean duration', expression: `${seconds} / (${count(false)} > 0)`, unit: 'seconds' },
+  ],
+  cellLinks: {
+    [LABEL_CALLER]: [toTracesOfRow({ reason: true }), toBoard('Calls of this caller', 'providerCalls', { caller: 'caller' })],
+  },
+})

@@ -1,0 +1,11 @@
+import { GATEWAY_JOB } from '../jobs.ts'
+import { table } from '../table.ts'
+
+const rows = ['job', 'instance']
+
+export const whichGatewaysAreUp = table({
+  title: 'Gateways',
+  question: 'Which gateways answer the scrapes of Prometheus?',
+  rows,
+  columns: [{ title: 'Up', expression: `max by (job, instance) (up{job="${GATEWAY_JOB}"})`, unit: 'count' }],
+})

@@ -1,0 +1,15 @@
+import { ATTR_ERROR_TYPE, LABEL_MODEL, LABEL_PROVIDER } from '../../otel/names.ts'
+import { timeseries } from '../panel-kinds.ts'
+import { chosen, isThere, legendOf, observations, RATE, selected, share, sumBy } from '../query.ts'
+
+const rate = (failed: boolean) => {
+  const matchers = selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+  return sumBy([LABEL_PROVIDER], `rate(${observations('attemptDuration', matchers)}[${RATE}])`)
+}
+
+export const whichShareOfAttemptsFails = timeseries({
+  title: 'Share of attempts that fail',
+  question: 'Which share of the requests to each provider fails?',
+  queries: [{ expression: share(rate(true), rate(false)), legend: legendOf(LABEL_PROVIDER) }],
+  unit: 'share',
+})

@@ -1,0 +1,16 @@
+import { LABEL_BILLING_CHANGED } from '../../otel/names.ts'
+import { toBoard } from '../links.ts'
+import { stat } from '../panel-kinds.ts'
+import { grown, is, observations, selected, series, share, sumBy, WHOLE_RANGE } from '../query.ts'
+
+const changed = sumBy([], grown(series('fallbacks', selected('fallbacks', { [LABEL_BILLING_CHANGED]: is('true') })), WHOLE_RANGE))
+// The GenAI convention's metric knows providers by other names, so it counts the calls of all of them.
+const calls = sumBy([], grown(observations('genaiDuration'), WHOLE_RANGE))
+
+export const whichShareOfCallsChangedBilling = stat({
+  title: 'Calls that changed how they are paid',
+  question: 'Which share of the calls went on to a profile that is paid for otherwise than the one before?',
+  query: { expression: share(changed, calls), legend: 'changed' },
+  unit: 'share',
+  links: [toBoard('Profile fallback', 'profileFallback')],
+})

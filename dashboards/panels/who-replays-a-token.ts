@@ -1,0 +1,14 @@
+import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { toTracesOfRow } from '../links.ts'
+import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
+import { table } from '../table.ts'
+
+const rows = [LABEL_CALLER, LABEL_PROVIDER, LABEL_PROFILE]
+
+export const whoReplaysAToken = table({
+  title: 'Replays',
+  question: 'Who sends a refresh token that had already been rotated away?',
+  rows,
+  columns: [{ title: 'Replays', expression: sumBy(rows, grown(series('replays', selected('replays')), WHOLE_RANGE)), unit: 'count' }],
+  cellLinks: { [LABEL_CALLER]: [toTracesOfRow({ reason: false })] },
+})

@@ -1,0 +1,15 @@
+import type { StoredProfile } from '../domain/credential.ts'
+import type { CallRequest, CallSink, Served } from './call-request.ts'
+import type { Candidate } from './profile-order.ts'
+
+/** What one attempt needs to know. */
+export interface AttemptFacts {
+  readonly request: CallRequest
+  readonly candidate: Candidate
+  /** The candidate's profile as it is now. */
+  readonly profile: StoredProfile
+  /** Place within the call, from 0. */
+  readonly index: number
+  readonly served: Served
+  readonly sink: CallSink
+}

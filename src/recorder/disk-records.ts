@@ -1,0 +1,191 @@
+import { statSync } from 'node:fs'
+import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
+import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
+import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { ProcessRow } from './process-row.ts'
+import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
+import { nothingRecorded, recorderFailure } from './recorder-failure.ts'
+import { readUntouched, recorderFile } from './recorder-file.ts'
+import { SPAN_TABLES } from './recorder-schema.ts'
+import type { CountRow } from './running-counts.ts'
+import { readSpan } from './span-columns.ts'
+import type { SpanRow } from './span-row.ts'
+import type { TokenSend } from './token-send.ts'
+
+type Row = Record<string, SQLOutputValue>
+
+const FILTER_COLUMNS = ['provider', 'profile', 'caller', 'reason', 'via', 'outcome'] as const
+const PROCESS_COLUMNS = 'pid, role, started_ms, title, host'
+/** Sent tokens looked at for replays, the newest; more would not be read by anybody. */
+const MOST_SENDS = 50_000
+
+/**
+ * Asks what all processes of a state folder have recorded. Creates, changes and locks nothing; writers go on meanwhile.
+ *
+ * @param query Gets the records, and may read them until it returns.
+ * @throws {GatewayError} `GW_CONFIG` when nothing was ever recorded there, `GW_STORE_DAMAGED`, `GW_STORE_NEWER`,
+ *   `GW_STORE_UNREADABLE`; and what `query` throws.
+ */
+export function readRecords<T>(folder: string, query: (records: DiskRecords) => T): T {
+  const path = recorderFile(folder)
+  try {
+    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw nothingRecorded(folder, 'is no folder')
+    if (!statSync(path, { throwIfNoEntry: false })) throw nothingRecorded(folder, 'holds no recorder file')
+    return readUntouched(path, database => query(new DiskRecords(database)))
+  } catch (cause) {
+    throw isSystemError(cause) ? recorderFailure(path, cause) : cause
+  }
+}
+
+/** What is recorded in a state folder, for as long as `readRecords` lets it be read. Rows name their processes. */
+export class DiskRecords implements RecordedSpans {
+  readonly #database: DatabaseSync
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  *refreshSpans(filter: RefreshFilter = {}): Generator<SpanRow> {
+    const { sql, values } = conditions(filter)
+    const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
+      WHERE via IS NOT NULL ${sql} ORDER BY at_ms DESC`
+    for (const row of this.#database.prepare(query).iterate(...values)) yield spanRow(row)
+  }
+
+  *spansOf(traceId: string): Generator<SpanRow> {
+    for (const table of SPAN_TABLES) {
+      const query = `SELECT row, ${PROCESS_COLUMNS} FROM ${table} LEFT JOIN process ON process.id = ${table}.process WHERE trace_id = ?`
+      for (const row of this.#database.prepare(query).iterate(traceId)) yield spanRow(row)
+    }
+  }
+
+  /** Where the records end now: a mark for `refreshesAfter`. */
+  mark(): number {
+    return Number(this.#database.prepare('SELECT max(id) AS mark FROM interesting').get()?.mark ?? 0)
+  }
+
+  /** Refreshes that were written after a mark, in the order in which they were. */
+  refreshesAfter(mark: number): SpanRow[] {
+    const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
+      WHERE interesting.id > ? AND +via IS NOT NULL ORDER BY interesting.id`
+    return this.#database.prepare(query).all(mark).map(spanRow)
+  }
+
+  repeatedSends(): TokenSend[] {
+    const query = `SELECT sent, at_ms, duration_ms, provider, profile, caller, reason, via, outcome, retained, known_replay, trace_id,
+        span_id, ${PROCESS_COLUMNS}
+      FROM interesting LEFT JOIN process ON process.id = interesting.process
+      WHERE sent IN (SELECT sent FROM interesting WHERE sent IS NOT NULL
+        GROUP BY sent HAVING (count(*) > 1 AND min(retained) = 0) OR max(known_replay) = 1)
+      ORDER BY at_ms DESC LIMIT ${MOST_SENDS}`
+    return this.#database.prepare(query).all().map(sendRow)
+  }
+
+  /** Over what is still kept. */
+  refreshCounts(): CountRow<RefreshKey>[] {
+    return this.#counts(
+      ['caller', 'reason', 'via', 'outcome'],
+      "SELECT caller, reason, via, coalesce(outcome, '') AS outcome, at_ms FROM interesting WHERE via IS NOT NULL",
+    )
+  }
+
+  /** Over what is still kept: plain reuses are forgotten sooner than the others. */
+  visitCounts(): CountRow<VisitKey>[] {
+    const of = (table: string) => `SELECT caller, reason, decision, at_ms FROM ${table} WHERE decision IS NOT NULL`
+    return this.#counts(['caller', 'reason', 'decision'], SPAN_TABLES.map(of).join(' UNION ALL '))
+  }
+
+  /** Over what is still kept. */
+  fallbackCounts(): CountRow<FallbackKey>[] {
+    return this.#counts(
+      ['from', 'to', 'reason', 'billingChanged'],
+      'SELECT from_profile AS "from", to_profile AS "to", reason, billing_changed AS "billingChanged", at_ms FROM fallback',
+    )
+  }
+
+  /** The processes that recorded something, the latest first, with the spans each of them could not record. */
+  processes(): (ProcessRow & { readonly dropped: number })[] {
+    const query = `SELECT ${PROCESS_COLUMNS}, dropped FROM process ORDER BY seen_ms DESC`
+    return this.#database
+      .prepare(query)
+      .all()
+      .flatMap(row => {
+        const found = processRow(row)
+        return found ? [{ ...found, dropped: Number(row.dropped) }] : []
+      })
+  }
+
+  #counts<Key extends string>(keys: readonly Key[], rows: string): CountRow<Key>[] {
+    const words = keys.map(key => `"${key}"`).join(', ')
+    const query = `SELECT ${words}, count(*) AS count, max(at_ms) AS last_ms FROM (${rows}) GROUP BY ${words} ORDER BY count DESC, last_ms DESC`
+    return this.#database
+      .prepare(query)
+      .all()
+      .map(row => ({
+        key: Object.fromEntries(keys.map(key => [key, String(row[key])])) as Record<Key, string>,
+        count: Number(row.count),
+        lastSeenMs: Number(row.last_ms),
+      }))
+  }
+}
+
+function conditions({ sinceMs, callerPart, most: _most, ...words }: RefreshFilter): { sql: string; values: SQLInputValue[] } {
+  const parts: string[] = []
+  const values: SQLInputValue[] = []
+  if (sinceMs !== undefined) {
+    parts.push('AND at_ms >= ?')
+    values.push(sinceMs)
+  }
+  if (callerPart !== undefined) {
+    parts.push('AND instr(caller, ?) > 0')
+    values.push(callerPart)
+  }
+  for (const column of FILTER_COLUMNS) {
+    const wanted = words[column]
+    if (wanted === undefined) continue
+    const list = typeof wanted === 'string' ? [wanted] : wanted
+    parts.push(`AND ${column} IN (${list.map(() => '?').join(', ')})`)
+    values.push(...list)
+  }
+  return { sql: parts.join(' '), values }
+}
+
+function spanRow(row: Row): SpanRow {
+  const span = readSpan(String(row.row))
+  const process = processRow(row)
+  return process ? { ...span, process } : span
+}
+
+function sendRow(row: Row): TokenSend {
+  return {
+    fingerprint: String(row.sent),
+    atMs: Number(row.at_ms),
+    durationMs: Number(row.duration_ms),
+    provider: text(row.provider),
+    profile: text(row.profile),
+    caller: String(row.caller),
+    reason: String(row.reason),
+    via: String(row.via),
+    outcome: text(row.outcome),
+    retained: row.retained === 1,
+    knownReplay: row.known_replay === 1,
+    traceId: String(row.trace_id),
+    spanId: String(row.span_id),
+    process: processRow(row),
+  }
+}
+
+/** `undefined` for a span that outlived the row of its process. */
+function processRow({ pid, role, started_ms: startedMs, title, host }: Row): ProcessRow | undefined {
+  if (typeof pid !== 'number') return undefined
+  const known = PROCESS_ROLES.find(word => word === role) ?? ('unknown' satisfies ProcessRole)
+  return { pid, role: known, startedMs: Number(startedMs), title: String(title), host: String(host) }
+}
+
+function text(value: SQLOutputValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function isSystemError(cause: unknown): boolean {
+  return cause instanceof Error && (typeof (cause as { errcode?: unknown }).errcode === 'number' || 'syscall' in cause)
+}

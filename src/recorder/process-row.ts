@@ -1,0 +1,38 @@
+import { basename } from 'node:path'
+import type { ProcessRole } from '../../otel/words.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import { thisProcess } from '../store/process-identity.ts'
+
+/** The process that recorded a span. */
+export interface ProcessRow {
+  readonly pid: number
+  readonly role: ProcessRole
+  /** When it started, epoch milliseconds. */
+  readonly startedMs: number
+  /** The script it runs, without its folder; never the command line, which may hold secrets. */
+  readonly title: string
+  /** Tells equal pids apart: digest of host, boot and process namespace. */
+  readonly host: string
+}
+
+const LONGEST_TITLE = 80
+
+/** The process this code runs in. @param title What to call it. @default the base name of its script */
+export function thisProcessRow(role: ProcessRole = 'unknown', title?: string): ProcessRow {
+  return {
+    pid: process.pid,
+    role,
+    startedMs: Math.round(Date.now() - process.uptime() * 1000),
+    title: (title ?? basename(process.argv[1] ?? '')).slice(0, LONGEST_TITLE),
+    host: fingerprint(thisProcess().host) ?? '',
+  }
+}
+
+/** Says whether both rows are of one process, whatever it was called at the time. Workers of a process are that process. */
+export function isSameProcess(a: ProcessRow | undefined, b: ProcessRow | undefined): boolean {
+  if (!a || !b) return a === b
+  return a.pid === b.pid && a.host === b.host && Math.abs(a.startedMs - b.startedMs) < SAME_START_MS
+}
+
+/** The start is reckoned from the clock, which may be set meanwhile; a pid comes round again much later than this. */
+const SAME_START_MS = 2_000

@@ -1,0 +1,39 @@
+import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { CountRow } from './running-counts.ts'
+import type { SpanRow } from './span-row.ts'
+import type { TokenSend } from './token-send.ts'
+
+/** One word, or any of several. */
+export type Wanted = string | readonly string[]
+
+/** Which refreshes are wanted; what is left out does not matter. */
+export interface RefreshFilter {
+  provider?: Wanted
+  profile?: Wanted
+  caller?: Wanted
+  reason?: Wanted
+  via?: Wanted
+  outcome?: Wanted
+  /** A part of the caller: its file, its function. */
+  callerPart?: string
+  /** Not before this moment, epoch milliseconds. */
+  sinceMs?: number
+  /** Rows at the most. @default 100 */
+  most?: number
+}
+
+/** What the queries need of a recorder: the one in memory, or the one on disk. */
+export interface RecordedSpans {
+  /** Spans that tell of a refresh, the newest first. May hold more than the filter asks for, never less. */
+  refreshSpans(filter?: RefreshFilter): Iterable<SpanRow>
+  /** What is still known of a trace, in any order. */
+  spansOf(traceId: string): Iterable<SpanRow>
+  /** Refresh tokens that were sent more than once, or were known to be replayed: every time they were sent. */
+  repeatedSends(): Iterable<TokenSend>
+  /** Refreshes by who, why, which way and how they ended, the most frequent first. `outcome` is empty where none was known. */
+  refreshCounts(): CountRow<RefreshKey>[]
+  /** Visits at the gate by who, why and what the gate did, the most frequent first. */
+  visitCounts(): CountRow<VisitKey>[]
+  /** Fallbacks by profiles and by what drove the calls from one to the other, the most frequent first. */
+  fallbackCounts(): CountRow<FallbackKey>[]
+}

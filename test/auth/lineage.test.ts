@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest'
+import { Lineage } from '../../src/auth/lineage.ts'
+import type { StoredProfile } from '../../src/domain/credential.ts'
+import { fingerprint } from '../../src/domain/fingerprint.ts'
+
+const print = (token: string) => fingerprint(token) ?? ''
+const profile = (id: string, refresh: string, ...gone: string[]): StoredProfile => ({
+  id,
+  provider: 'openai-codex',
+  credential: { type: 'oauth', refresh, generation: gone.length },
+  rotatedAway: gone.map(print),
+})
+
+describe('the lineage of refresh tokens', () => {
+  it('knows whose the current token is, and whose the rotated ones were', () => {
+    const lineage = new Lineage()
+    lineage.learn(profile('a', 'rt-3', 'rt-2', 'rt-1'))
+    lineage.learn(profile('b', 'other'))
+    expect(['rt-1', 'rt-2', 'rt-3', 'other', 'never seen'].map(token => lineage.of(print(token)))).toEqual([
+      { profileId: 'a', rotatedAway: true },
+      { profileId: 'a', rotatedAway: true },
+      { profileId: 'a', rotatedAway: false },
+      { profileId: 'b', rotatedAway: false },
+      undefined,
+    ])
+  })
+
+  it('a token that was current is rotated away with the next one', () => {
+    const lineage = new Lineage()
+    lineage.learn(profile('a', 'rt-1'))
+    lineage.learn(profile('a', 'rt-2', 'rt-1'))
+    expect(lineage.of(print('rt-1'))).toEqual({ profileId: 'a', rotatedAway: true })
+  })
+
+  it('learns nothing from what cannot rotate', () => {
+    const lineage = new Lineage()
+    lineage.learn({ id: 'k', provider: 'openai', credential: { type: 'api_key', key: 'rt-1' } })
+    lineage.learn({ id: 'e', provider: 'openai-codex', credential: { type: 'oauth', generation: 0 } })
+    expect(lineage.of(print('rt-1'))).toBeUndefined()
+  })
+
+  it('forgets the oldest first when there are very many', () => {
+    const lineage = new Lineage()
+    for (let index = 0; index <= 20_000; index += 1) {
+      lineage.learn({ id: 'a', provider: 'p', credential: { type: 'oauth', refresh: `rt-${index}`, generation: index } })
+    }
+    expect(lineage.of(print('rt-0'))).toBeUndefined()
+    expect(lineage.of(print('rt-1'))).toBeDefined()
+    expect(lineage.of(print('rt-20000'))).toBeDefined()
+  })
+})

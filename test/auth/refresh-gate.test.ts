@@ -1,0 +1,230 @@
+import { describe, expect, it } from 'vitest'
+import { ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASON, ATTR_VISITS, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { fingerprint } from '../../src/domain/fingerprint.ts'
+import { callerAt, credentialOf, PROFILE, profileOf, type World, world } from '../support/world.ts'
+
+/** Holds the token endpoint's answer back until `answer` is called; `asked` tells when a request is there. */
+function heldBack() {
+  const asked = Promise.withResolvers<void>()
+  const held = Promise.withResolvers<void>()
+  const onTokenRequest = (step: string) => {
+    if (step !== 'received') return undefined
+    asked.resolve()
+    return held.promise
+  }
+  return { simulator: { onTokenRequest }, asked: asked.promise, answer: () => held.resolve() }
+}
+
+const decisions = (w: World) => w.spans(SPAN_VISIT).map(span => span.attributes[ATTR_DECISION])
+
+describe('many visits at once', () => {
+  it('fifty callers cause one token request, and all get its token', async () => {
+    const w = await world()
+    await w.signIn()
+    const admissions = await Promise.all(Array.from({ length: 50 }, () => w.gate.enter(w.visit())))
+    expect(w.tokenRequests()).toBe(1)
+    const { access } = await w.stored()
+    expect(new Set(admissions.map(({ profile }) => credentialOf(profile).access))).toEqual(new Set([access]))
+    expect(admissions.map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual([
+      'lead rotated',
+      ...Array.from({ length: 49 }, () => 'join rotated'),
+    ])
+  })
+
+  it('each is seen with its own caller and reason, and the flight is linked to all of them and they to it', async () => {
+    const w = await world()
+    await w.signIn()
+    const callers = Array.from({ length: 12 }, (_, index) => ({
+      caller: callerAt(`caller${index}`),
+      reason: index % 2 ? ('forced' as const) : ('expired' as const),
+    }))
+    await Promise.all(callers.map(visit => w.gate.enter(w.visit(visit))))
+    const visits = w.spans(SPAN_VISIT)
+    const flight = w.span(SPAN_REFRESH)
+    expect(visits.map(({ attributes }) => `${attributes[ATTR_CALLER]} ${attributes[ATTR_REASON]}`).sort()).toEqual(
+      callers.map(({ caller, reason }) => `${caller.label} ${reason}`).sort(),
+    )
+    expect(flight.links.map(({ context }) => context.spanId).sort()).toEqual(visits.map(span => span.spanContext().spanId).sort())
+    expect(flight.attributes).toMatchObject({ [ATTR_VISITS]: 12, [ATTR_CALLER]: 'app/agent.ts#caller0', [ATTR_OUTCOME]: 'rotated' })
+    for (const visit of visits) expect(visit.links.map(({ context }) => context.spanId)).toEqual([flight.spanContext().spanId])
+  })
+
+  it('flights of two profiles do not wait for each other', async () => {
+    const w = await world()
+    await w.signIn()
+    const other = w.simulator.grantFor({ provider: 'openai-codex', account: 'acct-2', firstAccessLifeMs: -1 })
+    await w.store.change('openai-codex:team', () => profileOf(other, {}, 'openai-codex:team'))
+    const [mine, theirs] = await Promise.all([w.gate.enter(w.visit()), w.gate.enter(w.visit({ profileId: 'openai-codex:team' }))])
+    expect([mine.decision, theirs.decision]).toEqual(['lead', 'lead'])
+    expect(w.tokenRequests()).toBe(2)
+  })
+
+  it('two gates over one store send one token request; the second adopts what the first brought', async () => {
+    const w = await world()
+    await w.signIn()
+    const second = w.anotherGate()
+    const admissions = await Promise.all([w.gate.enter(w.visit()), second.enter(w.visit())])
+    expect(w.tokenRequests()).toBe(1)
+    expect(admissions.map(({ decision, outcome }) => `${decision} ${outcome}`).sort()).toEqual(['adopt reused', 'lead rotated'])
+  })
+})
+
+describe('reuse beats refresh', () => {
+  it('a forced visit with a usable token gets that token, and is recorded as forced', async () => {
+    const w = await world()
+    const { access } = await w.signIn('usable')
+    const admission = await w.gate.enter(w.visit({ reason: 'forced' }))
+    expect(admission).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
+    expect(w.tokenRequests()).toBe(0)
+    expect(w.spans(SPAN_REFRESH)).toEqual([])
+    expect(w.span(SPAN_VISIT).attributes).toMatchObject({ [ATTR_REASON]: 'forced', [ATTR_DECISION]: 'reuse' })
+  })
+
+  it('where policy lets force refresh, it does', async () => {
+    const w = await world({ options: { forced: 'refresh' } })
+    await w.signIn('usable')
+    expect(await w.gate.enter(w.visit({ reason: 'forced' }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.enter(w.visit({ reason: 'scheduled' }))).toMatchObject({ decision: 'reuse' })
+    expect(w.tokenRequests()).toBe(1)
+  })
+
+  it('a rejected token that is not the stored one any more: the newer one is adopted and nothing is sent', async () => {
+    const w = await world()
+    const { access } = await w.signIn('usable')
+    const rejected = fingerprint('the token of before') ?? ''
+    expect(await w.gate.enter(w.visit({ reason: 'rejected', rejected }))).toMatchObject({
+      decision: 'adopt',
+      profile: { credential: { access } },
+    })
+    expect(w.tokenRequests()).toBe(0)
+  })
+
+  it('a rejected token that is the stored one is refreshed, however long it says it is good', async () => {
+    const w = await world()
+    const { access } = await w.signIn('usable')
+    const rejected = fingerprint(access) ?? ''
+    const admission = await w.gate.enter(w.visit({ reason: 'rejected', rejected }))
+    expect(admission).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(credentialOf(admission.profile).access).not.toBe(access)
+  })
+
+  it('a flight under way that brings the very token a visitor rejected does not do for him: he flies', async () => {
+    const w = await world()
+    await w.signIn()
+    const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
+    const leading = w.gate.enter(w.visit())
+    // Another process stores a newer token, which the provider rejects at once, while our flight waits for the lease.
+    const { access } = await w.signIn('usable')
+    const rejected = fingerprint(access) ?? ''
+    const rejecting = Promise.all([0, 1].map(() => w.gate.enter(w.visit({ reason: 'rejected', rejected }))))
+    await release()
+    expect(await leading).toMatchObject({ decision: 'adopt', outcome: 'reused', profile: { credential: { access } } })
+    expect((await rejecting).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['lead rotated', 'join rotated'])
+    expect(w.tokenRequests()).toBe(1)
+  })
+})
+
+describe('a visitor who leaves', () => {
+  it('who led takes nobody with him: the flight goes on and the others get its token', async () => {
+    const back = heldBack()
+    const w = await world({ simulator: back.simulator })
+    await w.signIn()
+    const leader = new AbortController()
+    const leading = w.gate.enter(w.visit({ signal: leader.signal }))
+    const joining = Promise.all([w.gate.enter(w.visit()), w.gate.enter(w.visit())])
+    await back.asked
+    leader.abort(new Error('closed the window'))
+    await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'closed the window' } })
+    expect(decisions(w)).toEqual(['refuse'])
+    back.answer()
+    expect((await joining).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['join rotated', 'join rotated'])
+    expect(w.tokenRequests()).toBe(1)
+    expect(w.span(SPAN_REFRESH).links).toHaveLength(3)
+  })
+
+  it('who was alone has the flight end all the same: its token is stored', async () => {
+    const back = heldBack()
+    const w = await world({ simulator: back.simulator })
+    await w.signIn()
+    const leader = new AbortController()
+    const leading = w.gate.enter(w.visit({ signal: leader.signal }))
+    await back.asked
+    leader.abort()
+    await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    back.answer()
+    await w.gate.settled()
+    expect(await w.stored()).toMatchObject({ generation: 1 })
+    expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe('rotated')
+  })
+
+  it('who had left before he came makes nobody fly', async () => {
+    const w = await world()
+    await w.signIn()
+    await expect(w.gate.enter(w.visit({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    expect(w.spans(SPAN_REFRESH)).toEqual([])
+    expect(w.tokenRequests()).toBe(0)
+  })
+
+  it('whose deadline passes stops waiting; the flight goes on', async () => {
+    const back = heldBack()
+    const w = await world({ simulator: back.simulator })
+    await w.signIn()
+    await expect(w.gate.enter(w.visit({ deadlineMs: 5 }))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT', next: 'try_again_later' })
+    back.answer()
+    expect(await w.gate.enter(w.visit())).toMatchObject({ profile: { credential: { generation: 1 } } })
+    expect(w.tokenRequests()).toBe(1)
+  })
+
+  it('whose deadline passes while its token still works uses that', async () => {
+    const back = heldBack()
+    const w = await world({ simulator: back.simulator })
+    const { access } = await w.signIn('expiring')
+    expect(await w.gate.enter(w.visit({ reason: 'expiring', deadlineMs: 5 }))).toMatchObject({
+      decision: 'reuse',
+      profile: { credential: { access } },
+    })
+    back.answer()
+  })
+})
+
+describe('a profile the gate cannot refresh', () => {
+  it.each([
+    ['is not in the store', undefined],
+    ['holds an API key', { id: PROFILE, provider: 'openai', credential: { type: 'api_key', key: 'k' } } as const],
+  ])('because it %s: refused, and no token request', async (_, profile) => {
+    const w = await world()
+    await w.store.change(PROFILE, () => profile)
+    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN', next: 'add_profile' })
+    expect(w.tokenRequests()).toBe(0)
+  })
+
+  it('is not named in clear: its id holds an e-mail address', async () => {
+    const w = await world()
+    const error = await w.gate.enter(w.visit()).catch((caught: unknown) => caught)
+    expect(String(error)).toContain(w.telemetry.profile(PROFILE))
+    expect(String(error)).not.toContain('me@example.com')
+  })
+})
+
+describe('what a profile can do', () => {
+  it.each([
+    ['a usable token', 'usable', 'ready'],
+    ['an expiring one', 'expiring', 'expiring'],
+    ['an expired one', 'expired', 'expired'],
+  ] as const)('with %s', async (_, life, state) => {
+    const w = await world()
+    await w.signIn(life)
+    const profile = await w.gate.current(PROFILE)
+    expect(profile && w.gate.stateOf(profile)).toBe(state)
+    expect(profile && w.gate.needs(profile)).toBe(state === 'ready' ? undefined : state)
+  })
+
+  it('without an access token, or with one that is not OAuth’s', async () => {
+    const w = await world()
+    const stateOf = (credential: Parameters<typeof w.gate.stateOf>[0]['credential']) =>
+      w.gate.stateOf({ id: 'p', provider: 'p', credential })
+    expect(stateOf({ type: 'oauth', refresh: 'rt', generation: 0 })).toBe('missing_credential')
+    expect(stateOf({ type: 'api_key', key: 'k' })).toBe('ready')
+    expect(w.gate.needs({ id: 'p', provider: 'p', credential: { type: 'api_key', key: 'k' } })).toBeUndefined()
+  })
+})

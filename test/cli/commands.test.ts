@@ -1,0 +1,172 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { EXIT } from '../../src/cli/exit-code.ts'
+import type { StoredProfile } from '../../src/domain/credential.ts'
+import { fileStore } from '../../src/store/file-store.ts'
+import { type Running, runCli } from './run-cli.ts'
+
+const HOUR_MS = 3_600_000
+let folder = ''
+const running: Running[] = []
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewatch-cli-'))
+})
+
+afterEach(async () => {
+  for (const { child } of running.splice(0)) child.kill('SIGKILL')
+  await rm(folder, { recursive: true, force: true })
+})
+
+function start(...given: Parameters<typeof runCli>): Running {
+  const command = runCli(...given)
+  running.push(command)
+  return command
+}
+
+async function configFile(content: unknown): Promise<string> {
+  const path = join(folder, 'gatewatch.json')
+  await writeFile(path, typeof content === 'string' ? content : JSON.stringify(content))
+  return path
+}
+
+async function storeProfiles(...profiles: StoredProfile[]): Promise<void> {
+  const store = fileStore(join(folder, 'gatewatch-state'))
+  for (const profile of profiles) await store.change(profile.id, () => profile)
+  await store.close()
+}
+
+function login(id: string, { expiresAt, needsLogin }: { expiresAt: number; needsLogin?: StoredProfile['needsLogin'] }): StoredProfile {
+  return {
+    id,
+    provider: 'openai-codex',
+    credential: { type: 'oauth', access: 'an-access-token', refresh: 'a-refresh-token', expiresAt, generation: 3 },
+    ...(needsLogin && { needsLogin }),
+  }
+}
+
+describe('gatewatch profiles', () => {
+  it('shows what is stored and ends with 0 when all is good', async () => {
+    await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + 9 * 24 * HOUR_MS }))
+    const { code, stdout } = await start(['profiles', '--config', await configFile({})]).ended
+    expect(stdout).toMatch(/openai-codex:work\s+oauth\s+subscription\s+ready\s+9 d\s+3/)
+    expect(code).toBe(EXIT.good)
+  })
+
+  it('ends with 2 when a token is about to expire, as JSON with --json', async () => {
+    await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + 60_000 }))
+    const { code, stdout } = await start(['profiles', '--json', '--config', await configFile({})]).ended
+    expect(JSON.parse(stdout)).toMatchObject({ profiles: [{ profile: 'openai-codex:work', state: 'expiring', generation: 3 }] })
+    expect(code).toBe(EXIT.warning)
+  })
+
+  it('ends with 1 when a login is configured and not there', async () => {
+    const config = await configFile({ profiles: { 'openai-codex:work': { provider: 'openai-codex' } } })
+    const { code, stdout } = await start(['profiles', '--config', config]).ended
+    expect(stdout).toContain('missing_credential')
+    expect(code).toBe(EXIT.dead)
+  })
+
+  it('shows no e-mail address of a profile id', async () => {
+    await storeProfiles(login('openai-codex:someone@example.com', { expiresAt: Date.now() + HOUR_MS }))
+    const { stdout, stderr } = await start(['profiles', '--json', '--config', await configFile({})]).ended
+    expect(stdout).toMatch(/"profile":"openai-codex:[0-9a-f]{8}"/)
+    expect(stdout + stderr).not.toContain('someone')
+  })
+
+  it('writes nothing into a state folder that is not there', async () => {
+    await start(['profiles', '--config', await configFile({})]).ended
+    expect(await readdir(folder)).toEqual(['gatewatch.json'])
+  })
+})
+
+describe('a configuration that cannot be used', () => {
+  it.each([
+    ['is not there', undefined, /gatewatch\.json: cannot be read \(ENOENT\)/],
+    ['is not JSON', '{\n  "listen": {,}\n}', /gatewatch\.json: is not JSON/],
+    ['has an unknown key', { listne: {} }, /gatewatch\.json: listne: unknown key; allowed here: listen, state, providers/],
+    ['has a wrong type', { listen: { port: '8089' } }, /gatewatch\.json: listen\.port: is string/],
+    ['names an unknown profile', { order: ['openai:none'] }, /gatewatch\.json: order: names openai:none/],
+    ['binds a public address without keys', { listen: { host: '0.0.0.0' } }, /listen\.keysEnv/],
+    [
+      'names a variable that is not set',
+      { profiles: { 'openai:x': { provider: 'openai', apiKeyEnv: 'NOT_SET_ANYWHERE' } } },
+      /NOT_SET_ANYWHERE is not set/,
+    ],
+  ])('that %s refuses to start with 64 and says where', async (_what, content, message) => {
+    const path = content === undefined ? join(folder, 'gatewatch.json') : await configFile(content)
+    const { code, stdout, stderr } = await start(['serve', '--config', path]).ended
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/\n\s+at /)
+    expect(stdout).toBe('')
+    expect(code).toBe(EXIT.usage)
+  })
+
+  it('says it as JSON with --json', async () => {
+    const { stderr } = await start(['serve', '--json', '--config', await configFile({ listne: {} })]).ended
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'GW_CONFIG', next: 'fix_configuration' } })
+  })
+
+  it('and a damaged store names the file, ends with 1 and leaves it as it is', async () => {
+    await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() }))
+    const path = join(folder, 'gatewatch-state', 'profiles.json')
+    await writeFile(path, '{"format":"gatewatch-prof')
+    const { code, stderr } = await start(['profiles', '--config', await configFile({})]).ended
+    expect(stderr).toContain(path)
+    expect(code).toBe(EXIT.dead)
+  })
+})
+
+describe('arguments that cannot be used', () => {
+  it.each([[['serve']], [['demo', '--port', 'many']], [['status', '--url', 'not-an-url']], [['nonsense']]])(
+    '%j ends with 64',
+    async parameters => {
+      const { code, stderr } = await start(parameters).ended
+      expect(stderr).toMatch(/^error: /m)
+      expect(code).toBe(EXIT.usage)
+    },
+  )
+})
+
+describe('gatewatch serve', () => {
+  it('says where it listens, answers status, and ends cleanly when asked to', async () => {
+    await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + HOUR_MS }))
+    const server = start(['serve', '--config', await configFile({ listen: { port: 0 } })])
+    const [, url = ''] = await server.until(/listens on (http:\/\/127\.0\.0\.1:\d+)/)
+    const status = await start(['status', '--json', '--url', url]).ended
+    expect(JSON.parse(status.stdout)).toMatchObject({
+      profiles: [{ profile: 'openai-codex:work', state: 'ready' }],
+      refreshes: [],
+      visits: [],
+    })
+    expect(status.code).toBe(EXIT.good)
+    server.child.kill('SIGTERM')
+    expect((await server.ended).code).toBe(EXIT.good)
+  })
+
+  it('asked where nothing listens, status ends with 3 and says what to do', async () => {
+    const { code, stderr } = await start(['status', '--url', 'http://127.0.0.1:9']).ended
+    expect(stderr).toContain('no gateway answers at http://127.0.0.1:9')
+    expect(code).toBe(EXIT.unreachable)
+  })
+})
+
+describe('gatewatch demo', () => {
+  it('shows callers with reason, door and outcome, and ends by itself', async () => {
+    const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '31']).ended
+    const last = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
+    const seen = last.refreshes.map((row: Record<string, string>) => `${row.caller} ${row.reason} ${row.via} ${row.outcome}`)
+    expect(seen).toContain('src/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')
+    expect(seen.some((row: string) => / gate rotated$/.test(row))).toBe(true)
+    expect(last.visits).toContainEqual(
+      expect.objectContaining({ caller: 'src/demo/usage-poller.ts#pollUsage', reason: 'forced', decision: 'reuse' }),
+    )
+    expect(last.fallbacks).toContainEqual(
+      expect.objectContaining({ from: 'openai-codex:work', to: 'openai:default', billingChanged: 'true' }),
+    )
+    expect(stderr).toContain('gateway    http://127.0.0.1:')
+    expect(code).toBe(EXIT.good)
+  }, 60_000)
+})

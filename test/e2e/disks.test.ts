@@ -1,0 +1,208 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { ATTR_NEXT, ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/names.ts'
+import { fileStore } from '../../src/store/file-store.ts'
+import { TestClock } from '../support/test-clock.ts'
+import { afterwards, type LIVES, PROFILE, stateFolder, type World, world } from '../support/world.ts'
+
+const NEEDS_MOUNT = 'mounting a file system is not permitted here (needs root on Linux)'
+/** Longer than a store answers from memory. */
+const LATER_MS = 1_000
+
+/** Mounts a small file system of its own; `undefined` where this user may not. */
+function smallDisk(): string | undefined {
+  const folder = stateFolder()
+  mkdirSync(folder)
+  if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=96k', 'tmpfs', folder]).status !== 0) return undefined
+  afterwards(() => spawnSync('umount', [folder]))
+  return folder
+}
+
+/** Writes until nothing fits any more. */
+function fill(folder: string): void {
+  const path = join(folder, 'ballast')
+  try {
+    for (let text = 'x'.repeat(4096); ; text += 'x'.repeat(4096)) writeFileSync(path, text)
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'ENOSPC' })
+  }
+}
+
+const makeRoom = (folder: string) => rmSync(join(folder, 'ballast'))
+const fileOf = (folder: string) => readFileSync(join(folder, 'profiles.json'), 'utf8')
+const refusalOf = (w: World, reason: 'expired' | 'expiring' | 'forced' = 'expired') =>
+  w.gate.enter(w.visit({ reason })).catch((error: unknown) => error)
+
+async function stateOf(w: World): Promise<string | undefined> {
+  const current = await w.gate.current(PROFILE)
+  return current && w.gate.stateOf(current)
+}
+
+describe('a disk that is full when the rotated token is to be stored', () => {
+  async function fullWorld(folder: string) {
+    const w = await world({
+      store: fileStore(folder, { leaseTtlMs: 200 }),
+      simulator: { onTokenRequest: step => (step === 'committed' ? fill(folder) : undefined) },
+    })
+    const grant = await w.signIn()
+    const admission = await w.gate.enter(w.visit())
+    return { ...w, grant, admission }
+  }
+
+  it('the token serves from memory, the profile says not_persisted, the file is as it was', async context => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const w = await fullWorld(folder)
+    expect(w.admission).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
+    expect(w.span(SPAN_REFRESH).attributes).toMatchObject({ [ATTR_OUTCOME]: 'not_persisted', [ATTR_NEXT]: 'free_disk_space' })
+    expect(await stateOf(w)).toBe('not_persisted')
+    expect(JSON.parse(fileOf(folder)).profiles[PROFILE].credential).toMatchObject({ refresh: w.grant.refresh, generation: 0 })
+    expect(readdirSync(folder)).not.toContain('profiles.json.next')
+    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(w.tokenRequests()).toBe(1)
+    makeRoom(folder)
+  })
+
+  it('it is written, once, when there is room again; a restart finds it and sends nothing', async context => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const w = await fullWorld(folder)
+    await w.gate.current(PROFILE)
+    makeRoom(folder)
+    w.clock.advance(5_000)
+    await expect.poll(() => stateOf(w)).toBe('ready')
+    const written = fileOf(folder)
+    expect(JSON.parse(written).profiles[PROFILE].credential).toMatchObject({ generation: 1 })
+    w.clock.advance(60_000)
+    await w.gate.current(PROFILE)
+    await w.gate.settled()
+    expect(fileOf(folder)).toBe(written)
+    const store = fileStore(folder)
+    afterwards(() => store.close())
+    expect(await w.anotherGate({ store }).enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(w.tokenRequests()).toBe(1)
+  })
+})
+
+describe('a disk that is full before a refresh', () => {
+  it.for([
+    ['an expired token: refused, naming the file, and nothing is sent', 'expired'],
+    ['an expiring token: it serves, and nothing is sent', 'expiring'],
+  ] as const)('%s', async ([_, life], context) => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const w = await world({ store: fileStore(folder, { leaseTtlMs: 200 }) })
+    const { access } = await w.signIn(life)
+    const before = fileOf(folder)
+    fill(folder)
+    const ended = await refusalOf(w, life)
+    if (life === 'expiring') expect(ended).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
+    else {
+      expect(ended).toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'free_disk_space' })
+      expect(String(ended)).toContain(join(folder, 'leases.sqlite'))
+    }
+    expect(w.tokenRequests()).toBe(0)
+    expect(fileOf(folder)).toBe(before)
+    makeRoom(folder)
+    w.clock.advance(60_000)
+    expect(await w.gate.enter(w.visit())).toMatchObject({ profile: { credential: { generation: 1 } } })
+  })
+})
+
+describe('a folder that cannot be written', () => {
+  it.for([
+    ['an expired token: refused, naming the file, and nothing is sent', 'expired'],
+    ['an expiring token: it serves, and nothing is sent', 'expiring'],
+  ] as const)('%s', async ([_, life], context) => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const writer = fileStore(folder)
+    const w = await world({ store: writer })
+    const { access } = await w.signIn(life)
+    await writer.close() // a file that is open for writing keeps the file system writable
+    expect(spawnSync('mount', ['-o', 'remount,ro', folder]).status).toBe(0)
+    const before = fileOf(folder)
+    const store = fileStore(folder)
+    afterwards(() => store.close())
+    const ended = await w
+      .anotherGate({ store })
+      .enter(w.visit({ reason: life }))
+      .catch((error: unknown) => error)
+    if (life === 'expiring') expect(ended).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
+    else {
+      expect(ended).toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'fix_permissions' })
+      expect(String(ended)).toContain(folder)
+    }
+    expect(w.tokenRequests()).toBe(0)
+    expect(fileOf(folder)).toBe(before)
+  })
+
+  it('because it is a file: refused when Gatewatch starts, naming it, and left as it is', async () => {
+    const folder = stateFolder()
+    mkdirSync(join(folder, '..'), { recursive: true })
+    writeFileSync(folder, 'I am a file')
+    const w = await world({ store: fileStore(folder) })
+    const error = await w.gatewatch().catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'GW_STORE_UNREADABLE', next: 'fix_permissions' })
+    expect(String(error)).toContain(join(folder, 'profiles.json'))
+    expect(readFileSync(folder, 'utf8')).toBe('I am a file')
+  })
+})
+
+describe.each([
+  ['cut in half', (text: string) => text.slice(0, text.length / 2), 'GW_STORE_DAMAGED', 'restore_store'],
+  ['from a later Gatewatch', (text: string) => text.replace('"version": 1', '"version": 2'), 'GW_STORE_NEWER', 'upgrade_gatewatch'],
+] as const)('a store file %s', (_, spoil, code, next) => {
+  async function spoiledWorld(life: keyof typeof LIVES) {
+    const folder = stateFolder()
+    const clock = new TestClock()
+    const w = await world({ store: fileStore(folder, { clock }) })
+    const grant = await w.signIn(life)
+    await w.gate.current(PROFILE)
+    const good = fileOf(folder)
+    const bad = spoil(good)
+    expect(bad).not.toBe(good)
+    writeFileSync(join(folder, 'profiles.json'), bad)
+    clock.advance(LATER_MS)
+    return { ...w, folder, grant, good, bad, later: () => clock.advance(LATER_MS) }
+  }
+
+  it('lets a usable token serve from memory and says so; refreshes nothing, overwrites nothing; and is well when it is restored', async () => {
+    const w = await spoiledWorld('usable')
+    expect(await w.gate.enter(w.visit({ reason: 'forced' }))).toMatchObject({
+      decision: 'reuse',
+      profile: { credential: { access: w.grant.access } },
+    })
+    expect(await stateOf(w)).toBe('not_persisted')
+    const error = await w.gate.enter(w.visit({ reason: 'operator' })).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code, next })
+    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
+    await w.gate.settled()
+    expect(fileOf(w.folder)).toBe(w.bad)
+    expect(w.tokenRequests()).toBe(0)
+    writeFileSync(join(w.folder, 'profiles.json'), w.good)
+    w.later()
+    expect(await stateOf(w)).toBe('ready')
+  })
+
+  it('refuses a visit whose token has expired, naming the file, and nothing is sent', async () => {
+    const w = await spoiledWorld('expired')
+    const error = await refusalOf(w)
+    expect(error).toMatchObject({ code, next })
+    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
+    expect(fileOf(w.folder)).toBe(w.bad)
+    expect(w.tokenRequests()).toBe(0)
+  })
+
+  it('keeps Gatewatch from starting, naming the file', async () => {
+    const w = await spoiledWorld('usable')
+    const store = fileStore(w.folder)
+    afterwards(() => store.close())
+    const error = await w.gatewatch({ store }).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code, next })
+    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
+    expect(fileOf(w.folder)).toBe(w.bad)
+  })
+})

@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest'
+import { fileStore } from '../../src/store/file-store.ts'
+import { startChild } from '../support/child-process.ts'
+import { afterwards, PROFILE, stateFolder, world } from '../support/world.ts'
+import type { VisitReport } from './fixtures/visit-together.ts'
+
+const PROCESSES = 4
+const VISITS = 200
+const FILE = 'test/e2e/fixtures/visit-together.ts'
+
+describe('four processes with two hundred visits each to one expired profile, every second one forced', () => {
+  it('cause one token request; every visit is recorded with its caller and reason and linked with its flight', async () => {
+    const folder = stateFolder()
+    const allAsk = Promise.withResolvers<void>()
+    // The answer comes when every process asks for the lease: all of them found the token expired.
+    const w = await world({ store: fileStore(folder), simulator: { onTokenRequest: () => allAsk.promise } })
+    afterwards(() => allAsk.resolve())
+    await w.signIn()
+    const children = Array.from({ length: PROCESSES }, () =>
+      startChild('visit-together.ts', folder, w.simulator.url, PROFILE, String(VISITS)),
+    )
+    for (const child of children) expect(await child.line()).toBe('ready')
+    for (const child of children) child.goOn()
+    for (const child of children) expect(await child.line()).toBe('asking')
+    allAsk.resolve()
+    const reports: VisitReport[] = []
+    for (const child of children) reports.push(JSON.parse(await child.line()))
+
+    expect(w.simulator.counts().tokenRequests).toEqual({ total: 1, committed: 1, byOutcome: { rotated: 1 } })
+    const { refresh, generation } = await w.stored()
+    expect(generation).toBe(1)
+    expect(reports.map(({ tokens }) => tokens)).toEqual(reports.map(() => [refresh]))
+
+    expect(reports.flatMap(({ visits }) => visits)).toHaveLength(PROCESSES * VISITS)
+    for (const { visits } of reports) {
+      expect(countBy(visits.map(({ caller, reason }) => `${caller} ${reason}`))).toEqual({
+        [`${FILE}#answerChat expired`]: 50,
+        [`${FILE}#summarise expired`]: 50,
+        [`${FILE}#checkStatus forced`]: 50,
+        [`${FILE}#warmUp forced`]: 50,
+      })
+    }
+
+    expect(countBy(reports.flatMap(({ flights }) => flights.map(({ outcome }) => `${outcome}`)))).toEqual({
+      rotated: 1,
+      reused: PROCESSES - 1,
+    })
+    for (const { visits, flights } of reports) {
+      expect(flights).toHaveLength(1)
+      const [flight] = flights
+      expect(flight?.visits).toBe(VISITS)
+      expect(flight?.links.toSorted()).toEqual(visits.map(({ spanId }) => spanId).toSorted())
+      expect(visits.every(visit => visit.flights.length === 1 && visit.flights[0] === flight?.spanId)).toBe(true)
+      const led = flight?.outcome === 'rotated' ? 'lead' : 'adopt'
+      expect(countBy(visits.map(({ decision }) => `${decision}`))).toEqual({ [led]: 1, join: VISITS - 1 })
+    }
+  })
+})
+
+function countBy(words: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1
+  return counts
+}

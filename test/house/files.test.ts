@@ -1,0 +1,66 @@
+import { basename } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { nodesOf, type SourceFile, sourceFile, sourceFilesIn } from './source-files.ts'
+
+const MOST_LINES = 300
+/** One table that may not be cut in two: whoever looks for a name looks in one place. */
+const LONG_TABLE = 'otel/names.ts'
+/** Names that say nothing about what is inside. */
+const EMPTY_NAME = /(?:^|[/.-])(?:utils?|helpers?|common|managers?|services?|misc|shared)(?=[/.-])/
+
+describe('the files of the house', () => {
+  const house = sourceFilesIn('src', 'otel', 'dashboards')
+
+  it(`hold fewer than ${MOST_LINES} lines: over that there are two nouns in one`, () => {
+    expect(house.flatMap(tooLong)).toEqual([])
+    expect(tooLong(sourceFile('src/auth/long.ts', '//\n'.repeat(MOST_LINES)))).toEqual([`src/auth/long.ts: ${MOST_LINES} lines`])
+    expect(tooLong(sourceFile('src/auth/short.ts', '//\n'.repeat(MOST_LINES - 1)))).toEqual([])
+  })
+
+  it('are called after what they hold', () => {
+    expect(house.filter(({ path }) => EMPTY_NAME.test(path)).map(({ path }) => path)).toEqual([])
+    for (const path of [
+      'src/utils/time.ts',
+      'src/auth/helpers.ts',
+      'src/auth/token-manager.ts',
+      'src/common.ts',
+      'src/store/store-service.ts',
+    ])
+      expect(path).toMatch(EMPTY_NAME)
+  })
+
+  it('export by name', () => {
+    expect(house.flatMap(defaultExports)).toEqual([])
+    for (const text of ['export default {}', 'const a = 1; export { a as default }', "export { default } from './b.ts'"])
+      expect(defaultExports(sourceFile('src/auth/a.ts', text))).toEqual(['src/auth/a.ts'])
+  })
+
+  it('write to no console but in the commands', () => {
+    expect(house.flatMap(consoleWriters)).toEqual([])
+    expect(consoleWriters(sourceFile('src/auth/a.ts', "console.log('x')"))).toEqual(['src/auth/a.ts'])
+    expect(consoleWriters(sourceFile('src/auth/a.ts', "const url = 'https://console.example/'"))).toEqual([])
+  })
+})
+
+function tooLong({ path, text }: SourceFile): string[] {
+  const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0)
+  return lines < MOST_LINES || path === LONG_TABLE ? [] : [`${path}: ${lines} lines`]
+}
+
+function defaultExports({ path, statements }: SourceFile): string[] {
+  const isDefault = statements.some(
+    ({ type, specifiers }) =>
+      type === 'ExportDefaultDeclaration' ||
+      (type === 'ExportNamedDeclaration' &&
+        (specifiers as { exported: { name: string } }[]).some(({ exported }) => exported.name === 'default')),
+  )
+  return isDefault && !basename(path).endsWith('.config.ts') ? [path] : []
+}
+
+function consoleWriters({ path, statements }: SourceFile): string[] {
+  if (/^src\/(?:cli|demo)\//.test(path)) return []
+  const writes = [...nodesOf(statements)].some(
+    ({ type, object }) => type === 'MemberExpression' && (object as { name?: string }).name === 'console',
+  )
+  return writes ? [path] : []
+}

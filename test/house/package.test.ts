@@ -1,0 +1,118 @@
+import { execFile } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import * as surface from '../../src/index.ts'
+import { ROOT } from './source-files.ts'
+
+const run = promisify(execFile)
+const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
+const MOST_BYTES = 1_000_000
+
+interface Manifest {
+  readonly version: string
+  readonly bin: { readonly gatewatch: string }
+  readonly dependencies: Readonly<Record<string, string>>
+}
+
+/** What somebody writes who has installed the package; compiled, never run. */
+const CONSUMER = `
+import { createGatewatch, fileStore, GatewayError, type GatewatchOptions, type ProfileSnapshot, type RefreshReason } from 'gatewatch'
+
+const options: GatewatchOptions = { store: fileStore('.'), profiles: { 'openai:default': { provider: 'openai' } } }
+const watch = await createGatewatch(options)
+const reason: RefreshReason = 'forced'
+const profiles: readonly ProfileSnapshot[] = await watch.profiles()
+const handler: (request: never, response: never, next: () => void) => unknown = watch.middleware()
+export const code = new GatewayError('GW_CONFIG', 'x', { next: 'nothing' }).code satisfies string
+// @ts-expect-error the types are real ones: this is no reason
+export const wrong: RefreshReason = 'because'
+// @ts-expect-error and this is no option
+await createGatewatch({ profile: {} })
+export { handler, profiles, reason }
+`
+
+describe('the published package', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatewatch-package-'))
+  const installed = join(folder, 'node_modules/gatewatch')
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest
+  let files: string[] = []
+  let unpackedBytes = 0
+
+  beforeAll(async () => {
+    const staged = join(folder, 'staged')
+    expect(await compile('-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(staged, 'dist'))).toBe('')
+    for (const file of ['package.json', 'README.md', 'LICENSE']) cpSync(join(ROOT, file), join(staged, file))
+    const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: staged })
+    const [packed] = JSON.parse(stdout) as { filename: string; unpackedSize: number; files: { path: string }[] }[]
+    if (!packed) throw new Error('npm packed nothing')
+    files = packed.files.map(({ path }) => path)
+    unpackedBytes = packed.unpackedSize
+    mkdirSync(installed, { recursive: true })
+    await run('tar', ['-xzf', join(folder, packed.filename), '-C', installed, '--strip-components=1'])
+    // What it says it depends on and no more, so that a forgotten dependency is missed here and not at somebody's.
+    for (const name of Object.keys(manifest.dependencies)) link(name, folder)
+  }, 120_000)
+
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('holds compiled code and types, and nothing else', () => {
+    const rest = files.filter(path => !/^dist\/(?:src|otel)\/.+\.(?:js|d\.ts)$/.test(path))
+    expect(rest.sort()).toEqual(['LICENSE', 'README.md', 'package.json'])
+    expect(files).toContain('dist/src/index.d.ts')
+    expect(files.filter(path => /write-reference|\.test\./.test(path))).toEqual([])
+    const maps = files
+      .filter(path => path.endsWith('.js'))
+      .filter(path => /sourceMappingURL=/.test(readFileSync(join(installed, path), 'utf8')))
+    expect(maps).toEqual([])
+  })
+
+  it('stays light', () => {
+    expect(unpackedBytes).toBeLessThan(MOST_BYTES)
+  })
+
+  it('has a command that says its version, in a folder that is not the package', async () => {
+    const command = join(installed, manifest.bin.gatewatch)
+    expect(readFileSync(command, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
+    const { stdout } = await run(process.execPath, [command, '--version'], { cwd: folder })
+    expect(stdout).toBe(`${manifest.version}\n`)
+  })
+
+  it('gives a program the public surface', async () => {
+    const program = "import * as all from 'gatewatch'; console.log(JSON.stringify(Object.keys(all)))"
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: folder })
+    expect(JSON.parse(stdout).sort()).toEqual(Object.keys(surface).sort())
+  })
+
+  it('loads every module it ships, with the dependencies it declares', async () => {
+    const modules = files.filter(path => path.endsWith('.js') && path !== manifest.bin.gatewatch)
+    const program = `for (const path of ${JSON.stringify(modules)}) await import('./node_modules/gatewatch/' + path)`
+    await expect(run(process.execPath, ['--input-type=module', '--eval', program], { cwd: folder })).resolves.toMatchObject({ stdout: '' })
+  })
+
+  it('gives a compiler its types, libraries checked', async () => {
+    link('@types/node', folder)
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    writeFileSync(join(folder, 'consumer.ts'), CONSUMER)
+    const compilerOptions = { target: 'es2024', module: 'nodenext', strict: true, skipLibCheck: false, noEmit: true, types: ['node'] }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
+    expect(await compile('-p', folder)).toBe('')
+  })
+})
+
+/** Compiles. @returns What the compiler has against it. */
+function compile(...parameters: string[]): Promise<string> {
+  return run(process.execPath, [TSC, ...parameters]).then(
+    () => '',
+    (error: { stdout: string }) => error.stdout,
+  )
+}
+
+/** Puts a package of this repository where a program in `folder` finds it. */
+function link(name: string, folder: string): void {
+  const place = join(folder, 'node_modules', name)
+  mkdirSync(dirname(place), { recursive: true })
+  if (!existsSync(place)) symlinkSync(join(ROOT, 'node_modules', name), place)
+}

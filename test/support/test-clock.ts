@@ -1,0 +1,23 @@
+import type { Clock } from '../../src/tools/clock.ts'
+
+/** A clock that stands still until it is told to go on. */
+export class TestClock implements Clock {
+  #elapsedMs = 0
+  readonly #startedAt = Date.now()
+
+  now(): number {
+    return this.#startedAt + this.#elapsedMs
+  }
+
+  monotonic(): number {
+    return this.#elapsedMs
+  }
+
+  async sleep(ms: number): Promise<void> {
+    this.advance(ms)
+  }
+
+  advance(ms: number): void {
+    this.#elapsedMs += ms
+  }
+}

@@ -1,0 +1,151 @@
+import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { context } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import { afterEach } from 'vitest'
+import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { createRegistry } from '../../src/providers/registry.ts'
+import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
+import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
+import { watchOutgoing } from '../../src/watch/outgoing.ts'
+
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+
+const closers: (() => unknown)[] = []
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+export interface Received {
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+  /** The body as its pieces came. */
+  readonly pieces: readonly string[]
+}
+
+/** A real server that keeps what it received; stopped after the test. */
+export async function startServer(answer: (response: ServerResponse, received: Received) => void = ok) {
+  const received: Received[] = []
+  const onRequest: RequestListener = (request, response) => {
+    const pieces: Buffer[] = []
+    request.on('data', (piece: Buffer) => pieces.push(piece))
+    request.on('error', () => undefined)
+    request.on('end', () => {
+      const body = Buffer.concat(pieces)
+      const arrived = { path: request.url ?? '', headers: request.headers, body, pieces: pieces.map(String) }
+      received.push(arrived)
+      answer(response, arrived)
+    })
+  }
+  const server = createServer(onRequest)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  closers.push(() => {
+    server.closeAllConnections()
+    return new Promise(resolve => server.close(resolve))
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received, server }
+}
+
+/** The URL of a port on which nobody listens; fetch refuses the low ones itself. */
+export async function deadUrl(): Promise<string> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return `http://127.0.0.1:${port}/token`
+}
+
+/** What was seen of one request. */
+export interface Seen {
+  readonly method: string
+  readonly url: string
+  body?: string | undefined
+  /** Listeners in the order in which they were told. */
+  readonly told: ('body' | 'end')[]
+  end?: { status?: number; headers?: object; body?: string; error?: unknown }
+}
+
+/** Watches every POST of this process. */
+export function watchPosts() {
+  const seen: Seen[] = []
+  const faults: unknown[] = []
+  const stop = watchOutgoing({
+    wanted: method => method === 'POST',
+    listener: ({ method, url, onBody, onEnd }) => {
+      const one: Seen = { method, url, told: [] }
+      seen.push(one)
+      onBody(body => {
+        one.body = body
+        one.told.push('body')
+      })
+      onEnd(({ body, ...end }) => {
+        one.end = { ...end, ...(body && { body: body.toString('utf8') }) }
+        one.told.push('end')
+      })
+    },
+    onFault: fault => faults.push(fault),
+  })
+  closers.push(stop)
+  return { seen, faults, stop }
+}
+
+/** A watch for bypasses with real telemetry behind the real redaction. `acme` is a provider whose token URL is `<url>/token`. */
+export async function bypassWorld(
+  { url }: { url: string },
+  { lineageOf = () => undefined }: { lineageOf?: BypassWatchOptions['lineageOf'] } = {},
+) {
+  const spans = new InMemorySpanExporter()
+  const dropped: string[] = []
+  const redaction = new RedactingSpanProcessor([{ processor: new SimpleSpanProcessor({ exporter: spans }), place: 'export' }], {
+    onDropped: place => dropped.push(place),
+  })
+  const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+  const reader = new PeriodicExportingMetricReader({ exporter: metrics, exportIntervalMillis: 3_600_000 })
+  const meters = new MeterProvider({ readers: [reader] })
+  const tracers = new TracerProvider({ spanProcessors: [redaction] })
+  const telemetry = new Telemetry({ tracer: tracers.getTracer(SCOPE), meter: meters.getMeter(SCOPE) })
+  const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
+  const faults: unknown[] = []
+  const watch = watchBypasses({ telemetry, registry, lineageOf, onFault: fault => faults.push(fault) })
+  closers.push(watch.stop, () => meters.shutdown())
+  return {
+    tokenUrl: `${url}/token`,
+    telemetry,
+    tracer: tracers.getTracer('test'),
+    watch,
+    faults,
+    dropped,
+    spans: () => spans.getFinishedSpans(),
+    /** Every point of a metric: its labels and its value, or its count for a histogram. */
+    points: async (key: MetricKey) => {
+      metrics.reset()
+      await reader.forceFlush()
+      const found = metrics
+        .getMetrics()
+        .flatMap(({ scopeMetrics }) => scopeMetrics)
+        .flatMap(scope => scope.metrics)
+        .filter(({ descriptor }) => descriptor.name === METRICS[key].name)
+      return found.flatMap(({ dataPoints }) =>
+        dataPoints.map(({ attributes, value }) => ({ ...attributes, value: typeof value === 'number' ? value : value.count })),
+      )
+    },
+  }
+}
+
+/** Waits until `done` says so; what is awaited happens on its own a moment later. */
+export async function until(done: () => boolean): Promise<void> {
+  while (!done()) await new Promise(resolve => setTimeout(resolve, 2))
+}
+
+export function onClose(close: () => unknown): void {
+  closers.push(close)
+}
+
+function ok(response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'application/json' }).end('{"access_token":"granted"}')
+}

@@ -11,7 +11,7 @@ import { ProviderCalls } from './calls/provider-calls.ts'
 import { isOAuth, type StoredProfile } from './domain/credential.ts'
 import { fingerprint } from './domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
-import { placeOf, refused, type Settings } from './options.ts'
+import { placeOf, refused, type Settings, variableName } from './options.ts'
 import type { Provider } from './providers/provider.ts'
 import type { ProviderSettings } from './providers/provider-settings.ts'
 import { createRegistry, type Registry } from './providers/registry.ts'
@@ -19,6 +19,7 @@ import { Upstream } from './providers/upstream.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import { scrubText } from './telemetry/scrub.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
+import { hideText } from './tools/hidden-texts.ts'
 import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
 export interface GatewayOptions {
@@ -230,8 +231,11 @@ function readProfiles({ settings, environment, source }: GatewayOptions, registr
 
 function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
   const value = environment[name]
-  if (value) return value
-  throw refused(source, [`${key}: the environment variable ${scrubText(name)} is ${value === undefined ? 'not set' : 'empty'}`])
+  if (value) {
+    hideText(value)
+    return value
+  }
+  throw refused(source, [`${key}: the environment variable ${variableName(name)} is ${value === undefined ? 'not set' : 'empty'}`])
 }
 
 function idsOf(registry: Registry): string {

@@ -136,6 +136,11 @@ export function parseSettings(input: unknown, source: string): Settings {
   return result.output
 }
 
+/** The name of a variable as a message may show it: as variables are called; else somebody may have put the key itself where the name of its variable belongs. */
+export function variableName(name: string): string {
+  return /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/.test(name) ? scrubText(name) : '(not shown, it may be a key)'
+}
+
 /** The error for settings that cannot be used. */
 export function refused(source: string, wrong: readonly string[], cause?: unknown): GatewayError {
   return new GatewayError('GW_CONFIG', `${source}: ${wrong.join('; ')}`, { next: 'fix_configuration', cause })

@@ -6,6 +6,7 @@ import { errorType } from '../domain/gateway-error.ts'
 import { carryPermit, Permit } from '../providers/permit.ts'
 import { takeCallerSite } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { hideText } from '../tools/hidden-texts.ts'
 import { FlightRecord } from './flight-record.ts'
 import { VisitRecord } from './visit-record.ts'
 import { waitFor } from './wait.ts'
@@ -101,7 +102,9 @@ export function aroundRefresh<A extends unknown[], R>(
     const caller = takeCallerSite(gated)
     const profileId = options.profile(...parameters)
     const reason = options.reason?.(...parameters) ?? 'unknown'
-    const replaced = fingerprint(options.replaces?.(...parameters))
+    const replacedToken = options.replaces?.(...parameters)
+    hideText(replacedToken)
+    const replaced = fingerprint(replacedToken)
     const visit = new VisitRecord(telemetry, { provider, profileId, caller, reason })
     if (replaced) visit.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
     const last = landed.get(profileId)

@@ -4,6 +4,7 @@ import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, 
 import type { AttemptOutcome } from '../../otel/words.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
+import { givenName } from '../telemetry/given-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 /** How the arguments of somebody else's provider call are read. */
@@ -30,7 +31,7 @@ export function wrapProviderCall<A extends unknown[], R>(
   return function watched(...parameters: A): Promise<R> {
     const caller = takeCallerSite(watched)
     const profile = telemetry.profile(read(options.profile, parameters))
-    const model = read(options.model, parameters)
+    const model = givenName(read(options.model, parameters))
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,

@@ -2,9 +2,10 @@ import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
 import { deadGrant } from '../auth/flight-deck.ts'
 import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { type Cooldown, isResting, nextCooldown, READY } from '../domain/cooldown.ts'
-import type { StoredProfile } from '../domain/credential.ts'
+import { type StoredProfile, secretsOf } from '../domain/credential.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
+import { hideText } from '../tools/hidden-texts.ts'
 
 /** A profile the configuration names. */
 export interface ConfiguredProfile {
@@ -103,7 +104,10 @@ export class ProfileBook {
 
   async #merge(): Promise<readonly StoredProfile[]> {
     const stored = await this.#store.list()
-    for (const profile of stored) this.#gate.lineage.learn(profile)
+    for (const profile of stored) {
+      this.#gate.lineage.learn(profile)
+      for (const secret of secretsOf(profile.credential)) hideText(secret)
+    }
     const held = new Map(stored.map(profile => [profile.id, this.#withConfigured(profile)]))
     for (const { id, provider, billing, apiKey } of this.#configured.values()) {
       if (apiKey !== undefined) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'api_key', key: apiKey } })

@@ -24,6 +24,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
+import { givenName } from '../telemetry/given-name.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
@@ -69,7 +70,8 @@ export class ProviderCalls {
    *
    * @throws what the store throws when it cannot be read; every other end is a `CallEnd`.
    */
-  call(request: CallRequest, sink: CallSink): Promise<CallEnd> {
+  call(given: CallRequest, sink: CallSink): Promise<CallEnd> {
+    const request = { ...given, model: givenName(given.model) }
     const { telemetry } = this.#options
     const startedAt = performance.now()
     const attributes = {

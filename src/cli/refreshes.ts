@@ -100,11 +100,9 @@ async function follow(
 }
 
 function read(records: DiskRecords, filter: RefreshFilter): Reading {
-  // First the mark: what comes in between is shown twice rather than never; it cannot come, a query sees one state.
-  const mark = records.mark()
   const rows = refreshes(records, filter)
   const dropped = records.processes().reduce((sum, process) => sum + process.dropped, 0)
-  return { mark, rows, replayed: replaysAmong(records, rows), dropped }
+  return { mark: records.mark(), rows, replayed: replaysAmong(records, rows), dropped }
 }
 
 function readAfter(records: DiskRecords, mark: number, filter: RefreshFilter): Reading {

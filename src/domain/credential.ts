@@ -85,6 +85,11 @@ export function bearerOf(credential: Credential): string | undefined {
   }
 }
 
+/** Everything in a credential that must never be shown. */
+export function secretsOf(credential: Credential): readonly (string | undefined)[] {
+  return credential.type === 'oauth' ? [credential.access, credential.refresh, credential.idToken] : [bearerOf(credential)]
+}
+
 const fingerprints = new WeakMap<Credential, Fingerprint>()
 
 /** Fingerprint of what `bearerOf` gives; taken once per credential, since every call shows it. */

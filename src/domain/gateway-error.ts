@@ -72,16 +72,23 @@ export function isGatewayError(error: unknown, ...codes: GatewayErrorCode[]): er
   return error instanceof GatewayError && (codes.length === 0 || codes.includes(error.code))
 }
 
+/** `ECONNRESET`, `UND_ERR_SOCKET`, `ERR_HTTP2_ERROR`: words with a digit or two at the most. */
+const SYSTEM_CODE = /^(?=.{3,48}$)[A-Z]+(?:\d{1,3}[A-Z]*)?(?:_[A-Z]+(?:\d{1,3}[A-Z]*)?)*$/
+/** Camel case that says it is an error: `TypeError`, `APIConnectionError`, `OAuth2Error`. */
+const ERROR_NAME = /^(?:[A-Z][a-z]*\d?){0,24}(?:Error|Exception|Warning)$/
+
 /**
  * Names an error for telemetry without its text.
  *
- * @returns Our code, a system code such as `ECONNRESET`, else the error's class name.
+ * @returns Our code, a system code such as `ECONNRESET`, the error's name where it is one (`TypeError`), else `Error`: whoever
+ *   throws may have put anything there.
  */
 export function errorType(error: unknown): string {
   if (error instanceof GatewayError) return error.code
   if (error instanceof Error) {
     const { code } = error as { code?: unknown }
-    return typeof code === 'string' && /^[A-Z][A-Z0-9_]{2,40}$/.test(code) ? code : error.name
+    if (typeof code === 'string' && SYSTEM_CODE.test(code)) return code
+    return ERROR_NAME.test(error.name) ? error.name : 'Error'
   }
   return typeof error
 }

@@ -4,6 +4,7 @@ import type { CallEnd, CallRequest, CallSink, Refusal, Served } from '../calls/c
 import { clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
+import { givenName } from '../telemetry/given-name.ts'
 import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-peek.ts'
 import { answerError } from './error-answer.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
@@ -131,8 +132,8 @@ function addressOf(gateway: Gateway, body: unknown): Addressed {
 /** The name of a client, where code has file and function: what it calls itself, else the product of its user agent. */
 function callerName({ headers }: Request): string {
   const own = headers['x-gatewatch-caller']
-  if (typeof own === 'string' && CALLER_NAME.test(own)) return `client:${own}`
-  return `client:${PRODUCT.exec(headers['user-agent'] ?? '')?.[0] ?? 'unknown'}`
+  if (typeof own === 'string' && CALLER_NAME.test(own)) return `client:${givenName(own)}`
+  return `client:${givenName(PRODUCT.exec(headers['user-agent'] ?? '')?.[0] ?? 'unknown')}`
 }
 
 function queryOf({ originalUrl }: Request): string {

@@ -18,7 +18,7 @@ export function requestSpans(telemetry: Telemetry): RequestHandler {
     const span = telemetry.startSpan(method, {
       kind: SpanKind.SERVER,
       parent: parentOf(request),
-      attributes: { [ATTR_HTTP_METHOD]: method, [ATTR_URL_PATH]: request.path },
+      attributes: { [ATTR_HTTP_METHOD]: method },
     })
     response.once('close', () => finish(telemetry, span, { request, response, method, startedAt }))
     context.with(trace.setSpan(context.active(), span), next)
@@ -48,6 +48,8 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
   const failure = status !== undefined && status >= 500 ? String(status) : undefined
   span.updateName(`${method} ${route}`)
   span.setAttribute(ATTR_HTTP_ROUTE, route)
+  // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
+  if (request.originalUrl.split('?', 1)[0] === route) span.setAttribute(ATTR_URL_PATH, route)
   if (status !== undefined) span.setAttribute(ATTR_HTTP_STATUS, status)
   if (failure) {
     span.setAttribute(ATTR_ERROR_TYPE, failure)

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { refused, type Settings } from '../options.ts'
+import { refused, type Settings, variableName } from '../options.ts'
 import { answerError } from './error-answer.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { healthEndpoints, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
@@ -73,16 +73,17 @@ function appOf({ gateway, recorder, metrics, listen, environment, source }: Serv
   return app
 }
 
-/** What Express and its body reader refuse: a body too large, cut off, in an encoding nobody can undo; a broken path. */
+/** What Express and its body reader refuse: a path that cannot be decoded; a body too large, cut off, badly compressed. */
 const onRefused: ErrorRequestHandler = (cause: { type?: unknown; status?: unknown }, request, response, _next) => {
-  const protocol = protocolOf(request)
-  const refusal = (code: 'GW_TOO_LARGE' | 'GW_BAD_REQUEST', message: string) =>
-    new GatewayError(code, message, { next: 'fix_request', cause })
-  if (cause.type === 'entity.too.large')
-    answerError(response, refusal('GW_TOO_LARGE', 'the body is larger than listen.maxBodyBytes allows'), { protocol })
-  else if (typeof cause.type === 'string') answerError(response, refusal('GW_BAD_REQUEST', 'the body could not be read'), { protocol })
-  else if (cause.status === 400) answerError(response, refusal('GW_BAD_REQUEST', 'the path could not be read'), { protocol })
-  else answerError(response, cause, { protocol })
+  const tooLarge = cause.type === 'entity.too.large'
+  const message = tooLarge
+    ? 'the body is larger than listen.maxBodyBytes allows'
+    : `the ${cause instanceof URIError ? 'path' : 'body'} could not be read`
+  const code = tooLarge ? 'GW_TOO_LARGE' : 'GW_BAD_REQUEST'
+  const isTheirs = typeof cause.status === 'number' && cause.status < 500
+  answerError(response, isTheirs ? new GatewayError(code, message, { next: 'fix_request', cause }) : cause, {
+    protocol: protocolOf(request),
+  })
 }
 
 function readKeys(keysEnv: string | undefined, environment: NodeJS.ProcessEnv, source: string): string[] {
@@ -91,9 +92,9 @@ function readKeys(keysEnv: string | undefined, environment: NodeJS.ProcessEnv, s
     .split(',')
     .map(key => key.trim())
     .filter(key => key !== '')
-  if (keys.length === 0) throw refused(source, [`listen.keysEnv: the environment variable ${keysEnv} holds no key`])
+  if (keys.length === 0) throw refused(source, [`listen.keysEnv: the environment variable ${variableName(keysEnv)} holds no key`])
   const short = keys.filter(key => key.length < 16).length
-  if (short > 0) throw refused(source, [`listen.keysEnv: ${short} of the keys in ${keysEnv} are shorter than 16 characters`])
+  if (short > 0) throw refused(source, [`listen.keysEnv: ${short} of the keys in ${variableName(keysEnv)} are shorter than 16 characters`])
   return keys
 }
 

@@ -1,3 +1,4 @@
+import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
 import type { RefusedAnswer } from './provider.ts'
 
 /** What error bodies of providers have in common, whatever their dialect. */
@@ -70,7 +71,7 @@ export function dateOf(headers: RefusedAnswer['headers']): number | undefined {
 }
 
 function word(value: unknown): string | undefined {
-  return typeof value === 'string' && CODE.test(value) ? value : undefined
+  return typeof value === 'string' && CODE.test(value) && withoutHiddenTexts(value, '') === value ? value : undefined
 }
 
 function positive(value: unknown): number | undefined {

@@ -47,7 +47,7 @@ export async function readGrantedAnswer(
   const isConform = await passesOAuth(
     {
       access_token: access,
-      token_type: secretText(answer.token_type) ?? 'bearer',
+      token_type: typeof answer.token_type === 'string' && answer.token_type !== '' ? answer.token_type : 'bearer',
       expires_in: Math.max(1, Math.round(expiresInMs / 1000)),
       ...(refresh === undefined ? {} : { refresh_token: refresh }),
     },

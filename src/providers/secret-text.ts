@@ -1,18 +1,22 @@
 import type { Credential } from '../domain/credential.ts'
 import { bearerOf } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { hideText } from '../tools/hidden-texts.ts'
 
 /** What a lost token turns into when somebody's code puts nothing into a string; posted by real gateways (#82069). */
 const STRINGIFIED_NOTHING = new Set(['undefined', 'null', 'NaN', '[object Object]'])
 
 /**
  * The text of a token or key as it can be sent: a line break at its end, as files and variables have it, is taken off.
+ * From here on nothing shows it.
  *
  * @returns `undefined` when there is nothing that could be a secret: missing, empty, or a stringified nothing.
  */
 export function secretText(value: unknown): string | undefined {
   const text = typeof value === 'string' ? value.trim() : ''
-  return text === '' || STRINGIFIED_NOTHING.has(text) ? undefined : text
+  if (text === '' || STRINGIFIED_NOTHING.has(text)) return undefined
+  hideText(text)
+  return text
 }
 
 /**

@@ -1,4 +1,4 @@
-import { clearTimeout, setInterval as holdingTimer, clearInterval as letGo, setTimeout } from 'node:timers'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
 import type { ProcessRole } from '../../otel/words.ts'
@@ -52,9 +52,9 @@ const LAST_WRITE_MS = 2_000
 export class DiskRecorder implements SpanProcessor {
   readonly #options: Required<Pick<DiskRecorderOptions, keyof typeof DISK_DEFAULTS>> & DiskRecorderOptions
   readonly #writer: SpanWriter
-  readonly #beforeExit = () => this.#writeLast()
+  readonly #beforeExit = () => this.#writeLast(0)
   readonly #exit = () => {
-    this.#writeLast()
+    this.#writeLast(LAST_WRITE_MS)
     this.#end()
   }
   #waiting: SpanRow[] = []
@@ -187,9 +187,9 @@ export class DiskRecorder implements SpanProcessor {
   }
 
   /** Between two turns no transaction is open: the process may end at any of them. */
-  #writeLast(): void {
+  #writeLast(waitMs: number): void {
     if (this.#isOver()) return
-    if (this.#waiting.length > 0) this.#write(this.#waiting.slice(), LAST_WRITE_MS)
+    if (this.#waiting.length > 0) this.#write(this.#waiting.slice(), waitMs)
   }
 
   #fail(cause: unknown): void {

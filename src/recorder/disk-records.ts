@@ -1,10 +1,11 @@
 import { statSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
+import { unreadable } from '../store/store-failure.ts'
 import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
 import type { ProcessRow } from './process-row.ts'
 import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
-import { nothingRecorded, recorderFailure } from './recorder-failure.ts'
+import { isLasting, nothingRecorded, recorderFailure } from './recorder-failure.ts'
 import { readUntouched, recorderFile } from './recorder-file.ts'
 import { SPAN_TABLES } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
@@ -33,7 +34,9 @@ export function readRecords<T>(folder: string, query: (records: DiskRecords) => 
     if (!statSync(path, { throwIfNoEntry: false })) throw nothingRecorded(folder, 'holds no recorder file')
     return readUntouched(path, database => query(new DiskRecords(database)))
   } catch (cause) {
-    throw isSystemError(cause) ? recorderFailure(path, cause) : cause
+    if (!isSystemError(cause)) throw cause
+    const failure = recorderFailure(path, cause)
+    throw isLasting(failure) ? failure : unreadable(path, cause)
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, linkSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
@@ -33,19 +33,29 @@ export function createRecorderFile(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const draft = `${path}.new-${randomUUID()}`
   try {
-    closeSync(openSync(draft, 'wx', 0o600))
-    const { DatabaseSync } = quietSqlite()
-    const database = new DatabaseSync(draft)
+    const descriptor = openSync(draft, 'wx', 0o600)
     try {
-      database.exec(CREATE_SCHEMA)
+      build(draft)
+      // Once, here, instead of after each step of SQLite: what is linked into its place must survive a power cut.
+      fsyncSync(descriptor)
     } finally {
-      database.close()
+      closeSync(descriptor)
     }
     linkSync(draft, path)
   } catch (cause) {
     if (systemCode(cause) !== 'EEXIST') throw recorderFailure(path, cause)
   } finally {
     for (const ending of ['', '-wal', '-shm', '-journal']) rmSync(`${draft}${ending}`, { force: true })
+  }
+}
+
+function build(draft: string): void {
+  const { DatabaseSync } = quietSqlite()
+  const database = new DatabaseSync(draft)
+  try {
+    database.exec(`PRAGMA synchronous = OFF; ${CREATE_SCHEMA}`)
+  } finally {
+    database.close()
   }
 }
 
@@ -80,6 +90,7 @@ export function openForWriting(path: string): DatabaseSync {
  * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`; and what SQLite or `query` throws.
  */
 export function readUntouched<T>(path: string, query: (database: DatabaseSync) => T, waitMs = READ_WAIT_MS): T {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) throw damagedRecorder(path, 'it is no file')
   const before = stateOf(path)
   if (before !== undefined) {
     try {
@@ -96,6 +107,8 @@ function readOnce<T>(url: URL, query: (database: DatabaseSync) => T, path: strin
   const { DatabaseSync } = quietSqlite()
   const database = new DatabaseSync(url, { readOnly: true, timeout: waitMs })
   try {
+    // One transaction: whatever the query asks, it asks of one state.
+    database.exec('BEGIN')
     requireOurs(path, database)
     return query(database)
   } finally {

@@ -22,6 +22,8 @@ export const RETENTION_DEFAULTS = {
 
 /** Rows of a table that are cleared away in one go: more than are written in one, so that clearing catches up. */
 const ROWS_AT_ONCE = 500
+/** Rows between two looks at the size. */
+const ROWS_A_STEP = 20
 
 /** Statements of one table. */
 interface Statements {
@@ -59,8 +61,7 @@ export class Retention {
     const cutoffMs = nowMs - mostAgeMs
     this.#prune('interesting', mostInteresting, cutoffMs)
     this.#prune('ordinary', mostOrdinary, cutoffMs)
-    // The bulk goes first.
-    if (this.#usedBytes() > mostBytes && !this.#removeOldest('ordinary')) this.#removeOldest('interesting')
+    this.#shrink(mostBytes)
     // A process that writes says so each time; a span is never younger than its process.
     this.#processes.run(cutoffMs)
   }
@@ -73,11 +74,17 @@ export class Retention {
     this.#removeUpTo(table, first, Math.max(oldUpTo, last - most))
   }
 
+  /** The bulk goes first. */
+  #shrink(mostBytes: number): void {
+    for (let removed = 0; removed < ROWS_AT_ONCE && this.#usedBytes() > mostBytes; removed += ROWS_A_STEP)
+      if (!this.#removeOldest('ordinary')) this.#removeOldest('interesting')
+  }
+
   /** @returns false when there was nothing to remove. */
   #removeOldest(table: SpanTable): boolean {
     const { first, last } = this.#ends(table)
     if (first === undefined || last === undefined) return false
-    this.#removeUpTo(table, first, last)
+    this.#removeUpTo(table, first, first + ROWS_A_STEP - 1)
     return true
   }
 

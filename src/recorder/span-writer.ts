@@ -7,6 +7,9 @@ import { SPAN_COLUMNS, type SpanTable } from './recorder-schema.ts'
 import { Retention, type RetentionOptions } from './retention.ts'
 import type { WrittenSpan } from './span-columns.ts'
 
+/** A journal that SQLite empties in time is a quarter as long. */
+const LONGEST_JOURNAL_BYTES = 16 * 1024 * 1024
+
 /** The file while it is open. */
 interface Open {
   readonly database: DatabaseSync
@@ -45,8 +48,8 @@ export class SpanWriter {
   tryWrite(spans: readonly WrittenSpan[], dropped: number, waitMs = 0): boolean {
     try {
       const open = this.#connect()
-      this.#requireRoom()
       open.database.exec(`PRAGMA busy_timeout = ${waitMs}`)
+      this.#requireRoom(open)
       open.database.exec('BEGIN IMMEDIATE')
       write(open, this.#process, spans, dropped)
       open.database.exec('COMMIT')
@@ -94,9 +97,16 @@ export class SpanWriter {
   }
 
   /** Somebody who never stops reading keeps SQLite from emptying the journal: it would grow without bounds. */
-  #requireRoom(): void {
-    const bytes = statSync(`${this.path}-wal`, { throwIfNoEntry: false })?.size ?? 0
-    if (bytes > this.#bounds.mostBytes) throw pinnedJournal(this.path, bytes)
+  #requireRoom({ database }: Open): void {
+    const most = Math.max(this.#bounds.mostBytes, LONGEST_JOURNAL_BYTES)
+    if (this.#journalBytes() <= most) return
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    const bytes = this.#journalBytes()
+    if (bytes > most) throw pinnedJournal(this.path, bytes)
+  }
+
+  #journalBytes(): number {
+    return statSync(`${this.path}-wal`, { throwIfNoEntry: false })?.size ?? 0
   }
 
   #undo(): void {

@@ -1,4 +1,5 @@
 import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/names.ts'
+import { hiddenTextChanges } from '../tools/hidden-texts.ts'
 import { scrubText } from './scrub.ts'
 
 /** Longest label value, in characters. */
@@ -22,6 +23,7 @@ interface Known {
 export class Labels {
   readonly #known = new Map<string, Known>()
   readonly #onOverflow: (label: string) => void
+  #shownAt = hiddenTextChanges()
 
   constructor(onOverflow: (label: string) => void) {
     this.#onOverflow = onOverflow
@@ -29,6 +31,11 @@ export class Labels {
 
   /** The value as it may stand in the label `key`. Unknown labels are the programmer's mistake. @throws {TypeError} */
   value(key: string, value: string | number): string {
+    if (this.#shownAt !== hiddenTextChanges()) {
+      // A key or token came into use since: a value shown before may hold it.
+      this.#shownAt = hiddenTextChanges()
+      for (const { shown } of this.#known.values()) shown.clear()
+    }
     const known = this.#known.get(key) ?? this.#learn(key)
     const text = typeof value === 'number' ? String(value) : value
     return known.shown.get(text) ?? this.#mint(key, text, known)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { givenName } from './given-name.ts'
 
 /** How profile ids appear in telemetry. `hashed`: plain words stay, everything else becomes a digest. `plain`: as it is. */
 export const PROFILE_NAMINGS = ['hashed', 'plain'] as const
@@ -21,9 +22,13 @@ export function profileName(profileId: string, naming: ProfileNaming): string {
   const colon = profileId.indexOf(':')
   const provider = colon < 0 ? '' : profileId.slice(0, colon)
   const account = profileId.slice(colon + 1)
-  const name = `${PLAIN_WORD.test(provider) ? `${provider}:` : ''}${PLAIN_WORD.test(account) ? account : digest(profileId)}`
+  const name = `${isPlain(provider) ? `${provider}:` : ''}${isPlain(account) ? account : digest(profileId)}`
   if (names.size < MOST_CACHED) names.set(profileId, name)
   return name
+}
+
+function isPlain(word: string): boolean {
+  return PLAIN_WORD.test(word) && givenName(word) === word
 }
 
 function digest(profileId: string): string {

@@ -1,5 +1,6 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import { ATTR_PROVIDER_REQUEST_ID, ATTRIBUTES, type AttributeClass } from '../../otel/names.ts'
+import { hiddenTextChanges } from '../tools/hidden-texts.ts'
 import { scrubText } from './scrub.ts'
 
 /** Longest value by class, in characters. */
@@ -34,6 +35,7 @@ export class Screen {
   /** Texts in which nothing was found. What held a secret is not remembered, so that no secret stays in memory here. */
   readonly #clean: Readonly<Record<TextClass, Set<string>>> = { label: new Set(), code: new Set(), text: new Set() }
   readonly #longest: Readonly<Record<TextClass, number>>
+  #cleanAt = hiddenTextChanges()
 
   /** @param longest No value becomes longer than this, whatever its class. */
   constructor({ longest = Number.POSITIVE_INFINITY }: { longest?: number } = {}) {
@@ -84,6 +86,7 @@ export class Screen {
   }
 
   #text(kind: TextClass, text: string): string {
+    if (this.#cleanAt !== hiddenTextChanges()) this.#lookAgain()
     const clean = this.#clean[kind]
     if (clean.has(text)) return text
     const longest = this.#longest[kind]
@@ -94,6 +97,12 @@ export class Screen {
     if (clean.size >= MOST_REMEMBERED[kind]) clean.clear()
     clean.add(text)
     return text
+  }
+
+  /** A key or token came into use since: a text found clean before may hold it. */
+  #lookAgain(): void {
+    this.#cleanAt = hiddenTextChanges()
+    for (const clean of Object.values(this.#clean)) clean.clear()
   }
 }
 

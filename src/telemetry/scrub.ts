@@ -1,3 +1,4 @@
+import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
 import { isOpaque, looksRandom } from './opaque.ts'
 
 /** Spellings of the sign in an e-mail address that are met in logs, JSON and HTML. */
@@ -21,7 +22,7 @@ const HARMLESS = String.raw`(?!(?:\[[a-z-]{3,14}\]|(?:undefined|null|none|empty|
 const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [A-Z ]{0,30}KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}KEY-----|$)/g, '[key]'],
   [/\b((?:proxy-)?authorization|x-api-key|x-goog-api-key|(?:set-)?cookie)(["']?\s{0,4}[:=]\s{0,4})[^\r\n]+/gi, '$1$2[secret]'],
-  [/\b(?:Bearer|Basic)[\s:=]+[\w.~+/=-]{8,}/gi, '[authorization]'],
+  [/\b(?:Bearer|Basic)[\s:=]+[^\s"'\\,;<>]{8,}/gi, '[authorization]'],
   // Without its dots too: what was cut off elsewhere is still a token's head.
   [/eyJ[\w-]{8,}(?:\.[\w-]*){0,4}/g, '[jwt]'],
   [
@@ -30,7 +31,7 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   ],
   // These make words too (`at-least-once`, `hf-mirror`): only with a digit behind them.
   [/(?<![\w-])(?:rt|at|pk|rk|gsk|hf|nvapi|xai|glpat)[-_.](?=[A-Za-z_.-]{0,64}\d)[\w.-]{8,}/g, '[token]'],
-  [/\/\/[^/\s@"'<>]{1,256}@/g, '//[credentials]@'],
+  [/\/\/[^/\s"'<>]{1,256}@/g, '//[credentials]@'],
   [
     new RegExp(
       String.raw`([?&#;][\w.-]{0,32}(?:token|key|secret|code|verifier|password|state|sig|auth|session|nonce|assertion)[\w-]{0,32}=)${HARMLESS}[^&\s#]+`,
@@ -65,7 +66,7 @@ export function scrubText(text: string): string {
 }
 
 function scrubPlain(text: string): string {
-  let clean = text
+  let clean = withoutHiddenTexts(text, '[secret]')
   for (const [pattern, name] of SECRETS) clean = clean.replace(pattern, name)
   if (AT_SIGN.test(clean)) clean = clean.replace(E_MAIL, '[e-mail]')
   if (clean.length < 20) return clean

@@ -49,6 +49,7 @@ describe('a store that cannot be read any more', () => {
     const w = await unreadableWorld('expiring')
     expect(await w.gate.enter(w.visit({ reason: 'expiring' }))).toMatchObject({ decision: 'reuse' })
     w.clock.advance(LIVES.expiring)
+    await expect(w.gate.current(PROFILE)).rejects.toBe(DAMAGED)
     await expect(w.gate.enter(w.visit())).rejects.toBe(DAMAGED)
     expect(w.tokenRequests()).toBe(0)
   })

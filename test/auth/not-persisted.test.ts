@@ -61,6 +61,7 @@ describe('a store that refuses the new token', () => {
 
   it('it is written before the next refresh, which sends the newer token', async () => {
     const w = await fullAfterTheIntent()
+    await w.gate.current(PROFILE) // tries in vain, and does not try again for some seconds
     w.disk.mend()
     expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
       profile: { credential: { generation: 2 } },

@@ -122,6 +122,23 @@ describe('reuse beats refresh', () => {
     expect((await rejecting).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['lead rotated', 'join rotated'])
     expect(w.tokenRequests()).toBe(1)
   })
+
+  it('who flies after a flight that did not do for him waits no longer in all than he said', async () => {
+    const back = heldBack()
+    const w = await world({ simulator: back.simulator })
+    await w.signIn()
+    const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
+    const leading = w.gate.enter(w.visit())
+    const { access } = await w.signIn('usable')
+    const rejecting = w.gate.enter(w.visit({ reason: 'rejected', rejected: fingerprint(access) ?? '', deadlineMs: 600_000 }))
+    const refused = expect(rejecting).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    await w.gate.current(PROFILE) // by now he has joined
+    w.clock.advance(600_000)
+    await release()
+    await leading
+    await refused
+    back.answer()
+  })
 })
 
 describe('a visitor who leaves', () => {
@@ -161,6 +178,7 @@ describe('a visitor who leaves', () => {
     const w = await world()
     await w.signIn()
     await expect(w.gate.enter(w.visit({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    await w.gate.settled()
     expect(w.spans(SPAN_REFRESH)).toEqual([])
     expect(w.tokenRequests()).toBe(0)
   })

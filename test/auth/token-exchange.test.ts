@@ -225,6 +225,18 @@ describe('an answer that was lost', () => {
     expect(outcomes(w)).toEqual(['throttled', 'invalidated'])
   })
 
+  it('is still what happened when the request after it was only throttled', async () => {
+    const w = await world()
+    await w.signIn()
+    w.simulator.inject({ where: 'token', times: 1, resetAfterCommit: true })
+    w.simulator.inject({ where: 'token', times: 1, name: 'throttled_429', headers: { 'retry-after': '1' } })
+    for (const code of ['GW_REFRESH_FAILED', 'GW_REFRESH_FAILED', 'GW_NEEDS_LOGIN']) {
+      await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code })
+      w.clock.advance(60_000)
+    }
+    expect(outcomes(w)).toEqual(['unavailable', 'throttled', 'lost'])
+  })
+
   it('is not what is feared when nobody listened at the address', async () => {
     const w = await world()
     await w.signIn()

@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type Mix, startMix } from '../dashboards/mix.ts'
+import { alertmanagerProgram, isInstalled, startAlertmanager, startPrometheus, until } from '../dashboards/prometheus-server.ts'
+import { ROOT } from '../house/source-files.ts'
+
+/** What Alertmanager posts to a webhook. */
+interface Notification {
+  readonly status: 'firing' | 'resolved'
+  readonly alerts: readonly {
+    readonly status: 'firing' | 'resolved'
+    readonly labels: Readonly<Record<string, string>>
+    readonly annotations: Readonly<Record<string, string>>
+  }[]
+}
+
+const program = alertmanagerProgram()
+
+describe.runIf(isInstalled('prometheus') && isInstalled(program ?? 'alertmanager'))('an alert', { timeout: 120_000 }, () => {
+  it('goes from a real bypass through Prometheus and Alertmanager to a webhook, and resolves', async () => {
+    const { url: webhook, received } = await startWebhook()
+    const alertmanager = await startAlertmanager(program ?? '', JSON.stringify(routing(webhook)))
+    onTestFinished(() => alertmanager.stop())
+    const mix = await startMix()
+    onTestFinished(() => mix.stop())
+    const prometheus = await startPrometheus({
+      rules: hastened(readFileSync(join(ROOT, 'dashboards/generated/gatewatch.rules.yml'), 'utf8')),
+      configuration: JSON.stringify(scraping(mix, alertmanager.url)),
+    })
+    onTestFinished(() => prometheus.stop())
+    await until('the first scrape', async () => (await prometheus.query('up == 1')).length === 1)
+    await mix.playDeaths()
+
+    const firing = await until('the alert', async () => alertOf(received, 'GatewatchBypass', 'firing'))
+    expect(firing.labels).toMatchObject({
+      severity: 'warning',
+      product: 'gatewatch',
+      provider: 'openai-codex',
+      caller: 'test/dashboards/mix.ts#quickPlugin',
+      policy: 'observe',
+    })
+    expect(firing.annotations).toMatchObject({
+      summary: 'A token request went past the refresh gate.',
+      description: `test/dashboards/mix.ts#quickPlugin sent ${mix.bypasses()} token request(s) to openai-codex past the gate in the last 10 minutes (policy: observe).`,
+    })
+    const board = new URL(firing.annotations.dashboard_url ?? '')
+    expect(board.pathname).toBe('/d/gatewatch-who-refreshes')
+    expect(Object.fromEntries(board.searchParams)).toEqual({
+      'var-provider': 'openai-codex',
+      'var-caller': 'test/dashboards/mix.ts#quickPlugin',
+    })
+    const runbook = new URL(firing.annotations.runbook_url ?? '')
+    expect(runbook.pathname).toMatch(/\/dashboards\/runbook\.md$/)
+    expect(readFileSync(join(ROOT, 'dashboards/runbook.md'), 'utf8')).toContain('\n## GatewatchBypass\n')
+    expect(runbook.hash).toBe('#gatewatchbypass')
+
+    const resolved = await until('its end', async () => alertOf(received, 'GatewatchBypass', 'resolved'))
+    expect(resolved.labels).toEqual(firing.labels)
+  })
+})
+
+/** The same rules with windows of seconds: an alert that lasts ten minutes would make the test last as long. */
+function hastened(rules: string): string {
+  const fast = rules.replaceAll('[10m]', '[5s]').replaceAll('offset 10m', 'offset 5s')
+  expect(fast).not.toBe(rules)
+  return fast
+}
+
+function scraping({ gatewayUrl }: Mix, alertmanagerUrl: string): object {
+  return {
+    global: { scrape_interval: '1s', evaluation_interval: '1s' },
+    rule_files: ['gatewatch.rules.yml'],
+    alerting: { alertmanagers: [{ static_configs: [{ targets: [new URL(alertmanagerUrl).host] }] }] },
+    scrape_configs: [{ job_name: 'gatewatch', static_configs: [{ targets: [new URL(gatewayUrl).host] }] }],
+  }
+}
+
+function routing(webhook: string): object {
+  return {
+    route: { receiver: 'webhook', group_by: ['alertname'], group_wait: '0s', group_interval: '1s', repeat_interval: '1h' },
+    receivers: [{ name: 'webhook', webhook_configs: [{ url: webhook, send_resolved: true }] }],
+  }
+}
+
+function alertOf(received: readonly Notification[], name: string, status: 'firing' | 'resolved') {
+  return received.flatMap(({ alerts }) => alerts).find(alert => alert.labels.alertname === name && alert.status === status)
+}
+
+async function startWebhook(): Promise<{ url: string; received: Notification[] }> {
+  const received: Notification[] = []
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    received.push(JSON.parse(Buffer.concat(chunks).toString()) as Notification)
+    response.end()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(async () => {
+    server.close()
+    server.closeAllConnections()
+    await once(server, 'close')
+  })
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, received }
+}

@@ -1,0 +1,226 @@
+import { Agent, request } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { ATTR_HTTP_METHOD, ATTR_HTTP_STATUS } from '../../otel/names.ts'
+import { GatewayError } from '../../src/domain/gateway-error.ts'
+import { memoryStore } from '../../src/store/memory-store.ts'
+import type { ProfileStore } from '../../src/store/profile-store.ts'
+import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, posted } from '../support/gateway-world.ts'
+
+const CHAT = '/v1/chat/completions'
+const STREAM = posted({ model: 'gpt-5.5', stream: true, messages: [{ role: 'user', content: 'hello' }] })
+
+/** A store that cannot be read while `isBroken`. */
+function breakable(): { store: ProfileStore; state: { isBroken: boolean } } {
+  const inner = memoryStore()
+  const state = { isBroken: false }
+  const readable = () => {
+    if (state.isBroken) throw new GatewayError('GW_STORE_UNREADABLE', 'cannot read the profiles', { next: 'fix_permissions' })
+    return inner
+  }
+  const store: ProfileStore = {
+    read: async id => readable().read(id),
+    reload: async id => readable().reload(id),
+    list: async () => readable().list(),
+    change: (id, update) => inner.change(id, update),
+    lease: (id, options) => inner.lease(id, options),
+    close: () => inner.close(),
+  }
+  return { store, state }
+}
+
+describe('health', () => {
+  it('is good while the process answers; ready while a profile can serve', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    expect(await w.ask('/healthz')).toMatchObject({ status: 200, json: { status: 'ok' } })
+    expect(await w.ask('/readyz')).toMatchObject({ status: 200, json: { status: 'ready' } })
+  })
+
+  it('is good and not ready without a profile that can serve', async () => {
+    const w = await gatewayWorld({ profiles: { 'openai-codex:me': { provider: 'openai-codex' } } })
+    expect((await w.ask('/healthz')).status).toBe(200)
+    expect(await w.ask('/readyz')).toMatchObject({ status: 503, json: { status: 'no profile can serve' } })
+  })
+
+  it('is ready with a login that has expired and can be refreshed, not with one that is dead', async () => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
+    expect((await w.ask('/readyz')).status).toBe(200)
+    w.simulator.expireGrant('me')
+    await w.responses()
+    expect((await w.ask('/readyz')).status).toBe(503)
+  })
+
+  it('leaves no spans: probes come every second', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    await w.ask('/healthz')
+    await w.ask('/readyz')
+    expect(w.spans()).toEqual([])
+  })
+})
+
+describe('the data of operators', () => {
+  it('is the state of profiles, with nothing secret in it', async () => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me')], profiles: OPENAI_PROFILE })
+    await w.responses()
+    const { json } = await w.ask('/ops/status.json')
+    expect(json.profiles).toEqual([
+      {
+        profile: 'openai-codex:me',
+        provider: 'openai-codex',
+        type: 'oauth',
+        billing: 'subscription',
+        state: 'ready',
+        expiresInSeconds: expect.any(Number),
+        generation: 0,
+      },
+      { profile: 'openai:default', provider: 'openai', type: 'api_key', billing: 'metered', state: 'ready' },
+    ])
+    expect(json.recorder).toMatchObject({ interesting: { dropped: 0 }, ordinary: { dropped: 0 } })
+  })
+
+  it('says what a dead login needs', async () => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
+    w.simulator.expireGrant('me')
+    await w.responses()
+    const { json } = await w.ask('/ops/status.json')
+    expect(json.profiles).toMatchObject([
+      {
+        state: 'needs_login',
+        needsLogin: { outcome: 'grant_expired', since: expect.stringMatching(/^\d{4}-/), providerCode: 'refresh_token_expired' },
+      },
+    ])
+  })
+
+  it('is who refreshed and why, and the spans of a trace', async () => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
+    const { headers } = await w.responses({}, { 'x-gatewatch-caller': 'nightly' })
+    expect((await w.ask('/ops/callers.json')).json).toMatchObject({
+      refreshes: [{ caller: 'client:nightly', reason: 'expired', via: 'gate', outcome: 'rotated', count: 1 }],
+      visits: [{ caller: 'client:nightly', reason: 'expired', decision: 'lead', count: 1 }],
+    })
+    expect((await w.ask('/ops/refreshes.json')).json.refreshes).toMatchObject([{ caller: 'client:nightly', outcome: 'rotated' }])
+    expect((await w.ask('/ops/bypasses.json')).json).toEqual({ bypasses: [] })
+    await w.spanned('POST /v1/responses')
+    const trace = await w.ask(`/ops/traces/${headers.get('x-gatewatch-trace')}`)
+    expect(trace.json.spans.map(({ name }: { name: string }) => name)).toEqual([
+      'POST /v1/responses',
+      'gatewatch.call',
+      'gatewatch.gate.visit',
+      'chat gpt-5.5',
+    ])
+    expect((await w.ask('/ops/traces/none')).json).toEqual({ spans: [] })
+  })
+
+  it('is metrics, in the format the scraper asks for', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    await w.chat()
+    const open = await w.ask('/metrics', { headers: { accept: 'application/openmetrics-text' } })
+    expect(open.headers.get('content-type')).toContain('application/openmetrics-text')
+    expect(open.text).toMatch(/# EOF\n$/)
+    expect(open.text).toContain('gatewatch_attempt_duration_seconds_count')
+    const plain = await w.ask('/metrics')
+    expect(plain.headers.get('content-type')).toContain('text/plain')
+    expect(plain.text).toContain('gatewatch_profile_state{')
+  })
+})
+
+describe('a store that cannot be read', () => {
+  it('fails calls and readiness with its own code, and neither health nor metrics', async () => {
+    const { store, state } = breakable()
+    const w = await gatewayWorld({ store, profiles: OPENAI_PROFILE })
+    state.isBroken = true
+    await eventually(async () => {
+      const answer = await w.chat()
+      expect(answer).toMatchObject({ status: 503, json: { error: { code: 'GW_STORE_UNREADABLE', next: 'fix_permissions' } } })
+    })
+    expect((await w.ask('/readyz')).status).toBe(503)
+    expect((await w.ask('/healthz')).status).toBe(200)
+    expect((await w.ask('/metrics')).status).toBe(200)
+    expect(await w.labels('storeErrors')).toEqual([{ operation: 'read', error_type: 'GW_STORE_UNREADABLE' }])
+    state.isBroken = false
+    await eventually(async () => expect((await w.chat()).status).toBe(200))
+  })
+})
+
+describe('the span and the duration of a request', () => {
+  it.each([
+    ['GET', '/v1/models', 'GET /v1/models', 200],
+    ['GET', '/ops/traces/abc', 'GET /ops/traces/:traceId', 200],
+    ['GET', '/secret-path-of-a-client', 'GET unmatched', 404],
+    ['PURGE', '/v1/models', '_OTHER unmatched', 404],
+  ])('of %s %s are named %s', async (method, path, name, status) => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    await w.ask(path, { method })
+    const span = await w.spanned(name)
+    expect(span).toMatchObject({
+      kind: 'server',
+      attributes: { [ATTR_HTTP_METHOD]: method === 'PURGE' ? '_OTHER' : 'GET', [ATTR_HTTP_STATUS]: status },
+    })
+    const [verb, route] = name.split(' ')
+    expect(await w.labels('serverDuration')).toEqual([
+      { http_request_method: verb, http_route: route, http_response_status_code: String(status) },
+    ])
+  })
+
+  it('are an error when the answer is one of ours', async () => {
+    const w = await gatewayWorld({})
+    await w.chat()
+    expect(await w.spanned(`POST ${CHAT}`)).toMatchObject({ status: 'error', attributes: { [ATTR_HTTP_STATUS]: 503, 'error.type': '503' } })
+    expect(await w.labels('serverDuration')).toMatchObject([{ http_response_status_code: '503', error_type: '503' }])
+  })
+
+  it('are measured up to the last byte', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    w.simulator.inject({ where: 'provider', slowChunksMs: 10 })
+    await (await fetch(w.url + CHAT, STREAM)).text()
+    const server = await w.spanned(`POST ${CHAT}`)
+    const attempt = await w.spanned('chat gpt-5.5')
+    expect(server.durationMs).toBeGreaterThanOrEqual(attempt.durationMs)
+    expect(attempt.durationMs).toBeGreaterThan(50)
+  })
+})
+
+describe('stopping', () => {
+  it('lets an answer under way end, closes its kept-alive connection, and takes nothing new', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    w.simulator.inject({ where: 'provider', slowChunksMs: 20 })
+    const agent = new Agent({ keepAlive: true })
+    const answer = new Promise<string>((resolve, reject) => {
+      const sent = request(w.url + CHAT, { method: 'POST', agent, headers: { 'content-type': 'application/json' } }, async response => {
+        // The grace is an hour: that stopping ends means that it did not wait for the connection to go idle by itself.
+        stopping.resolve(w.serving.stop(3_600_000))
+        resolve(Buffer.concat(await response.toArray()).toString())
+      })
+      sent.on('error', reject)
+      sent.end(STREAM.body)
+    })
+    const stopping = Promise.withResolvers<void>()
+    expect(await answer).toContain('data: [DONE]')
+    await stopping.promise
+    await expect(fetch(`${w.url}/healthz`)).rejects.toThrow()
+    agent.destroy()
+  })
+
+  it('cuts what does not end within its grace', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    w.simulator.inject({ where: 'provider', slowChunksMs: 60_000 })
+    const response = await fetch(w.url + CHAT, STREAM)
+    await w.serving.stop(50)
+    await expect(response.text()).rejects.toThrow()
+  })
+
+  it('can be asked for twice', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    const ends = await Promise.allSettled([w.serving.stop(), w.serving.stop()])
+    expect([...ends, ...(await Promise.allSettled([w.serving.stop()]))].map(({ status }) => status)).toEqual(Array(3).fill('fulfilled'))
+  })
+
+  it('of the gateway behind it answers those who still wait', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    const hanging = w.simulator.inject({ where: 'provider', hang: true })
+    const waiting = w.chat()
+    await eventually(() => expect(hanging.hits()).toBe(1))
+    await w.watch.stop()
+    expect(await waiting).toMatchObject({ status: 503, json: { error: { code: 'GW_CLOSED', next: 'try_again_later' } } })
+    expect(w.spans('chat gpt-5.5')).toMatchObject([{ status: 'error', attributes: { 'gatewatch.attempt.outcome': 'aborted' } }])
+  })
+})

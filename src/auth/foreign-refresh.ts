@@ -114,9 +114,8 @@ export function aroundRefresh<A extends unknown[], R>(
     }
     const underWay = flights.get(profileId)
     const flight = underWay ?? takeOff(profileId, { caller, reason }, replaced, () => Reflect.apply(refresh, this, parameters))
-    flight.record.boarded(visit.span.spanContext())
-    visit.span.addLink({ context: flight.record.span.spanContext() })
     const decision = underWay ? 'join' : 'lead'
+    visit.boards(flight.record, decision)
     try {
       const result = await waitFor(flight.work, deadlineMs)
       visit.left(decision)

@@ -1,4 +1,3 @@
-import type { Span } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
@@ -123,11 +122,11 @@ export class RefreshGate {
   async enter(visit: Visit): Promise<Admission> {
     const record = new VisitRecord(this.#telemetry, visit)
     try {
-      const admission = await this.#admit(visit, record.span)
+      const admission = await this.#admit(visit, record)
       record.left(admission.decision, { outcome: admission.outcome })
       return admission
     } catch (error) {
-      record.left('refuse', { error })
+      record.left(record.boardedAs ?? 'refuse', { error })
       throw error
     }
   }
@@ -152,22 +151,21 @@ export class RefreshGate {
     await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
   }
 
-  async #admit(visit: Visit, span: Span): Promise<Admission> {
+  async #admit(visit: Visit, record: VisitRecord): Promise<Admission> {
     const profile = await this.current(visit.profileId)
     if (!profile || !isOAuth(profile.credential)) throw unknownProfile(this.#deck, visit.profileId)
     const { clock, options } = this.#deck
     const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
     if (verdict !== 'fly') return { decision: verdict, profile }
-    return this.#board(visit, profile, span)
+    return this.#board(visit, profile, record)
   }
 
-  async #board(visit: Visit, profile: StoredProfile, span: Span): Promise<Admission> {
+  async #board(visit: Visit, profile: StoredProfile, record: VisitRecord): Promise<Admission> {
     const underWay = this.#flights.get(visit.profileId)
     const refusal = underWay ? undefined : this.#refusal(visit, profile)
     if (refusal) return this.#orStillUsable(visit, profile, { error: refusal })
     const flight = underWay ?? this.#takeOff(visit, profile)
-    flight.record.boarded(span.spanContext())
-    span.addLink({ context: flight.record.span.spanContext() })
+    record.boards(flight.record, underWay ? 'join' : 'lead')
     const { clock } = this.#deck
     const boardedAt = clock.monotonic()
     const deadlineMs = visit.deadlineMs ?? VISIT_DEADLINE_MS
@@ -175,7 +173,7 @@ export class RefreshGate {
     if (result.error) return this.#orStillUsable(visit, profile, result)
     // A flight that had begun before the provider rejected this token may have brought nothing newer.
     if (underWay && visit.rejected && !isUsable(result.profile, clock.now(), visit.rejected))
-      return this.#admit({ ...visit, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, span)
+      return this.#admit({ ...visit, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, record)
     return {
       decision: underWay ? 'join' : result.outcome === 'reused' ? 'adopt' : 'lead',
       profile: result.profile,

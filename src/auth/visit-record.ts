@@ -13,6 +13,7 @@ import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+import type { FlightRecord } from './flight-record.ts'
 
 export interface VisitFacts {
   readonly provider: string
@@ -28,6 +29,8 @@ export class VisitRecord {
   readonly #telemetry: Telemetry
   readonly #facts: VisitFacts
   readonly #enteredAt = performance.now()
+  /** How the visit came aboard a flight, if it did; a flight that fails is no refusal of the gate. */
+  boardedAs: 'lead' | 'join' | undefined
 
   constructor(telemetry: Telemetry, facts: VisitFacts) {
     this.#telemetry = telemetry
@@ -41,6 +44,13 @@ export class VisitRecord {
         ...callerAttributes(facts.caller),
       },
     })
+  }
+
+  /** The visit leads or joins a flight: each is linked to the other. */
+  boards(flight: FlightRecord, as: 'lead' | 'join'): void {
+    this.boardedAs = as
+    flight.boarded(this.span.spanContext())
+    this.span.addLink({ context: flight.span.spanContext() })
   }
 
   /** The visit leaves the gate. */

@@ -152,7 +152,7 @@ describe('a visitor who leaves', () => {
     await back.asked
     leader.abort(new Error('closed the window'))
     await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'closed the window' } })
-    expect(decisions(w)).toEqual(['refuse'])
+    expect(decisions(w)).toEqual(['lead'])
     back.answer()
     expect((await joining).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['join rotated', 'join rotated'])
     expect(w.tokenRequests()).toBe(1)

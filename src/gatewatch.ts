@@ -39,6 +39,7 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
 /** A provider call made in code. */
 export interface CodeCall {
   protocol: Protocol
+  /** The model as telemetry and messages name it; the provider reads it from the body. */
   model: string
   /** A value that becomes JSON, or the bytes themselves. */
   body?: unknown
@@ -125,7 +126,7 @@ export class Gatewatch {
    * Puts the gate around a refresh function of your own that keeps tokens in a store of your own: single flight, permit,
    * spans and metrics with caller and reason. Token requests made anywhere else in the process show up as bypasses.
    *
-   * @returns A function with the same arguments, result and errors as `refresh`.
+   * @returns A function with the same `this`, arguments, result and errors as `refresh`; it can take the place of a method.
    */
   aroundRefresh<A extends unknown[], R>(
     refresh: (...parameters: A) => Promise<R>,

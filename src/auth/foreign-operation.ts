@@ -24,7 +24,7 @@ const MOST_REQUESTS = 200
  * Wraps a login, code exchange or revocation that somebody else wrote: a span with the caller site, and a permit, since
  * its token requests are meant and are no bypass.
  *
- * @returns A function with the same arguments, result and errors.
+ * @returns A function with the same `this`, arguments, result and errors.
  */
 export function wrapOperation<A extends unknown[], R>(
   telemetry: Telemetry,
@@ -33,7 +33,7 @@ export function wrapOperation<A extends unknown[], R>(
   run: (...parameters: A) => Promise<R>,
   options: WrapOperationOptions<A>,
 ): (...parameters: A) => Promise<R> {
-  return function watched(...parameters: A): Promise<R> {
+  return function watched(this: unknown, ...parameters: A): Promise<R> {
     const profileId = options.profile?.(...parameters)
     const attributes = {
       [ATTR_PROVIDER]: options.provider,
@@ -41,8 +41,9 @@ export function wrapOperation<A extends unknown[], R>(
       ...callerAttributes(takeCallerSite(watched)),
     }
     return telemetry.inSpan(OAUTH_OPERATIONS[operation], { kind: SpanKind.CLIENT, attributes }, async () => {
-      if (tokenUrl === undefined) return run(...parameters)
-      return carryPermit(new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: MOST_REQUESTS }), () => run(...parameters))
+      if (tokenUrl === undefined) return Reflect.apply(run, this, parameters)
+      const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: MOST_REQUESTS })
+      return carryPermit(permit, () => Reflect.apply(run, this, parameters)).finally(() => permit.close())
     })
   }
 }

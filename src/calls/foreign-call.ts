@@ -21,14 +21,14 @@ export interface WrapCallOptions<A extends unknown[]> {
  *
  * The call is judged by the HTTP status of its result or of the error it throws, where there is one.
  *
- * @returns A function with the same arguments, result and errors.
+ * @returns A function with the same `this`, arguments, result and errors.
  */
 export function wrapProviderCall<A extends unknown[], R>(
   telemetry: Telemetry,
   send: (...parameters: A) => Promise<R>,
   options: WrapCallOptions<A>,
 ): (...parameters: A) => Promise<R> {
-  return function watched(...parameters: A): Promise<R> {
+  return function watched(this: unknown, ...parameters: A): Promise<R> {
     const caller = takeCallerSite(watched)
     const profile = telemetry.profile(read(options.profile, parameters))
     const model = givenName(read(options.model, parameters))
@@ -59,7 +59,7 @@ export function wrapProviderCall<A extends unknown[], R>(
     const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
     return context.with(contextOf(span), async () => {
       try {
-        const result = await send(...parameters)
+        const result = await Reflect.apply(send, this, parameters)
         note(span, endOfResult(result))
         return result
       } catch (error) {

@@ -13,6 +13,7 @@ import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8089'
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 process.exitCode = await run(process.argv)
 // An exporter that retries at a dead address must not hold a command that is done.
@@ -87,8 +88,6 @@ function wholeNumber(least: number, most: number): (text: string) => number {
     throw new InvalidArgumentError(`must be a whole number from ${least} to ${most}`)
   }
 }
-
-const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** A span of time in ms. */
 function aSpanOfTime(text: string): number {

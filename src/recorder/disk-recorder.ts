@@ -24,9 +24,9 @@ export interface DiskRecorderOptions extends RetentionOptions {
   mostWaiting?: number
   /** Pause after the file could not be written, in ms. @default 5_000 */
   retryMs?: number
-  /** Told of every span that is not recorded. Must not throw. */
+  /** Told of every span that is not recorded. */
   onDropped?: OnDropped
-  /** Told once when the file cannot be used, and again when that happens after it could. Must not throw. */
+  /** Told once when the file cannot be used, and again when that happens after it could. */
   onFailure?: (error: GatewayError) => void
 }
 
@@ -194,8 +194,9 @@ export class DiskRecorder implements SpanProcessor {
 
   #fail(cause: unknown): void {
     const isNew = this.#failure === undefined
-    this.#failure = recorderFailure(this.#writer.path, cause)
-    if (isNew) this.#options.onFailure?.(this.#failure)
+    const failure = recorderFailure(this.#writer.path, cause)
+    this.#failure = failure
+    if (isNew) tell(() => this.#options.onFailure?.(failure))
     if (isLasting(this.#failure)) this.#end()
     else this.#wake(this.#options.retryMs)
   }
@@ -215,7 +216,16 @@ export class DiskRecorder implements SpanProcessor {
     if (count === 0) return
     this.#dropped += count
     this.#unsaidDrops += count
-    this.#options.onDropped?.('recorder', count)
+    tell(() => this.#options.onDropped?.('recorder', count))
+  }
+}
+
+/** A listener that throws must not cost the host its life: we may be on a timer of our own. */
+function tell(listener: () => void): void {
+  try {
+    listener()
+  } catch {
+    // It was told.
   }
 }
 

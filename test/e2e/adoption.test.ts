@@ -20,6 +20,7 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
+import { createGatewatch } from '../../src/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { source, startOtherGateway, type Version } from './other-gateway.ts'
@@ -132,6 +133,30 @@ describe('a gateway that somebody else wrote', () => {
     const [inbound] = await received(otlp, 'GET /quota/:id', 1)
     expect(bypass).toMatchObject({ traceId: inbound?.traceId, parentSpanId: inbound?.spanId })
     await until(() => counted(otlp, METRICS.bypasses.name) === 1)
+  })
+})
+
+describe('what Gatewatch wraps', () => {
+  it('can take the place of a method', async () => {
+    const gatewatch = await createGatewatch({ environment: {} })
+    stops.push(() => gatewatch.stop())
+    const account = {
+      name: 'mine',
+      async tell(word: string) {
+        return `${word} ${this.name}`
+      },
+    }
+    const reading = { provider: 'acme', profile: () => 'mine' }
+    const wrapped = [
+      gatewatch.aroundRefresh(account.tell, { ...reading, tokenUrl: 'https://token.example/' }),
+      gatewatch.wrapProviderCall(account.tell, reading),
+      gatewatch.wrapLogin(account.tell, reading),
+      gatewatch.wrapExchange(account.tell, { ...reading, tokenUrl: 'https://token.example/' }),
+    ]
+    for (const tell of wrapped) {
+      account.tell = tell
+      expect(await account.tell('it is')).toBe('it is mine')
+    }
   })
 })
 

@@ -1,6 +1,7 @@
-import { readdirSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { SpanStatusCode } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import {
   ATTR_CODE_STACK,
@@ -8,14 +9,20 @@ import {
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_TO,
   ATTR_VIA,
+  ATTRIBUTES,
+  EVENT_BYPASS,
   EVENT_FALLBACK,
   SPAN_CALL,
+  SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import { readRecords } from '../../src/recorder/disk-records.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../../src/recorder/queries.ts'
 import { Recorder } from '../../src/recorder/recorder.ts'
+import { replays } from '../../src/recorder/replays.ts'
+import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
 import { stateFolder } from '../store/temp-folder.ts'
+import { CANARIES } from '../telemetry/canaries.ts'
 import { type Child, diskWorld, startChild } from './world.ts'
 import { spansInto } from './world-spans.ts'
 
@@ -27,8 +34,8 @@ async function allReady(children: readonly Child[]): Promise<void> {
   for (const child of children) child.goOn()
 }
 
-describe('four processes that record at once', () => {
-  it('lose nothing, and can be read while they write', async () => {
+describe('several processes that record at once', () => {
+  it('may be four: nothing is lost, and all can be read meanwhile', async () => {
     const folder = stateFolder()
     const children = Array.from({ length: 4 }, () => startChild('write-many.ts', folder, '2000'))
     await allReady(children)
@@ -46,6 +53,15 @@ describe('four processes that record at once', () => {
     for (const { pid } of children) expect(rows.filter(row => row.pid === pid)).toHaveLength(2000)
     for (const row of rows) expect(row.caller).toMatch(`src/${row.pid}.ts#`)
     expect(new Set(rows.map(({ role, title }) => `${role} ${title}`))).toEqual(new Set(['child write-many.ts']))
+  })
+
+  it('may be the threads of one', async () => {
+    const folder = stateFolder()
+    const child = startChild('write-in-workers.ts', folder, '400')
+    expect(await child.ended).toMatchObject({ code: 0, stderr: '' })
+    expect(readRecords(folder, records => refreshes(records, ALL))).toHaveLength(1200)
+    expect(readRecords(folder, records => replays(records))).toMatchObject([{ acrossProcesses: false }])
+    expect(checkOf(join(folder, 'recorder.sqlite'))).toBe('ok')
   })
 
   it('leave one file that only its owner can read, in a folder that only he can enter', async () => {
@@ -170,6 +186,20 @@ describe('what is recorded on disk', () => {
         dropped: 0,
       },
     ])
+  })
+
+  it.each(CANARIES)('behind the redaction holds no trace of $what', async ({ text, mark }) => {
+    const w = diskWorld()
+    const redaction = new RedactingSpanProcessor([{ processor: w.recorder, place: 'recorder' }], { onDropped: () => {} })
+    const attributes = Object.fromEntries([...Object.keys(ATTRIBUTES), text].map(key => [key, text]))
+    const span = spansInto(redaction).tracer.startSpan(SPAN_REFRESH, { attributes })
+    span.addEvent(EVENT_BYPASS, attributes)
+    span.setStatus({ code: SpanStatusCode.ERROR, message: text })
+    span.end()
+    await w.recorder.flush()
+    const bytes = Buffer.concat(readdirSync(w.folder).map(name => readFileSync(join(w.folder, name))))
+    expect(bytes.includes(SPAN_REFRESH)).toBe(true)
+    expect(bytes.includes(mark)).toBe(false)
   })
 
   it('goes on in a new file when somebody removes the folder', async () => {

@@ -100,6 +100,19 @@ describe('a state folder', () => {
     expect(readFileSync(folder, 'utf8')).toBe('I am a file')
   })
 
+  it('that cannot be used does not stop the host when its listeners throw', async () => {
+    const folder = stateFolder()
+    writeFileSync(folder, 'I am a file')
+    const thrower = () => {
+      throw new Error('of the listener')
+    }
+    const w = diskWorld({ folder, mostWaiting: 1, onFailure: thrower, onDropped: thrower })
+    for (let index = 0; index < 3; index += 1) w.refresh()
+    await w.recorder.flush()
+    expect(w.recorder.failure).toBeDefined()
+    expect(w.recorder.dropped).toBe(2)
+  })
+
   it('on a full disk does not stop the host: what waits is written once there is room, the rest is counted', async context => {
     const folder = stateFolder()
     mkdirSync(folder)

@@ -4,6 +4,12 @@ import { findPackageJSON } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import {
+  type ExportDashboardsOptions,
+  exportDashboardsCommand,
+  type InstallDashboardsOptions,
+  installDashboardsCommand,
+} from './dashboards.ts'
 import { demoCommand } from './demo.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
@@ -78,6 +84,26 @@ function commands(done: (code: ExitCode) => void): Command {
     .addOption(new Option('--via <door>', 'through the gate, or past it').choices(VIAS))
     .option('--limit <n>', 'so many at the most', wholeNumber(1, 1_000_000), 100)
     .action(action(refreshesCommand))
+
+  const boards = program.command('dashboards').description('the Grafana boards, alerts and runbook').exitOverride()
+  boards
+    .command('export')
+    .description('write boards, alert rules and runbook as files')
+    .argument('<folder>', 'folder to write to')
+    .option('--grafana <url>', 'where the links of alerts find the boards', anUrl)
+    .option('--runbook <url>', 'where the links of alerts find the runbook', anUrl)
+    .option('--json', 'print JSON, one value a line')
+    .action((folder: string, options: unknown, self: Command) =>
+      action<ExportDashboardsOptions>((given, output) => exportDashboardsCommand({ ...given, folder }, output))(options, self),
+    )
+  boards
+    .command('install')
+    .description('put the boards into a running Grafana, in a folder of their own')
+    .requiredOption('--grafana <url>', 'address of Grafana', anUrl)
+    .option('--token-env <name>', 'environment variable with the token of a service account', 'GRAFANA_TOKEN')
+    .option('--dry-run', 'say what would change, and change nothing')
+    .option('--json', 'print JSON, one value a line')
+    .action(action<InstallDashboardsOptions>(installDashboardsCommand))
   return program
 }
 

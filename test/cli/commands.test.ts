@@ -86,9 +86,13 @@ describe('a configuration that cannot be used', () => {
   it.each([
     ['is not there', undefined, /gatewatch\.json: cannot be read \(ENOENT\)/],
     ['is not JSON', '{\n  "listen": {,}\n}', /gatewatch\.json: is not JSON/],
-    ['has an unknown key', { listne: {} }, /gatewatch\.json: listne: unknown key; allowed here: listen, state, providers/],
-    ['has a wrong type', { listen: { port: '8089' } }, /gatewatch\.json: listen\.port: is string/],
-    ['names an unknown profile', { order: ['openai:none'] }, /gatewatch\.json: order: names openai:none/],
+    ['has an unknown key', { listne: {} }, /gatewatch\.json: listne: is an unknown key; allowed: listen, state, providers/],
+    [
+      'has a wrong type',
+      { listen: { port: '8089' } },
+      /gatewatch\.json: listen\.port: is a string, allowed: a whole number from 0 to 65535/,
+    ],
+    ['names an unknown profile', { order: ['openai:none'] }, /gatewatch\.json: order\.0: is the string "openai:none", which is no profile/],
     ['binds a public address without keys', { listen: { host: '0.0.0.0' } }, /listen\.keysEnv/],
     [
       'names a variable that is not set',

@@ -30,11 +30,14 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
   missing_credential: 'text',
 }
 
-/** The colour of each door; a token request past the gate is a failure. */
-export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED }
+/** The colour of each door; a token request past the gate is a failure, one where no gate was named is neither. */
+export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, undeclared: BLUE }
 
-/** Flights after which no token request was sent: somebody else had refreshed, or the lease never came. */
-export const NOTHING_SENT = ['reused', 'contention'] as const satisfies readonly FlightOutcome[]
+/** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
+export const HELD_BACK = 'blocked' satisfies FlightOutcome
+
+/** Outcomes without a token request: somebody else had refreshed, the lease never came, or policy held it back. */
+export const NOTHING_SENT = ['reused', 'contention', HELD_BACK] as const satisfies readonly FlightOutcome[]
 
 /** The share of refreshes that must succeed. */
 export const REFRESH_OBJECTIVE = 0.99

@@ -42,6 +42,8 @@ export function timeseries(facts: Drawn & { readonly bars?: boolean; readonly ex
         .showPoints(VisibilityMode.Auto)
         .legend(new VizLegendOptionsBuilder().displayMode(LegendDisplayMode.List).placement(LegendPlacement.Bottom).showLegend(true))
         .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi))
+      // `increase` extrapolates: 3 events may come out as 3.01.
+      if (bars && facts.unit === 'count') builder.decimals(0)
       if (bars) builder.stacking(new StackingConfigBuilder().mode(StackingMode.Normal))
       for (const [index, query] of queries.entries()) builder.withTarget(rangeTarget(query, index, { exemplars }))
       return builder.build()
@@ -56,7 +58,9 @@ export function stat(facts: PanelFacts & { readonly query: Query }): Panel {
     ...facts,
     queries,
     build(id, place) {
-      return dressed(new StatBuilder(), facts, id, place)
+      const builder = dressed(new StatBuilder(), facts, id, place)
+      if (facts.unit === 'count') builder.decimals(0)
+      return builder
         .colorMode(BigValueColorMode.Value)
         .graphMode(BigValueGraphMode.None)
         .reduceOptions(new ReduceDataOptionsBuilder().calcs(['lastNotNull']))

@@ -45,7 +45,8 @@ export function table(facts: TableFacts): Panel {
           renameByName: Object.fromEntries(columns.map(({ title }, index) => [numberField(index), title])),
         },
       })
-      for (const { title, unit } of columns) builder.overrideByName(title, [{ id: 'unit', value: UNITS[unit] }])
+      for (const { title, unit } of columns)
+        builder.overrideByName(title, [{ id: 'unit', value: UNITS[unit] }, ...(unit === 'count' ? [{ id: 'decimals', value: 0 }] : [])])
       for (const [label, links] of Object.entries(cellLinks)) builder.overrideByName(prometheusLabel(label), linksOf(links))
       const [first] = columns
       if (first) builder.sortBy([new TableSortByFieldStateBuilder().displayName(first.title).desc(true)])

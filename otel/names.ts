@@ -45,6 +45,9 @@ export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
 
+/** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
+export const CHANNEL_INBOUND = 'http.server.request.start'
+
 /** Events on the flight's span, in the order in which they can happen; the last one seen is where a flight stopped. */
 export const EVENT_LEASE_REQUESTED = 'gatewatch.lease.requested'
 export const EVENT_LEASE_HELD = 'gatewatch.lease.held'
@@ -90,6 +93,7 @@ export const ATTR_REFRESH_FINGERPRINT_AFTER = 'gatewatch.refresh_token.fingerpri
 export const ATTR_REFRESH_RETAINED = 'gatewatch.refresh_token.retained'
 export const ATTR_TOKEN_AGE = 'gatewatch.token.age'
 export const ATTR_REASON = 'gatewatch.reason'
+export const ATTR_REASON_DECLARED = 'gatewatch.reason.declared'
 export const ATTR_DECISION = 'gatewatch.decision'
 export const ATTR_OUTCOME = 'gatewatch.outcome'
 export const ATTR_PERMANENT = 'gatewatch.outcome.permanent'
@@ -115,6 +119,10 @@ export const ATTR_REPLAY = 'gatewatch.replay'
 export const ATTR_VISITS = 'gatewatch.flight.visits'
 export const ATTR_SHAPE_ENCODING = 'gatewatch.request.encoding'
 export const ATTR_SHAPE_FIELDS = 'gatewatch.request.fields'
+export const ATTR_SHAPE_CLIENT = 'gatewatch.request.client_fingerprint'
+export const ATTR_SHAPE_SCOPES = 'gatewatch.request.scopes'
+export const ATTR_SHAPE_HEADERS = 'gatewatch.request.headers'
+export const ATTR_ANSWER_TYPE = 'gatewatch.answer.content_type'
 export const ATTR_PROVIDER_ERROR_CODE = 'gatewatch.provider.error_code'
 export const ATTR_PROVIDER_REQUEST_ID = 'gatewatch.provider.request_id'
 export const ATTR_NEXT = 'gatewatch.next'
@@ -149,6 +157,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_REFRESH_RETAINED]: { class: 'boolean', help: 'The answer held no refresh token; the old one was kept.' },
   [ATTR_TOKEN_AGE]: { class: 'number', help: 'Seconds between the issue of the access token and this refresh.' },
   [ATTR_REASON]: { class: 'list', values: REFRESH_REASONS, help: 'Why a fresh token was wanted.' },
+  [ATTR_REASON_DECLARED]: { class: 'label', help: 'The reason that the client itself put into its token request.' },
   [ATTR_DECISION]: { class: 'list', values: DECISIONS, help: 'What the gate did with the visit.' },
   [ATTR_OUTCOME]: { class: 'list', values: FLIGHT_OUTCOMES, help: 'How the flight ended.' },
   [ATTR_PERMANENT]: { class: 'boolean', help: 'Trying again cannot help; somebody must sign in.' },
@@ -174,6 +183,10 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_VISITS]: { class: 'number', help: 'Visits that led or joined the flight.' },
   [ATTR_SHAPE_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, other.' },
   [ATTR_SHAPE_FIELDS]: { class: 'text', help: 'Sorted field names of the token request with the class of each value, never a value.' },
+  [ATTR_SHAPE_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
+  [ATTR_SHAPE_SCOPES]: { class: 'text', help: 'Sorted scopes that the token request asked for.' },
+  [ATTR_SHAPE_HEADERS]: { class: 'text', help: 'Sorted names of the headers of the token request, never a value.' },
+  [ATTR_ANSWER_TYPE]: { class: 'label', help: 'Content type of the answer to the token request.' },
   [ATTR_PROVIDER_ERROR_CODE]: { class: 'label', help: "The provider's own error code." },
   [ATTR_PROVIDER_REQUEST_ID]: { class: 'label', help: "The provider's id of the request, for its support." },
   [ATTR_NEXT]: { class: 'label', help: 'What the operator can do next.' },

@@ -27,6 +27,7 @@ export const FLIGHT_OUTCOMES = [
   'not_persisted',
   'identity_mismatch',
   'contention',
+  'blocked',
 ] as const
 export type FlightOutcome = (typeof FLIGHT_OUTCOMES)[number]
 
@@ -62,8 +63,8 @@ export type SkipReason = (typeof SKIP_REASONS)[number]
 export const PROCESS_ROLES = ['gateway', 'cli', 'probe', 'child', 'unknown'] as const
 export type ProcessRole = (typeof PROCESS_ROLES)[number]
 
-/** Which door a token request took. */
-export const VIAS = ['gate', 'bypass'] as const
+/** Which door a token request took; `undeclared` where nobody said what the gate is, so that nothing can be called a bypass. */
+export const VIAS = ['gate', 'bypass', 'undeclared'] as const
 export type Via = (typeof VIAS)[number]
 
 /** What Gatewatch does about a bypass. */

@@ -93,7 +93,7 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   const recorder = new Recorder()
   const sdk = await startSdk({ recorder, standalone, environment, ...(processRole && { processRole }) })
   try {
-    const telemetry = new Telemetry(sdk.source, settings.telemetry)
+    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
     const gateway = new Gateway({ settings, store, telemetry, environment, source, onFault })
     await gateway.start()
     return new Gatewatch({ gateway, sdk, recorder, settings, environment, source })
@@ -268,4 +268,9 @@ function warnOnce(): (fault: unknown) => void {
       'GatewatchWarning',
     )
   }
+}
+
+/** The names the operator gave to profiles. */
+function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
+  return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
 }

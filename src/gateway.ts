@@ -62,10 +62,11 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry, onFault } = options
+    const { bypass, ...gate } = settings.gate
     this.#options = options
     this.telemetry = telemetry
     this.registry = readRegistry(options)
-    this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: settings.gate })
+    this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
     this.book = new ProfileBook({ gate: this.gate, store, configured: readProfiles(options, this.registry) })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({
@@ -77,7 +78,13 @@ export class Gateway {
       metered: settings.fallback.metered,
       ...(settings.order && { order: settings.order }),
     })
-    this.#watch = watchBypasses({ telemetry, registry: this.registry, lineageOf: refresh => this.gate.lineage.of(refresh), onFault })
+    this.#watch = watchBypasses({
+      telemetry,
+      registry: this.registry,
+      lineageOf: refresh => this.gate.lineage.of(refresh),
+      onFault,
+      ...(bypass && { policy: bypass }),
+    })
   }
 
   /** Checks what can only be checked against the store. @throws {GatewayError} `GW_CONFIG`, or what the store throws. */

@@ -2,8 +2,9 @@ import * as v from 'valibot'
 import { BILLINGS, type Protocol } from '../otel/words.ts'
 import { FORCED_POLICIES } from './auth/visit.ts'
 import { GatewayError } from './domain/gateway-error.ts'
-import { PROFILE_NAMINGS } from './telemetry/profile-name.ts'
+import { PLAIN_WORD } from './telemetry/profile-name.ts'
 import { scrubText } from './telemetry/scrub.ts'
+import { WATCH_POLICIES } from './watch/bypass-watch.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */
 function whole(least: number, most: number) {
@@ -48,6 +49,8 @@ const PROFILE = v.strictObject({
   billing: v.exactOptional(v.picklist(BILLINGS)),
   /** Environment variable that holds the API key; without it the credential is looked up in the state folder. */
   apiKeyEnv: v.exactOptional(environmentName),
+  /** What telemetry calls the profile, behind its provider. @default the id's own word if it is a plain one, else a digest */
+  name: v.exactOptional(v.pipe(v.string(), v.regex(PLAIN_WORD, 'a word of lower-case letters, digits, "-" and "_"'))),
 })
 
 const LISTEN = v.strictObject({
@@ -72,6 +75,8 @@ const GATE = v.strictObject({
   forced: v.exactOptional(v.picklist(FORCED_POLICIES)),
   leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),
   requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
+  /** What is done about a token request that does not come through the gate. @default 'observe' */
+  bypass: v.exactOptional(v.picklist(WATCH_POLICIES)),
 })
 
 const UPSTREAM = v.strictObject({
@@ -99,13 +104,6 @@ const SETTINGS = v.strictObject({
     {},
   ),
   upstream: v.optional(UPSTREAM, {}),
-  telemetry: v.optional(
-    v.strictObject({
-      /** How profile ids appear in telemetry. @default 'hashed' */
-      profileNames: v.optional(v.picklist(PROFILE_NAMINGS), 'hashed'),
-    }),
-    {},
-  ),
 })
 
 /** Settings as they are written in a configuration file: everything has a default. */

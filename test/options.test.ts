@@ -37,7 +37,7 @@ async function refusal(options: Record<string, unknown>, store: readonly StoredP
   throw new Error('the gateway started')
 }
 
-const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream, telemetry'
+const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream'
 
 describe('settings', () => {
   it('all have a default', () => {
@@ -49,7 +49,6 @@ describe('settings', () => {
       gate: {},
       fallback: { metered: 'allow' },
       upstream: {},
-      telemetry: { profileNames: 'hashed' },
     })
   })
 
@@ -73,7 +72,6 @@ describe('settings', () => {
       gate: { earlyMs: 0, forced: 'refresh' as const, leaseWaitMs: 100, requestTimeoutMs: 100 },
       fallback: { metered: 'deny' as const },
       upstream: { headersTimeoutMs: 10, bodyIdleMs: 10, connectTimeoutMs: 10 },
-      telemetry: { profileNames: 'plain' as const },
     }
     expect(parseSettings(all, SOURCE)).toEqual(all)
   })
@@ -101,12 +99,12 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     ],
     [
       { profiles: { 'openai:default': { provider: 'openai', apiKey: 'x' } } },
-      'profiles.openai:default.apiKey: is an unknown key; allowed: provider, billing, apiKeyEnv',
+      'profiles.openai:default.apiKey: is an unknown key; allowed: provider, billing, apiKeyEnv, name',
     ],
     [{ gate: { early: 1 } }, 'gate.early: is an unknown key; allowed: earlyMs, forced, leaseWaitMs, requestTimeoutMs'],
     [{ fallback: { metred: 'deny' } }, 'fallback.metred: is an unknown key; allowed: metered'],
     [{ upstream: { timeout: 1 } }, 'upstream.timeout: is an unknown key; allowed: headersTimeoutMs, bodyIdleMs, connectTimeoutMs'],
-    [{ telemetry: { names: 'plain' } }, 'telemetry.names: is an unknown key; allowed: profileNames'],
+    [{ telemetry: {} }, `telemetry: is an unknown key; allowed: ${ROOT_KEYS}`],
   ])('%j', (input, expected) => {
     expect(complaint(input)).toBe(`${SOURCE}: ${expected}`)
   })
@@ -153,7 +151,10 @@ describe('a wrong value is refused, with its type and what is allowed', () => {
       { upstream: { bodyIdleMs: Number.POSITIVE_INFINITY } },
       'upstream.bodyIdleMs: is the number Infinity, allowed: a whole number from 10 to 3600000',
     ],
-    [{ telemetry: { profileNames: 'open' } }, 'telemetry.profileNames: is a string, allowed: "hashed" or "plain"'],
+    [
+      { profiles: { 'openai:x': { provider: 'openai', name: 'Me & You' } } },
+      'profiles.openai:x.name: is a string, allowed: a word of lower-case letters, digits, "-" and "_"',
+    ],
     [{ state: 1 }, 'state: is the number 1, allowed: a string that is not empty'],
   ])('%j', (input, expected) => {
     expect(complaint(input)).toBe(`${SOURCE}: ${expected}`)

@@ -1,11 +1,13 @@
-import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_OUTCOME } from '../../otel/names.ts'
 import { toBoard } from '../links.ts'
-import { REFRESH_OBJECTIVE } from '../look.ts'
+import { HELD_BACK, REFRESH_OBJECTIVE } from '../look.ts'
 import { stat } from '../panel-kinds.ts'
-import { grown, isThere, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
+import { grown, isNot, isThere, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
 
-const all = sumBy([], grown(observations('refreshDuration', selected('refreshDuration')), WHOLE_RANGE))
-const failed = sumBy([], grown(observations('refreshDuration', selected('refreshDuration', { [ATTR_ERROR_TYPE]: isThere })), WHOLE_RANGE))
+const tried = (failed: boolean) =>
+  selected('refreshDuration', { [LABEL_OUTCOME]: isNot(HELD_BACK), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+const all = sumBy([], grown(observations('refreshDuration', tried(false)), WHOLE_RANGE))
+const failed = sumBy([], grown(observations('refreshDuration', tried(true)), WHOLE_RANGE))
 
 export const doRefreshesSucceed = stat({
   title: `Refreshes that succeed (objective ${REFRESH_OBJECTIVE * 100} %)`,

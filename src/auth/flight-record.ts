@@ -68,7 +68,7 @@ export class FlightRecord {
 
   /** The lease was asked for `waitedMs` ago and is held now. */
   leaseHeld(waitedMs: number): void {
-    this.#telemetry.instruments.record('leaseWait', waitedMs / 1000, this.#labels(), this.span.spanContext().traceId)
+    this.#telemetry.instruments.record('leaseWait', waitedMs / 1000, this.#labels(), this.span.spanContext())
   }
 
   leaseLost(): void {
@@ -77,12 +77,7 @@ export class FlightRecord {
 
   /** The token request goes out while the access token is `ageMs` old. */
   tokenAge(ageMs: number): void {
-    this.#telemetry.instruments.record(
-      'tokenAge',
-      ageMs / 1000,
-      { ...this.#labels(), reason: this.#facts.reason },
-      this.span.spanContext().traceId,
-    )
+    this.#telemetry.instruments.record('tokenAge', ageMs / 1000, { ...this.#labels(), reason: this.#facts.reason }, this.span.spanContext())
   }
 
   replayed(): void {
@@ -105,7 +100,7 @@ export class FlightRecord {
       'refreshDuration',
       (performance.now() - this.#startedAt) / 1000,
       { ...this.#labels(), reason, outcome, via: 'gate', caller: caller.label, ...(failed && { [ATTR_ERROR_TYPE]: errorType ?? outcome }) },
-      this.span.spanContext().traceId,
+      this.span.spanContext(),
     )
     this.span.end()
   }

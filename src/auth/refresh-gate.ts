@@ -212,7 +212,7 @@ export class RefreshGate {
     return new GatewayError(
       'GW_REFRESH_BACKOFF',
       `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s${cause ? ` (${cause.message})` : ''}`,
-      { next: cause?.next ?? 'try_again_later', retryAfterMs, cause },
+      { next: cause?.next ?? 'try_again_later', retryAfterMs, cause, ...(cause?.outcome && { outcome: cause.outcome }) },
     )
   }
 

@@ -76,7 +76,8 @@ export async function exchangeRefreshToken(options: ExchangeOptions): Promise<Fl
     return { outcome: 'unavailable', error: cannotDeclare(deck, profile, error) }
   }
   // Whoever has the lease now may be sending this very token.
-  if (leaseLost.aborted) return { outcome: 'contention', error: transient(exchange, 'the lease was lost before anything was sent') }
+  if (leaseLost.aborted)
+    return { outcome: 'contention', error: transient(exchange, 'contention', { what: 'the lease was lost before anything was sent' }) }
   const answer = await send(exchange, provider)
   noteAnswer(exchange, answer)
   deck.onStep?.('answer_received')
@@ -194,12 +195,12 @@ async function refused(exchange: Exchange, { status, judgement }: RefusedRefresh
   }
   // A server error may come from a proxy in front of a server that did rotate (502, 504).
   if (status < 500) await forgetIntent(exchange)
-  return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, judgement.retryAfterMs) }
+  return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, { retryAfterMs: judgement.retryAfterMs }) }
 }
 
 async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: type, cause }: UnansweredRefresh): Promise<FlightResult> {
   if (!maybeTaken) await forgetIntent(exchange)
-  return { outcome, errorType: type, error: transient(exchange, `${outcome}, ${type}`, undefined, cause) }
+  return { outcome, errorType: type, error: transient(exchange, outcome, { what: `${outcome}, ${type}`, cause }) }
 }
 
 /** The provider certainly did not take the token, so a later failure is not the trace of a lost answer. */
@@ -263,12 +264,19 @@ function cannotDeclare({ nameOf }: FlightDeck, profile: StoredProfile, cause: un
   )
 }
 
-function transient({ deck, profile }: Exchange, what: string, retryAfterMs?: number, cause?: unknown): GatewayError {
+interface Transience {
+  readonly what?: string
+  readonly retryAfterMs?: number | undefined
+  readonly cause?: unknown
+}
+
+function transient({ deck, profile }: Exchange, outcome: FlightOutcome, { what = outcome, retryAfterMs, cause }: Transience): GatewayError {
   return new GatewayError(
     'GW_REFRESH_FAILED',
     `the refresh of profile ${deck.nameOf(profile.id)} failed for now (${what}); it is tried again`,
     {
       next: 'try_again_later',
+      outcome,
       ...(cause !== undefined && { cause }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     },

@@ -61,7 +61,7 @@ export class VisitRecord {
     if (outcome) this.span.setAttribute(ATTR_OUTCOME, outcome)
     if (error !== undefined) failSpan(this.span, error)
     this.#telemetry.instruments.add('visits', labels)
-    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, this.span.spanContext().traceId)
+    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, this.span.spanContext())
     this.span.end()
   }
 }

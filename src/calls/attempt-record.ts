@@ -1,4 +1,4 @@
-import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import { type Attributes, type Span, type SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -67,7 +67,7 @@ export class AttemptRecord {
     const seconds = (performance.now() - this.#sentAt) / 1000
     this.#span.addEvent(EVENT_FIRST_CHUNK)
     this.#span.setAttribute(ATTR_TIME_TO_FIRST_CHUNK, seconds)
-    this.#telemetry.instruments.record('timeToFirstChunk', seconds, this.#labels(), this.#traceId())
+    this.#telemetry.instruments.record('timeToFirstChunk', seconds, this.#labels(), this.#context())
   }
 
   ended(outcome: AttemptOutcome, failure?: string, providerCode?: string): void {
@@ -89,7 +89,7 @@ export class AttemptRecord {
         caller: request.caller.label,
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       },
-      this.#traceId(),
+      this.#context(),
     )
     this.#span.end()
   }
@@ -106,7 +106,7 @@ export class AttemptRecord {
     const note = (attribute: string, type: 'input' | 'output', tokens: number | undefined) => {
       if (tokens === undefined) return
       this.#span.setAttribute(attribute, tokens)
-      this.#telemetry.instruments.record('genaiTokens', tokens, { ...labels, [GENAI_TOKEN_TYPE]: type }, this.#traceId())
+      this.#telemetry.instruments.record('genaiTokens', tokens, { ...labels, [GENAI_TOKEN_TYPE]: type }, this.#context())
     }
     note(GENAI_USAGE_INPUT_TOKENS, 'input', usage.inputTokens)
     note(GENAI_USAGE_OUTPUT_TOKENS, 'output', usage.outputTokens)
@@ -117,8 +117,8 @@ export class AttemptRecord {
     return { provider: candidate.provider.id, model: request.model, profile: served.profile }
   }
 
-  #traceId(): string {
-    return this.#span.spanContext().traceId
+  #context(): SpanContext {
+    return this.#span.spanContext()
   }
 }
 

@@ -20,6 +20,8 @@ export interface CallRequest {
   readonly provider?: string
   /** Only this profile may serve. */
   readonly profile?: string
+  /** Only providers that speak this language too may serve: a listing of models comes in each provider's own. */
+  readonly speaking?: Protocol
   /** Aborts when the caller is gone: the upstream request is given up, and that is not an error. */
   readonly signal?: AbortSignal
 }

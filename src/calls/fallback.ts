@@ -1,5 +1,5 @@
 import type { AttemptOutcome, FlightOutcome, SkipReason } from '../../otel/words.ts'
-import { isGatewayError } from '../domain/gateway-error.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */
 export type AfterAttempt = 'next' | 'stop'
@@ -30,5 +30,6 @@ export function reasonOfVisit(error: unknown): FallbackReason {
   if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'
   if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return 'timeout'
   if (isGatewayError(error, 'GW_PROFILE_UNKNOWN')) return 'missing_credential'
-  return 'unavailable'
+  if (isGatewayError(error, 'GW_LEASE_TIMEOUT')) return 'contention'
+  return (error instanceof GatewayError ? error.outcome : undefined) ?? 'unavailable'
 }

@@ -23,6 +23,8 @@ export interface OrderQuestion {
   readonly order?: readonly string[]
   readonly provider?: string
   readonly profile?: string
+  /** A language the provider must speak besides. */
+  readonly speaking?: Protocol
   /** Whether a subscription's call may go on to a metered profile. */
   readonly metered: 'allow' | 'deny'
   readonly isResting: (profileId: string) => boolean
@@ -72,11 +74,11 @@ export function pathOf(provider: Provider, protocol: Protocol): string | undefin
 
 function asCandidate(
   profile: StoredProfile,
-  { protocol, provider: wanted, profile: pinned, providerOf }: OrderQuestion,
+  { protocol, speaking, provider: wanted, profile: pinned, providerOf }: OrderQuestion,
 ): Candidate | undefined {
   if ((wanted !== undefined && profile.provider !== wanted) || (pinned !== undefined && profile.id !== pinned)) return undefined
   const provider = providerOf(profile.provider)
-  if (!provider || !pathOf(provider, protocol)) return undefined
+  if (!provider || !pathOf(provider, protocol) || (speaking && !pathOf(provider, speaking))) return undefined
   return { profile, provider, billing: profile.billing ?? provider.billingOf(profile.credential) }
 }
 

@@ -89,7 +89,7 @@ export class ProviderCalls {
     })
   }
 
-  async #order({ protocol, provider, profile }: CallRequest): Promise<Order> {
+  async #order({ protocol, provider, profile, speaking }: CallRequest): Promise<Order> {
     const { book, order, metered } = this.#options
     return orderProfiles({
       profiles: await book.list(),
@@ -103,6 +103,7 @@ export class ProviderCalls {
       ...(order && { order }),
       ...(provider !== undefined && { provider }),
       ...(profile !== undefined && { profile }),
+      ...(speaking && { speaking }),
     })
   }
 
@@ -214,7 +215,7 @@ export class ProviderCalls {
         [GENAI_REQUEST_MODEL]: request.model,
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       },
-      span.spanContext().traceId,
+      span.spanContext(),
     )
   }
 }

@@ -134,7 +134,7 @@ function filterOf({ since, profile, caller, via, limit }: RefreshesCommandOption
   return {
     ...(since !== undefined && { sinceMs: Date.now() - since }),
     // Telemetry shows most profiles by a hashed name; the operator may know the plain one.
-    ...(profile !== undefined && { profile: [profile, profileName(profile, 'hashed')] }),
+    ...(profile !== undefined && { profile: [profile, profileName(profile)] }),
     ...(caller !== undefined && { callerPart: caller }),
     ...(via !== undefined && { via }),
     ...(limit !== undefined && { most: limit }),

@@ -18,6 +18,8 @@ export const OUTCOME_DURATION = {
   unavailable: 'transient',
   timeout: 'transient',
   contention: 'transient',
+  // Only a bypass ends so, under the policy `enforce`: nothing was sent, and the gate is open.
+  blocked: 'transient',
   // The token is good and serves from memory; only the disk failed.
   not_persisted: 'success',
 } as const satisfies Record<FlightOutcome, Duration>

@@ -1,3 +1,5 @@
+import type { FlightOutcome } from '../../otel/words.ts'
+
 /** Everything that can go wrong in Gatewatch, by code. Match on `code`, never on text. */
 export type GatewayErrorCode =
   | 'GW_CONFIG'
@@ -22,6 +24,8 @@ export type GatewayErrorCode =
   | 'GW_UPSTREAM'
   | 'GW_ABORTED'
   | 'GW_CLOSED'
+  /** Given to the application itself, whose token request was not sent. */
+  | 'GATEWATCH_BYPASS'
 
 /** What the person or program that sees the error can do. */
 export const NEXT_STEPS = [
@@ -45,6 +49,8 @@ export interface GatewayErrorOptions {
   cause?: unknown
   /** Milliseconds until another try makes sense. */
   retryAfterMs?: number
+  /** How the flight ended that the error tells of. */
+  outcome?: FlightOutcome
 }
 
 /**
@@ -58,12 +64,14 @@ export class GatewayError extends Error {
   readonly code: GatewayErrorCode
   readonly next: NextStep
   readonly retryAfterMs: number | undefined
+  readonly outcome: FlightOutcome | undefined
 
-  constructor(code: GatewayErrorCode, message: string, { next, cause, retryAfterMs }: GatewayErrorOptions) {
+  constructor(code: GatewayErrorCode, message: string, { next, cause, retryAfterMs, outcome }: GatewayErrorOptions) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.next = next
     this.retryAfterMs = retryAfterMs
+    this.outcome = outcome
   }
 }
 

@@ -84,14 +84,12 @@ export function servedHeaders({
 }: Served): Record<string, string> {
   return {
     'x-gatewatch-provider': provider,
-    'x-gatewatch-profile': headerText(profile),
+    'x-gatewatch-profile': profile,
     'x-gatewatch-billing': billing,
     'x-gatewatch-attempts': String(attempts),
     'x-gatewatch-trace': traceId,
     ...(fallbacks.length > 0 && {
-      'x-gatewatch-fallback': fallbacks
-        .map(({ from, to, reason }) => `${headerText(from)} -> ${headerText(to)}; reason=${reason}`)
-        .join(', '),
+      'x-gatewatch-fallback': fallbacks.map(({ from, to, reason }) => `${from} -> ${to}; reason=${reason}`).join(', '),
     }),
     ...(billingInsteadOf && { 'x-gatewatch-billing-changed': `${billingInsteadOf} -> ${billing}` }),
   }
@@ -103,9 +101,4 @@ function namedByConnection(connection: string | string[] | undefined): readonly 
   return String(connection)
     .split(',')
     .map(name => name.trim().toLowerCase())
-}
-
-/** Profiles may be named in any script (`profileNames: 'plain'`); a header carries ASCII, so the rest is percent-encoded. */
-function headerText(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/gu, encodeURIComponent)
 }

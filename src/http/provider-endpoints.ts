@@ -48,12 +48,11 @@ export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClien
   }
   router.get('/v1/models', async (request, response) => {
     try {
-      const provider = 'anthropic-version' in request.headers ? { provider: 'anthropic' } : {}
       await serve(
         gateway,
         request,
         response,
-        { protocol: 'models', model: '', stream: false, query: queryOf(request), ...provider },
+        { protocol: 'models', speaking: languageOf(request), model: '', stream: false, query: queryOf(request) },
         stalledClientMs,
       )
     } catch (error) {
@@ -61,6 +60,12 @@ export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClien
     }
   })
   return router
+}
+
+/** The language a client reads a listing of models in. The Codex CLI asks with its version, and reads ChatGPT's. */
+function languageOf({ headers, query }: Request): Protocol {
+  if ('anthropic-version' in headers) return 'messages'
+  return 'client_version' in query ? 'responses' : 'chat_completions'
 }
 
 /** The wire language of a request by its path; `undefined` off the provider endpoints. */

@@ -64,7 +64,7 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
       ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
       ...(failure && { [ATTR_ERROR_TYPE]: failure }),
     },
-    span.spanContext().traceId,
+    span.spanContext(),
   )
   span.end()
 }

@@ -81,7 +81,7 @@ export function refreshRow(row: SpanRow): RefreshRow {
     profile: text(read(ATTR_PROFILE)),
     caller: text(read(ATTR_CALLER)) ?? 'unknown',
     reason: text(read(ATTR_REASON)) ?? 'unknown',
-    via: isBypass(row) ? 'bypass' : 'gate',
+    via: isBypass(row) ? 'bypass' : (text(read(ATTR_VIA)) ?? 'gate'),
     outcome: text(read(ATTR_OUTCOME)),
     status: number(read(ATTR_HTTP_STATUS)),
     providerCode: text(read(ATTR_PROVIDER_ERROR_CODE)),

@@ -5,6 +5,7 @@ import {
   type Histogram,
   isSpanContextValid,
   type Meter,
+  type SpanContext,
   TraceFlags,
   trace,
   ValueType,
@@ -43,11 +44,16 @@ export class Instruments {
     ;(this.#instruments[key] as Counter).add(by, this.#bounded(labels))
   }
 
-  /** Records into a histogram; the sampled span of the active context, if any, becomes the exemplar of its bucket. */
-  record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>, traceId = activeTraceId()): void {
+  /** Records into a histogram. @param measuredIn The span that was measured: it becomes the exemplar of its bucket. @default the active one */
+  record<K extends HistogramKey>(
+    key: K,
+    value: number,
+    labels: LabelsOf<K>,
+    measuredIn: SpanContext | undefined = trace.getSpanContext(context.active()),
+  ): void {
     const bounded = this.#bounded(labels)
     ;(this.#instruments[key] as Histogram).record(value, bounded)
-    if (traceId) this.exemplars.keep(METRICS[key], bounded, value, traceId)
+    if (measuredIn && isFindable(measuredIn)) this.exemplars.keep(METRICS[key], bounded, value, measuredIn.traceId)
   }
 
   /** Sets a gauge. */
@@ -65,11 +71,9 @@ export class Instruments {
   }
 }
 
-/** The trace of the active span. Sampled ones only: an exemplar must lead to a trace that can be found. */
-function activeTraceId(): string | undefined {
-  const spanContext = trace.getSpanContext(context.active())
-  if (!spanContext || !isSpanContextValid(spanContext)) return undefined
-  return (spanContext.traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : spanContext.traceId
+/** Sampled ones only: an exemplar must lead to a trace that can be found. */
+function isFindable(spanContext: SpanContext): boolean {
+  return isSpanContextValid(spanContext) && (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0
 }
 
 function make(meter: Meter, metric: MetricDefinition): Counter | Histogram | Gauge {

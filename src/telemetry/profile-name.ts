@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto'
 import { givenName } from './given-name.ts'
 
-/** How profile ids appear in telemetry. `hashed`: plain words stay, everything else becomes a digest. `plain`: as it is. */
-export const PROFILE_NAMINGS = ['hashed', 'plain'] as const
-export type ProfileNaming = (typeof PROFILE_NAMINGS)[number]
-
-const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/
+/** A word that may stand in telemetry as it is. */
+export const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/
 const MOST_CACHED = 10_000
 const names = new Map<string, string>()
 
@@ -13,10 +10,10 @@ const names = new Map<string, string>()
  * The name of a profile as telemetry may show it.
  *
  * Profile ids carry e-mail addresses (`openai-codex:me@example.com`). The part after the provider stays readable when
- * it is a plain word (`default`, `team-a`), else it becomes eight hex digits, the same in every process.
+ * it is a plain word (`default`, `team-a`), else it becomes eight hex digits, the same in every process. Who wants to read
+ * a name there gives the profile one in the configuration.
  */
-export function profileName(profileId: string, naming: ProfileNaming): string {
-  if (naming === 'plain') return profileId
+export function profileName(profileId: string): string {
   const known = names.get(profileId)
   if (known) return known
   const colon = profileId.indexOf(':')

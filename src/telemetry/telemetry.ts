@@ -14,7 +14,6 @@ import {
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { Instruments } from './instruments.ts'
-import type { ProfileNaming } from './profile-name.ts'
 import { profileName } from './profile-name.ts'
 
 /** Where spans and metrics go: made by `otel/sdk.ts`, or by a test. */
@@ -33,6 +32,11 @@ export interface SpanOptions {
   root?: boolean
 }
 
+export interface TelemetryOptions {
+  /** Names that the operator gave to profiles, by profile id. The others are made of the id. */
+  profileNames?: ReadonlyMap<string, string>
+}
+
 /**
  * The only door to spans and metrics below the roof.
  *
@@ -41,17 +45,17 @@ export interface SpanOptions {
 export class Telemetry {
   readonly instruments: Instruments
   readonly #tracer: Tracer
-  readonly #naming: ProfileNaming
+  readonly #profileNames: ReadonlyMap<string, string>
 
-  constructor(source: TelemetrySource, { profileNames = 'hashed' }: { profileNames?: ProfileNaming } = {}) {
+  constructor(source: TelemetrySource, { profileNames = new Map() }: TelemetryOptions = {}) {
     this.#tracer = source.tracer
-    this.#naming = profileNames
+    this.#profileNames = profileNames
     this.instruments = new Instruments(source.meter)
   }
 
   /** The profile's name as telemetry may show it. */
   profile(profileId: string): string {
-    return profileName(profileId, this.#naming)
+    return this.#profileNames.get(profileId) ?? profileName(profileId)
   }
 
   /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */

@@ -21,11 +21,11 @@ import {
   SPAN_EXCHANGE,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
-import type { FlightOutcome } from '../../otel/words.ts'
+import type { BypassPolicy, FlightOutcome } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
@@ -44,6 +44,8 @@ export interface BypassFacts {
   readonly providerId: string
   readonly url: URL
   readonly caller: CallerSite
+  /** Under `enforce` nothing was sent. */
+  readonly policy: BypassPolicy
   readonly judge: Provider['judgeRefresh']
   readonly lineageOf: (refresh: Fingerprint) => SeenToken | undefined
 }
@@ -70,7 +72,7 @@ export class BypassRecord {
   #isExchange = false
 
   constructor(telemetry: Telemetry, facts: BypassFacts) {
-    const { providerId, url, caller } = facts
+    const { providerId, url, caller, policy } = facts
     this.#telemetry = telemetry
     this.#facts = facts
     this.#span = telemetry.startSpan(SPAN_REFRESH, {
@@ -78,7 +80,7 @@ export class BypassRecord {
       attributes: {
         [ATTR_PROVIDER]: providerId,
         [ATTR_VIA]: 'bypass',
-        [ATTR_POLICY]: 'observe',
+        [ATTR_POLICY]: policy,
         [ATTR_REASON]: 'unknown',
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
@@ -86,7 +88,7 @@ export class BypassRecord {
       },
     })
     this.#span.addEvent(EVENT_BYPASS)
-    telemetry.instruments.add('bypasses', { provider: providerId, caller: caller.label, policy: 'observe' })
+    telemetry.instruments.add('bypasses', { provider: providerId, caller: caller.label, policy })
   }
 
   /** The request's body is complete. */
@@ -143,11 +145,12 @@ export class BypassRecord {
         caller: caller.label,
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       },
-      this.#span.spanContext().traceId,
+      this.#span.spanContext(),
     )
   }
 
   #judge({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd): Verdict {
+    if (this.#facts.policy === 'enforce') return { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
     if (status === undefined || (error !== undefined && status < 300)) {
       const failure = errorType(error)
       return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }

@@ -1,15 +1,23 @@
+import type { BypassPolicy } from '../../otel/words.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
-import { takeCallerSite } from '../telemetry/caller.ts'
+import { siteOf } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { bypassError } from './block.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import { watchOutgoing } from './outgoing.ts'
+
+/** What a watch can do about a bypass: tell of it, or keep it from being sent. */
+export const WATCH_POLICIES = ['observe', 'enforce'] as const satisfies readonly BypassPolicy[]
+export type WatchPolicy = (typeof WATCH_POLICIES)[number]
 
 export interface BypassWatchOptions {
   telemetry: Telemetry
   registry: Registry
+  /** What is done about a bypass. @default 'observe' */
+  policy?: WatchPolicy
   /** Finds the profile a refresh token belongs or belonged to. */
   lineageOf: (refresh: Fingerprint) => SeenToken | undefined
   /** Told of a fault of the watch itself; the application never is. */
@@ -27,9 +35,10 @@ export interface BypassWatch {
  * Sees every token request of this process and says which of them did not come through the gate.
  *
  * A request that shows a permit is the gate's own. Any other is a bypass: a span with the caller's stack, the shape of
- * what was sent and how it ended, and a count by caller. Nothing is held back: the policy is `observe`.
+ * what was sent and how it ended, and a count by caller. Under the policy `observe` nothing is held back; under `enforce`
+ * a bypass is never sent, and the application gets an error with the code `GATEWATCH_BYPASS` from its client.
  */
-export function watchBypasses({ telemetry, registry, lineageOf, onFault }: BypassWatchOptions): BypassWatch {
+export function watchBypasses({ telemetry, registry, policy = 'observe', lineageOf, onFault }: BypassWatchOptions): BypassWatch {
   const tokenUrls = new Map<string, string>()
   const paths = new Set<string>()
   const add = (tokenUrl: string, providerId: string) => {
@@ -52,7 +61,10 @@ export function watchBypasses({ telemetry, registry, lineageOf, onFault }: Bypas
         return
       }
       const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
-      const record = new BypassRecord(telemetry, { providerId, url: new URL(request.url), caller: takeCallerSite(seen), judge, lineageOf })
+      const url = new URL(request.url)
+      const caller = siteOf(request.frames(seen))
+      if (policy === 'enforce') request.block(bypassError(url, caller.label))
+      const record = new BypassRecord(telemetry, { providerId, url, caller, policy, judge, lineageOf })
       request.onBody(body => record.body(body))
       request.onEnd(end => record.ended(end))
     },

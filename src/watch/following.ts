@@ -4,8 +4,20 @@ export interface OutgoingEnd {
   readonly headers?: Readonly<Record<string, string>>
   /** The start of the body of a refused answer as it came, compressed or not, where the client lets it be seen. */
   readonly body?: Buffer
+  /** When the first piece of the answer's body came, by `performance.now()`; absent where the client does not show it. */
+  readonly firstChunkAtMs?: number
   readonly error?: unknown
 }
+
+export interface FollowOptions {
+  /** Keeps the start of the body of a good answer too. @default false */
+  keepsGood?: boolean
+  /** Follows to the last byte, however long that takes; else an answer that goes on and on has said enough. @default false */
+  toTheEnd?: boolean
+}
+
+/** Told of the head of an answer as soon as it is there. */
+export type HeadListener = (status: number, headers: Readonly<Record<string, string>>) => void
 
 /** Bytes of an answer that are waited for: less than clients buffer for an application that never reads. */
 const MOST_ANSWER = 32 * 1024
@@ -13,42 +25,48 @@ const MOST_ANSWER = 32 * 1024
 /** One request followed to its end: whoever listens is told once, with what was seen until then. */
 export class Following {
   readonly #told: (end: OutgoingEnd) => void
-  /** Tells what was heard of the request's own body, when the answer is there before the body is complete. */
-  readonly #bodySoFar: () => void
+  readonly #headTold: HeadListener
+  readonly #keepsGood: boolean
+  readonly #toTheEnd: boolean
   readonly #held: Buffer[] = []
+  #firstChunkAtMs: number | undefined
   #bytes = 0
   #status: number | undefined
   #headers: Readonly<Record<string, string>> | undefined
   #isOver = false
 
-  constructor(told: (end: OutgoingEnd) => void, bodySoFar: () => void) {
+  constructor(told: (end: OutgoingEnd) => void, headTold: HeadListener, { keepsGood = false, toTheEnd = false }: FollowOptions = {}) {
     this.#told = told
-    this.#bodySoFar = bodySoFar
+    this.#headTold = headTold
+    this.#keepsGood = keepsGood
+    this.#toTheEnd = toTheEnd
   }
 
   /** The head of an answer; a later one (after a 1xx) replaces it. */
   head(status: number, headers: Readonly<Record<string, string>>): void {
     this.#status = status
     this.#headers = headers
+    this.#headTold(status, headers)
   }
 
   /** A piece of the answer's body. An answer that goes on and on has said enough, and its reader may have left. */
   chunk(chunk: Uint8Array): void {
     if (this.#isOver) return
-    const room = MOST_ANSWER - this.#bytes
+    this.#firstChunkAtMs ??= performance.now()
+    const room = Math.max(0, MOST_ANSWER - this.#bytes)
     this.#bytes += chunk.byteLength
-    if ((this.#status ?? 0) >= 300) this.#held.push(Buffer.from(chunk.subarray(0, room)))
-    if (chunk.byteLength >= room) this.end()
+    if (room > 0 && (this.#keepsGood || (this.#status ?? 0) >= 300)) this.#held.push(Buffer.from(chunk.subarray(0, room)))
+    if (chunk.byteLength >= room && !this.#toTheEnd) this.end()
   }
 
   end(error?: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#bodySoFar()
     this.#told({
       ...(this.#status !== undefined && { status: this.#status }),
       ...(this.#headers && { headers: this.#headers }),
       ...(this.#held.length > 0 && { body: Buffer.concat(this.#held) }),
+      ...(this.#firstChunkAtMs !== undefined && { firstChunkAtMs: this.#firstChunkAtMs }),
       ...(error !== undefined && { error }),
     })
   }

@@ -1,7 +1,14 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
-import { Following, type OutgoingEnd } from './following.ts'
-import { type BodyListener, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
+import type { ClientHttp2Stream } from 'node:http2'
+import type { RawFrame } from '../tools/stack-frames.ts'
+import { blockHttp, blockUndici, drain } from './block.ts'
+import { takeCausalFrames } from './causal-stack.ts'
+import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
+import { type Http2Departure, watchHttp2 } from './http2-sessions.ts'
+import { Redirects } from './redirects.ts'
+import { type BodyListener, MOST_BYTES, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
+import { httpHeaders, type SentHeaders, undiciHeaders } from './sent-headers.ts'
 
 /** One request on its way out. */
 export interface OutgoingRequest {
@@ -10,10 +17,34 @@ export interface OutgoingRequest {
   readonly method: string
   /** Scheme, host, port and path. */
   readonly url: string
+  /** The whole body, where it is bytes at hand: what fetch sends, or writes come for, is not. */
+  readonly body: Uint8Array | undefined
+  /** The headers as they stand at this moment: some clients set theirs until the body is written. */
+  headers(): SentHeaders
+  /**
+   * The causal stack: the caller of `above`, behind it the code that entered the client library or made the request that
+   * was redirected here. To be taken synchronously.
+   */
+  frames(above: (...args: never[]) => unknown): readonly RawFrame[]
+  /** Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`. */
+  block(error: Error): void
   /** Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB. */
   onBody(listener: BodyListener): void
   /** Told once, after the body, when the answer is complete or the request failed. */
-  onEnd(listener: (end: OutgoingEnd) => void): void
+  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
+}
+
+/** What the kinds of requests are taken apart into. */
+interface Departure {
+  readonly identity: object
+  readonly method: string
+  readonly url: string
+  readonly body: Uint8Array | undefined
+  readonly headers: () => SentHeaders
+  readonly tap: (heard: BodyListener) => () => void
+  readonly block: (error: Error) => void
+  /** Reads what would have been sent, where nobody else does. */
+  readonly drain?: () => Promise<void>
 }
 
 export interface WatchOutgoingOptions {
@@ -26,27 +57,48 @@ export interface WatchOutgoingOptions {
 }
 
 /**
- * Sees every HTTP/1 request that leaves this process, through the channels Node and undici publish themselves: global
- * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing global is patched.
+ * Sees every HTTP request that leaves this process, through the channels Node and undici publish themselves: global
+ * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing global is patched but
+ * the sessions of `node:http2`, whose channels come when it is too late to hold a request back.
  *
  * @returns Stops watching.
  */
 export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOptions): () => void {
   const following = new WeakMap<object, Following>()
+  const redirects = new Redirects()
   const safely = guard(onFault)
 
   /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
-  const follow = (identity: object, method: string, url: string, tap: (heard: BodyListener) => () => void) => {
+  const follow = ({ tap, block, drain: drained, ...departure }: Departure) => {
+    const { identity, url } = departure
     let bodySoFar: () => void = () => undefined
+    let unsent: Promise<void> | undefined
+    let isBlocked = false
+    let taken: readonly RawFrame[] | undefined
+    const before = redirects.take(url)
     listener({
-      identity,
-      method,
-      url,
+      ...departure,
+      frames: above => {
+        taken ??= takeCausalFrames(above, before)
+        return taken
+      },
+      block: error => {
+        isBlocked = true
+        block(error)
+      },
       onBody: heard => {
         bodySoFar = tap(safely(heard))
+        if (isBlocked) unsent = drained?.()
       },
-      onEnd: told => {
-        following.set(identity, new Following(safely(told), () => bodySoFar()))
+      onEnd: (told, options) => {
+        const tell = safely(told)
+        const tellBoth = (end: OutgoingEnd) => {
+          bodySoFar()
+          tell(end)
+        }
+        const tellLate = (end: OutgoingEnd) => void unsent?.then(() => tellBoth(end))
+        const headTold: HeadListener = (status, { location }) => redirects.note(url, status, location, taken ?? before)
+        following.set(identity, new Following(unsent ? tellLate : tellBoth, headTold, options))
       },
     })
   }
@@ -56,7 +108,16 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       const { request } = message as { request: UndiciRequest }
       const method = request.method.toUpperCase()
       if (!wanted(method, request.path)) return
-      follow(request, method, new URL(request.path, request.origin).href, heard => tapUndiciBody(request, heard))
+      follow({
+        identity: request,
+        method,
+        url: new URL(request.path, request.origin).href,
+        body: request.body instanceof Uint8Array ? request.body : undefined,
+        headers: () => undiciHeaders(request),
+        tap: heard => tapUndiciBody(request, heard),
+        block: error => blockUndici(request, error),
+        drain: () => drain(request.body, MOST_BYTES),
+      })
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
@@ -71,9 +132,18 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     'http.client.request.created': safely(message => {
       const { request } = message as { request: ClientRequest }
       if (!wanted(request.method, request.path)) return
-      follow(request, request.method, new URL(request.path, `${request.protocol}//${hostOf(request)}`).href, heard =>
-        tapHttpBody(request, heard),
-      )
+      follow({
+        identity: request,
+        method: request.method,
+        url: new URL(request.path, `${request.protocol}//${hostOf(request)}`).href,
+        body: undefined,
+        headers: () => httpHeaders(request),
+        tap: heard => tapHttpBody(request, heard),
+        block: error => {
+          blockHttp(request, error)
+          request.once('close', () => following.get(request)?.end(error))
+        },
+      })
     }),
     // Published when the head of the answer is there, whatever its name says.
     'http.client.response.finish': safely(message => {
@@ -88,8 +158,39 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     following.get(request)?.end(error)
   }
 
+  const stopHttp2 = watchHttp2(
+    safely((departure: Http2Departure) => {
+      const { method, path, url, headers, block, onStream } = departure
+      if (!wanted(method, path) || departure.isOfUndici()) return
+      const identity = {}
+      let tapStream: ((stream: ClientHttp2Stream) => void) | undefined
+      onStream(
+        safely(stream => {
+          tapStream?.(stream)
+          const followed = following.get(identity)
+          if (followed) followStream(followed, stream, safely)
+        }),
+      )
+      follow({
+        identity,
+        method,
+        url: url(),
+        body: undefined,
+        headers,
+        block,
+        tap: heard => {
+          let soFar: () => void = () => undefined
+          tapStream = stream => {
+            soFar = tapHttpBody(stream, heard)
+          }
+          return () => soFar()
+        },
+      })
+    }),
+  )
   for (const [name, handle] of Object.entries(channels)) diagnostics.subscribe(name, handle)
   return () => {
+    stopHttp2()
     for (const [name, handle] of Object.entries(channels)) diagnostics.unsubscribe(name, handle)
   }
 }
@@ -127,6 +228,30 @@ function followAnswer(followed: Following, response: IncomingMessage, safely: Gu
     'close',
     safely(() => followed.end(response.errored ?? undefined)),
   )
+}
+
+/** As `followAnswer`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
+function followStream(followed: Following, stream: ClientHttp2Stream, safely: Guard): void {
+  const { emit, push } = stream
+  const hearEvent = safely(([name, given]: readonly unknown[]) => {
+    if (name === 'response') {
+      const { ':status': status, ...headers } = given as Record<string, unknown>
+      followed.head(Number(status ?? 0), Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
+    } else if (name === 'error') followed.end(given)
+    else if (name === 'close') followed.end()
+  })
+  const hear = safely((chunk: unknown) => {
+    if (chunk === null) followed.end()
+    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
+  })
+  stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
+    hearEvent(given)
+    return Reflect.apply(emit, this, given)
+  } as typeof emit
+  stream.push = function (this: ClientHttp2Stream, ...given: unknown[]) {
+    hear(given[0])
+    return Reflect.apply(push, this, given)
+  } as typeof push
 }
 
 /** Headers given as an array are written at once, and `getHeader` does not know them; the port is in none of the fields. */

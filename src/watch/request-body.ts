@@ -1,17 +1,22 @@
-import type { ClientRequest } from 'node:http'
+import type { Writable } from 'node:stream'
 
 /** What `undici:request:create` publishes, as far as it is used. */
 export interface UndiciRequest {
   readonly method: string
   readonly origin: string | URL
   readonly path: string
+  /** Names and values in turn, as the caller gave them; a value may be a list. */
+  readonly headers?: unknown
+  readonly contentType?: unknown
+  readonly contentLength?: unknown
   body: unknown
 }
 
 /** Told once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
 export type BodyListener = (body: string | undefined) => void
 
-const MOST_BYTES = 64 * 1024
+/** Longer than any token request. */
+export const MOST_BYTES = 64 * 1024
 
 /** What was heard of a body so far. Nothing thrown in here reaches the request. */
 class Heard {
@@ -75,18 +80,18 @@ export function tapUndiciBody(request: UndiciRequest, listener: BodyListener): (
 }
 
 /**
- * Hears the body written to a `node:http` request, from `write` and `end`, which go on as they were.
+ * Hears the body written to a request of `node:http` or `node:http2`, from `write` and `end`, which go on as they were.
  *
  * @returns as `tapUndiciBody`.
  */
-export function tapHttpBody(request: ClientRequest, listener: BodyListener): () => void {
+export function tapHttpBody(request: Writable, listener: BodyListener): () => void {
   const heard = new Heard(listener)
   const { write, end } = request
-  request.write = function (this: ClientRequest, ...given: unknown[]) {
+  request.write = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
     return Reflect.apply(write, this, given)
   } as typeof write
-  request.end = function (this: ClientRequest, ...given: unknown[]) {
+  request.end = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
     heard.tell()
     return Reflect.apply(end, this, given)

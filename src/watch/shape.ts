@@ -1,4 +1,6 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { secretText } from '../providers/secret-text.ts'
+import { hideText } from '../tools/hidden-texts.ts'
 import { FILE_PART, readMultipart } from './multipart.ts'
 import { KNOWN_FIELDS } from './token-fields.ts'
 
@@ -9,11 +11,22 @@ export interface Shape {
   readonly fields: string
   /** The `grant_type`, when it is one of the registered ones. */
   readonly grantType: string | undefined
+  /** It says what it grants: a token request, wherever it goes. */
+  readonly asksForToken: boolean
   /** Fingerprint of the refresh token in it. */
   readonly refreshFingerprint: Fingerprint | undefined
+  /** It asks for a refresh, and what stands for the refresh token is none: absent, empty, a stringified nothing. */
+  readonly isTokenless: boolean
+  /** Fingerprint of the client id. */
+  readonly clientFingerprint: Fingerprint | undefined
+  /** Scopes asked for, sorted, one space between. */
+  readonly scopes: string | undefined
+  /** Why the client itself says it refreshes (`refresh_reason` of the Codex CLI). */
+  readonly declaredReason: string | undefined
 }
 
 const MOST_FIELDS = 40
+const MOST_SCOPES = 40
 const GRANT_TYPES = [
   'refresh_token',
   'authorization_code',
@@ -23,6 +36,9 @@ const GRANT_TYPES = [
   'urn:ietf:params:oauth:grant-type:token-exchange',
   'urn:ietf:params:oauth:grant-type:jwt-bearer',
 ]
+
+/** Fields whose values nothing may ever show, whatever they look like. */
+const SECRET_FIELDS = ['client_secret', 'code', 'code_verifier', 'device_code', 'assertion', 'client_assertion', 'password', 'subject_token']
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -55,11 +71,23 @@ export function classOf(value: unknown): string {
 }
 
 function unread(encoding: 'other' | 'none'): Shape {
-  return { encoding, fields: '', grantType: undefined, refreshFingerprint: undefined }
+  return {
+    encoding,
+    fields: '',
+    grantType: undefined,
+    asksForToken: false,
+    refreshFingerprint: undefined,
+    isTokenless: false,
+    clientFingerprint: undefined,
+    scopes: undefined,
+    declaredReason: undefined,
+  }
 }
 
 function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
-  const { refresh_token: refresh, grant_type: grantType } = fields
+  const { refresh_token: refresh, grant_type: grantType, client_id: client, scope, refresh_reason: declared } = fields
+  for (const name of SECRET_FIELDS) hideText(textOf(fields[name]))
+  const token = secretText(refresh)
   const pairs = Object.keys(fields)
     .slice(0, MOST_FIELDS)
     .map(name => `${nameOf(name)}=${name === 'grant_type' ? (knownGrant(grantType) ?? classOf(grantType)) : classOf(fields[name])}`)
@@ -67,8 +95,17 @@ function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
     encoding,
     fields: pairs.sort().join(' '),
     grantType: knownGrant(grantType),
-    refreshFingerprint: typeof refresh === 'string' ? fingerprint(refresh) : undefined,
+    asksForToken: typeof grantType === 'string' && grantType !== '',
+    refreshFingerprint: textOf(refresh) === undefined ? undefined : fingerprint(textOf(refresh)),
+    isTokenless: grantType === 'refresh_token' && token === undefined,
+    clientFingerprint: fingerprint(textOf(client)),
+    scopes: textOf(scope)?.split(/\s+/).slice(0, MOST_SCOPES).sort().join(' '),
+    declaredReason: typeof declared === 'string' && /^[a-z_]{1,40}$/.test(declared) ? declared : undefined,
   }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 /** A name nobody expects may be a token itself: a body that is nothing but a token reads as a form with one field. */

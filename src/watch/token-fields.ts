@@ -46,6 +46,7 @@ const OF_PROVIDERS = [
   'organization_id',
   'project',
   'project_id',
+  'refresh_reason',
   'tenant',
   'tenant_id',
   'user_code',

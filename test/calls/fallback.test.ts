@@ -19,7 +19,8 @@ describe('a visit that the gate refused', () => {
     [error('GW_PROFILE_UNKNOWN'), 'missing_credential'],
     [error('GW_REFRESH_FAILED'), 'unavailable'],
     [error('GW_REFRESH_BACKOFF'), 'unavailable'],
-    [error('GW_LEASE_TIMEOUT'), 'unavailable'],
+    [error('GW_LEASE_TIMEOUT'), 'contention'],
+    [new GatewayError('GW_REFRESH_FAILED', 'x', { next: 'try_again_later', outcome: 'throttled' }), 'throttled'],
     [new TypeError('x'), 'unavailable'],
   ])('%s is a fallback for %s, a word the label knows', (refusal, reason) => {
     expect(reasonOfVisit(refusal)).toBe(reason)

@@ -4,7 +4,7 @@ import { createGatewatch } from '../../src/gatewatch.ts'
 import { atTheEnd, observed } from '../support/gateway-world.ts'
 
 async function world() {
-  const watch = await createGatewatch({ environment: {}, telemetry: { profileNames: 'plain' } })
+  const watch = await createGatewatch({ environment: {} })
   atTheEnd(() => watch.stop())
   return { watch, ...observed(watch) }
 }

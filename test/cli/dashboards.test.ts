@@ -128,13 +128,6 @@ describe('gatewatch dashboards install', () => {
   })
 })
 
-describe('the published package', () => {
-  it('carries what is exported', async () => {
-    const { files } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
-    expect(files).toEqual(expect.arrayContaining(['dashboards/generated', 'dashboards/runbook.md']))
-  })
-})
-
 interface Stored {
   dashboard: Record<string, unknown> & { uid: string; title: string; tags: string[] }
   folderUid: string

@@ -13,19 +13,20 @@ import {
 } from '../../otel/names.ts'
 import { shapeHint } from '../../src/cli/refresh-lines.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
-import { type Child, diskWorld, startChild, startNode } from '../recorder/world.ts'
+import { diskWorld, startChild } from '../recorder/world.ts'
 import type { RefreshOptions } from '../recorder/world-spans.ts'
-import { stateFolder } from '../store/temp-folder.ts'
+import { type ChildProcess, startNode } from '../support/child-process.ts'
+import { stateFolder } from '../support/clean-up.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const NOW_MS = Date.now()
 
-function refreshes(folder: string, ...parameters: string[]): Child {
+function refreshes(folder: string, ...parameters: string[]): ChildProcess {
   return startNode([MAIN, 'refreshes', '--state', folder, ...parameters])
 }
 
 async function shown(folder: string, ...parameters: string[]): Promise<string> {
-  const { code, stdout, stderr } = await refreshes(folder, ...parameters).ended
+  const { code, stdout, stderr } = await refreshes(folder, ...parameters).exit
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout
 }
@@ -39,7 +40,7 @@ async function incident() {
     caller: 'dist/runner.js#refreshOAuthCredentialForRuntime',
     outcome: 'malformed',
     attributes: {
-      [ATTR_PROFILE]: profileName('openai-codex:me@example.com', 'hashed'),
+      [ATTR_PROFILE]: profileName('openai-codex:me@example.com'),
       [ATTR_REASON]: 'forced',
       [ATTR_VIA]: 'bypass',
       [ATTR_HTTP_STATUS]: 401,
@@ -52,9 +53,9 @@ async function incident() {
   return w
 }
 
-async function sendFrom(folder: string, role: string, title: string, options: RefreshOptions): Promise<Child> {
+async function sendFrom(folder: string, role: string, title: string, options: RefreshOptions): Promise<ChildProcess> {
   const child = startChild('send-token.ts', folder, role, title, JSON.stringify([options]))
-  await child.ended
+  await child.exit
   return child
 }
 
@@ -66,7 +67,7 @@ describe('gatewatch refreshes', () => {
     expect(newest?.split(/ {2,}/)).toEqual([
       new Date(NOW_MS - 60_000).toISOString(),
       `gateway ${process.pid} app.mjs`,
-      profileName('openai-codex:me@example.com', 'hashed'),
+      profileName('openai-codex:me@example.com'),
       'dist/runner.js#refreshOAuthCredentialForRuntime',
       'forced',
       'bypass',
@@ -175,7 +176,7 @@ describe('gatewatch refreshes --follow', () => {
     expect(await follower.line()).toContain('src/third.ts#h')
     expect(await follower.line()).toMatch(/^ {2}refresh token aaaaaaaaaaaa .*src\/first\.ts#f .*then by src\/third\.ts#h/)
     follower.signal('SIGINT')
-    expect(await follower.ended).toMatchObject({ code: 0, stderr: '' })
+    expect(await follower.exit).toMatchObject({ code: 0, stderr: '' })
   })
 
   it('gives programs a JSON value for each, and only what is wanted', async () => {
@@ -192,7 +193,7 @@ describe('gatewatch refreshes --follow', () => {
     await w.recorder.flush()
     expect(JSON.parse(await follower.line())).toMatchObject({ refresh: { caller: 'src/wanted.ts#i' } })
     follower.signal('SIGTERM')
-    expect(await follower.ended).toMatchObject({ code: 0 })
+    expect(await follower.exit).toMatchObject({ code: 0 })
   })
 })
 
@@ -213,7 +214,7 @@ describe('gatewatch refreshes of a bad folder', () => {
     const folder = stateFolder()
     make(folder)
     for (const parameters of [[], ['--follow']]) {
-      const ended = await refreshes(folder, ...parameters).ended
+      const ended = await refreshes(folder, ...parameters).exit
       expect(ended).toMatchObject({ code, stdout: '' })
       expect(ended.stderr).toContain(folder)
       expect(ended.stderr).toContain(message)
@@ -225,7 +226,7 @@ describe('gatewatch refreshes of a bad folder', () => {
     ['--via', 'window'],
     ['--limit', '0'],
   ])('refuses %s %s', async (option, value) => {
-    const { code, stderr } = await refreshes(stateFolder(), option, value).ended
+    const { code, stderr } = await refreshes(stateFolder(), option, value).exit
     expect(code).toBe(64)
     expect(stderr).toContain(option)
   })

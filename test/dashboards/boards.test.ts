@@ -6,7 +6,8 @@ import { BOARDS } from '../../dashboards/boards.ts'
 import { BOARD_TAG, BOARD_UIDS } from '../../dashboards/links.ts'
 import { RED, UNITS } from '../../dashboards/look.ts'
 import { withBoards } from '../../dashboards/read-me.ts'
-import { ATTRIBUTES } from '../../otel/names.ts'
+import { ATTRIBUTES, LABELS } from '../../otel/names.ts'
+import { prometheusLabel } from '../../otel/prometheus-name.ts'
 import { ROOT } from '../house/source-files.ts'
 import { type BoardFile, GENERATED, type PanelFile, readBoards, shownPanels, type TargetFile } from './board-file.ts'
 import { groupingLabelsOf, interpolate, knownSeries, labelsLeftBy, rawCountersIn, selectorsOf, syntaxFaults } from './promql.ts'
@@ -148,6 +149,28 @@ describe.each(promql)('the query $name', ({ expr, target, panel }) => {
 
   it('never shows a raw counter', () => {
     expect(rawCountersIn(expr)).toEqual([])
+  })
+})
+
+describe('labels', () => {
+  it('are bounded, all that a board shows: each has a closed list or a cap', () => {
+    const shown = new Set(promql.flatMap(({ expr }) => groupingLabelsOf(expr)))
+    const bounded = new Map(Object.entries(LABELS).map(([label, definition]) => [prometheusLabel(label), definition]))
+    const known = [...shown].filter(label => bounded.has(label))
+    expect(known.length).toBeGreaterThan(10)
+    expect(known.filter(label => bounded.get(label)?.values === undefined && bounded.get(label)?.cap === undefined)).toEqual([])
+    // What is left is Prometheus' own, or made for a node graph.
+    expect([...shown].filter(label => !bounded.has(label)).sort()).toEqual([
+      'alertname',
+      'id',
+      'instance',
+      'job',
+      'le',
+      'severity',
+      'source',
+      'target',
+      'title',
+    ])
   })
 })
 

@@ -18,6 +18,11 @@ const EMPTY: Readonly<Record<string, string>> = {
   GatewatchTargetAbsent: 'the gateway is there',
   GatewatchTargetDown: 'the gateway answers',
 }
+/** Panels without a query for Prometheus, with the reason. */
+const NO_PROMQL: Readonly<Record<string, string>> = {
+  'What is this?': 'a text',
+  'Traces of bypasses': 'asks Tempo, which cannot be installed here',
+}
 /** Legends whose label is absent from some series of an answer, with the reason. */
 const SOMETIMES_ABSENT: Readonly<Record<string, string>> = {
   provider: 'an alert about the store, the labels or the telemetry has no provider',
@@ -33,6 +38,7 @@ const panels = [
 const queries = panels.flatMap(({ title, queries }) =>
   queries.map((query, index) => ({ ...query, name: `${title} / ${query.refId ?? index}` })),
 )
+const graphs = panels.filter(({ queries }) => queries.some(({ refId }) => refId === 'edges'))
 const rules = RULE_GROUPS.flatMap(({ records, alerts }) => [
   ...records.map(({ name, expression }) => ({ name: name as string, expression })),
   ...alerts.map(({ name, labels, expression }) => ({ name: [name, ...Object.values(labels ?? {})].join(' '), expression })),
@@ -69,6 +75,10 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
     await mix?.stop()
   })
 
+  it('is asked by every panel but those with a reason', () => {
+    expect(panels.filter(panel => panel.queries.length === 0).map(({ title }) => title)).toEqual(Object.keys(NO_PROMQL))
+  })
+
   it.each(queries)('answers the panel query $name with the labels its legend names', async ({ name, expression, legend = '' }) => {
     const samples = await prometheus.query(interpolate(expression, MACROS))
     expect(samples.length, `${name}: ${interpolate(expression, MACROS)}`).toBeGreaterThan(0)
@@ -78,6 +88,14 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
       expect(has.length, `${name}: ${label}`).toBeGreaterThan(0)
       if (!(name.startsWith('Firing alerts') && label in SOMETIMES_ABSENT)) expect(has.length, `${name}: ${label}`).toBe(samples.length)
     }
+  })
+
+  it.each(graphs)('draws $title: every edge ends at a node', async ({ queries }) => {
+    const [nodes = [], edges = []] = await Promise.all(queries.map(({ expression }) => prometheus.query(interpolate(expression, MACROS))))
+    const ids = nodes.map(({ metric }) => metric.id)
+    expect(new Set(ids).size).toBe(ids.length)
+    expect(edges.flatMap(({ metric }) => [metric.source, metric.target]).filter(end => !ids.includes(end))).toEqual([])
+    expect(new Set(edges.map(({ metric }) => metric.id)).size).toBe(edges.length)
   })
 
   it.each(rules)('answers the rule $name, or is empty for a reason', async ({ name, expression }) => {

@@ -11,7 +11,7 @@ describe('every flight outcome', () => {
     const of = (wanted: string) => FLIGHT_OUTCOMES.filter(outcome => OUTCOME_DURATION[outcome] === wanted)
     expect(of('success')).toEqual(['rotated', 'renewed', 'reused', 'not_persisted'])
     expect(of('permanent')).toEqual(['invalidated', 'grant_expired', 'malformed', 'lost', 'identity_mismatch'])
-    expect(of('transient')).toEqual(['forbidden', 'throttled', 'unavailable', 'timeout', 'contention'])
+    expect(of('transient')).toEqual(['forbidden', 'throttled', 'unavailable', 'timeout', 'contention', 'blocked'])
   })
 
   it.each(FLIGHT_OUTCOMES)('%s answers both questions by its duration', outcome => {

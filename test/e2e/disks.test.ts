@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ATTR_NEXT, ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/names.ts'
 import { fileStore } from '../../src/store/file-store.ts'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { TestClock } from '../support/test-clock.ts'
-import { afterwards, type LIVES, PROFILE, stateFolder, type World, world } from '../support/world.ts'
+import { type LIVES, PROFILE, type World, world } from '../support/world.ts'
 
 const NEEDS_MOUNT = 'mounting a file system is not permitted here (needs root on Linux)'
 /** Longer than a store answers from memory. */

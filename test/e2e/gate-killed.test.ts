@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { ATTR_LEASE_TAKEN_FROM, ATTR_OUTCOME, EVENT_LEASE_HELD, SPAN_REFRESH } from '../../otel/names.ts'
 import { type FileStoreOptions, fileStore } from '../../src/store/file-store.ts'
 import { type ChildProcess, startChild } from '../support/child-process.ts'
-import { PROFILE, stateFolder, type World, type WorldOptions, world } from '../support/world.ts'
+import { stateFolder } from '../support/clean-up.ts'
+import { PROFILE, type World, type WorldOptions, world } from '../support/world.ts'
 
 /** Far longer than any test: what goes on nevertheless did not wait for it. */
 const LONG_TTL_MS = 600_000
@@ -22,7 +23,8 @@ async function killedWorld(simulator: WorldOptions['simulator'] = {}, storeOptio
   const killed: KilledWorld = {
     ...w,
     folder,
-    refresher: (step, ...how) => startChild('die-in-flight.ts', folder, w.simulator.url, PROFILE, step, ...how),
+    refresher: (step, ...how) =>
+      startChild(new URL('./fixtures/die-in-flight.ts', import.meta.url), folder, w.simulator.url, PROFILE, step, ...how),
   }
   return killed
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../src/store/file-store.ts'
 import { startChild } from '../support/child-process.ts'
-import { afterwards, PROFILE, stateFolder, world } from '../support/world.ts'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
+import { PROFILE, world } from '../support/world.ts'
 import type { VisitReport } from './fixtures/visit-together.ts'
 
 const PROCESSES = 4
@@ -17,7 +18,7 @@ describe('four processes with two hundred visits each to one expired profile, ev
     afterwards(() => allAsk.resolve())
     await w.signIn()
     const children = Array.from({ length: PROCESSES }, () =>
-      startChild('visit-together.ts', folder, w.simulator.url, PROFILE, String(VISITS)),
+      startChild(new URL('./fixtures/visit-together.ts', import.meta.url), folder, w.simulator.url, PROFILE, String(VISITS)),
     )
     for (const child of children) expect(await child.line()).toBe('ready')
     for (const child of children) child.goOn()

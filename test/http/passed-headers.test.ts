@@ -161,11 +161,4 @@ describe('headers on their way back', () => {
       'x-gatewatch-billing-changed': 'subscription -> metered',
     })
   })
-
-  it('carry names of profiles in any script', async () => {
-    const w = await gatewayWorld({ stored: () => [storedKey('openai:日本', OPENAI_KEY)] })
-    const answer = await w.chat()
-    expect(answer.status).toBe(200)
-    expect(decodeURIComponent(answer.headers.get('x-gatewatch-profile') ?? '')).toBe('openai:日本')
-  })
 })

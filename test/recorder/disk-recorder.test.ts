@@ -21,15 +21,16 @@ import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } fr
 import { Recorder } from '../../src/recorder/recorder.ts'
 import { replays } from '../../src/recorder/replays.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
-import { stateFolder } from '../store/temp-folder.ts'
+import type { ChildProcess } from '../support/child-process.ts'
+import { stateFolder } from '../support/clean-up.ts'
 import { CANARIES } from '../telemetry/canaries.ts'
-import { type Child, diskWorld, startChild } from './world.ts'
+import { diskWorld, startChild } from './world.ts'
 import { spansInto } from './world-spans.ts'
 
 const ALL = { most: 100_000 }
 const BASE_MS = Date.parse('2026-05-14T10:00:00Z')
 
-async function allReady(children: readonly Child[]): Promise<void> {
+async function allReady(children: readonly ChildProcess[]): Promise<void> {
   for (const child of children) expect(await child.line()).toBe('ready')
   for (const child of children) child.goOn()
 }
@@ -46,7 +47,7 @@ describe('several processes that record at once', () => {
       if (readdirSync(join(folder, '..')).length > 0) seen.push(countIn(folder))
     }
     expect(seen).toEqual(seen.toSorted((a, b) => a - b))
-    for (const child of children) expect(await child.ended).toMatchObject({ code: 0, stderr: '' })
+    for (const child of children) expect(await child.exit).toMatchObject({ code: 0, stderr: '' })
     const rows = readRecords(folder, records => refreshes(records, ALL))
     expect(rows).toHaveLength(8000)
     expect(new Set(rows.map(({ caller }) => caller)).size).toBe(8000)
@@ -58,7 +59,7 @@ describe('several processes that record at once', () => {
   it('may be the threads of one', async () => {
     const folder = stateFolder()
     const child = startChild('write-in-workers.ts', folder, '400')
-    expect(await child.ended).toMatchObject({ code: 0, stderr: '' })
+    expect(await child.exit).toMatchObject({ code: 0, stderr: '' })
     expect(readRecords(folder, records => refreshes(records, ALL))).toHaveLength(1200)
     expect(readRecords(folder, records => replays(records))).toMatchObject([{ acrossProcesses: false }])
     expect(checkOf(join(folder, 'recorder.sqlite'))).toBe('ok')
@@ -84,7 +85,7 @@ describe('a process that ends', () => {
     const folder = stateFolder()
     const child = startChild('write-many.ts', folder, '1500', last)
     await allReady([child])
-    expect(await child.ended).toMatchObject({ code })
+    expect(await child.exit).toMatchObject({ code })
     expect(readRecords(folder, records => refreshes(records, ALL))).toHaveLength(1500)
     expect(readdirSync(folder)).toEqual(['recorder.sqlite'])
   })
@@ -95,7 +96,7 @@ describe('a process that ends', () => {
     await allReady([child])
     expect(await child.line()).toBe('flushed')
     child.signal('SIGKILL')
-    expect(await child.ended).toMatchObject({ code: 'SIGKILL' })
+    expect(await child.exit).toMatchObject({ code: 'SIGKILL' })
     const rows = readRecords(folder, records => refreshes(records, ALL))
     expect(rows.filter(({ caller }) => caller !== 'src/late.ts#f')).toHaveLength(500)
     const w = diskWorld({ folder })
@@ -114,7 +115,7 @@ describe('a process that ends', () => {
     locker.exec('BEGIN IMMEDIATE')
     const child = startChild('write-many.ts', w.folder, '10', 'nothing')
     await allReady([child])
-    expect(await child.ended).toMatchObject({ code: 0, stderr: 'dropped 10\n' })
+    expect(await child.exit).toMatchObject({ code: 0, stderr: 'dropped 10\n' })
     locker.exec('ROLLBACK')
     locker.close()
     expect(countIn(w.folder)).toBe(1)
@@ -311,7 +312,7 @@ describe('the queue in front of the file', () => {
 describe('loaded in a preload', () => {
   it('brings nothing of the OpenTelemetry SDK, no SQLite before the first span, and no word on stderr', async () => {
     const child = startChild('loaded-files.ts', stateFolder())
-    const { code, stdout, stderr } = await child.ended
+    const { code, stdout, stderr } = await child.exit
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const { urls, ...rest } = JSON.parse(stdout) as { urls: string[] }
     expect(rest).toEqual({ before: false, afterConstruction: false, afterWrite: true, dropped: 0 })

@@ -3,7 +3,7 @@ import { ATTR_REFRESH_RETAINED, ATTR_REPLAY } from '../../otel/names.ts'
 import { readRecords } from '../../src/recorder/disk-records.ts'
 import { Recorder } from '../../src/recorder/recorder.ts'
 import { replays } from '../../src/recorder/replays.ts'
-import { stateFolder } from '../store/temp-folder.ts'
+import { stateFolder } from '../support/clean-up.ts'
 import { startChild } from './world.ts'
 import { type RefreshOptions, spansInto } from './world-spans.ts'
 
@@ -62,9 +62,9 @@ describe('a refresh token', () => {
     const of = (role: string, title: string, options: RefreshOptions) =>
       startChild('send-token.ts', folder, role, title, JSON.stringify([options]))
     const late = of('child', 'worker', send(2_000, 'invalidated', { caller: 'src/b.ts#g' }))
-    await late.ended
+    await late.exit
     const early = of('gateway', 'server', send(0, 'rotated', { caller: 'src/a.ts#f' }))
-    await early.ended
+    await early.exit
     const [replay, ...more] = readRecords(folder, records => replays(records))
     expect(more).toEqual([])
     expect(replay).toMatchObject({
@@ -79,7 +79,7 @@ describe('a refresh token', () => {
   it('that one process sent twice is no replay across processes', async () => {
     const folder = stateFolder()
     const sends = [send(0, 'rotated'), send(500, 'invalidated')]
-    await startChild('send-token.ts', folder, 'child', 'worker', JSON.stringify(sends)).ended
+    await startChild('send-token.ts', folder, 'child', 'worker', JSON.stringify(sends)).exit
     expect(readRecords(folder, records => replays(records))).toMatchObject([
       { acrossProcesses: false, replays: [{ outcome: 'invalidated' }] },
     ])

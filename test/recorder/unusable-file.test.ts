@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { ATTR_CODE_STACK } from '../../otel/names.ts'
 import { readRecords } from '../../src/recorder/disk-records.ts'
 import { refreshes } from '../../src/recorder/queries.ts'
-import { afterwards, stateFolder } from '../store/temp-folder.ts'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { diskWorld } from './world.ts'
 
 const FILE = 'recorder.sqlite'

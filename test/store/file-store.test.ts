@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../src/store/file-store.ts'
 import { profileStoreContract } from '../contracts/profile-store.ts'
+import { stateFolder } from '../support/clean-up.ts'
 import { generationOf, oauthProfile, rotate } from './fixtures/rotate.ts'
-import { openStore, stateFolder } from './temp-folder.ts'
+import { openStore } from './open-store.ts'
 
 profileStoreContract('the file store', async () => openStore(stateFolder()))
 

@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { generationOf, oauthProfile, rotate } from './fixtures/rotate.ts'
-import { afterwards, openStore, stateFolder } from './temp-folder.ts'
+import { openStore } from './open-store.ts'
 
 const ID = 'openai-codex:me@example.com'
 

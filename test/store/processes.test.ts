@@ -2,13 +2,16 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { isDead, thisProcess } from '../../src/store/process-identity.ts'
+import { startChild } from '../support/child-process.ts'
+import { stateFolder } from '../support/clean-up.ts'
 import { generationOf, rotate } from './fixtures/rotate.ts'
-import { startProcess } from './second-process.ts'
-import { openStore, stateFolder } from './temp-folder.ts'
+import { openStore } from './open-store.ts'
 
 const ID = 'openai-codex:me@example.com'
 /** Far longer than any test: what goes on nevertheless did not wait for it. */
 const LONG_TTL_MS = 600_000
+
+const fixture = (script: string): URL => new URL(`./fixtures/${script}`, import.meta.url)
 
 describe('several processes change profiles at once', () => {
   it.each([
@@ -18,7 +21,7 @@ describe('several processes change profiles at once', () => {
     ['four processes, two profiles', ['a', 'b', 'a', 'b'], { a: 100, b: 100 }],
   ])('%s, fifty changes each: none is lost', async (_, profiles, expected) => {
     const folder = stateFolder()
-    const processes = profiles.map(profile => startProcess('change-many.ts', folder, profile, '50'))
+    const processes = profiles.map(profile => startChild(fixture('change-many.ts'), folder, profile, '50'))
     for (const one of processes) expect(await one.line()).toBe('ready')
     for (const one of processes) one.goOn()
     for (const one of processes) expect(await one.line()).toBe('done')
@@ -37,7 +40,7 @@ describe('a process is killed', () => {
   ])('%s: the next one goes on with the right content', async (_, step, generation) => {
     const folder = stateFolder()
     await openStore(folder).change(ID, rotate(ID))
-    expect(await startProcess('die-in-change.ts', folder, ID, step).ended).toBe('SIGKILL')
+    expect(await startChild(fixture('die-in-change.ts'), folder, ID, step).ended).toBe('SIGKILL')
     expect(generationOf(await openStore(folder).reload(ID))).toBe(generation)
     expect(generationOf(await openStore(folder, { changeWaitMs: 5_000 }).change(ID, rotate(ID)))).toBe(generation + 1)
     expect(existsSync(join(folder, 'profiles.json.next'))).toBe(false)
@@ -45,7 +48,7 @@ describe('a process is killed', () => {
 
   it('in the very first change, after the next state was written: the profile is there', async () => {
     const folder = stateFolder()
-    expect(await startProcess('die-in-change.ts', folder, ID, 'next_written').ended).toBe('SIGKILL')
+    expect(await startChild(fixture('die-in-change.ts'), folder, ID, 'next_written').ended).toBe('SIGKILL')
     expect(existsSync(join(folder, 'profiles.json'))).toBe(false)
     expect(generationOf(await openStore(folder).read(ID))).toBe(1)
   })
@@ -53,7 +56,7 @@ describe('a process is killed', () => {
   it('after the next state was written: a change of another profile rescues it too', async () => {
     const folder = stateFolder()
     await openStore(folder).change(ID, rotate(ID))
-    await startProcess('die-in-change.ts', folder, ID, 'next_written').ended
+    await startChild(fixture('die-in-change.ts'), folder, ID, 'next_written').ended
     const store = openStore(folder)
     await store.change('other', rotate('other'))
     expect(generationOf(await store.reload(ID))).toBe(2)
@@ -61,7 +64,7 @@ describe('a process is killed', () => {
 
   it('while it holds a lease: the next one takes it at once and says from whom', async () => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, String(LONG_TTL_MS))
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, String(LONG_TTL_MS))
     expect(await holder.line()).toBe('held free')
     const store = openStore(folder, { leaseTtlMs: LONG_TTL_MS })
     const error = await store.lease(ID, { waitMs: 50 }).catch((caught: unknown) => caught)
@@ -77,7 +80,7 @@ describe('a process is stopped inside a change', () => {
   it('the others do not touch what it prepared, say that it hangs, and it ends its change when it goes on', async () => {
     const folder = stateFolder()
     await openStore(folder).change(ID, rotate(ID))
-    const stopped = startProcess('die-in-change.ts', folder, ID, 'next_written', 'SIGSTOP')
+    const stopped = startChild(fixture('die-in-change.ts'), folder, ID, 'next_written', 'SIGSTOP')
     expect(await stopped.line()).toBe('at next_written')
     const store = openStore(folder, { changeWaitMs: 200 })
     for (const attempt of [() => store.change(ID, rotate(ID)), () => store.reload(ID)]) {
@@ -93,7 +96,7 @@ describe('a process is stopped inside a change', () => {
 describe('a lease between processes', () => {
   it('passes on when it is released, and was not taken from anybody then', async () => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, String(LONG_TTL_MS))
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, String(LONG_TTL_MS))
     expect(await holder.line()).toBe('held free')
     const waiting = openStore(folder, { leaseTtlMs: LONG_TTL_MS }).lease(ID, { waitMs: 20_000 })
     holder.goOn()
@@ -103,7 +106,7 @@ describe('a lease between processes', () => {
 
   it('stays with a living holder beyond its time to live, though his clock stands ten years ahead', async () => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, '1500', String(Date.now() + 3.15e11))
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '1500', String(Date.now() + 3.15e11))
     expect(await holder.line()).toBe('held free')
     await expect(openStore(folder, { leaseTtlMs: 1_500 }).lease(ID, { waitMs: 4_000 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
     holder.goOn()
@@ -112,7 +115,7 @@ describe('a lease between processes', () => {
 
   it('is taken from a holder that was stopped, who learns of it when he goes on and cannot give away what is not his', async () => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, '600')
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '600')
     expect(await holder.line()).toBe('held free')
     holder.signal('SIGSTOP')
     const store = openStore(folder, { leaseTtlMs: 600 })
@@ -131,7 +134,7 @@ describe('a lease between processes', () => {
     ['at the beginning of time', 0],
   ])('is taken from a stopped holder whose clock stands %s', async (_, wallClock) => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, '600', String(wallClock))
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '600', String(wallClock))
     expect(await holder.line()).toBe('held free')
     holder.signal('SIGSTOP')
     expect((await openStore(folder, { leaseTtlMs: 600 }).lease(ID, { waitMs: 20_000 })).takenFrom).toBe(holder.pid)
@@ -139,7 +142,7 @@ describe('a lease between processes', () => {
 
   it('is lost when somebody removes the file it stands in', async () => {
     const folder = stateFolder()
-    const holder = startProcess('hold-lease.ts', folder, ID, '600')
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '600')
     expect(await holder.line()).toBe('held free')
     rmSync(join(folder, 'leases.sqlite'))
     expect(await holder.line()).toBe('lost')
@@ -197,7 +200,7 @@ describe('a lease whose row was left behind', () => {
 
 describe('whether a process is dead', () => {
   it('is said of one that ended, not of one that lives or runs elsewhere', async () => {
-    const ended = startProcess('hold-lease.ts', stateFolder(), ID, '600')
+    const ended = startChild(fixture('hold-lease.ts'), stateFolder(), ID, '600')
     await ended.line()
     ended.signal('SIGKILL')
     await ended.ended

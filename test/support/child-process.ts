@@ -1,9 +1,17 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterwards } from './world.ts'
+import { afterwards } from './clean-up.ts'
 
-/** A real process that runs a script of `test/e2e/fixtures`. */
+/** How a process ended, with all it said. */
+export interface Exit {
+  /** An exit code, or the name of a signal. */
+  readonly code: number | string
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A real process. */
 export interface ChildProcess {
   readonly pid: number
   /** The next line it prints. @throws when it ends without one. */
@@ -11,32 +19,44 @@ export interface ChildProcess {
   /** Tells it to go on, for scripts that wait for that. */
   goOn(): void
   signal(name: NodeJS.Signals): void
-  /** How it ended: an exit code, or the name of a signal. */
+  readonly exit: Promise<Exit>
+  /** The exit code, or the name of the signal that ended it. */
   readonly ended: Promise<number | string>
 }
 
-/** Starts `test/e2e/fixtures/<script>` with this very Node; it is gone when the test is over. */
-export function startChild(script: string, ...parameters: string[]): ChildProcess {
-  const path = fileURLToPath(new URL(`../e2e/fixtures/${script}`, import.meta.url))
-  const child = spawn(process.execPath, [path, ...parameters], { stdio: ['pipe', 'pipe', 'pipe'] })
-  let complaints = ''
-  child.stderr.on('data', chunk => {
-    complaints += chunk
+/** Starts a script with this very Node; it is gone when the test is over. @param script `file:` URL of the script. */
+export function startChild(script: URL, ...parameters: string[]): ChildProcess {
+  return startNode([fileURLToPath(script), ...parameters])
+}
+
+/** Starts Node with these parameters; it is gone when the test is over. */
+export function startNode(parameters: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, parameters, { stdio: ['pipe', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', chunk => {
+    stdout += chunk
   })
-  const ended = new Promise<number | string>(resolve => child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown')))
+  child.stderr.on('data', chunk => {
+    stderr += chunk
+  })
+  const exit = new Promise<Exit>(resolve =>
+    child.on('close', (code, signal) => resolve({ code: code ?? signal ?? 'unknown', stdout, stderr })),
+  )
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   afterwards(async () => {
     child.kill('SIGKILL')
-    await ended
+    await exit
   })
   return {
     pid: child.pid ?? 0,
-    ended,
+    exit,
+    ended: exit.then(({ code }) => code),
     signal: name => child.kill(name),
     goOn: () => child.stdin.write('go on\n'),
     line: async () => {
       const { value, done } = await lines.next()
-      if (done) throw new Error(`${script} ended (${await ended}) without another line: ${complaints}`)
+      if (done) throw new Error(`ended (${(await exit).code}) without another line: ${stderr}`)
       return value
     },
   }

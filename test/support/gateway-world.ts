@@ -52,7 +52,6 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, ...op
   simulator.addApiKey(ANTHROPIC_KEY, { provider: 'anthropic', account: 'key' })
   const watch = await createGatewatch({
     store: memoryStore(stored(simulator)),
-    telemetry: { profileNames: 'plain' },
     source: 'gateway.json',
     ...options,
     listen: { port: 0, ...listen },

@@ -1,8 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
-import { afterEach } from 'vitest'
 import { RefreshGate, type RefreshGateOptions } from '../../src/auth/refresh-gate.ts'
 import type { Visit } from '../../src/auth/visit.ts'
 import type { CallerSite } from '../../src/domain/caller-site.ts'
@@ -14,26 +10,9 @@ import { type Simulator, type SimulatorOptions, startSimulator } from '../../src
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
+import { afterwards } from './clean-up.ts'
 import { type ObservedTelemetry, observedTelemetry } from './observed-telemetry.ts'
 import { TestClock } from './test-clock.ts'
-
-const cleanUps: (() => unknown)[] = []
-
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
-})
-
-/** Runs `cleanUp` when the test is over, last come first. */
-export function afterwards(cleanUp: () => unknown): void {
-  cleanUps.push(cleanUp)
-}
-
-/** A state folder that does not exist yet, in a temporary one that is removed after the test. */
-export function stateFolder(): string {
-  const root = mkdtempSync(join(tmpdir(), 'gatewatch-'))
-  afterwards(() => rmSync(root, { recursive: true, force: true }))
-  return join(root, 'state')
-}
 
 export const PROVIDER = 'openai-codex'
 export const ACCOUNT = 'acct-1'

@@ -42,7 +42,7 @@ describe('a name that somebody outside chose', () => {
     const screen = new Screen()
     const shown = () => [
       givenName('model-marmaladejar'),
-      profileName('acme:marmaladejar', 'hashed'),
+      profileName('acme:marmaladejar'),
       screen.attributes({ [ATTR_CALLER]: 'client:marmaladejar' }).attributes[ATTR_CALLER],
     ]
     expect(shown().slice(0, 1)).toEqual(['model-marmaladejar'])
@@ -51,6 +51,6 @@ describe('a name that somebody outside chose', () => {
     expect(givenName('model-marmaladejar')).toBe('model-[secret]')
     expect(screen.attributes({ [ATTR_CALLER]: 'client:marmaladejar' }).attributes[ATTR_CALLER]).toBe('client:[secret]')
     hideText('quincejelly')
-    expect(profileName('acme:quincejelly', 'hashed')).toMatch(/^acme:[0-9a-f]{8}$/)
+    expect(profileName('acme:quincejelly')).toMatch(/^acme:[0-9a-f]{8}$/)
   })
 })

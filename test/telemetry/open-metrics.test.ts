@@ -16,6 +16,10 @@ import { recordEverything } from './record-everything.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 
+function sampled(traceId: string): SpanContext {
+  return { traceId, spanId: 'b7ad6b7169203331', traceFlags: TraceFlags.SAMPLED }
+}
+
 function world() {
   const reader = new PullMetricReader()
   const resource = resourceFromAttributes({ 'service.name': 'gate"watch', 'service.version': '1.2.3', 'service.instance.id': 'a\\b\nc' })
@@ -75,9 +79,15 @@ describe('/metrics in OpenMetrics', () => {
 
   it('shows the trace that last fell into a bucket', async () => {
     const w = world()
-    w.instruments.record('refreshDuration', 0.3, { provider: 'p', reason: 'forced' }, TRACE_ID)
-    w.instruments.record('refreshDuration', 500, { provider: 'p', reason: 'forced' }, TRACE_ID.replace('0', '1'))
+    w.instruments.record('refreshDuration', 0.3, { provider: 'p', reason: 'forced' }, sampled(TRACE_ID))
+    w.instruments.record('refreshDuration', 500, { provider: 'p', reason: 'forced' }, sampled(TRACE_ID.replace('0', '1')))
     w.instruments.record('refreshDuration', 0.0001, { provider: 'p', reason: 'forced' })
+    w.instruments.record(
+      'refreshDuration',
+      0.02,
+      { provider: 'p', reason: 'forced' },
+      { ...sampled(TRACE_ID), traceFlags: TraceFlags.NONE },
+    )
     const exemplars = ((await w.families()).at(-1)?.samples ?? []).flatMap(({ labels, exemplar }) =>
       exemplar ? [[labels.le, exemplar]] : [],
     )
@@ -115,7 +125,7 @@ describe('/metrics in OpenMetrics', () => {
 describe('/metrics in the Prometheus text format', () => {
   it('has neither exemplars nor an end mark', async () => {
     const w = world()
-    w.instruments.record('refreshDuration', 0.3, { provider: 'p' }, TRACE_ID)
+    w.instruments.record('refreshDuration', 0.3, { provider: 'p' }, sampled(TRACE_ID))
     w.instruments.add('visits', { provider: 'p', decision: 'lead' })
     const text = await w.write('prometheus')
     expect(text).not.toContain('trace_id')

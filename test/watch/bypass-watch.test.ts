@@ -217,7 +217,7 @@ describe('a replay', () => {
     for (const token of ['rt_secret_1', 'rt_secret_2', 'rt_secret_1', 'rt_nobodys'])
       await refreshBehindTheGate(w.tokenUrl, `grant_type=refresh_token&refresh_token=${token}`)
     await until(() => w.spans().length === 4)
-    const profile = profileName(profileId, 'hashed')
+    const profile = profileName(profileId)
     expect(w.spans().map(({ attributes }) => [attributes[ATTR_PROFILE], attributes[ATTR_REPLAY]])).toEqual([
       [profile, true],
       [profile, undefined],

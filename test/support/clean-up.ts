@@ -2,8 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-import { type FileStoreOptions, fileStore } from '../../src/store/file-store.ts'
-import type { ProfileStore } from '../../src/store/profile-store.ts'
 
 const cleanUps: (() => unknown)[] = []
 
@@ -16,16 +14,9 @@ export function afterwards(cleanUp: () => unknown): void {
   cleanUps.push(cleanUp)
 }
 
-/** A state folder that does not exist yet, in a temporary one. */
+/** A state folder that does not exist yet, in a temporary one that is removed after the test. */
 export function stateFolder(): string {
-  const root = mkdtempSync(join(tmpdir(), 'gatewatch-store-'))
+  const root = mkdtempSync(join(tmpdir(), 'gatewatch-'))
   afterwards(() => rmSync(root, { recursive: true, force: true }))
   return join(root, 'state')
-}
-
-/** A file store that is closed when the test is over. */
-export function openStore(folder: string, options?: FileStoreOptions): ProfileStore {
-  const store = fileStore(folder, options)
-  afterwards(() => store.close())
-  return store
 }

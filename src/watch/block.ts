@@ -1,0 +1,56 @@
+import type { ClientRequest } from 'node:http'
+import { GatewayError } from '../domain/gateway-error.ts'
+import type { UndiciRequest } from './request-body.ts'
+
+/**
+ * The error an application gets in place of an answer, one for each request: clients write into the errors they hand on.
+ *
+ * @param caller Who asked, as telemetry names it.
+ */
+export function bypassError(url: URL, caller: string): GatewayError {
+  return new GatewayError(
+    'GATEWATCH_BYPASS',
+    `the token request to ${url.host}${url.pathname} was not sent: it does not come through the refresh gate (asked for by ${caller}); send it through the gate, or set the policy to observe`,
+    { next: 'fix_configuration' },
+  )
+}
+
+/**
+ * Keeps an undici request from being written. Every undici from 6 on, and the ones built into Node, abort a request
+ * that carries an error when they would begin to write it, HTTP/2 and proxies included; the connection may be opened.
+ */
+export function blockUndici(request: UndiciRequest, error: Error): void {
+  ;(request as { error?: unknown }).error = error
+}
+
+/** Reads a body that nobody will send, so that it can be heard all the same, and gives up on one that goes on and on. */
+export async function drain(body: unknown, mostBytes: number): Promise<void> {
+  if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body) || 'pipe' in body) return
+  let bytes = 0
+  try {
+    for await (const chunk of body as AsyncIterable<{ length?: number }>) {
+      bytes += chunk?.length ?? 0
+      if (bytes > mostBytes) return
+    }
+  } catch {
+    // The request fails anyway, and with our error.
+  }
+}
+
+/**
+ * Keeps a `node:http` request from being written: what the application writes goes nowhere, and the request fails a
+ * moment later as one does that cannot connect.
+ *
+ * Not at once: some clients pipe a body into the request they just made, and a destroyed one cannot be piped to.
+ */
+export function blockHttp(request: ClientRequest, error: Error): void {
+  const silent = {
+    write: () => true,
+    end: () => request,
+    flushHeaders: () => undefined,
+    // What Node itself calls for the first write.
+    _implicitHeader: () => undefined,
+  }
+  Object.assign(request, silent)
+  process.nextTick(() => request.destroy(error))
+}

@@ -1,0 +1,47 @@
+import type { Via } from '../../otel/words.ts'
+import type { RawFrame } from '../tools/stack-frames.ts'
+
+/** One declared frame of the gate. */
+interface GatePattern {
+  readonly functionName: string
+  /** The file it must be in, by the end of its path; `*` stands for the hash of a bundler. */
+  readonly file: RegExp | undefined
+}
+
+/** Tells by a stack whether a token request went through the gate that the operator declared. */
+export class GateFrames {
+  readonly #patterns: readonly GatePattern[]
+
+  /** @param declared `NAME` or `file#NAME`: a function, a method (`Class.name` or `name`), and the end of its file's path. */
+  constructor(declared: readonly string[]) {
+    this.#patterns = declared.map(toPattern)
+  }
+
+  /** `gate` or `bypass`; `undeclared` when nobody said what the gate is. */
+  viaOf(frames: readonly RawFrame[]): Via {
+    if (this.#patterns.length === 0) return 'undeclared'
+    return frames.some(frame => this.#patterns.some(pattern => matches(pattern, frame))) ? 'gate' : 'bypass'
+  }
+}
+
+function toPattern(declared: string): GatePattern {
+  const hash = declared.lastIndexOf('#')
+  if (hash < 0) return { functionName: declared, file: undefined }
+  const file = declared
+    .slice(0, hash)
+    .split('*')
+    .map(part => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+    .join('[^/]*')
+  return { functionName: declared.slice(hash + 1), file: new RegExp(`(?:^|/)${file}$`) }
+}
+
+function matches({ functionName, file }: GatePattern, frame: RawFrame): boolean {
+  const { functionName: found } = frame
+  if (found !== functionName && !found.endsWith(`.${functionName}`)) return false
+  return file === undefined || file.test(pathOf(frame.file))
+}
+
+function pathOf(file: string): string {
+  const [path = ''] = file.replaceAll('\\', '/').split('?')
+  return path
+}

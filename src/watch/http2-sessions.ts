@@ -1,0 +1,136 @@
+import type { ClientHttp2Session, ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2'
+import { createRequire, registerHooks } from 'node:module'
+import { Duplex } from 'node:stream'
+import { takeFrames } from '../tools/stack-frames.ts'
+import type { SentHeaders } from './sent-headers.ts'
+
+/** A request about to be made on an HTTP/2 session. */
+export interface Http2Departure {
+  readonly method: string
+  readonly path: string
+  readonly url: () => string
+  readonly headers: () => SentHeaders
+  /** undici makes it, which tells of its requests itself. */
+  readonly isOfUndici: () => boolean
+  /** Makes it fail with this error in place of being sent. */
+  block(error: Error): void
+  /** Told of the stream once it is there, in the same tick. */
+  onStream(listener: (stream: ClientHttp2Stream) => void): void
+}
+
+type Listener = (departure: Http2Departure) => void
+type Request = ClientHttp2Session['request']
+
+const listeners = new Set<Listener>()
+let isPatched = false
+let isAwaited = false
+
+/**
+ * Sees the requests of `node:http2` before they are sent.
+ *
+ * Its diagnostics channels come too late to hold one back, so `request` of the sessions' prototype is wrapped, once, and
+ * only when the application loads `node:http2`: loading it takes longer than all the rest of a watch. Requests that
+ * undici makes over HTTP/2 are left to the channels of undici.
+ *
+ * @param listener Must not throw.
+ * @returns Stops telling the listener.
+ */
+export function watchHttp2(listener: Listener): () => void {
+  listeners.add(listener)
+  if (isLoaded()) patch()
+  else awaitModule()
+  return () => void listeners.delete(listener)
+}
+
+function isLoaded(): boolean {
+  const { moduleLoadList } = process as { moduleLoadList?: readonly string[] }
+  return moduleLoadList?.includes('NativeModule http2') ?? true
+}
+
+function awaitModule(): void {
+  if (isAwaited) return
+  isAwaited = true
+  registerHooks({
+    resolve: (specifier, context, next) => {
+      if (specifier === 'node:http2' || specifier === 'http2') patch()
+      return next(specifier, context)
+    },
+  })
+}
+
+/** The class of client sessions is not exported; one that leads nowhere shows its prototype. */
+function patch(): void {
+  if (isPatched) return
+  isPatched = true
+  const { connect } = createRequire(import.meta.url)('node:http2') as typeof import('node:http2')
+  const nowhere = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+  const session = connect('http://localhost', { createConnection: () => nowhere })
+  const prototype = Object.getPrototypeOf(session) as ClientHttp2Session
+  session.on('error', () => undefined)
+  session.destroy()
+  prototype.request = wrapped(prototype.request)
+}
+
+function wrapped(original: Request): Request {
+  return function request(this: ClientHttp2Session, ...given: Parameters<Request>): ClientHttp2Stream {
+    const [headers = {}, options = {}] = given
+    const heard: ((stream: ClientHttp2Stream) => void)[] = []
+    let error: Error | undefined
+    if (listeners.size > 0) {
+      const departure: Http2Departure = {
+        ...targetOf(headers),
+        url: () => urlOf(this, headers),
+        headers: () => headersOf(headers),
+        isOfUndici: () => takeFrames(request, 4).some(({ file }) => /[\\/]undici[\w-]*[\\/]/.test(file)),
+        block: reason => {
+          error = reason
+        },
+        onStream: listener => heard.push(listener),
+      }
+      for (const listener of listeners) listener(departure)
+    }
+    const stream = Reflect.apply(original, this, error ? [headers, refused(options)] : given) as ClientHttp2Stream
+    if (error) tellInstead(stream, error)
+    for (const listener of heard) listener(stream)
+    return stream
+  }
+}
+
+/** A stream whose signal has been aborted already is made, and destroyed before anything of it is written. */
+function refused(options: ClientSessionRequestOptions): ClientSessionRequestOptions {
+  return { ...options, signal: AbortSignal.abort() }
+}
+
+/** The stream will tell its error in the next tick, and nobody has seen it yet. */
+function tellInstead({ errored }: ClientHttp2Stream, { name, message, stack, ...error }: Error): void {
+  if (errored) Object.assign(errored, { name, message, stack, ...error })
+}
+
+/** Node takes the headers as an object, or as names and values in turn. */
+function targetOf(headers: OutgoingHttpHeaders | readonly string[]): { method: string; path: string } {
+  return { method: (headerOf(headers, ':method') ?? 'GET').toUpperCase(), path: headerOf(headers, ':path') ?? '/' }
+}
+
+function headerOf(headers: OutgoingHttpHeaders | readonly string[], name: string): string | undefined {
+  return headersOf(headers)[name]
+}
+
+function headersOf(headers: OutgoingHttpHeaders | readonly string[]): SentHeaders {
+  const pairs: (readonly [string, unknown])[] = Array.isArray(headers)
+    ? headers.flatMap((name, index) => (index % 2 === 0 ? [[String(name), headers[index + 1]] as const] : []))
+    : Object.entries(headers)
+  return Object.fromEntries(pairs.flatMap(([name, value]) => (value === undefined ? [] : [[name.toLowerCase(), String(value)]])))
+}
+
+function urlOf(session: ClientHttp2Session, headers: OutgoingHttpHeaders | readonly string[]): string {
+  const scheme = headerOf(headers, ':scheme') ?? (session.encrypted === true || hidden(session, 'protocol') === 'https:' ? 'https' : 'http')
+  const authority = headerOf(headers, ':authority') ?? headerOf(headers, 'host') ?? hidden(session, 'authority') ?? 'unknown'
+  return new URL(headerOf(headers, ':path') ?? '/', `${scheme}://${authority}`).href
+}
+
+/** What Node fills in for an absent header is kept under symbols of its own. */
+function hidden(session: ClientHttp2Session, description: string): string | undefined {
+  const key = Object.getOwnPropertySymbols(session).find(symbol => symbol.description === description)
+  const value = key && (session as unknown as Record<symbol, unknown>)[key]
+  return typeof value === 'string' ? value : undefined
+}

@@ -1,0 +1,42 @@
+import type { Attributes } from '@opentelemetry/api'
+import type { CounterKey, HistogramKey, LabelsOf } from '../telemetry/instruments.ts'
+
+/** The host's span that was active, by its ids. */
+export interface HostSpan {
+  readonly traceId: string
+  readonly spanId: string
+  readonly traceFlags: number
+}
+
+export interface ObservedEvent {
+  readonly name: string
+  /** Epoch milliseconds. */
+  readonly atMs: number
+}
+
+/** What is counted along with an observation. */
+export type Measure =
+  | { readonly kind: 'add'; readonly key: CounterKey; readonly labels: LabelsOf<CounterKey> }
+  | { readonly kind: 'record'; readonly key: HistogramKey; readonly value: number; readonly labels: LabelsOf<HistogramKey> }
+
+/** A request that was seen from start to end, on its way to become a span. Holds no secret. */
+export interface Observation {
+  readonly name: string
+  /** A request (CLIENT) or something that just happened (INTERNAL). */
+  readonly kind: 'client' | 'internal'
+  /** Epoch milliseconds. */
+  readonly startMs: number
+  readonly durationMs: number
+  readonly parent: HostSpan | undefined
+  readonly attributes: Attributes
+  readonly events: readonly ObservedEvent[]
+  readonly isError: boolean
+  readonly measures: readonly Measure[]
+}
+
+/** Takes observations. Must not throw. */
+export interface ObservationSink {
+  /** Something is under way that will end in an observation: time to get ready. */
+  expect(): void
+  take(observation: Observation): void
+}

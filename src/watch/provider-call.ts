@@ -1,0 +1,164 @@
+import type { Attributes } from '@opentelemetry/api'
+import {
+  GENAI_OPERATION_NAME,
+  GENAI_OPERATIONS,
+  GENAI_PROVIDER_NAME,
+  GENAI_REQUEST_MODEL,
+  GENAI_REQUEST_STREAM,
+} from '../../otel/genai-semconv.ts'
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_FINGERPRINT,
+  ATTR_CREDENTIAL_TYPE,
+  ATTR_ERROR_TYPE,
+  ATTR_HAS_ACCESS,
+  ATTR_HTTP_METHOD,
+  ATTR_HTTP_ROUTE,
+  ATTR_HTTP_STATUS,
+  ATTR_PROFILE,
+  ATTR_PROTOCOL,
+  ATTR_PROVIDER,
+  ATTR_PROVIDER_ERROR_CODE,
+  ATTR_PROVIDER_REQUEST_ID,
+  ATTR_SERVER_ADDRESS,
+  ATTR_TIME_TO_FIRST_CHUNK,
+  ATTR_URL_PATH,
+} from '../../otel/names.ts'
+import type { AttemptOutcome, CredentialType } from '../../otel/words.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { readRefusedAnswer } from '../providers/refused-answer.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
+import { peekedString, peekedTrue, peekMembers } from '../tools/json-peek.ts'
+import { type Bearer, bearerIn } from './bearer.ts'
+import type { OutgoingEnd } from './following.ts'
+import type { ApiMatch } from './known-endpoints.ts'
+import type { Measure, Observation } from './observation.ts'
+import type { OutgoingRequest } from './outgoing.ts'
+import { callerOf, type Sighting } from './sighting.ts'
+import type { TokenLedger } from './token-ledger.ts'
+import { PROCESS_ENDED, requestIdIn } from './token-verdict.ts'
+
+export interface ProviderCallFacts {
+  readonly request: OutgoingRequest
+  readonly url: URL
+  readonly api: ApiMatch
+  readonly sighting: Sighting
+  readonly ledger: TokenLedger
+}
+
+interface CallVerdict {
+  readonly outcome: AttemptOutcome
+  readonly failure?: string
+  readonly providerCode?: string
+}
+
+const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
+
+/** One request to a provider's API, from where it is made to its end; then it is an observation. */
+export class ProviderCall {
+  readonly #facts: ProviderCallFacts
+  readonly #model: string | undefined
+  readonly #streams: boolean
+  #bearer: Bearer
+
+  constructor(facts: ProviderCallFacts) {
+    this.#facts = facts
+    const body = facts.request.body && Buffer.from(facts.request.body.buffer, facts.request.body.byteOffset, facts.request.body.byteLength)
+    const peeked = body && peekMembers(body, ['model', 'stream'])
+    this.#model = body && peekedString(body, peeked?.get('model'))
+    this.#streams = body !== undefined && peekedTrue(body, peeked?.get('stream'))
+    this.#bearer = this.#enter()
+  }
+
+  /** What is told of the call, now that it has ended. */
+  ended(end: OutgoingEnd): Observation {
+    const { url, api, sighting, ledger, request } = this.#facts
+    // Some clients set their headers only when they write the body.
+    if (this.#bearer.type === 'none') this.#bearer = this.#enter()
+    if (this.#bearer.type === 'none') ledger.calledWithout(api.service.id, sighting.startMs)
+    else if (this.#bearer.type === 'token' && end.status === 401) ledger.rejected(this.#bearer.token.fingerprint, Date.now())
+    const verdict = this.#judge(end)
+    const durationMs = performance.now() - sighting.startedAtMs
+    const firstChunkS = end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - sighting.startedAtMs) / 1000
+    const operation = api.protocol && GENAI_OPERATIONS[api.protocol]
+    return {
+      name: operation ? `${operation}${this.#model ? ` ${this.#model}` : ''}` : request.method,
+      kind: 'client',
+      startMs: sighting.startMs,
+      durationMs,
+      parent: sighting.parent,
+      attributes: compact({
+        ...callerAttributes(callerOf(sighting)),
+        ...this.#credentialAttributes(),
+        [ATTR_PROVIDER]: api.service.id,
+        [ATTR_PROTOCOL]: api.protocol,
+        [GENAI_OPERATION_NAME]: operation,
+        [GENAI_PROVIDER_NAME]: api.service.genaiName,
+        [GENAI_REQUEST_MODEL]: this.#model,
+        [GENAI_REQUEST_STREAM]: this.#model === undefined ? undefined : this.#streams,
+        [ATTR_ATTEMPT_OUTCOME]: verdict.outcome,
+        [ATTR_ERROR_TYPE]: verdict.failure,
+        [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode,
+        [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
+        [ATTR_HTTP_METHOD]: request.method,
+        [ATTR_HTTP_STATUS]: end.status,
+        [ATTR_HTTP_ROUTE]: sighting.route,
+        [ATTR_SERVER_ADDRESS]: url.hostname,
+        [ATTR_URL_PATH]: url.pathname,
+        [ATTR_TIME_TO_FIRST_CHUNK]: firstChunkS,
+      }),
+      events: [],
+      isError: verdict.failure !== undefined,
+      measures: operation ? this.#measures(verdict, durationMs, firstChunkS) : [],
+    }
+  }
+
+  /** Enters what the request carries into the ledger. */
+  #enter(): Bearer {
+    const { request, api, sighting, ledger } = this.#facts
+    const bearer = bearerIn(request.headers(), api.service)
+    if (bearer.type === 'token') ledger.used(api.service.id, bearer.token, sighting.startMs)
+    return bearer
+  }
+
+  #credentialAttributes(): Attributes {
+    if (this.#bearer.type === 'none') return { [ATTR_HAS_ACCESS]: false }
+    if (this.#bearer.type === 'api_key') return { [ATTR_CREDENTIAL_TYPE]: 'api_key', [ATTR_CREDENTIAL_FINGERPRINT]: this.#bearer.fingerprint }
+    const { fingerprint, expiresAt } = this.#bearer.token
+    return {
+      [ATTR_PROFILE]: this.#facts.ledger.profileOf(fingerprint),
+      [ATTR_CREDENTIAL_TYPE]: 'token',
+      [ATTR_CREDENTIAL_FINGERPRINT]: fingerprint,
+      [ATTR_CREDENTIAL_EXPIRES_IN]: expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.sighting.startMs) / 1000),
+    }
+  }
+
+  #judge({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd): CallVerdict {
+    if (error === PROCESS_ENDED) return { outcome: 'aborted' }
+    if (status === undefined || (error !== undefined && status < 300)) {
+      const failure = errorType(error)
+      if (GIVEN_UP.has(failure)) return { outcome: 'aborted' }
+      return { outcome: /TIMEOUT|TimeoutError|ETIMEDOUT/.test(failure) ? 'timeout' : 'server_error', failure }
+    }
+    if (status < 300) return { outcome: 'ok' }
+    const { outcome, providerCode } = this.#facts.api.service.judgeAttempt(readRefusedAnswer(status, headers, body))
+    return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
+  }
+
+  #measures({ outcome, failure }: CallVerdict, durationMs: number, firstChunkS: number | undefined): Measure[] {
+    const { api, sighting, ledger } = this.#facts
+    const credentialType: CredentialType = this.#bearer.type === 'api_key' ? 'api_key' : 'token'
+    const profile = (this.#bearer.type === 'token' ? ledger.profileOf(this.#bearer.token.fingerprint) : undefined) ?? 'unknown'
+    const of = { provider: api.service.id, model: this.#model ?? 'unknown', profile }
+    const labels = { ...of, credential_type: credentialType, outcome, caller: callerOf(sighting).label, ...(failure && { [ATTR_ERROR_TYPE]: failure }) }
+    return [
+      { kind: 'record', key: 'attemptDuration', value: durationMs / 1000, labels },
+      ...(firstChunkS !== undefined && outcome === 'ok' ? [{ kind: 'record', key: 'timeToFirstChunk', value: firstChunkS, labels: of } as const] : []),
+    ]
+  }
+}
+
+function compact(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
+}

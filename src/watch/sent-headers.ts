@@ -1,0 +1,38 @@
+import type { ClientRequest } from 'node:http'
+import type { UndiciRequest } from './request-body.ts'
+
+/** Headers of a request, names in lower case, lists joined. */
+export type SentHeaders = Readonly<Record<string, string>>
+
+/** The headers of an undici request; it keeps the length of the body apart, and in some versions the type too. */
+export function undiciHeaders({ headers, contentType, contentLength }: UndiciRequest): SentHeaders {
+  const read: Record<string, string> = {}
+  if (typeof contentType === 'string') read['content-type'] = contentType
+  if (typeof contentLength === 'number') read['content-length'] = String(contentLength)
+  if (Array.isArray(headers))
+    for (let at = 0; at + 1 < headers.length; at += 2) read[String(headers[at]).toLowerCase()] = text(headers[at + 1])
+  // undici 5 keeps them as the text that will be written.
+  else if (typeof headers === 'string') Object.assign(read, parse(headers))
+  return read
+}
+
+/** The headers of a `node:http` request. Those given as an array are written at once, and `getHeaders` does not know them. */
+export function httpHeaders(request: ClientRequest): SentHeaders {
+  const { _header: written } = request as { _header?: unknown }
+  const known = Object.entries(request.getHeaders())
+  if (known.length === 0 && typeof written === 'string') return parse(written)
+  return Object.fromEntries(known.map(([name, value]) => [name, text(value)]))
+}
+
+function parse(head: string): Record<string, string> {
+  const read: Record<string, string> = {}
+  for (const line of head.split('\r\n')) {
+    const colon = line.indexOf(':')
+    if (colon > 0) read[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim()
+  }
+  return read
+}
+
+function text(value: unknown): string {
+  return Array.isArray(value) ? value.join(', ') : String(value)
+}

@@ -1,0 +1,48 @@
+import { readText } from '../providers/refused-answer.ts'
+import { secretText } from '../providers/secret-text.ts'
+import { tokenLife } from '../providers/token-life.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { accessTokenOf } from './bearer.ts'
+import type { OutgoingEnd } from './following.ts'
+import type { KnownService } from './known-endpoints.ts'
+import type { AccessToken } from './token-ledger.ts'
+
+/** What a token endpoint granted, by fingerprints. */
+export interface TokenGrant {
+  readonly access: AccessToken | undefined
+  readonly refresh: Fingerprint | undefined
+}
+
+/** Bytes of an answer that are read; tokens are shorter. */
+const MOST_BYTES = 256 * 1024
+
+/**
+ * Reads the tokens of a good answer; nothing shows them from now on.
+ *
+ * @param now Epoch milliseconds at which the answer came.
+ * @returns `undefined` when the answer could not be seen or read.
+ */
+export function readGrant({ headers = {}, body }: OutgoingEnd, service: KnownService, now: number): TokenGrant | undefined {
+  if (!body) return undefined
+  const answer = parseObject(readText(headers, body, MOST_BYTES))
+  if (!answer) return undefined
+  const access = secretText(answer.access_token)
+  const refresh = secretText(answer.refresh_token)
+  secretText(answer.id_token)
+  return {
+    access:
+      access === undefined
+        ? undefined
+        : accessTokenOf(access, service, { expiresAt: now + tokenLife(answer, access, now).expiresInMs, issuedAt: now }),
+    refresh: fingerprint(refresh),
+  }
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}

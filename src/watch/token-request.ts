@@ -1,0 +1,200 @@
+import type { Attributes } from '@opentelemetry/api'
+import {
+  ATTR_ANSWER_TYPE,
+  ATTR_CLOCK_SKEW,
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_FINGERPRINT,
+  ATTR_CREDENTIAL_GENERATION,
+  ATTR_ERROR_TYPE,
+  ATTR_HAS_REFRESH,
+  ATTR_HTTP_METHOD,
+  ATTR_HTTP_ROUTE,
+  ATTR_HTTP_STATUS,
+  ATTR_OUTCOME,
+  ATTR_PERMANENT,
+  ATTR_POLICY,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_PROVIDER_ERROR_CODE,
+  ATTR_PROVIDER_REQUEST_ID,
+  ATTR_REASON,
+  ATTR_REASON_DECLARED,
+  ATTR_REFRESH_FINGERPRINT_AFTER,
+  ATTR_REFRESH_FINGERPRINT_BEFORE,
+  ATTR_REFRESH_RETAINED,
+  ATTR_REJECTED_FINGERPRINT,
+  ATTR_REPLAY,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SHAPE_CLIENT,
+  ATTR_SHAPE_ENCODING,
+  ATTR_SHAPE_FIELDS,
+  ATTR_SHAPE_HEADERS,
+  ATTR_SHAPE_SCOPES,
+  ATTR_TOKEN_AGE,
+  ATTR_URL_PATH,
+  ATTR_VIA,
+  EVENT_BYPASS,
+  EVENT_REPLAY,
+  SPAN_EXCHANGE,
+  SPAN_REFRESH,
+} from '../../otel/names.ts'
+import type { BypassPolicy, Via } from '../../otel/words.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import type { OutgoingEnd } from './following.ts'
+import type { KnownService } from './known-endpoints.ts'
+import type { Measure, Observation, ObservedEvent } from './observation.ts'
+import type { SentHeaders } from './sent-headers.ts'
+import { type Shape, shapeOf } from './shape.ts'
+import type { Sighting } from './sighting.ts'
+import { readGrant } from './token-grant.ts'
+import type { Lineage, TokenLedger } from './token-ledger.ts'
+import { requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
+
+/** What is known of a token request when it is made. */
+export interface TokenRequestFacts {
+  readonly service: KnownService
+  readonly url: URL
+  readonly via: Via
+  readonly policy: BypassPolicy
+  readonly sighting: Sighting
+  readonly caller: CallerSite
+  readonly ledger: TokenLedger
+}
+
+/** One token request, from where it is made to its end; then it is an observation. */
+export class TokenRequest {
+  readonly #facts: TokenRequestFacts
+  #shape: Shape = shapeOf(undefined)
+  #headerNames = ''
+
+  constructor(facts: TokenRequestFacts) {
+    this.#facts = facts
+  }
+
+  /** The request's body is complete; its headers are what they will be. */
+  body(shape: Shape, headers: SentHeaders): void {
+    this.#shape = shape
+    this.#headerNames = Object.keys(headers).filter(isPlainName).sort().join(' ')
+  }
+
+  /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
+  ended(end: OutgoingEnd): Observation {
+    const { service, sighting, ledger, url, via } = this.#facts
+    const endedMs = Date.now()
+    const grant = end.status !== undefined && end.status < 300 ? readGrant(end, service, endedMs) : undefined
+    const isRefresh = this.#shape.grantType === undefined || this.#shape.grantType === 'refresh_token'
+    const isGranted = end.status !== undefined && end.status >= 200 && end.status < 300
+    const lineage = ledger.exchanged({
+      provider: service.id,
+      sentMs: sighting.startMs,
+      endedMs,
+      sent: this.#shape.refreshFingerprint,
+      isTokenless: this.#shape.isTokenless,
+      ...(isGranted && { granted: grant ?? {} }),
+    })
+    const verdict = verdictOf(end, service, grant !== undefined && lineage.isRetained)
+    const durationMs = performance.now() - sighting.startedAtMs
+    return {
+      name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,
+      kind: 'client',
+      startMs: sighting.startMs,
+      durationMs,
+      parent: sighting.parent,
+      attributes: compact({
+        ...callerAttributes(this.#facts.caller),
+        ...this.#shapeAttributes(),
+        ...lineageAttributes(lineage, sighting.startMs),
+        [ATTR_PROVIDER]: service.id,
+        [ATTR_VIA]: via,
+        [ATTR_POLICY]: via === 'bypass' ? this.#facts.policy : undefined,
+        [ATTR_SERVER_ADDRESS]: url.hostname,
+        [ATTR_URL_PATH]: url.pathname,
+        [ATTR_HTTP_METHOD]: 'POST',
+        [ATTR_HTTP_ROUTE]: sighting.route,
+        [ATTR_REFRESH_FINGERPRINT_AFTER]: grant?.refresh,
+        [ATTR_CREDENTIAL_FINGERPRINT]: grant?.access?.fingerprint,
+        [ATTR_REFRESH_RETAINED]: grant ? lineage.isRetained : undefined,
+        ...verdictAttributes(verdict, end, isRefresh, endedMs),
+      }),
+      events: this.#events(lineage),
+      isError: !isSuccess(verdict.outcome),
+      measures: this.#measures(lineage, verdict, durationMs, isRefresh),
+    }
+  }
+
+  #shapeAttributes(): Attributes {
+    const { encoding, fields, refreshFingerprint, isTokenless, clientFingerprint, scopes, declaredReason, grantType } = this.#shape
+    return {
+      [ATTR_SHAPE_ENCODING]: encoding,
+      [ATTR_SHAPE_FIELDS]: fields,
+      [ATTR_SHAPE_CLIENT]: clientFingerprint,
+      [ATTR_SHAPE_SCOPES]: scopes,
+      [ATTR_SHAPE_HEADERS]: this.#headerNames,
+      [ATTR_REASON_DECLARED]: declaredReason,
+      [ATTR_REFRESH_FINGERPRINT_BEFORE]: refreshFingerprint,
+      [ATTR_HAS_REFRESH]: grantType === 'refresh_token' ? !isTokenless : undefined,
+    }
+  }
+
+  #events({ isReplay }: Lineage): ObservedEvent[] {
+    const { startMs: atMs } = this.#facts.sighting
+    return [...(this.#facts.via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []), ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : [])]
+  }
+
+  #measures(lineage: Lineage, { outcome, failure }: Verdict, durationMs: number, isRefresh: boolean): Measure[] {
+    const { service, via, policy, caller } = this.#facts
+    const provider = service.id
+    const profile = lineage.profile ?? 'unknown'
+    const measures: Measure[] = []
+    if (via === 'bypass') measures.push({ kind: 'add', key: 'bypasses', labels: { provider, caller: caller.label, policy } })
+    if (lineage.isReplay) measures.push({ kind: 'add', key: 'replays', labels: { provider, profile, caller: caller.label } })
+    if (!isRefresh) return measures
+    const labels = { provider, profile, reason: lineage.reason, outcome, via, caller: caller.label, ...(failure && { [ATTR_ERROR_TYPE]: failure }) }
+    measures.push({ kind: 'record', key: 'refreshDuration', value: durationMs / 1000, labels })
+    const ageS = ageOf(lineage, this.#facts.sighting.startMs)
+    if (ageS !== undefined) measures.push({ kind: 'record', key: 'tokenAge', value: ageS, labels: { provider, profile, reason: lineage.reason } })
+    return measures
+  }
+}
+
+function lineageAttributes(lineage: Lineage, sentMs: number): Attributes {
+  const { profile, reason, generation, isReplay, before, wasRejected } = lineage
+  return {
+    [ATTR_PROFILE]: profile,
+    [ATTR_REASON]: reason,
+    [ATTR_CREDENTIAL_GENERATION]: generation,
+    [ATTR_REPLAY]: isReplay || undefined,
+    [ATTR_REJECTED_FINGERPRINT]: wasRejected ? before?.fingerprint : undefined,
+    [ATTR_CREDENTIAL_EXPIRES_IN]: before?.expiresAt === undefined ? undefined : Math.round((before.expiresAt - sentMs) / 1000),
+    [ATTR_TOKEN_AGE]: ageOf(lineage, sentMs),
+  }
+}
+
+/** Seconds between the issue of the access token in use and this request. */
+function ageOf({ before }: Lineage, sentMs: number): number | undefined {
+  return before?.issuedAt === undefined ? undefined : Math.max(0, Math.round((sentMs - before.issuedAt) / 1000))
+}
+
+function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: OutgoingEnd, isRefresh: boolean, endedMs: number): Attributes {
+  return {
+    [ATTR_OUTCOME]: isRefresh ? outcome : undefined,
+    [ATTR_PERMANENT]: isRefresh && !isSuccess(outcome) ? isPermanent(outcome) : undefined,
+    [ATTR_ERROR_TYPE]: isSuccess(outcome) ? undefined : (failure ?? outcome),
+    [ATTR_HTTP_STATUS]: end.status,
+    [ATTR_PROVIDER_ERROR_CODE]: providerCode,
+    [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
+    [ATTR_ANSWER_TYPE]: end.headers?.['content-type'],
+    [ATTR_CLOCK_SKEW]: skewOf(end.headers, endedMs),
+  }
+}
+
+/** Names of headers that somebody made up may hold anything; these are words. */
+function isPlainName(name: string): boolean {
+  return /^[a-z][a-z0-9-]{0,39}$/.test(name)
+}
+
+function compact(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
+}

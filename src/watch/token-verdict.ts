@@ -1,0 +1,45 @@
+import type { FlightOutcome } from '../../otel/words.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { dateOf } from '../providers/error-body.ts'
+import { readRefusedAnswer } from '../providers/refused-answer.ts'
+import type { OutgoingEnd } from './following.ts'
+import type { KnownService } from './known-endpoints.ts'
+
+/** What became of a token request. `failure` is the `error.type` of one that brought no token. */
+export interface Verdict {
+  readonly outcome: FlightOutcome
+  readonly failure?: string
+  readonly providerCode?: string
+}
+
+/** The process ended before the answer was there: the provider may have rotated the token. */
+export const PROCESS_ENDED = new Error('the process ended')
+
+/** Ways in which the application itself, or its clock, gives a request up. */
+const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+/** Where providers say what they call the request. */
+const ID_HEADERS = ['x-request-id', 'request-id', 'x-oai-request-id', 'cf-ray']
+
+/** Judges the end of a token request. @param isRetained The answer was read, and left the refresh token as it was. */
+export function verdictOf({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd, service: KnownService, isRetained: boolean): Verdict {
+  if (error === PROCESS_ENDED) return { outcome: 'lost', failure: 'lost' }
+  if (status === undefined || (error !== undefined && status < 300)) {
+    const failure = errorType(error)
+    return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
+  }
+  if (status >= 200 && status < 300) return { outcome: isRetained ? 'renewed' : 'rotated' }
+  const { outcome, providerCode } = service.judgeRefresh(readRefusedAnswer(status, headers, body))
+  return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
+}
+
+/** The provider's id of the request. */
+export function requestIdIn(headers: OutgoingEnd['headers'] = {}): string | undefined {
+  const name = ID_HEADERS.find(header => headers[header])
+  return name && headers[name]
+}
+
+/** Seconds that the provider's clock is ahead of ours; the header has no finer unit. */
+export function skewOf(headers: OutgoingEnd['headers'] = {}, nowMs: number): number | undefined {
+  const date = dateOf(headers)
+  return date === undefined ? undefined : Math.round((date - nowMs) / 1000)
+}

@@ -1,0 +1,133 @@
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { BYPASS_POLICIES, type BypassPolicy, PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { PRESETS } from './gate-presets.ts'
+
+/** What a watched process is told, over the environment, by whoever starts it. */
+export interface WatchSettings {
+  /** Absolute folder of the recorder. @default `~/.gatewatch`, the same for every process of a user */
+  readonly state: string
+  /** What the process is to the profiles it uses. @default 'unknown' */
+  readonly role: ProcessRole
+  /** Frames of the gate, `NAME` or `file#NAME`. Without any, nothing is called a bypass. @default [] */
+  readonly gate: readonly string[]
+  /** What is done about a bypass. @default 'observe' */
+  readonly policy: BypassPolicy
+  /** More token URLs, with the provider each belongs to. @default {} */
+  readonly tokenUrls: Readonly<Record<string, string>>
+  /** More base URLs of provider APIs, with their provider. @default {} */
+  readonly apis: Readonly<Record<string, string>>
+  /** URLs that are not looked at, nor what lies below them. @default [] */
+  readonly exclude: readonly string[]
+}
+
+/** Environment variables, as in `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Holds all settings as JSON; written by `gatewatch run`. */
+export const SETTINGS_VARIABLE = 'GATEWATCH_WATCH'
+
+/** What `gatewatch run` adds to the settings: its own pid, by which the process it starts is told from that one's children. */
+export interface HandedSettings extends Partial<WatchSettings> {
+  readonly preset?: readonly string[]
+  readonly startedBy?: number
+}
+
+const KEYS: ReadonlySet<string> = new Set(['state', 'role', 'gate', 'policy', 'tokenUrls', 'apis', 'exclude', 'preset', 'startedBy'])
+
+/**
+ * Reads the settings of this process: `GATEWATCH_WATCH`, and before it the single variables for people who write
+ * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
+ * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`; lists with commas, URLs as `provider=url` or `url`).
+ *
+ * @param parentPid Parent of this process; another one than the `gatewatch run` that is named means a child.
+ * @throws {GatewayError} `GW_CONFIG` naming the variable and what is allowed.
+ */
+export function readWatchSettings(environment: Environment, parentPid = process.ppid): WatchSettings {
+  const handed = handedSettings(environment[SETTINGS_VARIABLE])
+  const list = (name: string, given: readonly string[] = []) => [...given, ...words(environment[`GATEWATCH_${name}`])]
+  const isChild = handed.startedBy !== undefined && handed.startedBy !== parentPid
+  const role = environment.GATEWATCH_ROLE ?? (isChild ? 'child' : handed.role) ?? 'unknown'
+  const policy = environment.GATEWATCH_POLICY ?? handed.policy ?? 'observe'
+  const presets = list('PRESET', handed.preset)
+  return {
+    state: resolve(environment.GATEWATCH_STATE || handed.state || join(homedir(), '.gatewatch')),
+    role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
+    policy: oneOf('GATEWATCH_POLICY', policy, BYPASS_POLICIES),
+    gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetFrames(name))],
+    tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
+    apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
+    exclude: list('EXCLUDE', handed.exclude),
+  }
+}
+
+/** URLs by provider: `provider=url`, or `url`, whose host then stands for the provider. @throws {GatewayError} `GW_CONFIG`. */
+export function namedUrls(source: string, texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map(text => {
+      const [, provider, url = ''] = /^(?:([a-z0-9][a-z0-9._-]{0,63})=)?(.*)$/s.exec(text) ?? []
+      if (!/^https?:\/\//.test(url) || !URL.canParse(url)) throw wrong(`${source}: must be an http or https URL, or provider=URL`)
+      return [url, provider ?? new URL(url).hostname]
+    }),
+  )
+}
+
+/** Frames of a preset. @throws {GatewayError} `GW_CONFIG` naming the presets there are. */
+export function presetFrames(name: string): readonly string[] {
+  const preset = Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined
+  if (!preset) throw wrong(`preset ${JSON.stringify(name.slice(0, 40))} is not known; there are ${Object.keys(PRESETS).join(', ')}`)
+  return preset
+}
+
+function handedSettings(text: string | undefined): HandedSettings {
+  if (!text?.trim()) return {}
+  const given = parse(text)
+  const unknown = Object.keys(given).filter(key => !KEYS.has(key))
+  if (unknown.length > 0) throw wrong(`${SETTINGS_VARIABLE}: ${unknown.join(', ')} is not known; there are ${[...KEYS].join(', ')}`)
+  for (const key of ['gate', 'exclude', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
+  for (const key of ['tokenUrls', 'apis'] as const) requireThat(key, given[key], isTextTable, 'an object of URLs and provider names')
+  requireThat('state', given.state, value => typeof value === 'string', 'a text')
+  return given as HandedSettings
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const given: unknown = JSON.parse(text)
+    if (typeof given === 'object' && given !== null && !Array.isArray(given)) return given as Record<string, unknown>
+  } catch {
+    // The parser quotes what it read; the line below says as much.
+  }
+  throw wrong(`${SETTINGS_VARIABLE} is no JSON object`)
+}
+
+function requireThat(key: string, value: unknown, holds: (value: unknown) => boolean, what: string): void {
+  if (value !== undefined && !holds(value)) throw wrong(`${SETTINGS_VARIABLE}: ${key} must be ${what}`)
+}
+
+function isTextList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+function isTextTable(value: unknown): boolean {
+  return (
+    typeof value === 'object' && value !== null && Object.entries(value).every(([url, id]) => URL.canParse(url) && typeof id === 'string')
+  )
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find(word => word === value)
+  if (found === undefined) throw wrong(`${name} must be one of ${allowed.join(', ')}`)
+  return found
+}
+
+function words(text: string | undefined): string[] {
+  return (text ?? '')
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
+}
+
+function wrong(message: string): GatewayError {
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}

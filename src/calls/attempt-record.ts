@@ -34,6 +34,7 @@ import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import type { CallRequest } from './call-request.ts'
+import { endpointOf } from './endpoint.ts'
 
 /** What telemetry keeps of one attempt. */
 export class AttemptRecord {
@@ -135,7 +136,7 @@ function attributesOf({ request, candidate, profile, index, served }: AttemptFac
     [ATTR_BILLING]: candidate.billing,
     [ATTR_CREDENTIAL_TYPE]: profile.credential.type,
     [ATTR_ATTEMPT_INDEX]: index,
-    [ATTR_SERVER_ADDRESS]: new URL(candidate.provider.baseUrl).hostname,
+    [ATTR_SERVER_ADDRESS]: endpointOf(candidate.provider, request.protocol).hostname,
     ...(sentFingerprint && { [ATTR_CREDENTIAL_FINGERPRINT]: sentFingerprint }),
     ...(expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((expiresAt - Date.now()) / 1000) }),
     ...callerAttributes(request.caller),

@@ -8,7 +8,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import { AttemptRecord } from './attempt-record.ts'
 import type { Refusal } from './call-request.ts'
-import { pathOf } from './profile-order.ts'
+import { endpointOf } from './endpoint.ts'
 
 /** How an attempt ended. Once the answer `begun` it cannot be repeated, whatever happens. */
 export interface AttemptEnd {
@@ -35,11 +35,11 @@ export function makeAttempt(telemetry: Telemetry, upstream: Upstream, facts: Att
       resolve({ outcome: 'auth_permanent', begun: false })
       return
     }
-    const url = new URL(candidate.provider.baseUrl + pathOf(candidate.provider, request.protocol) + (request.query ?? ''))
+    const { origin, path } = endpointOf(candidate.provider, request.protocol)
     upstream.send(
       {
-        origin: url.origin,
-        path: url.pathname + url.search,
+        origin,
+        path: path + (request.query ?? ''),
         method: request.body ? 'POST' : 'GET',
         headers: { ...request.headers, ...authorization },
         body: request.body,

@@ -1,6 +1,7 @@
 import type { Billing, CredentialType, Protocol, SkipReason } from '../../otel/words.ts'
 import { bearerOf, expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import type { Provider } from '../providers/provider.ts'
+import { pathOf } from './endpoint.ts'
 
 /** A profile that may try, and how it pays. */
 export interface Candidate {
@@ -65,11 +66,6 @@ export function orderProfiles(question: OrderQuestion): Order {
   }
   if (candidates.length === 0) return { candidates: resting, skipped, preferred }
   return { candidates, skipped: [...skipped, ...resting.map(candidate => ({ ...candidate, reason: 'cooldown' as const }))], preferred }
-}
-
-/** Where a provider answers a protocol, below its base URL; `undefined` when it does not speak it. */
-export function pathOf(provider: Provider, protocol: Protocol): string | undefined {
-  return protocol === 'models' ? provider.modelsPath : provider.paths[protocol]
 }
 
 function asCandidate(

@@ -41,7 +41,8 @@ export interface RecordingRule {
 
 /** Where annotations lead; `gatewatch dashboards export` puts the operator's own addresses in their place. */
 export const GRAFANA_URL = 'http://localhost:3000'
-export const RUNBOOK_URL = 'https://github.com/gatewatch/gatewatch/blob/main/dashboards/runbook.md'
+/** The gateway serves the runbook itself, at its default address. */
+export const RUNBOOK_URL = 'http://127.0.0.1:8089/ops/runbook'
 
 /** On every alert, to route by. */
 export const PRODUCT_LABEL = { product: 'gatewatch' } as const

@@ -30,6 +30,7 @@ import {
   PROFILE_STATES,
   PROTOCOLS,
   REFRESH_REASONS,
+  SIDE_DOORS,
   SKIP_REASONS,
   STORE_OPERATIONS,
   VIAS,
@@ -44,6 +45,7 @@ export const SPAN_REFRESH = 'gatewatch.oauth.refresh'
 export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
+export const SPAN_SIDE_DOOR = 'gatewatch.oauth.side_door'
 
 /** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
 export const CHANNEL_INBOUND = 'http.server.request.start'
@@ -106,6 +108,7 @@ export const ATTR_FALLBACK_TO = 'gatewatch.fallback.to'
 export const ATTR_FALLBACK_REASON = 'gatewatch.fallback.reason'
 export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
+export const ATTR_SIDE_DOOR = 'gatewatch.side_door'
 export const ATTR_POLICY = 'gatewatch.policy'
 export const ATTR_CALLER = 'gatewatch.caller'
 export const ATTR_CALLER_KIND = 'gatewatch.caller.kind'
@@ -170,6 +173,11 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_FALLBACK_REASON]: { class: 'label', help: 'The outcome or skip reason that led to the fallback.' },
   [ATTR_PROTOCOL]: { class: 'list', values: PROTOCOLS, help: 'The wire language of the call.' },
   [ATTR_VIA]: { class: 'list', values: VIAS, help: 'Whether the token request went through the gate.' },
+  [ATTR_SIDE_DOOR]: {
+    class: 'list',
+    values: SIDE_DOORS,
+    help: 'What reached for a token host besides HTTP clients: a child that is no Node, a raw socket.',
+  },
   [ATTR_POLICY]: { class: 'list', values: BYPASS_POLICIES, help: 'What is done about a bypass.' },
   [ATTR_CALLER]: { class: 'label', help: 'File and function of the caller site, without the line: stable over releases.' },
   [ATTR_CALLER_KIND]: { class: 'list', values: CALLER_KINDS, help: 'Application code, a library, or a client of the gateway.' },

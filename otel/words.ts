@@ -67,6 +67,10 @@ export type ProcessRole = (typeof PROCESS_ROLES)[number]
 export const VIAS = ['gate', 'bypass', 'undeclared'] as const
 export type Via = (typeof VIAS)[number]
 
+/** How something may reach a token host that is no HTTP client of the watched process. */
+export const SIDE_DOORS = ['child', 'socket'] as const
+export type SideDoor = (typeof SIDE_DOORS)[number]
+
 /** What Gatewatch does about a bypass. */
 export const BYPASS_POLICIES = ['observe', 'coalesce', 'enforce'] as const
 export type BypassPolicy = (typeof BYPASS_POLICIES)[number]

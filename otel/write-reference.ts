@@ -23,6 +23,7 @@ import {
   SPAN_LOGIN,
   SPAN_REFRESH,
   SPAN_REVOKE,
+  SPAN_SIDE_DOOR,
   SPAN_VISIT,
 } from './names.ts'
 import { prometheusLabel, prometheusName } from './prometheus-name.ts'
@@ -38,10 +39,12 @@ const END = '<!-- reference:end -->'
 const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_CALL]: 'One provider call as its caller sees it, over all attempts.',
   [SPAN_VISIT]: 'One visit at the refresh gate, linked to the flight it led or joined.',
-  [SPAN_REFRESH]: 'One flight, from asking for the lease to the persisted credential; or one token request that went past the gate.',
+  [SPAN_REFRESH]:
+    'One flight, from asking for the lease to the persisted credential; or one token request that went past the gate, or that a watched process made.',
   [SPAN_LOGIN]: 'A login of the application.',
   [SPAN_EXCHANGE]: 'A code exchange of the application.',
   [SPAN_REVOKE]: 'A revocation by the application.',
+  [SPAN_SIDE_DOOR]: 'In a watched process: something besides its HTTP clients reached for a token host.',
 }
 
 /** Spans that are called after what they carry, as the conventions of OpenTelemetry ask. */

@@ -3,6 +3,7 @@ import type { Gateway, ProfileSnapshot } from '../gateway.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { answerError } from './error-answer.ts'
+import { runbookPage } from './runbook-page.ts'
 
 export interface OperatorEndpointsOptions {
   gateway: Gateway
@@ -47,6 +48,14 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
   router.get('/ops/status.json', async (_request, response) => {
     try {
       response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })
+    } catch (error) {
+      answerError(response, error)
+    }
+  })
+  router.get('/ops/runbook', async (_request, response) => {
+    try {
+      response.setHeader('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'")
+      response.type('html').send(await runbookPage())
     } catch (error) {
       answerError(response, error)
     }

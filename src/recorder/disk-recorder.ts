@@ -128,6 +128,11 @@ export class DiskRecorder implements SpanProcessor {
     return this.flush()
   }
 
+  /** Writes what waits at once, and stands still for other processes; for a process that ends within this turn. */
+  writeNow(): void {
+    this.#writeLast(LAST_WRITE_MS)
+  }
+
   /** Writes what waits and closes the file; what could not be written is dropped. */
   async shutdown(): Promise<void> {
     if (this.#closed) return

@@ -8,12 +8,13 @@ import {
   SPAN_LOGIN,
   SPAN_REFRESH,
   SPAN_REVOKE,
+  SPAN_SIDE_DOOR,
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import { isBypass } from './refresh-row.ts'
 import type { SpanRow } from './span-row.ts'
 
-const INTERESTING_SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE])
+const INTERESTING_SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE, SPAN_SIDE_DOOR])
 const INTERESTING_EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
 
 /** Says whether a span outlives the bulk: OAuth operations, visits that were no plain reuse, bypasses, errors, fallbacks, skips. */

@@ -101,7 +101,7 @@ function placeOf(file: string): Place | null {
 }
 
 function findPlace(file: string): Place | null {
-  if (!file || file.startsWith('node:')) return null
+  if (!file || file.startsWith('node:') || file.startsWith('wasm:')) return null
   const path = toPath(file)
   if (isOwn(path)) return null
   const inPackage = path.lastIndexOf(`${sep}node_modules${sep}`)

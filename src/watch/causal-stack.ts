@@ -22,17 +22,17 @@ export function enter<T>(frames: () => readonly RawFrame[], work: () => T): T {
  *
  * @param above Frames up to and including this function are left out.
  * @param before Frames of what led here, where that is known otherwise: the request that was redirected.
+ * @param most Frames taken of the stack itself at the most.
  */
 export function takeCausalFrames(above: (...args: never[]) => unknown, before: readonly RawFrame[] = []): readonly RawFrame[] {
   const frames = takeFrames(above, MOST_FRAMES)
   return joined(joined(frames, entered.getStore() ?? []), before)
 }
 
-/** Both stacks, unless the first one reaches into the second by itself. */
+/** The stack, and behind it what of the older one it does not reach by itself. */
 function joined(frames: readonly RawFrame[], older: readonly RawFrame[]): readonly RawFrame[] {
-  const [first] = older
-  if (!first || frames.some(frame => isSame(frame, first))) return frames
-  return [...frames, ...older]
+  const rest = older.filter(old => !frames.some(frame => isSame(frame, old)))
+  return rest.length === 0 ? frames : [...frames, ...rest]
 }
 
 function isSame(one: RawFrame, other: RawFrame): boolean {

@@ -124,7 +124,8 @@ export class ProviderCall {
 
   #credentialAttributes(): Attributes {
     if (this.#bearer.type === 'none') return { [ATTR_HAS_ACCESS]: false }
-    if (this.#bearer.type === 'api_key') return { [ATTR_CREDENTIAL_TYPE]: 'api_key', [ATTR_CREDENTIAL_FINGERPRINT]: this.#bearer.fingerprint }
+    if (this.#bearer.type === 'api_key')
+      return { [ATTR_CREDENTIAL_TYPE]: 'api_key', [ATTR_CREDENTIAL_FINGERPRINT]: this.#bearer.fingerprint }
     const { fingerprint, expiresAt } = this.#bearer.token
     return {
       [ATTR_PROFILE]: this.#facts.ledger.profileOf(fingerprint),
@@ -151,10 +152,18 @@ export class ProviderCall {
     const credentialType: CredentialType = this.#bearer.type === 'api_key' ? 'api_key' : 'token'
     const profile = (this.#bearer.type === 'token' ? ledger.profileOf(this.#bearer.token.fingerprint) : undefined) ?? 'unknown'
     const of = { provider: api.service.id, model: this.#model ?? 'unknown', profile }
-    const labels = { ...of, credential_type: credentialType, outcome, caller: callerOf(sighting).label, ...(failure && { [ATTR_ERROR_TYPE]: failure }) }
+    const labels = {
+      ...of,
+      credential_type: credentialType,
+      outcome,
+      caller: callerOf(sighting).label,
+      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+    }
     return [
       { kind: 'record', key: 'attemptDuration', value: durationMs / 1000, labels },
-      ...(firstChunkS !== undefined && outcome === 'ok' ? [{ kind: 'record', key: 'timeToFirstChunk', value: firstChunkS, labels: of } as const] : []),
+      ...(firstChunkS !== undefined && outcome === 'ok'
+        ? [{ kind: 'record', key: 'timeToFirstChunk', value: firstChunkS, labels: of } as const]
+        : []),
     ]
   }
 }

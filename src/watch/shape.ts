@@ -38,7 +38,16 @@ const GRANT_TYPES = [
 ]
 
 /** Fields whose values nothing may ever show, whatever they look like. */
-const SECRET_FIELDS = ['client_secret', 'code', 'code_verifier', 'device_code', 'assertion', 'client_assertion', 'password', 'subject_token']
+const SECRET_FIELDS = [
+  'client_secret',
+  'code',
+  'code_verifier',
+  'device_code',
+  'assertion',
+  'client_assertion',
+  'password',
+  'subject_token',
+]
 
 type Fields = Readonly<Record<string, unknown>>
 

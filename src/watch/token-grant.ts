@@ -1,7 +1,7 @@
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { tokenLife } from '../providers/token-life.ts'
-import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { accessTokenOf } from './bearer.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'

@@ -39,9 +39,9 @@ import {
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import type { BypassPolicy, Via } from '../../otel/words.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
 import type { Measure, Observation, ObservedEvent } from './observation.ts'
@@ -71,6 +71,15 @@ export class TokenRequest {
 
   constructor(facts: TokenRequestFacts) {
     this.#facts = facts
+  }
+
+  get caller(): CallerSite {
+    return this.#facts.caller
+  }
+
+  /** It goes past the gate, and that is not allowed. */
+  get isRefused(): boolean {
+    return this.#facts.via === 'bypass' && this.#facts.policy === 'enforce'
   }
 
   /** The request's body is complete; its headers are what they will be. */
@@ -151,10 +160,19 @@ export class TokenRequest {
     if (via === 'bypass') measures.push({ kind: 'add', key: 'bypasses', labels: { provider, caller: caller.label, policy } })
     if (lineage.isReplay) measures.push({ kind: 'add', key: 'replays', labels: { provider, profile, caller: caller.label } })
     if (!isRefresh) return measures
-    const labels = { provider, profile, reason: lineage.reason, outcome, via, caller: caller.label, ...(failure && { [ATTR_ERROR_TYPE]: failure }) }
+    const labels = {
+      provider,
+      profile,
+      reason: lineage.reason,
+      outcome,
+      via,
+      caller: caller.label,
+      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+    }
     measures.push({ kind: 'record', key: 'refreshDuration', value: durationMs / 1000, labels })
     const ageS = ageOf(lineage, this.#facts.sighting.startMs)
-    if (ageS !== undefined) measures.push({ kind: 'record', key: 'tokenAge', value: ageS, labels: { provider, profile, reason: lineage.reason } })
+    if (ageS !== undefined)
+      measures.push({ kind: 'record', key: 'tokenAge', value: ageS, labels: { provider, profile, reason: lineage.reason } })
     return measures
   }
 }

@@ -21,7 +21,11 @@ const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_
 const ID_HEADERS = ['x-request-id', 'request-id', 'x-oai-request-id', 'cf-ray']
 
 /** Judges the end of a token request. @param isRetained The answer was read, and left the refresh token as it was. */
-export function verdictOf({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd, service: KnownService, isRetained: boolean): Verdict {
+export function verdictOf(
+  { status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd,
+  service: KnownService,
+  isRetained: boolean,
+): Verdict {
   if (error === PROCESS_ENDED) return { outcome: 'lost', failure: 'lost' }
   if (status === undefined || (error !== undefined && status < 300)) {
     const failure = errorType(error)

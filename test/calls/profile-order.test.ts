@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { SkipReason } from '../../otel/words.ts'
-import { type OrderQuestion, orderProfiles, pathOf } from '../../src/calls/profile-order.ts'
+import { pathOf } from '../../src/calls/endpoint.ts'
+import { type OrderQuestion, orderProfiles } from '../../src/calls/profile-order.ts'
 import type { Credential, StoredProfile } from '../../src/domain/credential.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 

@@ -58,7 +58,7 @@ describe('the collector', () => {
   it('masks secrets, and none of the attributes one looks for', () => {
     const text = read('collector.yaml')
     const patterns = (key: string) =>
-      [...(new RegExp(`${key}:\\n((?: {6}- .*\\n)+)`).exec(text)?.[1] ?? '').matchAll(/- '(.*)'/g)].map(
+      [...(new RegExp(`${key}:\\n((?: {6}- .*\\n)+)`).exec(text)?.[1] ?? '').matchAll(/- ['"](.*)['"]/g)].map(
         ([, pattern = '']) => new RegExp(pattern.replace('(?i)', ''), 'i'),
       )
     const [values, keys] = [patterns('blocked_values'), patterns('blocked_key_patterns')]
@@ -94,7 +94,7 @@ describe('the files of the pipeline', () => {
   })
 
   it('mount and name only files that exist', () => {
-    const mounted = [...read('compose.yaml').matchAll(/(?:- |\[|, )'?(\.{1,2}(?:\/[\w./-]+)?):\//g)].map(([, path = '']) => path)
+    const mounted = [...read('compose.yaml').matchAll(/(?:- |\[|, )['"]?(\.{1,2}(?:\/[\w./-]+)?):\//g)].map(([, path = '']) => path)
     expect(mounted.length).toBeGreaterThan(6)
     expect(mounted.filter(path => !existsSync(join(OTEL, path)))).toEqual([])
     const rules = /rule_files:\n\s+- (.*)/.exec(read('prometheus.yml'))?.[1] ?? ''

@@ -35,7 +35,7 @@ const ROOMS: readonly Room[] = [
   {
     name: 'otel/',
     floor: 7,
-    uses: [...CELLAR, 'src/domain/', 'src/tools/', 'src/telemetry/', 'src/recorder/', 'node:', '@opentelemetry/'],
+    uses: [...CELLAR, 'src/domain/', 'src/tools/', 'src/telemetry/', 'src/recorder/', 'src/watch/', 'node:', '@opentelemetry/'],
   },
   { name: 'src/gatewatch.ts', floor: 8 },
   { name: 'src/demo/', floor: 9 },

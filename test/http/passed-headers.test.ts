@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import type { Served } from '../../src/calls/call-request.ts'
 import { returnedHeaders, sentHeaders, servedHeaders } from '../../src/http/passed-headers.ts'
-import { codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf, storedKey } from '../support/gateway-world.ts'
+import { codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 import { rawRequest } from '../support/raw-request.ts'
 
 const SERVED: Served = {

@@ -4,8 +4,8 @@ import Anthropic from '@anthropic-ai/sdk'
 export const isProviderCall = true
 
 export default {
-  '@anthropic-ai/sdk': async function askTheModel({ apiUrl, apiKey }) {
-    const client = new Anthropic({ apiKey, baseURL: `${apiUrl}/anthropic`, maxRetries: 0 })
+  '@anthropic-ai/sdk': async function askTheModel({ apiUrl }) {
+    const client = new Anthropic({ apiKey: 'sk-anthropic', baseURL: `${apiUrl}/anthropic`, maxRetries: 0 })
     const messages = [{ role: 'user', content: 'Hello' }]
     return (await client.messages.create({ model: 'claude-sonnet-5', max_tokens: 16, messages })) && 200
   },

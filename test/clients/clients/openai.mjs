@@ -4,8 +4,8 @@ import OpenAI from 'openai'
 export const isProviderCall = true
 
 export default {
-  openai: async function askTheModel({ apiUrl, apiKey }) {
-    const client = new OpenAI({ apiKey, baseURL: `${apiUrl}/v1`, maxRetries: 0 })
+  openai: async function askTheModel({ apiUrl }) {
+    const client = new OpenAI({ apiKey: 'sk-openai', baseURL: `${apiUrl}/v1`, maxRetries: 0 })
     return (await client.responses.create({ model: 'gpt-5.5', input: 'Hello' })) && 200
   },
 }

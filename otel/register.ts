@@ -1,0 +1,39 @@
+import { writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
+
+/**
+ * The preload: `node --import gatewatch/register app.js`, or `gatewatch run -- node app.js`.
+ *
+ * Loaded before the application, so whatever goes wrong in here is one line on stderr and no more; the application never
+ * knows. What it needs is loaded synchronously, because an import that is awaited would delay the application, and one
+ * that is not would come too late.
+ */
+const STARTED = Symbol.for('gatewatch watch')
+
+try {
+  const host = globalThis as { [STARTED]?: true }
+  if (!host[STARTED]) {
+    Object.defineProperty(host, STARTED, { value: true })
+    requireNode(22)
+    const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const { startWatch } = createRequire(import.meta.url)(`./watch.${ending}`) as typeof import('./watch.ts')
+    startWatch()
+  }
+} catch (fault) {
+  say(fault)
+}
+
+/** Children may run another Node than the one Gatewatch was started with. */
+function requireNode(least: number): void {
+  const [major] = process.versions.node.split('.')
+  if (Number(major) < least) throw new Error(`Node ${process.versions.node} is too old, ${least} is needed`)
+}
+
+/** One line, never a stack. */
+function say(fault: unknown): void {
+  try {
+    writeSync(2, `gatewatch: not watching this process: ${fault instanceof Error ? fault.message.split('\n', 1)[0] : 'unknown fault'}\n`)
+  } catch {
+    // A closed stderr is no reason to break the application.
+  }
+}

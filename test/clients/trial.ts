@@ -1,0 +1,147 @@
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Attributes } from '@opentelemetry/api'
+import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_SHAPE_FIELDS } from '../../otel/names.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { startFront } from './front.ts'
+
+/** What came of one client under one Node and one policy. */
+export interface Row {
+  readonly client: string
+  readonly file: string
+  /** It asks a model, not for a token. */
+  readonly isProviderCall: boolean
+  /** What telemetry has of it: each request, in the order in which they ended. */
+  readonly seen: Attributes[]
+  /** Token requests that came to the simulator. */
+  arrived: number
+  status?: number
+  /** Codes, or else names, of the error it ended with and of its causes. */
+  error?: string[]
+}
+
+export interface Trial {
+  readonly rows: readonly Row[]
+  /** Faults of the watch, and errors of the application that nobody caught. */
+  readonly faults: readonly string[]
+  readonly exit: number | string
+  readonly complaints: string
+}
+
+type Message =
+  | { type: 'begin'; client: string; file: string; isProviderCall: boolean }
+  | { type: 'end'; client: string; status?: number; error?: string[] }
+  | { type: 'seen'; attributes: Attributes }
+  | { type: 'crashed'; error: string[] }
+  | { type: 'fault'; fault: string }
+
+const HERE = new URL('.', import.meta.url)
+/** How long a request that was made may take to be told of. */
+const PATIENCE_MS = 3000
+/** Requests that nobody expects are waited for this long: a retry, or one that leaves after all. */
+const SETTLING_MS = 20
+
+/** Runs every client once, under the Node of that major version, watched under the policy. */
+export async function runTrial(major: number, policy: string, certificate: { key: string; cert: string; file: string }): Promise<Trial> {
+  const simulator = await startSimulator({ rotate: 'never' })
+  const front = await startFront(simulator.url, certificate)
+  const { refresh } = simulator.grantFor({ provider: 'acme', account: 'acct-1' })
+  for (const provider of ['openai', 'anthropic']) simulator.addApiKey(`sk-${provider}`, { provider })
+  const fields = { grant_type: 'refresh_token', refresh_token: refresh, client_id: 'app_acme' }
+  const urls = {
+    tokenUrl: `${simulator.url}/oauth/token`,
+    jsonTokenUrl: `${simulator.url}/openai/oauth/token`,
+    localTokenUrl: `${simulator.url.replace('127.0.0.1', 'localhost')}/oauth/token`,
+    movedTokenUrl: `${front.url}/moved/oauth/token`,
+    secureTokenUrl: `${front.secureUrl}/oauth/token`,
+    clearHttp2TokenUrl: `${front.clearHttp2Url}/oauth/token`,
+  }
+  const target = {
+    ...urls,
+    tokenUrls: Object.values(urls),
+    slowUrl: `${front.url}/slow`,
+    proxyUrl: front.url,
+    apiUrl: simulator.url,
+    fields,
+    form: new URLSearchParams(fields).toString(),
+  }
+  const node = fileURLToPath(new URL(`node_modules/node-${major}/bin/node`, HERE))
+  const child = spawn(node, ['--import', new URL('preload.ts', HERE).href, fileURLToPath(new URL('program.mjs', HERE))], {
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      GATEWATCH_TEST: JSON.stringify(target),
+      GATEWATCH_POLICY: policy,
+      NODE_EXTRA_CA_CERTS: certificate.file,
+    },
+  })
+  const rows: Row[] = []
+  const faults: string[] = []
+  let complaints = ''
+  child.stderr?.on('data', chunk => {
+    complaints += chunk
+  })
+  let before = 0
+  const on = async (message: Message) => {
+    const row = rows.at(-1)
+    switch (message.type) {
+      case 'seen':
+        return void row?.seen.push(message.attributes)
+      case 'fault':
+        return void faults.push(message.fault)
+      case 'crashed':
+        faults.push(`${row?.client}: ${message.error.join(' < ')}`)
+        return void child.send('go on')
+      case 'begin': {
+        const { type: _type, ...begun } = message
+        rows.push({ ...begun, seen: [], arrived: 0 })
+        before = simulator.counts().tokenRequests.total
+        return void child.send('go on')
+      }
+      case 'end': {
+        const until = performance.now() + PATIENCE_MS
+        while (row?.seen.length === 0 && performance.now() < until) await pause(5)
+        await pause(SETTLING_MS)
+        if (row) {
+          row.arrived = simulator.counts().tokenRequests.total - before
+          if (message.status !== undefined) row.status = message.status
+          if (message.error) row.error = message.error
+        }
+        return void child.send('go on')
+      }
+      default:
+        return message satisfies never
+    }
+  }
+  child.on('message', message => void on(message as Message))
+  const exit = await new Promise<number | string>(resolve => child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
+  front.stop()
+  await simulator.stop()
+  return { rows, faults, exit, complaints }
+}
+
+/** The caller is the application's own function, in the file of the client. */
+export function isCallerFound({ seen, file, isProviderCall }: Row): boolean {
+  const caller = `test/clients/clients/${file.startsWith('undici-') ? 'undici-forms.mjs' : file}#${isProviderCall ? 'askTheModel' : 'refreshTheToken'}`
+  return seen.length > 0 && seen.every(attributes => attributes[ATTR_CALLER] === caller)
+}
+
+/** The names of the fields of the token request were read. */
+export function isShapeRead({ seen }: Row): boolean {
+  return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_SHAPE_FIELDS] ?? '').includes('refresh_token='))
+}
+
+/** Nothing came to the token endpoint, and telemetry says so. */
+export function isHeldBack({ seen, arrived, status }: Row): boolean {
+  return (
+    arrived === 0 &&
+    status === undefined &&
+    seen.length > 0 &&
+    seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
+  )
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms))
+}

@@ -8,7 +8,8 @@ import { profileTable } from './profile-list.ts'
 import { untilSignal } from './until-signal.ts'
 
 export interface DemoCommandOptions {
-  port: number
+  /** Port of the gateway. @default 8089, or a free one when that is taken */
+  port?: number
   /** Ends by itself after so many seconds. */
   seconds?: number
 }
@@ -22,7 +23,7 @@ const SCENES_SHOWN = 5
 export async function demoCommand({ port, seconds }: DemoCommandOptions, output: Output): Promise<ExitCode> {
   const scenes: string[] = []
   const demo = await startDemo({
-    port,
+    ...(port !== undefined && { port }),
     onScene: title => {
       scenes.push(`${new Date().toLocaleTimeString('en-GB')}  ${title}`)
       scenes.splice(0, scenes.length - SCENES_SHOWN)

@@ -64,7 +64,11 @@ function commands(done: (code: ExitCode) => void): Command {
 
   add('serve', 'run the gateway').requiredOption('--config <file>', 'configuration file (JSON)').action(action(serveCommand))
   add('demo', 'run gateway, simulated provider and live traffic')
-    .option('--port <port>', 'port of the gateway, 0 for a free one', wholeNumber(0, 65_535), 8089)
+    .option(
+      '--port <port>',
+      'port of the gateway, 0 for a free one (default: 8089, or a free one when that is taken)',
+      wholeNumber(0, 65_535),
+    )
     .option('--seconds <n>', 'end after so many seconds', wholeNumber(1, 86_400))
     .action(action(demoCommand))
   add('profiles', 'show the profiles of a configuration and what they can do')

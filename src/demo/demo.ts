@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,7 +18,7 @@ import { keepTokenWarm } from './token-warmer.ts'
 import { pollUsage } from './usage-poller.ts'
 
 export interface DemoOptions {
-  /** Port of the gateway; 0 picks a free one. @default 8089 */
+  /** Port of the gateway; 0 picks a free one. @default 8089, or a free one when that is taken */
   port?: number
   environment?: NodeJS.ProcessEnv
   /** Told what happens, one line a scene. */
@@ -33,6 +34,7 @@ export interface Demo {
   stop(): Promise<void>
 }
 
+const PREFERRED_PORT = 8089
 const PROVIDER = 'openai-codex'
 const PROFILE_ID = `${PROVIDER}:work`
 const ACCOUNT = 'acc-work'
@@ -42,7 +44,7 @@ const ACCESS_LIFE_MS = 12_000
 const EARLY_MS = 2_000
 
 /** Starts gateway, simulated provider and an application with live traffic, all on loopback. */
-export async function startDemo({ port = 8089, environment = process.env, onScene = () => {} }: DemoOptions = {}): Promise<Demo> {
+export async function startDemo({ port, environment = process.env, onScene = () => {} }: DemoOptions = {}): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-demo-'))
   const simulator = await startSimulator({ accessLifeMs: ACCESS_LIFE_MS })
   const store = fileStore(folder)
@@ -55,7 +57,7 @@ export async function startDemo({ port = 8089, environment = process.env, onScen
     processRole: 'gateway',
     source: 'demo',
     environment: { ...environment, GATEWATCH_DEMO_KEY: paidKey },
-    listen: { port },
+    listen: { port: port ?? (await preferredPort()) },
     providers: {
       [PROVIDER]: { baseUrl: `${simulator.url}/backend-api`, tokenUrl: simulator.url + TOKEN_PATHS.openai },
       openai: { baseUrl: `${simulator.url}/v1` },
@@ -135,4 +137,13 @@ async function signIn(simulator: Simulator, store: ProfileStore): Promise<string
     }),
   )
   return refresh
+}
+
+/** The port the documentation speaks of, unless another program has it: a newcomer's first command must not end in that. */
+function preferredPort(): Promise<number> {
+  return new Promise(resolve => {
+    const tried = createServer()
+    tried.once('error', () => resolve(0))
+    tried.listen(PREFERRED_PORT, '127.0.0.1', () => tried.close(() => resolve(PREFERRED_PORT)))
+  })
 }

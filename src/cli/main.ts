@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { VIAS } from '../../otel/words.ts'
+import { BYPASS_POLICIES, PROCESS_ROLES, VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import {
   type ExportDashboardsOptions,
@@ -15,6 +15,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
 import { profilesCommand } from './profiles.ts'
 import { refreshesCommand } from './refreshes.ts'
+import { type RunCommandOptions, runCommand } from './run.ts'
 import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
 
@@ -26,8 +27,8 @@ process.exitCode = await run(process.argv)
 setTimeout(() => process.exit(), 500).unref()
 
 /** Runs one command. Whatever goes wrong is a line on stderr and an exit code, never a stack. */
-async function run(parameters: string[]): Promise<ExitCode> {
-  let exitCode: ExitCode = EXIT.good
+async function run(parameters: string[]): Promise<number> {
+  let exitCode: number = EXIT.good
   const program = commands(code => {
     exitCode = code
   })
@@ -47,12 +48,13 @@ async function run(parameters: string[]): Promise<ExitCode> {
   }
 }
 
-function commands(done: (code: ExitCode) => void): Command {
+function commands(done: (code: number) => void): Command {
   const program = new Command('gatewatch')
     .description('Know who refreshed the token, why, and whether they went through the gate.')
     .version(version())
     .option('--json', 'print JSON, one value a line')
     .exitOverride()
+    .enablePositionalOptions()
   const action =
     <O>(command: (options: O, output: Output) => Promise<ExitCode>) =>
     async (_options: unknown, self: Command) => {
@@ -108,7 +110,31 @@ function commands(done: (code: ExitCode) => void): Command {
     .option('--dry-run', 'say what would change, and change nothing')
     .option('--json', 'print JSON, one value a line')
     .action(action<InstallDashboardsOptions>(installDashboardsCommand))
+  add('run', 'run a command and watch it and every Node process it starts: who refreshes, why, and past which gate')
+    .usage('[options] -- command [parameters...]')
+    .argument('<command...>')
+    .passThroughOptions()
+    .option('--state <folder>', 'folder that keeps what was seen (default: GATEWATCH_STATE, else ~/.gatewatch)')
+    .option('--gate <names>', 'functions that are the refresh gate: NAME or file#NAME, with commas', aList)
+    .option('--preset <names>', 'gate of a known application: openclaw', aList)
+    .option('--token-url <url>', 'one more token endpoint, [provider=]URL; may be repeated', collected)
+    .option('--api <url>', 'one more base URL of a provider, [provider=]URL; may be repeated', collected)
+    .option('--exclude <url>', 'do not look at this URL and what lies below it; may be repeated', collected)
+    .addOption(new Option('--role <role>', 'what the process is to its profiles').choices(PROCESS_ROLES))
+    .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(BYPASS_POLICIES))
+    .action(async (command: string[], _options: unknown, self: Command) => {
+      if (!process.argv.includes('--')) self.error('error: put -- before the command: gatewatch run [options] -- command [parameters...]')
+      done(await runCommand(self.opts<RunCommandOptions>(), command))
+    })
   return program
+}
+
+function aList(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(',').map(word => word.trim())].filter(word => word !== '')
+}
+
+function collected(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
 }
 
 function wholeNumber(least: number, most: number): (text: string) => number {

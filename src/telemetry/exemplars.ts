@@ -12,26 +12,33 @@ export interface Exemplar {
 /** Series kept at the most; the labels are capped already, this is the second lock on the door. */
 const MOST_SERIES = 5_000
 
+/** The exemplars of one series by bucket; the last bucket is `+Inf`. */
+export type ExemplarSlots = (Exemplar | undefined)[]
+
 /** The last exemplar of each bucket of each histogram series. */
 export class Exemplars {
-  readonly #series = new Map<string, (Exemplar | undefined)[]>()
+  readonly #series = new Map<string, ExemplarSlots>()
 
-  /** Remembers `value` as the newest of its bucket. */
-  keep(metric: MetricDefinition, labels: Labels, value: number, traceId: string): void {
-    const key = seriesKey(metric.name, labels)
-    let buckets = this.#series.get(key)
-    if (!buckets) {
-      if (this.#series.size >= MOST_SERIES) return
-      buckets = []
-      this.#series.set(key, buckets)
+  /** Where the exemplars of a series are kept; `undefined` when there are too many series already. */
+  slotsOf(metricName: string, labels: Labels): ExemplarSlots | undefined {
+    const key = seriesKey(metricName, labels)
+    let slots = this.#series.get(key)
+    if (!slots && this.#series.size < MOST_SERIES) {
+      slots = []
+      this.#series.set(key, slots)
     }
-    buckets[bucketOf(metric.buckets ?? [], value)] = { value, traceId, at: Date.now() }
+    return slots
   }
 
-  /** The exemplars of one series by bucket; the last bucket is `+Inf`. */
+  /** What was kept of a series. */
   of(metricName: string, labels: Labels): readonly (Exemplar | undefined)[] {
     return this.#series.get(seriesKey(metricName, labels)) ?? []
   }
+}
+
+/** Remembers `value` as the newest of its bucket. */
+export function keepExemplar(slots: ExemplarSlots, { buckets = [] }: MetricDefinition, value: number, traceId: string): void {
+  slots[bucketOf(buckets, value)] = { value, traceId, at: Date.now() }
 }
 
 const byMeter = new WeakMap<Meter, Exemplars>()

@@ -16,11 +16,15 @@ export function bypassError(url: URL, caller: string): GatewayError {
 }
 
 /**
- * Keeps an undici request from being written. Every undici from 6 on, and the ones built into Node, abort a request
- * that carries an error when they would begin to write it, HTTP/2 and proxies included; the connection may be opened.
+ * Keeps an undici request from being written, by a start that fails: undici ends such a request as one whose connection
+ * failed, and before a byte of it is written. So do all versions from 6 on, the ones built into Node, HTTP/2 and proxies
+ * included; the connection itself may be opened. Where a later undici starts requests otherwise, `error` still ends it.
  */
 export function blockUndici(request: UndiciRequest, error: Error): void {
-  ;(request as { error?: unknown }).error = error
+  const start = () => {
+    throw error
+  }
+  Object.assign(request, { error, onConnect: start, onRequestStart: start })
 }
 
 /** Reads a body that nobody will send, so that it can be heard all the same, and gives up on one that goes on and on. */

@@ -22,7 +22,6 @@ export function enter<T>(frames: () => readonly RawFrame[], work: () => T): T {
  *
  * @param above Frames up to and including this function are left out.
  * @param before Frames of what led here, where that is known otherwise: the request that was redirected.
- * @param most Frames taken of the stack itself at the most.
  */
 export function takeCausalFrames(above: (...args: never[]) => unknown, before: readonly RawFrame[] = []): readonly RawFrame[] {
   const frames = takeFrames(above, MOST_FRAMES)

@@ -1,4 +1,4 @@
-import type { ClientHttp2Session, ClientHttp2Stream, ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
 import { createRequire, registerHooks } from 'node:module'
 import { Duplex } from 'node:stream'
 import { takeFrames } from '../tools/stack-frames.ts'
@@ -73,7 +73,7 @@ function patch(): void {
 
 function wrapped(original: Request): Request {
   return function request(this: ClientHttp2Session, ...given: Parameters<Request>): ClientHttp2Stream {
-    const [headers = {}, options = {}] = given
+    const [headers = {}] = given
     const heard: ((stream: ClientHttp2Stream) => void)[] = []
     let error: Error | undefined
     if (listeners.size > 0) {
@@ -89,21 +89,22 @@ function wrapped(original: Request): Request {
       }
       for (const listener of listeners) listener(departure)
     }
-    const stream = Reflect.apply(original, this, error ? [headers, refused(options)] : given) as ClientHttp2Stream
-    if (error) tellInstead(stream, error)
+    if (error) heard.push(failLater(error))
+    const stream = Reflect.apply(original, error ? waiting(this) : this, given) as ClientHttp2Stream
     for (const listener of heard) listener(stream)
     return stream
   }
 }
 
-/** A stream whose signal has been aborted already is made, and destroyed before anything of it is written. */
-function refused(options: ClientSessionRequestOptions): ClientSessionRequestOptions {
-  return { ...options, signal: AbortSignal.abort() }
+/** The session as it looks before it is connected, for good: a stream made on it waits, and nothing of it is written. */
+function waiting(session: ClientHttp2Session): ClientHttp2Session {
+  const same = { value: () => session }
+  return Object.create(session, { connecting: { value: true }, once: same })
 }
 
-/** The stream will tell its error in the next tick, and nobody has seen it yet. */
-function tellInstead({ errored }: ClientHttp2Stream, { name, message, stack, ...error }: Error): void {
-  if (errored) Object.assign(errored, { name, message, stack, ...error })
+/** Later than all that a client does with promises until it listens to the stream it got. */
+function failLater(error: Error): (stream: ClientHttp2Stream) => void {
+  return stream => void setImmediate(() => stream.destroy(error))
 }
 
 /** Node takes the headers as an object, or as names and values in turn. */

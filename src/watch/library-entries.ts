@@ -1,1 +1,156 @@
-export function keepCallers(_o: { wanted: (method: string, path: string) => boolean; onFault: (fault: unknown) => void }): void {}
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { registerHooks } from 'node:module'
+import type { RawFrame } from '../tools/stack-frames.ts'
+import { enter, takeCausalFrames } from './causal-stack.ts'
+
+type Callable = (this: unknown, ...given: unknown[]) => unknown
+type Table = Record<string, unknown>
+
+/** A file of a library that lets go of its caller, and the line that is added to it. */
+interface Entry {
+  readonly file: RegExp
+  readonly line: (source: string) => string
+}
+
+/** Where the added lines find this module; they do nothing when it is not there. */
+const DOOR = 'gatewatch entries'
+const AT_DOOR = `globalThis[Symbol.for('${DOOR}')]?`
+const UNDICI_WAYS = ['request', 'stream', 'pipeline', 'fetch']
+
+/**
+ * Why each loses its caller: undici's queues and interceptors dispatch later; got, gaxios and the SDKs await before they send or send again;
+ * superagent is a thenable; oauth4webapi returns promises without `await`.
+ */
+const ENTRIES: readonly Entry[] = [
+  { file: /\/undici[\w-]*\/lib\/dispatcher\/dispatcher-base\.js$/, line: () => `${AT_DOOR}.dispatcher(module.exports)` },
+  { file: /\/undici[\w-]*\/index\.js$/, line: () => `${AT_DOOR}.undici(module.exports)` },
+  { file: /\/got\/dist\/source\/core\/index\.js$/, line: () => ofClass('Request', 'flush') },
+  { file: /\/gaxios\/build\/(?:cjs|esm)\/src\/gaxios\.js$/, line: () => ofClass('Gaxios', 'request') },
+  { file: /\/superagent\/lib\/node\/index\.js$/, line: () => `${AT_DOOR}.construction(exports, 'Request', 'request')` },
+  { file: /\/oauth4webapi\/build\/index\.js$/, line: ofFunctions },
+  { file: /\/openai\/client\.m?js$/, line: () => ofClass('OpenAI', 'makeRequest') },
+  { file: /\/@anthropic-ai\/sdk\/client\.m?js$/, line: () => ofClass('BaseAnthropic', 'makeRequest') },
+]
+
+let isInstalled = false
+
+/**
+ * Keeps the caller, and the async context, of requests whose library lets go of them: what enters the library is noted,
+ * and known again when the request is made. A line is added to the files of those libraries as they are loaded; whoever
+ * was loaded before, or is bundled into another file, stays as it is.
+ */
+export function keepCallers({ onFault }: { onFault: (fault: unknown) => void }): void {
+  if (isInstalled) return
+  isInstalled = true
+  const safely =
+    (work: (...given: never[]) => void) =>
+    (...given: unknown[]) => {
+      try {
+        Reflect.apply(work, undefined, given)
+      } catch (fault) {
+        onFault(fault)
+      }
+    }
+  const door = {
+    dispatcher: safely(wrapDispatch),
+    undici: safely(wrapUndici),
+    method: safely(wrapMethod),
+    construction: safely(wrapConstruction),
+    called: wrapped,
+  }
+  Object.defineProperty(globalThis, Symbol.for(DOOR), { value: door })
+  registerHooks({
+    load: (url, context, next) => {
+      const loaded = next(url, context)
+      const entry = url.startsWith('file:') ? ENTRIES.find(({ file }) => file.test(url)) : undefined
+      if (!entry || loaded.source === null || loaded.source === undefined) return loaded
+      const source = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)
+      return { ...loaded, source: `${source}\n;${entry.line(source)};` }
+    },
+  })
+}
+
+function ofClass(name: string, method: string): string {
+  return `typeof ${name} === 'function' && ${AT_DOOR}.method(${name}.prototype, '${method}')`
+}
+
+/** Declared functions can be put into another one's place from within their module, and importers see it. */
+function ofFunctions(source: string): string {
+  const names = [...source.matchAll(/^export async function (\w+Request)\(/gm)].map(([, name]) => name)
+  return names.map(name => `${name} = ${AT_DOOR}.called(${name}) ?? ${name}`).join(';')
+}
+
+/** Calls `original` as an entry, where `isWanted` says so of what it is given. */
+function wrapped(original: Callable, isWanted: (given: readonly unknown[]) => boolean = () => true): Callable {
+  function entry(this: unknown, ...given: unknown[]): unknown {
+    if (!isWanted(given)) return Reflect.apply(original, this, given)
+    return enter(
+      () => takeCausalFrames(entry),
+      () => Reflect.apply(original, this, given),
+    )
+  }
+  for (const key of ['name', 'length'] as const) Object.defineProperty(entry, key, { value: original[key], configurable: true })
+  return entry
+}
+
+function wrapMethod(prototype: Table, name: string, isWanted?: (given: readonly unknown[]) => boolean): void {
+  const original = prototype[name]
+  if (typeof original === 'function') prototype[name] = wrapped(original as Callable, isWanted)
+}
+
+/** The functions and dispatcher methods of a copy of undici. */
+function wrapUndici(all: Table): void {
+  const { prototype = {} } = (all.Dispatcher ?? {}) as { prototype?: Table }
+  for (const name of UNDICI_WAYS) {
+    wrapMethod(all, name, ([input, options]) => isPost(options) || (options === undefined && isPost(input)))
+    wrapMethod(prototype, name, ([options]) => isPost(options))
+  }
+}
+
+/** A handler that is dispatched again, from a queue or for another hop, goes on in the context it was first dispatched in. */
+function wrapDispatch({ prototype }: { prototype: Table }): void {
+  const original = prototype.dispatch as Callable
+  const contexts = new WeakMap<object, <T>(work: () => T) => T>()
+  prototype.dispatch = function dispatch(this: unknown, ...given: unknown[]) {
+    const [options, handler] = given
+    const go = () => Reflect.apply(original, this, given)
+    if (!isPost(options) || typeof handler !== 'object' || handler === null) return go()
+    const context = contexts.get(handler)
+    if (context) return context(go)
+    return enter(
+      () => takeCausalFrames(dispatch),
+      () => {
+        contexts.set(handler, AsyncLocalStorage.snapshot())
+        return go()
+      },
+    )
+  }
+}
+
+/** Notes who makes an object, for what its method does when nobody is on the stack any more. */
+function wrapConstruction(all: Table, name: string, method: string): void {
+  const original = all[name] as { prototype: Table } & (new (...given: unknown[]) => object)
+  const makers = new WeakMap<object, readonly RawFrame[]>()
+  const made = new Proxy(original, {
+    construct: function construct(target, given, newTarget) {
+      const it = Reflect.construct(target, given, newTarget) as object
+      makers.set(it, takeCausalFrames(construct))
+      return it
+    },
+  })
+  const inner = original.prototype[method] as Callable
+  original.prototype[method] = function (this: object, ...given: unknown[]) {
+    const maker = makers.get(this)
+    return maker
+      ? enter(
+          () => maker,
+          () => Reflect.apply(inner, this, given),
+        )
+      : Reflect.apply(inner, this, given)
+  }
+  all[name] = made
+}
+
+function isPost(options: unknown): boolean {
+  return typeof options === 'object' && options !== null && (options as { method?: unknown }).method === 'POST'
+}

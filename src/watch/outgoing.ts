@@ -9,6 +9,7 @@ import { type Http2Departure, watchHttp2 } from './http2-sessions.ts'
 import { Redirects } from './redirects.ts'
 import { type BodyListener, MOST_BYTES, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
 import { httpHeaders, type SentHeaders, undiciHeaders } from './sent-headers.ts'
+import { hearUndiciAnswer } from './undici-answer.ts'
 
 /** One request on its way out. */
 export interface OutgoingRequest {
@@ -43,6 +44,8 @@ interface Departure {
   readonly headers: () => SentHeaders
   readonly tap: (heard: BodyListener) => () => void
   readonly block: (error: Error) => void
+  /** Hears the answer's body where no channel tells of it. */
+  readonly hear?: (followed: Following) => void
   /** Reads what would have been sent, where nobody else does. */
   readonly drain?: () => Promise<void>
 }
@@ -65,11 +68,13 @@ export interface WatchOutgoingOptions {
  */
 export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOptions): () => void {
   const following = new WeakMap<object, Following>()
+  /** Requests whose answers are heard without the channel. */
+  const heardDirectly = new WeakSet<object>()
   const redirects = new Redirects()
   const safely = guard(onFault)
 
   /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
-  const follow = ({ tap, block, drain: drained, ...departure }: Departure) => {
+  const follow = ({ tap, block, hear, drain: drained, ...departure }: Departure) => {
     const { identity, url } = departure
     let bodySoFar: () => void = () => undefined
     let unsent: Promise<void> | undefined
@@ -116,6 +121,10 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         headers: () => undiciHeaders(request),
         tap: heard => tapUndiciBody(request, heard),
         block: error => blockUndici(request, error),
+        hear: followed => {
+          const chunk = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
+          if (hearUndiciAnswer(request, chunk)) heardDirectly.add(request)
+        },
         drain: () => drain(request.body, MOST_BYTES),
       })
     }),
@@ -125,7 +134,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     }),
     'undici:request:bodyChunkReceived': safely(message => {
       const { request, chunk } = message as { request: object; chunk: Uint8Array }
-      following.get(request)?.chunk(chunk)
+      if (!heardDirectly.has(request)) following.get(request)?.chunk(chunk)
     }),
     'undici:request:trailers': safely(message => following.get((message as { request: object }).request)?.end()),
     'undici:request:error': safely(endOfFailed),
@@ -233,15 +242,18 @@ function followAnswer(followed: Following, response: IncomingMessage, safely: Gu
 /** As `followAnswer`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
 function followStream(followed: Following, stream: ClientHttp2Stream, safely: Guard): void {
   const { emit, push } = stream
+  // A stream that fails ends first, and says why then.
+  let isAnswered = false
   const hearEvent = safely(([name, given]: readonly unknown[]) => {
     if (name === 'response') {
+      isAnswered = true
       const { ':status': status, ...headers } = given as Record<string, unknown>
       followed.head(Number(status ?? 0), Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
     } else if (name === 'error') followed.end(given)
     else if (name === 'close') followed.end()
   })
   const hear = safely((chunk: unknown) => {
-    if (chunk === null) followed.end()
+    if (chunk === null && isAnswered) followed.end()
     else if (chunk instanceof Uint8Array) followed.chunk(chunk)
   })
   stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {

@@ -2,6 +2,7 @@ import { bypassError } from './block.ts'
 import { GateFrames } from './gate-frames.ts'
 import { noteInboundRoutes } from './inbound-route.ts'
 import { type ApiMatch, KnownEndpoints, type KnownService } from './known-endpoints.ts'
+import { keepCallers } from './library-entries.ts'
 import type { ObservationSink } from './observation.ts'
 import { type OutgoingRequest, watchOutgoing } from './outgoing.ts'
 import { isOwnWork } from './own-work.ts'
@@ -53,6 +54,7 @@ export class ProcessWatch {
     this.#endpoints = new KnownEndpoints(settings)
     this.#gate = new GateFrames(settings.gate)
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
+    keepCallers({ onFault })
     this.#stops = [
       noteInboundRoutes(),
       watchSideDoors({

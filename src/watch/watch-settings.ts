@@ -37,9 +37,10 @@ export interface HandedSettings extends Partial<WatchSettings> {
 const KEYS: ReadonlySet<string> = new Set(['state', 'role', 'gate', 'policy', 'tokenUrls', 'apis', 'exclude', 'preset', 'startedBy'])
 
 /**
- * Reads the settings of this process: `GATEWATCH_WATCH`, and before it the single variables for people who write
+ * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
- * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`; lists with commas, URLs as `provider=url` or `url`).
+ * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`; lists with commas, URLs as `provider=url` or `url`). Lists are
+ * joined; of a single value, what `gatewatch run` was told counts.
  *
  * @param parentPid Parent of this process; another one than the `gatewatch run` that is named means a child.
  * @throws {GatewayError} `GW_CONFIG` naming the variable and what is allowed.
@@ -48,11 +49,11 @@ export function readWatchSettings(environment: Environment, parentPid = process.
   const handed = handedSettings(environment[SETTINGS_VARIABLE])
   const list = (name: string, given: readonly string[] = []) => [...given, ...words(environment[`GATEWATCH_${name}`])]
   const isChild = handed.startedBy !== undefined && handed.startedBy !== parentPid
-  const role = environment.GATEWATCH_ROLE ?? (isChild ? 'child' : handed.role) ?? 'unknown'
-  const policy = environment.GATEWATCH_POLICY ?? handed.policy ?? 'observe'
+  const role = (isChild ? 'child' : handed.role) ?? environment.GATEWATCH_ROLE ?? 'unknown'
+  const policy = handed.policy ?? environment.GATEWATCH_POLICY ?? 'observe'
   const presets = list('PRESET', handed.preset)
   return {
-    state: resolve(environment.GATEWATCH_STATE || handed.state || join(homedir(), '.gatewatch')),
+    state: resolve(handed.state || environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
     policy: oneOf('GATEWATCH_POLICY', policy, BYPASS_POLICIES),
     gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetFrames(name))],

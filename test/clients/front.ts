@@ -1,5 +1,5 @@
 import { createServer, request as httpRequest, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
-import { createSecureServer, createServer as createHttp2Server } from 'node:http2'
+import { createServer as createHttp2Server, createSecureServer } from 'node:http2'
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net'
 
 /** What stands before the simulator: TLS, HTTP/2, a proxy, a place that was moved and one that is slow. */

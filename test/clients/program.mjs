@@ -43,7 +43,7 @@ async function timeLimit() {
 /** The codes, or else the names, of an error and its causes. */
 function chainOf(error) {
   const chain = []
-  for (let one = error; one && chain.length < 8; one = one.cause ?? one.errors?.[0]) chain.push(String(one.code ?? one.name))
+  for (let one = error; one && chain.length < 8; one = one.cause ?? one.errors?.[0]) chain.push(String(one.code ?? one.name) + (process.env.CHAIN ? one.stack : ""))
   return chain
 }
 

@@ -58,7 +58,6 @@ export async function runTrial(major: number, policy: string, certificate: { key
   }
   const target = {
     ...urls,
-    tokenUrls: Object.values(urls),
     slowUrl: `${front.url}/slow`,
     proxyUrl: front.url,
     apiUrl: simulator.url,
@@ -70,9 +69,14 @@ export async function runTrial(major: number, policy: string, certificate: { key
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     env: {
       PATH: process.env.PATH,
+      CHAIN: process.env.CHAIN ?? '',
       HOME: process.env.HOME,
       GATEWATCH_TEST: JSON.stringify(target),
       GATEWATCH_POLICY: policy,
+      // Nothing comes through it.
+      GATEWATCH_GATE: 'theOnlyGate',
+      GATEWATCH_TOKEN_URLS: Object.values(urls).join(),
+      GATEWATCH_APIS: `openai=${simulator.url}/v1,anthropic=${simulator.url}/anthropic`,
       NODE_EXTRA_CA_CERTS: certificate.file,
     },
   })
@@ -135,10 +139,7 @@ export function isShapeRead({ seen }: Row): boolean {
 /** Nothing came to the token endpoint, and telemetry says so. */
 export function isHeldBack({ seen, arrived, status }: Row): boolean {
   return (
-    arrived === 0 &&
-    status === undefined &&
-    seen.length > 0 &&
-    seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
+    arrived === 0 && status === undefined && seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
   )
 }
 

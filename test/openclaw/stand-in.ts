@@ -18,6 +18,11 @@ export interface StandIn {
   stop(): Promise<void>
 }
 
+export interface StandInOptions extends SimulatorOptions {
+  /** The account that requests are for when they name none. */
+  account: string
+}
+
 /** Hosts that the certificate speaks for. */
 const HOSTS = ['auth.openai.com', 'chatgpt.com', 'api.openai.com']
 /** Where the simulator serves what the real hosts serve elsewhere. */
@@ -26,16 +31,16 @@ const MOVED: Readonly<Record<string, string>> = { 'auth.openai.com/oauth/token':
 /**
  * Starts a simulator, a TLS server that stands for all hosts, and a CONNECT proxy that leads every host there.
  *
- * @param folder Takes the certificate; nothing of it is trusted by anybody but who gets `environment`.
+ * @param folder Takes the key and the certificate, which nobody trusts but who gets `environment`.
  * @throws when there is no `openssl` command.
  */
-export async function startStandIn(folder: string, simulated: SimulatorOptions = {}): Promise<StandIn> {
+export async function startStandIn(folder: string, { account, ...simulated }: StandInOptions): Promise<StandIn> {
   const certificate = makeCertificate(folder)
   const simulator = await startSimulator(simulated)
   const seen: string[] = []
   const secure = createSecure(
     { key: readFileSync(certificate.key), cert: readFileSync(certificate.cert) },
-    passOn(simulator.url, line => seen.push(line)),
+    passOn(simulator.url, account, line => seen.push(line)),
   )
   const securePort = await listen(secure)
   const proxy = createProxy((request, response) => {
@@ -74,12 +79,13 @@ function makeCertificate(folder: string): { key: string; cert: string } {
   return { key, cert }
 }
 
-function passOn(simulatorUrl: string, tell: (line: string) => void): RequestListener {
+function passOn(simulatorUrl: string, account: string, tell: (line: string) => void): RequestListener {
   return (request, response) => {
     const { pathname } = new URL(request.url ?? '/', simulatorUrl)
     const place = `${request.headers.host?.split(':')[0]}${pathname}`
     tell(`${request.method} ${place}`)
-    const { connection: _, ...headers } = request.headers
+    // OpenClaw's own transport names no account, unlike the Codex CLI; the simulator insists on one.
+    const { connection: _, ...headers } = { 'chatgpt-account-id': account, ...request.headers }
     const onward = forward(simulatorUrl + (MOVED[place] ?? pathname), { method: request.method, headers }, answer => {
       response.writeHead(answer.statusCode ?? 502, answer.headers)
       answer.pipe(response)

@@ -159,7 +159,7 @@ describe('exemplars', () => {
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
     context.with(active, () => w.instruments.record('visitWait', 0.2, { provider: 'p' }))
     context.disable()
-    return w.instruments.exemplars.of(METRICS.visitWait.name, { provider: 'p' }).filter(Boolean)
+    return exemplarsOf(w.meter).of(METRICS.visitWait.name, { provider: 'p' }).filter(Boolean)
   }
 
   it('come from the active span', () => {

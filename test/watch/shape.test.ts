@@ -77,12 +77,12 @@ describe('the shape of a token request', () => {
   })
 
   it('is other for a body that could not be heard', () => {
-    expect(shapeOf(undefined)).toEqual({ encoding: 'other', fields: '', grantType: undefined, refreshFingerprint: undefined })
+    expect(shapeOf(undefined)).toMatchObject({ encoding: 'other', fields: '', grantType: undefined, refreshFingerprint: undefined })
   })
 
   it('is read from multipart, as fetch writes it', async () => {
     const body = await multipart({ grant_type: 'refresh_token', refresh_token: 'rt_1', assertion: new Blob(['file']), scope: '' })
-    expect(shapeOf(body)).toEqual({
+    expect(shapeOf(body)).toMatchObject({
       encoding: 'multipart',
       fields: 'assertion=file grant_type=refresh_token refresh_token=opaque:4 scope=empty',
       grantType: 'refresh_token',

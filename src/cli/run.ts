@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { resolve } from 'node:path'
+import type { BypassPolicy, ProcessRole } from '../../otel/words.ts'
+import { type HandedSettings, namedUrls, presetFrames, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
+
+export interface RunCommandOptions {
+  /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
+  state?: string
+  /** Frames of the gate. */
+  gate?: readonly string[]
+  preset?: readonly string[]
+  /** More token URLs, `provider=url` or `url`. */
+  tokenUrl?: readonly string[]
+  /** More base URLs of provider APIs, likewise. */
+  api?: readonly string[]
+  /** URLs that are not looked at. */
+  exclude?: readonly string[]
+  role?: ProcessRole
+  policy?: BypassPolicy
+}
+
+/** What a shell says of a command that is not there, and of one that cannot be executed. */
+const NOT_FOUND = 127
+const NOT_EXECUTABLE = 126
+
+/** Signals that end or steer a process and that it may be waiting for. */
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const
+/** The terminal sends these to everybody in the foreground by itself; twice would mean something else. */
+const OF_TERMINAL: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH', 'SIGCONT'])
+
+/**
+ * `gatewatch run [options] -- command ...`: runs a command so that it and every Node process it starts are watched.
+ *
+ * Input and output are the command's own, signals reach it, and it ends as the command does, by the same signal where
+ * it was one.
+ *
+ * @returns The command's exit code; 127 or 126, with a line on stderr, when it cannot be started.
+ * @throws {GatewayError} `GW_CONFIG` when an option cannot be used.
+ */
+export async function runCommand(options: RunCommandOptions, [command = '', ...parameters]: readonly string[]): Promise<number> {
+  const environment = { ...process.env, [SETTINGS_VARIABLE]: JSON.stringify(settingsOf(options)), NODE_OPTIONS: nodeOptions() }
+  const child = spawn(command, parameters, { stdio: 'inherit', env: environment })
+  const forward = (signal: NodeJS.Signals) => {
+    if (!(process.stdin.isTTY && OF_TERMINAL.has(signal))) child.kill(signal)
+  }
+  for (const signal of FORWARDED) process.on(signal, forward)
+  return new Promise(done => {
+    child.once('error', error => {
+      process.stderr.write(`gatewatch: ${reasonOf(command, error)}\n`)
+      done((error as NodeJS.ErrnoException).code === 'ENOENT' ? NOT_FOUND : NOT_EXECUTABLE)
+    })
+    child.once('exit', (code, signal) => {
+      for (const name of FORWARDED) process.off(name, forward)
+      if (signal === null) return done(code ?? 0)
+      // By the same signal, so that a shell or supervisor sees what it would have seen; a signal takes a moment to come.
+      process.kill(process.pid, signal)
+      setTimeout(done, 1_000, 128 + constants.signals[signal])
+    })
+  })
+}
+
+function settingsOf({ state, gate, preset, tokenUrl = [], api = [], exclude, role, policy }: RunCommandOptions): HandedSettings {
+  for (const name of preset ?? []) presetFrames(name)
+  return {
+    startedBy: process.pid,
+    tokenUrls: namedUrls('--token-url', tokenUrl),
+    apis: namedUrls('--api', api),
+    ...(state !== undefined && { state: resolve(state) }),
+    ...(gate && { gate }),
+    ...(preset && { preset }),
+    ...(exclude && { exclude }),
+    ...(role && { role }),
+    ...(policy && { policy }),
+  }
+}
+
+/** The options of every Node to come, with the preload behind those there are. A URL has no spaces and no quotes. */
+function nodeOptions(): string {
+  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const preload = `--import=${new URL(`../../otel/register.${ending}`, import.meta.url).href.replaceAll('"', '%22')}`
+  const before = process.env.NODE_OPTIONS ?? ''
+  return before.split(' ').includes(preload) ? before : `${before} ${preload}`.trim()
+}
+
+function reasonOf(command: string, error: Error): string {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return `${command}: command not found`
+  if (code === 'EACCES') return `${command}: permission denied`
+  return `${command}: cannot be started (${code ?? error.name})`
+}

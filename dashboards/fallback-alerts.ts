@@ -1,7 +1,7 @@
 import { LABEL_BILLING_CHANGED, LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/names.ts'
 import type { ProfileState } from '../otel/words.ts'
 import { type Alert, label, VALUE } from './alert.ts'
-import { grown, is, oneOf, series, sumBy } from './query.ts'
+import { grown, is, maxBy, oneOf, series, sumBy } from './query.ts'
 
 /** States in which a profile can serve: an expired token is refreshed on the way. */
 const ABLE = ['ready', 'expiring', 'expired', 'not_persisted'] as const satisfies readonly ProfileState[]
@@ -53,6 +53,27 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
       resolved: 22,
       labels: fallbackLabels,
       value: '3',
+    },
+  },
+  {
+    name: 'GatewatchProbeDiverges',
+    // What a gateway saw of a profile it saw alone: another one may have no calls for it.
+    expression: `${maxBy([LABEL_PROVIDER, LABEL_PROFILE, 'instance'], series('probeDivergence'))} == 1`,
+    for: '0m',
+    severity: 'warning',
+    summary: 'The probe of a profile and its calls disagree about its credential.',
+    description: `At gateway {{ $labels.instance }} the last probe of profile ${label(LABEL_PROFILE)} at ${label(LABEL_PROVIDER)} and its last calls disagree: one says that the credential works, the other that it does not.`,
+    board: 'profileFallback',
+    chooses: [LABEL_PROVIDER, LABEL_PROFILE],
+    proof: {
+      series: {
+        [withInstance(series('probeDivergence', { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is('openai-codex:work') }))]:
+          '_x4 0x5 1x10 0x20',
+      },
+      notYet: 9,
+      fires: 12,
+      resolved: 22,
+      labels: { [LABEL_PROVIDER]: 'openai-codex', [LABEL_PROFILE]: 'openai-codex:work', instance: 'gateway:8089' },
     },
   },
   {

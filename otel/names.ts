@@ -26,6 +26,7 @@ import {
   DECISIONS,
   DROP_PLACES,
   FLIGHT_OUTCOMES,
+  PROBE_OUTCOMES,
   PROCESS_ROLES,
   PROFILE_STATES,
   PROTOCOLS,
@@ -45,6 +46,7 @@ export const SPAN_REFRESH = 'gatewatch.oauth.refresh'
 export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
+export const SPAN_PROBE = 'gatewatch.oauth.probe'
 export const SPAN_SIDE_DOOR = 'gatewatch.oauth.side_door'
 
 /** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
@@ -106,6 +108,7 @@ export const ATTR_SKIP_REASON = 'gatewatch.skip.reason'
 export const ATTR_FALLBACK_FROM = 'gatewatch.fallback.from'
 export const ATTR_FALLBACK_TO = 'gatewatch.fallback.to'
 export const ATTR_FALLBACK_REASON = 'gatewatch.fallback.reason'
+export const ATTR_PROBE_OUTCOME = 'gatewatch.probe.outcome'
 export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
 export const ATTR_SIDE_DOOR = 'gatewatch.side_door'
@@ -171,6 +174,11 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_FALLBACK_FROM]: { class: 'label', help: 'The profile that was given up.' },
   [ATTR_FALLBACK_TO]: { class: 'label', help: 'The profile that was tried next.' },
   [ATTR_FALLBACK_REASON]: { class: 'label', help: 'The outcome or skip reason that led to the fallback.' },
+  [ATTR_PROBE_OUTCOME]: {
+    class: 'list',
+    values: PROBE_OUTCOMES,
+    help: 'How the probe ended: as an attempt, a skip or a refused visit would.',
+  },
   [ATTR_PROTOCOL]: { class: 'list', values: PROTOCOLS, help: 'The wire language of the call.' },
   [ATTR_VIA]: { class: 'list', values: VIAS, help: 'Whether the token request went through the gate.' },
   [ATTR_SIDE_DOOR]: {
@@ -385,6 +393,20 @@ export const METRICS = {
     kind: 'gauge',
     unit: '{rotation}',
     help: 'Rotations the OAuth credential has seen.',
+    labels: [LABEL_PROVIDER, LABEL_PROFILE],
+  },
+  probeDivergence: {
+    name: 'gatewatch.probe.divergence',
+    kind: 'gauge',
+    unit: '{divergence}',
+    help: '1 while the last probe of the profile and its last calls disagree about its credential, else 0; absent without a probe.',
+    labels: [LABEL_PROVIDER, LABEL_PROFILE],
+  },
+  probeAge: {
+    name: 'gatewatch.probe.age',
+    kind: 'gauge',
+    unit: 's',
+    help: 'From the end of the last probe of the profile until now.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
   },
   leaseWait: {

@@ -52,7 +52,7 @@ export function startWatch(): void {
     } catch {
       // What cannot be stopped is at least said.
     }
-    say(fault)
+    say('this process is no longer watched', fault)
   }
 }
 
@@ -104,7 +104,7 @@ class Waiting {
     this.#delivery ??= asOwnWork(() => {
       const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
       const { WatchDelivery } = createRequire(import.meta.url)(`./watch-delivery.${ending}`) as typeof import('./watch-delivery.ts')
-      return new WatchDelivery(this.#settings, say)
+      return new WatchDelivery(this.#settings, failure => say('what is seen cannot be recorded', failure))
     })
     for (const observation of this.#queue.splice(0)) this.take(observation)
     return this.#delivery
@@ -114,12 +114,12 @@ class Waiting {
 let hasSpoken = false
 
 /** Says once what is wrong, by its type and, where the message is our own, in words. */
-function say(fault: unknown): void {
+function say(what: string, fault: unknown): void {
   if (hasSpoken) return
   hasSpoken = true
   const words = fault instanceof GatewayError ? fault.message : fault instanceof Error ? fault.name : 'unknown fault'
   try {
-    writeSync(2, `gatewatch: this process is no longer watched: ${words}\n`)
+    writeSync(2, `gatewatch: ${what}: ${words}\n`)
   } catch {
     // A closed stderr is no reason to break the application.
   }

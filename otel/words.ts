@@ -59,6 +59,12 @@ export const SKIP_REASONS = [
 ] as const
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
+/** How a probe ended: as an attempt, as a profile that is passed over, or as a visit that the gate refused. */
+export type ProbeOutcome = AttemptOutcome | SkipReason | FlightOutcome
+export const PROBE_OUTCOMES: readonly ProbeOutcome[] = [
+  ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...FLIGHT_OUTCOMES]),
+]
+
 /** What a process is to the profiles it uses. */
 export const PROCESS_ROLES = ['gateway', 'cli', 'probe', 'child', 'unknown'] as const
 export type ProcessRole = (typeof PROCESS_ROLES)[number]

@@ -21,6 +21,7 @@ import {
   SPAN_CALL,
   SPAN_EXCHANGE,
   SPAN_LOGIN,
+  SPAN_PROBE,
   SPAN_REFRESH,
   SPAN_REVOKE,
   SPAN_SIDE_DOOR,
@@ -44,6 +45,7 @@ const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_LOGIN]: 'A login of the application.',
   [SPAN_EXCHANGE]: 'A code exchange of the application.',
   [SPAN_REVOKE]: 'A revocation by the application.',
+  [SPAN_PROBE]: 'One probe of a profile, over the call it makes the way any call would go.',
   [SPAN_SIDE_DOOR]: 'In a watched process: something besides its HTTP clients reached for a token host.',
 }
 

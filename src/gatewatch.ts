@@ -7,6 +7,7 @@ import type { AroundOptions } from './auth/foreign-refresh.ts'
 import type { Admission } from './auth/visit.ts'
 import type { CallRequest, CallSink } from './calls/call-request.ts'
 import type { WrapCallOptions } from './calls/foreign-call.ts'
+import type { ProbeResult } from './calls/probe.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { Gateway, type ProfileSnapshot } from './gateway.ts'
 import { AnswerStream, type CallAnswer } from './http/answer-stream.ts'
@@ -203,6 +204,17 @@ export class Gatewatch {
       ...(profile !== undefined && { profile }),
     }
     return answerOf(this.#parts.gateway, request, signal)
+  }
+
+  /**
+   * Probes profiles the way a call would go: same choice, same gate, same transport. It is no turn, rests or wakes no profile,
+   * and refreshes only what the next call would refresh.
+   *
+   * @param profile Id of a profile, or its name as telemetry shows it. @default all, one after the other
+   * @throws {GatewayError} `GW_PROFILE_UNKNOWN`, or a store's code; what ails a profile is its result.
+   */
+  async probe(profile?: string): Promise<readonly ProbeResult[]> {
+    return this.#parts.gateway.probe(profile, takeCallerSite(Gatewatch.prototype.probe))
   }
 
   /** What every profile can do right now. */

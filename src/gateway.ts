@@ -5,9 +5,13 @@ import { type AroundOptions, aroundRefresh } from './auth/foreign-refresh.ts'
 import { RefreshGate } from './auth/refresh-gate.ts'
 import type { Admission, Visit } from './auth/visit.ts'
 import { type WrapCallOptions, wrapProviderCall } from './calls/foreign-call.ts'
+import { type ProbeResult, Probes } from './calls/probe.ts'
+import { type LastProbe, ProbeBook } from './calls/probe-book.ts'
+import { ProbeSchedule } from './calls/probe-schedule.ts'
 import { type ConfiguredProfile, ProfileBook } from './calls/profile-book.ts'
 import { setProfileGauges } from './calls/profile-gauges.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
+import type { CallerSite } from './domain/caller-site.ts'
 import { isOAuth, type StoredProfile } from './domain/credential.ts'
 import { fingerprint } from './domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
@@ -47,6 +51,8 @@ export interface ProfileSnapshot {
   readonly needsLogin?: { readonly outcome: string; readonly since: string; readonly providerCode?: string }
   /** Seconds the profile still rests. */
   readonly restsForSeconds?: number
+  /** The last probe, where there was one. */
+  readonly probe?: LastProbe
 }
 
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
@@ -59,25 +65,33 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #watch: BypassWatch
+  readonly #probeBook: ProbeBook
+  readonly #probes: Probes
+  readonly #schedule: ProbeSchedule
 
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry, onFault } = options
+    const { everyMs } = settings.probe
     const { bypass, ...gate } = settings.gate
     this.#options = options
     this.telemetry = telemetry
     this.registry = readRegistry(options)
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
     this.book = new ProfileBook({ gate: this.gate, store, configured: readProfiles(options, this.registry) })
+    this.#probeBook = new ProbeBook({ isResting: id => this.book.isResting(id), everyMs })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({
       telemetry,
       gate: this.gate,
       book: this.book,
+      probes: this.#probeBook,
       registry: this.registry,
       upstream: this.#upstream,
       metered: settings.fallback.metered,
       ...(settings.order && { order: settings.order }),
     })
+    this.#probes = new Probes({ telemetry, calls: this.calls, profiles: this.book, book: this.#probeBook, registry: this.registry })
+    this.#schedule = new ProbeSchedule({ everyMs, probeAll: () => this.probe(), onFailed: error => this.#storeFailed(error) })
     this.#watch = watchBypasses({
       telemetry,
       registry: this.registry,
@@ -92,6 +106,7 @@ export class Gateway {
     try {
       checkProfiles(this.#options, await this.book.list(), this.registry)
       await this.refreshGauges()
+      this.#schedule.start()
     } catch (error) {
       this.#watch.stop()
       throw error
@@ -102,7 +117,19 @@ export class Gateway {
   async visit({ rejected, ...visit }: Omit<Visit, 'provider' | 'rejected'> & { rejected?: string }): Promise<Admission> {
     const rejectedFingerprint = fingerprint(rejected)
     const provider = (await this.gate.current(visit.profileId))?.provider ?? 'unknown'
-    return this.gate.enter({ ...visit, provider, ...(rejectedFingerprint && { rejected: rejectedFingerprint }) })
+    try {
+      const admission = await this.gate.enter({ ...visit, provider, ...(rejectedFingerprint && { rejected: rejectedFingerprint }) })
+      this.#probeBook.visitAdmitted(visit.profileId)
+      return admission
+    } catch (error) {
+      this.#probeBook.visitFailed(visit.profileId, error)
+      throw error
+    }
+  }
+
+  /** Probes profiles, one after the other. @throws as `Probes.run` */
+  probe(profile?: string, caller?: CallerSite): Promise<readonly ProbeResult[]> {
+    return this.#probes.run(profile, caller)
   }
 
   /** Puts a gate around somebody else's refresh function. */
@@ -134,14 +161,20 @@ export class Gateway {
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
   async refreshGauges(): Promise<void> {
     try {
-      await setProfileGauges(this.telemetry, this.book)
+      await setProfileGauges(this.telemetry, this.book, this.#probeBook)
     } catch (error) {
-      this.telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
+      this.#storeFailed(error)
     }
+  }
+
+  #storeFailed(error: unknown): void {
+    this.telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
   }
 
   /** Waits for refreshes under way, then lets go of connections and the store. */
   async stop(): Promise<void> {
+    this.#schedule.stop()
+    await this.#probes.close()
     this.#watch.stop()
     await this.gate.settled()
     await this.#upstream.close()
@@ -152,6 +185,7 @@ export class Gateway {
     const { credential, needsLogin } = profile
     const expiresAt = credential.type === 'api_key' ? undefined : credential.expiresAt
     const cooldown = this.book.cooldownOf(profile.id)
+    const probe = this.#probeBook.lastOf(profile.id)
     return {
       profile: this.telemetry.profile(profile.id),
       provider: profile.provider,
@@ -169,6 +203,7 @@ export class Gateway {
       }),
       ...(cooldown.state === 'resting' &&
         this.book.isResting(profile.id) && { restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000) }),
+      ...(probe && { probe }),
     }
   }
 

@@ -87,6 +87,11 @@ const UPSTREAM = v.strictObject({
   connectTimeoutMs: v.exactOptional(whole(10, 600_000)),
 })
 
+const PROBE = v.strictObject({
+  /** How often every profile is probed, in ms, give or take a tenth. @default never */
+  everyMs: v.exactOptional(whole(1_000, 86_400_000)),
+})
+
 const SETTINGS = v.strictObject({
   listen: v.optional(LISTEN, {}),
   /** Folder of the profile store, relative to the configuration file. */
@@ -104,6 +109,7 @@ const SETTINGS = v.strictObject({
     {},
   ),
   upstream: v.optional(UPSTREAM, {}),
+  probe: v.optional(PROBE, {}),
 })
 
 /** Settings as they are written in a configuration file: everything has a default. */

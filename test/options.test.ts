@@ -37,7 +37,7 @@ async function refusal(options: Record<string, unknown>, store: readonly StoredP
   throw new Error('the gateway started')
 }
 
-const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream'
+const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream, probe'
 
 describe('settings', () => {
   it('all have a default', () => {
@@ -49,6 +49,7 @@ describe('settings', () => {
       gate: {},
       fallback: { metered: 'allow' },
       upstream: {},
+      probe: {},
     })
   })
 

@@ -2,6 +2,7 @@ import type { Billing, Protocol } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
+import type { FallbackReason } from './fallback.ts'
 
 /** One provider call, from its caller's view. */
 export interface CallRequest {
@@ -22,6 +23,11 @@ export interface CallRequest {
   readonly profile?: string
   /** Only providers that speak this language too may serve: a listing of models comes in each provider's own. */
   readonly speaking?: Protocol
+  /**
+   * A probe, which changes nothing for the calls that follow: it is no turn, rests or wakes nobody, and a rejected token
+   * is not refreshed for it, since the next call may never meet that rejection.
+   */
+  readonly probe?: boolean
   /** Aborts when the caller is gone: the upstream request is given up, and that is not an error. */
   readonly signal?: AbortSignal
 }
@@ -77,4 +83,11 @@ export type CallEnd =
   /** Given up: the caller is gone, or the gateway stops. */
   | { readonly type: 'aborted' }
   /** No profile served. `refusal` is the last provider's own answer, if there was one; `error` says it for all. */
-  | { readonly type: 'failed'; readonly error: GatewayError; readonly refusal?: Refusal; readonly served?: Served }
+  | {
+      readonly type: 'failed'
+      readonly error: GatewayError
+      /** Why the last profile was given up; absent where there was none for it. */
+      readonly reason?: FallbackReason
+      readonly refusal?: Refusal
+      readonly served?: Served
+    }

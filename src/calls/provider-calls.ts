@@ -30,6 +30,7 @@ import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfVisit } from './fallback.ts'
+import type { ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
 import { type Candidate, type Order, orderProfiles } from './profile-order.ts'
 
@@ -37,6 +38,7 @@ export interface ProviderCallsOptions {
   telemetry: Telemetry
   gate: RefreshGate
   book: ProfileBook
+  probes: ProbeBook
   registry: Registry
   upstream: Upstream
   /** Profile ids in the operator's order. */
@@ -107,8 +109,9 @@ export class ProviderCalls {
     })
   }
 
-  async #goThrough(call: Call, { candidates }: Order): Promise<CallEnd> {
+  async #goThrough(call: Call, { candidates, skipped }: Order): Promise<CallEnd> {
     const { request, trail } = call
+    let reason: FallbackReason | undefined = skipped.at(-1)?.reason
     let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
     for (const candidate of candidates) {
       // A caller who left while the last profile failed has not fallen back to the next one.
@@ -117,33 +120,42 @@ export class ProviderCalls {
       const turn = await this.#try(call, candidate)
       if ('end' in turn) return turn.end
       trail.gaveUp(candidate, turn.reason)
+      reason = turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
     const code = candidates.length === 0 ? 'GW_NO_PROFILE' : 'GW_ALL_PROFILES_FAILED'
     const error = new GatewayError(code, `no profile could serve ${request.protocol} of model ${request.model}: ${trail.failures}`, {
       next: candidates.length === 0 ? 'add_profile' : 'try_again_later',
     })
-    return { type: 'failed', error, ...last }
+    return { type: 'failed', error, ...(reason && { reason }), ...last }
   }
 
   async #try(call: Call, candidate: Candidate): Promise<Turn> {
-    const { gate, book } = this.#options
-    const { caller, signal } = call.request
+    const { gate, book, probes } = this.#options
+    const { caller, signal, probe = false } = call.request
     const { id, provider } = candidate.profile
     let profile = await book.current(candidate.profile)
     const need = gate.needs(profile)
     try {
       if (need) profile = (await gate.enter({ provider, profileId: id, caller, reason: need, ...(signal && { signal }) })).profile
     } catch (error) {
-      return isGatewayError(error, 'GW_VISIT_ABORTED') ? { end: { type: 'aborted' } } : { reason: reasonOfVisit(error) }
+      if (isGatewayError(error, 'GW_VISIT_ABORTED')) return { end: { type: 'aborted' } }
+      if (!probe) probes.visitFailed(id, error)
+      return { reason: reasonOfVisit(error) }
     }
-    book.used(id)
+    if (!probe) book.used(id)
     const first = await this.#attempt(call, candidate, profile)
-    if (!wasRejected(first.end, profile)) return this.#judge(candidate, first)
-    const fresh = await this.#afterRejection(call, profile)
+    if (!wasRejected(first.end, profile)) return this.#judge(call, candidate, first)
+    const fresh = probe ? await this.#newer(profile) : await this.#afterRejection(call, profile)
     if (call.request.signal?.aborted) return { end: { type: 'aborted' } }
-    if (!fresh) return this.#judge(candidate, first)
-    return this.#judge(candidate, await this.#attempt(call, candidate, fresh))
+    if (!fresh) return this.#judge(call, candidate, first)
+    return this.#judge(call, candidate, await this.#attempt(call, candidate, fresh))
+  }
+
+  /** What holds now, if it is another token than the one that was rejected: somebody refreshed while the probe was on its way. */
+  async #newer(profile: StoredProfile): Promise<StoredProfile | undefined> {
+    const current = await this.#options.book.current(profile)
+    return bearerFingerprint(current.credential) === bearerFingerprint(profile.credential) ? undefined : current
   }
 
   /** The provider rejected the access token: one refresh by compare, and only if it brings another token. */
@@ -179,15 +191,19 @@ export class ProviderCalls {
     return { end, served }
   }
 
-  #judge({ profile }: Candidate, { end, served }: { end: AttemptEnd; served: Served }): Turn {
+  #judge({ request }: Call, { profile }: Candidate, { end, served }: { end: AttemptEnd; served: Served }): Turn {
     const { outcome, begun, retryAfterMs, refusal } = end
-    this.#options.book.ended(profile.id, outcome, retryAfterMs)
+    const { book, probes } = this.#options
+    if (!request.probe) {
+      book.ended(profile.id, outcome, retryAfterMs)
+      probes.attempted(profile.id, outcome)
+    }
     if (outcome === 'ok') return { end: { type: 'served', served } }
     if (outcome === 'aborted') return { end: { type: 'aborted' } }
     if (begun) return { end: { type: 'broken_off', served } }
     if (AFTER_ATTEMPT[outcome] === 'next') return { reason: outcome, ...(refusal && { refusal, served }) }
     const error = new GatewayError('GW_BAD_REQUEST', `the provider could not read the request (${outcome})`, { next: 'fix_request' })
-    return { end: { type: 'failed', error, ...(refusal && { refusal, served }) } }
+    return { end: { type: 'failed', error, reason: outcome, ...(refusal && { refusal, served }) } }
   }
 
   #noteEnd(span: Span, { request, trail }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {

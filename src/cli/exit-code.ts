@@ -3,7 +3,7 @@ export const EXIT = {
   good: 0,
   /** A profile is dead or missing, or what was asked for failed. */
   dead: 1,
-  /** A profile expires soon, rests, or serves from memory only. */
+  /** A profile expires soon, rests, serves from memory only, or its probe and its calls disagree. */
   warning: 2,
   /** The gateway that was asked does not answer. */
   unreachable: 3,

@@ -79,6 +79,7 @@ function commands(done: (code: number) => void): Command {
   add('status', 'ask a running gateway for its profiles and who refreshes')
     .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
     .option('--key-env <name>', "environment variable with one of the gateway's keys")
+    .option('--probe', 'let the gateway probe every profile first, the way a call would go')
     .action(action(statusCommand))
   add('refreshes', 'list the token requests that the processes of a state folder recorded: who, why, which way, how it ended')
     .requiredOption('--state <folder>', 'state folder of the watched processes')

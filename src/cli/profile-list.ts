@@ -1,3 +1,4 @@
+import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../gateway.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { inWords, table } from './table.ts'
@@ -26,10 +27,30 @@ export function profileTable(profiles: readonly ProfileSnapshot[]): string {
 export function exitCodeOf(profiles: readonly ProfileSnapshot[]): ExitCode {
   if (profiles.length === 0 || profiles.some(({ state, type }) => DEAD.has(state) || (state === 'expired' && type !== 'oauth')))
     return EXIT.dead
-  return profiles.some(({ state }) => WARNING.has(state)) ? EXIT.warning : EXIT.good
+  return profiles.some(({ state, probe }) => WARNING.has(state) || probe?.diverges) ? EXIT.warning : EXIT.good
 }
 
-function noteOf({ state, needsLogin, restsForSeconds }: ProfileSnapshot): string {
+/** What probes that were just made add to it. A token that calls still use and a probe saw rejected diverges, it is not dead yet. */
+export function exitCodeOfProbes(probes: readonly ProbeResult[]): ExitCode {
+  if (probes.some(({ verdict, diverges }) => verdict === 'dead' && !diverges)) return EXIT.dead
+  return probes.some(({ verdict, diverges }) => diverges || verdict === 'unrefreshed' || verdict === 'troubled') ? EXIT.warning : EXIT.good
+}
+
+/** The one of two that is worse. */
+export function worseOf(one: ExitCode, other: ExitCode): ExitCode {
+  return [EXIT.dead, EXIT.warning].find(code => code === one || code === other) ?? EXIT.good
+}
+
+function noteOf(profile: ProfileSnapshot): string {
+  return [stateNoteOf(profile), probeNoteOf(profile)].filter(note => note !== '').join('; ')
+}
+
+function probeNoteOf({ probe }: ProfileSnapshot): string {
+  if (!probe) return ''
+  return `probed ${inWords(probe.ageSeconds)} ago: ${probe.outcome}${probe.diverges ? ', calls say otherwise' : ''}`
+}
+
+function stateNoteOf({ state, needsLogin, restsForSeconds }: ProfileSnapshot): string {
   if (needsLogin) return `${needsLogin.outcome} since ${needsLogin.since}: sign in again`
   if (restsForSeconds !== undefined) return `rests for ${inWords(restsForSeconds)}`
   return state === 'not_persisted' ? 'the store cannot be written; serving from memory' : ''

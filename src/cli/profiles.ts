@@ -8,7 +8,8 @@ import { exitCodeOf, profileTable } from './profile-list.ts'
 /** `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. */
 export async function profilesCommand({ config }: { config: string }, output: Output): Promise<ExitCode> {
   const { settings, stateFolder, path } = await readConfigFile(config)
-  const { state: _state, ...options } = settings
+  // A look into the state folder is no gateway: nothing is asked of a provider.
+  const { state: _state, probe: _probe, ...options } = settings
   const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source: path, processRole: 'cli' })
   try {
     const profiles = await watch.profiles()

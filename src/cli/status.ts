@@ -1,27 +1,33 @@
+import type { ProbeResult } from '../calls/probe.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { ProfileSnapshot } from '../gateway.ts'
 import { type CallerLists, callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { exitCodeOf, profileTable } from './profile-list.ts'
+import { exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './profile-list.ts'
 
 export interface StatusOptions {
   /** Address of the running gateway. */
   url: string
   /** Environment variable that holds one of the gateway's keys. */
   keyEnv?: string
+  /** Let the gateway probe every profile first. */
+  probe?: boolean
 }
 
 const TIMEOUT_MS = 5_000
+/** Profiles are probed one after the other, and a provider that hangs is waited for. */
+const PROBES_TIMEOUT_MS = 300_000
 
 /** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes. */
-export async function statusCommand({ url, keyEnv }: StatusOptions, output: Output): Promise<ExitCode> {
+export async function statusCommand({ url, keyEnv, probe = false }: StatusOptions, output: Output): Promise<ExitCode> {
   const key = keyEnv === undefined ? undefined : process.env[keyEnv]
   try {
+    const probes = probe ? (await ask<{ probes: ProbeResult[] }>(url, '/ops/probe', key, 'POST')).probes : undefined
     const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/status.json', key)
     const callers = await ask<CallerLists>(url, '/ops/callers.json', key)
-    output.show({ profiles, ...callers }, `${profileTable(profiles)}\n\n${callerTables(callers, Date.now())}`)
-    return exitCodeOf(profiles)
+    output.show({ profiles, ...(probes && { probes }), ...callers }, `${profileTable(profiles)}\n\n${callerTables(callers, Date.now())}`)
+    return probes ? worseOf(exitCodeOf(profiles), exitCodeOfProbes(probes)) : exitCodeOf(profiles)
   } catch (error) {
     if (error instanceof GatewayError) throw error
     output.note(`no gateway answers at ${url}: start it with "gatewatch serve", or name its address with --url`)
@@ -29,9 +35,10 @@ export async function statusCommand({ url, keyEnv }: StatusOptions, output: Outp
   }
 }
 
-async function ask<T>(base: string, path: string, key: string | undefined): Promise<T> {
+async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
   const answer = await fetch(new URL(path, base), {
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    method,
+    signal: AbortSignal.timeout(method === 'POST' ? PROBES_TIMEOUT_MS : TIMEOUT_MS),
     headers: key ? { authorization: `Bearer ${key}` } : {},
   })
   if (answer.ok) return (await answer.json()) as T

@@ -63,6 +63,27 @@ export function requireOperator(keys: InboundKeys): RequestHandler {
   }
 }
 
+/**
+ * Turns away what a page of another site sends. Reading is harmless, since such a page never sees the answer; an endpoint
+ * that does something must not be set off by a form in somebody's browser.
+ */
+export function refuseOtherSites(): RequestHandler {
+  return ({ headers }, response, next) => {
+    const site = headers['sec-fetch-site']
+    const isOwn = (site === undefined || site === 'same-origin' || site === 'none') && isOwnOrigin(headers)
+    if (isOwn) next()
+    else
+      answerError(response, new GatewayError('GW_UNAUTHORIZED', 'a page of another site may not ask for this', { next: 'fix_request' }), {
+        status: 403,
+      })
+  }
+}
+
+/** The scheme is left aside: behind a proxy that ends TLS it is another one. */
+function isOwnOrigin({ origin, host }: Request['headers']): boolean {
+  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)
+}
+
 function digest(key: string): Buffer {
   return createHash('sha256').update(key).digest()
 }

@@ -1,8 +1,10 @@
 import { Router } from 'express'
+import { isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway, ProfileSnapshot } from '../gateway.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { answerError } from './error-answer.ts'
+import { refuseOtherSites } from './inbound-keys.ts'
 import { runbookPage } from './runbook-page.ts'
 
 export interface OperatorEndpointsOptions {
@@ -33,7 +35,7 @@ export function healthEndpoints(gateway: Gateway): Router {
   return router
 }
 
-/** What operators read: metrics, and the data behind status, tables and traces. */
+/** What operators read: metrics, and the data behind status, tables and traces; and what they can ask for, a probe. */
 export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpointsOptions): Router {
   const router = Router()
   router.get('/metrics', async (request, response) => {
@@ -50,6 +52,13 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
       response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })
     } catch (error) {
       answerError(response, error)
+    }
+  })
+  router.post('/ops/probe', refuseOtherSites(), async ({ query: { profile } }, response) => {
+    try {
+      response.json({ probes: await gateway.probe(typeof profile === 'string' ? profile : undefined) })
+    } catch (error) {
+      answerError(response, error, isGatewayError(error, 'GW_PROFILE_UNKNOWN') ? { status: 404 } : {})
     }
   })
   router.get('/ops/runbook', async (_request, response) => {

@@ -21,6 +21,9 @@ export const OPENAI_REFRESH_CODES: RefreshCodes = {
   token_expired: 'grant_expired',
 }
 
+/** The backend lists its models to a client that says its version; this one was seen in use. */
+const CLIENT_VERSION = '0.169.0'
+
 /** The ChatGPT backend, paid by subscription: what the Codex CLI and OpenClaw's `openai-codex` profiles talk to. */
 export function openaiCodex(settings: ProviderSettings = {}): Provider {
   return withSettings(
@@ -30,6 +33,7 @@ export function openaiCodex(settings: ProviderSettings = {}): Provider {
       baseUrl: 'https://chatgpt.com/backend-api',
       paths: { responses: '/codex/responses' },
       modelsPath: '/codex/models',
+      modelsQuery: `?client_version=${CLIENT_VERSION}`,
       oauth: {
         tokenUrl: 'https://auth.openai.com/oauth/token',
         clientId: 'app_EMoamEEZ73f0CkXaXp7hrann',

@@ -49,6 +49,8 @@ export interface Provider {
   /** Path, below `baseUrl`, for each wire language the provider speaks. */
   readonly paths: Readonly<Partial<Record<Protocol, string>>>
   readonly modelsPath?: string
+  /** Query, with its question mark, without which `modelsPath` is not answered. */
+  readonly modelsQuery?: string
   readonly oauth?: OAuthEndpoints
   /** How a profile of the given credential type pays unless it says otherwise. */
   billingOf(credential: Credential): Billing

@@ -22,6 +22,9 @@ interface Place {
 }
 
 const MOST_CACHED = 20_000
+/** Packages that send for others: where nobody but packages is on the stack, as in a command that was installed, it is their user that counts. */
+const CLIENT_PACKAGE =
+  /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
 const SOURCE_ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
 /** The demo plays an application that uses Gatewatch, so its frames are an application's frames. */
@@ -80,7 +83,7 @@ function textOf(caller: CallerSite): string {
 
 function describe(raw: readonly RawFrame[]): CallerSite {
   const frames = raw.flatMap(frame => toFrame(frame) ?? [])
-  const frame = frames.find(({ kind }) => kind === 'application') ?? frames.at(0)
+  const frame = frames.find(({ kind }) => kind === 'application') ?? frames.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? frames.at(0)
   if (!frame) return UNKNOWN_CALLER
   const stackId = createHash('sha256').update(stackText(frames)).digest('hex').slice(0, 12)
   return { kind: frame.kind === 'application' ? 'code' : 'library', label: `${frame.file}#${frame.functionName}`, frame, frames, stackId }

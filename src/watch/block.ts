@@ -27,15 +27,17 @@ export function blockUndici(request: UndiciRequest, error: Error): void {
   Object.assign(request, { error, onConnect: start, onRequestStart: start })
 }
 
-/** Reads a body that nobody will send, so that it can be heard all the same, and gives up on one that goes on and on. */
-export async function drain(body: unknown, mostBytes: number): Promise<void> {
+/**
+ * Reads a body that nobody will send, so that it can be heard all the same.
+ *
+ * Only one whose length is known, and is a token request's: fetch goes on reading a stream that has no end, and shows
+ * nothing of it, once its request has failed.
+ */
+export async function drain({ body, contentLength }: UndiciRequest, mostBytes: number): Promise<void> {
   if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body) || 'pipe' in body) return
-  let bytes = 0
+  if (typeof contentLength !== 'number' || contentLength > mostBytes) return
   try {
-    for await (const chunk of body as AsyncIterable<{ length?: number }>) {
-      bytes += chunk?.length ?? 0
-      if (bytes > mostBytes) return
-    }
+    for await (const _chunk of body as AsyncIterable<unknown>);
   } catch {
     // The request fails anyway, and with our error.
   }

@@ -102,9 +102,18 @@ function waiting(session: ClientHttp2Session): ClientHttp2Session {
   return Object.create(session, { connecting: { value: true }, once: same })
 }
 
-/** Later than all that a client does with promises until it listens to the stream it got. */
+/**
+ * Later than all that a client does with promises until it listens to the stream it got. Without `aborted`, which would
+ * come first and let some clients tell that the server did it.
+ */
 function failLater(error: Error): (stream: ClientHttp2Stream) => void {
-  return stream => void setImmediate(() => stream.destroy(error))
+  return stream => {
+    const { emit } = stream
+    stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
+      return given[0] === 'aborted' ? false : Reflect.apply(emit, this, given)
+    } as typeof emit
+    setImmediate(() => stream.destroy(error))
+  }
 }
 
 /** Node takes the headers as an object, or as names and values in turn. */

@@ -3,6 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import type { RawFrame } from '../tools/stack-frames.ts'
 import { blockHttp, blockUndici, drain } from './block.ts'
+import { hearHttpStart, hearUndiciStart, type StartListener } from './body-start.ts'
 import { takeCausalFrames } from './causal-stack.ts'
 import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
 import { type Http2Departure, watchHttp2 } from './http2-sessions.ts'
@@ -29,6 +30,8 @@ export interface OutgoingRequest {
   frames(above: (...args: never[]) => unknown): readonly RawFrame[]
   /** Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`. */
   block(error: Error): void
+  /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
+  onBodyStart(listener: StartListener): void
   /** Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB. */
   onBody(listener: BodyListener): void
   /** Told once, after the body, when the answer is complete or the request failed. */
@@ -43,6 +46,7 @@ interface Departure {
   readonly body: Uint8Array | undefined
   readonly headers: () => SentHeaders
   readonly tap: (heard: BodyListener) => () => void
+  readonly tapStart?: (heard: StartListener) => void
   readonly block: (error: Error) => void
   /** Hears the answer's body where no channel tells of it. */
   readonly hear?: (followed: Following) => void
@@ -74,7 +78,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
   const safely = guard(onFault)
 
   /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
-  const follow = ({ tap, block, hear, drain: drained, ...departure }: Departure) => {
+  const follow = ({ tap, tapStart, block, hear, drain: drained, ...departure }: Departure) => {
     const { identity, url } = departure
     let bodySoFar: () => void = () => undefined
     let unsent: Promise<void> | undefined
@@ -91,6 +95,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         isBlocked = true
         block(error)
       },
+      onBodyStart: heard => tapStart?.(safely(heard)),
       onBody: heard => {
         bodySoFar = tap(safely(heard))
         if (isBlocked) unsent = drained?.()
@@ -103,7 +108,9 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         }
         const tellLate = (end: OutgoingEnd) => void unsent?.then(() => tellBoth(end))
         const headTold: HeadListener = (status, { location }) => redirects.note(url, status, location, taken ?? before)
-        following.set(identity, new Following(unsent ? tellLate : tellBoth, headTold, options))
+        const followed = new Following(unsent ? tellLate : tellBoth, headTold, options)
+        following.set(identity, followed)
+        hear?.(followed)
       },
     })
   }
@@ -120,12 +127,13 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         body: request.body instanceof Uint8Array ? request.body : undefined,
         headers: () => undiciHeaders(request),
         tap: heard => tapUndiciBody(request, heard),
+        tapStart: heard => hearUndiciStart(request, heard),
         block: error => blockUndici(request, error),
         hear: followed => {
           const chunk = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
           if (hearUndiciAnswer(request, chunk)) heardDirectly.add(request)
         },
-        drain: () => drain(request.body, MOST_BYTES),
+        drain: () => drain(request, MOST_BYTES),
       })
     }),
     'undici:request:headers': safely(message => {
@@ -148,6 +156,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         body: undefined,
         headers: () => httpHeaders(request),
         tap: heard => tapHttpBody(request, heard),
+        tapStart: heard => hearHttpStart(request, heard),
         block: error => {
           blockHttp(request, error)
           request.once('close', () => following.get(request)?.end(error))

@@ -29,6 +29,7 @@ import type { AttemptOutcome, CredentialType } from '../../otel/words.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
+import { givenName } from '../telemetry/given-name.ts'
 import { peekedString, peekedTrue, peekMembers } from '../tools/json-peek.ts'
 import { type Bearer, bearerIn } from './bearer.ts'
 import type { OutgoingEnd } from './following.ts'
@@ -58,16 +59,13 @@ const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
 /** One request to a provider's API, from where it is made to its end; then it is an observation. */
 export class ProviderCall {
   readonly #facts: ProviderCallFacts
-  readonly #model: string | undefined
-  readonly #streams: boolean
+  #model: string | undefined
+  #streams: boolean | undefined
   #bearer: Bearer
 
   constructor(facts: ProviderCallFacts) {
     this.#facts = facts
-    const body = facts.request.body && Buffer.from(facts.request.body.buffer, facts.request.body.byteOffset, facts.request.body.byteLength)
-    const peeked = body && peekMembers(body, ['model', 'stream'])
-    this.#model = body && peekedString(body, peeked?.get('model'))
-    this.#streams = body !== undefined && peekedTrue(body, peeked?.get('stream'))
+    facts.request.onBodyStart(piece => this.#peek(piece))
     this.#bearer = this.#enter()
   }
 
@@ -96,7 +94,7 @@ export class ProviderCall {
         [GENAI_OPERATION_NAME]: operation,
         [GENAI_PROVIDER_NAME]: api.service.genaiName,
         [GENAI_REQUEST_MODEL]: this.#model,
-        [GENAI_REQUEST_STREAM]: this.#model === undefined ? undefined : this.#streams,
+        [GENAI_REQUEST_STREAM]: this.#streams,
         [ATTR_ATTEMPT_OUTCOME]: verdict.outcome,
         [ATTR_ERROR_TYPE]: verdict.failure,
         [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode,
@@ -112,6 +110,15 @@ export class ProviderCall {
       isError: verdict.failure !== undefined,
       measures: operation ? this.#measures(verdict, durationMs, firstChunkS) : [],
     }
+  }
+
+  /** Reads the model and a flag where they stand in the first bytes; the rest is only passed over. */
+  #peek(piece: Uint8Array): void {
+    const body = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
+    const peeked = peekMembers(body, ['model', 'stream'])
+    const model = peekedString(body, peeked?.get('model'))
+    this.#model = model === undefined ? undefined : givenName(model)
+    this.#streams = peeked && peekedTrue(body, peeked.get('stream'))
   }
 
   /** Enters what the request carries into the ledger. */

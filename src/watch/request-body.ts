@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 
 /** What `undici:request:create` publishes, as far as it is used. */
 export interface UndiciRequest {
@@ -48,7 +48,7 @@ class Heard {
 
 /**
  * Hears an undici request's body without changing or delaying it: bytes are there already; a fetch body is an async
- * iterable, which is handed on chunk by chunk. Node streams are left alone.
+ * iterable, which is handed on chunk by chunk. A Node stream is heard as it is filled, unless that has begun.
  *
  * @returns Tells what was heard so far, if nothing was told yet.
  */
@@ -75,8 +75,26 @@ export function tapUndiciBody(request: UndiciRequest, listener: BodyListener): (
         () => undefined,
       )
     return tell
+  } else if (isFreshStream(body)) {
+    tapPush(body, heard)
+    return tell
   } else listener(undefined)
   return () => undefined
+}
+
+/** A Node stream of which nothing is buffered yet. */
+function isFreshStream(body: unknown): body is Readable {
+  const { push, readableLength } = (body ?? {}) as Partial<Readable>
+  return typeof push === 'function' && readableLength === 0
+}
+
+function tapPush(body: Readable, heard: Heard): void {
+  const { push } = body
+  body.push = function (this: Readable, ...given: unknown[]) {
+    if (given[0] === null) heard.tell()
+    else heard.piece(given[0], given[1])
+    return Reflect.apply(push, this, given)
+  } as typeof push
 }
 
 /**

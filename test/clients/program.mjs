@@ -10,6 +10,7 @@ const LONGEST_MS = 10_000
 
 process.on('uncaughtException', error => say({ type: 'crashed', error: chainOf(error) }))
 
+await say({ type: 'node', version: process.version })
 for (const file of readdirSync(new URL('./clients/', import.meta.url)).sort()) {
   if (file === 'undici-forms.mjs') continue
   const { default: forms, isProviderCall = false } = await import(`./clients/${file}`)
@@ -43,7 +44,7 @@ async function timeLimit() {
 /** The codes, or else the names, of an error and its causes. */
 function chainOf(error) {
   const chain = []
-  for (let one = error; one && chain.length < 8; one = one.cause ?? one.errors?.[0]) chain.push(String(one.code ?? one.name) + (process.env.CHAIN ? one.stack : ""))
+  for (let one = error; one && chain.length < 8; one = one.cause ?? one.errors?.[0]) chain.push(String(one.code ?? one.name))
   return chain
 }
 

@@ -25,15 +25,16 @@ export interface Trial {
   /** Faults of the watch, and errors of the application that nobody caught. */
   readonly faults: readonly string[]
   readonly exit: number | string
-  readonly complaints: string
+  /** The version it ran on, as the process itself said. */
+  readonly node: string
 }
 
 type Message =
+  | { type: 'node'; version: string }
   | { type: 'begin'; client: string; file: string; isProviderCall: boolean }
   | { type: 'end'; client: string; status?: number; error?: string[] }
   | { type: 'seen'; attributes: Attributes }
   | { type: 'crashed'; error: string[] }
-  | { type: 'fault'; fault: string }
 
 const HERE = new URL('.', import.meta.url)
 /** How long a request that was made may take to be told of. */
@@ -64,12 +65,11 @@ export async function runTrial(major: number, policy: string, certificate: { key
     fields,
     form: new URLSearchParams(fields).toString(),
   }
-  const node = fileURLToPath(new URL(`node_modules/node-${major}/bin/node`, HERE))
-  const child = spawn(node, ['--import', new URL('preload.ts', HERE).href, fileURLToPath(new URL('program.mjs', HERE))], {
+  const binary = fileURLToPath(new URL(`node_modules/node-${major}/bin/node`, HERE))
+  const child = spawn(binary, ['--import', new URL('preload.ts', HERE).href, fileURLToPath(new URL('program.mjs', HERE))], {
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     env: {
       PATH: process.env.PATH,
-      CHAIN: process.env.CHAIN ?? '',
       HOME: process.env.HOME,
       GATEWATCH_TEST: JSON.stringify(target),
       GATEWATCH_POLICY: policy,
@@ -82,18 +82,18 @@ export async function runTrial(major: number, policy: string, certificate: { key
   })
   const rows: Row[] = []
   const faults: string[] = []
-  let complaints = ''
-  child.stderr?.on('data', chunk => {
-    complaints += chunk
-  })
+  let version = ''
+  // Warnings of the clients are nobody's business; a fault of the watch is a line.
+  child.stderr?.on('data', chunk => faults.push(...(String(chunk).match(/^(?:fault|gatewatch):.*$/gm) ?? [])))
   let before = 0
   const on = async (message: Message) => {
     const row = rows.at(-1)
     switch (message.type) {
       case 'seen':
         return void row?.seen.push(message.attributes)
-      case 'fault':
-        return void faults.push(message.fault)
+      case 'node':
+        version = message.version
+        return void child.send('go on')
       case 'crashed':
         faults.push(`${row?.client}: ${message.error.join(' < ')}`)
         return void child.send('go on')
@@ -122,7 +122,12 @@ export async function runTrial(major: number, policy: string, certificate: { key
   const exit = await new Promise<number | string>(resolve => child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
   front.stop()
   await simulator.stop()
-  return { rows, faults, exit, complaints }
+  return { rows, faults, exit, node: version }
+}
+
+/** It is told of. */
+export function isSeen({ seen }: Row): boolean {
+  return seen.length > 0
 }
 
 /** The caller is the application's own function, in the file of the client. */
@@ -136,11 +141,10 @@ export function isShapeRead({ seen }: Row): boolean {
   return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_SHAPE_FIELDS] ?? '').includes('refresh_token='))
 }
 
-/** Nothing came to the token endpoint, and telemetry says so. */
-export function isHeldBack({ seen, arrived, status }: Row): boolean {
-  return (
-    arrived === 0 && status === undefined && seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
-  )
+/** Nothing came to the token endpoint, and both the application and telemetry were told why. */
+export function isHeldBack({ seen, arrived, status, error = [] }: Row): boolean {
+  const isTold = seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
+  return arrived === 0 && status === undefined && isTold && error.includes('GATEWATCH_BYPASS')
 }
 
 function pause(ms: number): Promise<void> {

@@ -123,6 +123,8 @@ export async function startMix(): Promise<Mix> {
     }
     store.stumble('lease_lost')
     await visit('warmToken', 'operator', WORK, warmToken)
+    // Its token still serves, so the probe is good; but the last refresh anybody wanted of it failed.
+    await watch.probe(ENDING)
     sayTooMuch()
   }
 

@@ -32,6 +32,7 @@ const TYPES = [
   'LeaseOptions',
   'NextStep',
   'OAuthCredential',
+  'ProbeResult',
   'ProfileSnapshot',
   'ProfileState',
   'ProfileStore',

@@ -5,8 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const [path, turns, pauseMs] = process.argv.slice(2)
-const { agentCommand } = await import(path)
+const [runtime, turns, pauseMs] = process.argv.slice(2)
+const { agentCommand } = await import(runtime)
 
 for (let turn = 1; turn <= Number(turns); turn += 1) {
   if (turn > 1) await sleep(Number(pauseMs))

@@ -75,6 +75,12 @@ describe('a caller site', () => {
     ])
   })
 
+  it('is who uses the client, where nothing but libraries is on the stack', () => {
+    const dispatch = frame(here('node_modules/undici/lib/core/request.js'), 'Request')
+    const refresh = frame(here('node_modules/some-agent/dist/oauth.js'), 'refresh')
+    expect(siteOf([dispatch, refresh])).toMatchObject({ kind: 'library', label: 'some-agent/dist/oauth.js#refresh' })
+  })
+
   it('is a library where nothing else is on the stack', () => {
     expect(siteOf([frame(here('node_modules/openai/client.mjs'), 'post')])).toMatchObject({
       kind: 'library',

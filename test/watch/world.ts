@@ -97,7 +97,7 @@ export function watchPosts() {
 /** A watch for bypasses with real telemetry behind the real redaction. `acme` is a provider whose token URL is `<url>/token`. */
 export async function bypassWorld(
   { url }: { url: string },
-  { lineageOf = () => undefined }: { lineageOf?: BypassWatchOptions['lineageOf'] } = {},
+  { lineageOf = () => undefined, policy = 'observe' }: Partial<Pick<BypassWatchOptions, 'lineageOf' | 'policy'>> = {},
 ) {
   const spans = new InMemorySpanExporter()
   const dropped: string[] = []
@@ -111,7 +111,7 @@ export async function bypassWorld(
   const telemetry = new Telemetry({ tracer: tracers.getTracer(SCOPE), meter: meters.getMeter(SCOPE) })
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
-  const watch = watchBypasses({ telemetry, registry, lineageOf, onFault: fault => faults.push(fault) })
+  const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })
   closers.push(watch.stop, () => meters.shutdown())
   return {
     tokenUrl: `${url}/token`,

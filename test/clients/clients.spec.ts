@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeCertificate } from './certificate.ts'
+import { type Trials, tableOf } from './table.ts'
+import { isCallerFound, isSeen, runTrial } from './trial.ts'
+
+const MAJORS = [22, 24, 26]
+/** Of all requests; none of them in the forensic mode. */
+const LEAST_CALLERS = 0.9
+
+describe('every client', () => {
+  const trials: Trials[] = []
+  const rows = (policy: 'observe' | 'enforce') =>
+    trials.flatMap(trial => trial[policy].rows.map(row => ({ ...row, on: `${row.client} on Node ${trial.major}` })))
+  const tokenRequests = (policy: 'observe' | 'enforce') => rows(policy).filter(({ isProviderCall }) => !isProviderCall)
+  const names = (of: readonly { on: string }[]) => of.map(({ on }) => on)
+
+  beforeAll(async () => {
+    const certificate = await makeCertificate()
+    afterAll(() => certificate.remove())
+    for (const major of MAJORS) {
+      const [observe, enforce] = [await runTrial(major, 'observe', certificate), await runTrial(major, 'enforce', certificate)]
+      trials.push({ major, observe, enforce })
+    }
+  })
+
+  it('runs on each Node to its end, with and without the policy, and nothing goes wrong in the watch', () => {
+    for (const { major, observe, enforce } of trials)
+      for (const { faults, exit, node } of [observe, enforce])
+        expect({ faults, exit, node: node.split('.')[0] }).toEqual({ faults: [], exit: 0, node: `v${major}` })
+    expect(rows('observe').length).toBeGreaterThan(200)
+    expect(names(rows('enforce'))).toEqual(names(rows('observe')))
+  })
+
+  it('gets its token when it is only observed', () => {
+    // The simulator takes no multipart body, and signs its id_token with a key that openid-client does not know.
+    const refused = /^(?:fetch, FormData|openid-client) /
+    expect(names(rows('observe').filter(({ status, on }) => status !== 200 && !refused.test(on)))).toEqual([])
+    expect(names(tokenRequests('observe').filter(({ arrived }) => arrived !== 1))).toEqual([])
+  })
+
+  it('is detected', () => {
+    expect(names(rows('observe').filter(row => !isSeen(row)))).toEqual([])
+    expect(names(rows('enforce').filter(row => !isSeen(row)))).toEqual([])
+  })
+
+  it('is held back by enforce: no token request arrives', () => {
+    expect(names(tokenRequests('enforce').filter(({ arrived }) => arrived > 0))).toEqual([])
+    expect(tokenRequests('enforce').length).toBeGreaterThan(200)
+  })
+
+  it('tells the application of it with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {
+    const untold = tokenRequests('enforce').filter(({ error = [] }) => !error.includes('GATEWATCH_BYPASS'))
+    expect(untold.map(({ on, error }) => ({ on, error }))).toEqual([])
+  })
+
+  it('still calls its provider under enforce', () => {
+    const calls = rows('enforce').filter(({ isProviderCall }) => isProviderCall)
+    expect(calls.map(({ status }) => status)).toEqual(MAJORS.flatMap(() => [200, 200]))
+  })
+
+  it(`shows who called, in ${LEAST_CALLERS * 100} of 100 cases without the forensic mode`, () => {
+    const all = rows('observe')
+    expect(all.filter(row => isCallerFound(row)).length / all.length).toBeGreaterThanOrEqual(LEAST_CALLERS)
+  })
+
+  it('is in the table as it is', async () => {
+    await expect(tableOf(trials)).toMatchFileSnapshot('TABLE.md')
+  })
+})

@@ -1,0 +1,24 @@
+import type { TestProject } from 'vitest/node'
+import { installOpenClaw } from './installation.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** Folder of the package `openclaw`; empty where it cannot be installed. */
+    openClaw: string
+  }
+}
+
+/** Where the registry cannot be reached nothing is tested, and that is said; in CI it is a failure. */
+export async function setup(project: TestProject): Promise<void> {
+  project.provide('openClaw', await installOpenClaw().catch(skip))
+}
+
+function skip(error: unknown): string {
+  if (process.env.CI) throw error
+  const [reason] = String(error)
+    .split('\n')
+    .filter(line => /npm error|Error/.test(line))
+    .slice(-1)
+  process.stderr.write(`SKIPPED: OpenClaw cannot be installed here, nothing was tested: ${reason}\n`)
+  return ''
+}

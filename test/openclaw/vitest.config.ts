@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config'
+
+/** The tests against the real OpenClaw; they need the npm registry and are no part of `npm test`. */
+export default defineConfig({
+  test: {
+    include: ['test/openclaw/*.spec.ts'],
+    globalSetup: ['test/openclaw/global-setup.ts'],
+    experimental: { viteModuleRunner: false },
+    pool: 'forks',
+    testTimeout: 180_000,
+    hookTimeout: 30_000,
+    expect: { requireAssertions: true },
+    allowOnly: false,
+  },
+})

@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { afterEach } from 'vitest'
+import { readRecords } from '../../src/recorder/disk-records.ts'
+import type { RefreshRow } from '../../src/recorder/refresh-row.ts'
+import { refreshRow } from '../../src/recorder/refresh-row.ts'
+import type { SpanRow } from '../../src/recorder/span-row.ts'
+
+export const REGISTER = new URL('../../otel/register.ts', import.meta.url).href
+export const APPLICATION = fileURLToPath(new URL('../fixtures/watched/application.mjs', import.meta.url))
+export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+const closers: (() => unknown)[] = []
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+/** How a process ended. */
+export interface Ended {
+  readonly pid: number
+  readonly code: number | string
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Started {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  /** Resolves when `text` was written to stdout. */
+  said(text: string): Promise<void>
+}
+
+/** A state folder of its own; gone after the test. */
+export function stateFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'gatewatch watched '))
+  closers.push(() => rmSync(folder, { recursive: true, force: true }))
+  return join(folder, 'state')
+}
+
+/** Starts Node with nothing in its environment but what is named. */
+export function startNode(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}): Started {
+  const child = spawn(process.execPath, parameters, {
+    env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...environment },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  closers.push(() => child.kill('SIGKILL'))
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', chunk => {
+    stdout += chunk
+  })
+  child.stderr.on('data', chunk => {
+    stderr += chunk
+  })
+  const ended = new Promise<Ended>(resolve =>
+    child.once('close', (code, signal) => resolve({ pid: child.pid ?? 0, code: code ?? signal ?? '', stdout, stderr })),
+  )
+  const said = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => stdout.includes(text) && resolve()
+      child.stdout.on('data', look)
+      void ended.then(end => reject(new Error(`ended (${end.code}) before it said ${text}: ${end.stderr}`)))
+      look()
+    })
+  return { child, ended, said }
+}
+
+/** What an unmodified application is asked to do. */
+export interface Job {
+  readonly url: string
+  readonly api?: string
+  readonly client?: 'fetch' | 'undici' | 'http'
+  readonly tokens?: { readonly access?: string; readonly refresh?: string }
+  readonly quiet?: boolean
+  readonly steps: readonly (readonly [string, ...unknown[]])[]
+}
+
+/** Environment by which the preload watches a job. */
+export function watchingEnvironment(state: string, job: Job, settings: object = {}): Record<string, string> {
+  return {
+    NODE_OPTIONS: `--import=${REGISTER}`,
+    GATEWATCH_WATCH: JSON.stringify({
+      state,
+      tokenUrls: { [job.url]: 'openai-codex' },
+      ...(job.api && { apis: { [job.api]: 'openai-codex' } }),
+      gate: ['refreshUnderLock'],
+      ...settings,
+    }),
+  }
+}
+
+/** Runs the application under the preload to its end. */
+export async function watched(job: Job, { state = stateFolder(), settings = {}, environment = {}, application = APPLICATION } = {}) {
+  const ended = await startNode([application, JSON.stringify(job)], { ...watchingEnvironment(state, job, settings), ...environment }).ended
+  return { ...ended, state, refreshes: refreshesIn(state), spans: spansIn(state) }
+}
+
+/** The refreshes of a state folder, in the order in which they were made. */
+export function refreshesIn(state: string): RefreshRow[] {
+  if (!existsSync(state)) return []
+  return readRecords(state, records => [...records.refreshSpans()].map(refreshRow)).sort((a, b) => a.atMs - b.atMs)
+}
+
+/** Every span of a state folder. */
+export function spansIn(state: string): SpanRow[] {
+  if (!existsSync(state)) return []
+  const database = new DatabaseSync(join(state, 'recorder.sqlite'), { readOnly: true })
+  try {
+    const rows = ['interesting', 'ordinary'].flatMap(table => database.prepare(`SELECT row FROM ${table}`).all())
+    return rows.map(({ row }) => JSON.parse(String(row)) as SpanRow).sort((a, b) => a.startMs - b.startMs)
+  } finally {
+    database.close()
+  }
+}
+
+/** All bytes of all files of a folder, as text of one byte a character. */
+export function bytesIn(folder: string): string {
+  return readdirSync(folder)
+    .map(name => readFileSync(join(folder, name), 'latin1'))
+    .join('\n')
+}
+
+/** A token that tells its claims; nobody verifies it. */
+export function jwt(claims: object): string {
+  return `eyJhbGciOiJSUzI1NiJ9.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2lnbmF0dXJl`
+}

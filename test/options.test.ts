@@ -70,9 +70,10 @@ describe('settings', () => {
       },
       profiles: { 'corp:default': { provider: 'corp', billing: 'subscription' as const, apiKeyEnv: 'CORP_KEY' } },
       order: ['corp:default'],
-      gate: { earlyMs: 0, forced: 'refresh' as const, leaseWaitMs: 100, requestTimeoutMs: 100 },
+      gate: { earlyMs: 0, forced: 'refresh' as const, leaseWaitMs: 100, requestTimeoutMs: 100, bypass: 'enforce' },
       fallback: { metered: 'deny' as const },
       upstream: { headersTimeoutMs: 10, bodyIdleMs: 10, connectTimeoutMs: 10 },
+      probe: { everyMs: 1_000 },
     }
     expect(parseSettings(all, SOURCE)).toEqual(all)
   })
@@ -102,7 +103,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
       { profiles: { 'openai:default': { provider: 'openai', apiKey: 'x' } } },
       'profiles.openai:default.apiKey: is an unknown key; allowed: provider, billing, apiKeyEnv, name',
     ],
-    [{ gate: { early: 1 } }, 'gate.early: is an unknown key; allowed: earlyMs, forced, leaseWaitMs, requestTimeoutMs'],
+    [{ gate: { early: 1 } }, 'gate.early: is an unknown key; allowed: earlyMs, forced, leaseWaitMs, requestTimeoutMs, bypass'],
     [{ fallback: { metred: 'deny' } }, 'fallback.metred: is an unknown key; allowed: metered'],
     [{ upstream: { timeout: 1 } }, 'upstream.timeout: is an unknown key; allowed: headersTimeoutMs, bodyIdleMs, connectTimeoutMs'],
     [{ telemetry: {} }, `telemetry: is an unknown key; allowed: ${ROOT_KEYS}`],

@@ -29,16 +29,22 @@ setTimeout(() => process.exit(), 500).unref()
 /** Runs one command. Whatever goes wrong is a line on stderr and an exit code, never a stack. */
 async function run(parameters: string[]): Promise<number> {
   let exitCode: number = EXIT.good
-  const program = commands(code => {
-    exitCode = code
+  let isJson = false
+  const program = commands({
+    begins: asJson => {
+      isJson = asJson
+    },
+    done: code => {
+      exitCode = code
+    },
   })
   try {
     await program.parseAsync(parameters)
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
-    const output = processOutput(program.opts().json === true)
     if (!(error instanceof GatewayError)) throw error
+    const output = processOutput(isJson)
     output.note(
       output.isJson
         ? JSON.stringify({ error: { code: error.code, message: error.message, next: error.next } })
@@ -48,7 +54,14 @@ async function run(parameters: string[]): Promise<number> {
   }
 }
 
-function commands(done: (code: number) => void): Command {
+/** What a command tells while it runs. */
+interface Told {
+  /** Its options are read, and it begins. */
+  begins(isJson: boolean): void
+  done(code: number): void
+}
+
+function commands({ begins, done }: Told): Command {
   const program = new Command('gatewatch')
     .description('Know who refreshed the token, why, and whether they went through the gate.')
     .version(version())
@@ -59,6 +72,7 @@ function commands(done: (code: number) => void): Command {
     <O>(command: (options: O, output: Output) => Promise<ExitCode>) =>
     async (_options: unknown, self: Command) => {
       const { json, ...options } = self.optsWithGlobals()
+      begins(json === true)
       done(await command(options as O, processOutput(json === true)))
     }
   const add = (name: string, description: string) =>
@@ -121,6 +135,7 @@ function commands(done: (code: number) => void): Command {
     .option('--token-url <url>', 'one more token endpoint, [provider=]URL; may be repeated', collected)
     .option('--api <url>', 'one more base URL of a provider, [provider=]URL; may be repeated', collected)
     .option('--exclude <url>', 'do not look at this URL and what lies below it; may be repeated', collected)
+    .option('--credentials <file>', 'file in which the application keeps its tokens, read for their expiry; may be repeated', collected)
     .addOption(new Option('--role <role>', 'what the process is to its profiles').choices(PROCESS_ROLES))
     .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(BYPASS_POLICIES))
     .action(async (command: string[], _options: unknown, self: Command) => {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import type { BypassPolicy, ProcessRole } from '../../otel/words.ts'
-import { type HandedSettings, namedUrls, presetFrames, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
+import { type HandedSettings, namedUrls, presetOf, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
 
 export interface RunCommandOptions {
   /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
@@ -16,6 +16,8 @@ export interface RunCommandOptions {
   api?: readonly string[]
   /** URLs that are not looked at. */
   exclude?: readonly string[]
+  /** Files in which the application keeps its tokens. */
+  credentials?: readonly string[]
   role?: ProcessRole
   policy?: BypassPolicy
 }
@@ -60,8 +62,18 @@ export async function runCommand(options: RunCommandOptions, [command = '', ...p
   })
 }
 
-function settingsOf({ state, gate, preset, tokenUrl = [], api = [], exclude, role, policy }: RunCommandOptions): HandedSettings {
-  for (const name of preset ?? []) presetFrames(name)
+function settingsOf({
+  state,
+  gate,
+  preset,
+  tokenUrl = [],
+  api = [],
+  exclude,
+  credentials,
+  role,
+  policy,
+}: RunCommandOptions): HandedSettings {
+  for (const name of preset ?? []) presetOf(name)
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),
@@ -70,6 +82,7 @@ function settingsOf({ state, gate, preset, tokenUrl = [], api = [], exclude, rol
     ...(gate && { gate }),
     ...(preset && { preset }),
     ...(exclude && { exclude }),
+    ...(credentials && { credentials: credentials.map(path => (path.startsWith('~') ? path : resolve(path))) }),
     ...(role && { role }),
     ...(policy && { policy }),
   }

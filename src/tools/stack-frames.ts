@@ -22,26 +22,66 @@ const MOST_FRAMES = 32
  * @returns No frames where the application has locked `Error` up (frozen it, or guards it with accessors). Never throws.
  */
 export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): RawFrame[] {
+  return (
+    withSites(() => {
+      const holder: { stack?: unknown } = {}
+      const { stackTraceLimit } = Error
+      try {
+        Error.stackTraceLimit = most
+        Error.captureStackTrace(holder, above)
+        return framesIn(holder)
+      } finally {
+        Error.stackTraceLimit = stackTraceLimit
+      }
+    }) ?? []
+  )
+}
+
+/**
+ * Notes the stack of the caller of `above` as it is now, for frames that may never be asked for: that costs a third of
+ * what `takeFrames` does.
+ *
+ * @returns Gives the frames, as `takeFrames` would have.
+ */
+export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): () => readonly RawFrame[] {
+  const holder: { stack?: unknown } = {}
+  let frames: readonly RawFrame[] | undefined
   try {
-    const { stackTraceLimit, prepareStackTrace } = Error
+    const { stackTraceLimit } = Error
     try {
       Error.stackTraceLimit = most
-      Error.prepareStackTrace = (_error, sites) => sites
-      return readSites(above)
+      Error.captureStackTrace(holder, above)
     } finally {
-      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace
       Error.stackTraceLimit = stackTraceLimit
     }
   } catch {
-    // Who asks is worth knowing, never worth breaking the call of who asks.
-    return []
+    frames = []
+  }
+  return () => {
+    frames ??= withSites(() => framesIn(holder)) ?? []
+    return frames
   }
 }
 
-function readSites(above: (...args: never[]) => unknown): RawFrame[] {
-  const holder: { stack?: unknown } = {}
-  Error.captureStackTrace(holder, above)
-  return Array.isArray(holder.stack) ? (holder.stack as NodeJS.CallSite[]).map(toRawFrame) : []
+/** Does `work` while stacks are read as structured sites. @returns `undefined` where the application forbids that. */
+function withSites<T>(work: () => T): T | undefined {
+  try {
+    const { prepareStackTrace } = Error
+    try {
+      Error.prepareStackTrace = (_error, sites) => sites
+      return work()
+    } finally {
+      Error.prepareStackTrace = prepareStackTrace as typeof Error.prepareStackTrace
+    }
+  } catch {
+    // Who asks is worth knowing, never worth breaking the call of who asks.
+    return undefined
+  }
+}
+
+/** V8 reads a stack when it is first looked at, and with what is set up at that moment. */
+function framesIn({ stack }: { stack?: unknown }): RawFrame[] {
+  return Array.isArray(stack) ? (stack as NodeJS.CallSite[]).map(toRawFrame) : []
 }
 
 function toRawFrame(site: NodeJS.CallSite): RawFrame {

@@ -1,19 +1,44 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type RawFrame, takeFrames } from '../tools/stack-frames.ts'
+import { noteFrames, type RawFrame, takeFrames } from '../tools/stack-frames.ts'
 
 /** Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own. */
 const MOST_FRAMES = 64
 
-/** Frames of the code that entered a client library, for what the library does when that code is no longer on the stack. */
-const entered = new AsyncLocalStorage<readonly RawFrame[]>()
+/** Code that entered a client library. */
+export interface Entry {
+  readonly frames: () => readonly RawFrame[]
+}
+
+/** For what the library does when that code is no longer on the stack. */
+const entered = new AsyncLocalStorage<Entry>()
+/** The entry that is still on the stack. */
+let onStack: Entry | undefined
 
 /**
- * Runs `work` so that whatever it starts, at once or later, is known to have been started by `frames`.
+ * Runs `work` so that whatever it starts, at once or later, is known to have been started by the entry.
  *
  * Within another entry nothing changes: the outer one is the application's.
  */
-export function enter<T>(frames: () => readonly RawFrame[], work: () => T): T {
-  return entered.getStore() ? work() : entered.run(frames(), work)
+export function enter<T>(noted: () => Entry['frames'], work: () => T): T {
+  if (entered.getStore()) return work()
+  const entry = { frames: noted() }
+  const before = onStack
+  onStack = entry
+  try {
+    return entered.run(entry, work)
+  } finally {
+    onStack = before
+  }
+}
+
+/** As `enter`, for an entry that was noted earlier and is no longer on the stack. */
+export function enterAgain<T>(frames: Entry['frames'], work: () => T): T {
+  return entered.getStore() ? work() : entered.run({ frames }, work)
+}
+
+/** Notes who calls `above`, for `enter`. */
+export function noteCaller(above: (...args: never[]) => unknown): Entry['frames'] {
+  return noteFrames(above, MOST_FRAMES)
 }
 
 /**
@@ -25,7 +50,8 @@ export function enter<T>(frames: () => readonly RawFrame[], work: () => T): T {
  */
 export function takeCausalFrames(above: (...args: never[]) => unknown, before: readonly RawFrame[] = []): readonly RawFrame[] {
   const frames = takeFrames(above, MOST_FRAMES)
-  return joined(joined(frames, entered.getStore() ?? []), before)
+  const entry = entered.getStore()
+  return joined(joined(frames, entry && entry !== onStack ? entry.frames() : []), before)
 }
 
 /** The stack, and behind it what of the older one it does not reach by itself. */

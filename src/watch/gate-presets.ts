@@ -1,10 +1,21 @@
+/** What is known of an application that runs unmodified. */
+export interface Preset {
+  /** Frames of its refresh gate. */
+  readonly gate: readonly string[]
+  /** Files in which it keeps its tokens; `~` is the home folder, `*` stands for one folder or file. */
+  readonly credentials: (environment: Readonly<Record<string, string | undefined>>) => readonly string[]
+}
+
 /**
- * Gate frames of known applications: the functions that hold the application's own lock while a token is refreshed.
+ * Known applications.
  *
  * `openclaw` (2026.5.14-beta.1, read and run; src/agents/auth-profiles/oauth-manager.ts): every refresh of the manager
  * goes through `refreshOAuthTokenWithLock`, which queues, and `doRefreshOAuthTokenWithLock`, which holds the lock files.
- * `refreshOAuthCredentialForRuntime` and `refreshRuntimeAuth` go past both.
+ * `refreshOAuthCredentialForRuntime` and `refreshRuntimeAuth` go past both. Its profiles lie below its state folder.
  */
-export const PRESETS: Readonly<Record<string, readonly string[]>> = {
-  openclaw: ['doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'],
+export const PRESETS: Readonly<Record<string, Preset>> = {
+  openclaw: {
+    gate: ['doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'],
+    credentials: ({ OPENCLAW_STATE_DIR }) => [`${OPENCLAW_STATE_DIR || '~/.openclaw'}/agents/*/agent/auth-profiles.json`],
+  },
 }

@@ -89,8 +89,8 @@ function wrapped(original: Request): Request {
       }
       for (const listener of listeners) listener(departure)
     }
-    if (error) heard.push(failLater(error))
     const stream = Reflect.apply(original, error ? waiting(this) : this, given) as ClientHttp2Stream
+    if (error) failStream(stream, error)
     for (const listener of heard) listener(stream)
     return stream
   }
@@ -103,17 +103,15 @@ function waiting(session: ClientHttp2Session): ClientHttp2Session {
 }
 
 /**
- * Later than all that a client does with promises until it listens to the stream it got. Without `aborted`, which would
- * come first and let some clients tell that the server did it.
+ * Fails a stream, later than all that a client does with promises until it listens to the stream it got. Without
+ * `aborted`, which would come first and let some clients tell that the server did it.
  */
-function failLater(error: Error): (stream: ClientHttp2Stream) => void {
-  return stream => {
-    const { emit } = stream
-    stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
-      return given[0] === 'aborted' ? false : Reflect.apply(emit, this, given)
-    } as typeof emit
-    setImmediate(() => stream.destroy(error))
-  }
+export function failStream(stream: ClientHttp2Stream, error: Error): void {
+  const { emit } = stream
+  stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
+    return given[0] === 'aborted' ? false : Reflect.apply(emit, this, given)
+  } as typeof emit
+  setImmediate(() => stream.destroy(error))
 }
 
 /** Node takes the headers as an object, or as names and values in turn. */

@@ -1,13 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { registerHooks } from 'node:module'
-import type { RawFrame } from '../tools/stack-frames.ts'
-import { enter, takeCausalFrames } from './causal-stack.ts'
+import { type Entry, enter, enterAgain, noteCaller } from './causal-stack.ts'
 
 type Callable = (this: unknown, ...given: unknown[]) => unknown
 type Table = Record<string, unknown>
 
 /** A file of a library that lets go of its caller, and the line that is added to it. */
-interface Entry {
+interface AddedLine {
   readonly file: RegExp
   readonly line: (source: string) => string
 }
@@ -21,7 +20,7 @@ const UNDICI_WAYS = ['request', 'stream', 'pipeline', 'fetch']
  * Why each loses its caller: undici's queues and interceptors dispatch later; got, gaxios and the SDKs await before they send or send again;
  * superagent is a thenable; oauth4webapi returns promises without `await`.
  */
-const ENTRIES: readonly Entry[] = [
+const ENTRIES: readonly AddedLine[] = [
   { file: /\/undici[\w-]*\/lib\/dispatcher\/dispatcher-base\.js$/, line: () => `${AT_DOOR}.dispatcher(module.exports)` },
   { file: /\/undici[\w-]*\/index\.js$/, line: () => `${AT_DOOR}.undici(module.exports)` },
   { file: /\/got\/dist\/source\/core\/index\.js$/, line: () => ofClass('Request', 'flush') },
@@ -85,7 +84,7 @@ function wrapped(original: Callable, isWanted: (given: readonly unknown[]) => bo
   function entry(this: unknown, ...given: unknown[]): unknown {
     if (!isWanted(given)) return Reflect.apply(original, this, given)
     return enter(
-      () => takeCausalFrames(entry),
+      () => noteCaller(entry),
       () => Reflect.apply(original, this, given),
     )
   }
@@ -118,7 +117,7 @@ function wrapDispatch({ prototype }: { prototype: Table }): void {
     const context = contexts.get(handler)
     if (context) return context(go)
     return enter(
-      () => takeCausalFrames(dispatch),
+      () => noteCaller(dispatch),
       () => {
         contexts.set(handler, AsyncLocalStorage.snapshot())
         return go()
@@ -130,23 +129,19 @@ function wrapDispatch({ prototype }: { prototype: Table }): void {
 /** Notes who makes an object, for what its method does when nobody is on the stack any more. */
 function wrapConstruction(all: Table, name: string, method: string): void {
   const original = all[name] as { prototype: Table } & (new (...given: unknown[]) => object)
-  const makers = new WeakMap<object, readonly RawFrame[]>()
+  const makers = new WeakMap<object, Entry['frames']>()
   const made = new Proxy(original, {
     construct: function construct(target, given, newTarget) {
       const it = Reflect.construct(target, given, newTarget) as object
-      makers.set(it, takeCausalFrames(construct))
+      makers.set(it, noteCaller(construct))
       return it
     },
   })
   const inner = original.prototype[method] as Callable
   original.prototype[method] = function (this: object, ...given: unknown[]) {
     const maker = makers.get(this)
-    return maker
-      ? enter(
-          () => maker,
-          () => Reflect.apply(inner, this, given),
-        )
-      : Reflect.apply(inner, this, given)
+    const go = () => Reflect.apply(inner, this, given)
+    return maker ? enterAgain(maker, go) : go()
   }
   all[name] = made
 }

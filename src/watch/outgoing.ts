@@ -2,13 +2,14 @@ import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import type { RawFrame } from '../tools/stack-frames.ts'
+import { followAnswer, followStream, type Guard } from './answers.ts'
 import { blockHttp, blockUndici, drain } from './block.ts'
 import { hearHttpStart, hearUndiciStart, type StartListener } from './body-start.ts'
 import { takeCausalFrames } from './causal-stack.ts'
 import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
-import { type Http2Departure, watchHttp2 } from './http2-sessions.ts'
+import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
 import { Redirects } from './redirects.ts'
-import { type BodyListener, MOST_BYTES, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
+import { type BodyListener, MOST_BYTES, type Refusal, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
 import { httpHeaders, type SentHeaders, undiciHeaders } from './sent-headers.ts'
 import { hearUndiciAnswer } from './undici-answer.ts'
 
@@ -28,12 +29,19 @@ export interface OutgoingRequest {
    * was redirected here. To be taken synchronously.
    */
   frames(above: (...args: never[]) => unknown): readonly RawFrame[]
-  /** Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`. */
+  /**
+   * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
+   * or when the body is told, where `onBody` holds it back.
+   */
   block(error: Error): void
   /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
   onBodyStart(listener: StartListener): void
-  /** Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB. */
-  onBody(listener: BodyListener): void
+  /**
+   * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
+   *
+   * @param options.holds Nothing of a body that can be held back is sent before the listener was told. @default false
+   */
+  onBody(listener: BodyListener, options?: { holds?: boolean }): void
   /** Told once, after the body, when the answer is complete or the request failed. */
   onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
 }
@@ -45,7 +53,7 @@ interface Departure {
   readonly url: string
   readonly body: Uint8Array | undefined
   readonly headers: () => SentHeaders
-  readonly tap: (heard: BodyListener) => () => void
+  readonly tap: (heard: BodyListener, refusal?: Refusal) => () => void
   readonly tapStart?: (heard: StartListener) => void
   readonly block: (error: Error) => void
   /** Hears the answer's body where no channel tells of it. */
@@ -82,7 +90,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     const { identity, url } = departure
     let bodySoFar: () => void = () => undefined
     let unsent: Promise<void> | undefined
-    let isBlocked = false
+    let refusal: Error | undefined
     let taken: readonly RawFrame[] | undefined
     const before = redirects.take(url)
     listener({
@@ -92,13 +100,13 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         return taken
       },
       block: error => {
-        isBlocked = true
+        refusal = error
         block(error)
       },
       onBodyStart: heard => tapStart?.(safely(heard)),
-      onBody: heard => {
-        bodySoFar = tap(safely(heard))
-        if (isBlocked) unsent = drained?.()
+      onBody: (heard, { holds = false } = {}) => {
+        bodySoFar = tap(safely(heard), holds ? () => refusal : undefined)
+        if (refusal) unsent = drained?.()
       },
       onEnd: (told, options) => {
         const tell = safely(told)
@@ -126,7 +134,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         url: new URL(request.path, request.origin).href,
         body: request.body instanceof Uint8Array ? request.body : undefined,
         headers: () => undiciHeaders(request),
-        tap: heard => tapUndiciBody(request, heard),
+        tap: (heard, refusal) => tapUndiciBody(request, heard, refusal),
         tapStart: heard => hearUndiciStart(request, heard),
         block: error => blockUndici(request, error),
         hear: followed => {
@@ -155,7 +163,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         url: new URL(request.path, `${request.protocol}//${hostOf(request)}`).href,
         body: undefined,
         headers: () => httpHeaders(request),
-        tap: heard => tapHttpBody(request, heard),
+        tap: (heard, refusal) => tapHttpBody(request, heard, refusal),
         tapStart: heard => hearHttpStart(request, heard),
         block: error => {
           blockHttp(request, error)
@@ -181,9 +189,11 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       const { method, path, url, headers, block, onStream } = departure
       if (!wanted(method, path) || departure.isOfUndici()) return
       const identity = {}
+      let made: ClientHttp2Stream | undefined
       let tapStream: ((stream: ClientHttp2Stream) => void) | undefined
       onStream(
         safely(stream => {
+          made = stream
           tapStream?.(stream)
           const followed = following.get(identity)
           if (followed) followStream(followed, stream, safely)
@@ -195,11 +205,14 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         url: url(),
         body: undefined,
         headers,
-        block,
-        tap: heard => {
+        block: error => {
+          block(error)
+          if (made) failStream(made, error)
+        },
+        tap: (heard, refusal) => {
           let soFar: () => void = () => undefined
           tapStream = stream => {
-            soFar = tapHttpBody(stream, heard)
+            soFar = tapHttpBody(stream, heard, refusal)
           }
           return () => soFar()
         },
@@ -212,8 +225,6 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     for (const [name, handle] of Object.entries(channels)) diagnostics.unsubscribe(name, handle)
   }
 }
-
-type Guard = <M>(handle: (message: M) => void) => (message: M) => void
 
 /** Node turns what a subscriber throws into an uncaught exception, and a listener runs within the application's own calls. */
 function guard(onFault: (fault: unknown) => void): Guard {
@@ -230,51 +241,6 @@ function guard(onFault: (fault: unknown) => void): Guard {
   }
 }
 
-/** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */
-function followAnswer(followed: Following, response: IncomingMessage, safely: Guard): void {
-  followed.head(response.statusCode ?? 0, joined(response.headers))
-  const { push } = response
-  const hear = safely((chunk: unknown) => {
-    if (chunk === null) followed.end()
-    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
-  })
-  response.push = function (this: IncomingMessage, ...given: unknown[]) {
-    hear(given[0])
-    return Reflect.apply(push, this, given)
-  } as typeof push
-  response.once(
-    'close',
-    safely(() => followed.end(response.errored ?? undefined)),
-  )
-}
-
-/** As `followAnswer`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
-function followStream(followed: Following, stream: ClientHttp2Stream, safely: Guard): void {
-  const { emit, push } = stream
-  // A stream that fails ends first, and says why then.
-  let isAnswered = false
-  const hearEvent = safely(([name, given]: readonly unknown[]) => {
-    if (name === 'response') {
-      isAnswered = true
-      const { ':status': status, ...headers } = given as Record<string, unknown>
-      followed.head(Number(status ?? 0), Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
-    } else if (name === 'error') followed.end(given)
-    else if (name === 'close') followed.end()
-  })
-  const hear = safely((chunk: unknown) => {
-    if (chunk === null && isAnswered) followed.end()
-    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
-  })
-  stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
-    hearEvent(given)
-    return Reflect.apply(emit, this, given)
-  } as typeof emit
-  stream.push = function (this: ClientHttp2Stream, ...given: unknown[]) {
-    hear(given[0])
-    return Reflect.apply(push, this, given)
-  } as typeof push
-}
-
 /** Headers given as an array are written at once, and `getHeader` does not know them; the port is in none of the fields. */
 function hostOf(request: ClientRequest): string {
   const { _header: written } = request as { _header?: unknown }
@@ -287,8 +253,4 @@ function pairs(raw: readonly Buffer[]): Record<string, string> {
   const headers: Record<string, string> = {}
   for (let at = 0; at + 1 < raw.length; at += 2) headers[String(raw[at]).toLowerCase()] = String(raw[at + 1])
   return headers
-}
-
-function joined(headers: IncomingMessage['headers']): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
 }

@@ -1,4 +1,5 @@
 import { bypassError } from './block.ts'
+import { CredentialFiles } from './credential-files.ts'
 import { GateFrames } from './gate-frames.ts'
 import { noteInboundRoutes } from './inbound-route.ts'
 import { type ApiMatch, KnownEndpoints, type KnownService } from './known-endpoints.ts'
@@ -41,6 +42,7 @@ export class ProcessWatch {
   readonly #endpoints: KnownEndpoints
   readonly #gate: GateFrames
   readonly #ledger = new TokenLedger()
+  readonly #credentials: CredentialFiles
   /** What tells of a request that the process leaves behind. */
   readonly #open = new Set<() => void>()
   /** When a request to a token host was last seen. */
@@ -53,6 +55,7 @@ export class ProcessWatch {
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
     this.#gate = new GateFrames(settings.gate)
+    this.#credentials = new CredentialFiles(settings.credentials)
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
     keepCallers({ onFault })
     this.#stops = [
@@ -102,20 +105,32 @@ export class ProcessWatch {
 
   /** Any POST that says what it grants is a token request, wherever it goes; that is known with its body. */
   #seeSuspect(request: OutgoingRequest, url: URL, sighting: Sighting): void {
-    request.onBody(body => {
+    const holds = this.#settings.policy === 'enforce' && this.#gate.viaOf(sighting.frames) === 'bypass'
+    const told = (body: string | undefined) => {
       if (body === undefined || !body.includes('grant_type')) return
       const shape: Shape = shapeOf(body)
       if (!shape.asksForToken) return
       const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), sighting)
+      if (seen.isRefused) request.block(bypassError(url, seen.caller.label))
       seen.body(shape, request.headers())
       this.#untilEnd(request, seen, { keepsGood: true })
-    })
+    }
+    request.onBody(told, { holds })
   }
 
   #tokenRequest(url: URL, service: KnownService, sighting: Sighting): TokenRequest {
     const via = this.#gate.viaOf(sighting.frames)
     const { policy } = this.#settings
-    return new TokenRequest({ service, url, via, policy, sighting, caller: callerOf(sighting), ledger: this.#ledger })
+    return new TokenRequest({
+      service,
+      url,
+      via,
+      policy,
+      sighting,
+      caller: callerOf(sighting),
+      ledger: this.#ledger,
+      credentials: this.#credentials,
+    })
   }
 
   #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, sighting: Sighting): void {

@@ -15,6 +15,9 @@ export interface UndiciRequest {
 /** Told once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
 export type BodyListener = (body: string | undefined) => void
 
+/** Why a body that is held back must not go on, once it is told. */
+export type Refusal = () => Error | undefined
+
 /** Longer than any token request. */
 export const MOST_BYTES = 64 * 1024
 
@@ -39,6 +42,10 @@ class Heard {
     else this.#held.length = 0
   }
 
+  get isTooLong(): boolean {
+    return this.#bytes > MOST_BYTES
+  }
+
   tell(): void {
     if (this.#isTold) return
     this.#isTold = true
@@ -50,14 +57,15 @@ class Heard {
  * Hears an undici request's body without changing or delaying it: bytes are there already; a fetch body is an async
  * iterable, which is handed on chunk by chunk. A Node stream is heard as it is filled, unless that has begun.
  *
+ * @param refusal Holds an iterable of known length back until it is told; without one it is not delayed.
  * @returns Tells what was heard so far, if nothing was told yet.
  */
-export function tapUndiciBody(request: UndiciRequest, listener: BodyListener): () => void {
+export function tapUndiciBody(request: UndiciRequest, listener: BodyListener, refusal?: Refusal): () => void {
   const heard = new Heard(listener)
   const tell = () => heard.tell()
   const { body } = request
   if (isIterableBody(body)) {
-    request.body = overhear(body, heard)
+    request.body = refusal && isShort(request) ? holdBack(body, heard, refusal) : overhear(body, heard)
     return tell
   }
   if (body === null || body === undefined || bytesOf(body)) {
@@ -102,16 +110,26 @@ function tapPush(body: Readable, heard: Heard): void {
  *
  * @returns as `tapUndiciBody`.
  */
-export function tapHttpBody(request: Writable, listener: BodyListener): () => void {
+export function tapHttpBody(request: Writable, listener: BodyListener, refusal?: Refusal): () => void {
   const heard = new Heard(listener)
   const { write, end } = request
+  let waiting: unknown[][] | undefined = refusal && []
+  const release = () => {
+    for (const given of waiting ?? []) Reflect.apply(write, request, given)
+    waiting = undefined
+  }
   request.write = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
-    return Reflect.apply(write, this, given)
+    if (heard.isTooLong) release()
+    if (!waiting) return Reflect.apply(write, this, given)
+    waiting.push(given)
+    return true
   } as typeof write
   request.end = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
     heard.tell()
+    if (refusal?.()) return this
+    release()
     return Reflect.apply(end, this, given)
   } as typeof end
   return () => heard.tell()
@@ -128,6 +146,24 @@ function isForm(body: unknown): body is FormData {
 
 function isBlob(body: unknown): body is Blob {
   return /^\[object (?:Blob|File)\]$/.test(Object.prototype.toString.call(body))
+}
+
+/** So short that it may be a token request, and complete in a moment. */
+function isShort({ contentLength }: UndiciRequest): boolean {
+  return typeof contentLength === 'number' && contentLength <= MOST_BYTES
+}
+
+/** undici writes nothing, not even headers over HTTP/1, before the first piece comes. */
+async function* holdBack(body: AsyncIterable<unknown>, heard: Heard, refusal: Refusal): AsyncGenerator<unknown> {
+  const pieces: unknown[] = []
+  for await (const piece of body) {
+    heard.piece(piece)
+    pieces.push(piece)
+  }
+  heard.tell()
+  const error = refusal()
+  if (error) throw error
+  yield* pieces
 }
 
 async function* overhear(body: AsyncIterable<unknown>, heard: Heard): AsyncGenerator<unknown> {

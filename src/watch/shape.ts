@@ -2,7 +2,7 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { hideText } from '../tools/hidden-texts.ts'
 import { FILE_PART, readMultipart } from './multipart.ts'
-import { KNOWN_FIELDS } from './token-fields.ts'
+import { KNOWN_FIELDS, shownReason, shownScope } from './token-fields.ts'
 
 /** What a token request looks like: which fields, of what kind; never a value. */
 export interface Shape {
@@ -108,9 +108,13 @@ function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
     refreshFingerprint: textOf(refresh) === undefined ? undefined : fingerprint(textOf(refresh)),
     isTokenless: grantType === 'refresh_token' && token === undefined,
     clientFingerprint: fingerprint(textOf(client)),
-    scopes: textOf(scope)?.split(/\s+/).slice(0, MOST_SCOPES).sort().join(' '),
-    declaredReason: typeof declared === 'string' && /^[a-z_]{1,40}$/.test(declared) ? declared : undefined,
+    scopes: scopesOf(textOf(scope)),
+    declaredReason: shownReason(declared),
   }
+}
+
+function scopesOf(scope: string | undefined): string | undefined {
+  return scope?.split(/\s+/).slice(0, MOST_SCOPES).map(shownScope).sort().join(' ')
 }
 
 function textOf(value: unknown): string | undefined {

@@ -63,3 +63,47 @@ export const KNOWN_FIELDS: ReadonlySet<string> = new Set(
 function camelCase(name: string): string {
   return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }
+
+/** Scopes of the providers that are known, and of OpenID Connect (core, section 5.4). Closed for the same reason. */
+const KNOWN_SCOPES: ReadonlySet<string> = new Set([
+  'openid',
+  'profile',
+  'email',
+  'address',
+  'phone',
+  'offline',
+  'offline_access',
+  'api.connectors.invoke',
+  'api.connectors.read',
+  'api.model.read',
+  'api.responses.write',
+  'org:create_api_key',
+  'user:file_upload',
+  'user:inference',
+  'user:mcp_servers',
+  'user:profile',
+  'user:sessions:claude_code',
+  'read:user',
+  'user:email',
+  'model.completion',
+])
+
+/** What may be shown of a scope. */
+export function shownScope(scope: string): string {
+  if (KNOWN_SCOPES.has(scope) || /^https:\/\/www\.googleapis\.com\/auth\/[a-z-]{1,20}(?:\.[a-z-]{1,20}){0,3}$/.test(scope)) return scope
+  return `[scope:${scope.length}]`
+}
+
+/** What the Codex CLI says about its own refreshes. */
+const DECLARED_REASONS: ReadonlySet<string> = new Set(['proactive_expiry', 'scheduled', 'unauthorized_recovery', 'forced'])
+
+/** The reason that a client put into its request, as it may be shown. */
+export function shownReason(reason: unknown): string | undefined {
+  if (typeof reason !== 'string' || reason === '') return undefined
+  return DECLARED_REASONS.has(reason) ? reason : 'other'
+}
+
+/** The name of a header as it may be shown: words, as programs write them. */
+export function shownHeader(name: string): string {
+  return /^[a-z]{1,16}(?:-[a-z]{1,16}){0,5}$/.test(name) ? name : `[header:${name.length}]`
+}

@@ -51,6 +51,8 @@ interface Family {
   readonly provider: string
   readonly root: string
   account: string | undefined
+  /** What the application itself calls it, as telemetry may show it. */
+  profile: string | undefined
   readonly access: Seen[]
   readonly refresh: Set<Fingerprint>
   generation: number
@@ -97,6 +99,26 @@ export class TokenLedger {
   profileOf(fingerprint: Fingerprint): string | undefined {
     const family = this.#byAccess.get(fingerprint)
     return family && nameOf(family)
+  }
+
+  /** No access token is known that belongs with this refresh token. */
+  lacksAccess(provider: string, refresh: Fingerprint): boolean {
+    return ((this.#byRefresh.get(refresh) ?? this.#onlyOneAt(provider))?.access.length ?? 0) === 0
+  }
+
+  /** Enters what the application has stored with a refresh token. */
+  stored(
+    provider: string,
+    refresh: Fingerprint,
+    { token, profile }: { token: AccessToken | undefined; profile: string | undefined },
+    atMs: number,
+  ): void {
+    const known =
+      this.#byRefresh.get(refresh) ?? (token && (this.#byAccess.get(token.fingerprint) ?? this.#byAccount(provider, token.account)))
+    const family = known ?? this.#found(provider, refresh)
+    family.profile ??= profile
+    this.#belongs(family, refresh)
+    if (token) this.#keep(family, token, atMs)
   }
 
   /** Enters a token request that has ended. */
@@ -163,7 +185,7 @@ export class TokenLedger {
   }
 
   #found(provider: string, root: Fingerprint): Family {
-    const family: Family = { provider, root, account: undefined, access: [], refresh: new Set(), generation: 0 }
+    const family: Family = { provider, root, account: undefined, profile: undefined, access: [], refresh: new Set(), generation: 0 }
     this.#families.set(root, family)
     if (this.#families.size > MOST_FAMILIES) this.#forgetOldest()
     return family
@@ -211,8 +233,8 @@ function marginOf({ issuedAt, expiresAt = 0 }: AccessToken): number {
   return issuedAt === undefined ? EXPIRING_MS : Math.min(EXPIRING_MS, (expiresAt - issuedAt) / 4)
 }
 
-function nameOf({ provider, account, root }: Family): string {
-  return `${provider}:${(account ?? root).slice(0, 8)}`
+function nameOf({ provider, account, profile, root }: Family): string {
+  return profile ?? `${provider}:${(account ?? root).slice(0, 8)}`
 }
 
 function dropOldest<K>(map: Map<K, unknown>, most: number): void {

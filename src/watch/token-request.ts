@@ -40,14 +40,19 @@ import {
 } from '../../otel/names.ts'
 import type { BypassPolicy, Via } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
+import { profileName } from '../telemetry/profile-name.ts'
+import { accessTokenOf } from './bearer.ts'
+import type { CredentialFiles } from './credential-files.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
 import type { Measure, Observation, ObservedEvent } from './observation.ts'
 import type { SentHeaders } from './sent-headers.ts'
 import { type Shape, shapeOf } from './shape.ts'
 import type { Sighting } from './sighting.ts'
+import { shownHeader } from './token-fields.ts'
 import { readGrant } from './token-grant.ts'
 import type { Lineage, TokenLedger } from './token-ledger.ts'
 import { requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
@@ -61,7 +66,10 @@ export interface TokenRequestFacts {
   readonly sighting: Sighting
   readonly caller: CallerSite
   readonly ledger: TokenLedger
+  readonly credentials: CredentialFiles
 }
+
+const MOST_HEADERS = 60
 
 /** One token request, from where it is made to its end; then it is an observation. */
 export class TokenRequest {
@@ -85,7 +93,8 @@ export class TokenRequest {
   /** The request's body is complete; its headers are what they will be. */
   body(shape: Shape, headers: SentHeaders): void {
     this.#shape = shape
-    this.#headerNames = Object.keys(headers).filter(isPlainName).sort().join(' ')
+    if (shape.refreshFingerprint !== undefined && !shape.isTokenless) this.#lookUp(shape.refreshFingerprint)
+    this.#headerNames = Object.keys(headers).slice(0, MOST_HEADERS).map(shownHeader).sort().join(' ')
   }
 
   /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
@@ -131,6 +140,17 @@ export class TokenRequest {
       isError: !isSuccess(verdict.outcome),
       measures: this.#measures(lineage, verdict, durationMs, isRefresh),
     }
+  }
+
+  /** Asks the application's files for a token that was not seen yet; now, for the answer will change them. */
+  #lookUp(refresh: Fingerprint): void {
+    const { ledger, service, credentials, sighting } = this.#facts
+    if (!ledger.lacksAccess(service.id, refresh)) return
+    const stored = credentials.find(refresh)
+    if (!stored) return
+    const { access, expiresAt, profileId } = stored
+    const token = access === undefined ? undefined : { ...accessTokenOf(access, service), ...(expiresAt !== undefined && { expiresAt }) }
+    ledger.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, sighting.startMs)
   }
 
   #shapeAttributes(): Attributes {
@@ -206,11 +226,6 @@ function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: Out
     [ATTR_ANSWER_TYPE]: end.headers?.['content-type'],
     [ATTR_CLOCK_SKEW]: skewOf(end.headers, endedMs),
   }
-}
-
-/** Names of headers that somebody made up may hold anything; these are words. */
-function isPlainName(name: string): boolean {
-  return /^[a-z][a-z0-9-]{0,39}$/.test(name)
 }
 
 function compact(attributes: Attributes): Attributes {

@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { BYPASS_POLICIES, type BypassPolicy, PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { PRESETS } from './gate-presets.ts'
+import { PRESETS, type Preset } from './gate-presets.ts'
 
 /** What a watched process is told, over the environment, by whoever starts it. */
 export interface WatchSettings {
@@ -12,6 +12,8 @@ export interface WatchSettings {
   readonly role: ProcessRole
   /** Frames of the gate, `NAME` or `file#NAME`. Without any, nothing is called a bypass. @default [] */
   readonly gate: readonly string[]
+  /** Files in which the application keeps its tokens: read when a token it was not seen to use is refreshed. @default [] */
+  readonly credentials: readonly string[]
   /** What is done about a bypass. @default 'observe' */
   readonly policy: BypassPolicy
   /** More token URLs, with the provider each belongs to. @default {} */
@@ -34,12 +36,23 @@ export interface HandedSettings extends Partial<WatchSettings> {
   readonly startedBy?: number
 }
 
-const KEYS: ReadonlySet<string> = new Set(['state', 'role', 'gate', 'policy', 'tokenUrls', 'apis', 'exclude', 'preset', 'startedBy'])
+const KEYS: ReadonlySet<string> = new Set([
+  'state',
+  'role',
+  'gate',
+  'policy',
+  'tokenUrls',
+  'apis',
+  'exclude',
+  'credentials',
+  'preset',
+  'startedBy',
+])
 
 /**
  * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
- * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`; lists with commas, URLs as `provider=url` or `url`). Lists are
+ * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
  * joined; of a single value, what `gatewatch run` was told counts.
  *
  * @param parentPid Parent of this process; another one than the `gatewatch run` that is named means a child.
@@ -56,7 +69,8 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     state: resolve(handed.state || environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
     policy: oneOf('GATEWATCH_POLICY', policy, BYPASS_POLICIES),
-    gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetFrames(name))],
+    gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetOf(name).gate)],
+    credentials: [...list('CREDENTIALS', handed.credentials), ...presets.flatMap(name => presetOf(name).credentials(environment))],
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
     apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
     exclude: list('EXCLUDE', handed.exclude),
@@ -74,8 +88,8 @@ export function namedUrls(source: string, texts: readonly string[]): Record<stri
   )
 }
 
-/** Frames of a preset. @throws {GatewayError} `GW_CONFIG` naming the presets there are. */
-export function presetFrames(name: string): readonly string[] {
+/** What is known of an application. @throws {GatewayError} `GW_CONFIG` naming the presets there are. */
+export function presetOf(name: string): Preset {
   const preset = Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined
   if (!preset) throw wrong(`preset ${JSON.stringify(name.slice(0, 40))} is not known; there are ${Object.keys(PRESETS).join(', ')}`)
   return preset
@@ -86,7 +100,7 @@ function handedSettings(text: string | undefined): HandedSettings {
   const given = parse(text)
   const unknown = Object.keys(given).filter(key => !KEYS.has(key))
   if (unknown.length > 0) throw wrong(`${SETTINGS_VARIABLE}: ${unknown.join(', ')} is not known; there are ${[...KEYS].join(', ')}`)
-  for (const key of ['gate', 'exclude', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
+  for (const key of ['gate', 'exclude', 'credentials', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
   for (const key of ['tokenUrls', 'apis'] as const) requireThat(key, given[key], isTextTable, 'an object of URLs and provider names')
   requireThat('state', given.state, value => typeof value === 'string', 'a text')
   return given as HandedSettings

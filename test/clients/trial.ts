@@ -29,6 +29,12 @@ export interface Trial {
   readonly node: string
 }
 
+export interface TrialOptions {
+  readonly policy: 'observe' | 'enforce'
+  /** Whether the watch was told the token URLs; else it must know a token request by its body. */
+  readonly knowsUrls: boolean
+}
+
 type Message =
   | { type: 'node'; version: string }
   | { type: 'begin'; client: string; file: string; isProviderCall: boolean }
@@ -42,8 +48,8 @@ const PATIENCE_MS = 3000
 /** Requests that nobody expects are waited for this long: a retry, or one that leaves after all. */
 const SETTLING_MS = 20
 
-/** Runs every client once, under the Node of that major version, watched under the policy. */
-export async function runTrial(major: number, policy: string, certificate: { key: string; cert: string; file: string }): Promise<Trial> {
+/** Runs every client once, under the Node of that major version, watched as the options say. */
+export async function runTrial(major: number, { policy, knowsUrls }: TrialOptions, certificate: { key: string; cert: string; file: string }): Promise<Trial> {
   const simulator = await startSimulator({ rotate: 'never' })
   const front = await startFront(simulator.url, certificate)
   const { refresh } = simulator.grantFor({ provider: 'acme', account: 'acct-1' })
@@ -75,7 +81,7 @@ export async function runTrial(major: number, policy: string, certificate: { key
       GATEWATCH_POLICY: policy,
       // Nothing comes through it.
       GATEWATCH_GATE: 'theOnlyGate',
-      GATEWATCH_TOKEN_URLS: Object.values(urls).join(),
+      GATEWATCH_TOKEN_URLS: knowsUrls ? Object.values(urls).join() : '',
       GATEWATCH_APIS: `openai=${simulator.url}/v1,anthropic=${simulator.url}/anthropic`,
       NODE_EXTRA_CA_CERTS: certificate.file,
     },

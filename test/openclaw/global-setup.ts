@@ -15,10 +15,8 @@ export async function setup(project: TestProject): Promise<void> {
 
 function skip(error: unknown): string {
   if (process.env.CI) throw error
-  const [reason] = String(error)
-    .split('\n')
-    .filter(line => /npm error|Error/.test(line))
-    .slice(-1)
+  const lines = String(error).split('\n')
+  const reason = lines.find(line => line.startsWith('npm error')) ?? lines[0]
   process.stderr.write(`SKIPPED: OpenClaw cannot be installed here, nothing was tested: ${reason}\n`)
   return ''
 }

@@ -1,5 +1,5 @@
 import { describe, expect, inject, it } from 'vitest'
-import { GENAI_OPERATION_NAME } from '../../otel/genai-semconv.ts'
+import { GENAI_OPERATION_NAME, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_PROVIDER, ATTR_URL_PATH, SPAN_REFRESH } from '../../otel/names.ts'
 import { readRecords } from '../../src/recorder/disk-records.ts'
 import type { RefreshRow } from '../../src/recorder/refresh-row.ts'
@@ -47,6 +47,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(first).toMatchObject({ name: SPAN_REFRESH })
     expect(call?.attributes).toMatchObject({
       [GENAI_OPERATION_NAME]: 'chat',
+      [GENAI_REQUEST_MODEL]: 'gpt-5.5',
       [ATTR_PROVIDER]: 'openai-codex',
       [ATTR_URL_PATH]: '/backend-api/codex/responses',
       [ATTR_ATTEMPT_OUTCOME]: 'ok',

@@ -17,6 +17,8 @@ describe('names in Prometheus', () => {
       'gatewatch_profile_state',
       'gatewatch_profile_token_expiry_time_seconds',
       'gatewatch_profile_generation',
+      'gatewatch_probe_divergence',
+      'gatewatch_probe_age_seconds',
       'gatewatch_lease_wait_duration_seconds',
       'gatewatch_lease_lost_total',
       'gatewatch_store_errors_total',

@@ -1,13 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { takeFrames } from '../../src/tools/stack-frames.ts'
-import { enter, takeCausalFrames } from '../../src/watch/causal-stack.ts'
+import { enter, noteCaller, takeCausalFrames } from '../../src/watch/causal-stack.ts'
 
 /** A library that makes its request when nobody is on the stack any more. */
 function library(): Promise<string[]> {
   function enterLibrary(): Promise<string[]> {
     return enter(
-      () => takeFrames(enterLibrary),
+      () => noteCaller(enterLibrary),
       () =>
         new Promise(resolve =>
           setTimeout(function inTheQueue() {
@@ -52,7 +51,7 @@ describe('the causal stack', () => {
   it('has no frame twice when the caller is still on the stack', async () => {
     async function theApplication() {
       await pause(1)
-      return enter(() => takeFrames(theApplication, 64), namesHere)
+      return enter(() => noteCaller(theApplication), namesHere)
     }
     const names = await theApplication()
     expect(names.filter(name => name === 'theApplication')).toHaveLength(1)
@@ -61,7 +60,7 @@ describe('the causal stack', () => {
   it('keeps the outer of two entries: it is the application’s', async () => {
     async function theApplication() {
       return await enter(
-        () => takeFrames(enter),
+        () => noteCaller(enter),
         async () => await library(),
       )
     }

@@ -24,7 +24,7 @@ describe('the frames of a gate', () => {
   })
 
   it('of OpenClaw are those that hold its lock', () => {
-    const gate = new GateFrames(PRESETS.openclaw ?? [])
+    const gate = new GateFrames(PRESETS.openclaw?.gate ?? [])
     expect(gate.viaOf([frame('refreshAccessToken'), frame('doRefreshOAuthTokenWithLock'), frame('resolveOAuthAccess')])).toBe('gate')
     expect(gate.viaOf([frame('refreshAccessToken'), frame('refreshOAuthCredentialForRuntime')])).toBe('bypass')
   })

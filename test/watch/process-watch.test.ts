@@ -1,15 +1,12 @@
-import { existsSync } from 'node:fs'
-import { afterEach, describe, expect, it } from 'vitest'
-import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
-import { type Job, jwt, stateFolder, watched } from './watched.ts'
+import { profileName } from '../../src/telemetry/profile-name.ts'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
+import { type Job, jwt, watched } from './watched.ts'
 import { startServer } from './world.ts'
-
-const started: Simulator[] = []
-
-afterEach(async () => {
-  await Promise.all(started.splice(0).map(simulator => simulator.stop()))
-})
 
 describe('an unmodified process under the preload', () => {
   it.each(['fetch', 'undici', 'http'] as const)('shows who refreshed through %s, by which way, with what request', async client => {
@@ -80,6 +77,18 @@ describe('an unmodified process under the preload', () => {
       const { job } = await world()
       const { refreshes } = await watched(job({ steps: [['call', 'undefined'], ['gate']] }))
       expect(refreshes).toMatchObject([{ reason: 'missing', outcome: 'rotated' }])
+    })
+
+    it('expired, of a token it has never seen, from the file in which the application keeps it; by the name it has there', async () => {
+      const { job, refresh, access } = await world()
+      const folder = stateFolder()
+      mkdirSync(join(folder, 'agents/main'), { recursive: true })
+      const credential = { type: 'oauth', provider: 'openai-codex', access, refresh, expires: Date.now() - 60_000 }
+      const profiles = { 'openai:other': { access: 'x', refresh: 'y', expires: 1 }, 'openai-codex:me@example.com': credential }
+      writeFileSync(join(folder, 'agents/main/auth-profiles.json'), JSON.stringify({ version: 1, profiles }))
+      const settings = { credentials: [join(folder, 'agents/*/auth-profiles.json')] }
+      const { refreshes } = await watched(job({ steps: [['gate']] }), { settings })
+      expect(refreshes).toMatchObject([{ reason: 'expired', profile: profileName('openai-codex:me@example.com') }])
     })
 
     it('unknown, when it has seen no access token', async () => {
@@ -195,7 +204,7 @@ function watchedEnvironment(option: string): Record<string, string> {
 /** A provider, a login at it, and jobs for an application that uses them. */
 async function world({ firstAccessLifeMs }: { firstAccessLifeMs?: number } = {}) {
   const simulator = await startSimulator()
-  started.push(simulator)
+  afterwards(() => simulator.stop())
   const { access, refresh } = simulator.grantFor({
     provider: 'openai-codex',
     account: 'acct-watched',

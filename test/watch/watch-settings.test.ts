@@ -13,6 +13,7 @@ describe('the settings of a watched process', () => {
       tokenUrls: {},
       apis: {},
       exclude: [],
+      credentials: [],
     })
   })
 
@@ -25,6 +26,8 @@ describe('the settings of a watched process', () => {
       GATEWATCH_TOKEN_URLS: 'acme=https://auth.acme.test/token,https://other.test/token',
       GATEWATCH_APIS: 'acme=https://api.acme.test/v1',
       GATEWATCH_EXCLUDE: 'https://metrics.test',
+      GATEWATCH_CREDENTIALS: '/srv/tokens.json',
+      OPENCLAW_STATE_DIR: '/srv/claw',
     })
     expect(settings).toMatchObject({
       state: '/srv/state',
@@ -32,6 +35,7 @@ describe('the settings of a watched process', () => {
       tokenUrls: { 'https://auth.acme.test/token': 'acme', 'https://other.test/token': 'other.test' },
       apis: { 'https://api.acme.test/v1': 'acme' },
       exclude: ['https://metrics.test'],
+      credentials: ['/srv/tokens.json', '/srv/claw/agents/*/agent/auth-profiles.json'],
     })
     expect(settings.gate).toEqual(['withLock', 'oauth.js#refresh', 'doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'])
   })

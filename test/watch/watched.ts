@@ -1,24 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { afterEach } from 'vitest'
 import { readRecords } from '../../src/recorder/disk-records.ts'
 import type { RefreshRow } from '../../src/recorder/refresh-row.ts'
 import { refreshRow } from '../../src/recorder/refresh-row.ts'
 import type { SpanRow } from '../../src/recorder/span-row.ts'
+import { afterwards, stateFolder } from '../support/clean-up.ts'
 
 export const REGISTER = new URL('../../otel/register.ts', import.meta.url).href
 export const APPLICATION = fileURLToPath(new URL('../fixtures/watched/application.mjs', import.meta.url))
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-
-const closers: (() => unknown)[] = []
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
 
 /** How a process ended. */
 export interface Ended {
@@ -35,20 +29,13 @@ export interface Started {
   said(text: string): Promise<void>
 }
 
-/** A state folder of its own; gone after the test. */
-export function stateFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'gatewatch watched '))
-  closers.push(() => rmSync(folder, { recursive: true, force: true }))
-  return join(folder, 'state')
-}
-
 /** Starts Node with nothing in its environment but what is named. */
 export function startNode(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}): Started {
   const child = spawn(process.execPath, parameters, {
     env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  closers.push(() => child.kill('SIGKILL'))
+  afterwards(() => child.kill('SIGKILL'))
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', chunk => {

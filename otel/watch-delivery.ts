@@ -28,8 +28,7 @@ export class WatchDelivery {
   take(observation: Observation): void {
     const span = new ObservedSpan(observation)
     this.#redaction.onEnd(span)
-    // A signal may end the process any moment; refreshes are rare, and too precious to wait for company.
-    if (observation.events.length > 0 || !isCall(observation)) void this.#recorder.flush()
+    if (observation.isUrgent) void this.#recorder.flush()
     if (this.#export) this.#export.take(span, observation)
     else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
   }
@@ -55,10 +54,6 @@ export class WatchDelivery {
       this.#isExported = false
     }
   }
-}
-
-function isCall({ measures, kind }: Observation): boolean {
-  return kind === 'client' && !measures.some(({ key }) => key === 'refreshDuration')
 }
 
 /** Says whether the environment names an exporter; loading OpenTelemetry costs, so it is asked before. */

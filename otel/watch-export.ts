@@ -41,7 +41,7 @@ export async function startExport(environment: Environment, processRole: Process
     take: (span, observation) => {
       prepare(span, resource, sampler)
       redaction.onEnd(span)
-      for (const measure of observation.measures) {
+      for (const measure of observation.measures()) {
         if (measure.kind === 'add') instruments.add(measure.key, measure.labels)
         else instruments.record(measure.key, measure.value, measure.labels, span.spanContext())
       }

@@ -19,6 +19,7 @@ const MOST_WAITING = 1_000
  * @throws {GatewayError} `GW_CONFIG` when the settings cannot be used.
  */
 export function startWatch(): void {
+  let isOver = false
   const settings = readWatchSettings(process.env)
   const waiting = new Waiting(settings, stop)
   const watch = new ProcessWatch({ settings, sink: waiting, onFault: stop })
@@ -32,7 +33,6 @@ export function startWatch(): void {
   process.on('exit', onExit)
   process.on('beforeExit', onBeforeExit)
 
-  let isOver = false
   function guarded(work: () => void): void {
     if (isOver) return
     try {

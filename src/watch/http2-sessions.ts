@@ -90,7 +90,7 @@ function wrapped(original: Request): Request {
       for (const listener of listeners) listener(departure)
     }
     const stream = Reflect.apply(original, error ? waiting(this) : this, given) as ClientHttp2Stream
-    if (error) failStream(stream, error)
+    if (error) failLater(stream, error)
     for (const listener of heard) listener(stream)
     return stream
   }
@@ -102,16 +102,21 @@ function waiting(session: ClientHttp2Session): ClientHttp2Session {
   return Object.create(session, { connecting: { value: true }, once: same })
 }
 
+/** Later than all that a client does with promises until it listens to the stream it got. */
+function failLater(stream: ClientHttp2Stream, error: Error): void {
+  setImmediate(() => failStream(stream, error))
+}
+
 /**
- * Fails a stream, later than all that a client does with promises until it listens to the stream it got. Without
- * `aborted`, which would come first and let some clients tell that the server did it.
+ * Fails a stream at once: headers that still wait to be written are not written then. Without `aborted`, which would
+ * come first and let some clients tell that the server did it.
  */
 export function failStream(stream: ClientHttp2Stream, error: Error): void {
   const { emit } = stream
   stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
     return given[0] === 'aborted' ? false : Reflect.apply(emit, this, given)
   } as typeof emit
-  setImmediate(() => stream.destroy(error))
+  stream.destroy(error)
 }
 
 /** Node takes the headers as an object, or as names and values in turn. */

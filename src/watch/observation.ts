@@ -31,7 +31,10 @@ export interface Observation {
   readonly attributes: Attributes
   readonly events: readonly ObservedEvent[]
   readonly isError: boolean
-  readonly measures: readonly Measure[]
+  /** Worth being written at once: a signal may end the process any moment. */
+  readonly isUrgent: boolean
+  /** What is counted along with it; asked only where metrics go somewhere. */
+  readonly measures: () => readonly Measure[]
 }
 
 /** Takes observations. Must not throw. */

@@ -209,6 +209,9 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
           block(error)
           if (made) failStream(made, error)
         },
+        hear: followed => {
+          if (made) followStream(followed, made, safely)
+        },
         tap: (heard, refusal) => {
           let soFar: () => void = () => undefined
           tapStream = stream => {

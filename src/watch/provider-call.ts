@@ -108,7 +108,8 @@ export class ProviderCall {
       }),
       events: [],
       isError: verdict.failure !== undefined,
-      measures: operation ? this.#measures(verdict, durationMs, firstChunkS) : [],
+      isUrgent: false,
+      measures: () => (operation ? this.#measures(verdict, durationMs, firstChunkS) : []),
     }
   }
 

@@ -122,7 +122,7 @@ export function tapHttpBody(request: Writable, listener: BodyListener, refusal?:
     heard.piece(given[0], given[1])
     if (heard.isTooLong) release()
     if (!waiting) return Reflect.apply(write, this, given)
-    waiting.push(given)
+    waiting.push(acknowledged(given))
     return true
   } as typeof write
   request.end = function (this: Writable, ...given: unknown[]) {
@@ -146,6 +146,13 @@ function isForm(body: unknown): body is FormData {
 
 function isBlob(body: unknown): body is Blob {
   return /^\[object (?:Blob|File)\]$/.test(Object.prototype.toString.call(body))
+}
+
+/** Some clients write on, or end, only when a write is done: one that waits is done as far as they are concerned. */
+function acknowledged(given: readonly unknown[]): unknown[] {
+  const done = given.find(one => typeof one === 'function') as (() => void) | undefined
+  if (done) process.nextTick(done)
+  return given.filter(one => one !== done)
 }
 
 /** So short that it may be a token request, and complete in a moment. */

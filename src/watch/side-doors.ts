@@ -79,6 +79,7 @@ function sideDoor(door: SideDoor, host: string, frames: readonly RawFrame[]): Ob
     attributes: { [ATTR_SIDE_DOOR]: door, [ATTR_SERVER_ADDRESS]: host, ...callerAttributes(siteOf(frames)) },
     events: [],
     isError: false,
-    measures: [],
+    isUrgent: true,
+    measures: () => [],
   }
 }

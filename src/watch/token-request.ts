@@ -138,7 +138,8 @@ export class TokenRequest {
       }),
       events: this.#events(lineage),
       isError: !isSuccess(verdict.outcome),
-      measures: this.#measures(lineage, verdict, durationMs, isRefresh),
+      isUrgent: true,
+      measures: () => this.#measures(lineage, verdict, durationMs, isRefresh),
     }
   }
 

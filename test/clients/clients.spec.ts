@@ -9,23 +9,25 @@ const LEAST_CALLERS = 0.9
 
 describe('every client', () => {
   const trials: Trials[] = []
-  const rows = (policy: 'observe' | 'enforce') =>
-    trials.flatMap(trial => trial[policy].rows.map(row => ({ ...row, on: `${row.client} on Node ${trial.major}` })))
-  const tokenRequests = (policy: 'observe' | 'enforce') => rows(policy).filter(({ isProviderCall }) => !isProviderCall)
+  const rows = (of: Exclude<keyof Trials, 'major'>) =>
+    trials.flatMap(trial => trial[of].rows.map(row => ({ ...row, on: `${row.client} on Node ${trial.major}` })))
+  const tokenRequests = (of: Parameters<typeof rows>[0]) => rows(of).filter(({ isProviderCall }) => !isProviderCall)
   const names = (of: readonly { on: string }[]) => of.map(({ on }) => on)
 
   beforeAll(async () => {
     const certificate = await makeCertificate()
     afterAll(() => certificate.remove())
     for (const major of MAJORS) {
-      const [observe, enforce] = [await runTrial(major, 'observe', certificate), await runTrial(major, 'enforce', certificate)]
-      trials.push({ major, observe, enforce })
+      const observe = await runTrial(major, { policy: 'observe', knowsUrls: true }, certificate)
+      const enforce = await runTrial(major, { policy: 'enforce', knowsUrls: true }, certificate)
+      const unnamed = await runTrial(major, { policy: 'enforce', knowsUrls: false }, certificate)
+      trials.push({ major, observe, enforce, unnamed })
     }
   })
 
   it('runs on each Node to its end, with and without the policy, and nothing goes wrong in the watch', () => {
-    for (const { major, observe, enforce } of trials)
-      for (const { faults, exit, node } of [observe, enforce])
+    for (const { major, observe, enforce, unnamed } of trials)
+      for (const { faults, exit, node } of [observe, enforce, unnamed])
         expect({ faults, exit, node: node.split('.')[0] }).toEqual({ faults: [], exit: 0, node: `v${major}` })
     expect(rows('observe').length).toBeGreaterThan(200)
     expect(names(rows('enforce'))).toEqual(names(rows('observe')))
@@ -46,6 +48,12 @@ describe('every client', () => {
   it('is held back by enforce: no token request arrives', () => {
     expect(names(tokenRequests('enforce').filter(({ arrived }) => arrived > 0))).toEqual([])
     expect(tokenRequests('enforce').length).toBeGreaterThan(200)
+  })
+
+  it('is held back by its body alone where nobody named the token URL, unless the length of the body is unknown', () => {
+    const unheld = /^(?:fetch, stream|undici . request, iterable) /
+    expect(names(tokenRequests('unnamed').filter(({ arrivedWhole, on }) => arrivedWhole > 0 && !unheld.test(on)))).toEqual([])
+    expect(names(rows('unnamed').filter(row => !isSeen(row)))).toEqual([])
   })
 
   it('tells the application of it with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {

@@ -1,17 +1,19 @@
-import { isCallerFound, isHeldBack, isSeen, isShapeRead, type Row, type Trial } from './trial.ts'
+import { isCallerFound, isHeldBack, isSeen, isShapeRead, isTokenKept, type Row, type Trial } from './trial.ts'
 
 /** What one Node showed: everything let through, and everything held back. */
 export interface Trials {
   readonly major: number
   readonly observe: Trial
   readonly enforce: Trial
+  /** As `enforce`, by a watch that was not told the token URLs. */
+  readonly unnamed: Trial
 }
 
 /** One question of the table, answered for each client and Node. */
 interface Column {
   readonly title: string
   readonly holds: (row: Row) => boolean
-  readonly of: 'observe' | 'enforce'
+  readonly of: Exclude<keyof Trials, 'major'>
   /** Whether a provider call is asked this too. */
   readonly ofCalls: boolean
 }
@@ -21,6 +23,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'caller', holds: isCallerFound, of: 'observe', ofCalls: true },
   { title: 'shape', holds: isShapeRead, of: 'observe', ofCalls: false },
   { title: 'blocked', holds: isHeldBack, of: 'enforce', ofCalls: false },
+  { title: 'blocked, unnamed', holds: isTokenKept, of: 'unnamed', ofCalls: false },
   { title: 'caller of the blocked', holds: isCallerFound, of: 'enforce', ofCalls: false },
 ]
 
@@ -35,6 +38,8 @@ that is watched from outside: the application's function \`refreshTheToken\` ask
 - **shape**: the names of the fields of the token request were read.
 - **blocked**: under the policy \`enforce\` nothing came to the token endpoint, and the application got an error with the code
   \`GATEWATCH_BYPASS\`, as itself or as the cause of its client's own.
+- **blocked, unnamed**: the same where nobody told the watch the token URL, so that the body alone shows what it is. A body
+  of unknown length is not held back, and over HTTP/2 headers without a body may arrive; no token does.
 
 A cell names the Nodes for which it is so; \`–\` stands for none, and an empty cell for what is not asked of a provider call.
 `

@@ -13,8 +13,10 @@ export interface Row {
   readonly isProviderCall: boolean
   /** What telemetry has of it: each request, in the order in which they ended. */
   readonly seen: Attributes[]
-  /** Token requests that came to the simulator. */
+  /** Requests that came to a token endpoint of the simulator. */
   arrived: number
+  /** Those of them that had anything in them: HTTP/2 sends headers before it is known what they are for. */
+  arrivedWhole: number
   status?: number
   /** Codes, or else names, of the error it ended with and of its causes. */
   error?: string[]
@@ -49,7 +51,11 @@ const PATIENCE_MS = 3000
 const SETTLING_MS = 20
 
 /** Runs every client once, under the Node of that major version, watched as the options say. */
-export async function runTrial(major: number, { policy, knowsUrls }: TrialOptions, certificate: { key: string; cert: string; file: string }): Promise<Trial> {
+export async function runTrial(
+  major: number,
+  { policy, knowsUrls }: TrialOptions,
+  certificate: { key: string; cert: string; file: string },
+): Promise<Trial> {
   const simulator = await startSimulator({ rotate: 'never' })
   const front = await startFront(simulator.url, certificate)
   const { refresh } = simulator.grantFor({ provider: 'acme', account: 'acct-1' })
@@ -105,7 +111,7 @@ export async function runTrial(major: number, { policy, knowsUrls }: TrialOption
         return void child.send('go on')
       case 'begin': {
         const { type: _type, ...begun } = message
-        rows.push({ ...begun, seen: [], arrived: 0 })
+        rows.push({ ...begun, seen: [], arrived: 0, arrivedWhole: 0 })
         before = simulator.counts().tokenRequests.total
         return void child.send('go on')
       }
@@ -115,6 +121,10 @@ export async function runTrial(major: number, { policy, knowsUrls }: TrialOption
         await pause(SETTLING_MS)
         if (row) {
           row.arrived = simulator.counts().tokenRequests.total - before
+          row.arrivedWhole = simulator
+            .tokenRequests()
+            .slice(before)
+            .filter(({ fields }) => fields.length > 0).length
           if (message.status !== undefined) row.status = message.status
           if (message.error) row.error = message.error
         }
@@ -148,9 +158,14 @@ export function isShapeRead({ seen }: Row): boolean {
 }
 
 /** Nothing came to the token endpoint, and both the application and telemetry were told why. */
-export function isHeldBack({ seen, arrived, status, error = [] }: Row): boolean {
+export function isHeldBack(row: Row): boolean {
+  return row.arrived === 0 && isTokenKept(row)
+}
+
+/** As `isHeldBack`, but for a request without a body. */
+export function isTokenKept({ seen, arrivedWhole, status, error = [] }: Row): boolean {
   const isTold = seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
-  return arrived === 0 && status === undefined && isTold && error.includes('GATEWATCH_BYPASS')
+  return arrivedWhole === 0 && status === undefined && isTold && error.includes('GATEWATCH_BYPASS')
 }
 
 function pause(ms: number): Promise<void> {

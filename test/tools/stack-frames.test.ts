@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it } from 'vitest'
-import { takeFrames } from '../../src/tools/stack-frames.ts'
+import { noteFrames, takeFrames } from '../../src/tools/stack-frames.ts'
 
 const { stackTraceLimit } = Error
 const prepareDescriptor = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace')
@@ -99,5 +99,32 @@ describe('the frames of a stack', () => {
   it('name code without a file as such', () => {
     const frames = runInNewContext('(function evaluated() { return door() })()', { door }) as ReturnType<typeof takeFrames>
     expect(frames[0]).toMatchObject({ functionName: 'evaluated', file: 'evalmachine.<anonymous>' })
+  })
+})
+
+describe('frames that are noted', () => {
+  it('are, when they are asked for later, those of the moment they were noted in', async () => {
+    const note = () => noteFrames(note)
+    async function askForToken() {
+      await undefined
+      return note()
+    }
+    const noted = await askForToken()
+    Error.prepareStackTrace = () => 'the application’s'
+    expect(names(noted() as ReturnType<typeof takeFrames>)[0]).toBe('askForToken')
+    expect(noted()).toBe(noted())
+    expect(new Error('x').stack).toBe('the application’s')
+  })
+
+  it('are none where the application has locked Error up', () => {
+    const note = () => noteFrames(note)
+    Object.defineProperty(Error, 'prepareStackTrace', {
+      configurable: true,
+      get: () => undefined,
+      set: () => {
+        throw new TypeError('locked')
+      },
+    })
+    expect(note()()).toEqual([])
   })
 })

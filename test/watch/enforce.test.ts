@@ -17,6 +17,8 @@ import {
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
+import { bypassError } from '../../src/watch/block.ts'
+import { watchOutgoing } from '../../src/watch/outgoing.ts'
 import { bypassWorld, onClose, startServer, until } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_secret_1'
@@ -175,5 +177,44 @@ describe('under enforce', () => {
       '/c',
     ])
     expect(w.received.map(({ path }) => path)).toEqual(['/a', '/b', '/c'])
+  })
+})
+
+describe('a body that is held back until it is told', () => {
+  /** Holds every POST back, and refuses those that say `bad`. */
+  async function holding() {
+    const server = await startServer()
+    const told: (string | undefined)[] = []
+    const stop = watchOutgoing({
+      wanted: method => method === 'POST',
+      listener: outgoing => {
+        const hear = (body: string | undefined) => {
+          told.push(body)
+          if (body?.includes('bad')) outgoing.block(bypassError(new URL(outgoing.url), 'a caller'))
+        }
+        outgoing.onBody(hear, { holds: true })
+      },
+      onFault: fault => told.push(String(fault)),
+    })
+    onClose(stop)
+    return { ...server, told }
+  }
+
+  it.each(Object.entries(CLIENTS))('by %s goes on as it was, or is not sent at all', async (_name, refreshTheToken) => {
+    const w = await holding()
+    await refreshTheToken(w.url, 'good=1&good=2')
+    const refused = refreshTheToken(w.url, 'good=1&bad=2')
+    await expect(refused.catch((error: Error) => error.cause ?? error)).resolves.toMatchObject({ code: 'GATEWATCH_BYPASS' })
+    expect(w.told).toEqual(['good=1&good=2', 'good=1&bad=2'])
+    expect(w.received.map(({ body }) => body.toString()).filter(body => body !== '')).toEqual(['good=1&good=2'])
+  })
+
+  it('is let go when it is longer than any token request, and its writer is told of each piece', async () => {
+    const w = await holding()
+    const outgoing = http.request(w.url, { method: 'POST' })
+    const piece = 'x'.repeat(40_000)
+    for (let written = 0; written < 3; written += 1) await new Promise(resolve => outgoing.write(piece, resolve))
+    await once(outgoing.end('bad'), 'response')
+    expect(w.received.map(({ body }) => body.toString())).toEqual([`${piece.repeat(3)}bad`])
   })
 })

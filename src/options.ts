@@ -4,7 +4,7 @@ import { FORCED_POLICIES } from './auth/visit.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { PLAIN_WORD } from './telemetry/profile-name.ts'
 import { scrubText } from './telemetry/scrub.ts'
-import { WATCH_POLICIES } from './watch/bypass-watch.ts'
+import { WATCH_POLICIES } from './watch/watch-policy.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */
 function whole(least: number, most: number) {

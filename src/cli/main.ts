@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { findPackageJSON } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { BYPASS_POLICIES, PROCESS_ROLES, VIAS } from '../../otel/words.ts'
+import { PROCESS_ROLES, VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { WATCH_POLICIES } from '../watch/watch-policy.ts'
 import {
   type ExportDashboardsOptions,
   exportDashboardsCommand,
@@ -137,7 +138,7 @@ function commands({ begins, done }: Told): Command {
     .option('--exclude <url>', 'do not look at this URL and what lies below it; may be repeated', collected)
     .option('--credentials <file>', 'file in which the application keeps its tokens, read for their expiry; may be repeated', collected)
     .addOption(new Option('--role <role>', 'what the process is to its profiles').choices(PROCESS_ROLES))
-    .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(BYPASS_POLICIES))
+    .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(WATCH_POLICIES))
     .action(async (command: string[], _options: unknown, self: Command) => {
       if (!process.argv.includes('--')) self.error('error: put -- before the command: gatewatch run [options] -- command [parameters...]')
       done(await runCommand(self.opts<RunCommandOptions>(), command))

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
-import type { BypassPolicy, ProcessRole } from '../../otel/words.ts'
+import type { ProcessRole } from '../../otel/words.ts'
+import type { WatchPolicy } from '../watch/watch-policy.ts'
 import { type HandedSettings, namedUrls, presetOf, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
 
 export interface RunCommandOptions {
@@ -19,7 +20,7 @@ export interface RunCommandOptions {
   /** Files in which the application keeps its tokens. */
   credentials?: readonly string[]
   role?: ProcessRole
-  policy?: BypassPolicy
+  policy?: WatchPolicy
 }
 
 /** What a shell says of a command that is not there, and of one that cannot be executed. */

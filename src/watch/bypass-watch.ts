@@ -1,4 +1,3 @@
-import type { BypassPolicy } from '../../otel/words.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
@@ -8,10 +7,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { bypassError } from './block.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import { watchOutgoing } from './outgoing.ts'
-
-/** What a watch can do about a bypass: tell of it, or keep it from being sent. */
-export const WATCH_POLICIES = ['observe', 'enforce'] as const satisfies readonly BypassPolicy[]
-export type WatchPolicy = (typeof WATCH_POLICIES)[number]
+import type { WatchPolicy } from './watch-policy.ts'
 
 export interface BypassWatchOptions {
   telemetry: Telemetry

@@ -1,8 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { noteFrames, type RawFrame, takeFrames } from '../tools/stack-frames.ts'
 
-/** Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own. */
-const MOST_FRAMES = 64
+/**
+ * Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own, and those of a proxied fetch
+ * (Node's, undici's, ours) lie before them. The cost is that of the frames there are, not of the limit.
+ */
+const MOST_FRAMES = 160
 
 /** Code that entered a client library. */
 export interface Entry {

@@ -17,8 +17,8 @@ const AT_DOOR = `globalThis[Symbol.for('${DOOR}')]?`
 const UNDICI_WAYS = ['request', 'stream', 'pipeline', 'fetch']
 
 /**
- * Why each loses its caller: undici's queues and interceptors dispatch later; got, gaxios and the SDKs await before they send or send again;
- * superagent is a thenable; oauth4webapi returns promises without `await`.
+ * Why each loses its caller: undici's queues and interceptors dispatch later; got, gaxios and the SDKs await before they
+ * send, or send again; superagent is a thenable; oauth4webapi returns promises without `await`.
  */
 const ENTRIES: readonly AddedLine[] = [
   { file: /\/undici[\w-]*\/lib\/dispatcher\/dispatcher-base\.js$/, line: () => `${AT_DOOR}.dispatcher(module.exports)` },
@@ -31,16 +31,13 @@ const ENTRIES: readonly AddedLine[] = [
   { file: /\/@anthropic-ai\/sdk\/client\.m?js$/, line: () => ofClass('BaseAnthropic', 'makeRequest') },
 ]
 
-let isInstalled = false
-
 /**
  * Keeps the caller, and the async context, of requests whose library lets go of them: what enters the library is noted,
  * and known again when the request is made. A line is added to the files of those libraries as they are loaded; whoever
  * was loaded before, or is bundled into another file, stays as it is.
  */
 export function keepCallers({ onFault }: { onFault: (fault: unknown) => void }): void {
-  if (isInstalled) return
-  isInstalled = true
+  if (Symbol.for(DOOR) in globalThis) return
   const safely =
     (work: (...given: never[]) => void) =>
     (...given: unknown[]) => {

@@ -1,8 +1,9 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { BYPASS_POLICIES, type BypassPolicy, PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
+import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { PRESETS, type Preset } from './gate-presets.ts'
+import { WATCH_POLICIES, type WatchPolicy } from './watch-policy.ts'
 
 /** What a watched process is told, over the environment, by whoever starts it. */
 export interface WatchSettings {
@@ -15,7 +16,7 @@ export interface WatchSettings {
   /** Files in which the application keeps its tokens: read when a token it was not seen to use is refreshed. @default [] */
   readonly credentials: readonly string[]
   /** What is done about a bypass. @default 'observe' */
-  readonly policy: BypassPolicy
+  readonly policy: WatchPolicy
   /** More token URLs, with the provider each belongs to. @default {} */
   readonly tokenUrls: Readonly<Record<string, string>>
   /** More base URLs of provider APIs, with their provider. @default {} */
@@ -68,7 +69,7 @@ export function readWatchSettings(environment: Environment, parentPid = process.
   return {
     state: resolve(handed.state || environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
-    policy: oneOf('GATEWATCH_POLICY', policy, BYPASS_POLICIES),
+    policy: oneOf('GATEWATCH_POLICY', policy, WATCH_POLICIES),
     gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetOf(name).gate)],
     credentials: [...list('CREDENTIALS', handed.credentials), ...presets.flatMap(name => presetOf(name).credentials(environment))],
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },

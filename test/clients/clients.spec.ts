@@ -72,6 +72,8 @@ describe('every client', () => {
   })
 
   it('is in the table as it is', async () => {
-    await expect(tableOf(trials)).toMatchFileSnapshot('TABLE.md')
+    const table = tableOf(trials)
+    process.stdout.write(table)
+    await expect(table).toMatchFileSnapshot('TABLE.md')
   })
 })

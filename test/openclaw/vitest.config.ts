@@ -11,5 +11,6 @@ export default defineConfig({
     hookTimeout: 30_000,
     expect: { requireAssertions: true },
     allowOnly: false,
+    reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/openclaw.json' }]] : ['default'],
   },
 })

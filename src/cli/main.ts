@@ -4,7 +4,9 @@ import { findPackageJSON } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { PROCESS_ROLES, VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { scrubText } from '../telemetry/scrub.ts'
 import { WATCH_POLICIES } from '../watch/watch-policy.ts'
+import { stateFolderOf } from '../watch/watch-settings.ts'
 import {
   type ExportDashboardsOptions,
   exportDashboardsCommand,
@@ -27,7 +29,7 @@ process.exitCode = await run(process.argv)
 // An exporter that retries at a dead address must not hold a command that is done.
 setTimeout(() => process.exit(), 500).unref()
 
-/** Runs one command. Whatever goes wrong is a line on stderr and an exit code, never a stack. */
+/** Runs one command. What goes wrong is a line on stderr and an exit code; a stack stands for a fault of ours alone. */
 async function run(parameters: string[]): Promise<number> {
   let exitCode: number = EXIT.good
   let isJson = false
@@ -44,8 +46,11 @@ async function run(parameters: string[]): Promise<number> {
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
-    if (!(error instanceof GatewayError)) throw error
     const output = processOutput(isJson)
+    if (!(error instanceof GatewayError)) {
+      output.note(`gatewatch: a fault of Gatewatch itself; please report it\n${scrubText(String((error as Error).stack ?? error))}`)
+      return EXIT.fault
+    }
     output.note(
       output.isJson
         ? JSON.stringify({ error: { code: error.code, message: error.message, next: error.next } })
@@ -97,7 +102,12 @@ function commands({ begins, done }: Told): Command {
     .option('--probe', 'let the gateway probe every profile first, the way a call would go')
     .action(action(statusCommand))
   add('refreshes', 'list the token requests that the processes of a state folder recorded: who, why, which way, how it ended')
-    .requiredOption('--state <folder>', 'state folder of the watched processes')
+    .addOption(
+      new Option('--state <folder>', 'state folder of the watched processes').default(
+        stateFolderOf(process.env),
+        'GATEWATCH_STATE, else ~/.gatewatch',
+      ),
+    )
     .option('--follow', 'go on and show new ones as they come')
     .option('--stack', 'show the stack of each')
     .option('--since <time>', 'so far back: 30s, 15m, 1h, 7d', aSpanOfTime)

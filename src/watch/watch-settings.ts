@@ -67,7 +67,7 @@ export function readWatchSettings(environment: Environment, parentPid = process.
   const policy = handed.policy ?? environment.GATEWATCH_POLICY ?? 'observe'
   const presets = list('PRESET', handed.preset)
   return {
-    state: resolve(handed.state || environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')),
+    state: resolve(handed.state || stateFolderOf(environment)),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
     policy: oneOf('GATEWATCH_POLICY', policy, WATCH_POLICIES),
     gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetOf(name).gate)],
@@ -146,4 +146,9 @@ function words(text: string | undefined): string[] {
 
 function wrong(message: string): GatewayError {
   return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}
+
+/** Where watched processes leave what was seen, unless they are told otherwise. */
+export function stateFolderOf(environment: Environment): string {
+  return environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')
 }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { systemCode } from '../store/store-failure.ts'
-import { quietSqlite } from './quiet-sqlite.ts'
+import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedRecorder, newerRecorder, recorderFailure } from './recorder-failure.ts'
 import { APPLICATION_ID, CREATE_SCHEMA, SCHEMA_VERSION } from './recorder-schema.ts'
 

@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedLock, systemCode, unreadable, unwritable } from './store-failure.ts'
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html). */
@@ -110,7 +111,7 @@ export class LockDatabase {
 
 /** Loaded on first use: whoever needs no file store needs no SQLite either. */
 function openDatabase(path: string): DatabaseSync {
-  const { DatabaseSync } = process.getBuiltinModule('node:sqlite')
+  const { DatabaseSync } = quietSqlite()
   return new DatabaseSync(path, { timeout: 0 })
 }
 

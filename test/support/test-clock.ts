@@ -13,10 +13,6 @@ export class TestClock implements Clock {
     return this.#elapsedMs
   }
 
-  async sleep(ms: number): Promise<void> {
-    this.advance(ms)
-  }
-
   advance(ms: number): void {
     this.#elapsedMs += ms
   }

@@ -3,6 +3,7 @@ import { deadGrant } from '../auth/flight-deck.ts'
 import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { type Cooldown, isResting, nextCooldown, READY } from '../domain/cooldown.ts'
 import { type StoredProfile, secretsOf } from '../domain/credential.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { hideText } from '../tools/hidden-texts.ts'
@@ -35,6 +36,7 @@ export class ProfileBook {
   readonly #cooldowns = new Map<string, Cooldown>()
   readonly #lastUsed = new Map<string, number>()
   #uses = 0
+  #lastGood: readonly StoredProfile[] | undefined
   #listed: { readonly at: number; readonly profiles: Promise<readonly StoredProfile[]> } | undefined
 
   constructor({ gate, store, configured, clock = systemClock }: ProfileBookOptions) {
@@ -44,11 +46,19 @@ export class ProfileBook {
     this.#configured = new Map(configured.map(profile => [profile.id, profile]))
   }
 
-  /** All profiles; at most a second behind the store. @throws what the store throws */
+  /**
+   * All profiles; at most a second behind the store. While the store cannot be listed, the last listing serves: which
+   * token may still be used is decided for each profile anew.
+   *
+   * @throws what the store throws when it could never be listed, and `GW_CLOSED`.
+   */
   list(): Promise<readonly StoredProfile[]> {
     const at = this.#clock.monotonic()
     if (this.#listed && at - this.#listed.at < LIST_FOR_MS) return this.#listed.profiles
-    const profiles = this.#merge()
+    const profiles = this.#merge().catch(error => {
+      if (!this.#lastGood || isGatewayError(error, 'GW_CLOSED')) throw error
+      return this.#lastGood
+    })
     this.#listed = { at, profiles }
     profiles.catch(() => {
       this.#listed = undefined
@@ -114,7 +124,8 @@ export class ProfileBook {
       // A login that is configured and not there yet: shown as missing, not left out in silence.
       else if (!held.has(id)) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'oauth', generation: 0 } })
     }
-    return [...held.values()]
+    this.#lastGood = [...held.values()]
+    return this.#lastGood
   }
 
   #withConfigured(profile: StoredProfile): StoredProfile {

@@ -13,6 +13,7 @@ export class ResponseSink implements CallSink {
   readonly #response: Response
   readonly #stalledClientMs: number
   #flow: Flow | undefined
+  #hasBody = false
   #stalled: NodeJS.Timeout | undefined
 
   constructor(response: Response, stalledClientMs: number) {
@@ -23,19 +24,24 @@ export class ResponseSink implements CallSink {
   head(status: number, headers: AnswerHeaders, served: Served, flow: Flow): void {
     this.#flow = flow
     this.#response.writeHead(status, returnedHeaders(headers, served))
-    // A client that waits for the first event must at least see that it was accepted.
-    this.#response.flushHeaders()
+    // A client that waits for the first event must at least see that it was accepted; where the body comes along with
+    // the head, both go out in one write.
+    setImmediate(() => {
+      if (!this.#hasBody && !this.#response.destroyed) this.#response.flushHeaders()
+    })
     this.#response.on('drain', () => this.#goOn())
     this.#response.once('close', () => clearTimeout(this.#stalled))
   }
 
   chunk(chunk: Buffer): boolean {
+    this.#hasBody = true
     if (this.#response.write(chunk)) return true
     this.#waitForClient()
     return false
   }
 
   end(): void {
+    this.#hasBody = true
     this.#response.end()
     // The last bytes may be left unread as well; `close` comes as soon as they are taken.
     this.#waitForClient()

@@ -77,7 +77,12 @@ export class Gateway {
     this.telemetry = telemetry
     this.registry = readRegistry(options)
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
-    this.book = new ProfileBook({ gate: this.gate, store, configured: readProfiles(options, this.registry) })
+    this.book = new ProfileBook({
+      gate: this.gate,
+      store,
+      configured: readProfiles(options, this.registry),
+      onStoreError: error => this.#storeFailed(error),
+    })
     this.#probeBook = new ProbeBook({ isResting: id => this.book.isResting(id), everyMs })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({

@@ -21,6 +21,8 @@ export interface ProfileBookOptions {
   gate: RefreshGate
   store: ProfileStore
   configured: readonly ConfiguredProfile[]
+  /** Told when the store cannot be listed and the last listing serves. */
+  onStoreError?: (error: unknown) => void
   clock?: Clock
 }
 
@@ -31,6 +33,7 @@ const LIST_FOR_MS = 1_000
 export class ProfileBook {
   readonly #gate: RefreshGate
   readonly #store: ProfileStore
+  readonly #onStoreError: (error: unknown) => void
   readonly #clock: Clock
   readonly #configured: ReadonlyMap<string, ConfiguredProfile>
   readonly #cooldowns = new Map<string, Cooldown>()
@@ -39,9 +42,10 @@ export class ProfileBook {
   #lastGood: readonly StoredProfile[] | undefined
   #listed: { readonly at: number; readonly profiles: Promise<readonly StoredProfile[]> } | undefined
 
-  constructor({ gate, store, configured, clock = systemClock }: ProfileBookOptions) {
+  constructor({ gate, store, configured, onStoreError = () => {}, clock = systemClock }: ProfileBookOptions) {
     this.#gate = gate
     this.#store = store
+    this.#onStoreError = onStoreError
     this.#clock = clock
     this.#configured = new Map(configured.map(profile => [profile.id, profile]))
   }
@@ -57,6 +61,7 @@ export class ProfileBook {
     if (this.#listed && at - this.#listed.at < LIST_FOR_MS) return this.#listed.profiles
     const profiles = this.#merge().catch(error => {
       if (!this.#lastGood || isGatewayError(error, 'GW_CLOSED')) throw error
+      this.#onStoreError(error)
       return this.#lastGood
     })
     this.#listed = { at, profiles }

@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
-import { findPackageJSON } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { packageVersion } from '../../otel/resource.ts'
 import { PROCESS_ROLES, VIAS } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { scrubText } from '../telemetry/scrub.ts'
@@ -70,7 +69,7 @@ interface Told {
 function commands({ begins, done }: Told): Command {
   const program = new Command('gatewatch')
     .description('Know who refreshed the token, why, and whether they went through the gate.')
-    .version(version())
+    .version(packageVersion())
     .option('--json', 'print JSON, one value a line')
     .exitOverride()
     .enablePositionalOptions()
@@ -183,9 +182,4 @@ function aSpanOfTime(text: string): number {
 function anUrl(text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
   throw new InvalidArgumentError('must be an http or https URL')
-}
-
-function version(): string {
-  const path = findPackageJSON(import.meta.url)
-  return path ? (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version : 'unknown'
 }

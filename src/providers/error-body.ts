@@ -1,4 +1,5 @@
 import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
+import { parseJsonObject } from '../tools/json-object.ts'
 import type { RefusedAnswer } from './provider.ts'
 
 /** What error bodies of providers have in common, whatever their dialect. */
@@ -26,7 +27,7 @@ const CODE = /^(?!(?:sk|rt|at|pk)[-_.]|eyJ)(?=.{1,64}$)[A-Za-z]+\d{0,3}(?:[_.-][
  */
 export function readErrorBody({ headers, body }: RefusedAnswer): ErrorBody {
   const isHtml = String(headers['content-type'] ?? '').includes('text/html') || /^\s*<(?:!doctype|html)/i.test(body)
-  const { error, ...rest } = (isHtml ? {} : parseObject(body)) as Record<string, unknown>
+  const { error, ...rest } = (isHtml ? undefined : parseJsonObject(body)) ?? {}
   const inner = object(error) ?? (error === undefined ? object(rest.detail) : undefined)
   const code = inner ? (inner.code ?? inner.type) : (error ?? rest.code)
   const message = inner ? inner.message : (rest.error_description ?? rest.detail ?? rest.message)
@@ -80,12 +81,4 @@ function positive(value: unknown): number | undefined {
 
 function object(value: unknown): Record<string, unknown> | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
-}
-
-function parseObject(text: string): object {
-  try {
-    return object(JSON.parse(text)) ?? {}
-  } catch {
-    return {}
-  }
 }

@@ -1,4 +1,5 @@
 import { type AuthorizationServer, type Client, processRefreshTokenResponse } from 'oauth4webapi'
+import { parseJsonObject } from '../tools/json-object.ts'
 import type { Provider } from './provider.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'
 import { secretText } from './secret-text.ts'
@@ -37,7 +38,7 @@ export async function readGrantedAnswer(
   facts: GrantedFacts,
   reading: GrantReading,
 ): Promise<GrantedAnswer | UnreadableAnswer> {
-  const answer = parseObject(text)
+  const answer = parseJsonObject(text)
   if (!answer) return 'answer_not_json'
   const access = secretText(answer.access_token)
   if (access === undefined) return 'access_token_missing'
@@ -75,14 +76,5 @@ async function passesOAuth(answer: object, { server, client }: GrantReading): Pr
     return true
   } catch {
     return false
-  }
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
   }
 }

@@ -1,3 +1,5 @@
+import { parseJsonObject } from '../tools/json-object.ts'
+
 /** Tokens one model call took, as its answer says. */
 export interface TokenUsage {
   /** All input, what came from a cache included. */
@@ -122,7 +124,7 @@ export class UsageReader {
   }
 
   #take(object: Buffer): void {
-    const usage = parseObject(object)
+    const usage = parseJsonObject(object.toString('utf8')) ?? {}
     const input = count(usage.prompt_tokens) ?? count(usage.input_tokens)
     const output = count(usage.completion_tokens) ?? count(usage.output_tokens)
     // Anthropic counts cached input beside `input_tokens`; the GenAI conventions want the sum.
@@ -142,12 +144,4 @@ function beginningOfNeedle(data: Buffer, from: number): number {
 
 function count(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
-}
-
-function parseObject(bytes: Buffer): Record<string, unknown> {
-  try {
-    return JSON.parse(bytes.toString('utf8')) as Record<string, unknown>
-  } catch {
-    return {}
-  }
 }

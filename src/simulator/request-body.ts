@@ -1,4 +1,5 @@
 import type { Request } from 'express'
+import { parseJsonObject } from '../tools/json-object.ts'
 
 /** A body as it came in: what it says it is, and its fields. */
 export interface RequestBody {
@@ -12,7 +13,7 @@ export function readBody(request: Request): RequestBody {
   const text = typeof request.body === 'string' ? request.body : ''
   const type = request.get('content-type') ?? ''
   if (type.includes('application/x-www-form-urlencoded')) return { encoding: 'form', fields: Object.fromEntries(new URLSearchParams(text)) }
-  if (type.includes('json')) return { encoding: 'json', fields: parseObject(text) }
+  if (type.includes('json')) return { encoding: 'json', fields: parseJsonObject(text) }
   return { encoding: 'other', fields: undefined }
 }
 
@@ -20,13 +21,4 @@ export function readBody(request: Request): RequestBody {
 export function textField(fields: Record<string, unknown>, name: string): string | undefined {
   const value = fields[name]
   return typeof value === 'string' ? value : undefined
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
 }

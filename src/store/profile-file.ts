@@ -3,6 +3,7 @@ import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import { damaged, newer, systemCode, unreadable, unwritable } from './store-failure.ts'
 import { freeze, wrongPlace } from './stored-profile.ts'
 
@@ -174,14 +175,14 @@ async function tighten(handle: FileHandle): Promise<void> {
 }
 
 function parse(path: string, text: string): Omit<ProfileDocument, 'signature'> {
-  const content = parseObject(text)
+  const content = parseJsonObject(text)
   if (!content) throw damaged(path, text.trim() === '' ? 'it is empty' : 'it is cut off, or not a JSON object')
   const { format, version, revision, profiles, ...others } = content
   if (format !== FORMAT) throw damaged(path, `"format" is not "${FORMAT}", so this is not a profile file of Gatewatch`)
   if (!isCount(version) || version < 1) throw damaged(path, '"version" is not a whole number from 1')
   if (version > VERSION) throw newer(path, version, VERSION)
   if (!isCount(revision)) throw damaged(path, '"revision" is not a whole number')
-  if (!isObject(profiles)) throw damaged(path, '"profiles" is not an object')
+  if (!isJsonObject(profiles)) throw damaged(path, '"profiles" is not an object')
   return { revision, profiles: checkProfiles(path, profiles), others }
 }
 
@@ -194,19 +195,6 @@ function checkProfiles(path: string, profiles: Record<string, unknown>): Map<str
     checked.set(id, freeze(profile as StoredProfile))
   }
   return checked
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return isObject(parsed) ? parsed : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isCount(value: unknown): value is number {

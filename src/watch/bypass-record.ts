@@ -25,13 +25,13 @@ import type { BypassPolicy, FlightOutcome } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
-import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
+import type { GatewayErrorCode } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
-import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { OutgoingEnd } from './following.ts'
 import { shapeOf } from './shape.ts'
+import { type Verdict, verdictOf } from './token-verdict.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {
@@ -49,16 +49,6 @@ export interface BypassFacts {
   readonly judge: Provider['judgeRefresh']
   readonly lineageOf: (refresh: Fingerprint) => SeenToken | undefined
 }
-
-/** What became of a token request. `failure` is the `error.type` of one that brought no token. */
-interface Verdict {
-  readonly outcome: FlightOutcome
-  readonly failure?: string
-  readonly providerCode?: string
-}
-
-/** Ways in which the application itself, or its clock, gives a request up. */
-const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 
 /** What telemetry keeps of one token request that did not come through the gate. */
 export class BypassRecord {
@@ -149,14 +139,9 @@ export class BypassRecord {
     )
   }
 
-  #judge({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd): Verdict {
+  #judge(end: OutgoingEnd): Verdict {
     if (this.#facts.policy === 'enforce') return { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
-    if (status === undefined || (error !== undefined && status < 300)) {
-      const failure = errorType(error)
-      return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
-    }
-    if (status >= 200 && status < 300) return { outcome: 'rotated' }
-    const { outcome, providerCode } = this.#facts.judge(readRefusedAnswer(status, headers, body))
-    return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
+    // The answer itself is not read here: whether it left the refresh token as it was is not known.
+    return verdictOf(end, this.#facts.judge, false)
   }
 }

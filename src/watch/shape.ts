@@ -1,6 +1,7 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { hideText } from '../tools/hidden-texts.ts'
+import { parseJsonObject } from '../tools/json-object.ts'
 import { FILE_PART, readMultipart } from './multipart.ts'
 import { KNOWN_FIELDS, shownReason, shownScope } from './token-fields.ts'
 
@@ -60,7 +61,7 @@ export function shapeOf(body: string | undefined): Shape {
   if (body === undefined) return unread('other')
   const text = body.trim()
   if (text === '') return unread('none')
-  const json = parseObject(text)
+  const json = text.startsWith('{') ? parseJsonObject(text) : undefined
   if (json) return read('json', json)
   const multipart = readMultipart(text)
   if (multipart) return read('multipart', multipart)
@@ -128,13 +129,4 @@ function nameOf(name: string): string {
 
 function knownGrant(value: unknown): string | undefined {
   return typeof value === 'string' && GRANT_TYPES.includes(value) ? value : undefined
-}
-
-function parseObject(text: string): Fields | undefined {
-  if (!text.startsWith('{')) return undefined
-  try {
-    return JSON.parse(text) as Fields
-  } catch {
-    return undefined
-  }
 }

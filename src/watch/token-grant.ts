@@ -2,6 +2,7 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { tokenLife } from '../providers/token-life.ts'
+import { parseJsonObject } from '../tools/json-object.ts'
 import { accessTokenOf } from './bearer.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
@@ -24,7 +25,7 @@ const MOST_BYTES = 256 * 1024
  */
 export function readGrant({ headers = {}, body }: OutgoingEnd, service: KnownService, now: number): TokenGrant | undefined {
   if (!body) return undefined
-  const answer = parseObject(readText(headers, body, MOST_BYTES))
+  const answer = parseJsonObject(readText(headers, body, MOST_BYTES))
   if (!answer) return undefined
   const access = secretText(answer.access_token)
   const refresh = secretText(answer.refresh_token)
@@ -35,14 +36,5 @@ export function readGrant({ headers = {}, body }: OutgoingEnd, service: KnownSer
         ? undefined
         : accessTokenOf(access, service, { expiresAt: now + tokenLife(answer, access, now).expiresInMs, issuedAt: now }),
     refresh: fingerprint(refresh),
-  }
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
   }
 }

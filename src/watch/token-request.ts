@@ -112,7 +112,7 @@ export class TokenRequest {
       isTokenless: this.#shape.isTokenless,
       ...(isGranted && { granted: grant ?? {} }),
     })
-    const verdict = verdictOf(end, service, grant !== undefined && lineage.isRetained)
+    const verdict = verdictOf(end, service.judgeRefresh, grant !== undefined && lineage.isRetained)
     const durationMs = performance.now() - sighting.startedAtMs
     return {
       name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,

@@ -1,9 +1,9 @@
 import type { FlightOutcome } from '../../otel/words.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { dateOf } from '../providers/error-body.ts'
+import type { Provider } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import type { OutgoingEnd } from './following.ts'
-import type { KnownService } from './known-endpoints.ts'
 
 /** What became of a token request. `failure` is the `error.type` of one that brought no token. */
 export interface Verdict {
@@ -20,10 +20,15 @@ const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_
 /** Where providers say what they call the request. */
 const ID_HEADERS = ['x-request-id', 'request-id', 'x-oai-request-id', 'cf-ray']
 
-/** Judges the end of a token request. @param isRetained The answer was read, and left the refresh token as it was. */
+/**
+ * Judges the end of a token request.
+ *
+ * @param judgeRefresh Judges a refusal, as the provider means it.
+ * @param isRetained The answer was read, and left the refresh token as it was.
+ */
 export function verdictOf(
   { status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd,
-  service: KnownService,
+  judgeRefresh: Provider['judgeRefresh'],
   isRetained: boolean,
 ): Verdict {
   if (error === PROCESS_ENDED) return { outcome: 'lost', failure: 'lost' }
@@ -32,7 +37,7 @@ export function verdictOf(
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
   }
   if (status >= 200 && status < 300) return { outcome: isRetained ? 'renewed' : 'rotated' }
-  const { outcome, providerCode } = service.judgeRefresh(readRefusedAnswer(status, headers, body))
+  const { outcome, providerCode } = judgeRefresh(readRefusedAnswer(status, headers, body))
   return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
 }
 

@@ -1,58 +1,31 @@
 import { ATTR_ERROR_TYPE } from '../otel/names.ts'
-import type { ProfileState } from '../otel/words.ts'
 import { type OAuthOperation, type WrapOperationOptions, wrapOperation } from './auth/foreign-operation.ts'
 import { type AroundOptions, aroundRefresh } from './auth/foreign-refresh.ts'
 import { RefreshGate } from './auth/refresh-gate.ts'
 import type { Admission, Visit } from './auth/visit.ts'
 import { type WrapCallOptions, wrapProviderCall } from './calls/foreign-call.ts'
 import { type ProbeResult, Probes } from './calls/probe.ts'
-import { type LastProbe, ProbeBook } from './calls/probe-book.ts'
+import { ProbeBook } from './calls/probe-book.ts'
 import { ProbeSchedule } from './calls/probe-schedule.ts'
-import { type ConfiguredProfile, ProfileBook } from './calls/profile-book.ts'
+import { ProfileBook } from './calls/profile-book.ts'
 import { setProfileGauges } from './calls/profile-gauges.ts'
+import { type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
 import type { CallerSite } from './domain/caller-site.ts'
-import { isOAuth, type StoredProfile } from './domain/credential.ts'
 import { fingerprint } from './domain/fingerprint.ts'
-import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
-import { placeOf, refused, type Settings, variableName } from './options.ts'
-import type { Provider } from './providers/provider.ts'
-import type { ProviderSettings } from './providers/provider-settings.ts'
-import { createRegistry, type Registry } from './providers/registry.ts'
+import { errorType, GatewayError } from './domain/gateway-error.ts'
+import { checkProfiles, type GivenSettings, providerOf, readProfiles, readRegistry } from './given-settings.ts'
+import type { Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
 import type { ProfileStore } from './store/profile-store.ts'
-import { scrubText } from './telemetry/scrub.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
-import { hideText } from './tools/hidden-texts.ts'
 import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
-export interface GatewayOptions {
-  settings: Settings
+export interface GatewayOptions extends GivenSettings {
   store: ProfileStore
   telemetry: Telemetry
-  /** Where API keys and client secrets are looked up. */
-  environment: NodeJS.ProcessEnv
-  /** What the settings were read from, for messages. */
-  source: string
   /** Told of a fault of Gatewatch itself that must not reach the application. */
   onFault: (fault: unknown) => void
-}
-
-/** One profile, as an operator may see it: no token, no e-mail. */
-export interface ProfileSnapshot {
-  readonly profile: string
-  readonly provider: string
-  readonly type: StoredProfile['credential']['type']
-  readonly billing: string
-  readonly state: ProfileState
-  /** Seconds until the access token expires; negative when it has. */
-  readonly expiresInSeconds?: number
-  readonly generation?: number
-  readonly needsLogin?: { readonly outcome: string; readonly since: string; readonly providerCode?: string }
-  /** Seconds the profile still rests. */
-  readonly restsForSeconds?: number
-  /** The last probe, where there was one. */
-  readonly probe?: LastProbe
 }
 
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
@@ -160,7 +133,13 @@ export class Gateway {
   /** What every profile can do right now. */
   async snapshot(): Promise<readonly ProfileSnapshot[]> {
     const profiles = await this.book.list()
-    return Promise.all(profiles.map(async listed => this.#describe(await this.book.current(listed))))
+    const sources = { telemetry: this.telemetry, book: this.book, probes: this.#probeBook }
+    return Promise.all(
+      profiles.map(async listed => {
+        const profile = await this.book.current(listed)
+        return profileSnapshot(profile, providerOf(this.registry, profile.provider)?.billingOf(profile.credential), sources)
+      }),
+    )
   }
 
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
@@ -186,32 +165,6 @@ export class Gateway {
     await this.#options.store.close()
   }
 
-  #describe(profile: StoredProfile): ProfileSnapshot {
-    const { credential, needsLogin } = profile
-    const expiresAt = credential.type === 'api_key' ? undefined : credential.expiresAt
-    const cooldown = this.book.cooldownOf(profile.id)
-    const probe = this.#probeBook.lastOf(profile.id)
-    return {
-      profile: this.telemetry.profile(profile.id),
-      provider: profile.provider,
-      type: credential.type,
-      billing: profile.billing ?? providerOf(this.registry, profile.provider)?.billingOf(credential) ?? 'unknown',
-      state: this.book.stateOf(profile),
-      ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
-      ...(isOAuth(credential) && { generation: credential.generation }),
-      ...(needsLogin && {
-        needsLogin: {
-          outcome: needsLogin.outcome,
-          since: new Date(needsLogin.since).toISOString(),
-          ...(needsLogin.providerCode && { providerCode: needsLogin.providerCode }),
-        },
-      }),
-      ...(cooldown.state === 'resting' &&
-        this.book.isResting(profile.id) && { restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000) }),
-      ...(probe && { probe }),
-    }
-  }
-
   #tokenUrl(options: { provider: string; tokenUrl?: string }): string {
     const url = options.tokenUrl ?? this.#knownTokenUrl(options.provider)
     if (url) return url
@@ -223,76 +176,4 @@ export class Gateway {
   #knownTokenUrl(providerId: string): string | undefined {
     return providerOf(this.registry, providerId)?.oauth?.tokenUrl
   }
-}
-
-function providerOf(registry: Registry, providerId: string): Provider | undefined {
-  return registry.all().find(({ id }) => id === providerId)
-}
-
-/** The order and the providers, against the profiles there are. @throws {GatewayError} `GW_CONFIG` */
-function checkProfiles({ settings, source }: GatewayOptions, profiles: readonly StoredProfile[], registry: Registry): void {
-  const ids = profiles.map(({ id }) => id)
-  const allowed = ids.map(quoted).join(' or ') || 'nothing, there are no profiles'
-  const unknown = (settings.order ?? []).flatMap((id, index) =>
-    ids.includes(id) ? [] : [`order.${index}: is the string ${quoted(id)}, which is no profile; allowed: ${allowed}`],
-  )
-  if (unknown.length > 0) throw refused(source, unknown)
-  const homeless = profiles.find(({ provider }) => !providerOf(registry, provider))
-  if (homeless)
-    throw refused(source, [
-      `providers: lacks ${quoted(homeless.provider)}, the provider of the stored profile ${quoted(homeless.id)}; known: ${idsOf(registry)}`,
-    ])
-}
-
-function readRegistry(options: GatewayOptions): Registry {
-  try {
-    return createRegistry(readProviders(options))
-  } catch (error) {
-    // What the providers refuse about their settings names the key; where that key stands, only we know.
-    if (!isGatewayError(error, 'GW_CONFIG') || error.message.startsWith(options.source)) throw error
-    throw refused(options.source, [error.message], error)
-  }
-}
-
-function readProviders({ settings, environment, source }: GatewayOptions): Record<string, ProviderSettings> {
-  return Object.fromEntries(
-    Object.entries(settings.providers).map(([id, { clientSecretEnv, ...provider }]) => {
-      const clientSecret =
-        clientSecretEnv === undefined
-          ? undefined
-          : fromEnvironment(environment, clientSecretEnv, placeOf(['providers', id, 'clientSecretEnv']), source)
-      return [id, { ...provider, ...(clientSecret && { clientSecret }) }]
-    }),
-  )
-}
-
-function readProfiles({ settings, environment, source }: GatewayOptions, registry: Registry): ConfiguredProfile[] {
-  return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
-    if (!providerOf(registry, provider))
-      throw refused(source, [`${placeOf(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`])
-    const apiKey =
-      apiKeyEnv === undefined ? undefined : fromEnvironment(environment, apiKeyEnv, placeOf(['profiles', id, 'apiKeyEnv']), source)
-    return { id, provider, ...(billing && { billing }), ...(apiKey !== undefined && { apiKey }) }
-  })
-}
-
-function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
-  const value = environment[name]
-  if (value) {
-    hideText(value)
-    return value
-  }
-  throw refused(source, [`${key}: the environment variable ${variableName(name)} is ${value === undefined ? 'not set' : 'empty'}`])
-}
-
-function idsOf(registry: Registry): string {
-  return registry
-    .all()
-    .map(({ id }) => quoted(id))
-    .join(' or ')
-}
-
-/** A word of the configuration as a message may show it: somebody may have put the key where its name belongs. */
-function quoted(word: string): string {
-  return JSON.stringify(scrubText(word.slice(0, 64)))
 }

@@ -1,5 +1,5 @@
 import type { ProbeResult } from '../calls/probe.ts'
-import type { ProfileSnapshot } from '../gateway.ts'
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { inWords, table } from './table.ts'
 

@@ -1,6 +1,6 @@
 import type { ProbeResult } from '../calls/probe.ts'
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import type { ProfileSnapshot } from '../gateway.ts'
 import { type CallerLists, callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'

@@ -1,6 +1,7 @@
 import { Router } from 'express'
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
-import type { Gateway, ProfileSnapshot } from '../gateway.ts'
+import type { Gateway } from '../gateway.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { answerError } from './error-answer.ts'

@@ -1,0 +1,28 @@
+import type { CommandLine } from './command-line.ts'
+import { demoCommand } from './demo.ts'
+import { anUrl, wholeNumber } from './parameters.ts'
+import { serveCommand } from './serve.ts'
+import { statusCommand } from './status.ts'
+
+/** Where a gateway listens unless it is told otherwise. */
+export const DEFAULT_URL = 'http://127.0.0.1:8089'
+
+/** `gatewatch serve|demo|status`: a gateway, and asking one. */
+export function addGatewayCommands(line: CommandLine): void {
+  line.add('serve', 'run the gateway').requiredOption('--config <file>', 'configuration file (JSON)').action(line.action(serveCommand))
+  line
+    .add('demo', 'run gateway, simulated provider and live traffic')
+    .option(
+      '--port <port>',
+      'port of the gateway, 0 for a free one (default: 8089, or a free one when that is taken)',
+      wholeNumber(0, 65_535),
+    )
+    .option('--seconds <n>', 'end after so many seconds', wholeNumber(1, 86_400))
+    .action(line.action(demoCommand))
+  line
+    .add('status', 'ask a running gateway for its profiles and who refreshes')
+    .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
+    .option('--key-env <name>', "environment variable with one of the gateway's keys")
+    .option('--probe', 'let the gateway probe every profile first, the way a call would go')
+    .action(line.action(statusCommand))
+}

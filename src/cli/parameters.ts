@@ -1,0 +1,36 @@
+import { InvalidArgumentError } from 'commander'
+
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A list with commas, added to what came before. */
+export function aList(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(',').map(word => word.trim())].filter(word => word !== '')
+}
+
+/** One more of an option that may be repeated. */
+export function collected(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
+}
+
+/** Reads a whole number within bounds. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`must be a whole number from ${least} to ${most}`)
+  }
+}
+
+/** A span of time in ms. */
+export function aSpanOfTime(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
+  const unitMs = UNITS_MS[unit]
+  if (count !== undefined && unitMs !== undefined) return Number(count) * unitMs
+  throw new InvalidArgumentError('must be a number and a unit, such as 30s, 15m, 1h or 7d')
+}
+
+/** An http or https address. */
+export function anUrl(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
+  throw new InvalidArgumentError('must be an http or https URL')
+}

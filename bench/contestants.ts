@@ -1,9 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { Child } from './child.ts'
+import { WATCH_CONTESTANTS, watchContestants } from './watched.ts'
 
+/** Ways to pass a request on, set against the first one. */
 export const CONTESTANTS = ['a', 'b', 'b-otlp', 'c', 'd'] as const
-export type ContestantId = (typeof CONTESTANTS)[number]
+export type GatewayId = (typeof CONTESTANTS)[number]
+export type ContestantId = GatewayId | (typeof WATCH_CONTESTANTS)[number]
 
 /** Where the contestants send what they get. */
 export interface Surroundings {
@@ -22,7 +25,7 @@ export interface Contestant {
 
 const PORTKEY = new URL('./node_modules/@portkey-ai/gateway/', import.meta.url)
 
-/** Who is measured. The first one is what the others are set against. */
+/** Who is measured. */
 export function contestants(): Readonly<Record<ContestantId, Contestant>> {
   return {
     a: {
@@ -34,6 +37,7 @@ export function contestants(): Readonly<Record<ContestantId, Contestant>> {
     'b-otlp': gatewatch('Gatewatch, exporting OTLP', ({ receiverUrl }) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl })),
     c: gatewatch('Gatewatch, telemetry off', () => ({ OTEL_SDK_DISABLED: 'true' })),
     d: portkey(),
+    ...watchContestants(),
   }
 }
 

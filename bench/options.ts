@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util'
-import { CONTESTANTS, type ContestantId } from './contestants.ts'
+import { CONTESTANTS, type GatewayId } from './contestants.ts'
 
 export interface BenchOptions {
-  readonly only: readonly ContestantId[]
+  readonly only: readonly GatewayId[]
+  /** Whether a watched process is set against an unwatched one. */
+  readonly watch: boolean
   readonly rounds: number
   /** How long each contestant is under load in each case of each round. */
   readonly cellMs: number
@@ -11,6 +13,8 @@ export interface BenchOptions {
   readonly json: boolean
 }
 
+/** Names the watched process among those of `--only`. */
+const WATCH = 'watch'
 const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
 const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
 
@@ -20,7 +24,8 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
 
   --quick          ${QUICK.rounds} short rounds, to see that it runs; the numbers are rough
   --rounds N       rounds of all contestants (${FULL.rounds}; the medians are of these)
-  --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured
+  --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
+                   ${WATCH}: a process under gatewatch run beside the same process without
   --json           every measurement of every round, as JSON
   --help
 `
@@ -41,13 +46,14 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
   const defaults = values.quick ? QUICK : FULL
   const rounds = Number(values.rounds ?? defaults.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError(`--rounds is ${values.rounds}; allowed: a whole number from 1`)
-  return { ...defaults, rounds, only: readOnly(values.only), json: values.json }
+  return { ...defaults, rounds, ...readOnly(values.only), json: values.json }
 }
 
-function readOnly(text: string | undefined): readonly ContestantId[] {
-  if (text === undefined) return CONTESTANTS
+function readOnly(text: string | undefined): Pick<BenchOptions, 'only' | 'watch'> {
+  if (text === undefined) return { only: CONTESTANTS, watch: true }
   const wanted = text.split(',').map(word => word.trim())
-  const unknown = wanted.filter(word => !CONTESTANTS.some(id => id === word))
-  if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${CONTESTANTS.join(', ')}`)
-  return CONTESTANTS.filter(id => wanted.includes(id))
+  const known: readonly string[] = [...CONTESTANTS, WATCH]
+  const unknown = wanted.filter(word => !known.includes(word))
+  if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${known.join(', ')}`)
+  return { only: CONTESTANTS.filter(id => wanted.includes(id)), watch: wanted.includes(WATCH) }
 }

@@ -6,11 +6,17 @@ import { type ContestantId, contestants, type Surroundings } from './contestants
 import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
 import { type Report, writeReport } from './report.ts'
+import { measureWatchCost, writeWatchCost } from './watch-cost.ts'
+import { WATCH_CONTESTANTS } from './watched.ts'
 
 const EXIT = { failed: 1, usage: 2 } as const
+/** Gateways with metrics of their own. */
+const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(['b', 'b-otlp', 'c'])
+
+type RoundOptions = Pick<BenchOptions, 'rounds' | 'cellMs' | 'warmUpMs'>
 
 /** Starts everybody, warms them up, measures them in turn, round by round, and ends them whatever happens. */
-async function bench(options: BenchOptions): Promise<Report> {
+async function bench(options: RoundOptions, only: readonly ContestantId[]): Promise<Report> {
   const known = contestants()
   const children: Child[] = []
   const keep = async (starting: Promise<Child>): Promise<Child> => {
@@ -25,7 +31,7 @@ async function bench(options: BenchOptions): Promise<Report> {
     const surroundings: Surroundings = { upstreamUrl: upstream.url, receiverUrl: receiver.url }
 
     const runners: Runner[] = []
-    for (const id of options.only) {
+    for (const id of only) {
       if (known[id].missing) continue
       note(`starting (${id}) ${known[id].title}`)
       const runner = { id, child: await keep(known[id].start(surroundings)), headers: known[id].headers(surroundings) }
@@ -39,7 +45,7 @@ async function bench(options: BenchOptions): Promise<Report> {
       measurements,
       contestants: known,
       measured: runners.map(({ id }) => id),
-      wanted: options.only,
+      wanted: only,
       dropped: await readDropped(runners),
     }
   } finally {
@@ -48,7 +54,7 @@ async function bench(options: BenchOptions): Promise<Report> {
 }
 
 /** Within a round every contestant gets a case before the next case begins, so that neighbours in time are compared. */
-async function measureInRounds(load: Child, runners: readonly Runner[], { rounds, cellMs }: BenchOptions): Promise<Measurement[]> {
+async function measureInRounds(load: Child, runners: readonly Runner[], { rounds, cellMs }: RoundOptions): Promise<Measurement[]> {
   const measurements: Measurement[] = []
   for (let round = 1; round <= rounds; round += 1) {
     note(`round ${round} of ${rounds}`)
@@ -64,7 +70,7 @@ async function readDropped(runners: readonly Runner[]): Promise<Map<ContestantId
   const dropped = new Map<ContestantId, string>()
   const series = new RegExp(String.raw`^${prometheusName(METRICS.telemetryDropped)}\{(.*)\} (\d+)`)
   for (const { id, child } of runners) {
-    if (id === 'a' || id === 'd') continue
+    if (!TELLS_DROPPED.has(id)) continue
     const text = await (await fetch(`${child.url}/metrics`)).text()
     const lost = text.split('\n').flatMap(line => {
       const [, labels, count] = series.exec(line) ?? []
@@ -79,6 +85,13 @@ function script(name: string): URL {
   return new URL(`./processes/${name}.ts`, import.meta.url)
 }
 
+function show(report: Report, { json }: BenchOptions): void {
+  const { contestants: _contestants, dropped, ...result } = report
+  const text = json ? `${JSON.stringify({ ...result, dropped: Object.fromEntries(dropped) }, undefined, 2)}\n` : writeReport(report)
+  process.stdout.write(text)
+  if (report.measurements.some(({ failed }) => failed > 0)) process.exitCode = EXIT.failed
+}
+
 /** Progress goes to stderr: stdout is the result. */
 function note(text: string): void {
   process.stderr.write(`${text}\n`)
@@ -87,12 +100,12 @@ function note(text: string): void {
 try {
   const options = readOptions(process.argv.slice(2))
   if (options) {
-    const report = await bench(options)
-    const { contestants: _contestants, dropped, ...result } = report
-    process.stdout.write(
-      options.json ? `${JSON.stringify({ ...result, dropped: Object.fromEntries(dropped) }, undefined, 2)}\n` : writeReport(report),
-    )
-    if (report.measurements.some(({ failed }) => failed > 0)) process.exitCode = EXIT.failed
+    if (options.only.length > 0) show(await bench(options, options.only), options)
+    if (options.watch) {
+      show(await bench(options, WATCH_CONTESTANTS), options)
+      const cost = await measureWatchCost(note)
+      process.stdout.write(options.json ? `${JSON.stringify(cost, undefined, 2)}\n` : `\n${writeWatchCost(cost)}`)
+    }
   } else process.stdout.write(HELP)
 } catch (error) {
   const isUsage = error instanceof TypeError

@@ -1,6 +1,7 @@
 import { createNoopMeter, diag, type Meter, type MeterProvider } from '@opentelemetry/api'
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core'
 import {
+  AggregationTemporality,
   ConsoleMetricExporter,
   type IMetricReader,
   PeriodicExportingMetricReader,
@@ -14,10 +15,13 @@ import {
   type SpanExporter,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace'
-import { MOST_SERIES_PER_METRIC } from '../src/telemetry/metric-reader.ts'
 import type { OnDropped } from '../src/telemetry/redaction.ts'
+import type { SeriesBook } from '../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../src/telemetry/series-producer.ts'
 import { type Environment, listOf, positiveNumberOf, textOf, withEnvironment } from './environment.ts'
+import { ExportQueue } from './export-queue.ts'
 import { ATTR_ERROR_TYPE } from './names.ts'
+import { packageVersion } from './resource.ts'
 
 type Signal = 'TRACES' | 'METRICS'
 
@@ -31,6 +35,9 @@ interface OtlpModule<Exporter> {
 
 const DEFAULT_INTERVAL_MS = 60_000
 const DEFAULT_TIMEOUT_MS = 30_000
+const DEFAULT_QUEUE = 2_048
+/** Half of what the specification proposes: a batch is written out in one go, and requests wait meanwhile. */
+const DEFAULT_BATCH = 256
 
 /**
  * Processors that send spans where the environment says; none when it says nothing.
@@ -51,11 +58,11 @@ export async function spanProcessorsOf(environment: Environment, onDropped: OnDr
   return processors
 }
 
-/** Readers that send metrics where the environment says; none when it says nothing. */
-export async function metricReadersOf(environment: Environment): Promise<IMetricReader[]> {
+/** Readers that send the series of `book` where the environment says; none when it says nothing. */
+export async function metricReadersOf(environment: Environment, book: SeriesBook): Promise<IMetricReader[]> {
   const readers: IMetricReader[] = []
   for (const name of exportersOf(environment, 'METRICS')) {
-    if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter()))
+    if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter(), book))
     else if (name === 'otlp') {
       const module = await otlpModule<PushMetricExporter>(environment, 'METRICS')
       if (module)
@@ -63,6 +70,7 @@ export async function metricReadersOf(environment: Environment): Promise<IMetric
           periodicReader(
             environment,
             withEnvironment(environment, () => new module.make()),
+            book,
           ),
         )
     } else if (name === 'prometheus') diag.warn('OTEL_METRICS_EXPORTER=prometheus is not needed: /metrics is always there')
@@ -107,18 +115,19 @@ function suffixOf(protocol: OtlpProtocol): string {
 }
 
 function batchProcessor(environment: Environment, exporter: SpanExporter, onDropped: OnDropped): SpanProcessor {
-  const maxQueueSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_QUEUE_SIZE')
-  const maxExportBatchSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE')
+  const maxQueueSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_QUEUE_SIZE') ?? DEFAULT_QUEUE
+  const maxExportBatchSize = positiveNumberOf(environment, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE') ?? DEFAULT_BATCH
   const scheduledDelayMillis = positiveNumberOf(environment, 'OTEL_BSP_SCHEDULE_DELAY')
   const exportTimeoutMillis = positiveNumberOf(environment, 'OTEL_BSP_EXPORT_TIMEOUT')
-  return new BatchSpanProcessor({
+  const processor = new BatchSpanProcessor({
     exporter,
+    maxQueueSize,
+    maxExportBatchSize,
     selfObsMeterProvider: queueWatch(onDropped),
-    ...(maxQueueSize && { maxQueueSize }),
-    ...(maxExportBatchSize && { maxExportBatchSize }),
     ...(scheduledDelayMillis && { scheduledDelayMillis }),
     ...(exportTimeoutMillis && { exportTimeoutMillis }),
   })
+  return new ExportQueue(processor, maxQueueSize, count => onDropped('span_queue', count))
 }
 
 /**
@@ -137,14 +146,19 @@ function queueWatch(onDropped: OnDropped): MeterProvider {
   return { getMeter: () => meter }
 }
 
-function periodicReader(environment: Environment, exporter: PushMetricExporter): IMetricReader {
+function periodicReader(environment: Environment, exporter: PushMetricExporter, book: SeriesBook): IMetricReader {
   const exportIntervalMillis = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_INTERVAL') ?? DEFAULT_INTERVAL_MS
   const timeoutMs = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? DEFAULT_TIMEOUT_MS
   return new PeriodicExportingMetricReader({
     exporter,
     exportIntervalMillis,
     exportTimeoutMillis: Math.min(timeoutMs, exportIntervalMillis),
-    cardinalityLimits: { default: MOST_SERIES_PER_METRIC },
+    metricProducers: [
+      new SeriesProducer(book, {
+        version: packageVersion(),
+        temporalityOf: type => exporter.selectAggregationTemporality?.(type) ?? AggregationTemporality.CUMULATIVE,
+      }),
+    ],
   })
 }
 

@@ -26,6 +26,12 @@ import {
   DECISIONS,
   DROP_PLACES,
   FLIGHT_OUTCOMES,
+  IMPORT_OUTCOMES,
+  IMPORT_SOURCES,
+  type ImportOutcome,
+  LOGIN_METHODS,
+  OAUTH_OPERATIONS,
+  OPERATION_OUTCOMES,
   PROBE_OUTCOMES,
   PROCESS_ROLES,
   PROFILE_STATES,
@@ -45,7 +51,9 @@ export const SPAN_VISIT = 'gatewatch.gate.visit'
 export const SPAN_REFRESH = 'gatewatch.oauth.refresh'
 export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
+export const SPAN_DEVICE = 'gatewatch.oauth.device'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
+export const SPAN_IMPORT = 'gatewatch.oauth.import'
 export const SPAN_PROBE = 'gatewatch.oauth.probe'
 export const SPAN_SIDE_DOOR = 'gatewatch.oauth.side_door'
 
@@ -109,6 +117,9 @@ export const ATTR_FALLBACK_FROM = 'gatewatch.fallback.from'
 export const ATTR_FALLBACK_TO = 'gatewatch.fallback.to'
 export const ATTR_FALLBACK_REASON = 'gatewatch.fallback.reason'
 export const ATTR_PROBE_OUTCOME = 'gatewatch.probe.outcome'
+export const ATTR_OPERATION_OUTCOME = 'gatewatch.operation.outcome'
+export const ATTR_LOGIN_METHOD = 'gatewatch.login.method'
+export const ATTR_DEVICE_POLLS = 'gatewatch.device.polls'
 export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
 export const ATTR_SIDE_DOOR = 'gatewatch.side_door'
@@ -117,6 +128,7 @@ export const ATTR_CALLER = 'gatewatch.caller'
 export const ATTR_CALLER_KIND = 'gatewatch.caller.kind'
 export const ATTR_STACK_ID = 'gatewatch.caller.stack_id'
 export const ATTR_PROCESS_ROLE = 'gatewatch.process.role'
+export const ATTR_CLIENT_PROCESS = 'gatewatch.client.process'
 export const ATTR_LEASE_WAIT = 'gatewatch.lease.wait'
 export const ATTR_LEASE_TAKEN_FROM = 'gatewatch.lease.taken_from'
 export const ATTR_CLOCK_SKEW = 'gatewatch.clock.skew'
@@ -131,7 +143,19 @@ export const ATTR_SHAPE_HEADERS = 'gatewatch.request.headers'
 export const ATTR_ANSWER_TYPE = 'gatewatch.answer.content_type'
 export const ATTR_PROVIDER_ERROR_CODE = 'gatewatch.provider.error_code'
 export const ATTR_PROVIDER_REQUEST_ID = 'gatewatch.provider.request_id'
+export const ATTR_IMPORT_SOURCE = 'gatewatch.import.source'
+export const ATTR_IMPORT_DRY_RUN = 'gatewatch.import.dry_run'
+/** Profiles of an import by what was done with them. */
+export const ATTR_IMPORT_COUNTS = {
+  imported: 'gatewatch.import.imported',
+  replaced: 'gatewatch.import.replaced',
+  unchanged: 'gatewatch.import.unchanged',
+  exists: 'gatewatch.import.exists',
+  needs_owner: 'gatewatch.import.needs_owner',
+  unusable: 'gatewatch.import.unusable',
+} as const satisfies Record<ImportOutcome, string>
 export const ATTR_NEXT = 'gatewatch.next'
+export const ATTR_STANDS_FOR = 'gatewatch.stands_for'
 export const ATTR_TIME_TO_FIRST_CHUNK = 'gen_ai.response.time_to_first_chunk'
 
 export const ATTR_CODE_FUNCTION = 'code.function.name'
@@ -179,6 +203,13 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
     values: PROBE_OUTCOMES,
     help: 'How the probe ended: as an attempt, a skip or a refused visit would.',
   },
+  [ATTR_OPERATION_OUTCOME]: {
+    class: 'list',
+    values: OPERATION_OUTCOMES,
+    help: 'How a login, code exchange, device login or revocation ended.',
+  },
+  [ATTR_LOGIN_METHOD]: { class: 'list', values: LOGIN_METHODS, help: 'How somebody signed in.' },
+  [ATTR_DEVICE_POLLS]: { class: 'number', help: 'How often the provider was asked whether the code had been entered.' },
   [ATTR_PROTOCOL]: { class: 'list', values: PROTOCOLS, help: 'The wire language of the call.' },
   [ATTR_VIA]: { class: 'list', values: VIAS, help: 'Whether the token request went through the gate.' },
   [ATTR_SIDE_DOOR]: {
@@ -191,6 +222,10 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_CALLER_KIND]: { class: 'list', values: CALLER_KINDS, help: 'Application code, a library, or a client of the gateway.' },
   [ATTR_STACK_ID]: { class: 'digest', help: 'Digest of the stack; equal stacks have equal ids.' },
   [ATTR_PROCESS_ROLE]: { class: 'list', values: PROCESS_ROLES, help: 'What the process is to the profiles it uses.' },
+  [ATTR_CLIENT_PROCESS]: {
+    class: 'label',
+    help: 'Command of the process that a client of the token endpoint gate is, where the system tells it; never its arguments.',
+  },
   [ATTR_LEASE_WAIT]: { class: 'number', help: 'Seconds from asking for the lease to holding it.' },
   [ATTR_LEASE_TAKEN_FROM]: { class: 'label', help: 'Process id of the dead or silent holder the lease was taken from.' },
   [ATTR_CLOCK_SKEW]: { class: 'number', help: "Seconds the provider's clock (its Date header) is ahead of ours." },
@@ -205,7 +240,19 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_ANSWER_TYPE]: { class: 'label', help: 'Content type of the answer to the token request.' },
   [ATTR_PROVIDER_ERROR_CODE]: { class: 'label', help: "The provider's own error code." },
   [ATTR_PROVIDER_REQUEST_ID]: { class: 'label', help: "The provider's id of the request, for its support." },
+  [ATTR_IMPORT_SOURCE]: { class: 'list', values: IMPORT_SOURCES, help: 'The application whose profiles were read.' },
+  [ATTR_IMPORT_DRY_RUN]: { class: 'boolean', help: 'Nothing was to be stored; the counts say what would have been done.' },
+  [ATTR_IMPORT_COUNTS.imported]: { class: 'number', help: 'Profiles that were stored.' },
+  [ATTR_IMPORT_COUNTS.replaced]: { class: 'number', help: 'Profiles that took the place of another credential.' },
+  [ATTR_IMPORT_COUNTS.unchanged]: { class: 'number', help: 'Profiles that were stored already.' },
+  [ATTR_IMPORT_COUNTS.exists]: { class: 'number', help: 'Profiles left out, since another credential is stored under their name.' },
+  [ATTR_IMPORT_COUNTS.needs_owner]: { class: 'number', help: 'Profiles left out, since their rotating refresh token must have one owner.' },
+  [ATTR_IMPORT_COUNTS.unusable]: { class: 'number', help: 'Profiles left out, since there is nothing to import of them.' },
   [ATTR_NEXT]: { class: 'label', help: 'What the operator can do next.' },
+  [ATTR_STANDS_FOR]: {
+    class: 'number',
+    help: 'Ordinary calls of a busy watched process that this one stands for, itself included; absent when it is just one.',
+  },
   [ATTR_TIME_TO_FIRST_CHUNK]: { class: 'number', help: 'Seconds from sending the request to the first chunk of the body.' },
   [ATTR_CODE_FUNCTION]: { class: 'code', help: 'Function of the caller site.' },
   [ATTR_CODE_FILE]: { class: 'code', help: 'File of the caller site, relative to the application or package.' },
@@ -242,6 +289,7 @@ export const LABEL_TO = 'to'
 export const LABEL_BILLING_CHANGED = 'billing_changed'
 export const LABEL_CREDENTIAL_TYPE = 'credential_type'
 export const LABEL_OPERATION = 'operation'
+export const LABEL_SOURCE = 'source'
 export const LABEL_PLACE = 'place'
 export const LABEL_LABEL = 'label'
 
@@ -262,7 +310,7 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   // Visits carry a refresh reason, fallbacks the outcome or skip reason that caused them.
   [LABEL_REASON]: { values: [...new Set<string>([...REFRESH_REASONS, ...FLIGHT_OUTCOMES, ...ATTEMPT_OUTCOMES, ...SKIP_REASONS])] },
   [LABEL_DECISION]: { values: DECISIONS },
-  [LABEL_OUTCOME]: { values: [...new Set<string>([...FLIGHT_OUTCOMES, ...ATTEMPT_OUTCOMES])] },
+  [LABEL_OUTCOME]: { values: [...new Set<string>([...FLIGHT_OUTCOMES, ...ATTEMPT_OUTCOMES, ...OPERATION_OUTCOMES, ...IMPORT_OUTCOMES])] },
   [LABEL_VIA]: { values: VIAS },
   [LABEL_CALLER]: { cap: 200 },
   [LABEL_POLICY]: { values: BYPASS_POLICIES },
@@ -271,7 +319,8 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_TO]: { cap: 1000 },
   [LABEL_BILLING_CHANGED]: { values: ['true', 'false'] },
   [LABEL_CREDENTIAL_TYPE]: { values: CREDENTIAL_TYPES },
-  [LABEL_OPERATION]: { values: STORE_OPERATIONS },
+  [LABEL_OPERATION]: { values: [...STORE_OPERATIONS, ...OAUTH_OPERATIONS] },
+  [LABEL_SOURCE]: { values: IMPORT_SOURCES },
   [LABEL_PLACE]: { values: DROP_PLACES },
   [ATTR_ERROR_TYPE]: { cap: 100 },
   [ATTR_HTTP_METHOD]: { cap: 10 },
@@ -301,6 +350,7 @@ export interface MetricDefinition {
 }
 
 const CALL_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
+const OPERATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900]
 const WAIT_BUCKETS = [0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 const AGE_BUCKETS = [1, 10, 30, 60, 300, 900, 3600, 4 * 3600, 8 * 3600, 86_400, 3 * 86_400, 10 * 86_400, 30 * 86_400]
 
@@ -313,6 +363,14 @@ export const METRICS = {
     help: 'One refresh, from asking for the lease (through the gate) or sending the request (bypass) to its end.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_OUTCOME, LABEL_VIA, LABEL_CALLER, ATTR_ERROR_TYPE],
     buckets: CALL_BUCKETS,
+  },
+  operationDuration: {
+    name: 'gatewatch.oauth.operation.duration',
+    kind: 'histogram',
+    unit: 's',
+    help: 'One login, code exchange, device login or revocation, from its start to its end; a login waits for a person.',
+    labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_OPERATION, LABEL_OUTCOME, LABEL_CALLER, ATTR_ERROR_TYPE],
+    buckets: OPERATION_BUCKETS,
   },
   visits: {
     name: 'gatewatch.gate.visits',
@@ -408,6 +466,13 @@ export const METRICS = {
     unit: 's',
     help: 'From the end of the last probe of the profile until now.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
+  },
+  imports: {
+    name: 'gatewatch.oauth.imports',
+    kind: 'counter',
+    unit: '{profile}',
+    help: 'Profiles of other applications that an import took over or left out.',
+    labels: [LABEL_SOURCE, LABEL_PROVIDER, LABEL_OUTCOME],
   },
   leaseWait: {
     name: 'gatewatch.lease.wait.duration',

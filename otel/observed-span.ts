@@ -1,7 +1,7 @@
-import { randomFillSync } from 'node:crypto'
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import type { Resource } from '@opentelemetry/resources'
 import type { ReadableSpan, TimedEvent } from '@opentelemetry/sdk-trace'
+import { randomHex } from '../src/tools/random-hex.ts'
 import type { Observation } from '../src/watch/observation.ts'
 import { SCOPE } from './names.ts'
 
@@ -64,19 +64,6 @@ export class ObservedSpan implements ReadableSpan {
   sample(isSampled: boolean): void {
     this.#flags = isSampled ? this.#flags | SAMPLED : this.#flags & ~SAMPLED
   }
-}
-
-const pool = Buffer.alloc(4096)
-let poolAt = pool.length
-
-/** Random bytes as hex, drawn many at a time: asking the system costs more than the bytes. */
-function randomHex(bytes: number): string {
-  if (poolAt + bytes > pool.length) {
-    randomFillSync(pool)
-    poolAt = 0
-  }
-  poolAt += bytes
-  return pool.toString('hex', poolAt - bytes, poolAt)
 }
 
 function hrTime(milliseconds: number): HrTime {

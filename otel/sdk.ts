@@ -1,35 +1,32 @@
-import {
-  context,
-  createContextKey,
-  createNoopMeter,
-  diag,
-  metrics,
-  ProxyTracerProvider,
-  ROOT_CONTEXT,
-  trace,
-  ValueType,
-} from '@opentelemetry/api'
+import { context, createContextKey, createNoopMeter, diag, metrics, ProxyTracerProvider, ROOT_CONTEXT, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import type { Resource } from '@opentelemetry/resources'
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
-import { type Sampler, type SpanLimits, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
 import { GatewayError } from '../src/domain/gateway-error.ts'
-import { exemplarsOf } from '../src/telemetry/exemplars.ts'
+import { Instruments } from '../src/telemetry/instruments.ts'
+import { LightTracer } from '../src/telemetry/light-tracer.ts'
 import { PullMetricReader } from '../src/telemetry/metric-reader.ts'
 import { negotiate } from '../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../src/telemetry/open-metrics.ts'
 import { type OnDropped, RedactingSpanProcessor } from '../src/telemetry/redaction.ts'
+import { SeriesBook } from '../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../src/telemetry/series-producer.ts'
+import type { LightSpanLimits } from '../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../src/telemetry/telemetry.ts'
 import { type Environment, isTrue, positiveNumberOf, withEnvironment } from './environment.ts'
 import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
-import { LABEL_PLACE, METRICS, SCOPE } from './names.ts'
+import { LABEL_PLACE, SCOPE } from './names.ts'
 import { packageVersion, resourceOf } from './resource.ts'
 import { samplerOf } from './sampler.ts'
+import { traceKeepingOf } from './trace-choice.ts'
 import type { ProcessRole } from './words.ts'
 
 export interface SdkOptions {
   /** Gets every span, redacted, sampled or not. */
   recorder: SpanProcessor
+  /** More recorders, such as the one on disk. @default none */
+  others?: readonly SpanProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
   standalone: boolean
   /** Where the `OTEL_*` variables come from. @default process.env */
@@ -65,8 +62,9 @@ const WAITS = { flushMs: 5_000, shutdownMs: 3_000 } as const
 /** A flight may be linked to hundreds of visits; the SDK's 128 would lose the first ones. */
 const MOST_LINKS = 1024
 const MOST_EVENTS = 256
+const MOST_ATTRIBUTES = 128
 
-/** The parts that a pair of providers is built from. */
+/** What the providers of OpenTelemetry are built from. */
 interface Parts {
   readonly resource: Resource
   readonly sampler: Sampler
@@ -75,10 +73,8 @@ interface Parts {
   readonly metricReaders: IMetricReader[]
 }
 
-interface Providers {
-  readonly source: TelemetrySource
-  shutdown(): Promise<unknown>
-}
+/** Ends what was started, and with it everything that waits to be sent. */
+type Shutdown = () => Promise<unknown>
 
 /**
  * Starts telemetry: spans through the redaction to the recorder and to the exporters the environment names; metrics to
@@ -87,33 +83,58 @@ interface Providers {
  * Honours the standard `OTEL_*` variables. Nothing is exported unless an endpoint or an exporter is named; with
  * `OTEL_SDK_DISABLED=true` nothing is recorded either, and `/metrics` says so by holding no more than the resource.
  */
-export async function startSdk({ recorder, standalone, environment = process.env, serviceName, processRole }: SdkOptions): Promise<Sdk> {
+export async function startSdk({
+  recorder,
+  others = [],
+  standalone,
+  environment = process.env,
+  serviceName,
+  processRole,
+}: SdkOptions): Promise<Sdk> {
   const resource = resourceOf({ environment, ...(serviceName && { serviceName }), ...(processRole && { processRole }) })
-  const reader = new PullMetricReader()
-  if (isTrue(environment, 'OTEL_SDK_DISABLED')) return disabledSdk(resource, reader)
+  if (isTrue(environment, 'OTEL_SDK_DISABLED')) return disabledSdk(resource)
 
-  let count: OnDropped = () => {}
-  const onDropped: OnDropped = (place, items) => count(place, items)
+  const series = new SeriesBook()
+  const onDropped = dropCounter(series)
+  const reader = new PullMetricReader(new SeriesProducer(series))
   const exits = await spanProcessorsOf(environment, onDropped)
-  const pushReaders = await metricReadersOf(environment)
+  const pushReaders = await metricReadersOf(environment, series)
   const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
   const redaction = new RedactingSpanProcessor(
-    [{ processor: recorder, place: 'recorder' }, ...exits.map(processor => ({ processor, place: 'export' as const }))],
+    [
+      ...[recorder, ...others].map(processor => ({ processor, place: 'recorder' as const })),
+      ...exits.map(processor => ({ processor, place: 'export' as const })),
+    ],
     { onDropped, ...(longestValue && { longestValue }) },
   )
+  const spanLimits = spanLimitsOf(environment)
+  const tracer = new LightTracer({
+    ...traceKeepingOf(environment),
+    resource,
+    scope: { name: SCOPE, version: packageVersion() },
+    limits: limitsOf(spanLimits),
+    onEnd: span => redaction.onEnd(span),
+  })
   const parts: Parts = {
     resource,
     sampler: samplerOf(environment),
-    spanLimits: spanLimitsOf(environment),
+    spanLimits,
     spanProcessors: [redaction],
     metricReaders: [reader, ...pushReaders],
   }
-  const providers = standalone && globalsAreFree() ? await globalProviders(parts, environment) : ownProviders(parts)
-  count = dropCounter(providers.source)
-  return running(providers, reader, () => Promise.allSettled([redaction, ...pushReaders].map(part => part.forceFlush())))
+  const shutdown = standalone && globalsAreFree() ? await globalProviders(parts, environment) : ownProviders(parts)
+  const flush = () => Promise.allSettled([redaction, ...pushReaders].map(part => part.forceFlush()))
+  return running({ source: { tracer, series }, reader, flush, shutdown })
 }
 
-function running({ source, shutdown }: Providers, reader: PullMetricReader, flush: () => Promise<unknown>): Sdk {
+interface Running {
+  readonly source: TelemetrySource
+  readonly reader: PullMetricReader
+  readonly flush: () => Promise<unknown>
+  readonly shutdown: Shutdown
+}
+
+function running({ source, reader, flush, shutdown }: Running): Sdk {
   let closing: Promise<void> | undefined
   return {
     source,
@@ -121,7 +142,7 @@ function running({ source, shutdown }: Providers, reader: PullMetricReader, flus
       if (closing) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
       const { format, contentType } = negotiate(accept)
       const { resourceMetrics } = await reader.collect()
-      return { contentType, body: writeMetrics(resourceMetrics, exemplarsOf(source.meter), format) }
+      return { contentType, body: writeMetrics(resourceMetrics, source.series, format) }
     },
     flush: () => atMost(WAITS.flushMs, flush),
     shutdown: () => {
@@ -131,20 +152,18 @@ function running({ source, shutdown }: Providers, reader: PullMetricReader, flus
   }
 }
 
-/** Providers of our own that nobody else sees. */
-function ownProviders({ resource, sampler, spanLimits, spanProcessors, metricReaders }: Parts): Providers {
+/** A provider of our own that nobody else sees; the spans have none, their tracer is ours. */
+function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutdown {
   registerContextManager()
   const meterProvider = new MeterProvider({ resource, readers: metricReaders })
-  const tracerProvider = new TracerProvider({ resource, sampler, spanLimits, spanProcessors })
-  const version = packageVersion()
-  return {
-    source: { tracer: tracerProvider.getTracer(SCOPE, version), meter: meterProvider.getMeter(SCOPE, version) },
-    shutdown: () => Promise.allSettled([tracerProvider.shutdown(), meterProvider.shutdown()]),
-  }
+  return () => Promise.allSettled([meterProvider, ...spanProcessors].map(part => part.shutdown()))
 }
 
-/** Providers for the whole process, with propagators, context manager and log level as the environment says. Logs stay off. */
-async function globalProviders(parts: Parts, environment: Environment): Promise<Providers> {
+/**
+ * Providers for the whole process, with propagators, context manager and log level as the environment says, for whoever
+ * else measures something in it. Logs stay off.
+ */
+async function globalProviders(parts: Parts, environment: Environment): Promise<Shutdown> {
   const { NodeSDK } = await import('@opentelemetry/sdk-node')
   // The resource is complete; detectors would add the command line.
   const sdk = withEnvironment(environment, () => {
@@ -152,11 +171,7 @@ async function globalProviders(parts: Parts, environment: Environment): Promise<
     started.start()
     return started
   })
-  const version = packageVersion()
-  return {
-    source: { tracer: trace.getTracer(SCOPE, version), meter: metrics.getMeter(SCOPE, version) },
-    shutdown: () => sdk.shutdown(),
-  }
+  return () => sdk.shutdown()
 }
 
 /** Says whether nobody has registered OpenTelemetry yet: a second registration would send our spans through the first. */
@@ -177,30 +192,33 @@ function registerContextManager(): void {
 
 /** Limits of a span. Values are cut by the redaction, after the search for secrets: cut before, half a secret would pass. */
 function spanLimitsOf(environment: Environment): SpanLimits {
-  const attributeCountLimit = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT')
   const attributePerEventCountLimit = positiveNumberOf(environment, 'OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT')
   const attributePerLinkCountLimit = positiveNumberOf(environment, 'OTEL_LINK_ATTRIBUTE_COUNT_LIMIT')
   return {
     attributeValueLengthLimit: Number.POSITIVE_INFINITY,
+    attributeCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT') ?? MOST_ATTRIBUTES,
     linkCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_LINK_COUNT_LIMIT') ?? MOST_LINKS,
     eventCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_EVENT_COUNT_LIMIT') ?? MOST_EVENTS,
-    ...(attributeCountLimit && { attributeCountLimit }),
     ...(attributePerEventCountLimit && { attributePerEventCountLimit }),
     ...(attributePerLinkCountLimit && { attributePerLinkCountLimit }),
   }
 }
 
-/** Counts into the series that `Instruments` has under the same name: one meter holds one series per name. */
-function dropCounter({ meter }: TelemetrySource): OnDropped {
-  const { name, unit, help } = METRICS.telemetryDropped
-  const counter = meter.createCounter(name, { unit, description: help, valueType: ValueType.INT })
-  return (place, items) => counter.add(items, { [LABEL_PLACE]: place })
+function limitsOf({ attributeCountLimit, eventCountLimit, linkCountLimit }: SpanLimits): LightSpanLimits {
+  return { attributes: attributeCountLimit ?? MOST_ATTRIBUTES, events: eventCountLimit ?? MOST_EVENTS, links: linkCountLimit ?? MOST_LINKS }
 }
 
-function disabledSdk(resource: Resource, reader: PullMetricReader): Sdk {
+function dropCounter(series: SeriesBook): OnDropped {
+  const instruments = new Instruments(series)
+  return (place, items) => instruments.add('telemetryDropped', { [LABEL_PLACE]: place }, items)
+}
+
+function disabledSdk(resource: Resource): Sdk {
+  const series = new SeriesBook({ isOn: false })
+  const reader = new PullMetricReader(new SeriesProducer(series))
   const nothing = new MeterProvider({ resource, readers: [reader] })
-  const source: TelemetrySource = { tracer: new ProxyTracerProvider().getTracer(SCOPE), meter: createNoopMeter() }
-  return running({ source, shutdown: () => nothing.shutdown() }, reader, async () => {})
+  const source: TelemetrySource = { tracer: new ProxyTracerProvider().getTracer(SCOPE), series }
+  return running({ source, reader, flush: async () => {}, shutdown: () => nothing.shutdown() })
 }
 
 /** Waits for `work`, but not longer than `waitMs`; how it ends does not matter. */

@@ -1,19 +1,25 @@
 import { DiskRecorder } from '../src/recorder/disk-recorder.ts'
+import { callersSettled, mappedCaller, settleCallersNow } from '../src/telemetry/caller.ts'
 import { RedactingSpanProcessor } from '../src/telemetry/redaction.ts'
-import type { Observation } from '../src/watch/observation.ts'
+import type { Measure, Observation } from '../src/watch/observation.ts'
 import type { WatchSettings } from '../src/watch/watch-settings.ts'
+import { ATTR_CALLER } from './names.ts'
 import { ObservedSpan } from './observed-span.ts'
 import type { WatchExport } from './watch-export.ts'
 
 /** Longest time a call to a provider waits in memory, in ms; token requests are written at once. */
 const BATCH_MS = 200
 const MOST_UNSENT = 2_000
+/** Observations that wait for source maps, and how long: what a SIGKILL can cost. */
+const MOST_UNSETTLED = 500
+const LONGEST_UNSETTLED_MS = 1_000
 
 /** Takes observations to the recorder of the state folder, and to where `OTEL_*` says, if it says so. */
 export class WatchDelivery {
   readonly #recorder: DiskRecorder
   readonly #redaction: RedactingSpanProcessor
   readonly #unsent: [ObservedSpan, Observation][] = []
+  readonly #unsettled: Observation[] = []
   #export: WatchExport | undefined
   #isExported = exportsSomewhere(process.env)
   #isSent = false
@@ -25,9 +31,39 @@ export class WatchDelivery {
     if (this.#isExported) void this.#loadExport(role)
   }
 
+  /** Exporters get every call, and the counts of all of them. */
+  get wantsAll(): boolean {
+    return this.#isExported
+  }
+
   take(observation: Observation): void {
+    const settled = callersSettled()
+    if (!settled || this.#unsettled.length >= MOST_UNSETTLED) {
+      this.#deliver(observation)
+      return
+    }
+    this.#unsettled.push(observation)
+    if (this.#unsettled.length === 1) void this.#deliverSettled(settled)
+  }
+
+  /** Observations wait, one after the other, until it is known where their callers are in the sources. */
+  async #deliverSettled(settled: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const timeUp = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, LONGEST_UNSETTLED_MS).unref()
+    })
+    await Promise.race([settled, timeUp])
+    clearTimeout(timer)
+    this.#deliverUnsettled()
+  }
+
+  #deliverUnsettled(): void {
+    for (const observation of this.#unsettled.splice(0)) this.#deliver(mapped(observation))
+  }
+
+  #deliver(observation: Observation): void {
     const span = new ObservedSpan(observation)
-    this.#redaction.onEnd(span)
+    if (observation.isRecorded) this.#redaction.onEnd(span)
     if (observation.isUrgent) void this.#recorder.flush()
     if (this.#export) this.#export.take(span, observation)
     else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
@@ -35,6 +71,8 @@ export class WatchDelivery {
 
   /** Writes what waits, at once. */
   writeNow(): void {
+    if (this.#unsettled.length > 0) settleCallersNow()
+    this.#deliverUnsettled()
     this.#recorder.writeNow()
   }
 
@@ -42,6 +80,8 @@ export class WatchDelivery {
   send(): void {
     if (this.#isSent) return
     this.#isSent = true
+    if (this.#unsettled.length > 0) settleCallersNow()
+    this.#deliverUnsettled()
     void this.#export?.flush()
   }
 
@@ -54,6 +94,17 @@ export class WatchDelivery {
       this.#isExported = false
     }
   }
+}
+
+/** The observation with its caller told by the sources, on the span and on what is counted. */
+function mapped(observation: Observation): Observation {
+  const attributes = mappedCaller(observation.attributes)
+  const before = observation.attributes[ATTR_CALLER]
+  const caller = attributes[ATTR_CALLER]
+  if (before === caller) return { ...observation, attributes }
+  const relabelled = (measure: Measure) =>
+    ('caller' in measure.labels && measure.labels.caller === before ? { ...measure, labels: { ...measure.labels, caller } } : measure) as Measure
+  return { ...observation, attributes, measures: () => observation.measures().map(relabelled) }
 }
 
 /** Says whether the environment names an exporter; loading OpenTelemetry costs, so it is asked before. */

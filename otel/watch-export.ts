@@ -4,12 +4,12 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { type Sampler, SamplingDecision } from '@opentelemetry/sdk-trace'
 import { Instruments } from '../src/telemetry/instruments.ts'
 import { RedactingSpanProcessor } from '../src/telemetry/redaction.ts'
+import { SeriesBook } from '../src/telemetry/series-book.ts'
 import type { Observation } from '../src/watch/observation.ts'
 import type { Environment } from './environment.ts'
 import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
-import { SCOPE } from './names.ts'
 import type { ObservedSpan } from './observed-span.ts'
-import { packageVersion, resourceOf } from './resource.ts'
+import { resourceOf } from './resource.ts'
 import { samplerOf } from './sampler.ts'
 import type { ProcessRole } from './words.ts'
 
@@ -35,8 +35,9 @@ export async function startExport(environment: Environment, processRole: Process
     processors.map(processor => ({ processor, place: 'export' as const })),
     { onDropped },
   )
-  const meters = new MeterProvider({ resource, readers: await metricReadersOf(environment) })
-  const instruments = new Instruments(meters.getMeter(SCOPE, packageVersion()))
+  const book = new SeriesBook()
+  const meters = new MeterProvider({ resource, readers: await metricReadersOf(environment, book) })
+  const instruments = new Instruments(book)
   return {
     take: (span, observation) => {
       prepare(span, resource, sampler)

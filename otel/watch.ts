@@ -82,6 +82,11 @@ class Waiting {
     }).unref()
   }
 
+  /** Until it is known whether anybody wants all of them, there are few. */
+  get wantsAll(): boolean {
+    return this.#delivery?.wantsAll ?? true
+  }
+
   take(observation: Observation): void {
     if (this.#delivery) asOwnWork(() => this.#delivery?.take(observation))
     else if (this.#queue.length < MOST_WAITING) this.#queue.push(observation)

@@ -105,6 +105,44 @@ export type DropPlace = (typeof DROP_PLACES)[number]
 export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
 export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 
+/** OAuth operations besides the refresh; each has a span of its own. */
+export const OAUTH_OPERATIONS = ['login', 'exchange', 'device', 'revoke'] as const
+export type OAuthOperation = (typeof OAUTH_OPERATIONS)[number]
+
+/** How somebody signs in: in the browser of this machine, by pasting where the browser ended, with a code on another device. */
+export const LOGIN_METHODS = ['browser', 'paste', 'device'] as const
+export type LoginMethod = (typeof LOGIN_METHODS)[number]
+
+/**
+ * How an OAuth operation besides the refresh ended: `denied` by the person or the provider, `expired` before the person was
+ * done, `cancelled` by us, `refused` as a request, `unverified` where state, nonce or issuer did not hold.
+ */
+export const OPERATION_OUTCOMES = [
+  'ok',
+  'denied',
+  'expired',
+  'cancelled',
+  'refused',
+  'unverified',
+  'unavailable',
+  'timeout',
+  'identity_mismatch',
+  'not_persisted',
+  'failed',
+] as const
+export type OperationOutcome = (typeof OPERATION_OUTCOMES)[number]
+
+/** Applications whose logins can be imported. */
+export const IMPORT_SOURCES = ['openclaw', 'codex', 'claude', 'gemini'] as const
+export type ImportSource = (typeof IMPORT_SOURCES)[number]
+
+/**
+ * What an import did with a profile: `exists` where another credential lies here already, `needs_owner` where it holds a
+ * rotating refresh token that nobody said to take over.
+ */
+export const IMPORT_OUTCOMES = ['imported', 'replaced', 'unchanged', 'exists', 'needs_owner', 'unusable'] as const
+export type ImportOutcome = (typeof IMPORT_OUTCOMES)[number]
+
 /** The wire languages a provider call can speak; `models` lists what a provider offers. */
 export const PROTOCOLS = ['responses', 'chat_completions', 'messages', 'models'] as const
 export type Protocol = (typeof PROTOCOLS)[number]

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
+import { packageVersion } from '../otel/resource.ts'
 import { type MetricsAnswer, type Sdk, startSdk } from '../otel/sdk.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../otel/words.ts'
 import type { WrapOperationOptions } from './auth/foreign-operation.ts'
@@ -16,10 +17,11 @@ import { sentHeaders } from './http/passed-headers.ts'
 import { requestSpans } from './http/request-span.ts'
 import { type Serving, serve } from './http/server.ts'
 import { parseSettings, type Settings, type SettingsInput } from './options.ts'
+import { DiskRecorder } from './recorder/disk-recorder.ts'
 import { Recorder } from './recorder/recorder.ts'
 import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
-import { takeCallerSite } from './telemetry/caller.ts'
+import { readMapOfCaller, takeCallerSite } from './telemetry/caller.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { peekedTrue, peekMembers } from './tools/json-peek.ts'
 
@@ -34,6 +36,8 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
   /** The process belongs to Gatewatch: OpenTelemetry is registered for all of it. @default false */
   standalone?: boolean
   processRole?: ProcessRole
+  /** State folder in which spans are kept on disk too, together with those of watched processes: `gatewatch diagnose --state` reads them. */
+  recordIn?: string
   /** Told of a fault of Gatewatch itself; the application never is. @default one process warning */
   onFault?: (fault: unknown) => void
 }
@@ -82,22 +86,29 @@ const GAUGES_EVERY_MS = 15_000
  * @throws {GatewayError} `GW_CONFIG` for options that cannot be used, or what the store throws.
  */
 export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
+  const mapRead = readMapOfCaller(createGatewatch)
   const {
     store = memoryStore(),
     environment = process.env,
     source = 'options',
     standalone = false,
     processRole,
+    recordIn,
     onFault = warnOnce(),
     ...input
   } = options
   const settings = parseSettings(input, source)
   const recorder = new Recorder()
-  const sdk = await startSdk({ recorder, standalone, environment, ...(processRole && { processRole }) })
+  const disk =
+    recordIn === undefined
+      ? []
+      : [new DiskRecorder({ folder: recordIn, title: 'gatewatch', onFailure: onFault, ...(processRole && { processRole }) })]
+  const sdk = await startSdk({ recorder, others: disk, standalone, environment, ...(processRole && { processRole }) })
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
     const gateway = new Gateway({ settings, store, telemetry, environment, source, onFault })
     await gateway.start()
+    await mapRead
     return new Gatewatch({ gateway, sdk, recorder, settings, environment, source })
   } catch (error) {
     await sdk.shutdown()
@@ -232,7 +243,8 @@ export class Gatewatch {
   /** Serves the provider endpoints, health, metrics and operators' data as `listen` says. */
   serve(): Promise<Serving> {
     const { gateway, recorder, settings, environment, source } = this.#parts
-    return serve({ gateway, recorder, metrics: accept => this.metrics(accept), listen: settings.listen, environment, source })
+    const metrics = (accept: string | undefined) => this.metrics(accept)
+    return serve({ gateway, recorder, metrics, listen: settings.listen, environment, source, version: packageVersion() })
   }
 
   /** Sends what telemetry is waiting. Never rejects. */
@@ -284,6 +296,6 @@ function warnOnce(): (fault: unknown) => void {
 }
 
 /** The names the operator gave to profiles. */
-function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
+export function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
   return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
 }

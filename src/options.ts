@@ -2,9 +2,10 @@ import * as v from 'valibot'
 import { BILLINGS, type Protocol } from '../otel/words.ts'
 import { FORCED_POLICIES } from './auth/visit.ts'
 import { GatewayError } from './domain/gateway-error.ts'
+import { DEVICE_DIALECTS } from './providers/login-endpoints.ts'
 import { PLAIN_WORD } from './telemetry/profile-name.ts'
 import { scrubText } from './telemetry/scrub.ts'
-import { WATCH_POLICIES } from './watch/watch-policy.ts'
+import { GATE_POLICIES } from './watch/watch-policy.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */
 function whole(least: number, most: number) {
@@ -36,6 +37,21 @@ const PROVIDER = v.strictObject({
   /** Environment variable that holds the client secret, for clients that have one. */
   clientSecretEnv: v.exactOptional(environmentName),
   encoding: v.exactOptional(v.picklist(['form', 'json'])),
+  /** Where a browser signs in, for `gatewatch profiles login`. */
+  authorizationUrl: v.exactOptional(httpUrl),
+  /** Where a code for another device comes from. */
+  deviceUrl: v.exactOptional(httpUrl),
+  /** How such codes are given out. @default what is built in, else 'rfc8628' */
+  deviceDialect: v.exactOptional(v.picklist(DEVICE_DIALECTS)),
+  /** Where a login is given back, for `gatewatch profiles logout`. */
+  revocationUrl: v.exactOptional(httpUrl),
+  /** Who signs the id tokens: they are checked when it is set. */
+  issuer: v.exactOptional(httpUrl),
+  /** Where the browser comes back. Without a port: any free one. @default what is built in, else 'http://127.0.0.1/callback' */
+  redirectUrl: v.exactOptional(httpUrl),
+  scopes: v.exactOptional(v.array(named)),
+  /** What the provider wants besides in the URL that the browser opens. */
+  authorizationParameters: v.exactOptional(v.record(v.string(), v.string())),
   /** Path below `baseUrl` for each wire language. */
   paths: v.exactOptional(v.strictObject(v.entriesFromList(CALLED, v.exactOptional(path)))),
   /** Path below `baseUrl` that lists the models. */
@@ -76,7 +92,7 @@ const GATE = v.strictObject({
   leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),
   requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
   /** What is done about a token request that does not come through the gate. @default 'observe' */
-  bypass: v.exactOptional(v.picklist(WATCH_POLICIES)),
+  bypass: v.exactOptional(v.picklist(GATE_POLICIES)),
 })
 
 const UPSTREAM = v.strictObject({

@@ -89,7 +89,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     ],
     [
       { providers: { corp: { url: 'x' } } },
-      'providers.corp.url: is an unknown key; allowed: baseUrl, tokenUrl, clientId, clientSecretEnv, encoding, paths, modelsPath',
+      'providers.corp.url: is an unknown key; allowed: baseUrl, tokenUrl, clientId, clientSecretEnv, encoding, authorizationUrl, deviceUrl, deviceDialect, revocationUrl, issuer, redirectUrl, scopes, authorizationParameters, paths, modelsPath',
     ],
     [
       { providers: { corp: { paths: { chat: '/x' } } } },

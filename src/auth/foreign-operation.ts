@@ -1,8 +1,8 @@
-import { SpanKind } from '@opentelemetry/api'
-import { ATTR_PROFILE, ATTR_PROVIDER, SPAN_EXCHANGE, SPAN_LOGIN, SPAN_REVOKE } from '../../otel/names.ts'
+import { SPAN_EXCHANGE, SPAN_LOGIN, SPAN_REVOKE } from '../../otel/names.ts'
 import { carryPermit, Permit } from '../providers/permit.ts'
-import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
+import { takeCallerSite } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { recordOperation } from './operation-record.ts'
 
 /** The OAuth operations besides the refresh, by their spans. */
 export const OAUTH_OPERATIONS = { login: SPAN_LOGIN, exchange: SPAN_EXCHANGE, revoke: SPAN_REVOKE } as const
@@ -35,12 +35,8 @@ export function wrapOperation<A extends unknown[], R>(
 ): (...parameters: A) => Promise<R> {
   return function watched(this: unknown, ...parameters: A): Promise<R> {
     const profileId = options.profile?.(...parameters)
-    const attributes = {
-      [ATTR_PROVIDER]: options.provider,
-      ...(profileId !== undefined && { [ATTR_PROFILE]: telemetry.profile(profileId) }),
-      ...callerAttributes(takeCallerSite(watched)),
-    }
-    return telemetry.inSpan(OAUTH_OPERATIONS[operation], { kind: SpanKind.CLIENT, attributes }, async () => {
+    const facts = { operation, provider: options.provider, profileId, caller: takeCallerSite(watched) }
+    return recordOperation(telemetry, facts, async () => {
       if (tokenUrl === undefined) return Reflect.apply(run, this, parameters)
       const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: MOST_REQUESTS })
       return carryPermit(permit, () => Reflect.apply(run, this, parameters)).finally(() => permit.close())

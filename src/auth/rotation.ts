@@ -2,6 +2,7 @@ import type { FlightOutcome } from '../../otel/words.ts'
 import { isOAuth, type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
+import { holdingDigest } from './held-before.ts'
 
 /** What an answer makes of a credential. */
 export type Rotation =
@@ -48,9 +49,15 @@ export function withRotation(current: StoredProfile | undefined, sent: string, n
   if (!current || !holds(current, sent)) return current
   // A provider that lets refresh tokens live on: only the generation tells that a later access token is stored already.
   if (isOAuth(current.credential) && current.credential.generation >= next.generation) return current
-  const { pending: _pending, needsLogin: _needsLogin, rotatedAway = [], ...rest } = current
+  const { pending: _pending, needsLogin: _needsLogin, rotatedAway = [], heldBefore = [], ...rest } = current
   const gone = next.refresh === sent ? undefined : fingerprint(sent)
-  return { ...rest, credential: next, rotatedAway: gone ? [gone, ...rotatedAway].slice(0, ROTATED_AWAY_KEPT) : rotatedAway }
+  if (!gone) return { ...rest, credential: next, rotatedAway, ...(heldBefore.length > 0 && { heldBefore }) }
+  return {
+    ...rest,
+    credential: next,
+    rotatedAway: [gone, ...rotatedAway].slice(0, ROTATED_AWAY_KEPT),
+    heldBefore: [holdingDigest(sent, next.account), ...heldBefore].slice(0, ROTATED_AWAY_KEPT),
+  }
 }
 
 /** Says whether the profile still holds this refresh token. */

@@ -5,12 +5,15 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_REASON,
+  ATTR_REASON_DECLARED,
+  ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REJECTED_FINGERPRINT,
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import type { Decision, FlightOutcome, RefreshReason } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
+import type { GatewayError } from '../domain/gateway-error.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
 import type { FlightRecord } from './flight-record.ts'
@@ -21,6 +24,8 @@ export interface VisitFacts {
   readonly caller: CallerSite
   readonly reason: RefreshReason
   readonly rejected?: Fingerprint
+  readonly held?: Fingerprint
+  readonly declaredReason?: string
 }
 
 /** What telemetry keeps of one visit: a span from entering to leaving, a count, the wait. */
@@ -41,6 +46,8 @@ export class VisitRecord {
         [ATTR_PROFILE]: telemetry.profile(facts.profileId),
         [ATTR_REASON]: facts.reason,
         ...(facts.rejected && { [ATTR_REJECTED_FINGERPRINT]: facts.rejected }),
+        ...(facts.held && { [ATTR_REFRESH_FINGERPRINT_BEFORE]: facts.held }),
+        ...(facts.declaredReason && { [ATTR_REASON_DECLARED]: facts.declaredReason }),
         ...callerAttributes(facts.caller),
       },
     })
@@ -64,4 +71,9 @@ export class VisitRecord {
     this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, this.span.spanContext())
     this.span.end()
   }
+}
+
+/** Records a visit that was turned away at the door, before any profile was asked for. */
+export function refuseVisit(telemetry: Telemetry, facts: VisitFacts, error: GatewayError): void {
+  new VisitRecord(telemetry, facts).left('refuse', { error })
 }

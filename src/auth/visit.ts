@@ -12,6 +12,10 @@ export interface Visit {
   readonly reason: RefreshReason
   /** Fingerprint of the access token the provider rejected: a stored token with another one is newer, and is adopted. */
   readonly rejected?: Fingerprint
+  /** Fingerprint of the refresh token that the visitor itself holds: where the store holds another one, the visitor is behind. */
+  readonly held?: Fingerprint
+  /** Why the visitor itself says it comes, as it may be shown. */
+  readonly declaredReason?: string
   /** Ends the visitor's waiting, never the flight. */
   readonly signal?: AbortSignal
   /** Longest wait of this visitor, in ms. @default 60_000 */
@@ -47,11 +51,12 @@ export interface JudgeVisitOptions {
  */
 export function judgeVisit(
   credential: OAuthCredential,
-  visit: Pick<Visit, 'reason' | 'rejected'>,
+  visit: Pick<Visit, 'reason' | 'rejected' | 'held'>,
   { now, earlyMs, forced }: JudgeVisitOptions,
 ): VisitVerdict {
   const need = needsRefresh(credential, now, { earlyMs })
   if (need === 'missing' || need === 'expired') return 'fly'
+  if (visit.held && fingerprint(credential.refresh) !== visit.held) return need ? 'fly' : 'adopt'
   if (visit.rejected) return fingerprint(credential.access) === visit.rejected ? 'fly' : 'adopt'
   if (visit.reason === 'operator') return 'fly'
   if (visit.reason === 'forced') return need || forced === 'refresh' ? 'fly' : 'reuse'

@@ -1,4 +1,4 @@
-import { type Attributes, type Span, type SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -42,105 +42,121 @@ export class AttemptRecord {
   readonly #facts: AttemptFacts
   readonly #span: Span
   readonly #sentAt = performance.now()
+  readonly #sentAtEpoch = Date.now()
+  #status: number | undefined
+  #requestId: string | undefined
+  #firstChunkSeconds: number | undefined
   #usage: UsageReader | undefined
-  #isFirstChunk = true
+  #outcome: AttemptOutcome | undefined
 
   constructor(telemetry: Telemetry, facts: AttemptFacts) {
     this.#telemetry = telemetry
     this.#facts = facts
-    this.#span = telemetry.startSpan(spanName(facts.request), {
-      kind: SpanKind.CLIENT,
-      attributes: attributesOf(facts),
-    })
+    this.#span = telemetry.startSpan(spanName(facts.request), { kind: SpanKind.CLIENT, describe: () => this.#attributes() })
   }
 
   head(status: number, headers: AnswerHeaders): void {
-    this.#span.setAttribute(ATTR_HTTP_STATUS, status)
+    this.#status = status
     const requestId = headers['x-request-id'] ?? headers['request-id']
-    if (typeof requestId === 'string') this.#span.setAttribute(ATTR_PROVIDER_REQUEST_ID, requestId)
+    if (typeof requestId === 'string') this.#requestId = requestId
     if (status < 300) this.#usage = new UsageReader(String(headers['content-type'] ?? '').includes('text/event-stream'))
   }
 
   chunk(chunk: Buffer): void {
     this.#usage?.read(chunk)
-    if (!this.#isFirstChunk) return
-    this.#isFirstChunk = false
-    const seconds = (performance.now() - this.#sentAt) / 1000
+    if (this.#firstChunkSeconds !== undefined) return
+    this.#firstChunkSeconds = (performance.now() - this.#sentAt) / 1000
     this.#span.addEvent(EVENT_FIRST_CHUNK)
-    this.#span.setAttribute(ATTR_TIME_TO_FIRST_CHUNK, seconds)
-    this.#telemetry.instruments.record('timeToFirstChunk', seconds, this.#labels(), this.#context())
+    const { candidate, request, served } = this.#facts
+    const labels = { provider: candidate.provider.id, model: request.model, profile: served.profile }
+    this.#telemetry.instruments.record('timeToFirstChunk', this.#firstChunkSeconds, labels, this.#span.spanContext())
   }
 
   ended(outcome: AttemptOutcome, failure?: string, providerCode?: string): void {
-    this.#span.setAttribute(ATTR_ATTEMPT_OUTCOME, outcome)
+    this.#outcome = outcome
+    // What is set here, and not only told when asked, has the trace kept.
+    if (outcome !== 'ok') this.#span.setAttribute(ATTR_ATTEMPT_OUTCOME, outcome)
     if (providerCode) this.#span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
     if (failure) {
       this.#span.setAttribute(ATTR_ERROR_TYPE, failure)
       this.#span.setStatus({ code: SpanStatusCode.ERROR })
     }
-    this.#noteUsage()
-    const { profile, request } = this.#facts
+    this.#measureUsage()
+    const { candidate, profile, request, served } = this.#facts
     this.#telemetry.instruments.record(
       'attemptDuration',
       (performance.now() - this.#sentAt) / 1000,
       {
-        ...this.#labels(),
+        provider: candidate.provider.id,
+        model: request.model,
+        profile: served.profile,
         credential_type: profile.credential.type,
         outcome,
         caller: request.caller.label,
-        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+        [ATTR_ERROR_TYPE]: failure,
       },
-      this.#context(),
+      this.#span.spanContext(),
     )
     this.#span.end()
   }
 
-  #noteUsage(): void {
+  #measureUsage(): void {
     const usage = this.#usage?.usage
     if (!usage) return
+    this.#measureTokens('input', usage.inputTokens)
+    this.#measureTokens('output', usage.outputTokens)
+  }
+
+  #measureTokens(type: 'input' | 'output', tokens: number | undefined): void {
+    if (tokens === undefined) return
     const { candidate, request } = this.#facts
-    const labels = {
+    this.#telemetry.instruments.record(
+      'genaiTokens',
+      tokens,
+      {
+        [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
+        [GENAI_PROVIDER_NAME]: candidate.provider.genaiName,
+        [GENAI_REQUEST_MODEL]: request.model,
+        [GENAI_TOKEN_TYPE]: type,
+      },
+      this.#span.spanContext(),
+    )
+  }
+
+  #attributes(): Attributes {
+    const { request, candidate, profile, index, served } = this.#facts
+    const usage = this.#usage?.usage
+    return given({
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
       [GENAI_PROVIDER_NAME]: candidate.provider.genaiName,
       [GENAI_REQUEST_MODEL]: request.model,
-    }
-    const note = (attribute: string, type: 'input' | 'output', tokens: number | undefined) => {
-      if (tokens === undefined) return
-      this.#span.setAttribute(attribute, tokens)
-      this.#telemetry.instruments.record('genaiTokens', tokens, { ...labels, [GENAI_TOKEN_TYPE]: type }, this.#context())
-    }
-    note(GENAI_USAGE_INPUT_TOKENS, 'input', usage.inputTokens)
-    note(GENAI_USAGE_OUTPUT_TOKENS, 'output', usage.outputTokens)
-  }
-
-  #labels(): { provider: string; model: string; profile: string } {
-    const { candidate, request, served } = this.#facts
-    return { provider: candidate.provider.id, model: request.model, profile: served.profile }
-  }
-
-  #context(): SpanContext {
-    return this.#span.spanContext()
+      [GENAI_REQUEST_STREAM]: request.stream,
+      [ATTR_PROVIDER]: candidate.provider.id,
+      [ATTR_PROFILE]: served.profile,
+      [ATTR_BILLING]: candidate.billing,
+      [ATTR_CREDENTIAL_TYPE]: profile.credential.type,
+      [ATTR_ATTEMPT_INDEX]: index,
+      [ATTR_SERVER_ADDRESS]: endpointOf(candidate.provider, request.protocol).hostname,
+      [ATTR_CREDENTIAL_FINGERPRINT]: bearerFingerprint(profile.credential),
+      [ATTR_CREDENTIAL_EXPIRES_IN]: secondsUntil(expiryOf(profile.credential), this.#sentAtEpoch),
+      [ATTR_HTTP_STATUS]: this.#status,
+      [ATTR_PROVIDER_REQUEST_ID]: this.#requestId,
+      [ATTR_TIME_TO_FIRST_CHUNK]: this.#firstChunkSeconds,
+      [ATTR_ATTEMPT_OUTCOME]: this.#outcome,
+      [GENAI_USAGE_INPUT_TOKENS]: usage?.inputTokens,
+      [GENAI_USAGE_OUTPUT_TOKENS]: usage?.outputTokens,
+      ...callerAttributes(request.caller),
+    })
   }
 }
 
-function attributesOf({ request, candidate, profile, index, served }: AttemptFacts): Attributes {
-  const sentFingerprint = bearerFingerprint(profile.credential)
-  const expiresAt = expiryOf(profile.credential)
-  return {
-    [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
-    [GENAI_PROVIDER_NAME]: candidate.provider.genaiName,
-    [GENAI_REQUEST_MODEL]: request.model,
-    [GENAI_REQUEST_STREAM]: request.stream,
-    [ATTR_PROVIDER]: candidate.provider.id,
-    [ATTR_PROFILE]: served.profile,
-    [ATTR_BILLING]: candidate.billing,
-    [ATTR_CREDENTIAL_TYPE]: profile.credential.type,
-    [ATTR_ATTEMPT_INDEX]: index,
-    [ATTR_SERVER_ADDRESS]: endpointOf(candidate.provider, request.protocol).hostname,
-    ...(sentFingerprint && { [ATTR_CREDENTIAL_FINGERPRINT]: sentFingerprint }),
-    ...(expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((expiresAt - Date.now()) / 1000) }),
-    ...callerAttributes(request.caller),
-  }
+/** Without the attributes of which nothing is known. */
+function given(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined))
+}
+
+function secondsUntil(expiresAt: number | undefined, now: number): number | undefined {
+  return expiresAt === undefined ? undefined : Math.round((expiresAt - now) / 1000)
 }
 
 /** The GenAI convention's `{operation} {model}`; a listing of models has none. */

@@ -1,4 +1,4 @@
-import { type Span, SpanStatusCode } from '@opentelemetry/api'
+import { type Attributes, type Span, SpanStatusCode } from '@opentelemetry/api'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -76,16 +76,12 @@ export class ProviderCalls {
     const request = { ...given, model: givenName(given.model) }
     const { telemetry } = this.#options
     const startedAt = performance.now()
-    const attributes = {
-      [GENAI_REQUEST_MODEL]: request.model,
-      [GENAI_REQUEST_STREAM]: request.stream,
-      [ATTR_PROTOCOL]: request.protocol,
-      ...callerAttributes(request.caller),
-    }
-    return telemetry.inSpan(SPAN_CALL, { attributes }, async span => {
+    let call: Call | undefined
+    let end: CallEnd | undefined
+    return telemetry.inSpan(SPAN_CALL, { describe: () => describeCall(request, call, end) }, async span => {
       const order = await this.#order(request)
-      const call: Call = { request, sink, trail: new CallTrail(telemetry, span, order) }
-      const end = await this.#goThrough(call, order)
+      call = { request, sink, trail: new CallTrail(telemetry, span, order) }
+      end = await this.#goThrough(call, order)
       this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
       return end
     })
@@ -206,20 +202,10 @@ export class ProviderCalls {
     return { end: { type: 'failed', error, reason: outcome, ...(refusal && { refusal, served }) } }
   }
 
-  #noteEnd(span: Span, { request, trail }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
+  #noteEnd(span: Span, { request }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
     const served = 'served' in end ? end.served : undefined
-    const failure = end.type === 'failed' ? end.error.code : end.type === 'broken_off' ? end.type : undefined
-    span.setAttributes({
-      [ATTR_ATTEMPTS]: trail.attempts,
-      ...(served && {
-        [ATTR_PROVIDER]: served.provider,
-        [ATTR_PROFILE]: served.profile,
-        [ATTR_BILLING]: served.billing,
-        [ATTR_BILLING_CHANGED]: served.billingInsteadOf !== undefined,
-      }),
-      ...(end.type === 'aborted' && { [ATTR_ATTEMPT_OUTCOME]: 'aborted' }),
-      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-    })
+    const failure = failureOf(end)
+    if (end.type === 'aborted') span.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')
     if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
     const providerId = served?.provider ?? preferred?.provider.id
     this.#options.telemetry.instruments.record(
@@ -229,11 +215,36 @@ export class ProviderCalls {
         [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
         [GENAI_PROVIDER_NAME]: this.#providers.get(providerId ?? '')?.genaiName ?? 'unknown',
         [GENAI_REQUEST_MODEL]: request.model,
-        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+        [ATTR_ERROR_TYPE]: failure,
       },
       span.spanContext(),
     )
   }
+}
+
+/** What the span of a call says, once somebody wants to know. */
+function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd | undefined): Attributes {
+  const served = end && 'served' in end ? end.served : undefined
+  const failure = end && failureOf(end)
+  return {
+    [GENAI_REQUEST_MODEL]: request.model,
+    [GENAI_REQUEST_STREAM]: request.stream,
+    [ATTR_PROTOCOL]: request.protocol,
+    ...callerAttributes(request.caller),
+    ...(call && end && { [ATTR_ATTEMPTS]: call.trail.attempts }),
+    ...(served && {
+      [ATTR_PROVIDER]: served.provider,
+      [ATTR_PROFILE]: served.profile,
+      [ATTR_BILLING]: served.billing,
+      [ATTR_BILLING_CHANGED]: served.billingInsteadOf !== undefined,
+    }),
+    ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+  }
+}
+
+function failureOf(end: CallEnd): string | undefined {
+  if (end.type === 'failed') return end.error.code
+  return end.type === 'broken_off' ? end.type : undefined
 }
 
 /** A 401 for an OAuth token that had not begun to answer: the one failure a refresh may mend. */

@@ -2,11 +2,16 @@ import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { parseSettings, refused, type Settings } from '../options.ts'
+import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
 /** A configuration file that was read and checked. */
 export interface ConfigFile {
   readonly path: string
+  /** The settings, with what commands set in the state folder. */
   readonly settings: Settings
+  /** The settings as they are written in the file. */
+  readonly written: Settings
+  readonly stateSettings: StateSettings
   /** Absolute folder of the profile store. */
   readonly stateFolder: string
 }
@@ -24,8 +29,10 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
     const why = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
     throw new GatewayError('GW_CONFIG', `${path}: cannot be read (${why})`, { next: 'fix_configuration', cause })
   }
-  const settings = parseSettings(parseJson(text, path), path)
-  return { path, settings, stateFolder: resolve(dirname(path), settings.state) }
+  const written = parseSettings(parseJson(text, path), path)
+  const stateFolder = resolve(dirname(path), written.state)
+  const stateSettings = await readStateSettings(stateFolder)
+  return { path, settings: withStateSettings(written, stateSettings), written, stateSettings, stateFolder }
 }
 
 function parseJson(text: string, path: string): unknown {

@@ -71,6 +71,7 @@ function addresses({ gatewayUrl, simulatorUrl }: Demo): string {
   return [
     `gateway    ${gatewayUrl}    (OpenAI and Anthropic endpoints under /v1)`,
     `metrics    ${gatewayUrl}/metrics`,
+    `page       ${gatewayUrl}/ops    (who refreshes and why, live)`,
     `status     ${gatewayUrl}/ops/status.json, or: gatewatch status --url ${gatewayUrl}`,
     `provider   ${simulatorUrl}    (simulated)`,
     'Ctrl-C ends it.',

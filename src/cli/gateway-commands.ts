@@ -9,7 +9,14 @@ export const DEFAULT_URL = 'http://127.0.0.1:8089'
 
 /** `gatewatch serve|demo|status`: a gateway, and asking one. */
 export function addGatewayCommands(line: CommandLine): void {
-  line.add('serve', 'run the gateway').requiredOption('--config <file>', 'configuration file (JSON)').action(line.action(serveCommand))
+  line
+    .add('serve', 'run the gateway')
+    .requiredOption('--config <file>', 'configuration file (JSON)')
+    .option(
+      '--state <folder>',
+      'folder that keeps what was seen on disk too, with that of watched processes (default: GATEWATCH_STATE, else none)',
+    )
+    .action(line.action(serveCommand))
   line
     .add('demo', 'run gateway, simulated provider and live traffic')
     .option(

@@ -4,8 +4,10 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { scrubText } from '../telemetry/scrub.ts'
 import { CommandLine } from './command-line.ts'
 import { addDashboardCommands } from './dashboard-commands.ts'
+import { addDiagnoseCommands } from './diagnose-commands.ts'
 import { EXIT } from './exit-code.ts'
 import { addGatewayCommands } from './gateway-commands.ts'
+import { addOpsCommands } from './ops-commands.ts'
 import { processOutput } from './output.ts'
 import { addProfileCommands } from './profile-commands.ts'
 import { addWatchCommands } from './watch-commands.ts'
@@ -26,7 +28,15 @@ async function run(parameters: string[]): Promise<number> {
       exitCode = code
     },
   })
-  for (const addCommands of [addGatewayCommands, addProfileCommands, addWatchCommands, addDashboardCommands]) addCommands(line)
+  for (const addCommands of [
+    addGatewayCommands,
+    addProfileCommands,
+    addWatchCommands,
+    addOpsCommands,
+    addDashboardCommands,
+    addDiagnoseCommands,
+  ])
+    addCommands(line)
   try {
     await line.program.parseAsync(parameters)
     return exitCode

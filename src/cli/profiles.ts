@@ -1,3 +1,4 @@
+import { GatewayError } from '../domain/gateway-error.ts'
 import { createGatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
 import { readConfigFile } from './config-file.ts'
@@ -6,7 +7,9 @@ import type { Output } from './output.ts'
 import { exitCodeOf, profileTable } from './profile-list.ts'
 
 /** `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. */
-export async function profilesCommand({ config }: { config: string }, output: Output): Promise<ExitCode> {
+export async function profilesCommand({ config }: { config?: string }, output: Output): Promise<ExitCode> {
+  if (config === undefined)
+    throw new GatewayError('GW_CONFIG', 'say which configuration: gatewatch profiles --config FILE', { next: 'fix_configuration' })
   const { settings, stateFolder, path } = await readConfigFile(config)
   // A look into the state folder is no gateway: nothing is asked of a provider.
   const { state: _state, probe: _probe, ...options } = settings

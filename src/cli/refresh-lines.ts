@@ -74,9 +74,17 @@ export function shapeHint(shape: string | undefined): string {
 
 function cellsOf(row: RefreshRow, replays: Replays): string[] {
   const process = row.pid === undefined ? '-' : [row.role, row.pid, row.title].filter(Boolean).join(' ')
-  const note = [shapeHint(row.shape), row.providerCode ?? '', replayNote(row, replays.get(row.spanId))].filter(Boolean).join(', ')
+  const note = [givenNote(row), shapeHint(row.shape), row.providerCode ?? '', replayNote(row, replays.get(row.spanId))]
+    .filter(Boolean)
+    .join(', ')
   const words = [process, row.profile ?? row.provider ?? '-', row.caller, row.reason, row.via, outcomeOf(row.outcome, row.status), note]
   return [timeOf(row.atMs), ...words.map(plain)]
+}
+
+/** Whose answer a caller got who sent nothing. */
+function givenNote({ decision }: RefreshRow): string {
+  if (decision === undefined) return ''
+  return decision === 'join' ? 'join: shared the answer of a request in flight' : `${decision}: answered from memory, nothing sent`
 }
 
 function replayNote(row: RefreshRow, replay: ReplayRow | undefined): string {

@@ -21,6 +21,8 @@ export interface RunCommandOptions {
   credentials?: readonly string[]
   role?: ProcessRole
   policy?: WatchPolicy
+  /** Under `coalesce`, in ms. */
+  coalesceWindow?: number
 }
 
 /** What a shell says of a command that is not there, and of one that cannot be executed. */
@@ -73,6 +75,7 @@ function settingsOf({
   credentials,
   role,
   policy,
+  coalesceWindow,
 }: RunCommandOptions): HandedSettings {
   for (const name of preset ?? []) presetOf(name)
   return {
@@ -86,6 +89,7 @@ function settingsOf({
     ...(credentials && { credentials: credentials.map(path => (path.startsWith('~') ? path : resolve(path))) }),
     ...(role && { role }),
     ...(policy && { policy }),
+    ...(coalesceWindow !== undefined && { coalesceWindowMs: coalesceWindow }),
   }
 }
 

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { createGatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
 import { readConfigFile } from './config-file.ts'
@@ -6,11 +7,27 @@ import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
 import { untilSignal } from './until-signal.ts'
 
+export interface ServeCommandOptions {
+  config: string
+  /** Folder in which spans are kept on disk too, with those of watched processes. @default `GATEWATCH_STATE`, else none */
+  state?: string
+}
+
 /** `gatewatch serve --config FILE`: runs the gateway until it is asked to end. */
-export async function serveCommand({ config }: { config: string }, output: Output): Promise<ExitCode> {
+export async function serveCommand(
+  { config, state = process.env.GATEWATCH_STATE }: ServeCommandOptions,
+  output: Output,
+): Promise<ExitCode> {
   const { settings, stateFolder, path } = await readConfigFile(config)
   const { state: _state, ...options } = settings
-  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source: path, standalone: true, processRole: 'gateway' })
+  const watch = await createGatewatch({
+    ...options,
+    store: fileStore(stateFolder),
+    source: path,
+    standalone: true,
+    processRole: 'gateway',
+    ...(state && { recordIn: resolve(state) }),
+  })
   try {
     const serving = await watch.serve()
     const profiles = await watch.profiles()

@@ -35,7 +35,8 @@ export async function statusCommand({ url, keyEnv, probe = false }: StatusOption
   }
 }
 
-async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
+/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, and what `fetch` throws where nobody answers. */
+export async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
   const answer = await fetch(new URL(path, base), {
     method,
     signal: AbortSignal.timeout(method === 'POST' ? PROBES_TIMEOUT_MS : TIMEOUT_MS),

@@ -1,6 +1,6 @@
 import type { CallerKind } from '../../otel/words.ts'
 
-/** One frame of a stack, as V8 gave it; source maps are applied later, off the hot path. */
+/** One frame of a stack: the place in the source where it is known, else in the code that runs. */
 export interface Frame {
   readonly functionName: string
   /** Path relative to the application or package, `openclaw/dist/x.js`. */
@@ -9,6 +9,8 @@ export interface Frame {
   readonly column: number
   readonly kind: 'application' | 'library'
   readonly isAsync: boolean
+  /** Where that is in the bundled, compiled or minified code that runs. */
+  readonly generated?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
 /** Where a call or visit comes from. */
@@ -35,6 +37,15 @@ export function clientCaller(name: string): CallerSite {
 /** A stack as text, one frame a line, nearest first. */
 export function stackText(frames: readonly Frame[]): string {
   return frames
-    .map(frame => `${frame.isAsync ? 'async ' : ''}${frame.functionName} (${frame.file}:${frame.line}:${frame.column})`)
+    .map(frame => `${frame.isAsync ? 'async ' : ''}${frame.functionName} (${placeText(frame)})${generatedText(frame)}`)
     .join('\n')
+}
+
+function placeText({ file, line, column }: { readonly file: string; readonly line: number; readonly column: number }): string {
+  return `${file}:${line}:${column}`
+}
+
+/** Whoever reads the source wants the first, whoever reads the running code the second. */
+function generatedText({ generated }: Frame): string {
+  return generated ? ` [${placeText(generated)}]` : ''
 }

@@ -66,6 +66,8 @@ export interface StoredProfile {
   readonly needsLogin?: NeedsLogin
   /** Fingerprints of refresh tokens that were rotated away, newest first, at most `ROTATED_AWAY_KEPT`. */
   readonly rotatedAway?: readonly Fingerprint[]
+  /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/auth/held-before.ts`). */
+  readonly heldBefore?: readonly string[]
 }
 
 /** How many rotated-away refresh tokens a profile remembers, so that a replay is known as one. */

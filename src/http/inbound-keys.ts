@@ -48,11 +48,18 @@ export function requireClient(keys: InboundKeys): RequestHandler {
   }
 }
 
+export interface RequireOperatorOptions {
+  /** Another way to show that one has a key: the session of a browser. */
+  readonly sessions?: { admits(request: Pick<Request, 'headers'>): boolean }
+  /** Answers somebody without a key who came with a browser. */
+  readonly offerSignIn?: RequestHandler
+}
+
 /** Lets operators through: with a key, or from this machine by a loopback name (see `requireClient`). */
-export function requireOperator(keys: InboundKeys): RequestHandler {
+export function requireOperator(keys: InboundKeys, { sessions, offerSignIn }: RequireOperatorOptions = {}): RequestHandler {
   return (request, response, next) => {
-    const isLocal = isLoopback((request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(request.hostname)
-    if (isLocal || (keys.isRequired && keys.admits(request))) next()
+    if (isLocal(request) || (keys.isRequired && (keys.admits(request) || sessions?.admits(request) === true))) next()
+    else if (offerSignIn && keys.isRequired && request.accepts('json', 'html') === 'html') offerSignIn(request, response, next)
     else
       answerError(
         response,
@@ -61,6 +68,11 @@ export function requireOperator(keys: InboundKeys): RequestHandler {
         }),
       )
   }
+}
+
+/** Comes from this machine, and by a loopback name. */
+function isLocal({ socket, hostname }: Request): boolean {
+  return isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname)
 }
 
 /**

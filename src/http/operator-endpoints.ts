@@ -1,9 +1,12 @@
 import { Router } from 'express'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import { diagnose } from '../diagnose/diagnose.ts'
+import { evidenceOf } from '../diagnose/evidence-source.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
+import { profileName } from '../telemetry/profile-name.ts'
 import { answerError } from './error-answer.ts'
 import { refuseOtherSites } from './inbound-keys.ts'
 import { runbookPage } from './runbook-page.ts'
@@ -69,6 +72,11 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
     } catch (error) {
       answerError(response, error)
     }
+  })
+  router.get('/ops/diagnosis.json', ({ query: { since_ms: since, profile } }, response) => {
+    const sinceMs = Number(since ?? 0) || 0
+    const names = typeof profile === 'string' ? { profile: [profile, profileName(profile), gateway.telemetry.profile(profile)] } : {}
+    response.json(diagnose(evidenceOf(recorder, { sinceMs }), names))
   })
   router.get('/ops/callers.json', (_request, response) => {
     response.json({ refreshes: callerTable(recorder), visits: visitTable(recorder), fallbacks: fallbackTable(recorder) })

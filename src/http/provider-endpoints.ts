@@ -4,8 +4,8 @@ import type { CallEnd, CallRequest, CallSink, Refusal, Served } from '../calls/c
 import { clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { givenName } from '../telemetry/given-name.ts'
 import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-peek.ts'
+import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
@@ -20,10 +20,6 @@ const ROUTES: Readonly<Record<string, Protocol>> = {
   '/v1/chat/completions': 'chat_completions',
   '/v1/messages': 'messages',
 }
-
-/** How a client may name itself, and what of its user agent is a name: a product, not a sentence. */
-const CALLER_NAME = /^[\w.:@/ -]{1,64}$/
-const PRODUCT = /^[\w.-]{1,40}(?:\/[\w.-]{1,20})?/
 
 /** What of a request body the gateway has to know. */
 interface Addressed {
@@ -86,7 +82,7 @@ async function serve(
   })
   const sink: CallSink = new ResponseSink(response, stalledClientMs)
   const end = await gateway.calls.call(
-    { ...call, caller: clientCaller(callerName(request)), headers: sentHeaders(request.headers), signal: gone.signal },
+    { ...call, caller: clientCaller(clientName(request) ?? UNKNOWN_CLIENT), headers: sentHeaders(request.headers), signal: gone.signal },
     sink,
   )
   if (end.type === 'failed') refuse(response, end, call.protocol)
@@ -132,13 +128,6 @@ function addressOf(gateway: Gateway, body: unknown): Addressed {
   if (slash <= 0 || !gateway.registry.all().some(({ id }) => id === provider)) return { model, stream, body: bytes }
   const rest = model.slice(slash + 1)
   return { model: rest, stream, provider, body: replaceMember(bytes, named, rest) }
-}
-
-/** The name of a client, where code has file and function: what it calls itself, else the product of its user agent. */
-function callerName({ headers }: Request): string {
-  const own = headers['x-gatewatch-caller']
-  if (typeof own === 'string' && CALLER_NAME.test(own)) return `client:${givenName(own)}`
-  return `client:${givenName(PRODUCT.exec(headers['user-agent'] ?? '')?.[0] ?? 'unknown')}`
 }
 
 function queryOf({ originalUrl }: Request): string {

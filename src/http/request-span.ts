@@ -1,4 +1,4 @@
-import { type Context, context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { type Attributes, type Context, context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import type { Request, RequestHandler, Response } from 'express'
 import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/names.ts'
@@ -18,7 +18,7 @@ export function requestSpans(telemetry: Telemetry): RequestHandler {
     const span = telemetry.startSpan(method, {
       kind: SpanKind.SERVER,
       parent: parentOf(request),
-      attributes: { [ATTR_HTTP_METHOD]: method },
+      describe: () => describeRequest(request, response, method),
     })
     response.once('close', () => finish(telemetry, span, { request, response, method, startedAt }))
     context.with(trace.setSpan(context.active(), span), next)
@@ -43,30 +43,41 @@ interface Finished {
 
 function finish(telemetry: Telemetry, span: Span, { request, response, method, startedAt }: Finished): void {
   const route = routeOf(request)
-  // A client that left before the head was sent has seen no status at all.
-  const status = response.headersSent ? response.statusCode : undefined
-  const failure = status !== undefined && status >= 500 ? String(status) : undefined
+  const status = statusOf(response)
+  const failure = failureOf(status)
   span.updateName(`${method} ${route}`)
-  span.setAttribute(ATTR_HTTP_ROUTE, route)
-  // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
-  if (request.originalUrl.split('?', 1)[0] === route) span.setAttribute(ATTR_URL_PATH, route)
-  if (status !== undefined) span.setAttribute(ATTR_HTTP_STATUS, status)
-  if (failure) {
-    span.setAttribute(ATTR_ERROR_TYPE, failure)
-    span.setStatus({ code: SpanStatusCode.ERROR })
-  }
+  if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
   telemetry.instruments.record(
     'serverDuration',
     (performance.now() - startedAt) / 1000,
-    {
-      [ATTR_HTTP_METHOD]: method,
-      [ATTR_HTTP_ROUTE]: route,
-      ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
-      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-    },
+    { [ATTR_HTTP_METHOD]: method, [ATTR_HTTP_ROUTE]: route, [ATTR_HTTP_STATUS]: status, [ATTR_ERROR_TYPE]: failure },
     span.spanContext(),
   )
   span.end()
+}
+
+/** What the span of a request says, once somebody wants to know. */
+function describeRequest(request: Request, response: Response, method: string): Attributes {
+  const route = routeOf(request)
+  const status = statusOf(response)
+  const failure = failureOf(status)
+  return {
+    [ATTR_HTTP_METHOD]: method,
+    [ATTR_HTTP_ROUTE]: route,
+    // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
+    ...(request.originalUrl.split('?', 1)[0] === route && { [ATTR_URL_PATH]: route }),
+    ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
+    ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+  }
+}
+
+/** A client that left before the head was sent has seen no status at all. */
+function statusOf(response: Response): number | undefined {
+  return response.headersSent ? response.statusCode : undefined
+}
+
+function failureOf(status: number | undefined): string | undefined {
+  return status !== undefined && status >= 500 ? String(status) : undefined
 }
 
 /** The pattern, never the path: a path is a client's to choose, and would be a series each. */

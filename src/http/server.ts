@@ -2,18 +2,24 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { gatewayShown } from '../ops/gateway-shown.ts'
+import { OpsPage } from '../ops/ops-page.ts'
 import { refused, type Settings, variableName } from '../options.ts'
 import { answerError } from './error-answer.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
+import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { healthEndpoints, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
 import { protocolOf, providerEndpoints } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
+import { tokenGate } from './token-gate.ts'
 
 export interface ServeOptions extends OperatorEndpointsOptions {
   listen: Settings['listen']
   environment: NodeJS.ProcessEnv
   /** What the settings were read from, for messages. */
   source: string
+  /** Version of Gatewatch, for the ops page. */
+  version: string
 }
 
 /** A gateway that listens. */
@@ -44,25 +50,46 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: Math.ceil(headersTimeout / LOOKS_PER_LIMIT),
   }
-  const server = createServer(limits, appOf(options))
+  const keys = new InboundKeys(readKeys(listen.keysEnv, options.environment, options.source))
+  const { gateway, recorder } = options
+  const sessions = new OperatorSessions()
+  const shown = gatewayShown({ title: options.source, version: options.version, recorder, profiles: () => gateway.snapshot() })
+  const page = new OpsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
+  const server = createServer(limits, appOf(options, keys, sessions, page))
   const close = closer(server)
-  await bind(server, options)
+  try {
+    await bind(server, options)
+  } catch (error) {
+    page.stop()
+    throw error
+  }
   const { port } = server.address() as AddressInfo
   return {
     url: `http://${listen.host.includes(':') ? `[${listen.host.replace(/[[\]]/g, '')}]` : listen.host}:${port}`,
-    stop: (graceMs = GRACE_MS) => close(graceMs),
+    stop(graceMs = GRACE_MS) {
+      page.stop()
+      return close(graceMs)
+    },
   }
 }
 
-function appOf({ gateway, recorder, metrics, listen, environment, source }: ServeOptions): express.Express {
-  const keys = new InboundKeys(readKeys(listen.keysEnv, environment, source))
+function appOf(
+  { gateway, recorder, metrics, listen }: ServeOptions,
+  keys: InboundKeys,
+  sessions: OperatorSessions,
+  page: OpsPage,
+): express.Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   app.use(healthEndpoints(gateway))
+  // Before the spans: a page that is told of every change would tell itself of its own questions.
+  app.use(page.router)
   app.use(requestSpans(gateway.telemetry))
-  app.use(['/metrics', '/ops'], requireOperator(keys))
+  app.use(signIn(keys, sessions))
+  app.use(['/metrics', '/ops'], requireOperator(keys, { sessions }))
   app.use(operatorEndpoints({ gateway, recorder, metrics }))
+  app.use(tokenGate(gateway, keys))
   app.use('/v1', requireClient(keys))
   app.use(providerEndpoints(gateway, listen))
   app.use((_request, response) => {

@@ -1,5 +1,7 @@
 import type { Credential } from '../domain/credential.ts'
+import { isJsonObject } from '../tools/json-object.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
+import { LOGIN_DEFAULTS } from './login-endpoints.ts'
 import type { Provider, SentHeaders } from './provider.ts'
 import { type ProviderSettings, withSettings } from './provider-settings.ts'
 import { judgeRefresh } from './refresh-judgement.ts'
@@ -21,12 +23,22 @@ export function anthropic(settings: ProviderSettings = {}): Provider {
         tokenUrl: 'https://platform.claude.com/v1/oauth/token',
         clientId: '9d1c250a-e61b-44d9-88ed-5944d1962f5e',
         encoding: 'json',
+        login: {
+          ...LOGIN_DEFAULTS,
+          authorizationUrl: 'https://claude.ai/oauth/authorize',
+          redirectUrl: 'http://localhost/callback',
+          scopes: ['org:create_api_key', 'user:profile', 'user:inference'],
+          authorizationParameters: { code: 'true' },
+          usesNonce: false,
+          repeatsState: true,
+        },
       },
       billingOf: credential => (credential.type === 'api_key' ? 'metered' : 'subscription'),
       authorize,
       judgeAttempt,
       judgeRefresh: answer => judgeRefresh(answer),
       accountOf: () => undefined,
+      accountOfAnswer,
     },
     settings,
   )
@@ -49,4 +61,10 @@ function authorize(credential: Credential, sent: SentHeaders = {}): Record<strin
 function withOAuthBeta(sent: string | string[] | undefined): string {
   const betas = (Array.isArray(sent) ? sent.join(',') : (sent ?? '')).split(',').map(beta => beta.trim())
   return [...new Set([...betas.filter(Boolean), OAUTH_BETA])].join(',')
+}
+
+/** Its tokens are opaque; whose they are stands beside them. */
+function accountOfAnswer({ account }: Readonly<Record<string, unknown>>): string | undefined {
+  const uuid = isJsonObject(account) ? account.uuid : undefined
+  return typeof uuid === 'string' && /^[\w.-]{1,128}$/.test(uuid) ? uuid : undefined
 }

@@ -55,7 +55,9 @@ export async function readGrantedAnswer(
     reading,
   )
   if (!isConform) return 'answer_not_conform'
-  const account = reading.provider.accountOf(access) ?? (idToken === undefined ? undefined : reading.provider.accountOf(idToken))
+  const { provider } = reading
+  const account =
+    provider.accountOf(access) ?? (idToken === undefined ? undefined : provider.accountOf(idToken)) ?? provider.accountOfAnswer?.(answer)
   return {
     kind: 'granted',
     ...facts,

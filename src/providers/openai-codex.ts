@@ -1,6 +1,7 @@
 import type { Credential } from '../domain/credential.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
 import { readJwtClaims } from './jwt-claims.ts'
+import { LOGIN_DEFAULTS } from './login-endpoints.ts'
 import type { Provider, SentHeaders } from './provider.ts'
 import { type ProviderSettings, withSettings } from './provider-settings.ts'
 import { judgeRefresh, type RefreshCodes } from './refresh-judgement.ts'
@@ -38,6 +39,22 @@ export function openaiCodex(settings: ProviderSettings = {}): Provider {
         tokenUrl: 'https://auth.openai.com/oauth/token',
         clientId: 'app_EMoamEEZ73f0CkXaXp7hrann',
         encoding: 'form',
+        refusals: 'openai',
+        login: {
+          ...LOGIN_DEFAULTS,
+          authorizationUrl: 'https://auth.openai.com/oauth/authorize',
+          deviceUrl: 'https://auth.openai.com/api/accounts/deviceauth/usercode',
+          deviceDialect: 'chatgpt',
+          revocationUrl: 'https://auth.openai.com/oauth/revoke',
+          revocationEncoding: 'json',
+          issuer: 'https://auth.openai.com',
+          // Registered with the client: neither another port nor another host is taken.
+          redirectUrl: 'http://localhost:1455/auth/callback',
+          // Any other scope is answered with invalid_scope.
+          scopes: ['openid', 'profile', 'email', 'offline_access'],
+          authorizationParameters: { id_token_add_organizations: 'true', codex_cli_simplified_flow: 'true', originator: 'gatewatch' },
+          usesNonce: false,
+        },
       },
       billingOf: credential => (credential.type === 'api_key' ? 'metered' : 'subscription'),
       authorize,

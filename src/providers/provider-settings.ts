@@ -1,9 +1,11 @@
 import { type Billing, PROTOCOLS, type Protocol } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { LOGIN_KEYS, type LoginSettings, loginWithSettings } from './login-endpoints.ts'
 import type { OAuthEndpoints, Provider } from './provider.ts'
+import { isTokenUrlSafe } from './token-url.ts'
 
 /** What an operator may set about a provider; what is absent stays as built in. */
-export interface ProviderSettings {
+export interface ProviderSettings extends LoginSettings {
   /** Absolute http(s) URL the paths are appended to; without query and credentials. */
   readonly baseUrl?: string
   /** Path below `baseUrl` for each wire language; replaces the built-in path of that language only. */
@@ -41,22 +43,10 @@ export function withSettings(provider: Provider, settings: ProviderSettings): Pr
   }
 }
 
-/** Says whether a token request may go to `url`: TLS, or plain HTTP that does not leave the machine. */
-export function isTokenUrlSafe(url: string): boolean {
-  if (!URL.canParse(url)) return false
-  const { protocol, hostname } = new URL(url)
-  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname)
-}
-
-function oauthWithSettings(
-  { id, oauth }: Provider,
-  { tokenUrl, clientId, clientSecret, encoding }: ProviderSettings,
-): OAuthEndpoints | undefined {
-  if (tokenUrl === undefined && clientId === undefined && clientSecret === undefined && encoding === undefined) return oauth
+function oauthWithSettings({ id, oauth }: Provider, settings: ProviderSettings): OAuthEndpoints | undefined {
+  const { tokenUrl, clientId, clientSecret, encoding } = settings
+  const isSet = [tokenUrl, clientId, clientSecret, encoding, ...LOGIN_KEYS.map(key => settings[key])].some(value => value !== undefined)
+  if (!isSet) return oauth
   const url = tokenUrl ?? oauth?.tokenUrl
   const client = clientId ?? oauth?.clientId
   if (url === undefined || client === undefined)
@@ -64,12 +54,18 @@ function oauthWithSettings(
   checkedUrl(id, 'tokenUrl', url)
   if (!isTokenUrlSafe(url)) throw wrong(id, 'tokenUrl', 'must begin with https:// (http:// is allowed on loopback only)')
   const secret = clientSecret ?? oauth?.clientSecret
+  const login = loginWithSettings(oauth?.login, settings, {
+    isElsewhere: oauth === undefined || new URL(url).origin !== new URL(oauth.tokenUrl).origin,
+    wrong: (key, what) => wrong(id, key, what),
+  })
   return {
     tokenUrl: url,
     clientId: client,
     encoding: encoding ?? oauth?.encoding ?? 'form',
     ...(secret === undefined ? {} : { clientSecret: secret }),
     ...(oauth?.headers === undefined ? {} : { headers: oauth.headers }),
+    ...(oauth?.refusals === undefined ? {} : { refusals: oauth.refusals }),
+    ...(login === undefined ? {} : { login }),
   }
 }
 

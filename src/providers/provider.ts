@@ -1,5 +1,6 @@
 import type { AttemptOutcome, Billing, FlightOutcome, Protocol } from '../../otel/words.ts'
 import type { Credential } from '../domain/credential.ts'
+import type { LoginEndpoints } from './login-endpoints.ts'
 
 /** How a provider's OAuth grants are refreshed. Endpoints are absolute URLs. */
 export interface OAuthEndpoints {
@@ -11,6 +12,10 @@ export interface OAuthEndpoints {
   readonly encoding: 'form' | 'json'
   /** Headers the token endpoint insists on. */
   readonly headers?: Readonly<Record<string, string>>
+  /** How its clients read a refusal. @default RFC 6749 section 5.2 */
+  readonly refusals?: 'openai'
+  /** How somebody signs in here; absent where nobody can. */
+  readonly login?: LoginEndpoints
 }
 
 /** An answer of a provider that is not 2xx, as far as it is read: never more than `ERROR_BODY_READ` bytes. */
@@ -68,6 +73,8 @@ export interface Provider {
   judgeRefresh(answer: RefusedAnswer): RefreshJudgement
   /** The account a fresh access token belongs to, if the token tells. */
   accountOf(accessToken: string): string | undefined
+  /** The account, where the answer of the token endpoint names it beside the tokens. */
+  accountOfAnswer?(answer: Readonly<Record<string, unknown>>): string | undefined
 }
 
 /** Bytes of an error answer that are read for judgement and relay; errors are short, HTML walls of text are not. */

@@ -9,22 +9,18 @@ import {
 } from 'oauth4webapi'
 import type { OAuthCredential } from '../domain/credential.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { AnswerHeaders, CollectedBody } from './answer-sink.ts'
+import type { AnswerHeaders } from './answer-sink.ts'
 import { dateOf } from './error-body.ts'
 import { type GrantedFacts, readGrantedAnswer, type UnreadableAnswer } from './granted-answer.ts'
+import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
 import { carryPermit, type Permit } from './permit.ts'
 import type { OAuthEndpoints, Provider } from './provider.ts'
-import { isTokenUrlSafe } from './provider-settings.ts'
 import type { RefreshAnswer, UnansweredRefresh } from './refresh-answer.ts'
 import { readText } from './refused-answer.ts'
 import { secretText } from './secret-text.ts'
+import { isTokenUrlSafe } from './token-url.ts'
 import { Upstream } from './upstream.ts'
 import { UpstreamError } from './upstream-error.ts'
-
-/** Bytes of a token endpoint's answer that are read; tokens are short. */
-const ANSWER_READ = 1024 * 1024
-/** No time limit of the transport itself: how long a token request may take is its caller's to say, by signal. */
-const TRANSPORT = { connections: 1, headersTimeoutMs: 0, bodyIdleMs: 0, connectTimeoutMs: 10_000 } as const
 
 /** One token request, as the gate orders it. */
 export interface RefreshRequest {
@@ -67,7 +63,7 @@ export async function requestRefresh({ provider, credential, permit, signal, now
   const client: Client = { client_id: oauth.clientId }
   const upstream = new Upstream(TRANSPORT)
   const startedAt = performance.now()
-  let answer: CollectedAnswer | undefined
+  let answer: PostedAnswer | undefined
   try {
     await carryPermit(permit, () =>
       refreshTokenGrantRequest(
@@ -113,51 +109,6 @@ function usableEndpoints(provider: Provider): OAuthEndpoints {
   return provider.oauth
 }
 
-interface TokenPost {
-  readonly url: string
-  readonly body: URLSearchParams
-  readonly headers: Record<string, string>
-  readonly encoding: OAuthEndpoints['encoding']
-  readonly signal: AbortSignal
-}
-
-interface CollectedAnswer extends CollectedBody {
-  readonly status: number
-  readonly headers: AnswerHeaders
-}
-
-/** @throws {UpstreamError} when no complete answer came. */
-function post(upstream: Upstream, { url, body, headers, encoding, signal }: TokenPost): Promise<CollectedAnswer> {
-  const { origin, pathname, search } = new URL(url)
-  const isJson = encoding === 'json'
-  return new Promise((resolve, reject) => {
-    let status = 0
-    let answerHeaders: AnswerHeaders = {}
-    upstream.send(
-      {
-        origin,
-        path: pathname + search,
-        method: 'POST',
-        headers: { ...headers, 'content-type': isJson ? 'application/json' : 'application/x-www-form-urlencoded' },
-        body: Buffer.from(isJson ? JSON.stringify(Object.fromEntries(body)) : body.toString()),
-        signal,
-        collectBytes: ANSWER_READ,
-      },
-      {
-        onHead(finalStatus, finalHeaders) {
-          status = finalStatus
-          answerHeaders = finalHeaders
-          return 'collect'
-        },
-        onChunk: () => true,
-        onEnd: collected =>
-          resolve({ status, headers: answerHeaders, bytes: collected?.bytes ?? Buffer.alloc(0), cut: collected?.cut ?? false }),
-        onError: reject,
-      },
-    )
-  })
-}
-
 interface JudgeContext {
   readonly provider: Provider
   readonly server: AuthorizationServer
@@ -166,7 +117,7 @@ interface JudgeContext {
   readonly now: number
 }
 
-async function judge({ status, headers, bytes, cut }: CollectedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
+async function judge({ status, headers, bytes, cut }: PostedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
   const facts = factsOf(status, headers, context.now)
   const text = readText(headers, bytes, ANSWER_READ)
   if (status < 200 || status > 299)
@@ -196,7 +147,7 @@ function unanswered(error: unknown): UnansweredRefresh {
 }
 
 /** The `Date` header counts whole seconds, so the skew is good to a second, no better. */
-function factsOf(status: number, headers: AnswerHeaders, now: number): GrantedFacts {
+export function factsOf(status: number, headers: AnswerHeaders, now: number): GrantedFacts {
   const requestId = ['x-request-id', 'request-id', 'cf-ray'].map(name => headers[name]).find(isPlainId)
   const date = dateOf(headers)
   return { status, ...(requestId === undefined ? {} : { requestId }), ...(date === undefined ? {} : { skewMs: Math.round(date - now) }) }

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
 import { unreadable } from '../store/store-failure.ts'
@@ -7,7 +7,7 @@ import type { ProcessRow } from './process-row.ts'
 import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
 import { isLasting, nothingRecorded, recorderFailure } from './recorder-failure.ts'
 import { readUntouched, recorderFile } from './recorder-file.ts'
-import { SPAN_TABLES } from './recorder-schema.ts'
+import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import { readSpan } from './span-columns.ts'
 import type { SpanRow } from './span-row.ts'
@@ -28,15 +28,32 @@ const MOST_SENDS = 50_000
  *   `GW_STORE_UNREADABLE`; and what `query` throws.
  */
 export function readRecords<T>(folder: string, query: (records: DiskRecords) => T): T {
+  if (!isThere(folder)?.isDirectory()) throw nothingRecorded(folder, 'is no folder')
   const path = recorderFile(folder)
+  if (!isThere(path)) throw nothingRecorded(folder, 'holds no recorder file')
+  return readRecorderFile(path, query)
+}
+
+/**
+ * As `readRecords`, from the file itself: one that was copied from another machine, under any name.
+ *
+ * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`, `GW_STORE_UNREADABLE`; and what `query` throws.
+ */
+export function readRecorderFile<T>(path: string, query: (records: DiskRecords) => T): T {
   try {
-    if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw nothingRecorded(folder, 'is no folder')
-    if (!statSync(path, { throwIfNoEntry: false })) throw nothingRecorded(folder, 'holds no recorder file')
     return readUntouched(path, database => query(new DiskRecords(database)))
   } catch (cause) {
     if (!isSystemError(cause)) throw cause
     const failure = recorderFailure(path, cause)
     throw isLasting(failure) ? failure : unreadable(path, cause)
+  }
+}
+
+function isThere(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    throw unreadable(path, cause)
   }
 }
 
@@ -53,6 +70,19 @@ export class DiskRecords implements RecordedSpans {
     const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
       WHERE via IS NOT NULL ${sql} ORDER BY at_ms DESC`
     for (const row of this.#database.prepare(query).iterate(...values)) yield spanRow(row)
+  }
+
+  *spans(sinceMs = 0): Generator<SpanRow> {
+    // Processes are few and spans are many: joined in here, each process is one object for all of its spans.
+    const processes = this.#processesById()
+    for (const table of SPAN_TABLES) {
+      const query = `SELECT process, row FROM ${table} WHERE ended_ms >= ?`
+      for (const { process: id, row } of this.#database.prepare(query).iterate(sinceMs)) {
+        const span = readSpan(String(row))
+        const process = processes.get(id)
+        yield process ? { ...span, process } : span
+      }
+    }
   }
 
   *spansOf(traceId: string): Generator<SpanRow> {
@@ -72,6 +102,20 @@ export class DiskRecords implements RecordedSpans {
     const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
       WHERE interesting.id > ? AND +via IS NOT NULL ORDER BY interesting.id`
     return this.#database.prepare(query).all(mark).map(spanRow)
+  }
+
+  /** The first and the last row of a table; 0 and 0 when it is empty. */
+  extentOf(table: SpanTable): { first: number; last: number } {
+    const row = this.#database.prepare(`SELECT min(id) AS first, max(id) AS last FROM ${table}`).get()
+    return { first: Number(row?.first ?? 0), last: Number(row?.last ?? 0) }
+  }
+
+  /** Spans of any kind that were written to a table after a mark, in the order in which they were, and the mark of the last. */
+  spansAfter(table: SpanTable, mark: number, most: number): { spans: SpanRow[]; mark: number } {
+    const query = `SELECT ${table}.id AS mark, row, ${PROCESS_COLUMNS} FROM ${table} LEFT JOIN process ON process.id = ${table}.process
+      WHERE ${table}.id > ? ORDER BY ${table}.id LIMIT ?`
+    const rows = this.#database.prepare(query).all(mark, most)
+    return { spans: rows.map(spanRow), mark: Number(rows.at(-1)?.mark ?? mark) }
   }
 
   repeatedSends(): TokenSend[] {
@@ -116,6 +160,16 @@ export class DiskRecords implements RecordedSpans {
         const found = processRow(row)
         return found ? [{ ...found, dropped: Number(row.dropped) }] : []
       })
+  }
+
+  #processesById(): ReadonlyMap<SQLOutputValue | undefined, ProcessRow> {
+    const rows = this.#database.prepare(`SELECT id, ${PROCESS_COLUMNS} FROM process`).all()
+    return new Map(
+      rows.flatMap(row => {
+        const process = processRow(row)
+        return process ? [[row.id, process] as const] : []
+      }),
+    )
   }
 
   #counts<Key extends string>(keys: readonly Key[], rows: string): CountRow<Key>[] {

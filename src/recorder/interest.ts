@@ -1,25 +1,15 @@
-import {
-  ATTR_DECISION,
-  EVENT_BYPASS,
-  EVENT_FALLBACK,
-  EVENT_REPLAY,
-  EVENT_SKIPPED,
-  SPAN_EXCHANGE,
-  SPAN_LOGIN,
-  SPAN_REFRESH,
-  SPAN_REVOKE,
-  SPAN_SIDE_DOOR,
-  SPAN_VISIT,
-} from '../../otel/names.ts'
-import { isBypass } from './refresh-row.ts'
+import { ATTR_DECISION, SPAN_VISIT } from '../../otel/names.ts'
+import { isEventfulEvent, isEventfulSpan } from '../telemetry/eventful.ts'
+import { isBypass, isSharedRefresh } from './refresh-row.ts'
 import type { SpanRow } from './span-row.ts'
-
-const INTERESTING_SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE, SPAN_SIDE_DOOR])
-const INTERESTING_EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
 
 /** Says whether a span outlives the bulk: OAuth operations, visits that were no plain reuse, bypasses, errors, fallbacks, skips. */
 export function isInteresting(row: SpanRow): boolean {
-  if (row.status === 'error' || INTERESTING_SPANS.has(row.name)) return true
-  if (row.name === SPAN_VISIT) return row.attributes[ATTR_DECISION] !== 'reuse'
-  return isBypass(row) || row.events.some(({ name }) => INTERESTING_EVENTS.has(name))
+  return row.status === 'error' || isOAuth(row) || row.events.some(({ name }) => isEventfulEvent(name))
+}
+
+/** Says whether a span tells of an OAuth operation, through the gate or past it. */
+export function isOAuth(row: SpanRow): boolean {
+  if (row.name === SPAN_VISIT) return row.attributes[ATTR_DECISION] !== 'reuse' || isSharedRefresh(row)
+  return isEventfulSpan(row.name) || isBypass(row)
 }

@@ -26,6 +26,8 @@ export interface RefreshFilter {
 export interface RecordedSpans {
   /** Spans that tell of a refresh, the newest first. May hold more than the filter asks for, never less. */
   refreshSpans(filter?: RefreshFilter): Iterable<SpanRow>
+  /** Everything that is still kept, what is interesting and what is not, in any order. @param sinceMs Not ended before this moment. */
+  spans(sinceMs?: number): Iterable<SpanRow>
   /** What is still known of a trace, in any order. */
   spansOf(traceId: string): Iterable<SpanRow>
   /** Refresh tokens that were sent more than once, or were known to be replayed: every time they were sent. */

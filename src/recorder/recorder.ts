@@ -1,6 +1,6 @@
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
 import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
-import { isInteresting } from './interest.ts'
+import { isInteresting, isOAuth } from './interest.ts'
 import type { RecordedSpans } from './recorded-spans.ts'
 import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
@@ -9,15 +9,22 @@ import { rowOf, type SpanRow } from './span-row.ts'
 import { type TokenSend, tokenSend } from './token-send.ts'
 
 export interface RecorderOptions {
-  /** Interesting spans kept: refreshes, visits that were not a plain reuse, bypasses, errors, fallbacks, skips. @default 20_000 */
+  /** Spans of OAuth kept: refreshes, logins, visits that were not a plain reuse, bypasses. @default 20_000 */
   mostInteresting?: number
+  /** Other spans kept in which something happened: errors, fallbacks, skips. @default 10_000 */
+  mostEventful?: number
   /** Other spans kept. @default 5_000 */
   mostOrdinary?: number
   /** Rows of each running table before callers are counted as `_other`. @default 5_000 */
   mostCounts?: number
 }
 
-export const DEFAULTS = { mostInteresting: 20_000, mostOrdinary: 5_000, mostCounts: 5_000 } as const satisfies Required<RecorderOptions>
+export const DEFAULTS = {
+  mostInteresting: 20_000,
+  mostEventful: 10_000,
+  mostOrdinary: 5_000,
+  mostCounts: 5_000,
+} as const satisfies Required<RecorderOptions>
 
 export interface RingStats {
   readonly kept: number
@@ -31,22 +38,33 @@ export interface RecorderStats {
 
 export type { FallbackKey, RefreshKey, VisitKey }
 
+/** A row with its place in the order of ends, by which two rings are read as one. */
+interface Placed {
+  readonly place: number
+  readonly row: SpanRow
+}
+
 /**
- * Keeps recent spans in memory for the ops page and `diagnose`; what is interesting outlives the bulk of the traffic.
+ * Keeps recent spans in memory for the ops page and `diagnose`; what is interesting outlives the bulk of the traffic, and
+ * OAuth outlives calls that fail or fall back a thousand times a second.
  *
  * Bounded by count, whatever comes. Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
 export class Recorder implements SpanProcessor, RecordedSpans {
-  readonly #interesting: Ring<SpanRow>
+  readonly #oauth: Ring<Placed>
+  readonly #eventful: Ring<Placed>
   readonly #ordinary: Ring<SpanRow>
   readonly #refreshes: RunningCounts<RefreshKey>
   readonly #visits: RunningCounts<VisitKey>
   readonly #fallbacks: RunningCounts<FallbackKey>
+  #place = 0
+  readonly #followers = new Set<(row: SpanRow) => void>()
 
   /** @throws {RangeError} if a bound is not a positive whole number. */
   constructor(options: RecorderOptions = {}) {
-    const { mostInteresting, mostOrdinary, mostCounts: most } = { ...DEFAULTS, ...options }
-    this.#interesting = new Ring(mostInteresting)
+    const { mostInteresting, mostEventful, mostOrdinary, mostCounts: most } = { ...DEFAULTS, ...options }
+    this.#oauth = new Ring(mostInteresting)
+    this.#eventful = new Ring(mostEventful)
     this.#ordinary = new Ring(mostOrdinary)
     this.#refreshes = new RunningCounts<RefreshKey>({ unbounded: 'caller', most })
     this.#visits = new RunningCounts<VisitKey>({ unbounded: 'caller', most })
@@ -59,9 +77,18 @@ export class Recorder implements SpanProcessor, RecordedSpans {
 
   onEnd(span: ReadableSpan): void {
     const row = rowOf(span)
-    if (isInteresting(row)) this.#interesting.push(row)
+    this.#place += 1
+    if (isOAuth(row)) this.#oauth.push({ place: this.#place, row })
+    else if (isInteresting(row)) this.#eventful.push({ place: this.#place, row })
     else this.#ordinary.push(row)
     this.#count(row)
+    for (const follower of this.#followers) follower(row)
+  }
+
+  /** Tells of every row from now on, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
+  follow(follower: (row: SpanRow) => void): () => void {
+    this.#followers.add(follower)
+    return () => this.#followers.delete(follower)
   }
 
   async forceFlush(): Promise<void> {
@@ -73,8 +100,16 @@ export class Recorder implements SpanProcessor, RecordedSpans {
   }
 
   /** Interesting rows, the one that ended last first. */
-  interesting(): Iterable<SpanRow> {
-    return this.#interesting.newestFirst()
+  *interesting(): Generator<SpanRow> {
+    const rings = [this.#oauth.newestFirst(), this.#eventful.newestFirst()]
+    const next = rings.map(ring => ring.next().value as Placed | undefined)
+    for (;;) {
+      const [oauth, eventful] = next
+      if (!oauth && !eventful) return
+      const newest = (oauth?.place ?? 0) > (eventful?.place ?? 0) ? 0 : 1
+      yield (next[newest] as Placed).row
+      next[newest] = rings[newest]?.next().value as Placed | undefined
+    }
   }
 
   ordinary(): Iterable<SpanRow> {
@@ -82,11 +117,16 @@ export class Recorder implements SpanProcessor, RecordedSpans {
   }
 
   *refreshSpans(): Generator<SpanRow> {
-    for (const row of this.#interesting.newestFirst()) if (isRefresh(row)) yield row
+    for (const { row } of this.#oauth.newestFirst()) if (isRefresh(row)) yield row
+  }
+
+  *spans(sinceMs = 0): Generator<SpanRow> {
+    for (const ring of [this.#interesting, this.#ordinary])
+      for (const row of ring.newestFirst()) if (row.startMs + row.durationMs >= sinceMs) yield row
   }
 
   *spansOf(traceId: string): Generator<SpanRow> {
-    for (const row of this.#interesting.newestFirst()) if (row.traceId === traceId) yield row
+    for (const row of this.interesting()) if (row.traceId === traceId) yield row
     for (const row of this.#ordinary.newestFirst()) if (row.traceId === traceId) yield row
   }
 
@@ -113,7 +153,7 @@ export class Recorder implements SpanProcessor, RecordedSpans {
 
   stats(): RecorderStats {
     return {
-      interesting: { kept: this.#interesting.size, dropped: this.#interesting.dropped },
+      interesting: { kept: this.#oauth.size + this.#eventful.size, dropped: this.#oauth.dropped + this.#eventful.dropped },
       ordinary: { kept: this.#ordinary.size, dropped: this.#ordinary.dropped },
     }
   }

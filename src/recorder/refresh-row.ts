@@ -4,6 +4,7 @@ import {
   ATTR_CODE_FILE,
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
+  ATTR_DECISION,
   ATTR_HTTP_STATUS,
   ATTR_OUTCOME,
   ATTR_POLICY,
@@ -19,6 +20,7 @@ import {
   ATTR_VIA,
   EVENT_BYPASS,
   SPAN_REFRESH,
+  SPAN_VISIT,
 } from '../../otel/names.ts'
 import type { ProcessRole } from '../../otel/words.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
@@ -33,6 +35,8 @@ export interface RefreshRow {
   readonly reason: string
   readonly via: string
   readonly outcome: string | undefined
+  /** What a watched process was given in place of a request of its own; absent for what was sent. */
+  readonly decision?: string
   /** HTTP status of the token endpoint's answer. */
   readonly status: number | undefined
   /** The provider's own error code. */
@@ -61,9 +65,14 @@ export interface BypassRow extends RefreshRow {
   readonly policy: string | undefined
 }
 
-/** Says whether the span is a refresh: a flight of the gate, or a span on which a bypass was seen. */
+/** Says whether the span is a refresh: a flight of the gate, one that got its answer from another, or a span on which a bypass was seen. */
 export function isRefresh(row: SpanRow): boolean {
-  return row.name === SPAN_REFRESH || isBypass(row)
+  return row.name === SPAN_REFRESH || isSharedRefresh(row) || isBypass(row)
+}
+
+/** Says whether a watched process was given somebody else's answer: a visit that tells by which way it came. */
+export function isSharedRefresh(row: SpanRow): boolean {
+  return row.name === SPAN_VISIT && row.attributes[ATTR_VIA] !== undefined
 }
 
 export function isBypass(row: SpanRow): boolean {
@@ -95,6 +104,7 @@ export function refreshRow(row: SpanRow): RefreshRow {
     stackId: text(read(ATTR_STACK_ID)),
     traceId: row.traceId,
     spanId: row.spanId,
+    ...(isSharedRefresh(row) && { decision: text(read(ATTR_DECISION)) ?? 'unknown' }),
     ...(row.process && { pid: row.process.pid, role: row.process.role, title: row.process.title }),
   }
 }

@@ -21,6 +21,8 @@ export interface GrantOptions {
   clientId?: string
   /** @default 'openid profile email offline_access' */
   scope?: string
+  /** What the id token of a code exchange holds again. */
+  nonce?: string
 }
 
 /** What a login brings, as a client would store it. */
@@ -72,7 +74,7 @@ export interface AccessStanding {
 /** The logins of one account at one provider, and all tokens that came from one of them. */
 interface Family {
   readonly id: string
-  readonly login: Required<Omit<GrantOptions, 'clientId' | 'firstAccessLifeMs'>> & { readonly clientId: string | undefined }
+  readonly login: Required<Omit<GrantOptions, 'clientId' | 'firstAccessLifeMs' | 'nonce'>> & { readonly clientId: string | undefined }
   state: 'alive' | 'expired' | 'dead'
   /** Of the current refresh token. */
   generation: number
@@ -113,7 +115,7 @@ export class Grants {
 
   /** A login through the token endpoint: the answer to an authorization code. */
   exchange(options: GrantOptions): Settlement {
-    return this.#granted(this.#found(options), true, undefined)
+    return this.#granted(this.#found(options), true, undefined, options.nonce)
   }
 
   standingOf(refreshToken: string | undefined): { standing: RefreshStanding; account?: string; generation?: number } {
@@ -172,7 +174,7 @@ export class Grants {
     this.#families.clear()
   }
 
-  #found({ clientId, firstAccessLifeMs: _, ...options }: GrantOptions): Family {
+  #found({ clientId, firstAccessLifeMs: _, nonce: _nonce, ...options }: GrantOptions): Family {
     const family: Family = {
       id: randomBytes(8).toString('hex'),
       login: {
@@ -194,21 +196,35 @@ export class Grants {
     return family
   }
 
-  #granted(family: Family, rotated: boolean, switchAccountTo: string | undefined): Settlement {
+  #granted(family: Family, rotated: boolean, switchAccountTo: string | undefined, nonce?: string): Settlement {
     const { accessLifeMs: lifeMs, scope, account, email } = family.login
-    const { access, idToken } = this.#issueAccess(family, lifeMs, switchAccountTo)
+    const { access, idToken } = this.#issueAccess(family, lifeMs, switchAccountTo, nonce)
     const refresh = this.#mint.refresh({ family: family.id, generation: family.generation })
     return { kind: 'granted', tokens: { access, idToken, refresh, lifeMs, scope, account, email, rotated } }
   }
 
-  #issueAccess(family: Family, lifeMs: number, switchAccountTo?: string): { access: string; idToken: string; expiresAt: number } {
+  #issueAccess(
+    family: Family,
+    lifeMs: number,
+    switchAccountTo?: string,
+    nonce?: string,
+  ): { access: string; idToken: string; expiresAt: number } {
     family.serial += 1
     const { account, email, plan, scope, provider, clientId } = family.login
     const issuedAt = Math.floor(this.#options.now() / 1000)
     const expiresAt = issuedAt + Math.floor(lifeMs / 1000)
     const holder =
       switchAccountTo === undefined ? { account, email } : { account: switchAccountTo, email: `${switchAccountTo}@example.com` }
-    const claims: AccessClaims = { family: family.id, serial: family.serial, plan, scope, issuedAt, expiresAt, ...holder }
+    const claims: AccessClaims = {
+      family: family.id,
+      serial: family.serial,
+      plan,
+      scope,
+      issuedAt,
+      expiresAt,
+      ...(nonce !== undefined && { nonce }),
+      ...holder,
+    }
     const chatGpt = provider.startsWith('openai')
     return {
       access: this.#mint.access(claims, chatGpt),

@@ -80,8 +80,25 @@ function openAiModels(models: readonly string[]): Answer {
   return { status: 200, body: { object: 'list', data }, code: 'ok' }
 }
 
+/** With every field that the Codex CLI (seen: 0.169.0) does not do without. */
 function codexModels(models: readonly string[]): Answer {
-  return { status: 200, body: { models: models.map(slug => ({ slug, display_name: slug })) }, code: 'ok' }
+  const listed = models.map((slug, priority) => ({
+    slug,
+    display_name: slug,
+    description: 'A simulation.',
+    default_reasoning_level: 'medium',
+    supported_reasoning_levels: [{ effort: 'medium', description: 'The only one there is' }],
+    shell_type: 'shell_command',
+    visibility: 'list',
+    supported_in_api: true,
+    priority,
+    base_instructions: 'You are a simulation.',
+    support_verbosity: false,
+    truncation_policy: { mode: 'tokens', limit: 10_000 },
+    context_window: 272_000,
+    experimental_supported_tools: [],
+  }))
+  return { status: 200, body: { models: listed }, code: 'ok' }
 }
 
 function anthropicModels(models: readonly string[]): Answer {

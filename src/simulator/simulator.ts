@@ -3,8 +3,11 @@ import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
 import { openAiError, rfcError } from './answer.ts'
 import { type AuthorizationCodeOptions, AuthorizationCodes } from './authorization-codes.ts'
+import { AUTHORIZE_PATHS, authorizePage } from './authorize-page.ts'
 import type { ApiKeyOptions } from './caller-check.ts'
 import { deliver } from './delivery.ts'
+import { DeviceCodes } from './device-codes.ts'
+import { addDeviceEndpoints } from './device-endpoints.ts'
 import type { Fault } from './fault.ts'
 import { FaultBoard, type InjectedFault } from './fault-board.ts'
 import { type Grant, type GrantOptions, Grants } from './grants.ts'
@@ -23,6 +26,10 @@ export interface SimulatorOptions {
   rotate?: 'always' | 'never'
   /** Whether a replay that is not forgiven ends the whole login. @default true */
   reuseKillsFamily?: boolean
+  /** How often a device may ask whether its code was entered, in ms. @default 5_000 */
+  deviceIntervalMs?: number
+  /** Life of a code for another device, in ms. @default 900_000 */
+  deviceLifeMs?: number
   /** What the lists of models offer; any other model is answered as well. */
   models?: readonly string[]
   /** The simulator's clock, epoch ms. @default Date.now */
@@ -36,6 +43,8 @@ export const DEFAULTS = {
   accessLifeMs: 864_000_000,
   rotate: 'always',
   reuseKillsFamily: true,
+  deviceIntervalMs: 5_000,
+  deviceLifeMs: 900_000,
   models: ['gpt-5.5', 'gpt-5.5-mini', 'claude-sonnet-5'],
   now: () => Date.now(),
   onTokenRequest: () => {},
@@ -72,19 +81,20 @@ export interface Simulator {
 /**
  * Starts a simulator.
  *
- * Token endpoints: `TOKEN_PATHS`, and `/oauth/revoke`. Provider endpoints: `PROVIDER_ROUTES`. The OpenAI ones are below
+ * Token endpoints: `TOKEN_PATHS`, and `/oauth/revoke`. People sign in at `AUTHORIZE_PATHS` and `DEVICE_PATHS`. Provider endpoints: `PROVIDER_ROUTES`. The OpenAI ones are below
  * `/v1`, the ChatGPT backend below `/backend-api`, Anthropic below `/anthropic`.
  *
  * @throws the system's error (`EADDRINUSE`, `EACCES`) when the port cannot be had.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const { port, models, now, onTokenRequest, ...grantsOptions } = { ...DEFAULTS, ...options }
+  const { port, models, now, onTokenRequest, deviceIntervalMs, deviceLifeMs, ...grantsOptions } = { ...DEFAULTS, ...options }
   const grants = new Grants({ ...grantsOptions, now })
   const codes = new AuthorizationCodes(now)
+  const deviceCodes = new DeviceCodes({ lifeMs: deviceLifeMs, intervalMs: deviceIntervalMs, now })
   const faults = new FaultBoard()
   const tally = new Tally()
   const apiKeys = new Map<string, ApiKeyOptions>()
-  const server = createServer(application({ grants, codes, faults, tally, now, onTokenRequest, apiKeys, models }))
+  const server = createServer(application({ grants, codes, deviceCodes, faults, tally, now, onTokenRequest, apiKeys, models }))
   // Longer than any client keeps an idle connection: resets come from faults alone.
   server.keepAliveTimeout = 65_000
   await listen(server, port)
@@ -102,7 +112,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     tokenRequests: () => tally.tokenRequests(),
     resetCounts: () => tally.clear(),
     reset: () => {
-      for (const part of [grants, codes, faults, tally, apiKeys]) part.clear()
+      for (const part of [grants, codes, deviceCodes, faults, tally, apiKeys]) part.clear()
     },
     stop: () => {
       stopping ??= close(server)
@@ -117,6 +127,9 @@ function application(house: TokenHouse & ProviderHouse): Express {
   app.disable('etag')
   app.use(express.text({ type: () => true, limit: '64mb' }))
   for (const dialect of TOKEN_DIALECTS) app.post(dialect.path, tokenEndpoint(dialect, house))
+  for (const [dialect, path] of Object.entries(AUTHORIZE_PATHS))
+    app.get(path, authorizePage(dialect as keyof typeof AUTHORIZE_PATHS, house.codes))
+  addDeviceEndpoints(app, house)
   app.post(['/oauth/revoke', '/openai/oauth/revoke'], revocationEndpoint(house))
   for (const route of PROVIDER_ROUTES) app[route.method](route.path, providerEndpoint(route, house))
   app.use((request, response) => {

@@ -1,13 +1,14 @@
 import type { Request, RequestHandler } from 'express'
-import type { Answer } from './answer.ts'
+import { type Answer, rfcError } from './answer.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import { deliver } from './delivery.ts'
+import type { DeviceCodes, DeviceStanding } from './device-codes.ts'
 import type { FaultEffect } from './fault.ts'
 import type { FaultBoard } from './fault-board.ts'
 import type { Grants, Settlement } from './grants.ts'
 import { readBody, textField } from './request-body.ts'
 import type { OpenTokenRequest, Tally } from './tally.ts'
-import type { TokenDialect } from './token-dialect.ts'
+import { TOKEN_PATHS, type TokenDialect } from './token-dialect.ts'
 
 /** `received`: read, nothing done yet. `committed`: new tokens are made, the old refresh token is spent, nothing answered. */
 export type TokenStep = 'received' | 'committed'
@@ -19,13 +20,29 @@ export type TokenRequestHook = (step: TokenStep) => void | Promise<void>
 export interface TokenHouse {
   readonly grants: Grants
   readonly codes: AuthorizationCodes
+  readonly deviceCodes: DeviceCodes
   readonly faults: FaultBoard
   readonly tally: Tally
   readonly now: () => number
   readonly onTokenRequest: TokenRequestHook
 }
 
-/** A token endpoint of the given dialect: `refresh_token` and `authorization_code` grants. */
+const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
+const DEVICE_ERRORS = {
+  pending: 'authorization_pending',
+  slow_down: 'slow_down',
+  denied: 'access_denied',
+  expired: 'expired_token',
+  unknown: 'invalid_grant',
+} as const satisfies Record<Exclude<DeviceStanding['type'], 'entered'>, string>
+
+/** The person with the code is awaited. */
+interface Awaited {
+  readonly kind: 'awaited'
+  readonly answer: Answer
+}
+
+/** A token endpoint of the given dialect: `refresh_token`, `authorization_code` and, at the plain one, device code grants. */
 export function tokenEndpoint(dialect: TokenDialect, house: TokenHouse): RequestHandler {
   return async (request, response) => {
     const { encoding, fields } = readBody(request)
@@ -74,13 +91,15 @@ async function settle(
   seen: OpenTokenRequest,
 ): Promise<Answer> {
   const { grantType } = seen
-  if (grantType !== 'refresh_token' && grantType !== 'authorization_code') {
+  const isDevice = grantType === DEVICE_GRANT && dialect.path === TOKEN_PATHS.plain
+  if (grantType !== 'refresh_token' && grantType !== 'authorization_code' && !isDevice) {
     return grantType === ''
       ? dialect.misunderstood('grant_type is missing')
       : dialect.misunderstood('this grant_type is not offered', 'unsupported_grant_type')
   }
-  const exchange = grantType === 'authorization_code'
-  const settlement = exchange ? redeem(fields, house) : refresh(fields, dialect, effect, house)
+  const exchange = grantType !== 'refresh_token'
+  const settlement = isDevice ? fetchWithDevice(fields, house) : exchange ? redeem(fields, house) : refresh(fields, dialect, effect, house)
+  if (settlement.kind === 'awaited') return settlement.answer
   if (settlement.kind === 'refused') return dialect.refuse(settlement.refusal)
   house.tally.commit(seen)
   await house.onTokenRequest('committed')
@@ -112,6 +131,18 @@ function redeem(fields: Record<string, unknown>, { codes, grants }: TokenHouse):
     clientId: textField(fields, 'client_id'),
   })
   return login ? grants.exchange(login) : { kind: 'refused', refusal: 'bad_code' }
+}
+
+/** @see RFC 8628 section 3.5 */
+function fetchWithDevice(fields: Record<string, unknown>, { deviceCodes, grants }: TokenHouse): Settlement | Awaited {
+  const standing = deviceCodes.ask(textField(fields, 'device_code') ?? '')
+  if (standing.type === 'entered') {
+    const { clientId, scope } = standing.issued
+    if (textField(fields, 'client_id') !== clientId) return { kind: 'refused', refusal: 'wrong_client' }
+    return grants.exchange({ provider: 'simulated', account: standing.account, clientId, ...(scope !== undefined && { scope }) })
+  }
+  const code = DEVICE_ERRORS[standing.type]
+  return { kind: 'awaited', answer: { status: 400, body: rfcError(code, 'The code was not entered.'), code } }
 }
 
 /** Spoils a granted answer the way the fault says. */

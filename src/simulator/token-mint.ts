@@ -1,5 +1,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 
+/** Who the tokens say that they are from. */
+export const ISSUER = 'https://simulator.invalid'
+
 /** What an access token says about its bearer. */
 export interface AccessClaims {
   readonly family: string
@@ -13,6 +16,8 @@ export interface AccessClaims {
   /** Epoch seconds. */
   readonly expiresAt: number
   readonly scope: string
+  /** What the client wants to find again in its first id token. */
+  readonly nonce?: string
 }
 
 /** What a refresh token says to the mint, and to nobody else. */
@@ -32,7 +37,7 @@ export class TokenMint {
 
   access(claims: AccessClaims, chatGpt: boolean): string {
     return this.#jwt({
-      iss: 'https://simulator.invalid',
+      iss: ISSUER,
       sub: `user-${claims.account}`,
       sid: claims.family,
       jti: String(claims.serial),
@@ -46,13 +51,14 @@ export class TokenMint {
 
   idToken(claims: AccessClaims, audience: string, chatGpt: boolean): string {
     return this.#jwt({
-      iss: 'https://simulator.invalid',
+      iss: ISSUER,
       aud: [audience],
       sub: `user-${claims.account}`,
       email: claims.email,
       email_verified: true,
       iat: claims.issuedAt,
       exp: claims.issuedAt + 3600,
+      ...(claims.nonce !== undefined && { nonce: claims.nonce }),
       ...(chatGpt ? chatGptClaims(claims) : {}),
     })
   }

@@ -34,6 +34,7 @@ const storedProfile: v.GenericSchema<unknown, StoredProfile> = v.looseObject({
     }),
   ),
   rotatedAway: v.exactOptional(v.array(v.string())),
+  heldBefore: v.exactOptional(v.array(v.string())),
 })
 
 /**

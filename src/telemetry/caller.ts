@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { realpathSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Attributes } from '@opentelemetry/api'
@@ -13,6 +14,7 @@ import {
   ATTR_STACK_ID,
 } from '../../otel/names.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
+import { SourceMaps } from '../tools/source-maps.ts'
 import { type RawFrame, takeFrames } from '../tools/stack-frames.ts'
 
 /** What a file is to the application; `undefined` for Node's internals and Gatewatch's own files. */
@@ -25,13 +27,31 @@ const MOST_CACHED = 20_000
 /** Packages that send for others: where nobody but packages is on the stack, as in a command that was installed, it is their user that counts. */
 const CLIENT_PACKAGE =
   /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
+const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist\/)?(?:src|otel)\//
+const IS_UNBUNDLED = /\/src\/telemetry\/caller\.[jt]s$/.test(import.meta.url)
 const SOURCE_ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
-/** The demo plays an application that uses Gatewatch, so its frames are an application's frames. */
-const DEMO_ROOT = join(SOURCE_ROOT, 'demo')
+/** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
+const PLAYED_ROOTS = [join(SOURCE_ROOT, 'demo') + sep, join(SOURCE_ROOT, 'scenarios', 'application') + sep]
+
+/** The package of the command that was started: where that is installed, its code is the application. */
+const MAIN_PACKAGE = mainPackage(process.argv[1])
+
+/** A stack that was seen before. */
+interface Known {
+  readonly raw: readonly RawFrame[]
+  readonly site: CallerSite
+}
 
 const places = new Map<string, Place | null>()
-const sites = new Map<string, CallerSite>()
+/** Those that were seen, by a number made of their frames: no text is put together for a stack that is known. */
+const sites = new Map<number, Known[]>()
+let knownSites = 0
+const maps = new SourceMaps()
+let sitesAsOf = 0
+/** Stacks that were described before it was known where they are in the sources, by their ids. */
+const unmapped = new Map<string, readonly RawFrame[]>()
+const MOST_UNMAPPED = 1_000
 
 /**
  * Takes the caller site: who, in the application, is asking.
@@ -47,14 +67,69 @@ export function takeCallerSite(above: (...args: never[]) => unknown): CallerSite
 
 /** The caller site of frames taken elsewhere. */
 export function siteOf(raw: readonly RawFrame[]): CallerSite {
-  let key = ''
-  for (const frame of raw) key += `${frame.file}:${frame.line}:${frame.column}\n`
-  const known = sites.get(key)
-  if (known) return known
+  if (sitesAsOf !== maps.version) forgetSites()
+  const number = numberOf(raw)
+  const alike = sites.get(number)
+  const known = alike?.find(other => isSameStack(other.raw, raw))
+  if (known) return known.site
   const site = describe(raw)
-  if (sites.size >= MOST_CACHED) sites.clear()
-  sites.set(key, site)
+  if (knownSites >= MOST_CACHED) forgetSites()
+  knownSites += 1
+  const entry = { raw, site }
+  if (alike && sites.has(number)) alike.push(entry)
+  else sites.set(number, [entry])
   return site
+}
+
+/**
+ * As `siteOf`, where the nearer frames are known to be on everybody's way: they stay on the stack, and are nobody's caller.
+ *
+ * @param from Index of the first frame that can be the caller's; where nothing is left from there on, all of them can.
+ */
+export function siteOutside(raw: readonly RawFrame[], from: number): CallerSite {
+  const whole = siteOf(raw)
+  const outside = from > 0 ? siteOf(raw.slice(from)) : whole
+  return outside === whole || !outside.frame ? whole : { ...outside, frames: whole.frames, stackId: whole.stackId }
+}
+
+/** Resolves when the callers described so far can be told by the sources; `undefined` when they can be already. Never rejects. */
+export function callersSettled(): Promise<void> | undefined {
+  return maps.isBusy ? maps.settled() : undefined
+}
+
+/** As `callersSettled` for a process that ends within this turn; what takes too long stays as it is. */
+export function settleCallersNow(): void {
+  maps.settleNow()
+}
+
+/** Has the source map of the caller of `above` read, before anything is asked of it. */
+export async function readMapOfCaller(above: (...args: never[]) => unknown): Promise<void> {
+  askForOriginals(takeFrames(above, 2))
+  await callersSettled()
+}
+
+/**
+ * What a span says about its caller, now that the sources are known: where it was described before, its caller, place and
+ * stack are told anew.
+ */
+export function mappedCaller(attributes: Attributes): Attributes {
+  const raw = unmapped.get(String(attributes[ATTR_STACK_ID] ?? ''))
+  if (!raw) return attributes
+  const frames = framesOf(raw)
+  const isFrame = ({ generated, ...here }: Frame) => {
+    const { file, line, column } = generated ?? here
+    return file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
+  }
+  const from = Math.max(0, frames.findIndex(isFrame))
+  const frame = callerAmong(frames.slice(from))
+  if (!frame?.generated) return { ...attributes, [ATTR_CODE_STACK]: stackText(frames) }
+  const isClient = attributes[ATTR_CALLER_KIND] === 'client'
+  return {
+    ...attributes,
+    ...(!isClient && { [ATTR_CALLER]: labelOf(frame), [ATTR_CALLER_KIND]: kindOf(frame) }),
+    ...placeAttributes(frame),
+    [ATTR_CODE_STACK]: stackText(frames),
+  }
 }
 
 /** What a span says about its caller. The stack goes along: it is why somebody looks. */
@@ -62,12 +137,13 @@ export function callerAttributes(caller: CallerSite): Attributes {
   const attributes: Attributes = { [ATTR_CALLER]: caller.label, [ATTR_CALLER_KIND]: caller.kind }
   if (!caller.frame) return attributes
   attributes[ATTR_STACK_ID] = caller.stackId
-  attributes[ATTR_CODE_FUNCTION] = caller.frame.functionName
-  attributes[ATTR_CODE_FILE] = caller.frame.file
-  attributes[ATTR_CODE_LINE] = caller.frame.line
-  attributes[ATTR_CODE_COLUMN] = caller.frame.column
+  Object.assign(attributes, placeAttributes(caller.frame))
   attributes[ATTR_CODE_STACK] = textOf(caller)
   return attributes
+}
+
+function placeAttributes({ functionName, file, line, column }: Frame): Attributes {
+  return { [ATTR_CODE_FUNCTION]: functionName, [ATTR_CODE_FILE]: file, [ATTR_CODE_LINE]: line, [ATTR_CODE_COLUMN]: column }
 }
 
 const texts = new WeakMap<CallerSite, string>()
@@ -81,15 +157,91 @@ function textOf(caller: CallerSite): string {
   return text
 }
 
+/** Equal stacks have equal numbers, and others seldom. */
+function numberOf(raw: readonly RawFrame[]): number {
+  let number = raw.length
+  for (const { line, column, file } of raw) number = (Math.imul(number, 31) + Math.imul(line, 509) + column + file.length) | 0
+  return number
+}
+
+function isSameStack(one: readonly RawFrame[], other: readonly RawFrame[]): boolean {
+  return one.length === other.length && one.every((frame, index) => isSameFrame(frame, other[index]))
+}
+
+function isSameFrame(one: RawFrame, other: RawFrame | undefined): boolean {
+  if (one === other) return true
+  return one.line === other?.line && one.column === other.column && one.file === other.file && one.functionName === other.functionName
+}
+
+function forgetSites(): void {
+  sites.clear()
+  knownSites = 0
+  sitesAsOf = maps.version
+}
+
 function describe(raw: readonly RawFrame[]): CallerSite {
-  const frames = raw.flatMap(frame => toFrame(frame) ?? [])
-  const frame = frames.find(({ kind }) => kind === 'application') ?? frames.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? frames.at(0)
+  askForOriginals(raw)
+  const frames = framesOf(raw)
+  const frame = callerAmong(frames)
   if (!frame) return UNKNOWN_CALLER
-  const stackId = createHash('sha256').update(stackText(frames)).digest('hex').slice(0, 12)
-  return { kind: frame.kind === 'application' ? 'code' : 'library', label: `${frame.file}#${frame.functionName}`, frame, frames, stackId }
+  const stackId = stackIdOf(raw)
+  if (maps.isBusy) {
+    if (unmapped.size >= MOST_UNMAPPED) unmapped.clear()
+    unmapped.set(stackId, raw)
+  }
+  return { kind: kindOf(frame), label: labelOf(frame), frame, frames, stackId }
+}
+
+function callerAmong(frames: readonly Frame[]): Frame | undefined {
+  return frames.find(({ kind }) => kind === 'application') ?? frames.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? frames.at(0)
+}
+
+function kindOf({ kind }: Frame): CallerSite['kind'] {
+  return kind === 'application' ? 'code' : 'library'
+}
+
+function labelOf({ file, functionName }: Frame): string {
+  return `${file}#${functionName}`
+}
+
+/** Of the code that runs, whatever is known of its sources: the same stack has the same id before and after. */
+function stackIdOf(raw: readonly RawFrame[]): string {
+  return createHash('sha256')
+    .update(stackText(raw.flatMap(frame => generatedFrame(frame) ?? [])))
+    .digest('hex')
+    .slice(0, 12)
+}
+
+function framesOf(raw: readonly RawFrame[]): Frame[] {
+  return raw.flatMap(frame => toFrame(frame) ?? [])
+}
+
+/** Asks where the frames are in the sources, all of a file at once. */
+function askForOriginals(raw: readonly RawFrame[]): void {
+  const byPath = new Map<string, RawFrame[]>()
+  for (const frame of raw) {
+    const place = placeOf(frame.file)
+    if (!place || CLIENT_PACKAGE.test(place.file)) continue
+    const path = toPath(frame.file)
+    const ofPath = byPath.get(path)
+    if (ofPath) ofPath.push(frame)
+    else byPath.set(path, [frame])
+  }
+  for (const [path, frames] of byPath) maps.want(path, frames)
 }
 
 function toFrame(raw: RawFrame): Frame | undefined {
+  const frame = generatedFrame(raw)
+  const original = frame && maps.find(toPath(raw.file), raw)
+  if (!original) return frame
+  const place = placeOf(original.file)
+  if (!place || OWN_PACKAGE.test(slashes(original.file))) return undefined
+  const { file, line, column } = frame
+  const { functionName, line: originalLine, column: originalColumn } = original
+  return { ...frame, functionName, ...place, line: originalLine, column: originalColumn, generated: { file, line, column } }
+}
+
+function generatedFrame(raw: RawFrame): Frame | undefined {
   const place = placeOf(raw.file)
   return place ? { functionName: raw.functionName, ...place, line: raw.line, column: raw.column, isAsync: raw.isAsync } : undefined
 }
@@ -108,13 +260,38 @@ function findPlace(file: string): Place | null {
   const path = toPath(file)
   if (isOwn(path)) return null
   const inPackage = path.lastIndexOf(`${sep}node_modules${sep}`)
-  if (inPackage >= 0) return { file: slashes(path.slice(inPackage + '/node_modules/'.length)), kind: 'library' }
+  if (inPackage >= 0) {
+    const inPackages = slashes(path.slice(inPackage + '/node_modules/'.length))
+    return { file: inPackages, kind: packageOf(inPackages) === MAIN_PACKAGE ? 'application' : 'library' }
+  }
   const fromHere = relative(process.cwd(), path)
   return { file: slashes(fromHere.startsWith('..') ? path.split(sep).slice(-3).join('/') : fromHere), kind: 'application' }
 }
 
+function mainPackage(script = ''): string | undefined {
+  const path = realPath(script)
+  const inPackage = path.lastIndexOf(`${sep}node_modules${sep}`)
+  return inPackage < 0 ? undefined : packageOf(slashes(path.slice(inPackage + '/node_modules/'.length)))
+}
+
+/** Commands are started through links. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
+function packageOf(file: string): string | undefined {
+  return /^(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]
+}
+
 function isOwn(path: string): boolean {
-  return (path.startsWith(SOURCE_ROOT + sep) && !path.startsWith(DEMO_ROOT + sep)) || path.startsWith(OTEL_ROOT + sep)
+  // Bundled into the application there is no folder of ours; the source map tells our files then.
+  if (!IS_UNBUNDLED) return false
+  const isSource = path.startsWith(SOURCE_ROOT + sep) && !PLAYED_ROOTS.some(root => path.startsWith(root))
+  return isSource || path.startsWith(OTEL_ROOT + sep)
 }
 
 function toPath(file: string): string {

@@ -1,15 +1,10 @@
-import { MetricReader } from '@opentelemetry/sdk-metrics'
-
-/**
- * Series one metric may have before the SDK folds the rest into one. The SDK's own 2,000 are fewer than the label caps
- * allow; readers with different limits would show different series for the same metric.
- */
-export const MOST_SERIES_PER_METRIC = 10_000
+import { type MetricProducer, MetricReader } from '@opentelemetry/sdk-metrics'
 
 /** Collects when `/metrics` is asked for, and only then. Cumulative, as Prometheus wants it. */
 export class PullMetricReader extends MetricReader {
-  constructor() {
-    super({ cardinalitySelector: () => MOST_SERIES_PER_METRIC })
+  /** @param producer What is collected besides the metrics of the provider that the reader is given to. */
+  constructor(producer: MetricProducer) {
+    super({ metricProducers: [producer] })
   }
 
   protected override async onForceFlush(): Promise<void> {

@@ -2,7 +2,7 @@ import type { Attributes } from '@opentelemetry/api'
 import { type DataPoint, DataPointType, type Histogram, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
 import type { MetricKind } from '../../otel/names.ts'
 import { type PrometheusNames, prometheusLabel, prometheusNames } from '../../otel/prometheus-name.ts'
-import type { Exemplar, Exemplars } from './exemplars.ts'
+import type { Exemplar, SeriesBook } from './series-book.ts'
 
 export type MetricsFormat = 'openmetrics' | 'prometheus'
 
@@ -22,12 +22,12 @@ interface Family extends PrometheusNames {
  * `target_info`. `openmetrics` is OpenMetrics 1.0 with exemplars; `prometheus` is the text format 0.0.4 without.
  * Exponential histograms have no place in either and are left out.
  *
- * @param exemplars Of the meter that recorded the metrics, `exemplarsOf(meter)`.
+ * @param book Where the exemplars of the series are.
  */
-export function writeMetrics(resourceMetrics: ResourceMetrics, exemplars: Exemplars, format: MetricsFormat): string {
+export function writeMetrics(resourceMetrics: ResourceMetrics, book: SeriesBook, format: MetricsFormat): string {
   const families = new Map<string, Family>()
   collectTarget(families, resourceMetrics.resource.attributes)
-  for (const { metrics } of resourceMetrics.scopeMetrics) for (const metric of metrics) collectMetric(families, metric, exemplars, format)
+  for (const { metrics } of resourceMetrics.scopeMetrics) for (const metric of metrics) collectMetric(families, metric, book, format)
   let text = ''
   for (const family of families.values()) text += writeFamily(family, format)
   return format === 'openmetrics' ? `${text}# EOF\n` : text
@@ -45,7 +45,7 @@ function collectTarget(families: Map<string, Family>, attributes: Attributes): v
   })
 }
 
-function collectMetric(families: Map<string, Family>, metric: MetricData, exemplars: Exemplars, format: MetricsFormat): void {
+function collectMetric(families: Map<string, Family>, metric: MetricData, book: SeriesBook, format: MetricsFormat): void {
   const kind = kindOf(metric)
   if (!kind) return
   const { name, unit, description } = metric.descriptor
@@ -61,7 +61,7 @@ function collectMetric(families: Map<string, Family>, metric: MetricData, exempl
     family.written.add(labels)
     if (typeof point.value === 'number') family.lines.push(`${series}${labels} ${number(point.value)}\n`)
     else if ('buckets' in point.value) {
-      const kept = format === 'openmetrics' ? exemplars.of(name, point.attributes as Record<string, string>) : []
+      const kept = format === 'openmetrics' ? book.exemplarsOf(point.attributes) : []
       family.lines.push(histogramLines(names.family, point as DataPoint<Histogram>, kept))
     }
   }

@@ -3,28 +3,35 @@ import {
   type Context,
   context,
   type Link,
-  type Meter,
   type Span,
   type SpanContext,
-  SpanKind,
+  type SpanKind,
   SpanStatusCode,
-  type Tracer,
   trace,
 } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { Instruments } from './instruments.ts'
 import { profileName } from './profile-name.ts'
+import type { SeriesBook } from './series-book.ts'
 
 /** Where spans and metrics go: made by `otel/sdk.ts`, or by a test. */
 export interface TelemetrySource {
-  readonly tracer: Tracer
-  readonly meter: Meter
+  readonly tracer: SpanSource
+  readonly series: SeriesBook
+}
+
+/** What makes spans: `LightTracer`. */
+export interface SpanSource {
+  /** @param parent Context the span is a child of. @default the active one */
+  startSpan(name: string, options?: Omit<SpanOptions, 'parent'>, parent?: Context): Span
 }
 
 export interface SpanOptions {
   kind?: SpanKind
   attributes?: Attributes
+  /** More attributes, asked for when the span has ended and only if somebody wants it. Those that were set go before them. */
+  describe?: () => Attributes
   links?: Link[]
   /** Context the span is a child of. @default the active one */
   parent?: Context
@@ -44,13 +51,13 @@ export interface TelemetryOptions {
  */
 export class Telemetry {
   readonly instruments: Instruments
-  readonly #tracer: Tracer
+  readonly #tracer: SpanSource
   readonly #profileNames: ReadonlyMap<string, string>
 
   constructor(source: TelemetrySource, { profileNames = new Map() }: TelemetryOptions = {}) {
     this.#tracer = source.tracer
     this.#profileNames = profileNames
-    this.instruments = new Instruments(source.meter)
+    this.instruments = new Instruments(source.series)
   }
 
   /** The profile's name as telemetry may show it. */
@@ -59,12 +66,8 @@ export class Telemetry {
   }
 
   /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */
-  startSpan(name: string, { kind = SpanKind.INTERNAL, attributes, links, parent, root }: SpanOptions = {}): Span {
-    return this.#tracer.startSpan(
-      name,
-      { kind, ...(attributes && { attributes }), ...(links && { links }), ...(root && { root }) },
-      parent ?? context.active(),
-    )
+  startSpan(name: string, { parent, ...options }: SpanOptions = {}): Span {
+    return this.#tracer.startSpan(name, options, parent ?? context.active())
   }
 
   /**

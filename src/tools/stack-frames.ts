@@ -6,6 +6,8 @@ export interface RawFrame {
   readonly column: number
   readonly functionName: string
   readonly isAsync: boolean
+  /** Where the function begins. */
+  readonly start?: { readonly line: number; readonly column: number } | undefined
 }
 
 const MOST_FRAMES = 32
@@ -84,12 +86,32 @@ function framesIn({ stack }: { stack?: unknown }): RawFrame[] {
   return Array.isArray(stack) ? (stack as NodeJS.CallSite[]).map(toRawFrame) : []
 }
 
+/** Frames by file and position: line and column are counted once for each place in the code, not once for each call. */
+const seen = new Map<string, Map<number, RawFrame>>()
+const MOST_SEEN = 50_000
+let seenFrames = 0
+
 function toRawFrame(site: NodeJS.CallSite): RawFrame {
-  return {
-    file: site.getFileName() ?? '',
-    line: site.getLineNumber() ?? 0,
-    column: site.getColumnNumber() ?? 0,
-    functionName: site.getFunctionName() ?? '<anonymous>',
-    isAsync: site.isAsync(),
+  const file = site.getFileName() ?? ''
+  const isAsync = site.isAsync()
+  const place = site.getPosition() * 2 + Number(isAsync)
+  const functionName = site.getFunctionName() ?? '<anonymous>'
+  const known = seen.get(file)?.get(place)
+  // Code that was loaded anew under its old name has other functions in the same places.
+  if (known?.functionName === functionName) return known
+  const start = { line: site.getEnclosingLineNumber() ?? 0, column: site.getEnclosingColumnNumber() ?? 0 }
+  const frame = { file, line: site.getLineNumber() ?? 0, column: site.getColumnNumber() ?? 0, functionName, isAsync, start }
+  if (file !== '') remember(frame, place)
+  return frame
+}
+
+function remember(frame: RawFrame, place: number): void {
+  if (seenFrames >= MOST_SEEN) {
+    seen.clear()
+    seenFrames = 0
   }
+  seenFrames += 1
+  const inFile = seen.get(frame.file)
+  if (inFile) inFile.set(place, frame)
+  else seen.set(frame.file, new Map([[place, frame]]))
 }

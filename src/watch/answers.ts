@@ -7,7 +7,7 @@ export type Guard = <M>(handle: (message: M) => void) => (message: M) => void
 
 /** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */
 export function followAnswer(followed: Following, response: IncomingMessage, safely: Guard): void {
-  followed.head(response.statusCode ?? 0, joined(response.headers))
+  followed.head(response.statusCode ?? 0, () => joined(response.headers))
   const { push } = response
   const hear = safely((chunk: unknown) => {
     if (chunk === null) followed.end()
@@ -32,7 +32,7 @@ export function followStream(followed: Following, stream: ClientHttp2Stream, saf
     if (name === 'response') {
       isAnswered = true
       const { ':status': status, ...headers } = given as Record<string, unknown>
-      followed.head(Number(status ?? 0), Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
+      followed.head(Number(status ?? 0), () => Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
     } else if (name === 'error') followed.end(given)
     else if (name === 'close') followed.end()
   })

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { readJwtClaims } from '../providers/jwt-claims.ts'
 import { secretText } from '../providers/secret-text.ts'
+import { hideText } from '../tools/hidden-texts.ts'
 import type { KnownService } from './known-endpoints.ts'
-import type { SentHeaders } from './sent-headers.ts'
 import type { AccessToken } from './token-ledger.ts'
 
 /** What a request to a provider authenticates itself with. */
@@ -17,24 +17,57 @@ export type Bearer =
 /** Keys of OpenAI and Anthropic; Anthropic's OAuth tokens begin in the same way (`sk-ant-oat`). */
 const API_KEY = /^sk-(?!ant-oat)/
 
-/** Reads what a request carries, fingerprints and times only. The token itself is hidden from now on. */
-export function bearerIn(headers: SentHeaders, service: KnownService): Bearer {
-  const key = secretText(headers['x-api-key'])
-  if (key !== undefined) return { type: 'api_key', fingerprint: fingerprint(key) ?? '' }
-  const [, given] = /^bearer\s+(.*)$/i.exec(headers.authorization ?? '') ?? []
-  const token = secretText(given)
-  if (token === undefined) return { type: 'none' }
-  if (API_KEY.test(token)) return { type: 'api_key', fingerprint: fingerprint(token) ?? '' }
-  return { type: 'token', token: accessTokenOf(token, service) }
+/** What was read of a header, by the service and the header's value: every call of a process carries the same few. */
+const bearers = new Map<string, Map<string, { readonly bearer: Bearer; readonly secret: string }>>()
+let knownBearers = 0
+
+/**
+ * Reads what a request carries, fingerprints and times only. The token itself is hidden from now on.
+ *
+ * @param header Gives a header of the request by its name in lower case.
+ */
+export function bearerIn(header: (name: string) => string | undefined, service: KnownService): Bearer {
+  const given = header('x-api-key') ?? header('authorization') ?? ''
+  const known = bearers.get(service.id)?.get(given)
+  if (known) {
+    hideText(known.secret)
+    return known.bearer
+  }
+  return read(header, service, given)
+}
+
+function read(header: (name: string) => string | undefined, service: KnownService, given: string): Bearer {
+  const key = secretText(header('x-api-key'))
+  const [, bearer] = /^bearer\s+(.*)$/i.exec(header('authorization') ?? '') ?? []
+  const secret = key ?? secretText(bearer)
+  if (secret === undefined) return { type: 'none' }
+  const isKey = key !== undefined || API_KEY.test(secret)
+  const found: Bearer = isKey
+    ? { type: 'api_key', fingerprint: fingerprint(secret) ?? '' }
+    : { type: 'token', token: accessTokenOf(secret, service) }
+  // An empty `x-api-key` beside a token is nothing to know a request by.
+  if (given !== '' && given.includes(secret)) remember(service.id, given, { bearer: found, secret })
+  return found
+}
+
+function remember(service: string, given: string, known: { readonly bearer: Bearer; readonly secret: string }): void {
+  if (knownBearers >= MOST_CACHED) {
+    bearers.clear()
+    knownBearers = 0
+  }
+  knownBearers += 1
+  const ofService = bearers.get(service)
+  if (ofService) ofService.set(given, known)
+  else bearers.set(service, new Map([[given, known]]))
 }
 
 const MOST_CACHED = 200
-const read = new Map<string, AccessToken>()
+const tokens = new Map<string, AccessToken>()
 
 /** What an access token says of itself. Looked at once: every call of a process carries the same few. */
 export function accessTokenOf(token: string, service: KnownService, grantedForMs?: { expiresAt: number; issuedAt: number }): AccessToken {
   const key = fingerprint(token) ?? ''
-  const known = read.get(key)
+  const known = tokens.get(key)
   if (known) return known
   const { exp, iat, sub } = readJwtClaims(token) ?? {}
   const account = service.accountOf(token) ?? (typeof sub === 'string' && sub !== '' ? sub : undefined)
@@ -44,8 +77,8 @@ export function accessTokenOf(token: string, service: KnownService, grantedForMs
     issuedAt: moment(iat) ?? grantedForMs?.issuedAt,
     account: account === undefined ? undefined : digest(account),
   }
-  if (read.size >= MOST_CACHED) read.clear()
-  read.set(key, found)
+  if (tokens.size >= MOST_CACHED) tokens.clear()
+  tokens.set(key, found)
   return found
 }
 

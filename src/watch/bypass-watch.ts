@@ -7,13 +7,13 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { bypassError } from './block.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import { watchOutgoing } from './outgoing.ts'
-import type { WatchPolicy } from './watch-policy.ts'
+import type { GatePolicy } from './watch-policy.ts'
 
 export interface BypassWatchOptions {
   telemetry: Telemetry
   registry: Registry
   /** What is done about a bypass. @default 'observe' */
-  policy?: WatchPolicy
+  policy?: GatePolicy
   /** Finds the profile a refresh token belongs or belonged to. */
   lineageOf: (refresh: Fingerprint) => SeenToken | undefined
   /** Told of a fault of the watch itself; the application never is. */

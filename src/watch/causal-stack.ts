@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { noteFrames, type RawFrame, takeFrames } from '../tools/stack-frames.ts'
+import { noteFrames, type RawFrame } from '../tools/stack-frames.ts'
 
 /**
  * Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own, and those of a proxied fetch
@@ -7,9 +7,12 @@ import { noteFrames, type RawFrame, takeFrames } from '../tools/stack-frames.ts'
  */
 const MOST_FRAMES = 160
 
+/** Frames that are read when somebody asks for them. */
+export type NotedFrames = () => readonly RawFrame[]
+
 /** Code that entered a client library. */
-export interface Entry {
-  readonly frames: () => readonly RawFrame[]
+interface Entry {
+  frames: NotedFrames | undefined
 }
 
 /** For what the library does when that code is no longer on the stack. */
@@ -21,40 +24,51 @@ let onStack: Entry | undefined
  * Runs `work` so that whatever it starts, at once or later, is known to have been started by the entry.
  *
  * Within another entry nothing changes: the outer one is the application's.
+ *
+ * @param note Notes the caller: after `work`, while it is still on the stack, and only where no request was made that did.
  */
-export function enter<T>(noted: () => Entry['frames'], work: () => T): T {
+export function enter<T>(note: () => NotedFrames, work: () => T): T {
   if (entered.getStore()) return work()
-  const entry = { frames: noted() }
+  const entry: Entry = { frames: undefined }
   const before = onStack
   onStack = entry
   try {
     return entered.run(entry, work)
   } finally {
     onStack = before
+    entry.frames ??= note()
   }
 }
 
 /** As `enter`, for an entry that was noted earlier and is no longer on the stack. */
-export function enterAgain<T>(frames: Entry['frames'], work: () => T): T {
+export function enterAgain<T>(frames: NotedFrames, work: () => T): T {
   return entered.getStore() ? work() : entered.run({ frames }, work)
 }
 
 /** Notes who calls `above`, for `enter`. */
-export function noteCaller(above: (...args: never[]) => unknown): Entry['frames'] {
+export function noteCaller(above: (...args: never[]) => unknown): NotedFrames {
   return noteFrames(above, MOST_FRAMES)
 }
 
 /**
- * Takes the stack of the caller of `above`, and behind it the code that entered the client library, where the library
+ * Notes the stack of the caller of `above`, and behind it the code that entered the client library, where the library
  * let go of its caller in between: a queue, a timer, a thenable, a promise returned without `await`.
  *
  * @param above Frames up to and including this function are left out.
  * @param before Frames of what led here, where that is known otherwise: the request that was redirected.
  */
-export function takeCausalFrames(above: (...args: never[]) => unknown, before: readonly RawFrame[] = []): readonly RawFrame[] {
-  const frames = takeFrames(above, MOST_FRAMES)
+export function noteCausalFrames(above: (...args: never[]) => unknown, before?: NotedFrames): NotedFrames {
+  const here = noteFrames(above, MOST_FRAMES)
   const entry = entered.getStore()
-  return joined(joined(frames, entry && entry !== onStack ? entry.frames() : []), before)
+  const isHere = entry !== undefined && entry === onStack
+  if (isHere) entry.frames ??= here
+  const older = isHere ? undefined : entry?.frames
+  if (!older && !before) return here
+  let frames: readonly RawFrame[] | undefined
+  return () => {
+    frames ??= joined(joined(here(), older?.() ?? []), before?.() ?? [])
+    return frames
+  }
 }
 
 /** The stack, and behind it what of the older one it does not reach by itself. */

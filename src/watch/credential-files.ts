@@ -43,17 +43,44 @@ export class CredentialFiles {
     }
     return undefined
   }
+
+  /**
+   * The one credential of a provider of which a file tells when it expires, but not its tokens: an application may keep
+   * those elsewhere.
+   *
+   * @returns `undefined` when there is none, or when there are several and it is not known which.
+   */
+  onlyOne(provider: string): StoredCredential | undefined {
+    const found = this.#patterns
+      .flatMap(expand)
+      .slice(0, MOST_FILES)
+      .flatMap(path => [...tokenless(readJson(path), provider, undefined, 0)])
+    const [first, ...others] = found
+    return others.every(other => other.profileId === first?.profileId && other.expiresAt === first?.expiresAt) ? first : undefined
+  }
+}
+
+/** Every credential of the provider that has an expiry and no refresh token. */
+function* tokenless(value: unknown, provider: string, name: string | undefined, depth: number): Generator<StoredCredential> {
+  if (typeof value !== 'object' || value === null || depth > DEEPEST) return
+  const fields = value as Readonly<Record<string, unknown>>
+  const expiresAt = expiryOf(fields)
+  if (expiresAt !== undefined && (fields.provider === provider || name?.startsWith(`${provider}:`))) {
+    if (REFRESH_NAMES.every(key => secretText(fields[key]) === undefined))
+      yield { profileId: profileIn(name), access: undefined, expiresAt }
+    return
+  }
+  for (const [key, inner] of Object.entries(fields)) yield* tokenless(inner, provider, key, depth + 1)
 }
 
 function search(value: unknown, refresh: Fingerprint, name: string | undefined, depth: number): StoredCredential | undefined {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return undefined
   const fields = value as Readonly<Record<string, unknown>>
   if (REFRESH_NAMES.some(key => fingerprint(text(fields[key])) === refresh)) {
-    const expires = EXPIRY_NAMES.map(key => fields[key]).find(given => typeof given === 'number' && given > 0) as number | undefined
     return {
-      profileId: name?.includes(':') ? name : undefined,
+      profileId: profileIn(name),
       access: ACCESS_NAMES.map(key => secretText(fields[key])).find(token => token !== undefined),
-      expiresAt: expires === undefined || expires >= MILLISECONDS ? expires : expires * 1000,
+      expiresAt: expiryOf(fields),
     }
   }
   for (const [key, inner] of Object.entries(fields)) {
@@ -61,6 +88,16 @@ function search(value: unknown, refresh: Fingerprint, name: string | undefined, 
     if (found) return found
   }
   return undefined
+}
+
+/** Epoch milliseconds, whatever the unit it is written in. */
+function expiryOf(fields: Readonly<Record<string, unknown>>): number | undefined {
+  const expires = EXPIRY_NAMES.map(key => fields[key]).find(given => typeof given === 'number' && given > 0) as number | undefined
+  return expires === undefined || expires >= MILLISECONDS ? expires : expires * 1000
+}
+
+function profileIn(name: string | undefined): string | undefined {
+  return name?.includes(':') ? name : undefined
 }
 
 function text(value: unknown): string | undefined {

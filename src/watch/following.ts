@@ -1,7 +1,8 @@
 /** How a watched request ended, as far as can be seen without touching it. */
 export interface OutgoingEnd {
   readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
+  /** Put together when they are asked for: of most answers nobody wants them. */
+  readonly headers?: AnswerHeaders | undefined
   /** The start of the body of a refused answer as it came, compressed or not, where the client lets it be seen. */
   readonly body?: Buffer
   /** When the first piece of the answer's body came, by `performance.now()`; absent where the client does not show it. */
@@ -16,8 +17,11 @@ export interface FollowOptions {
   toTheEnd?: boolean
 }
 
+/** Headers of an answer, names in lower case. */
+export type AnswerHeaders = Readonly<Record<string, string>>
+
 /** Told of the head of an answer as soon as it is there. */
-export type HeadListener = (status: number, headers: Readonly<Record<string, string>>) => void
+export type HeadListener = (status: number, headers: () => AnswerHeaders) => void
 
 /** Bytes of an answer that are waited for: less than clients buffer for an application that never reads. */
 const MOST_ANSWER = 32 * 1024
@@ -32,7 +36,7 @@ export class Following {
   #firstChunkAtMs: number | undefined
   #bytes = 0
   #status: number | undefined
-  #headers: Readonly<Record<string, string>> | undefined
+  #headers: (() => AnswerHeaders) | undefined
   #isOver = false
 
   constructor(told: (end: OutgoingEnd) => void, headTold: HeadListener, { keepsGood = false, toTheEnd = false }: FollowOptions = {}) {
@@ -43,7 +47,7 @@ export class Following {
   }
 
   /** The head of an answer; a later one (after a 1xx) replaces it. */
-  head(status: number, headers: Readonly<Record<string, string>>): void {
+  head(status: number, headers: () => AnswerHeaders): void {
     this.#status = status
     this.#headers = headers
     this.#headTold(status, headers)
@@ -62,9 +66,12 @@ export class Following {
   end(error?: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
+    const headers = this.#headers
     this.#told({
       ...(this.#status !== undefined && { status: this.#status }),
-      ...(this.#headers && { headers: this.#headers }),
+      get headers() {
+        return headers?.()
+      },
       ...(this.#held.length > 0 && { body: Buffer.concat(this.#held) }),
       ...(this.#firstChunkAtMs !== undefined && { firstChunkAtMs: this.#firstChunkAtMs }),
       ...(error !== undefined && { error }),

@@ -11,16 +11,27 @@ interface GatePattern {
 /** Tells by a stack whether a token request went through the gate that the operator declared. */
 export class GateFrames {
   readonly #patterns: readonly GatePattern[]
+  readonly #approach: readonly GatePattern[]
 
-  /** @param declared `NAME` or `file#NAME`: a function, a method (`Class.name` or `name`), and the end of its file's path. */
-  constructor(declared: readonly string[]) {
+  /**
+   * @param declared `NAME` or `file#NAME`: a function, a method (`Class.name` or `name`), and the end of its file's path.
+   * @param approach Likewise, functions through which everybody comes to the gate, or past it: they are nobody's caller.
+   */
+  constructor(declared: readonly string[], approach: readonly string[] = []) {
     this.#patterns = declared.map(toPattern)
+    this.#approach = approach.map(toPattern)
   }
 
   /** `gate` or `bypass`; `undeclared` when nobody said what the gate is. */
   viaOf(frames: readonly RawFrame[]): Via {
     if (this.#patterns.length === 0) return 'undeclared'
     return frames.some(frame => this.#patterns.some(pattern => matches(pattern, frame))) ? 'gate' : 'bypass'
+  }
+
+  /** Index of the first frame outside the gate and its approach: who came there. 0 where neither is on the stack. */
+  outside(frames: readonly RawFrame[]): number {
+    const way = [...this.#patterns, ...this.#approach]
+    return frames.findLastIndex(frame => way.some(pattern => matches(pattern, frame))) + 1
   }
 }
 

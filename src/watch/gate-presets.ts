@@ -2,6 +2,8 @@
 export interface Preset {
   /** Frames of its refresh gate. */
   readonly gate: readonly string[]
+  /** Functions that everybody passes on the way to a refresh; the caller is who is outside of them. */
+  readonly approach: readonly string[]
   /** Files in which it keeps its tokens; `~` is the home folder, `*` stands for one folder or file. */
   readonly credentials: (environment: Readonly<Record<string, string | undefined>>) => readonly string[]
 }
@@ -16,6 +18,7 @@ export interface Preset {
 export const PRESETS: Readonly<Record<string, Preset>> = {
   openclaw: {
     gate: ['doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'],
+    approach: ['refreshOAuthCredential', 'resolveOAuthAccess', 'resolveApiKeyForProfile', 'resolveApiKeyForProvider'],
     credentials: ({ OPENCLAW_STATE_DIR }) => [`${OPENCLAW_STATE_DIR || '~/.openclaw'}/agents/*/agent/auth-profiles.json`],
   },
 }

@@ -20,10 +20,13 @@ export function noteInboundRoutes(): () => void {
   return () => void diagnostics.unsubscribe(CHANNEL_INBOUND, note)
 }
 
-/** The inbound request that the code running now works for: `POST /v1/chat/:id`. */
-export function inboundRoute(): string | undefined {
+/** The inbound request that the code running now works for: `POST /v1/chat/:id`; for whoever may never read it. */
+export function noteInboundRoute(): (() => string) | undefined {
   const request = inbound.getStore()
-  return request && routeOf(request.method ?? 'GET', request.url ?? '/')
+  if (!request) return undefined
+  // A router changes the URL while it passes the request on.
+  const { method = 'GET', url = '/' } = request
+  return () => routeOf(method, url)
 }
 
 /** Method and path of a request without what is particular to it. */

@@ -38,6 +38,19 @@ export interface ApiMatch {
   readonly protocol: Protocol | undefined
 }
 
+/** What is known of a URL. */
+export interface Place {
+  readonly url: URL
+  readonly isExcluded: boolean
+  /** The service whose token endpoint it is. */
+  readonly tokenService: KnownService | undefined
+  /** The service whose API lies there. */
+  readonly api: ApiMatch | undefined
+}
+
+/** Places remembered, and how long their URLs may be: a process asks the same few all the time. */
+const MOST_PLACES = 500
+const LONGEST_URL = 200
 const MODELS: Provider['paths'] = { responses: '/responses', chat_completions: '/chat/completions', messages: '/messages' }
 
 /** Which of the requests that leave the process are token requests and provider calls, by where they go. */
@@ -47,6 +60,7 @@ export class KnownEndpoints {
   readonly #tokenHosts = new Set<string>()
   readonly #apis: Api[] = []
   readonly #exclude: readonly string[]
+  readonly #places = new Map<string, Place>()
 
   constructor({ tokenUrls, apis, exclude }: Pick<WatchSettings, 'tokenUrls' | 'apis' | 'exclude'>) {
     const registry = createRegistry()
@@ -79,6 +93,17 @@ export class KnownEndpoints {
         accountOf: () => undefined,
       }
     )
+  }
+
+  /** Everything about a URL at once. @throws {TypeError} when it is none. */
+  look(text: string): Place {
+    const known = this.#places.get(text)
+    if (known) return known
+    const url = new URL(text)
+    const place = { url, isExcluded: this.isExcluded(url), tokenService: this.tokenServiceAt(url), api: this.apiAt(url) }
+    if (this.#places.size >= MOST_PLACES) this.#places.clear()
+    if (text.length <= LONGEST_URL) this.#places.set(text, place)
+    return place
   }
 
   /** The service whose token endpoint this is. */

@@ -1,6 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { registerHooks } from 'node:module'
-import { type Entry, enter, enterAgain, noteCaller } from './causal-stack.ts'
+import { enter, enterAgain, type NotedFrames, noteCaller } from './causal-stack.ts'
+import { wrapDispatch, wrapShared } from './undici-dispatch.ts'
 
 type Callable = (this: unknown, ...given: unknown[]) => unknown
 type Table = Record<string, unknown>
@@ -101,32 +101,13 @@ function wrapUndici(all: Table): void {
     wrapMethod(all, name, ([input, options]) => isPost(options) || (options === undefined && isPost(input)))
     wrapMethod(prototype, name, ([options]) => isPost(options))
   }
-}
-
-/** A handler that is dispatched again, from a queue or for another hop, goes on in the context it was first dispatched in. */
-function wrapDispatch({ prototype }: { prototype: Table }): void {
-  const original = prototype.dispatch as Callable
-  const contexts = new WeakMap<object, <T>(work: () => T) => T>()
-  prototype.dispatch = function dispatch(this: unknown, ...given: unknown[]) {
-    const [options, handler] = given
-    const go = () => Reflect.apply(original, this, given)
-    if (!isPost(options) || typeof handler !== 'object' || handler === null) return go()
-    const context = contexts.get(handler)
-    if (context) return context(go)
-    return enter(
-      () => noteCaller(dispatch),
-      () => {
-        contexts.set(handler, AsyncLocalStorage.snapshot())
-        return go()
-      },
-    )
-  }
+  wrapShared()
 }
 
 /** Notes who makes an object, for what its method does when nobody is on the stack any more. */
 function wrapConstruction(all: Table, name: string, method: string): void {
   const original = all[name] as { prototype: Table } & (new (...given: unknown[]) => object)
-  const makers = new WeakMap<object, Entry['frames']>()
+  const makers = new WeakMap<object, NotedFrames>()
   const made = new Proxy(original, {
     construct: function construct(target, given, newTarget) {
       const it = Reflect.construct(target, given, newTarget) as object

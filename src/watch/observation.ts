@@ -33,6 +33,8 @@ export interface Observation {
   readonly isError: boolean
   /** Worth being written at once: a signal may end the process any moment. */
   readonly isUrgent: boolean
+  /** Kept by the recorder; else it is for exporters alone. */
+  readonly isRecorded: boolean
   /** What is counted along with it; asked only where metrics go somewhere. */
   readonly measures: () => readonly Measure[]
 }
@@ -41,5 +43,7 @@ export interface Observation {
 export interface ObservationSink {
   /** Something is under way that will end in an observation: time to get ready. */
   expect(): void
+  /** Every ordinary call is wanted, not a sample of them: somebody counts them, or samples by himself. */
+  readonly wantsAll: boolean
   take(observation: Observation): void
 }

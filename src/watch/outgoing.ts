@@ -5,12 +5,13 @@ import type { RawFrame } from '../tools/stack-frames.ts'
 import { followAnswer, followStream, type Guard } from './answers.ts'
 import { blockHttp, blockUndici, drain } from './block.ts'
 import { hearHttpStart, hearUndiciStart, type StartListener } from './body-start.ts'
-import { takeCausalFrames } from './causal-stack.ts'
+import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
 import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
 import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
+import { RecentUrls } from './recent-urls.ts'
 import { Redirects } from './redirects.ts'
 import { type BodyListener, MOST_BYTES, type Refusal, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
-import { httpHeaders, type SentHeaders, undiciHeaders } from './sent-headers.ts'
+import { httpHeader, httpHeaders, type SentHeaders, undiciHeader, undiciHeaders } from './sent-headers.ts'
 import { hearUndiciAnswer } from './undici-answer.ts'
 
 /** One request on its way out. */
@@ -24,11 +25,15 @@ export interface OutgoingRequest {
   readonly body: Uint8Array | undefined
   /** The headers as they stand at this moment: some clients set theirs until the body is written. */
   headers(): SentHeaders
+  /** One of them; `name` is in lower case. */
+  header(name: string): string | undefined
   /**
    * The causal stack: the caller of `above`, behind it the code that entered the client library or made the request that
    * was redirected here. To be taken synchronously.
    */
   frames(above: (...args: never[]) => unknown): readonly RawFrame[]
+  /** The same for whoever may never read it; that costs much less. */
+  noteFrames(above: (...args: never[]) => unknown): NotedFrames
   /**
    * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
    * or when the body is told, where `onBody` holds it back.
@@ -53,6 +58,7 @@ interface Departure {
   readonly url: string
   readonly body: Uint8Array | undefined
   readonly headers: () => SentHeaders
+  readonly header: (name: string) => string | undefined
   readonly tap: (heard: BodyListener, refusal?: Refusal) => () => void
   readonly tapStart?: (heard: StartListener) => void
   readonly block: (error: Error) => void
@@ -83,6 +89,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
   /** Requests whose answers are heard without the channel. */
   const heardDirectly = new WeakSet<object>()
   const redirects = new Redirects()
+  const urls = new RecentUrls()
   const safely = guard(onFault)
 
   /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
@@ -91,14 +98,18 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     let bodySoFar: () => void = () => undefined
     let unsent: Promise<void> | undefined
     let refusal: Error | undefined
-    let taken: readonly RawFrame[] | undefined
     const before = redirects.take(url)
+    let noted = before
+    let isNoted = false
+    const noteHere = (above: (...args: never[]) => unknown): NotedFrames => {
+      if (!noted || !isNoted) noted = noteCausalFrames(above, before)
+      isNoted = true
+      return noted
+    }
     listener({
       ...departure,
-      frames: above => {
-        taken ??= takeCausalFrames(above, before)
-        return taken
-      },
+      frames: above => noteHere(above)(),
+      noteFrames: noteHere,
       block: error => {
         refusal = error
         block(error)
@@ -115,7 +126,9 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
           tell(end)
         }
         const tellLate = (end: OutgoingEnd) => void unsent?.then(() => tellBoth(end))
-        const headTold: HeadListener = (status, { location }) => redirects.note(url, status, location, taken ?? before)
+        const headTold: HeadListener = (status, readHeaders) => {
+          if (status >= 300 && status < 400 && noted) redirects.note(url, status, readHeaders().location, noted)
+        }
         const followed = new Following(unsent ? tellLate : tellBoth, headTold, options)
         following.set(identity, followed)
         hear?.(followed)
@@ -131,9 +144,10 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       follow({
         identity: request,
         method,
-        url: new URL(request.path, request.origin).href,
+        url: urls.of(String(request.origin), request.path).href,
         body: request.body instanceof Uint8Array ? request.body : undefined,
         headers: () => undiciHeaders(request),
+        header: name => undiciHeader(request, name),
         tap: (heard, refusal) => tapUndiciBody(request, heard, refusal),
         tapStart: heard => hearUndiciStart(request, heard),
         block: error => blockUndici(request, error),
@@ -146,7 +160,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
-      following.get(request)?.head(response.statusCode, pairs(response.headers))
+      following.get(request)?.head(response.statusCode, () => pairs(response.headers))
     }),
     'undici:request:bodyChunkReceived': safely(message => {
       const { request, chunk } = message as { request: object; chunk: Uint8Array }
@@ -160,9 +174,10 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       follow({
         identity: request,
         method: request.method,
-        url: new URL(request.path, `${request.protocol}//${hostOf(request)}`).href,
+        url: urls.of(`${request.protocol}//${hostOf(request)}`, request.path).href,
         body: undefined,
         headers: () => httpHeaders(request),
+        header: name => httpHeader(request, name),
         tap: (heard, refusal) => tapHttpBody(request, heard, refusal),
         tapStart: heard => hearHttpStart(request, heard),
         block: error => {
@@ -205,6 +220,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         url: url(),
         body: undefined,
         headers,
+        header: name => headers()[name],
         block: error => {
           block(error)
           if (made) failStream(made, error)

@@ -1,16 +1,23 @@
 import { bypassError } from './block.ts'
+import { CallSample } from './call-sample.ts'
+import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
+import { type Asking, coalesceRefreshes } from './coalescing.ts'
 import { CredentialFiles } from './credential-files.ts'
+import type { OutgoingEnd } from './following.ts'
 import { GateFrames } from './gate-frames.ts'
 import { noteInboundRoutes } from './inbound-route.ts'
 import { type ApiMatch, KnownEndpoints, type KnownService } from './known-endpoints.ts'
 import { keepCallers } from './library-entries.ts'
-import type { ObservationSink } from './observation.ts'
+import type { Observation, ObservationSink } from './observation.ts'
 import { type OutgoingRequest, watchOutgoing } from './outgoing.ts'
 import { isOwnWork } from './own-work.ts'
 import { ProviderCall } from './provider-call.ts'
+import { Redirects } from './redirects.ts'
 import { type Shape, shapeOf } from './shape.ts'
+import { type SharedEnd, sharedVisit } from './shared-visit.ts'
 import { watchSideDoors } from './side-doors.ts'
 import { callerOf, type Sighting, takeSighting } from './sighting.ts'
+import { headersOf } from './token-answer.ts'
 import { TokenLedger } from './token-ledger.ts'
 import { TokenRequest } from './token-request.ts'
 import { PROCESS_ENDED } from './token-verdict.ts'
@@ -43,6 +50,9 @@ export class ProcessWatch {
   readonly #gate: GateFrames
   readonly #ledger = new TokenLedger()
   readonly #credentials: CredentialFiles
+  /** Of those who were redirected by an answer that was not theirs. */
+  readonly #redirects = new Redirects()
+  readonly #sample = new CallSample()
   /** What tells of a request that the process leaves behind. */
   readonly #open = new Set<() => void>()
   /** When a request to a token host was last seen. */
@@ -54,7 +64,7 @@ export class ProcessWatch {
     this.#sink = sink
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
-    this.#gate = new GateFrames(settings.gate)
+    this.#gate = new GateFrames(settings.gate, settings.approach)
     this.#credentials = new CredentialFiles(settings.credentials)
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
     keepCallers({ onFault })
@@ -71,6 +81,11 @@ export class ProcessWatch {
       }),
       watchOutgoing({ wanted: method => method !== 'CONNECT', listener, onFault }),
     ]
+    if (settings.policy !== 'coalesce') return
+    const serviceAt = (url: URL) => (this.#endpoints.isExcluded(url) ? undefined : (this.#endpoints.tokenServiceAt(url) ?? 'unnamed'))
+    const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
+      this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
+    this.#stops.push(coalesceRefreshes({ windowMs: settings.coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
   /** Tells of what is still under way: the process ends now. */
@@ -85,11 +100,11 @@ export class ProcessWatch {
 
   #see(request: OutgoingRequest, above: (...args: never[]) => unknown): void {
     if (isOwnWork()) return
-    const url = new URL(request.url)
-    if (this.#endpoints.isExcluded(url)) return
+    const { url, isExcluded, tokenService, api: apiAt } = this.#endpoints.look(request.url)
+    if (isExcluded) return
     const isPost = request.method === 'POST'
-    const service = isPost ? this.#endpoints.tokenServiceAt(url) : undefined
-    const api = service ? undefined : this.#endpoints.apiAt(url)
+    const service = isPost ? tokenService : undefined
+    const api = service ? undefined : apiAt
     if (service) this.#seeTokenRequest(request, url, service, takeSighting(request, above))
     else if (api) this.#seeCall(request, url, api, takeSighting(request, above))
     else if (isPost && mayCarryGrant(request)) this.#seeSuspect(request, url, takeSighting(request, above))
@@ -127,29 +142,67 @@ export class ProcessWatch {
       via,
       policy,
       sighting,
-      caller: callerOf(sighting),
+      caller: callerOf(sighting, this.#gate.outside(sighting.frames)),
       ledger: this.#ledger,
       credentials: this.#credentials,
     })
   }
 
+  /** Who asks for a refresh that may be answered without a request. */
+  #asking(url: URL, service: KnownService, above: (...given: never[]) => unknown): Asking {
+    let before: NotedFrames | undefined
+    const sighting = takeSighting({ noteFrames: from => noteCausalFrames(from, () => before?.() ?? []) }, above)
+    return {
+      shared: asked => {
+        // Only now: the one who leads has been redirected to the same place.
+        before = this.#redirects.take(url.href)
+        const via = this.#gate.viaOf(sighting.frames)
+        const facts = {
+          ...asked,
+          service,
+          url,
+          via,
+          sighting,
+          caller: callerOf(sighting, this.#gate.outside(sighting.frames)),
+          ledger: this.#ledger,
+        }
+        const tell = this.#onceTold<SharedEnd>(end => sharedVisit(facts, end), { error: PROCESS_ENDED })
+        return end => {
+          if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
+          tell(end)
+        }
+      },
+    }
+  }
+
   #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, sighting: Sighting): void {
-    const seen = new ProviderCall({ request, url, api, sighting, ledger: this.#ledger })
+    const { wantsAll } = this.#sink
+    const sampled = () => this.#sample.take(api.service.id, performance.now())
+    const seen = new ProviderCall({ request, url, api, sighting, ledger: this.#ledger, sampled, wantsAll })
     this.#untilEnd(request, seen, { toTheEnd: true })
   }
 
   #untilEnd(request: OutgoingRequest, seen: TokenRequest | ProviderCall, options: Parameters<OutgoingRequest['onEnd']>[1]): void {
+    request.onEnd(
+      this.#onceTold<OutgoingEnd>(end => seen.ended(end), { error: PROCESS_ENDED }),
+      options,
+    )
+  }
+
+  /** Tells the sink once how something ended: by itself, or `left` by a process that ends first. */
+  #onceTold<End>(observe: (end: End) => Observation | undefined, left: End): (end: End) => void {
     this.#sink.expect()
     let isTold = false
-    const tell = (end: Parameters<TokenRequest['ended']>[0]) => {
+    const tell = (end: End) => {
       if (isTold) return
       isTold = true
       this.#open.delete(leave)
-      this.#sink.take(seen.ended(end))
+      const observation = observe(end)
+      if (observation) this.#sink.take(observation)
     }
-    const leave = () => tell({ error: PROCESS_ENDED })
+    const leave = () => tell(left)
     if (this.#open.size < MOST_OPEN) this.#open.add(leave)
-    request.onEnd(tell, options)
+    return tell
   }
 }
 

@@ -22,6 +22,7 @@ import {
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_PROVIDER_REQUEST_ID,
   ATTR_SERVER_ADDRESS,
+  ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
 } from '../../otel/names.ts'
@@ -46,6 +47,10 @@ export interface ProviderCallFacts {
   readonly api: ApiMatch
   readonly sighting: Sighting
   readonly ledger: TokenLedger
+  /** Says of a call that went well how many it stands for in the recorder; 0 when it is passed over there. */
+  readonly sampled: () => number
+  /** Calls that are passed over are told of too. */
+  readonly wantsAll: boolean
 }
 
 interface CallVerdict {
@@ -54,30 +59,46 @@ interface CallVerdict {
   readonly providerCode?: string
 }
 
+/** A longer body is looked at at once: it shall not be held until the answer is there. */
+const LONGEST_HELD = 64 * 1024
+/** Nobody calls a call ordinary that took as long as this. */
+const SLOW_MS = 30_000
 const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
 
 /** One request to a provider's API, from where it is made to its end; then it is an observation. */
 export class ProviderCall {
   readonly #facts: ProviderCallFacts
+  #held: Uint8Array | undefined
   #model: string | undefined
   #streams: boolean | undefined
   #bearer: Bearer
 
   constructor(facts: ProviderCallFacts) {
     this.#facts = facts
-    facts.request.onBodyStart(piece => this.#peek(piece))
+    facts.request.onBodyStart(piece => {
+      if (piece.byteLength > LONGEST_HELD) this.#peek(piece)
+      else this.#held = piece
+    })
     this.#bearer = this.#enter()
   }
 
-  /** What is told of the call, now that it has ended. */
-  ended(end: OutgoingEnd): Observation {
-    const { url, api, sighting, ledger, request } = this.#facts
+  /** What is told of the call, now that it has ended; nothing of an ordinary one that nobody wants to hear of. */
+  ended(end: OutgoingEnd): Observation | undefined {
+    const { api, sighting, ledger } = this.#facts
     // Some clients set their headers only when they write the body.
     if (this.#bearer.type === 'none') this.#bearer = this.#enter()
     if (this.#bearer.type === 'none') ledger.calledWithout(api.service.id, sighting.startMs)
     else if (this.#bearer.type === 'token' && end.status === 401) ledger.rejected(this.#bearer.token.fingerprint, Date.now())
     const verdict = this.#judge(end)
     const durationMs = performance.now() - sighting.startedAtMs
+    const isOrdinary = verdict.outcome === 'ok' && durationMs < SLOW_MS
+    const standsFor = isOrdinary ? this.#facts.sampled() : 1
+    return standsFor > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, standsFor }) : undefined
+  }
+
+  #observation(end: OutgoingEnd, verdict: CallVerdict, { durationMs, standsFor }: { durationMs: number; standsFor: number }): Observation {
+    const { url, api, sighting, request } = this.#facts
+    if (this.#held) this.#peek(this.#held)
     const firstChunkS = end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - sighting.startedAtMs) / 1000
     const operation = api.protocol && GENAI_OPERATIONS[api.protocol]
     return {
@@ -105,10 +126,12 @@ export class ProviderCall {
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
         [ATTR_TIME_TO_FIRST_CHUNK]: firstChunkS,
+        [ATTR_STANDS_FOR]: standsFor > 1 ? standsFor : undefined,
       }),
       events: [],
       isError: verdict.failure !== undefined,
       isUrgent: false,
+      isRecorded: standsFor > 0,
       measures: () => (operation ? this.#measures(verdict, durationMs, firstChunkS) : []),
     }
   }
@@ -125,7 +148,7 @@ export class ProviderCall {
   /** Enters what the request carries into the ledger. */
   #enter(): Bearer {
     const { request, api, sighting, ledger } = this.#facts
-    const bearer = bearerIn(request.headers(), api.service)
+    const bearer = bearerIn(name => request.header(name), api.service)
     if (bearer.type === 'token') ledger.used(api.service.id, bearer.token, sighting.startMs)
     return bearer
   }
@@ -143,7 +166,8 @@ export class ProviderCall {
     }
   }
 
-  #judge({ status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd): CallVerdict {
+  #judge(end: OutgoingEnd): CallVerdict {
+    const { status, error } = end
     if (error === PROCESS_ENDED) return { outcome: 'aborted' }
     if (status === undefined || (error !== undefined && status < 300)) {
       const failure = errorType(error)
@@ -151,7 +175,9 @@ export class ProviderCall {
       return { outcome: /TIMEOUT|TimeoutError|ETIMEDOUT/.test(failure) ? 'timeout' : 'server_error', failure }
     }
     if (status < 300) return { outcome: 'ok' }
-    const { outcome, providerCode } = this.#facts.api.service.judgeAttempt(readRefusedAnswer(status, headers, body))
+    const { outcome, providerCode } = this.#facts.api.service.judgeAttempt(
+      readRefusedAnswer(status, end.headers ?? {}, end.body ?? Buffer.alloc(0)),
+    )
     return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
   }
 

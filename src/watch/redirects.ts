@@ -1,7 +1,7 @@
-import type { RawFrame } from '../tools/stack-frames.ts'
+import type { NotedFrames } from './causal-stack.ts'
 
 interface Expected {
-  readonly frames: readonly RawFrame[]
+  readonly frames: NotedFrames
   readonly until: number
 }
 
@@ -13,17 +13,18 @@ export class Redirects {
   readonly #expected = new Map<string, Expected>()
 
   /** An answer sends the client from `url` to another place. */
-  note(url: string, status: number, location: string | undefined, frames: readonly RawFrame[]): void {
+  note(url: string, status: number, location: string | undefined, frames: NotedFrames): void {
     if (status < 300 || status >= 400 || location === undefined || !URL.canParse(location, url)) return
     if (this.#expected.size >= MOST_EXPECTED) this.#expected.clear()
     this.#expected.set(new URL(location, url).href, { frames, until: performance.now() + LIFETIME_MS })
   }
 
   /** Frames of the request that was redirected to `url` a moment ago; told once. */
-  take(url: string): readonly RawFrame[] {
+  take(url: string): NotedFrames | undefined {
+    if (this.#expected.size === 0) return undefined
     const expected = this.#expected.get(url)
-    if (!expected) return []
+    if (!expected) return undefined
     this.#expected.delete(url)
-    return performance.now() < expected.until ? expected.frames : []
+    return performance.now() < expected.until ? expected.frames : undefined
   }
 }

@@ -16,12 +16,29 @@ export function undiciHeaders({ headers, contentType, contentLength }: UndiciReq
   return read
 }
 
+/** One header of an undici request. @param name In lower case. */
+export function undiciHeader(request: UndiciRequest, name: string): string | undefined {
+  const { headers } = request
+  if (!Array.isArray(headers)) return undiciHeaders(request)[name]
+  for (let at = headers.length - 2; at >= 0; at -= 2) {
+    const given: unknown = headers[at]
+    if (String(given).length === name.length && String(given).toLowerCase() === name) return text(headers[at + 1])
+  }
+  return undefined
+}
+
 /** The headers of a `node:http` request. Those given as an array are written at once, and `getHeaders` does not know them. */
 export function httpHeaders(request: ClientRequest): SentHeaders {
   const { _header: written } = request as { _header?: unknown }
   const known = Object.entries(request.getHeaders())
   if (known.length === 0 && typeof written === 'string') return parse(written)
   return Object.fromEntries(known.map(([name, value]) => [name, text(value)]))
+}
+
+/** One header of a `node:http` request. @param name In lower case. */
+export function httpHeader(request: ClientRequest, name: string): string | undefined {
+  const value = request.getHeader(name)
+  return value === undefined ? httpHeaders(request)[name] : text(value)
 }
 
 function parse(head: string): Record<string, string> {

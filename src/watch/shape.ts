@@ -20,6 +20,8 @@ export interface Shape {
   readonly isTokenless: boolean
   /** Fingerprint of the client id. */
   readonly clientFingerprint: Fingerprint | undefined
+  /** Digest of what is asked for besides: client, scopes and audience. Two requests that differ in it get different tokens. */
+  readonly rest: Fingerprint
   /** Scopes asked for, sorted, one space between. */
   readonly scopes: string | undefined
   /** Why the client itself says it refreshes (`refresh_reason` of the Codex CLI). */
@@ -89,6 +91,7 @@ function unread(encoding: 'other' | 'none'): Shape {
     refreshFingerprint: undefined,
     isTokenless: false,
     clientFingerprint: undefined,
+    rest: '',
     scopes: undefined,
     declaredReason: undefined,
   }
@@ -109,9 +112,16 @@ function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
     refreshFingerprint: textOf(refresh) === undefined ? undefined : fingerprint(textOf(refresh)),
     isTokenless: grantType === 'refresh_token' && token === undefined,
     clientFingerprint: fingerprint(textOf(client)),
+    rest: restOf(fields),
     scopes: scopesOf(textOf(scope)),
     declaredReason: shownReason(declared),
   }
+}
+
+/** The parameters that decide what a refresh grants (RFC 6749 section 6, RFC 8707 section 2.2, and `audience`, which some providers have). */
+function restOf({ client_id: client, scope, resource, audience }: Fields): Fingerprint {
+  const scopes = textOf(scope)?.split(/\s+/).sort()
+  return fingerprint(JSON.stringify([client, scopes, resource, audience])) ?? ''
 }
 
 function scopesOf(scope: string | undefined): string | undefined {

@@ -16,8 +16,12 @@ export interface SideDoorsOptions {
   onFault: (fault: unknown) => void
 }
 
-/** Node's own clients; a socket opened by one of them is seen as a request. */
-const HTTP_CLIENT = /^node:(?:_http_|https?$|internal\/deps\/undici|internal\/http2)|\/undici[^/]*\//
+/**
+ * Node's own clients; a socket opened by one of them is seen as a request. And those that open a socket before their
+ * request, to learn which protocol the host speaks.
+ */
+const HTTP_CLIENT =
+  /^node:(?:_http_|https?$|internal\/deps\/undici|internal\/http2)|\/undici[^/]*\/|\/node_modules\/(?:got|http2-wrapper|resolve-alpn)\//
 /** Programs that are watched themselves, since they inherit the preload. */
 const NODE = /^node(?:js)?(?:\.exe)?$/
 
@@ -56,7 +60,7 @@ export function watchSideDoors({ tokenHosts, hasClient, told, onFault }: SideDoo
     if (isOwnWork()) return
     const { socket } = message as { socket: { _host?: string | null } }
     const frames = takeFrames(onSocket)
-    if (frames.some(({ file }) => HTTP_CLIENT.test(file))) return
+    if (frames.some(({ file }) => HTTP_CLIENT.test(file.replaceAll('\\', '/')))) return
     soon(() => {
       const { _host: host } = socket
       if (typeof host === 'string' && tokenHosts.has(host) && !hasClient(host)) told(sideDoor('socket', host, frames))
@@ -80,6 +84,7 @@ function sideDoor(door: SideDoor, host: string, frames: readonly RawFrame[]): Ob
     events: [],
     isError: false,
     isUrgent: true,
+    isRecorded: true,
     measures: () => [],
   }
 }

@@ -1,37 +1,48 @@
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
-import { siteOf } from '../telemetry/caller.ts'
+import { siteOutside } from '../telemetry/caller.ts'
 import type { RawFrame } from '../tools/stack-frames.ts'
+import type { NotedFrames } from './causal-stack.ts'
 import { hostSpan } from './host-span.ts'
-import { inboundRoute } from './inbound-route.ts'
+import { noteInboundRoute } from './inbound-route.ts'
 import type { HostSpan } from './observation.ts'
 import type { OutgoingRequest } from './outgoing.ts'
 
-/** What was around when a request was made. Taken synchronously; made readable later. */
-export interface Sighting {
+/** What was around when a request was made. Taken synchronously; made readable later, if anybody asks. */
+export class Sighting {
   /** Epoch milliseconds. */
-  readonly startMs: number
+  readonly startMs = Date.now()
   /** By `performance.now()`. */
-  readonly startedAtMs: number
-  readonly frames: readonly RawFrame[]
-  /** The inbound request under whose work it was made. */
-  readonly route: string | undefined
-  readonly parent: HostSpan | undefined
-}
+  readonly startedAtMs = performance.now()
+  readonly parent: HostSpan | undefined = hostSpan()
+  readonly #frames: NotedFrames
+  readonly #route = noteInboundRoute()
 
-/** Takes a sighting of a request that is made just now. @param above The listener; frames up to it are left out. */
-export function takeSighting(request: Pick<OutgoingRequest, 'frames'>, above: (...args: never[]) => unknown): Sighting {
-  return {
-    startMs: Date.now(),
-    startedAtMs: performance.now(),
-    frames: request.frames(above),
-    route: inboundRoute(),
-    parent: hostSpan(),
+  constructor(frames: NotedFrames) {
+    this.#frames = frames
+  }
+
+  get frames(): readonly RawFrame[] {
+    return this.#frames()
+  }
+
+  /** The inbound request under whose work it was made. */
+  get route(): string | undefined {
+    return this.#route?.()
   }
 }
 
-/** Who made the request: the application's frame; where the stack is cut before it, the inbound route; else a library's frame. */
-export function callerOf({ frames, route }: Sighting): CallerSite {
-  const site = siteOf(frames)
+/** Takes a sighting of a request that is made just now. @param above The listener; frames up to it are left out. */
+export function takeSighting(request: Pick<OutgoingRequest, 'noteFrames'>, above: (...args: never[]) => unknown): Sighting {
+  return new Sighting(request.noteFrames(above))
+}
+
+/**
+ * Who made the request: the application's frame; where the stack is cut before it, the inbound route; else a library's frame.
+ *
+ * @param from Index of the first frame that can be the caller's. @default 0
+ */
+export function callerOf({ frames, route }: Sighting, from = 0): CallerSite {
+  const site = siteOutside(frames, from)
   if (site.kind === 'code' || route === undefined) return site
   return { ...site, ...clientOf(route) }
 }

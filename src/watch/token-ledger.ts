@@ -121,6 +121,13 @@ export class TokenLedger {
     if (token) this.#keep(family, token, atMs)
   }
 
+  /** Why a token was to be refreshed by a request that was never sent, since another one was sent for it. */
+  asked(provider: string, sent: Fingerprint, sentMs: number): Pick<Lineage, 'profile' | 'reason' | 'generation'> {
+    const family = this.#familyOf(provider, sent, undefined)
+    const reason = this.#reason(provider, family && inUse(family, sentMs), sentMs, false)
+    return { profile: family && nameOf(family), reason, generation: family?.generation ?? 0 }
+  }
+
   /** Enters a token request that has ended. */
   exchanged({ provider, sentMs, endedMs, sent, isTokenless = false, granted }: TokenExchange): Lineage {
     const family = this.#familyOf(provider, sent, granted?.access?.account)

@@ -139,6 +139,7 @@ export class TokenRequest {
       events: this.#events(lineage),
       isError: !isSuccess(verdict.outcome),
       isUrgent: true,
+      isRecorded: true,
       measures: () => this.#measures(lineage, verdict, durationMs, isRefresh),
     }
   }
@@ -147,10 +148,12 @@ export class TokenRequest {
   #lookUp(refresh: Fingerprint): void {
     const { ledger, service, credentials, sighting } = this.#facts
     if (!ledger.lacksAccess(service.id, refresh)) return
-    const stored = credentials.find(refresh)
+    const stored = credentials.find(refresh) ?? credentials.onlyOne(service.id)
     if (!stored) return
     const { access, expiresAt, profileId } = stored
-    const token = access === undefined ? undefined : { ...accessTokenOf(access, service), ...(expiresAt !== undefined && { expiresAt }) }
+    // An access token that nobody has seen goes by the name of the refresh token it came with.
+    const known = access === undefined ? { fingerprint: `with ${refresh}` } : accessTokenOf(access, service)
+    const token = access === undefined && expiresAt === undefined ? undefined : { ...known, ...(expiresAt !== undefined && { expiresAt }) }
     ledger.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, sighting.startMs)
   }
 

@@ -13,10 +13,14 @@ export interface WatchSettings {
   readonly role: ProcessRole
   /** Frames of the gate, `NAME` or `file#NAME`. Without any, nothing is called a bypass. @default [] */
   readonly gate: readonly string[]
+  /** Functions through which everybody comes to the gate; whoever is outside of them is the caller. @default [] */
+  readonly approach: readonly string[]
   /** Files in which the application keeps its tokens: read when a token it was not seen to use is refreshed. @default [] */
   readonly credentials: readonly string[]
   /** What is done about a bypass. @default 'observe' */
   readonly policy: WatchPolicy
+  /** Under `coalesce`: for how long a refresh token that was rotated away gets what came of it, in ms, a day at the most. @default 600_000 */
+  readonly coalesceWindowMs: number
   /** More token URLs, with the provider each belongs to. @default {} */
   readonly tokenUrls: Readonly<Record<string, string>>
   /** More base URLs of provider APIs, with their provider. @default {} */
@@ -37,11 +41,16 @@ export interface HandedSettings extends Partial<WatchSettings> {
   readonly startedBy?: number
 }
 
+/** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
+const DEFAULT_WINDOW_MS = 600_000
+const LONGEST_WINDOW_MS = 86_400_000
+
 const KEYS: ReadonlySet<string> = new Set([
   'state',
   'role',
   'gate',
   'policy',
+  'coalesceWindowMs',
   'tokenUrls',
   'apis',
   'exclude',
@@ -53,6 +62,7 @@ const KEYS: ReadonlySet<string> = new Set([
 /**
  * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
+ * `GATEWATCH_COALESCE_WINDOW_MS`,
  * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
  * joined; of a single value, what `gatewatch run` was told counts.
  *
@@ -70,7 +80,9 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     state: resolve(handed.state || stateFolderOf(environment)),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
     policy: oneOf('GATEWATCH_POLICY', policy, WATCH_POLICIES),
+    coalesceWindowMs: windowOf(handed.coalesceWindowMs ?? environment.GATEWATCH_COALESCE_WINDOW_MS),
     gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetOf(name).gate)],
+    approach: presets.flatMap(name => presetOf(name).approach),
     credentials: [...list('CREDENTIALS', handed.credentials), ...presets.flatMap(name => presetOf(name).credentials(environment))],
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
     apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
@@ -129,6 +141,13 @@ function isTextTable(value: unknown): boolean {
   return (
     typeof value === 'object' && value !== null && Object.entries(value).every(([url, id]) => URL.canParse(url) && typeof id === 'string')
   )
+}
+
+function windowOf(given: unknown): number {
+  if (given === undefined || given === '') return DEFAULT_WINDOW_MS
+  const windowMs = Number(given)
+  if (Number.isInteger(windowMs) && windowMs >= 0 && windowMs <= LONGEST_WINDOW_MS) return windowMs
+  throw wrong(`GATEWATCH_COALESCE_WINDOW_MS must be a whole number from 0 to ${LONGEST_WINDOW_MS}`)
 }
 
 function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { holdingDigest } from '../../src/auth/held-before.ts'
 import { holds, rotate, withRotation } from '../../src/auth/rotation.ts'
 import { type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
@@ -72,13 +73,19 @@ describe('the profile with the rotated credential', () => {
       needsLogin: { outcome: 'invalidated', since: 1 },
       rotatedAway: ['older'],
     }
-    expect(withRotation(before, 'rt-1', next)).toEqual({ ...profile, credential: next, rotatedAway: [fingerprint('rt-1'), 'older'] })
+    expect(withRotation(before, 'rt-1', next)).toEqual({
+      ...profile,
+      credential: next,
+      rotatedAway: [fingerprint('rt-1'), 'older'],
+      heldBefore: [holdingDigest('rt-1', next.account)],
+    })
   })
 
   it('remembers so many rotated tokens and no more, the newest first', () => {
     const rotatedAway = Array.from({ length: ROTATED_AWAY_KEPT }, (_, index) => `f${index}`)
-    const after = withRotation({ ...profile, rotatedAway }, 'rt-1', next)
+    const after = withRotation({ ...profile, rotatedAway, heldBefore: rotatedAway }, 'rt-1', next)
     expect(after?.rotatedAway).toEqual([fingerprint('rt-1'), ...rotatedAway.slice(0, -1)])
+    expect(after?.heldBefore).toEqual([holdingDigest('rt-1', next.account), ...rotatedAway.slice(0, -1)])
   })
 
   it('a token that was retained is not called rotated away', () => {

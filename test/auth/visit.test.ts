@@ -49,6 +49,17 @@ describe('what a visit needs', () => {
   ])('rejected: %s', (_, credential, rejected, verdict) => {
     for (const reason of ['rejected', 'forced'] as const) expect(judgeVisit(credential, { reason, rejected }, OPTIONS)).toBe(verdict)
   })
+
+  it.each([
+    ['the visitor holds the refresh token that is stored', 'rt-2', ['reuse', 'fly', 'fly']],
+    ['it holds an older one: what is stored is newer', 'rt-1', ['adopt', 'fly', 'fly']],
+  ] as const)('%s, for an access token that is usable, expiring, expired', (_, refresh, verdicts) => {
+    const held = fingerprint(refresh) ?? ''
+    for (const reason of ['unknown', 'expired', 'forced', 'rejected'] as const) {
+      const visit = { reason, held }
+      expect([HOUR, 60_000, -1].map(life => judgeVisit({ ...token(life), refresh: 'rt-2' }, visit, OPTIONS))).toEqual(verdicts)
+    }
+  })
 })
 
 describe('whether a token can be sent right now', () => {

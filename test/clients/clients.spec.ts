@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ATTR_SIDE_DOOR } from '../../otel/names.ts'
 import { makeCertificate } from './certificate.ts'
 import { type Trials, tableOf } from './table.ts'
-import { isCallerFound, isSeen, runTrial } from './trial.ts'
+import { isCallerFound, isSeen, isShared, runTrial } from './trial.ts'
 
 const MAJORS = [22, 24, 26]
 /** Of all requests; none of them in the forensic mode. */
@@ -21,13 +22,14 @@ describe('every client', () => {
       const observe = await runTrial(major, { policy: 'observe', knowsUrls: true }, certificate)
       const enforce = await runTrial(major, { policy: 'enforce', knowsUrls: true }, certificate)
       const unnamed = await runTrial(major, { policy: 'enforce', knowsUrls: false }, certificate)
-      trials.push({ major, observe, enforce, unnamed })
+      const coalesce = await runTrial(major, { policy: 'coalesce', knowsUrls: true, atOnce: 2 }, certificate)
+      trials.push({ major, observe, enforce, unnamed, coalesce })
     }
   })
 
   it('runs on each Node to its end, with and without the policy, and nothing goes wrong in the watch', () => {
-    for (const { major, observe, enforce, unnamed } of trials)
-      for (const { faults, exit, node } of [observe, enforce, unnamed])
+    for (const { major, observe, enforce, unnamed, coalesce } of trials)
+      for (const { faults, exit, node } of [observe, enforce, unnamed, coalesce])
         expect({ faults, exit, node: node.split('.')[0] }).toEqual({ faults: [], exit: 0, node: `v${major}` })
     expect(rows('observe').length).toBeGreaterThan(200)
     expect(names(rows('enforce'))).toEqual(names(rows('observe')))
@@ -59,6 +61,25 @@ describe('every client', () => {
   it('tells the application of it with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {
     const untold = tokenRequests('enforce').filter(({ error = [] }) => !error.includes('GATEWATCH_BYPASS'))
     expect(untold.map(({ on, error }) => ({ on, error }))).toEqual([])
+  })
+
+  it('of fetch and undici shares one request with another under coalesce, and gets what it gets; each is seen with its caller', () => {
+    const shared = tokenRequests('coalesce').filter(({ on }) => /^(?:fetch|undici|ky|axios, fetch)/.test(on))
+    expect(shared.length).toBeGreaterThan(120)
+    expect(names(shared.filter(row => !isShared(row)))).toEqual([])
+    expect(names(shared.filter(row => !isCallerFound(row)))).toEqual([])
+    const statusOf = new Map(rows('observe').map(({ on, status }) => [on, status]))
+    expect(shared.filter(({ on, status }) => status !== statusOf.get(on)).map(({ on }) => on)).toEqual([])
+  })
+
+  it('of another kind is only observed under coalesce', () => {
+    const others = tokenRequests('coalesce').filter(({ on }) => /^(?:node:|got|node-fetch|superagent|simple-oauth2|axios on)/.test(on))
+    expect(names(others.filter(({ arrived }) => arrived !== 2))).toEqual([])
+  })
+
+  it('opens no side door', () => {
+    const doors = trials.flatMap(({ observe, coalesce }) => [...observe.rows, ...coalesce.rows])
+    expect(doors.filter(({ seen }) => seen.some(attributes => ATTR_SIDE_DOOR in attributes)).map(({ client }) => client)).toEqual([])
   })
 
   it('still calls its provider under enforce', () => {

@@ -7,6 +7,7 @@ new ProcessWatch({
   settings: readWatchSettings(process.env),
   sink: {
     expect: () => undefined,
+    wantsAll: true,
     take: ({ attributes }) => void process.send?.({ type: 'seen', attributes }),
   },
   onFault: fault => void writeSync(2, `fault: ${fault instanceof Error ? fault.stack : String(fault)}\n`),

@@ -16,11 +16,17 @@ for (const file of readdirSync(new URL('./clients/', import.meta.url)).sort()) {
   const { default: forms, isProviderCall = false } = await import(`./clients/${file}`)
   for (const [client, refresh] of Object.entries(forms)) {
     await say({ type: 'begin', client, file, isProviderCall })
-    const outcome = await Promise.race([turn(refresh), timeLimit()])
+    const outcome = await Promise.race([turns(refresh), timeLimit()])
     await say({ type: 'end', client, ...outcome })
   }
 }
 process.exit(0)
+
+/** As many turns at once as are asked for; they must come to the same. */
+async function turns(refresh) {
+  const [first, ...others] = await Promise.all(Array.from({ length: target.atOnce }, () => turn(refresh)))
+  return others.find(other => JSON.stringify(other) !== JSON.stringify(first)) ?? first
+}
 
 /** A turn of the application, some frames above the refresh. */
 async function turn(refresh) {

@@ -1,4 +1,4 @@
-import { isCallerFound, isHeldBack, isSeen, isShapeRead, isTokenKept, type Row, type Trial } from './trial.ts'
+import { isCallerFound, isHeldBack, isSeen, isShapeRead, isShared, isTokenKept, type Row, type Trial } from './trial.ts'
 
 /** What one Node showed: everything let through, and everything held back. */
 export interface Trials {
@@ -7,6 +7,8 @@ export interface Trials {
   readonly enforce: Trial
   /** As `enforce`, by a watch that was not told the token URLs. */
   readonly unnamed: Trial
+  /** Two at once, under the policy that has them share an answer. */
+  readonly coalesce: Trial
 }
 
 /** One question of the table, answered for each client and Node. */
@@ -24,6 +26,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'shape', holds: isShapeRead, of: 'observe', ofCalls: false },
   { title: 'blocked', holds: isHeldBack, of: 'enforce', ofCalls: false },
   { title: 'blocked, unnamed', holds: isTokenKept, of: 'unnamed', ofCalls: false },
+  { title: 'coalesced', holds: isShared, of: 'coalesce', ofCalls: false },
   { title: 'caller of the blocked', holds: isCallerFound, of: 'enforce', ofCalls: false },
 ]
 
@@ -40,6 +43,8 @@ that is watched from outside: the application's function \`refreshTheToken\` ask
   \`GATEWATCH_BYPASS\`, as itself or as the cause of its client's own.
 - **blocked, unnamed**: the same where nobody told the watch the token URL, so that the body alone shows what it is. A body
   of unknown length is not held back, and over HTTP/2 headers without a body may arrive; no token does.
+- **coalesced**: under the policy \`coalesce\` two that asked at once shared one request. That is done for fetch and undici,
+  and for what is built on them; with the other clients \`coalesce\` only observes.
 
 A cell names the Nodes for which it is so; \`–\` stands for none, and an empty cell for what is not asked of a provider call.
 `

@@ -32,9 +32,11 @@ export interface Trial {
 }
 
 export interface TrialOptions {
-  readonly policy: 'observe' | 'enforce'
+  readonly policy: 'observe' | 'enforce' | 'coalesce'
   /** Whether the watch was told the token URLs; else it must know a token request by its body. */
   readonly knowsUrls: boolean
+  /** How many ask for the same token at once. @default 1 */
+  readonly atOnce?: number
 }
 
 type Message =
@@ -53,7 +55,7 @@ const SETTLING_MS = 20
 /** Runs every client once, under the Node of that major version, watched as the options say. */
 export async function runTrial(
   major: number,
-  { policy, knowsUrls }: TrialOptions,
+  { policy, knowsUrls, atOnce = 1 }: TrialOptions,
   certificate: { key: string; cert: string; file: string },
 ): Promise<Trial> {
   const simulator = await startSimulator({ rotate: 'never' })
@@ -75,6 +77,7 @@ export async function runTrial(
     proxyUrl: front.url,
     apiUrl: simulator.url,
     fields,
+    atOnce,
     form: new URLSearchParams(fields).toString(),
   }
   const binary = fileURLToPath(new URL(`node_modules/node-${major}/bin/node`, HERE))
@@ -160,6 +163,11 @@ export function isShapeRead({ seen }: Row): boolean {
 /** Nothing came to the token endpoint, and both the application and telemetry were told why. */
 export function isHeldBack(row: Row): boolean {
   return row.arrived === 0 && isTokenKept(row)
+}
+
+/** Of several that asked at once one was sent, and each of them is told of. */
+export function isShared({ arrived, seen, error }: Row): boolean {
+  return arrived === 1 && seen.length > 1 && error === undefined
 }
 
 /** As `isHeldBack`, but for a request without a body. */

@@ -51,6 +51,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
         pending: { refreshFingerprint: 'f', sentAt: 1, pid: 2 },
         needsLogin: { outcome: 'invalidated', since: 3, providerCode: 'refresh_token_reused' },
         rotatedAway: ['a1', 'b2'],
+        heldBefore: ['c3', 'd4'],
       }
       await store.change(ID, () => profile)
       expect(await store.reload(ID)).toEqual(profile)

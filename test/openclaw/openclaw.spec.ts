@@ -22,8 +22,8 @@ const WAY_UP = [
   'async applyApiKeyInfo (openclaw/dist/pi-embedded-',
   'async initializeAuthProfile (openclaw/dist/pi-embedded-',
 ]
-/** Who sends the token request. */
-const REFRESH = '@earendil-works/pi-ai/dist/utils/oauth/openai-codex.js#refreshAccessToken'
+/** Who came to the gate: the start of a turn, not the code that sends for everybody. */
+const TURN = expect.stringMatching(/^openclaw\/dist\/pi-embedded-[\w-]+\.js#.*applyApiKeyInfo$/)
 const TOKEN_REQUEST = 'POST auth.openai.com/oauth/token'
 const MODEL_CALL = 'POST chatgpt.com/backend-api/codex/responses'
 
@@ -39,8 +39,8 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(w.requests()).toEqual([TOKEN_REQUEST, MODEL_CALL])
     const [refresh, ...others] = listed(await w.told('--json', '--stack'))
     expect(others).toEqual([])
-    expect(refresh).toMatchObject({ via: 'gate', outcome: 'rotated', status: 200, replay: false })
-    expect(refresh).toMatchObject({ caller: REFRESH, title: 'openclaw.mjs' })
+    expect(refresh).toMatchObject({ via: 'gate', reason: 'expired', outcome: 'rotated', status: 200, replay: false })
+    expect(refresh).toMatchObject({ caller: TURN, title: 'openclaw.mjs' })
     expect(wayUp(refresh)).toEqual(WAY_UP)
     const [first, call, ...more] = w.spans()
     expect(more).toEqual([])
@@ -67,7 +67,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(w.requests()).toEqual([TOKEN_REQUEST, MODEL_CALL, TOKEN_REQUEST, MODEL_CALL])
     const [second, first] = listed(await w.told('--json', '--stack'))
     expect(first).toMatchObject({ via: 'gate', outcome: 'rotated' })
-    expect(second).toMatchObject({ via: 'gate', outcome: 'rotated', reason: 'expired', caller: REFRESH, profile: first?.profile })
+    expect(second).toMatchObject({ via: 'gate', outcome: 'rotated', reason: 'expired', caller: TURN, profile: first?.profile })
     expect(second?.fingerprintBefore).toBe(first?.fingerprintAfter)
     expect(wayUp(second)).toEqual(WAY_UP)
   })
@@ -110,6 +110,29 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(await w.told()).toMatch(
       /^refresh token \S+ of .*: sent by test\/openclaw\/plugin\.mjs#freshCredential \(.*; then by .*; then by /m,
     )
+  })
+
+  it('under coalesce has those three share one request, and the login lives on', async () => {
+    const w = await openClawWorld(openClaw)
+    const grant = w.login()
+
+    const plugin = await w.plugin(w.credential(grant), '--policy', 'coalesce')
+
+    expect(plugin.stdout).toBe('fulfilled fulfilled fulfilled')
+    expect(w.requests()).toEqual([TOKEN_REQUEST])
+    expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(['current'])
+    const rows = listed(await w.told('--json', '--stack'))
+    expect(rows.map(({ decision, outcome }) => `${decision ?? 'sent'} ${outcome}`).sort()).toEqual([
+      'join reused',
+      'join reused',
+      'sent rotated',
+    ])
+    for (const { caller, via, stack } of rows) {
+      expect({ caller, via }).toEqual({ caller: 'test/openclaw/plugin.mjs#freshCredential', via: 'bypass' })
+      expect(stack).toContain('refreshOAuthCredentialForRuntime (openclaw/dist/')
+    }
+    expect(new Set(rows.map(({ fingerprintAfter }) => fingerprintAfter)).size).toBe(1)
+    expect(readRecords(w.state, records => replays(records))).toEqual([])
   })
 })
 

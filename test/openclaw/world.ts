@@ -40,8 +40,8 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
   const runtime = join(openClaw, 'dist', 'plugin-sdk', 'agent-runtime.js')
 
   /** Runs a script under `gatewatch run`. @param config The configuration folder of whoever starts it. */
-  const watched = (parameters: readonly string[], config = 'config'): Promise<Ended> => {
-    const watch = [MAIN, 'run', '--preset', 'openclaw', '--state', state, '--', process.execPath]
+  const watched = (parameters: readonly string[], config = 'config', options: readonly string[] = []): Promise<Ended> => {
+    const watch = [MAIN, 'run', '--preset', 'openclaw', '--state', state, ...options, '--', process.execPath]
     // Nothing else of this environment: it may hold keys, and proxies of its own.
     const environment = { PATH: process.env.PATH, HOME: home, XDG_CONFIG_HOME: join(home, config), ...standIn.environment }
     return run([...watch, ...parameters], { cwd: home, env: environment })
@@ -59,7 +59,8 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
     turn: (config?: string) => watched([join(openClaw, 'openclaw.mjs'), 'agent', '--local', '--session-id', 's1', '-m', 'hi'], config),
     /** Several turns in one process. */
     turns: (count: number, pauseMs: number) => watched([scriptAt('turns.mjs'), runtime, String(count), String(pauseMs)]),
-    plugin: (credential: object) => watched([scriptAt('plugin.mjs'), runtime, JSON.stringify(credential)]),
+    plugin: (credential: object, ...options: string[]) =>
+      watched([scriptAt('plugin.mjs'), runtime, JSON.stringify(credential)], undefined, options),
     /** What `gatewatch refreshes` prints. */
     told: async (...parameters: string[]) => {
       const { stdout, stderr, code } = await run([MAIN, 'refreshes', '--state', state, ...parameters], { cwd: home, env: process.env })

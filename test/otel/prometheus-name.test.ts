@@ -19,6 +19,7 @@ describe('names in Prometheus', () => {
       'gatewatch_profile_generation',
       'gatewatch_probe_divergence',
       'gatewatch_probe_age_seconds',
+      'gatewatch_oauth_imports_total',
       'gatewatch_lease_wait_duration_seconds',
       'gatewatch_lease_lost_total',
       'gatewatch_store_errors_total',

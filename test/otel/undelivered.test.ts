@@ -22,7 +22,11 @@ describe('what cannot be delivered', () => {
 
   it('is counted when the queue is full', async () => {
     const receiver = await receive()
-    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_BSP_MAX_QUEUE_SIZE: '600' })
+    const { sdk, telemetry } = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_BSP_MAX_QUEUE_SIZE: '600',
+      OTEL_TRACES_SAMPLER: 'always_on',
+    })
     for (let index = 0; index < 5_000; index += 1) telemetry.startSpan(SPAN_CALL).end()
     await sdk.flush()
     const { span_queue: lost = 0, ...others } = await dropped(sdk)

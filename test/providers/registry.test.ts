@@ -27,7 +27,7 @@ describe('the registry', () => {
     }).get('openai-codex')
     expect(baseUrl).toBe('http://127.0.0.1:9/backend')
     expect(paths.responses).toBe('/codex/responses')
-    expect(oauth).toEqual({ tokenUrl: 'http://127.0.0.1:9/oauth/token', clientId: 'app_EMoamEEZ73f0CkXaXp7hrann', encoding: 'json' })
+    expect(oauth).toMatchObject({ tokenUrl: 'http://127.0.0.1:9/oauth/token', clientId: 'app_EMoamEEZ73f0CkXaXp7hrann', encoding: 'json' })
   })
 
   it('knows every token URL: built in, overridden, configured and former', () => {

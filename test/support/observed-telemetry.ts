@@ -1,9 +1,13 @@
 import type { Attributes } from '@opentelemetry/api'
+import { emptyResource } from '@opentelemetry/resources'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
+import { SeriesBook } from '../../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 
 /** One series of a metric: its labels exactly, and its sum (counter), number of measurements (histogram) or value (gauge). */
@@ -27,11 +31,20 @@ export function observedTelemetry(): ObservedTelemetry {
   const redaction = new RedactingSpanProcessor([{ processor: new SimpleSpanProcessor({ exporter }), place: 'export' }], {
     onDropped: () => {},
   })
-  const tracer = new TracerProvider({ spanProcessors: [redaction], spanLimits: { linkCountLimit: 1024 } }).getTracer(SCOPE)
-  const reader = new PullMetricReader()
-  const meter = new MeterProvider({ readers: [reader] }).getMeter(SCOPE)
+  const tracer = new LightTracer({
+    choose: () => ({ isSampled: true, isRecorded: true }),
+    keepsEventful: true,
+    resource: emptyResource(),
+    scope: { name: SCOPE },
+    limits: { attributes: 128, events: 256, links: 1024 },
+    onEnd: span => redaction.onEnd(span),
+  })
+  const series = new SeriesBook()
+  const reader = new PullMetricReader(new SeriesProducer(series))
+  // A reader collects nothing before it belongs to a provider, even an empty one.
+  new MeterProvider({ readers: [reader] })
   return {
-    telemetry: new Telemetry({ tracer, meter }),
+    telemetry: new Telemetry({ tracer, series }),
     spans: name => exporter.getFinishedSpans().filter(span => span.name === name),
     series: async key => {
       const { resourceMetrics } = await reader.collect()

@@ -6,11 +6,12 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { describe, expect, it } from 'vitest'
 import { LABEL_CALLER, METRICS, type MetricDefinition, OTHER } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
-import { exemplarsOf } from '../../src/telemetry/exemplars.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
 import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { type MetricsFormat, writeMetrics } from '../../src/telemetry/open-metrics.ts'
+import { SeriesBook } from '../../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { recordEverything } from './record-everything.ts'
 
@@ -21,13 +22,14 @@ function sampled(traceId: string): SpanContext {
 }
 
 function world() {
-  const reader = new PullMetricReader()
+  const book = new SeriesBook()
+  const reader = new PullMetricReader(new SeriesProducer(book))
   const resource = resourceFromAttributes({ 'service.name': 'gate"watch', 'service.version': '1.2.3', 'service.instance.id': 'a\\b\nc' })
   const meter: Meter = new MeterProvider({ resource, readers: [reader] }).getMeter('gatewatch', '1.2.3')
-  const instruments = new Instruments(meter)
-  const write = async (format: MetricsFormat) => writeMetrics((await reader.collect()).resourceMetrics, exemplarsOf(meter), format)
+  const instruments = new Instruments(book)
+  const write = async (format: MetricsFormat) => writeMetrics((await reader.collect()).resourceMetrics, book, format)
   const families = async () => parseOpenMetrics(await write('openmetrics'))
-  return { meter, instruments, write, families }
+  return { meter, book, instruments, write, families }
 }
 
 describe('/metrics in OpenMetrics', () => {
@@ -159,7 +161,7 @@ describe('exemplars', () => {
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
     context.with(active, () => w.instruments.record('visitWait', 0.2, { provider: 'p' }))
     context.disable()
-    return exemplarsOf(w.meter).of(METRICS.visitWait.name, { provider: 'p' }).filter(Boolean)
+    return w.book.exemplarsOf(w.book.series('visitWait', { provider: 'p' }).labels).filter(Boolean)
   }
 
   it('come from the active span', () => {

@@ -30,8 +30,9 @@ export interface Started {
 }
 
 /** Starts Node with nothing in its environment but what is named. */
-export function startNode(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}): Started {
+export function startNode(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}, cwd?: string): Started {
   const child = spawn(process.execPath, parameters, {
+    ...(cwd && { cwd }),
     env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   })

@@ -8,6 +8,8 @@ import { afterEach } from 'vitest'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
+import { SeriesBook } from '../../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { watchOutgoing } from '../../src/watch/outgoing.ts'
@@ -67,7 +69,7 @@ export interface Seen {
   body?: string | undefined
   /** Listeners in the order in which they were told. */
   readonly told: ('body' | 'end')[]
-  end?: { status?: number; headers?: object; body?: string; error?: unknown }
+  end?: { status?: number; headers?: object | undefined; body?: string; error?: unknown }
 }
 
 /** Watches every POST of this process. */
@@ -105,10 +107,12 @@ export async function bypassWorld(
     onDropped: place => dropped.push(place),
   })
   const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
-  const reader = new PeriodicExportingMetricReader({ exporter: metrics, exportIntervalMillis: 3_600_000 })
+  const series = new SeriesBook()
+  const metricProducers = [new SeriesProducer(series)]
+  const reader = new PeriodicExportingMetricReader({ exporter: metrics, exportIntervalMillis: 3_600_000, metricProducers })
   const meters = new MeterProvider({ readers: [reader] })
   const tracers = new TracerProvider({ spanProcessors: [redaction] })
-  const telemetry = new Telemetry({ tracer: tracers.getTracer(SCOPE), meter: meters.getMeter(SCOPE) })
+  const telemetry = new Telemetry({ tracer: tracers.getTracer(SCOPE), series })
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
   const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })

@@ -1,0 +1,51 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+
+/** A profile whose refresh token somebody has shown. */
+export interface Holding {
+  readonly profile: StoredProfile
+  /** `current`: what the profile holds now. `former`: it was rotated away since. */
+  readonly standing: 'current' | 'former'
+}
+
+/**
+ * The digest that says of a refresh token that it was held, without saying the token.
+ *
+ * A fingerprint will not do: it is short and stands in telemetry, so that somebody could search for a text with the
+ * same one. The account is part of it: a login of another account under the same profile is nothing that who held the
+ * former one may have.
+ *
+ * @returns 64 hex digits.
+ */
+export function holdingDigest(refresh: string, account: string | undefined): string {
+  return createHash('sha256')
+    .update(`gatewatch-held-v1\0${account ?? ''}\0`)
+    .update(refresh)
+    .digest('hex')
+}
+
+/**
+ * Finds the profile that holds a refresh token, or held it at most `ROTATED_AWAY_KEPT` rotations ago. Knowing the token is
+ * the proof of having held it.
+ *
+ * Everything is compared, in constant time: how long it takes says nothing about what is close.
+ */
+export function findHolding(profiles: readonly StoredProfile[], refresh: string): Holding | undefined {
+  let current: Holding | undefined
+  let former: Holding | undefined
+  for (const profile of profiles) {
+    const { credential, heldBefore = [] } = profile
+    if (!isOAuth(credential)) continue
+    const shown = Buffer.from(holdingDigest(refresh, credential.account))
+    const isCurrent = isSame(shown, holdingDigest(credential.refresh ?? '', credential.account))
+    const isFormer = heldBefore.map(digest => isSame(shown, digest)).includes(true)
+    if (isCurrent && credential.refresh) current ??= { profile, standing: 'current' }
+    if (isFormer) former ??= { profile, standing: 'former' }
+  }
+  return current ?? former
+}
+
+function isSame(shown: Buffer, digest: string): boolean {
+  const known = Buffer.from(digest)
+  return known.length === shown.length && timingSafeEqual(known, shown)
+}

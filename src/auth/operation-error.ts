@@ -1,0 +1,73 @@
+import type { OperationOutcome } from '../../otel/words.ts'
+import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
+import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'
+
+/** An OAuth operation besides the refresh that did not come to its end. */
+export class OperationError extends GatewayError {
+  /** How it ended, as telemetry counts it. */
+  readonly ended: OperationOutcome
+
+  constructor(
+    ended: OperationOutcome,
+    code: Extract<GatewayErrorCode, 'GW_LOGIN_FAILED' | 'GW_REVOKE_FAILED' | 'GW_ABORTED'>,
+    message: string,
+    options: GatewayErrorOptions,
+  ) {
+    super(code, message, options)
+    this.ended = ended
+  }
+}
+
+/** How an operation ended that threw this. */
+export function outcomeOfError(error: unknown): Exclude<OperationOutcome, 'ok'> {
+  if (error instanceof OperationError && error.ended !== 'ok') return error.ended
+  if (isGatewayError(error, 'GW_ABORTED') || (error instanceof Error && error.name === 'AbortError')) return 'cancelled'
+  return isGatewayError(error) && error.code.startsWith('GW_STORE_') ? 'not_persisted' : 'failed'
+}
+
+/** The error for whoever gave a login up. */
+export function loginGivenUp(cause?: unknown): OperationError {
+  return new OperationError('cancelled', 'GW_ABORTED', 'the login was given up; nothing was stored', { next: 'nothing', cause })
+}
+
+/** The error for a login that the person did not finish in time. */
+export function loginTooLate(minutes: number): OperationError {
+  return new OperationError(
+    'expired',
+    'GW_LOGIN_FAILED',
+    `nobody signed in within ${minutes} min; nothing was stored. Begin again: gatewatch profiles login`,
+    { next: 'sign_in_again' },
+  )
+}
+
+/** The error for a request of a login that a provider refused, or did not answer. */
+export function loginRefused(providerId: string, what: string, answer: RefusedRequest | UnansweredRequest): OperationError {
+  if (answer.kind === 'unanswered') {
+    if (answer.outcome === 'cancelled') return loginGivenUp(answer.cause)
+    const why = answer.outcome === 'timeout' ? 'it did not answer in time' : answer.errorType
+    return failed(answer.outcome, `${providerId} could not be asked ${what} (${why}); nothing was stored`, 'check_network', answer.cause)
+  }
+  const { status, code } = answer
+  const said = code === undefined ? `status ${status}` : `${code}, status ${status}`
+  const wait = status >= 500 || status === 429
+  const [ended, next]: [OperationOutcome, NextStep] = wait
+    ? ['unavailable', 'try_again_later']
+    : code === 'access_denied'
+      ? ['denied', 'sign_in_again']
+      : code === 'expired_token'
+        ? ['expired', 'sign_in_again']
+        : ['refused', CONFIGURED_WRONG.has(code ?? '') ? 'fix_configuration' : 'sign_in_again']
+  return failed(ended, `${providerId} refused ${what} (${said}); nothing was stored. ${ADVICE[next] ?? ''}`.trim(), next)
+}
+
+const CONFIGURED_WRONG = new Set(['invalid_client', 'invalid_scope', 'unauthorized_client', 'unsupported_grant_type'])
+
+const ADVICE: Partial<Record<NextStep, string>> = {
+  try_again_later: 'Try again later',
+  sign_in_again: 'Begin again: gatewatch profiles login',
+  fix_configuration: 'Check clientId, scopes and redirectUrl of the provider',
+}
+
+function failed(ended: OperationOutcome, message: string, next: NextStep, cause?: unknown): OperationError {
+  return new OperationError(ended, 'GW_LOGIN_FAILED', message, { next, ...(cause !== undefined && { cause }) })
+}

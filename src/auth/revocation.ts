@@ -1,0 +1,78 @@
+import { ATTR_REFRESH_FINGERPRINT_BEFORE } from '../../otel/names.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import type { OAuthCredential } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import type { OAuthParty } from '../providers/oauth-request.ts'
+import { requestRevocation } from '../providers/revocation.ts'
+import { secretText } from '../providers/secret-text.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Clock } from '../tools/clock.ts'
+import { askOptions } from './login-desk.ts'
+import { OperationError } from './operation-error.ts'
+import { noteRequest, recordOperation } from './operation-record.ts'
+
+/** What a revocation is made with. */
+export interface RevokeOptions {
+  readonly telemetry: Telemetry
+  readonly party: OAuthParty
+  readonly profileId: string
+  readonly caller: CallerSite
+  readonly signal: AbortSignal
+  readonly clock: Clock
+  readonly token: string
+  readonly kind: 'refresh_token' | 'access_token'
+}
+
+/**
+ * Gives a token back to its provider, under a span of its own.
+ *
+ * @throws {OperationError} `GW_REVOKE_FAILED`: the token may live on.
+ * @see RFC 7009
+ */
+export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void> {
+  const { telemetry, party, profileId, caller } = options
+  const { id } = party.provider
+  return recordOperation(telemetry, { operation: 'revoke', provider: id, profileId, caller }, async span => {
+    if (kind === 'refresh_token') span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, fingerprint(token) ?? '')
+    if (party.server.revocation_endpoint === undefined) {
+      throw new OperationError(
+        'refused',
+        'GW_REVOKE_FAILED',
+        `no address is known at which ${id} takes logins back (providers.${id}.revocationUrl)`,
+        {
+          next: 'fix_configuration',
+        },
+      )
+    }
+    const answer = await requestRevocation({ ...askOptions(options), token, kind })
+    noteRequest(span, answer)
+    if (answer.kind === 'answered') return
+    const why = answer.kind === 'unanswered' ? answer.errorType : (answer.code ?? `status ${answer.status}`)
+    const isPassing = answer.kind === 'unanswered' || answer.status >= 500 || answer.status === 429
+    throw new OperationError(
+      answer.kind === 'unanswered' ? answer.outcome : isPassing ? 'unavailable' : 'refused',
+      'GW_REVOKE_FAILED',
+      `${id} did not take the login back (${why})`,
+      { next: isPassing ? 'try_again_later' : 'check_account', ...(answer.kind === 'unanswered' && { cause: answer.cause }) },
+    )
+  })
+}
+
+/** Gives back what nobody will keep. @returns whether the provider took it. */
+export async function giveBack(options: RevokeOptions): Promise<boolean> {
+  // A login that was given up is given back all the same.
+  return options.party.server.revocation_endpoint === undefined
+    ? false
+    : revoke({ ...options, signal: new AbortController().signal }).then(
+        () => true,
+        () => false,
+      )
+}
+
+/** The token of a credential whose revocation ends the most. */
+export function revocable(credential: OAuthCredential): Pick<RevokeOptions, 'token' | 'kind'> | undefined {
+  const refresh = secretText(credential.refresh)
+  if (refresh !== undefined) return { token: refresh, kind: 'refresh_token' }
+  const access = secretText(credential.access)
+  return access === undefined ? undefined : { token: access, kind: 'access_token' }
+}

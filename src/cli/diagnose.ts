@@ -1,0 +1,80 @@
+import { type Diagnosis, diagnose } from '../diagnose/diagnose.ts'
+import type { Evidence } from '../diagnose/evidence.ts'
+import { type EvidenceOptions, evidenceFrom, evidenceIn } from '../diagnose/evidence-source.ts'
+import type { Harm } from '../diagnose/finding.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { profileName } from '../telemetry/profile-name.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import { diagnosisText } from './finding-text.ts'
+import type { Output } from './output.ts'
+import { ask } from './status.ts'
+
+export interface DiagnoseCommandOptions {
+  /** State folder of the processes. */
+  state: string
+  /** A recorder file, or traces in OTLP JSON, instead of the state folder. */
+  from?: string
+  /** A running gateway, instead of the state folder: what it holds in memory. */
+  url?: string
+  /** Environment variable that holds one of that gateway's keys. */
+  keyEnv?: string
+  /** So far back, in ms. */
+  since?: number
+  profile?: string
+}
+
+/** Reading shows that it is under way after so long. */
+const QUIET_MS = 1_000
+
+const EXIT_BY_HARM = {
+  grant_dead: EXIT.dead,
+  money_spent: EXIT.dead,
+  storm: EXIT.dead,
+  divergence: EXIT.warning,
+  warning: EXIT.warning,
+} as const satisfies Record<Harm, ExitCode>
+
+/**
+ * `gatewatch diagnose`: what fails, who causes it, and what to do. Ends with 0 when there is nothing to report, 1 when a
+ * login is dead, money is spent or a storm goes on, 2 for anything less.
+ */
+export async function diagnoseCommand(options: DiagnoseCommandOptions, output: Output): Promise<ExitCode> {
+  if (options.from !== undefined && options.url !== undefined)
+    throw new GatewayError('GW_CONFIG', '--from and --url name two places to read from: give one of them', { next: 'fix_configuration' })
+  const diagnosis = options.url === undefined ? local(options, output) : await remote(options.url, options, output)
+  if (diagnosis === undefined) return EXIT.unreachable
+  output.show(diagnosis, diagnosisText(diagnosis, Date.now(), process.stdout.columns))
+  const [worst] = diagnosis.findings
+  return worst ? EXIT_BY_HARM[worst.harm] : EXIT.good
+}
+
+function local({ state, from, since, profile }: DiagnoseCommandOptions, output: Output): Diagnosis {
+  const startedAt = performance.now()
+  let isSaid = false
+  const reading: EvidenceOptions = {
+    ...(since !== undefined && { sinceMs: Date.now() - since }),
+    onRead: spans => {
+      if (performance.now() - startedAt < QUIET_MS) return
+      isSaid = true
+      output.note(`read ${spans} spans`)
+    },
+  }
+  const evidence: Evidence = from === undefined ? evidenceIn(state, reading) : evidenceFrom(from, reading)
+  if (isSaid) output.note(`looking through ${evidence.extent.spans} spans`)
+  return diagnose(evidence, profile === undefined ? {} : { profile: [profile, profileName(profile)] })
+}
+
+async function remote(url: string, { keyEnv, since, profile }: DiagnoseCommandOptions, output: Output): Promise<Diagnosis | undefined> {
+  const key = keyEnv === undefined ? undefined : process.env[keyEnv]
+  const query = new URLSearchParams({
+    ...(since !== undefined && { since_ms: String(Date.now() - since) }),
+    ...(profile !== undefined && { profile }),
+  })
+  try {
+    return await ask<Diagnosis>(url, `/ops/diagnosis.json?${query}`, key)
+  } catch (error) {
+    if (error instanceof GatewayError) throw error
+    output.note(`no gateway answers at ${url}: start it with "gatewatch serve", or read what it recorded with --state`)
+    return undefined
+  }
+}

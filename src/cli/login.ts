@@ -1,0 +1,89 @@
+import type { LoginMethod } from '../../otel/words.ts'
+import { type LoggedIn, login } from '../auth/login.ts'
+import { expiryOf } from '../domain/credential.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk } from './profile-desk.ts'
+import { inWords } from './table.ts'
+import { terminalGuide } from './terminal-guide.ts'
+
+export interface LoginCommandOptions extends PlaceOptions {
+  provider: string
+  /** Id of the profile. @default PROVIDER:default */
+  profile?: string
+  /** Paste where the browser ended. */
+  paste?: boolean
+  /** Enter a code on another device. */
+  device?: boolean
+  replaceAccount?: boolean
+}
+
+/** `gatewatch profiles login --provider P`: signs somebody in and stores the login. */
+export async function loginCommand(options: LoginCommandOptions, output: Output): Promise<ExitCode> {
+  const { provider, profile = `${provider}:default`, paste = false, device = false, replaceAccount = false } = options
+  if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')
+  const method: LoginMethod = device ? 'device' : paste ? 'paste' : 'browser'
+  return atProfileDesk(options, { command: 'profiles login', output }, async desk => {
+    const { registry, settings, store, telemetry, caller } = desk
+    if (settings.profiles[profile]?.apiKeyEnv !== undefined)
+      throw misused(
+        `profile ${telemetry.profile(profile)} takes its key from a variable, a login would not be used: choose another --profile`,
+      )
+    const guide = terminalGuide(output, provider)
+    const interrupted = untilInterrupted()
+    try {
+      const { signal } = interrupted
+      const loggedIn = await login({
+        ...{ store, telemetry, caller, guide, signal, method, replaceAccount },
+        provider: registry.get(provider),
+        profileId: profile,
+      })
+      guide.end()
+      output.show(jsonOf(desk, loggedIn), textOf(desk, loggedIn))
+      return EXIT.good
+    } finally {
+      guide.end()
+      interrupted.stop()
+    }
+  })
+}
+
+/** The first Ctrl-C or SIGTERM gives the login up; a second one ends the process at once. */
+function untilInterrupted(): { readonly signal: AbortSignal; stop(): void } {
+  const controller = new AbortController()
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  const onSignal = () => {
+    stop()
+    controller.abort()
+  }
+  const stop = () => {
+    for (const name of signals) process.off(name, onSignal)
+  }
+  for (const name of signals) process.once(name, onSignal)
+  return { signal: controller.signal, stop }
+}
+
+function jsonOf({ telemetry, stateFolder }: ProfileDesk, { profile, replaced }: LoggedIn): object {
+  const expiresAt = expiryOf(profile.credential)
+  return {
+    event: 'signed_in',
+    profile: telemetry.profile(profile.id),
+    provider: profile.provider,
+    replaced,
+    ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() }),
+    refreshable: profile.credential.type === 'oauth' && profile.credential.refresh !== undefined,
+    state: stateFolder,
+  }
+}
+
+function textOf({ telemetry, settings, stateFolder }: ProfileDesk, { profile, replaced }: LoggedIn): string {
+  const { id, credential } = profile
+  const expiresAt = expiryOf(credential)
+  const life = expiresAt === undefined ? '' : `; its access token lives ${inWords((expiresAt - Date.now()) / 1000)}`
+  const lines = [`Signed in: ${telemetry.profile(id)} ${replaced ? 'holds the new login' : 'is stored'} in ${stateFolder}${life}`]
+  if (credential.type === 'oauth' && credential.refresh === undefined)
+    lines.push('The provider gave no refresh token: sign in again when the access token has expired, or ask for another scope')
+  if (settings.order && !settings.order.includes(id))
+    lines.push(`The order does not name it, so that no call will use it: gatewatch profiles order ... ${telemetry.profile(id)}`)
+  return lines.join('\n')
+}

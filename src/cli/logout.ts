@@ -1,0 +1,44 @@
+import { type LoggedOut, logout } from '../auth/logout.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { atProfileDesk, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-desk.ts'
+import { changeStateSettings, withoutProfile } from './state-settings.ts'
+
+export interface LogoutCommandOptions extends PlaceOptions {
+  name: string
+  force?: boolean
+}
+
+/** `gatewatch profiles logout NAME`: gives the login back to its provider and forgets it. */
+export async function logoutCommand({ name, force = false, ...place }: LogoutCommandOptions, output: Output): Promise<ExitCode> {
+  return atProfileDesk(place, { command: 'profiles logout', output }, async desk => {
+    const { store, telemetry, registry, caller, stateFolder } = desk
+    const profileId = await profileNamed(desk, name)
+    const isStored = (await store.reload(profileId)) !== undefined
+    const loggedOut: LoggedOut = isStored
+      ? await logout({
+          ...{ store, telemetry, caller, profileId, force },
+          providerOf: id => registry.get(id),
+          signal: new AbortController().signal,
+        })
+      : { revoked: 'nothing_to_revoke' }
+    await changeStateSettings(stateFolder, current => withoutProfile(current, profileId))
+    const { revoked, error } = loggedOut
+    output.show(
+      { profile: telemetry.profile(profileId), revoked, forgotten: true, ...(error && { why: error.message }) },
+      textOf(desk, profileId, loggedOut),
+    )
+    return revoked === 'not_revoked' ? EXIT.warning : EXIT.good
+  })
+}
+
+function textOf({ telemetry, written, source }: ProfileDesk, profileId: string, { revoked, error }: LoggedOut): string {
+  const name = telemetry.profile(profileId)
+  const lines = {
+    revoked: `${name}: the provider took the login back, and it is forgotten here`,
+    not_revoked: `${name}: forgotten here, and NOT taken back: ${error?.message ?? ''}. It lives on at the provider until it expires`,
+    nothing_to_revoke: `${name}: forgotten here; there was nothing to give back`,
+  }
+  const isWritten = written !== undefined && (Object.hasOwn(written.profiles, profileId) || written.order?.includes(profileId) === true)
+  return isWritten ? `${lines[revoked]}\n${source} still names it: take it out there, or sign in again` : lines[revoked]
+}

@@ -1,0 +1,57 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
+import { packageVersion } from '../../otel/resource.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { InboundKeys, requireOperator } from '../http/inbound-keys.ts'
+import { folderShown } from '../ops/folder-shown.ts'
+import { OpsPage } from '../ops/ops-page.ts'
+import { openInBrowser } from './browser.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { untilSignal } from './until-signal.ts'
+
+export interface OpsCommandOptions {
+  /** State folder of the watched processes. */
+  state: string
+  /** @default 8090 */
+  port: number
+  /** Opens the page in the browser of this machine. */
+  open: 'yes' | 'no'
+}
+
+const HOST = '127.0.0.1'
+
+/** `gatewatch ops --state DIR`: the ops page over what watched processes recorded, on loopback, until it is asked to end. */
+export async function opsCommand({ state, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
+  const page = new OpsPage(folderShown({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.get('/', (_request, response) => response.redirect('/ops'))
+  app.use(page.router)
+  app.use((_request, response) => {
+    response.status(404).type('text/plain').send('there is nothing here; the page is at /ops')
+  })
+  const server = createServer(app)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(port, cause)))
+      server.listen(port, HOST, resolve)
+    })
+    const url = `http://${HOST}:${(server.address() as AddressInfo).port}/ops`
+    output.show({ event: 'listening', url, state }, `ops page  ${url}\nshows     ${state}\nCtrl-C ends it.`)
+    if (open === 'yes' && !openInBrowser(url)) output.note(`no browser could be started: open ${url}`)
+    await untilSignal()
+  } finally {
+    page.stop()
+    server.closeAllConnections()
+    server.close()
+  }
+  return EXIT.good
+}
+
+function cannotListen(port: number, cause: NodeJS.ErrnoException): GatewayError {
+  const message = `port ${port} cannot be bound (${cause.code ?? cause.name}): choose another with --port, or 0 for a free one`
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration', cause })
+}

@@ -1,0 +1,98 @@
+import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { parseSettings, refused, type Settings } from '../options.ts'
+import { ProcessLock } from '../store/process-lock.ts'
+import { systemCode, unreadable, unwritable } from '../store/store-failure.ts'
+import { parseJsonObject } from '../tools/json-object.ts'
+
+/**
+ * What commands set for the operator, beside the profiles of a state folder: a configuration file that somebody wrote by
+ * hand is never rewritten, and what it says goes before what stands here. It holds names, no secrets.
+ */
+export interface StateSettings {
+  readonly profiles: Settings['profiles']
+  /** Profile ids in the order in which they are tried. */
+  readonly order?: readonly string[]
+}
+
+const NOTHING: StateSettings = { profiles: {} }
+const FORMAT = { format: 'gatewatch-settings', version: 1 } as const
+
+/** Where they are. */
+export function stateSettingsFile(folder: string): string {
+  return join(folder, 'settings.json')
+}
+
+/** Reads them; none are there before the first was set. @throws {GatewayError} `GW_CONFIG`, `GW_STORE_UNREADABLE` naming the file. */
+export async function readStateSettings(folder: string): Promise<StateSettings> {
+  const path = stateSettingsFile(folder)
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return NOTHING
+    throw unreadable(path, cause)
+  }
+  const { format, version, ...settings } = parseJsonObject(text) ?? {}
+  if (format !== FORMAT.format || version !== FORMAT.version) throw refused(path, ['is no settings file of this Gatewatch; move it away'])
+  const foreign = Object.keys(settings).find(key => key !== 'profiles' && key !== 'order')
+  if (foreign !== undefined) throw refused(path, ['holds more than profiles and order; the rest belongs into a configuration file'])
+  const { profiles, order } = parseSettings(settings, path)
+  return { profiles, ...(order && { order }) }
+}
+
+/**
+ * Changes them, alone among all processes, atomically and durably.
+ *
+ * @param update Sees what is there; returning the same object writes nothing. What it throws leaves all as it was.
+ */
+export async function changeStateSettings(folder: string, update: (current: StateSettings) => StateSettings): Promise<StateSettings> {
+  const lock = new ProcessLock(join(folder, 'locks.sqlite'))
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    return await lock.run(async () => {
+      const current = await readStateSettings(folder)
+      const next = update(current)
+      if (next !== current) await write(stateSettingsFile(folder), next)
+      return next
+    })
+  } finally {
+    await lock.close()
+  }
+}
+
+/** A configuration with what commands set: where both name a profile, or an order, the configuration's counts. */
+export function withStateSettings(settings: Settings, state: StateSettings): Settings {
+  const order = settings.order ?? state.order
+  return { ...settings, profiles: { ...state.profiles, ...settings.profiles }, ...(order && { order: [...order] }) }
+}
+
+/** Without a profile, wherever it is named. */
+export function withoutProfile(state: StateSettings, profileId: string): StateSettings {
+  if (!Object.hasOwn(state.profiles, profileId) && !state.order?.includes(profileId)) return state
+  const { [profileId]: _gone, ...profiles } = state.profiles
+  const order = state.order?.filter(id => id !== profileId) ?? []
+  return { profiles, ...(order.length > 0 && { order }) }
+}
+
+async function write(path: string, { profiles, order }: StateSettings): Promise<void> {
+  const draft = `${path}.next`
+  try {
+    const file = await open(draft, 'w', 0o600)
+    try {
+      await file.writeFile(`${JSON.stringify({ ...FORMAT, profiles, ...(order && { order }) }, undefined, 2)}\n`)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await chmod(draft, 0o600)
+    await rename(draft, path)
+    const folder = await open(dirname(path), 'r')
+    await folder.sync().catch(() => undefined) // not every file system can
+    await folder.close()
+  } catch (cause) {
+    await rm(draft, { force: true })
+    throw cause instanceof GatewayError ? cause : unwritable(path, cause)
+  }
+}

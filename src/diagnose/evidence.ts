@@ -1,0 +1,163 @@
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  EVENT_LEASE_REQUESTED,
+  SPAN_CALL,
+  SPAN_EXCHANGE,
+  SPAN_LOGIN,
+  SPAN_PROBE,
+  SPAN_REFRESH,
+  SPAN_REVOKE,
+  SPAN_SIDE_DOOR,
+  SPAN_VISIT,
+} from '../../otel/names.ts'
+import { type PlainSpan, type SeenProcess, SeenSpan } from './seen-span.ts'
+
+export type { PlainEvent, PlainSpan, SeenEvent, SeenProcess } from './seen-span.ts'
+export { SeenSpan } from './seen-span.ts'
+
+/** Over what was looked. Times are epoch ms; `undefined` when there is nothing. */
+export interface Extent {
+  readonly spans: number
+  readonly firstMs: number | undefined
+  readonly lastMs: number | undefined
+  readonly profiles: readonly string[]
+  readonly processes: number
+  /** How often each kind of span was there. */
+  readonly counts: Readonly<Record<'refreshes' | 'visits' | 'calls' | 'attempts' | 'probes', number>>
+}
+
+/** Spans on their way into evidence, so that a long reading can be shown. */
+export type OnRead = (spans: number) => void
+
+const TELL_EVERY = 10_000
+
+/**
+ * What was recorded, as rules see it: read once, sorted by time, nothing else. Wherever the spans come from, a rule
+ * cannot tell.
+ */
+export class Evidence {
+  /** Token requests of any kind of door: flights of the gate, bypasses, and what watched processes sent. */
+  readonly refreshes: readonly SeenSpan[]
+  /** Those of the refreshes that the gate of this very project flew: they have lease, persist and publish events. */
+  readonly flights: readonly SeenSpan[]
+  readonly visits: readonly SeenSpan[]
+  /** Provider calls as their callers see them, over all attempts. */
+  readonly calls: readonly SeenSpan[]
+  /** Single requests to a provider. */
+  readonly attempts: readonly SeenSpan[]
+  readonly probes: readonly SeenSpan[]
+  /** Logins, code exchanges and revocations. */
+  readonly operations: readonly SeenSpan[]
+  readonly sideDoors: readonly SeenSpan[]
+  readonly extent: Extent
+  readonly #byId = new Map<string, SeenSpan>()
+  readonly #children = new Map<string, SeenSpan[]>()
+  readonly #sent = new Map<string, SeenSpan[]>()
+  readonly #received = new Map<string, SeenSpan>()
+
+  /** Reads spans, in any order. Evidence keeps what it needs of them and may be asked as often as one likes. */
+  constructor(spans: Iterable<PlainSpan>, onRead: OnRead = () => {}) {
+    const all: SeenSpan[] = []
+    for (const span of spans) {
+      all.push(new SeenSpan(span))
+      if (all.length % TELL_EVERY === 0) onRead(all.length)
+    }
+    all.sort((a, b) => a.startMs - b.startMs)
+    const named = (...names: string[]) => all.filter(({ name }) => names.includes(name))
+    this.refreshes = named(SPAN_REFRESH)
+    this.flights = this.refreshes.filter(span => span.hasEvent(EVENT_LEASE_REQUESTED))
+    this.visits = named(SPAN_VISIT)
+    this.calls = named(SPAN_CALL)
+    this.attempts = all.filter(span => span.name !== SPAN_CALL && span.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
+    this.probes = named(SPAN_PROBE)
+    this.operations = named(SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE)
+    this.sideDoors = named(SPAN_SIDE_DOOR)
+    for (const span of all) this.#enter(span)
+    this.extent = extentOf(all, this)
+  }
+
+  /** The span of that id, as a link or a parent names it. */
+  byId(spanId: string | undefined): SeenSpan | undefined {
+    return spanId === undefined ? undefined : this.#byId.get(spanId)
+  }
+
+  /** Spans that hang directly under this one: the attempts of a call, the visits it made. */
+  childrenOf(span: SeenSpan): readonly SeenSpan[] {
+    return this.#children.get(span.spanId) ?? []
+  }
+
+  /** Refreshes that sent the refresh token of that fingerprint, the first one first. */
+  sendersOf(fingerprint: string | undefined): readonly SeenSpan[] {
+    return (fingerprint === undefined ? undefined : this.#sent.get(fingerprint)) ?? []
+  }
+
+  /** The refresh that brought the refresh token of that fingerprint. */
+  issuerOf(fingerprint: string | undefined): SeenSpan | undefined {
+    return fingerprint === undefined ? undefined : this.#received.get(fingerprint)
+  }
+
+  /** The refresh that used up the token this refresh sent: it got another one for it. `undefined` when nobody was seen to. */
+  rotationOf(refresh: SeenSpan): SeenSpan | undefined {
+    return this.sendersOf(refresh.sent).find(
+      other => other !== refresh && other.outcome === 'rotated' && (other.received === undefined || other.received !== refresh.sent),
+    )
+  }
+
+  #enter(span: SeenSpan): void {
+    this.#byId.set(span.spanId, span)
+    if (span.parentSpanId !== undefined) append(this.#children, span.parentSpanId, span)
+    if (span.name !== SPAN_REFRESH) return
+    const { sent, received } = span
+    if (sent) append(this.#sent, sent, span)
+    if (received && received !== sent) this.#received.set(received, span)
+  }
+}
+
+/** Spans by the profile they are about; spans that name none are left out. */
+export function byProfile(spans: readonly SeenSpan[]): ReadonlyMap<string, readonly SeenSpan[]> {
+  return Map.groupBy(
+    spans.filter(({ profile }) => profile !== undefined),
+    ({ profile = '' }) => profile,
+  )
+}
+
+/** Says whether both were recorded by one process; where a recorder holds one process only, they were. */
+export function isSameProcess(a: SeenSpan, b: SeenSpan): boolean {
+  return processKey(a.process) === processKey(b.process)
+}
+
+function processKey(process: SeenProcess | undefined): string {
+  return process ? `${process.host} ${process.pid}` : ''
+}
+
+function append(map: Map<string, SeenSpan[]>, key: string, span: SeenSpan): void {
+  const known = map.get(key)
+  if (known) known.push(span)
+  else map.set(key, [span])
+}
+
+function extentOf(all: readonly SeenSpan[], { refreshes, visits, calls, attempts, probes }: Evidence): Extent {
+  const profiles = new Set<string>()
+  const processes = new Set<string>()
+  let lastMs: number | undefined
+  for (const span of all) {
+    const { profile, process, endMs } = span
+    if (profile !== undefined) profiles.add(profile)
+    processes.add(processKey(process))
+    lastMs = lastMs === undefined ? endMs : Math.max(lastMs, endMs)
+  }
+  return {
+    spans: all.length,
+    firstMs: all[0]?.startMs,
+    lastMs,
+    profiles: [...profiles].sort(),
+    processes: processes.size,
+    counts: {
+      refreshes: refreshes.length,
+      visits: visits.length,
+      calls: calls.length,
+      attempts: attempts.length,
+      probes: probes.length,
+    },
+  }
+}

@@ -1,0 +1,69 @@
+import type { Evidence, SeenSpan } from '../evidence.ts'
+import { excluded, judgeShape, supported } from '../hypotheses.ts'
+import { comparedShapes } from '../request-shapes.ts'
+import { type Found, found, type Rule, times } from '../rule.ts'
+
+/** An old token is sent once too often: the provider ends the whole login, the newest token included. */
+export const familyKilledByReplay: Rule = {
+  kind: 'family_killed_by_replay',
+  harm: 'grant_dead',
+  title: 'A replay of an old refresh token has ended the whole login',
+  symptom: 'A login that was fine a moment ago is dead everywhere: 401 refresh_token_invalidated, even for the newest token.',
+  toldBy: 'a token that was never used before is refused, after one of its forerunners had been sent again',
+  remedy: [
+    'Stop the caller that replays first: it would end the next login as well.',
+    'Then sign in again, once.',
+    'Let all processes read one credential store under one lock, or give each a login of its own.',
+  ],
+  explains: ['refresh_refused', 'rotated_token_replayed'],
+  look: evidence => {
+    const dead = evidence.refreshes.filter(refresh => isUnusedAndRefused(evidence, refresh))
+    const families = Map.groupBy(dead, victim => forerunnersOf(evidence, victim).at(-1)?.sent ?? '')
+    return [...families.values()].flatMap(victims => tell(evidence, victims) ?? [])
+  },
+}
+
+/** A token that came from a rotation, was refused, and that nobody had rotated before. */
+function isUnusedAndRefused(evidence: Evidence, refresh: SeenSpan): boolean {
+  return (
+    refresh.isError && refresh.outcome === 'invalidated' && evidence.issuerOf(refresh.sent) !== undefined && !evidence.rotationOf(refresh)
+  )
+}
+
+/** The rotations that led to the token this refresh sent, the latest first. */
+function forerunnersOf(evidence: Evidence, refresh: SeenSpan): SeenSpan[] {
+  const chain: SeenSpan[] = []
+  for (let issuer = evidence.issuerOf(refresh.sent); issuer && !chain.includes(issuer); issuer = evidence.issuerOf(issuer.sent))
+    chain.push(issuer)
+  return chain
+}
+
+function tell(evidence: Evidence, victims: readonly SeenSpan[]): Found | undefined {
+  const [victim] = victims
+  if (!victim) return undefined
+  const rotations = forerunnersOf(evidence, victim)
+  const replays = rotations
+    .flatMap(rotation => evidence.sendersOf(rotation.sent).filter(sender => sender !== rotation && sender.startMs > rotation.startMs))
+    .filter(replay => replay.startMs < victim.startMs)
+    .sort((a, b) => a.startMs - b.startMs)
+  const deadly = replays.at(-1)
+  if (!deadly) return undefined
+  const process = deadly.process ? ` in process ${deadly.process.pid}` : ''
+  return found(familyKilledByReplay, evidence, {
+    about: [...rotations.filter(rotation => replays.some(({ sent }) => sent === rotation.sent)), ...replays, ...victims].sort(
+      (a, b) => a.startMs - b.startMs,
+    ),
+    callers: replays,
+    shapeOf: victim,
+    what: `${times(replays.length, 'request')} with a token that had been rotated away, the last by ${deadly.caller}${process}; since then the newest token is refused too (${victim.providerCode ?? victim.outcome}), ${times(victims.length, 'time')}.`,
+    confidence: 'certain',
+    hypotheses: [
+      supported('another_caller', `${deadly.caller}${process} sent a token that was rotated away`),
+      excluded(
+        'token_rejected',
+        'the refused token was fresh from a rotation; the endpoint refuses it for what happened to its forerunner',
+      ),
+      ...judgeShape(comparedShapes(evidence, victim)),
+    ],
+  })
+}

@@ -1,0 +1,57 @@
+import type { Evidence, SeenSpan } from '../evidence.ts'
+import { excluded, judgeShape, supported } from '../hypotheses.ts'
+import { comparedShapes } from '../request-shapes.ts'
+import { type Found, found, type Rule, times } from '../rule.ts'
+
+/** Somebody refreshes past the gate; what he gets, nobody else knows of. */
+export const gateBypassed: Rule = {
+  kind: 'gate_bypassed',
+  harm: 'warning',
+  title: 'A token request went past the gate',
+  symptom: 'Refreshes fail with "already used" although everything that is known to refresh goes through the gate.',
+  toldBy: 'a token request without a permit, or without a frame of the declared gate on its stack; its file and line',
+  remedy: [
+    'Let the caller named here ask the gate for a token (visit) instead of the token endpoint.',
+    'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go.',
+    'Where the login is dead by now, sign in again after that.',
+  ],
+  explains: ['refresh_refused', 'refresh_failing', 'rotated_token_replayed'],
+  look: evidence => {
+    const bypasses = evidence.refreshes.filter(({ via, outcome }) => via === 'bypass' && outcome !== 'blocked')
+    const groups = Map.groupBy(bypasses, ({ profile, provider }) => profile ?? provider ?? '')
+    return [...groups.values()].map(group => tell(evidence, group))
+  },
+}
+
+function tell(evidence: Evidence, bypasses: readonly SeenSpan[]): Found {
+  const victims = victimsOf(evidence, bypasses)
+  const [victim] = victims
+  const rotated = bypasses.filter(({ outcome }) => outcome === 'rotated')
+  const [offender = bypasses[0]] = rotated
+  const harmed = victims.length > 0
+  return found(gateBypassed, evidence, {
+    about: [...bypasses, ...victims].sort((a, b) => a.startMs - b.startMs),
+    callers: bypasses,
+    ...(harmed && { harm: 'grant_dead', title: 'A token request past the gate has used up the refresh token of the gate' }),
+    what: `${times(bypasses.length, 'token request')} past the gate by ${offender?.caller}${offender?.place ? ` (${offender.place})` : ''}, ${rotated.length} of them rotated the token${harmed ? `; ${times(victims.length, 'refresh')} through the gate then sent the token that was used up (${victim?.providerCode ?? victim?.outcome})` : ''}.`,
+    confidence: 'certain',
+    ...(victim && { shapeOf: victim }),
+    hypotheses: [
+      supported('another_caller', `${offender?.caller} asks the token endpoint itself`),
+      ...(harmed
+        ? [excluded('token_rejected', `the endpoint took the refresh token ${victim?.sent} from the bypass, and refuses it since`)]
+        : []),
+      ...judgeShape(comparedShapes(evidence, victim)),
+    ],
+  })
+}
+
+/** Refreshes through the gate that were refused because a bypass had used their token up. */
+function victimsOf(evidence: Evidence, bypasses: readonly SeenSpan[]): SeenSpan[] {
+  const known = new Set(bypasses)
+  return evidence.refreshes.filter(refresh => {
+    if (!refresh.isError || refresh.via === 'bypass') return false
+    const rotation = evidence.rotationOf(refresh)
+    return rotation !== undefined && known.has(rotation)
+  })
+}

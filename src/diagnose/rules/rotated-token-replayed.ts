@@ -1,0 +1,48 @@
+import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { excluded, judgeShape, supported } from '../hypotheses.ts'
+import { comparedShapes } from '../request-shapes.ts'
+import { type Found, found, type Rule, times } from '../rule.ts'
+
+/** One process rotates a refresh token, another one that had read it before sends it again. */
+export const rotatedTokenReplayed: Rule = {
+  kind: 'rotated_token_replayed',
+  harm: 'divergence',
+  title: 'A process sends a refresh token that another process has already used up',
+  symptom: 'One of several processes with the same login gets 401 from the token endpoint; the others go on working.',
+  toldBy: 'two processes sent a refresh token of the same fingerprint; the first got a new one for it, the second a refusal',
+  remedy: [
+    'Let all processes read one credential store under one lock, or give each a login of its own.',
+    'Until then restart the process that was refused, so that it reads the newer token from the store.',
+    'Do not let it try again: the provider ends the whole login after another replay.',
+  ],
+  explains: ['refresh_refused', 'refresh_failing'],
+  look: evidence => [...Map.groupBy(replays(evidence), ({ sent }) => sent).values()].map(group => tell(evidence, group)),
+}
+
+function replays(evidence: Evidence): SeenSpan[] {
+  return evidence.refreshes.filter(refresh => {
+    if (!refresh.isError || refresh.via === 'bypass') return false
+    const rotation = evidence.rotationOf(refresh)
+    return rotation !== undefined && rotation.via !== 'bypass' && !isSameProcess(rotation, refresh)
+  })
+}
+
+function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
+  const [first] = group
+  const rotation = first && evidence.rotationOf(first)
+  const about = rotation ? [rotation, ...group] : group
+  const after = first && rotation ? Math.round((first.startMs - rotation.startMs) / 1000) : 0
+  return found(rotatedTokenReplayed, evidence, {
+    about,
+    what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; ${times(group.length, 'token request')} with the old one came from process ${first?.process?.pid}, the first ${after} s later, and ${first?.providerCode ?? first?.outcome} was the answer.`,
+    confidence: 'certain',
+    hypotheses: [
+      excluded(
+        'token_rejected',
+        `the endpoint took this very token before (${rotation?.outcome}), and refused it only once it had been used`,
+      ),
+      supported('another_caller', `${rotation?.caller} in process ${rotation?.process?.pid} used the token up`),
+      ...judgeShape(comparedShapes(evidence, first)),
+    ],
+  })
+}

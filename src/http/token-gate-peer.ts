@@ -1,0 +1,88 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { givenName } from '../telemetry/given-name.ts'
+
+/** Longest search, in ms: a busy machine has many processes, and the client waits. */
+const LONGEST_SEARCH_MS = 250
+/** Where the kernel lists sockets: which line is whose, and nothing of what goes through them. */
+const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
+/** 127.x.y.z, ::ffff:127.x.y.z and ::1, as the kernel writes them. */
+const LOOPBACK_HEX = /^(?:[0-9A-F]{6}7F|0{16}FFFF0000[0-9A-F]{6}7F|0{24}01000000)$/
+const LOOPBACK = /^(?:(?:::ffff:)?127\.[\d.]+|::1)$/
+/** Open files of one process that are looked at: a client of ours is no server with a hundred thousand of them. */
+const MOST_FILES = 4_096
+/** What Node calls the main thread of every process. */
+const UNNAMED_NODE = 'MainThread'
+const COMMAND = /^[\w.:@/ -]{1,32}$/
+
+/** A connection, by its two ends; as a socket has it. */
+export interface Peer {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+  readonly localPort?: number | undefined
+}
+
+/**
+ * The command name of the process at the other end of a loopback connection, where the system tells it: on Linux, for
+ * processes that this one may look at. Never its arguments, which may hold anything.
+ *
+ * @returns `undefined` where nothing was found in time. Never rejects.
+ */
+export async function peerProcess({ remoteAddress, remotePort, localPort }: Peer): Promise<string | undefined> {
+  if (remotePort === undefined || localPort === undefined || !LOOPBACK.test(remoteAddress ?? '')) return undefined
+  const until = performance.now() + LONGEST_SEARCH_MS
+  try {
+    const inode = await socketInode(remotePort, localPort)
+    if (inode === undefined) return undefined
+    // The newest process first: a client that was just started is the usual one.
+    const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).sort((a, b) => Number(b) - Number(a))
+    for (const pid of pids) {
+      if (performance.now() > until) return undefined
+      if (await holdsSocket(pid, inode)) return shown(await commandOf(pid))
+    }
+  } catch {
+    // No /proc here, or the process is gone.
+  }
+  return undefined
+}
+
+/** The inode of the client's end: its local port is our remote one. */
+async function socketInode(clientPort: number, ourPort: number): Promise<string | undefined> {
+  for (const table of TABLES) {
+    for (const line of (await readFile(table, 'utf8').catch(() => '')).split('\n').slice(1)) {
+      const [, local = '', remote = '', , , , , , , inode] = line.trim().split(/\s+/)
+      if (portOf(local) === clientPort && portOf(remote) === ourPort && isLoopbackHex(local) && inode !== '0') return inode
+    }
+  }
+  return undefined
+}
+
+function portOf(address: string): number {
+  return Number.parseInt(address.split(':')[1] ?? '', 16)
+}
+
+function isLoopbackHex(address: string): boolean {
+  return LOOPBACK_HEX.test(address.split(':')[0] ?? '')
+}
+
+async function holdsSocket(pid: string, inode: string): Promise<boolean> {
+  try {
+    const folder = `/proc/${pid}/fd`
+    const links = await Promise.all((await readdir(folder)).slice(0, MOST_FILES).map(fd => readlink(`${folder}/${fd}`).catch(() => '')))
+    return links.includes(`socket:[${inode}]`)
+  } catch {
+    // Somebody else's process, or one that has just ended.
+    return false
+  }
+}
+
+/** What the process is called; Node calls every one of its own the same, unless the program says otherwise. */
+async function commandOf(pid: string): Promise<string> {
+  const command = (await readFile(`/proc/${pid}/comm`, 'utf8')).trim()
+  return command === UNNAMED_NODE ? basename(await readlink(`/proc/${pid}/exe`)) : command
+}
+
+/** A process names itself as it likes. */
+function shown(command: string): string | undefined {
+  return COMMAND.test(command) ? givenName(command) : undefined
+}

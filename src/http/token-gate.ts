@@ -1,0 +1,217 @@
+import { type Span, trace } from '@opentelemetry/api'
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
+import {
+  ATTR_CLIENT_PROCESS,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_REASON_DECLARED,
+  ATTR_REPLAY,
+  ATTR_SHAPE_CLIENT,
+  ATTR_SHAPE_ENCODING,
+  ATTR_SHAPE_FIELDS,
+} from '../../otel/names.ts'
+import type { RefreshReason } from '../../otel/words.ts'
+import { findHolding, type Holding } from '../auth/held-before.ts'
+import type { Visit } from '../auth/visit.ts'
+import { refuseVisit } from '../auth/visit-record.ts'
+import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { Gateway } from '../gateway.ts'
+import { providerOf } from '../given-settings.ts'
+import { isLoopback } from '../options.ts'
+import type { Provider } from '../providers/provider.ts'
+import { shapeOf } from '../watch/shape.ts'
+import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
+import type { InboundKeys } from './inbound-keys.ts'
+import { answerRefusal, answerTokens, refusalOf } from './token-gate-answer.ts'
+import { GuessLimit } from './token-gate-limit.ts'
+import { peerProcess } from './token-gate-peer.ts'
+import { readTokenRequest, reasonDeclared, type TokenGateRequest, type TokenRefusal } from './token-gate-request.ts'
+
+const ROUTE = '/oauth/:provider/token'
+/** Tokens are short. */
+const LONGEST_BODY = '256kb'
+
+/** One client at the token endpoint gate. */
+interface Client {
+  readonly gateway: Gateway
+  readonly request: Request
+  readonly response: Response
+  readonly provider: Provider
+  /** The span of the request. */
+  readonly span: Span | undefined
+}
+
+/**
+ * The token endpoint gate: clients that can be pointed at a token URL refresh here, and through the gate.
+ *
+ * A client shows the refresh token it holds. If a profile of that provider holds it too, or held it before, the client is
+ * one more visit: it leads or joins a flight, or gets what is there. Nobody else gets anything, and nothing goes upstream
+ * for a token that is not known. What the client gets are the real tokens: it goes on without the gateway, too.
+ *
+ * Open to this machine, for a client that is given a URL can seldom be given a key as well and shows something better;
+ * from elsewhere with one of the gateway's keys besides.
+ */
+export function tokenGate(gateway: Gateway, keys: InboundKeys): Router {
+  const router = Router()
+  const guesses = new GuessLimit()
+  const readBody = express.text({ type: () => true, limit: LONGEST_BODY })
+  router.post(ROUTE, requireHolder(keys), readBody, async (request, response) => {
+    const provider = providerOf(gateway.registry, String(request.params.provider))
+    if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
+    const client = { gateway, request, response, provider, span: trace.getActiveSpan() }
+    try {
+      await serve(client, guesses)
+    } catch (error) {
+      answerRefusal(response, refusalOf(error, undefined), provider.oauth.refusals)
+    }
+  })
+  router.all(ROUTE, (_request, response) => {
+    response.setHeader('allow', 'POST')
+    answerRefusal(response, { status: 405, error: 'invalid_request', description: 'token requests are POST requests' }, undefined)
+  })
+  router.use(ROUTE, onUnreadable)
+  return router
+}
+
+/** What the body reader refuses: too large, cut off, badly compressed. */
+const onUnreadable: ErrorRequestHandler = (cause: { status?: unknown }, _request, response, next) => {
+  if (typeof cause.status !== 'number' || cause.status >= 500) return next(cause)
+  answerRefusal(response, { status: cause.status, error: 'invalid_request', description: 'the body could not be read' }, undefined)
+}
+
+const NO_SUCH_PROVIDER = { status: 404, error: 'invalid_request' } as const
+
+function known({ registry }: Gateway): string {
+  const ids = registry.all().flatMap(({ id, oauth }) => (oauth ? [id] : []))
+  return `no provider of that name has a token endpoint here; there are ${ids.join(', ')}`
+}
+
+/** Lets this machine through by a loopback name, and others with a key; no page of another site, which could post a form. */
+function requireHolder(keys: InboundKeys): RequestHandler {
+  return (request, response, next) => {
+    const { headers, hostname, socket } = request
+    const isLocal = isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname)
+    const isOfPage = headers.origin !== undefined || !['none', 'same-origin', undefined].includes(headers['sec-fetch-site'] as string)
+    if (!isOfPage && (isLocal || (keys.isRequired && keys.admits(request)))) return next()
+    const description = isOfPage
+      ? 'a page in a browser may not ask for tokens here'
+      : "the token endpoint gate answers on loopback (127.0.0.1, localhost, [::1]), or with one of the gateway's keys as Bearer token or x-api-key"
+    if (!isOfPage) response.setHeader('www-authenticate', 'Bearer realm="gatewatch"')
+    answerRefusal(response, { status: isOfPage ? 403 : 401, error: 'invalid_client', description }, undefined)
+  }
+}
+
+async function serve(client: Client, guesses: GuessLimit): Promise<void> {
+  const { gateway, request, response, provider, span } = client
+  const refuse = (refusal: TokenRefusal) => answerRefusal(response, refusal, provider.oauth?.refusals)
+  const body = typeof request.body === 'string' ? request.body : undefined
+  const asked = readTokenRequest(request.headers['content-type'], body)
+  span?.setAttribute(ATTR_PROVIDER, provider.id)
+  if ('error' in asked) {
+    // What a body holds is hidden from then on, and only so much can be: nonsense without end must not crowd out real tokens.
+    if (guesses.take() === 0) noteShape(span, body)
+    return refuse(asked)
+  }
+  const holding = findHolding(await profilesOf(gateway, provider), asked.refresh)
+  if (!holding) return refuse(unknownToken(client, guesses, body))
+  noteShape(span, body)
+  span?.setAttributes({
+    [ATTR_PROFILE]: gateway.telemetry.profile(holding.profile.id),
+    ...(holding.standing === 'former' && { [ATTR_REPLAY]: true }),
+  })
+  const { caller, peer } = await callerOf(client)
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
+  try {
+    const admission = await gateway.visit({ ...visitOf(gateway, asked, holding, body), caller, signal: gone.signal })
+    await notePeer(span, peer)
+    if (!isOAuth(admission.profile.credential)) throw new TypeError('the gate admitted a profile without OAuth credential')
+    answerTokens(response, admission.profile.credential, Date.now())
+  } catch (error) {
+    // It is gone itself, and hears nothing any more.
+    if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return
+    await notePeer(span, peer)
+    refuse(refusalOf(error, await deadCodeOf(gateway, holding.profile.id)))
+  }
+}
+
+/** What each profile of the provider holds now; a token that was rotated a moment ago must be known as such. */
+async function profilesOf({ book }: Gateway, { id }: Provider): Promise<StoredProfile[]> {
+  const listed = await book.list()
+  return Promise.all(listed.filter(({ provider, credential }) => provider === id && isOAuth(credential)).map(each => book.current(each)))
+}
+
+/** Nobody held it here: the provider is not asked, for the answer would be tokens that no profile keeps. */
+function unknownToken({ gateway, request, provider, span }: Client, guesses: GuessLimit, body: string | undefined): TokenRefusal {
+  const retryAfterMs = guesses.take()
+  if (retryAfterMs > 0)
+    return { status: 429, error: 'slow_down', description: 'too many tokens that no profile here holds or held', retryAfterMs }
+  noteShape(span, body)
+  const description = `no profile of ${provider.id} here holds or held this refresh token: sign in or import the profile in the gateway`
+  const error = new GatewayError('GW_PROFILE_UNKNOWN', description, { next: 'add_profile' })
+  const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
+  refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, error)
+  return { status: 400, error: 'invalid_grant', description }
+}
+
+const UNKNOWN_PROFILE = 'unknown'
+
+/** The shape of what was sent; afterwards nothing shows what is secret in it. */
+function noteShape(span: Span | undefined, body: string | undefined): void {
+  const { encoding, fields, clientFingerprint, declaredReason } = shapeOf(body)
+  span?.setAttributes({
+    [ATTR_SHAPE_ENCODING]: encoding,
+    [ATTR_SHAPE_FIELDS]: fields,
+    ...(clientFingerprint && { [ATTR_SHAPE_CLIENT]: clientFingerprint }),
+    ...(declaredReason && { [ATTR_REASON_DECLARED]: declaredReason }),
+  })
+}
+
+/** The client by its name, else by its process; which is looked for in any case, since a client may call itself anything. */
+async function callerOf({ request }: Client): Promise<{ caller: CallerSite; peer: Promise<string | undefined> }> {
+  const peer = peerProcess(request.socket)
+  const name = clientName(request)
+  if (name !== undefined) return { caller: clientCaller(name), peer }
+  const process = await peer
+  return { caller: clientCaller(process === undefined ? UNKNOWN_CLIENT : `client:${process}`), peer }
+}
+
+async function notePeer(span: Span | undefined, peer: Promise<string | undefined>): Promise<void> {
+  const process = await peer
+  if (process !== undefined) span?.setAttribute(ATTR_CLIENT_PROCESS, process)
+}
+
+function visitOf(
+  { gate }: Gateway,
+  { refresh, declared }: TokenGateRequest,
+  { profile, standing }: Holding,
+  body: string | undefined,
+): Pick<Visit, 'profileId' | 'reason' | 'held' | 'declaredReason'> & { rejected?: string } {
+  const held = fingerprint(refresh)
+  const { declaredReason } = shapeOf(body)
+  const reason = reasonOf(gate.needs(profile), declared, standing)
+  // Who holds the newest refresh token holds the newest access token, and that is the one that was rejected.
+  const rejected = reason === 'rejected' && standing === 'current' && isOAuth(profile.credential) ? profile.credential.access : undefined
+  return { profileId: profile.id, reason, ...(held && { held }), ...(declaredReason && { declaredReason }), ...(rejected && { rejected }) }
+}
+
+/**
+ * Why the client comes: what is known of the token first, then what it says itself. Only it can know of a rejection. Of a
+ * client that is behind nobody knows in what state its old access token is.
+ */
+function reasonOf(need: RefreshReason | undefined, declared: TokenGateRequest['declared'], standing: Holding['standing']): RefreshReason {
+  const said = declared && reasonDeclared(declared)
+  if (said === 'rejected') return said
+  if (need) return need
+  if (standing === 'former') return said ?? 'unknown'
+  return said === 'scheduled' ? said : 'forced'
+}
+
+/** The provider's own code for a grant that is dead, where it gave one. */
+async function deadCodeOf({ gate }: Gateway, profileId: string): Promise<string | undefined> {
+  const profile = await gate.current(profileId).catch(() => undefined)
+  return profile?.needsLogin?.providerCode
+}

@@ -1,0 +1,277 @@
+/**
+ * What the data endpoints of the ops page answer, for both sides: the server fills it in, the page reads it.
+ *
+ * Plain types only: the page is checked without Node's. Times are epoch milliseconds, durations milliseconds.
+ */
+
+/** What every view needs: what is looked at, and which words a filter can choose from. */
+export interface Overview {
+  /** Where the spans come from: this gateway, or the state folder of watched processes. */
+  readonly source: { readonly kind: 'gateway' | 'folder'; readonly title: string }
+  readonly version: string
+  readonly nowMs: number
+  /** When the oldest span that is counted began; `undefined` when none is. */
+  readonly sinceMs: number | undefined
+  /** How much of what lies in the state folder is read, 0 to 1. */
+  readonly read: number
+  /** Why nothing can be read, for people. */
+  readonly trouble: string | undefined
+  readonly spans: number
+  /** Refreshes that were forgotten to make room for newer ones. */
+  readonly forgotten: number
+  readonly can: { readonly profiles: boolean; readonly findings: boolean; readonly probe: boolean }
+  readonly words: Readonly<Record<'profile' | 'reason' | 'outcome' | 'via', readonly string[]>>
+  /** Numbers beside the names of the views, over all that is counted. */
+  readonly totals: { readonly refreshes: number; readonly bypasses: number; readonly replays: number; readonly fallbacks: number }
+}
+
+/** One row of the caller table. */
+export interface CallerRow {
+  readonly caller: string
+  readonly reason: string
+  readonly via: string
+  /** Empty where none was known. */
+  readonly outcome: string
+  readonly count: number
+  readonly failures: number
+  readonly perHour: number
+  readonly lastMs: number
+  readonly lastTrace: string
+  /** How many fell into each of equal slices of the time that is looked at. */
+  readonly trend: readonly number[]
+}
+
+export interface VisitRow {
+  readonly caller: string
+  readonly reason: string
+  readonly decision: string
+  readonly count: number
+  readonly perHour: number
+  readonly lastMs: number
+  readonly lastTrace: string
+}
+
+export interface RefreshesAnswer {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly total: number
+  readonly failures: number
+  readonly callers: readonly CallerRow[]
+  readonly visits: readonly VisitRow[]
+}
+
+/** A node of the icicle: a frame, below the frame that called it. */
+export interface StackNode {
+  readonly name: string
+  readonly file: string
+  readonly line: number
+  readonly application: boolean
+  readonly count: number
+  readonly failures: number
+  readonly children: readonly StackNode[]
+}
+
+export interface StacksAnswer {
+  readonly root: StackNode
+  readonly stacks: number
+}
+
+/** One refresh, as a list that leads to traces shows it. */
+export interface RefreshLine {
+  readonly atMs: number
+  readonly durationMs: number
+  readonly caller: string
+  readonly reason: string
+  readonly via: string
+  readonly outcome: string
+  readonly profile: string
+  readonly replay: boolean
+  readonly failed: boolean
+  readonly traceId: string
+}
+
+export interface RefreshLinesAnswer {
+  readonly lines: readonly RefreshLine[]
+  readonly total: number
+}
+
+export interface Frame {
+  readonly name: string
+  readonly file: string
+  readonly line: number
+  readonly application: boolean
+  /** The frame that names the caller. */
+  readonly caller: boolean
+}
+
+/** The shape of a token request: its fields with the class of each value. */
+export interface Shape {
+  readonly fields: readonly { readonly name: string; readonly value: string }[]
+  readonly atMs: number
+  readonly traceId: string
+  readonly caller: string
+}
+
+export interface BypassLine extends RefreshLine {
+  readonly provider: string
+  readonly policy: string
+  readonly status: number | undefined
+  readonly providerCode: string
+  readonly file: string
+  readonly line: number
+  readonly process: string
+  readonly stack: readonly Frame[]
+  readonly shape: Shape | undefined
+  /** The last request of that provider that was answered with a token and whose shape was seen. */
+  readonly good: Shape | undefined
+}
+
+/** One time a refresh token was sent. */
+export interface SendLine {
+  readonly atMs: number
+  readonly caller: string
+  readonly reason: string
+  readonly via: string
+  readonly outcome: string
+  readonly profile: string
+  readonly process: string
+  readonly traceId: string
+}
+
+export interface ReplayLine {
+  readonly fingerprint: string
+  readonly acrossProcesses: boolean
+  readonly first: SendLine | undefined
+  readonly again: readonly SendLine[]
+}
+
+export interface BypassesAnswer {
+  readonly total: number
+  readonly bypasses: readonly BypassLine[]
+  readonly replays: readonly ReplayLine[]
+}
+
+export interface StateSpan {
+  readonly state: string
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+export interface ProfileLine {
+  readonly profile: string
+  readonly provider: string
+  readonly type: string
+  readonly billing: string
+  /** Empty where only spans are known. */
+  readonly state: string
+  readonly note: string
+  readonly expiresAtMs: number | undefined
+  readonly generation: number | undefined
+  readonly restsUntilMs: number | undefined
+  readonly probe: { readonly outcome: string; readonly atMs: number; readonly diverges: boolean } | undefined
+  readonly runtime: { readonly ok: number; readonly failed: number; readonly lastOutcome: string; readonly lastMs: number } | undefined
+  readonly states: readonly StateSpan[]
+  readonly refreshes: readonly RefreshLine[]
+}
+
+export interface ProfilesAnswer {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly profiles: readonly ProfileLine[]
+}
+
+/** Calls that went the same way: profile after profile, with what drove them on, to where they ended. */
+export interface WayRow {
+  readonly steps: readonly { readonly profile: string; readonly reason: string }[]
+  readonly end: string
+  readonly count: number
+  readonly lastMs: number
+  readonly lastTrace: string
+}
+
+export interface FallbackRow {
+  readonly from: string
+  readonly to: string
+  readonly reason: string
+  readonly billingChanged: boolean
+  readonly count: number
+  readonly perHour: number
+  readonly lastMs: number
+  readonly lastTrace: string
+}
+
+export interface FallbacksAnswer {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly stepMs: number
+  readonly calls: number
+  readonly fellBack: number
+  readonly changedBilling: number
+  readonly ways: readonly WayRow[]
+  readonly fallbacks: readonly FallbackRow[]
+  /** Calls that ended with each profile, for each step of time. */
+  readonly timeline: { readonly atMs: readonly number[]; readonly ends: readonly { readonly name: string; readonly counts: readonly number[] }[] }
+}
+
+export interface CallRow {
+  readonly profile: string
+  readonly model: string
+  readonly outcome: string
+  readonly count: number
+  readonly perHour: number
+  readonly p50Ms: number | undefined
+  readonly p95Ms: number | undefined
+  readonly firstChunkMs: number | undefined
+  readonly lastMs: number
+  readonly lastTrace: string
+}
+
+export interface CallsAnswer {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly stepMs: number
+  readonly total: number
+  readonly failures: number
+  readonly p50Ms: number | undefined
+  readonly p95Ms: number | undefined
+  readonly firstChunkMs: number | undefined
+  readonly atMs: readonly number[]
+  readonly good: readonly number[]
+  readonly failed: readonly number[]
+  readonly p50: readonly (number | null)[]
+  readonly p95: readonly (number | null)[]
+  readonly first50: readonly (number | null)[]
+  readonly first95: readonly (number | null)[]
+  readonly rows: readonly CallRow[]
+}
+
+export type SpanRole = 'request' | 'call' | 'attempt' | 'visit' | 'flight' | 'other'
+
+export interface TraceSpan {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parent: string | undefined
+  readonly name: string
+  readonly role: SpanRole
+  readonly startMs: number
+  readonly durationMs: number
+  readonly failed: boolean
+  /** What it comes to in a few words. */
+  readonly gist: string
+  readonly attributes: readonly (readonly [string, string])[]
+  readonly stack: readonly Frame[]
+  readonly events: readonly { readonly name: string; readonly atMs: number; readonly attributes: readonly (readonly [string, string])[] }[]
+  readonly links: readonly { readonly traceId: string; readonly spanId: string }[]
+  readonly process: string
+}
+
+export interface TraceAnswer {
+  readonly traceId: string
+  /** Spans of the trace, and of the traces its links lead to, in the order in which they began. */
+  readonly spans: readonly TraceSpan[]
+}
+
+/** What `diagnose` says; the page shows it as it comes. */
+export interface FindingsAnswer {
+  readonly findings: readonly unknown[]
+}

@@ -1,0 +1,97 @@
+import { ATTR_CALLER_KIND } from '../../otel/names.ts'
+import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from './answers.ts'
+import type { ProcessRow } from '../recorder/process-row.ts'
+import type { RecordedSpans } from '../recorder/recorded-spans.ts'
+import { bypassRow, isBypass } from '../recorder/refresh-row.ts'
+import { replays } from '../recorder/replays.ts'
+import type { SpanRow } from '../recorder/span-row.ts'
+import type { TokenSend } from '../recorder/token-send.ts'
+import type { Ledger } from './ledger.ts'
+import { framesOf } from './stack-text.ts'
+import { refreshesWanted, type Wanted } from './wanted.ts'
+
+const MOST_LINES = 100
+
+/** Token requests that went past the gate, and tokens that were sent again, the newest first. */
+export function bypassesAnswer(records: RecordedSpans, ledger: Ledger, wanted: Wanted): BypassesAnswer {
+  const lines: BypassLine[] = []
+  for (const span of records.refreshSpans({ via: 'bypass', sinceMs: wanted.fromMs, ...wordsOf(wanted) })) {
+    if (lines.length >= MOST_LINES) break
+    if (!isBypass(span)) continue
+    const line = bypassLine(span, ledger)
+    if (line.atMs >= wanted.fromMs && line.atMs <= wanted.toMs && isWanted(line, wanted)) lines.push(line)
+  }
+  let total = 0
+  for (const _fact of refreshesWanted(ledger, { ...wanted, via: 'bypass' })) total += 1
+  return { total: Math.max(total, lines.length), bypasses: lines, replays: replayLines(records, wanted) }
+}
+
+function bypassLine(span: SpanRow, ledger: Ledger): BypassLine {
+  const row = bypassRow(span)
+  const { atMs, durationMs, caller, reason, via, replay, traceId, status, shape } = row
+  const profile = row.profile ?? 'unknown'
+  const provider = row.provider ?? 'unknown'
+  const good = ledger.goodShape(provider, profile)
+  return {
+    ...{ atMs, durationMs, caller, reason, via, replay, traceId, status, provider, profile },
+    outcome: row.outcome ?? '',
+    failed: span.status === 'error',
+    policy: row.policy ?? '',
+    providerCode: row.providerCode ?? '',
+    file: row.file ?? '',
+    line: row.line ?? 0,
+    process: processText(span.process),
+    stack: framesOf(row.stack, { file: row.file, line: row.line, isCode: span.attributes[ATTR_CALLER_KIND] === 'code' }),
+    shape: shape === undefined ? undefined : { fields: fieldsOf(shape), atMs, traceId, caller },
+    good: good && good.fact.traceId !== traceId ? shapeOf(good) : undefined,
+  }
+}
+
+function shapeOf({ shape, fact }: { shape: string; fact: { atMs: number; traceId: string; caller: string } }): Shape {
+  return { fields: fieldsOf(shape), atMs: fact.atMs, traceId: fact.traceId, caller: fact.caller }
+}
+
+/** The recorder writes `client_id=opaque:12 grant_type=refresh_token`. */
+function fieldsOf(shape: string): Shape['fields'] {
+  return shape
+    .split(' ')
+    .filter(part => part !== '')
+    .map(part => {
+      const cut = part.search(/[=:]/)
+      return cut < 0 ? { name: part, value: '' } : { name: part.slice(0, cut), value: part.slice(cut + 1) }
+    })
+}
+
+function replayLines(records: RecordedSpans, wanted: Wanted): ReplayLine[] {
+  return replays(records, { sinceMs: wanted.fromMs, most: MOST_LINES })
+    .map(({ fingerprint, acrossProcesses, first, replays: again }) => ({
+      fingerprint,
+      acrossProcesses,
+      first: first && sendLine(first),
+      again: again.map(sendLine).filter(({ atMs }) => atMs <= wanted.toMs),
+    }))
+    .filter(({ first, again }) => again.some(line => isWanted(line, wanted)) || (first !== undefined && isWanted(first, wanted)))
+}
+
+function sendLine({ atMs, caller, reason, via, outcome, profile, process, traceId }: TokenSend): SendLine {
+  return { atMs, caller, reason, via, outcome: outcome ?? '', profile: profile ?? 'unknown', process: processText(process), traceId }
+}
+
+/** How a process is told to people; empty where spans come from this one alone. */
+export function processText(process: ProcessRow | undefined): string {
+  return process ? `${process.title} (${process.role}, pid ${process.pid})` : ''
+}
+
+function wordsOf({ profile, reason, outcome, caller }: Wanted): { profile?: string; reason?: string; outcome?: string; caller?: string } {
+  // A span that does not say is `unknown` here and empty in the recorder: such words are looked at below.
+  return {
+    ...(profile !== '' && profile !== 'unknown' && { profile }),
+    ...(reason !== '' && { reason }),
+    ...(outcome !== '' && { outcome }),
+    ...(caller !== '' && { caller }),
+  }
+}
+
+function isWanted(line: { profile: string; reason: string; outcome: string; caller: string }, wanted: Wanted): boolean {
+  return (['profile', 'reason', 'outcome', 'caller'] as const).every(word => wanted[word] === '' || line[word] === wanted[word])
+}

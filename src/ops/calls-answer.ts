@@ -1,0 +1,79 @@
+import type { CallRow, CallsAnswer } from './answers.ts'
+import { type AttemptBucket, type AttemptCount, countOf } from './call-counts.ts'
+import { Durations } from './durations.ts'
+import type { Ledger } from './ledger.ts'
+import type { Slice } from './time-buckets.ts'
+import { hoursOf, type Wanted } from './wanted.ts'
+
+/** Points of a curve; more cannot be told apart on a screen. */
+export const MOST_POINTS = 240
+const MOST_KEYS = 500
+
+/** Rate, errors, latency and time to the first chunk of the upstream requests, over time and by profile and model. */
+export function callsAnswer(ledger: Ledger, wanted: Wanted): CallsAnswer {
+  const slice = ledger.attempts.between(wanted.fromMs, wanted.toMs)
+  const { stepMs, atMs, indexOf } = pointsOf(slice, wanted)
+  const points = atMs.map(() => ({ good: 0, failed: 0, all: new Durations(), first: new Durations() }))
+  const rows = new Map<string, AttemptCount>()
+  const all = new Durations()
+  const first = new Durations()
+  for (const { atMs: at, bucket } of slice.buckets) {
+    const point = points[indexOf(at)]
+    for (const count of wantedCounts(bucket, wanted)) {
+      const row = countOf(rows, count, MOST_KEYS)
+      row.count += count.count
+      if (count.lastMs >= row.lastMs) Object.assign(row, { lastMs: count.lastMs, lastTrace: count.lastTrace })
+      for (const into of [row.durations, all, point?.all]) into?.addAll(count.durations)
+      for (const into of [row.firstChunks, first, point?.first]) into?.addAll(count.firstChunks)
+      if (point) point[count.failed ? 'failed' : 'good'] += count.count
+    }
+  }
+  const curve = (pick: (point: (typeof points)[number]) => number | undefined) => points.map(point => pick(point) ?? null)
+  return {
+    fromMs: wanted.fromMs,
+    toMs: wanted.toMs,
+    stepMs,
+    total: all.count,
+    failures: points.reduce((sum, { failed }) => sum + failed, 0),
+    p50Ms: all.quantile(0.5),
+    p95Ms: all.quantile(0.95),
+    firstChunkMs: first.quantile(0.5),
+    atMs,
+    good: points.map(({ good }) => good),
+    failed: points.map(({ failed }) => failed),
+    p50: curve(point => point.all.quantile(0.5)),
+    p95: curve(point => point.all.quantile(0.95)),
+    first50: curve(point => point.first.quantile(0.5)),
+    first95: curve(point => point.first.quantile(0.95)),
+    rows: rowsOf(rows.values(), hoursOf(wanted, ledger)),
+  }
+}
+
+/** Steps of equal length over the time that is looked at, each some buckets long. */
+export function pointsOf(
+  slice: Slice<unknown>,
+  { toMs }: Wanted,
+): { stepMs: number; atMs: number[]; indexOf: (atMs: number) => number } {
+  const steps = Math.ceil((toMs - slice.fromMs + 1) / slice.stepMs)
+  const stepMs = slice.stepMs * Math.max(1, Math.ceil(steps / MOST_POINTS))
+  const count = Math.min(MOST_POINTS, Math.ceil((toMs - slice.fromMs + 1) / stepMs))
+  const atMs = Array.from({ length: count }, (_, index) => slice.fromMs + index * stepMs)
+  return { stepMs, atMs, indexOf: at => Math.min(count - 1, Math.max(0, Math.floor((at - slice.fromMs) / stepMs))) }
+}
+
+function* wantedCounts(bucket: AttemptBucket, { profile, outcome }: Wanted): Generator<AttemptCount> {
+  for (const count of bucket.counts.values())
+    if ((profile === '' || count.profile === profile) && (outcome === '' || count.outcome === outcome)) yield count
+}
+
+function rowsOf(counts: Iterable<AttemptCount>, hours: number): CallRow[] {
+  return [...counts]
+    .map(({ profile, model, outcome, count, durations, firstChunks, lastMs, lastTrace }) => ({
+      ...{ profile, model, outcome, count, lastMs, lastTrace },
+      perHour: count / hours,
+      p50Ms: durations.quantile(0.5),
+      p95Ms: durations.quantile(0.95),
+      firstChunkMs: firstChunks.quantile(0.5),
+    }))
+    .sort((a, b) => b.count - a.count)
+}

@@ -1,0 +1,65 @@
+import type { FallbackRow, FallbacksAnswer } from './answers.ts'
+import { type WayBucket, type WayCount, wayOf } from './call-counts.ts'
+import { pointsOf } from './calls-answer.ts'
+import type { Ledger } from './ledger.ts'
+import { entry } from './refreshes-answer.ts'
+import { hoursOf, type Wanted } from './wanted.ts'
+
+const MOST_WAYS = 200
+
+/** How calls went from the preferred profile to the one that served, and what drove them on. */
+export function fallbacksAnswer(ledger: Ledger, wanted: Wanted): FallbacksAnswer {
+  const slice = ledger.ways.between(wanted.fromMs, wanted.toMs)
+  const { stepMs, atMs, indexOf } = pointsOf(slice, wanted)
+  const ways = new Map<string, WayCount>()
+  const ends = new Map<string, number[]>()
+  for (const { atMs: at, bucket } of slice.buckets) {
+    for (const count of wantedWays(bucket, wanted)) {
+      const way = wayOf(ways, count, MOST_WAYS)
+      way.count += count.count
+      if (count.lastMs >= way.lastMs) Object.assign(way, { lastMs: count.lastMs, lastTrace: count.lastTrace })
+      const counts = entry(ends, endOf(count), () => new Array<number>(atMs.length).fill(0))
+      const index = indexOf(at)
+      counts[index] = (counts[index] ?? 0) + count.count
+    }
+  }
+  const all = [...ways.values()].sort((a, b) => b.count - a.count)
+  const countOf = (wants: (way: WayCount) => boolean) => all.filter(wants).reduce((sum, { count }) => sum + count, 0)
+  return {
+    fromMs: wanted.fromMs,
+    toMs: wanted.toMs,
+    stepMs,
+    calls: countOf(() => true),
+    fellBack: countOf(({ steps }) => steps.length > 1),
+    changedBilling: countOf(({ billingChanged }) => billingChanged),
+    ways: all.map(({ steps, end, count, lastMs, lastTrace }) => ({ steps, end, count, lastMs, lastTrace })),
+    fallbacks: fallbackRows(all, hoursOf(wanted, ledger)),
+    timeline: { atMs, ends: [...ends].map(([name, counts]) => ({ name, counts })).sort((a, b) => a.name.localeCompare(b.name)) },
+  }
+}
+
+/** Who served, or that nobody did. */
+function endOf({ steps, end }: WayCount): string {
+  return end === 'failed' ? 'not served' : (steps.at(-1)?.profile ?? 'unknown')
+}
+
+function* wantedWays(bucket: WayBucket, { profile }: Wanted): Generator<WayCount> {
+  for (const way of bucket.counts.values()) if (profile === '' || way.steps.some(step => step.profile === profile)) yield way
+}
+
+function fallbackRows(ways: readonly WayCount[], hours: number): FallbackRow[] {
+  const rows = new Map<string, { -readonly [Key in keyof FallbackRow]: FallbackRow[Key] }>()
+  for (const { steps, count, lastMs, lastTrace, billingChanged } of ways) {
+    for (const [index, { profile: to, reason }] of steps.entries()) {
+      const from = steps[index - 1]?.profile
+      if (from === undefined) continue
+      const row = entry(rows, `${from}\0${to}\0${reason}\0${billingChanged}`, () => ({
+        ...{ from, to, reason, billingChanged, count: 0, perHour: 0, lastMs: 0, lastTrace: '' },
+      }))
+      row.count += count
+      row.perHour = row.count / hours
+      if (lastMs >= row.lastMs) Object.assign(row, { lastMs, lastTrace })
+    }
+  }
+  return [...rows.values()].sort((a, b) => b.count - a.count)
+}

@@ -1,0 +1,111 @@
+import { clearTimeout, setTimeout } from 'node:timers'
+import { diagnose } from '../diagnose/diagnose.ts'
+import { Evidence } from '../diagnose/evidence.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
+import { readRecords } from '../recorder/disk-records.ts'
+import type { RecordedSpans } from '../recorder/recorded-spans.ts'
+import { SPAN_TABLES, type SpanTable } from '../recorder/recorder-schema.ts'
+import type { SpanRow } from '../recorder/span-row.ts'
+import type { Feed, Shown } from './shown.ts'
+
+export interface FolderShownOptions {
+  readonly folder: string
+  readonly version: string
+  /** Pause between two looks at the folder, in ms. @default 500 */
+  everyMs?: number
+}
+
+export const DEFAULTS = { everyMs: 500 } as const
+
+/** Rows read in one go: other requests wait for so long. */
+const ROWS_AT_ONCE = 4_000
+/** Spans `diagnose` looks at for the page; the command looks at all of them. */
+const MOST_EVIDENCE = 20_000
+const NOTHING: RecordedSpans = {
+  refreshSpans: () => [],
+  spans: () => [],
+  spansOf: () => [],
+  repeatedSends: () => [],
+  refreshCounts: () => [],
+  visitCounts: () => [],
+  fallbackCounts: () => [],
+}
+
+/** The state folder of watched processes. A folder that holds nothing yet is shown as that, and looked at again. */
+export function folderShown({ folder, version, everyMs = DEFAULTS.everyMs }: FolderShownOptions): Shown {
+  return {
+    ...{ kind: 'folder', title: folder, version, canProbe: false },
+    read(query) {
+      try {
+        return readRecords(folder, query)
+      } catch (error) {
+        if (isGatewayError(error, 'GW_CONFIG')) return query(NOTHING)
+        throw error
+      }
+    },
+    feed: add => new FolderFeed(folder, everyMs, add),
+    findings: async () => diagnose(new Evidence(newestSpans(folder))).findings,
+  }
+}
+
+/** Reads on where it left off, a piece at a time, so that a large file keeps nobody waiting. */
+class FolderFeed implements Feed {
+  readonly #folder: string
+  readonly #everyMs: number
+  readonly #add: (span: SpanRow) => void
+  readonly #marks: Record<SpanTable, number> = { interesting: 0, ordinary: 0 }
+  #timer: NodeJS.Timeout
+  #stopped = false
+  read = 0
+  trouble: string | undefined
+
+  constructor(folder: string, everyMs: number, add: (span: SpanRow) => void) {
+    this.#folder = folder
+    this.#everyMs = everyMs
+    this.#add = add
+    this.#timer = setTimeout(() => this.#look(), 0)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #look(): void {
+    let isBehind = false
+    try {
+      isBehind = readRecords(this.#folder, records => {
+        let left = 0
+        let all = 0
+        for (const table of SPAN_TABLES) {
+          const { first, last } = records.extentOf(table)
+          // A file that was removed and begun again counts from the start.
+          if (last < this.#marks[table]) this.#marks[table] = 0
+          const { spans, mark } = records.spansAfter(table, this.#marks[table], ROWS_AT_ONCE)
+          for (const span of spans) this.#add(span)
+          this.#marks[table] = mark
+          all += last - first
+          left += Math.max(0, last - Math.max(mark, first))
+        }
+        this.read = all === 0 ? 1 : 1 - left / Math.max(1, all)
+        return left > 0
+      })
+      this.trouble = undefined
+    } catch (error) {
+      this.read = 1
+      this.trouble = error instanceof Error ? error.message : 'the recorder file cannot be read'
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => this.#look(), isBehind ? 0 : this.#everyMs)
+  }
+}
+
+function newestSpans(folder: string): SpanRow[] {
+  try {
+    return readRecords(folder, records =>
+      SPAN_TABLES.flatMap(table => records.spansAfter(table, records.extentOf(table).last - MOST_EVIDENCE / SPAN_TABLES.length, MOST_EVIDENCE).spans),
+    )
+  } catch (error) {
+    if (isGatewayError(error, 'GW_CONFIG')) return []
+    throw error
+  }
+}

@@ -1,0 +1,27 @@
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import { diagnose } from '../diagnose/diagnose.ts'
+import { Evidence } from '../diagnose/evidence.ts'
+import type { Recorder } from '../recorder/recorder.ts'
+import type { Shown } from './shown.ts'
+
+export interface GatewayShownOptions {
+  readonly title: string
+  readonly version: string
+  readonly recorder: Recorder
+  readonly profiles: () => Promise<readonly ProfileSnapshot[]>
+}
+
+/** The gateway of this process, from its recorder in memory. */
+export function gatewayShown({ title, version, recorder, profiles }: GatewayShownOptions): Shown {
+  return {
+    ...{ kind: 'gateway', title, version, profiles, canProbe: true },
+    read: query => query(recorder),
+    feed(add) {
+      const before = [...recorder.interesting(), ...recorder.ordinary()]
+      const stop = recorder.follow(add)
+      for (const span of before.sort((a, b) => a.startMs + a.durationMs - b.startMs - b.durationMs)) add(span)
+      return { read: 1, trouble: undefined, stop }
+    },
+    findings: async () => diagnose(new Evidence(recorder.spans())).findings,
+  }
+}

@@ -1,0 +1,105 @@
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { bypassesAnswer } from './bypasses-answer.ts'
+import { callsAnswer } from './calls-answer.ts'
+import { fallbacksAnswer } from './fallbacks-answer.ts'
+import type { OpsPage } from './ops-page.ts'
+import { ASSETS_PATH, pageAssets, sendAsset } from './page-assets.ts'
+import { profilesAnswer } from './profiles-answer.ts'
+import { refreshesAnswer, refreshLines } from './refreshes-answer.ts'
+import { speedscopeFile } from './speedscope.ts'
+import { countedStacks, stacksAnswer } from './stacks-answer.ts'
+import { traceAnswer } from './trace-answer.ts'
+import { type Wanted, wantedOf } from './wanted.ts'
+
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+const WORTH_COMPRESSING_BYTES = 2_048
+const TRACE_ID = /^[0-9a-f]{32}$/
+
+const gzipped = promisify(gzip)
+
+/** Headers of everything the page is made of: nothing from elsewhere, nothing guessed, nothing told to others. */
+export const opsHeaders: RequestHandler = (_request, response, next) => {
+  response.setHeader('content-security-policy', POLICY)
+  response.setHeader('x-content-type-options', 'nosniff')
+  response.setHeader('referrer-policy', 'no-referrer')
+  next()
+}
+
+/** The page, its parts, its data and its events, below `/ops`. Who may see them is decided before. */
+export function opsRouter(page: Pick<OpsPage, 'ledger' | 'history' | 'shown' | 'live' | 'overview' | 'profiles' | 'findings'>, guard: RequestHandler): Router {
+  const router = Router()
+  const { ledger, shown, history } = page
+  const data = (path: string, answer: (wanted: Wanted, request: Request) => unknown) =>
+    router.get(`/ops/data/${path}`, guard, opsHeaders, async (request, response) => {
+      try {
+        await sendJson(request, response, await answer(wantedOf(request, ledger, Date.now()), request))
+      } catch (error) {
+        sendFailure(response, error)
+      }
+    })
+  router.get('/ops', guard, opsHeaders, async (request, response) => {
+    sendAsset(request, response, (await pageAssets()).find('page.html'))
+  })
+  // Without the guard: the way the page looks is no secret, and who signs in has shown no key yet.
+  router.get(`${ASSETS_PATH}/:build/:name`, opsHeaders, async (request, response) => {
+    sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
+  })
+  router.get('/ops/events', guard, opsHeaders, page.live.connect)
+  data('overview', () => page.overview())
+  data('refreshes', wanted => refreshesAnswer(ledger, wanted))
+  data('refresh-lines', wanted => refreshLines(ledger, wanted))
+  data('stacks', wanted => stacksAnswer(ledger, wanted))
+  data('speedscope', wanted => speedscopeFile(countedStacks(ledger, wanted), `who refreshes: ${shown.title}`))
+  data('bypasses', wanted => shown.read(records => bypassesAnswer(records, ledger, wanted)))
+  data('profiles', async wanted => profilesAnswer(ledger, wanted, await page.profiles(), history))
+  data('fallbacks', wanted => fallbacksAnswer(ledger, wanted))
+  data('calls', wanted => callsAnswer(ledger, wanted))
+  data('traces/:traceId', (_wanted, { params }) => {
+    const traceId = String(params.traceId)
+    return TRACE_ID.test(traceId) ? shown.read(records => traceAnswer(records, traceId)) : { traceId: '', spans: [] }
+  })
+  if (shown.findings) {
+    router.get('/ops/findings.json', guard, opsHeaders, async (request, response) => {
+      try {
+        await sendJson(request, response, { findings: await page.findings() })
+      } catch (error) {
+        sendFailure(response, error)
+      }
+    })
+  }
+  return router
+}
+
+async function sendJson(request: Request, response: Response, answer: unknown): Promise<void> {
+  const body = Buffer.from(JSON.stringify(answer))
+  response.setHeader('content-type', 'application/json; charset=utf-8')
+  response.setHeader('cache-control', 'no-store')
+  response.vary('accept-encoding')
+  if (body.length < WORTH_COMPRESSING_BYTES || !request.acceptsEncodings('gzip')) {
+    response.end(body)
+    return
+  }
+  const packed = await gzipped(body, { level: 1 })
+  response.setHeader('content-encoding', 'gzip')
+  response.end(packed)
+}
+
+function sendFailure(response: Response, error: unknown): void {
+  // What is not ours may hold anything; its text stays here.
+  const known = error instanceof GatewayError ? error : undefined
+  response.status(known ? 503 : 500).json({
+    error: { code: known?.code ?? 'GW_FAULT', message: known?.message ?? 'the ops page failed here; please report it' },
+  })
+}

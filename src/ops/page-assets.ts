@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { findPackageJSON, stripTypeScriptTypes } from 'node:module'
+import { dirname, extname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip } from 'node:zlib'
+import type { Request, Response } from 'express'
+import { readLibraries } from './page-libraries.ts'
+import { scriptOf } from './type-stripping.ts'
+
+/** Where the parts of the page are asked for; followed by the build they belong to. */
+export const ASSETS_PATH = '/ops/assets'
+
+/** One file of the page as it goes to a browser. */
+export interface Asset {
+  readonly name: string
+  readonly type: string
+  readonly body: Buffer
+  readonly tag: string
+  /** The address names the content: it never changes. */
+  readonly isLasting: boolean
+  packed?: Promise<{ readonly br: Buffer; readonly gzip: Buffer }>
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+}
+/** Fetched when the page begins, before it asks for them one by one. */
+const PRELOADED = /^(?!sign-in)[\w-]+\.js$/
+const LOADED_WHEN_NEEDED = new Set(['d3.js', 'uplot.js'])
+const BUILD_LENGTH = 12
+
+const brotli = promisify(brotliCompress)
+const gzipped = promisify(gzip)
+
+/** The files of the page. */
+export class PageAssets {
+  readonly #assets: ReadonlyMap<string, Asset>
+  readonly #build: string
+
+  constructor(files: ReadonlyMap<string, string>) {
+    const lasting = [...files].filter(([name]) => extname(name) !== '.html')
+    this.#build = digest(lasting.map(([name, text]) => `${name}\n${text}`).join('\n')).slice(0, BUILD_LENGTH)
+    const base = `${ASSETS_PATH}/${this.#build}`
+    const preloads = lasting
+      .filter(([name]) => PRELOADED.test(name) && !LOADED_WHEN_NEEDED.has(name))
+      .map(([name]) => `<link rel="modulepreload" href="${base}/${name}">`)
+    this.#assets = new Map(
+      [...files].map(([name, text]) => {
+        const isLasting = extname(name) !== '.html'
+        const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base).replace('{{preloads}}', preloads.join('')))
+        return [name, { name, type: TYPES[extname(name)] ?? 'text/plain', body, tag: `"${digest(body).slice(0, 22)}"`, isLasting }]
+      }),
+    )
+  }
+
+  /** A file; one with an address that lasts only for the build it belongs to. */
+  find(name: string, build?: string): Asset | undefined {
+    const asset = this.#assets.get(name)
+    return asset && asset.isLasting === (build !== undefined) && (build === undefined || build === this.#build) ? asset : undefined
+  }
+
+  names(): string[] {
+    return [...this.#assets.keys()]
+  }
+}
+
+let loaded: Promise<PageAssets> | undefined
+
+/** The page's files, read once: as they were built, or from the sources in a checkout. */
+export function pageAssets(): Promise<PageAssets> {
+  loaded ??= readPageFiles().then(files => new PageAssets(files))
+  return loaded
+}
+
+/** The text of every file of the page, by the name it is served under. */
+export async function readPageFiles(): Promise<Map<string, string>> {
+  const folder = join(import.meta.dirname, 'page')
+  const isSource = extname(import.meta.filename) === '.ts'
+  const names = (await readdir(folder)).filter(name => ['.html', '.css', isSource ? '.ts' : '.js'].includes(extname(name)))
+  const files = await Promise.all(
+    names.sort().map(async name => {
+      const text = await readFile(join(folder, name), 'utf8')
+      return extname(name) === '.ts' ? ([name.replace(/\.ts$/, '.js'), scriptOf(text, stripTypeScriptTypes)] as const) : ([name, text] as const)
+    }),
+  )
+  const root = dirname(findPackageJSON(import.meta.url) ?? '')
+  return new Map([...files, ...(isSource ? await readLibraries(join(root, 'node_modules')) : [])])
+}
+
+/** Answers with a file, packed as the browser likes it; or that there is none. */
+export function sendAsset(request: Request, response: Response, asset: Asset | undefined): void {
+  if (!asset) {
+    response.status(404).type('text/plain').send('there is no such file; reload the page')
+    return
+  }
+  response.setHeader('cache-control', asset.isLasting ? 'public, max-age=31536000, immutable' : 'no-cache')
+  response.setHeader('etag', asset.tag)
+  response.vary('accept-encoding')
+  if (request.headers['if-none-match'] === asset.tag) {
+    response.status(304).end()
+    return
+  }
+  response.setHeader('content-type', asset.type)
+  const encoding = request.acceptsEncodings('br', 'gzip')
+  if (encoding !== 'br' && encoding !== 'gzip') {
+    response.end(asset.body)
+    return
+  }
+  asset.packed ??= pack(asset.body)
+  asset.packed.then(
+    packed => {
+      response.setHeader('content-encoding', encoding)
+      response.setHeader('content-length', packed[encoding].length)
+      response.end(packed[encoding])
+    },
+    () => response.end(asset.body),
+  )
+}
+
+async function pack(body: Buffer): Promise<{ br: Buffer; gzip: Buffer }> {
+  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }
+  const [br, packed] = await Promise.all([brotli(body, quality), gzipped(body)])
+  return { br, gzip: packed }
+}
+
+function digest(content: string | Buffer): string {
+  return createHash('sha256').update(content).digest('base64url')
+}

@@ -1,0 +1,105 @@
+import type uPlot from 'uplot'
+import { element } from './element.ts'
+import { loadPlot } from './libraries.ts'
+
+/** One curve. */
+export interface Curve {
+  readonly label: string
+  readonly values: readonly (number | null)[]
+  /** Name of a colour of the page's style. */
+  readonly color: string
+  readonly isBars?: boolean
+}
+
+export interface ChartOptions {
+  /** What tells this chart from others of the page. */
+  readonly name: string
+  readonly atMs: readonly number[]
+  readonly curves: readonly Curve[]
+  readonly valueOf: (value: number) => string
+  /** Tells a range that was chosen by dragging over the chart. */
+  readonly onRange: (fromMs: number, toMs: number) => void
+}
+
+interface Kept {
+  readonly holder: HTMLElement
+  readonly of: string
+  plot?: uPlot
+}
+
+const HEIGHT = 190
+/** Charts stay while their view is renewed: new values go into the one there is. */
+const kept = new Map<string, Kept>()
+
+/** A chart over time. Dragging chooses a range; the values under the pointer stand in the legend. */
+export function chart(options: ChartOptions): HTMLElement {
+  const of = `${options.curves.map(({ label }) => label).join('|')} ${document.documentElement.clientWidth} ${document.documentElement.dataset.theme}`
+  const known = kept.get(options.name)
+  if (known?.of === of) {
+    known.plot?.setData(dataOf(options))
+    return known.holder
+  }
+  known?.plot?.destroy()
+  const peak = Math.max(0, ...options.curves.flatMap(({ values }) => values.filter(value => value !== null)))
+  const holder = element('div', {
+    class: 'chart',
+    role: 'img',
+    'aria-label': `${options.curves.map(({ label }) => label).join(', ')} over time, at most ${options.valueOf(peak)}`,
+  })
+  const made: Kept = { holder, of }
+  kept.set(options.name, made)
+  void loadPlot().then(Plot => {
+    if (kept.get(options.name) === made) made.plot = new Plot(plotOptions(Plot, options, holder), dataOf(options), holder)
+  })
+  return holder
+}
+
+function dataOf({ atMs, curves }: ChartOptions): uPlot.AlignedData {
+  return [atMs.map(ms => ms / 1_000), ...curves.map(({ values }) => [...values])]
+}
+
+function plotOptions(Plot: typeof uPlot, { curves, valueOf, onRange }: ChartOptions, holder: HTMLElement): uPlot.Options {
+  const style = getComputedStyle(document.documentElement)
+  const colorOf = (name: string) => canvasColor(style.getPropertyValue(`--${name}`))
+  const grid = { stroke: colorOf('line'), width: 1 }
+  const axis = { stroke: colorOf('quiet'), grid, ticks: { ...grid, size: 4 }, font: '12px system-ui, sans-serif' }
+  const bars = Plot.paths.bars?.({ size: [0.8, 24], align: 1 })
+  return {
+    width: Math.max(260, holder.clientWidth),
+    height: HEIGHT,
+    cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+    scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+    axes: [axis, { ...axis, size: 62, values: (_plot, ticks) => ticks.map(valueOf) }],
+    series: [
+      { value: (_plot, at) => (at === null ? '' : new Date(at * 1_000).toLocaleTimeString('en-GB')) },
+      ...curves.map(({ label, color, isBars }) => ({
+        label,
+        stroke: colorOf(color),
+        width: isBars ? 0 : 1.5,
+        spanGaps: false,
+        points: { show: false },
+        value: (_plot: uPlot, value: number | null) => (value === null || value === undefined ? '–' : valueOf(value)),
+        ...(isBars && bars && { fill: colorOf(color), paths: bars }),
+      })),
+    ],
+    hooks: {
+      setSelect: [
+        plot => {
+          const { left, width } = plot.select
+          if (width < 4) return
+          onRange(plot.posToVal(left, 'x') * 1_000, plot.posToVal(left + width, 'x') * 1_000)
+          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
+        },
+      ],
+    },
+  }
+}
+
+/** A canvas knows no `light-dark()`: the colour is worked out by an element. */
+function canvasColor(color: string): string {
+  const probe = element('span', { css: { color } })
+  document.body.append(probe)
+  const worked = getComputedStyle(probe).color
+  probe.remove()
+  return worked
+}

@@ -1,0 +1,92 @@
+import type { StackNode } from '../answers.ts'
+import { element } from './element.ts'
+import { count, share } from './format.ts'
+import { type FlameNode, loadD3, type PlacedFrame } from './libraries.ts'
+import { onKey } from './table.ts'
+
+export interface IcicleOptions {
+  readonly root: StackNode
+  readonly by: 'count' | 'failures'
+  /** `file:line` of the frame that is looked at. */
+  readonly frame: string
+  readonly onFrame: (frame: string) => void
+}
+
+interface Frame extends FlameNode {
+  readonly node: StackNode
+  readonly children: Frame[]
+}
+
+const CELL_PIXELS = 22
+const ZOOM_MS = 250
+
+/** The last one drawn, kept while what it shows stays the same: a live page must not throw away where one has zoomed to. */
+let drawnLast: { readonly of: string; readonly holder: HTMLElement } | undefined
+
+/** An icicle of call stacks: the outermost frame on top, as wide as it is frequent. */
+export function icicle(options: IcicleOptions): HTMLElement {
+  const of = JSON.stringify([options.root, options.by, options.frame, document.documentElement.clientWidth, document.documentElement.dataset.theme])
+  if (drawnLast?.of === of) return drawnLast.holder
+  const holder = element('div', { class: 'icicle', role: 'tree', 'aria-label': 'Call stacks that trigger refresh, outermost frame first' })
+  // Where frames stood stays taken until the new ones are there.
+  holder.style.minHeight = `${(depthOf(options.root) + 1) * CELL_PIXELS}px`
+  drawnLast = { of, holder }
+  void draw(holder, options)
+  return holder
+}
+
+async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOptions): Promise<void> {
+  const { d3, flamegraph } = await loadD3()
+  const total = by === 'failures' ? root.failures : root.count
+  const valueOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
+  const labelOf = ({ name, file, line, count: all, failures }: StackNode) =>
+    `${name}${file === '' ? '' : ` (${file}:${line})`}: ${count(all)} of ${count(root.count)} refreshes (${share(all, root.count)}), ${count(failures)} failed`
+  const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
+  let isReady = false
+  const graph = flamegraph()
+    .width(Math.max(280, holder.clientWidth))
+    .cellHeight(CELL_PIXELS)
+    .inverted(true)
+    .transitionDuration(isCalm ? 0 : ZOOM_MS)
+    .minFrameSize(1)
+    .setColorMapper(({ data }) => colorOf((data as Frame).node))
+    .setLabelHandler(({ data }) => labelOf((data as Frame).node))
+    .onClick(({ data }) => {
+      const { file, line } = (data as Frame).node
+      if (isReady) onFrame(file === '' ? '' : `${file}:${line}`)
+    })
+  const toFrame = (node: StackNode): Frame => ({ name: node.name, value: valueOf(node), node, children: node.children.filter(valueOf).map(toFrame) })
+  if (total === 0) return
+  d3.select(holder).datum(toFrame(root)).call(graph)
+  for (const group of holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g.frame')) {
+    const placed = group.__data__
+    if (!placed) continue
+    const { node } = placed.data as Frame
+    const key = `${node.file}:${node.line}`
+    group.setAttribute('data-key', `frame:${node.name}:${key}`)
+    group.setAttribute('tabindex', placed.parent ? '-1' : '0')
+    group.setAttribute('role', 'treeitem')
+    group.setAttribute('aria-label', labelOf(node))
+    if (node.application) group.classList.add('own')
+    if (frame !== '' && key === frame) group.setAttribute('aria-selected', 'true')
+    group.addEventListener('keydown', event => onKey(event, () => group.dispatchEvent(new MouseEvent('click', { bubbles: true }))))
+  }
+  const looked = [...holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g[aria-selected]')][0]?.__data__
+  if (looked) {
+    graph.transitionDuration(0)
+    graph.zoomTo(looked)
+    graph.transitionDuration(isCalm ? 0 : ZOOM_MS)
+  }
+  isReady = true
+}
+
+/** The application's frames have colour, the redder the more of them fail; libraries stay grey. */
+function colorOf({ application, file, count: all, failures }: StackNode): string {
+  if (file === '' || !application) return 'var(--frame-library)'
+  const failing = all === 0 ? 0 : failures / all
+  return `color-mix(in oklab, var(--frame-own), var(--frame-failed) ${Math.round(failing * 100)}%)`
+}
+
+function depthOf({ children }: StackNode): number {
+  return 1 + Math.max(0, ...children.map(depthOf))
+}

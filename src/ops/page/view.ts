@@ -1,0 +1,35 @@
+import type { Overview } from '../answers.ts'
+import type { Place } from './address.ts'
+import type { Child } from './element.ts'
+
+export type FilterName = 'window' | 'profile' | 'reason' | 'outcome' | 'via'
+
+/** What a view is shown with. */
+export interface Surroundings {
+  readonly place: Place
+  readonly overview: Overview
+  /** Changes filters of this view; `''` takes one away. */
+  change(parameters: Readonly<Record<string, string>>): void
+  /** Asks again. */
+  renew(): void
+  /** Says something in passing, to eyes and screen readers. */
+  say(text: string): void
+}
+
+/** Asks one data endpoint with the filters of the place. */
+export type Ask = <T>(endpoint: string, more?: Readonly<Record<string, string>>) => Promise<T>
+
+/** One view of the page: what it asks for, and how it shows it. */
+export interface View<Answer> {
+  readonly name: string
+  readonly title: string
+  /** The question it answers. */
+  readonly question: string
+  readonly filters: readonly FilterName[]
+  load(ask: Ask, place: Place): Promise<Answer>
+  show(answer: Answer, surroundings: Surroundings): readonly Child[]
+  /** For an issue. */
+  markdown(answer: Answer, surroundings: Surroundings): string
+  /** More to do with what is shown, beside copying it. */
+  actions?(answer: Answer, surroundings: Surroundings): readonly Child[]
+}

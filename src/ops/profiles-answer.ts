@@ -1,0 +1,87 @@
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import type { ProfileLine, ProfilesAnswer, RefreshLine } from './answers.ts'
+import type { Ledger, SeenProfile } from './ledger.ts'
+import type { ProfileHistory } from './profile-history.ts'
+import { refreshLine } from './refreshes-answer.ts'
+import { refreshesWanted, type Wanted } from './wanted.ts'
+
+const MOST_REFRESHES = 60
+
+/** What every profile is and was: from the gateway's own snapshot, and from what spans tell of its refreshes and calls. */
+export function profilesAnswer(
+  ledger: Ledger,
+  wanted: Wanted,
+  snapshots: readonly ProfileSnapshot[] | undefined,
+  history: ProfileHistory,
+): ProfilesAnswer {
+  const known = new Map(snapshots?.map(snapshot => [snapshot.profile, snapshot]))
+  // A store may hold what no span has told of, and spans may tell of what is in no store.
+  const names = [...new Set([...known.keys(), ...ledger.profiles.keys()])].filter(name => wanted.profile === '' || name === wanted.profile)
+  const refreshes = refreshesByProfile(ledger, wanted)
+  const runtime = runtimeByProfile(ledger, wanted)
+  return {
+    fromMs: wanted.fromMs,
+    toMs: wanted.toMs,
+    profiles: names.map(name => ({
+      ...lineOf(name, known.get(name), ledger.profiles.get(name), wanted.toMs),
+      runtime: runtimeOf(runtime.get(name), ledger.profiles.get(name)),
+      states: history.between(name, wanted.fromMs, wanted.toMs),
+      refreshes: refreshes.get(name) ?? [],
+    })),
+  }
+}
+
+type Line = Omit<ProfileLine, 'runtime' | 'states' | 'refreshes'>
+
+function lineOf(profile: string, snapshot: ProfileSnapshot | undefined, seen: SeenProfile | undefined, nowMs: number): Line {
+  if (!snapshot) {
+    return {
+      profile,
+      provider: seen?.provider ?? 'unknown',
+      type: seen?.lastAttempt?.type ?? '',
+      billing: seen?.lastAttempt?.billing ?? '',
+      state: '',
+      note: seen?.lastRefresh?.permanent ? `last refresh ended in ${seen.lastRefresh.outcome}: sign in again` : '',
+      expiresAtMs: seen?.lastAttempt?.expiresAtMs,
+      generation: seen?.generation,
+      restsUntilMs: undefined,
+      probe: undefined,
+    }
+  }
+  const { provider, type, billing, state, expiresInSeconds, generation, needsLogin, restsForSeconds, probe } = snapshot
+  return {
+    ...{ profile, provider, type, billing, state },
+    note: needsLogin ? `${needsLogin.outcome}${needsLogin.providerCode ? ` (${needsLogin.providerCode})` : ''}: sign in again` : '',
+    expiresAtMs: expiresInSeconds === undefined ? undefined : nowMs + expiresInSeconds * 1000,
+    generation,
+    restsUntilMs: restsForSeconds === undefined ? undefined : nowMs + restsForSeconds * 1000,
+    probe: probe && { outcome: probe.outcome, atMs: nowMs - probe.ageSeconds * 1000, diverges: probe.diverges },
+  }
+}
+
+function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, RefreshLine[]> {
+  const lines = new Map<string, RefreshLine[]>()
+  for (const fact of refreshesWanted(ledger, wanted)) {
+    const of = lines.get(fact.profile) ?? []
+    if (of.length < MOST_REFRESHES) of.push(refreshLine(fact))
+    lines.set(fact.profile, of)
+  }
+  return lines
+}
+
+function runtimeByProfile(ledger: Ledger, { fromMs, toMs }: Wanted): Map<string, { ok: number; failed: number }> {
+  const runtime = new Map<string, { ok: number; failed: number }>()
+  for (const { bucket } of ledger.attempts.between(fromMs, toMs).buckets) {
+    for (const { profile, failed, count } of bucket.counts.values()) {
+      const of = runtime.get(profile) ?? { ok: 0, failed: 0 }
+      of[failed ? 'failed' : 'ok'] += count
+      runtime.set(profile, of)
+    }
+  }
+  return runtime
+}
+
+function runtimeOf(counts: { ok: number; failed: number } | undefined, seen: SeenProfile | undefined): ProfileLine['runtime'] {
+  const last = seen?.lastAttempt
+  return last && { ok: counts?.ok ?? 0, failed: counts?.failed ?? 0, lastOutcome: last.outcome, lastMs: last.endMs }
+}

@@ -1,0 +1,164 @@
+import type { AttributeValue } from '@opentelemetry/api'
+import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_BILLING,
+  ATTR_BILLING_CHANGED,
+  ATTR_CALLER_KIND,
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_GENERATION,
+  ATTR_CREDENTIAL_TYPE,
+  ATTR_FALLBACK_FROM,
+  ATTR_FALLBACK_REASON,
+  ATTR_FALLBACK_TO,
+  ATTR_PERMANENT,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_TIME_TO_FIRST_CHUNK,
+  EVENT_FALLBACK,
+  SPAN_CALL,
+} from '../../otel/names.ts'
+import { visitWords } from '../recorder/counted-words.ts'
+import { isRefresh, refreshRow } from '../recorder/refresh-row.ts'
+import type { SpanRow } from '../recorder/span-row.ts'
+
+/** What is kept of a refresh after its span is forgotten. Times are epoch ms. */
+export interface RefreshFact {
+  readonly atMs: number
+  readonly durationMs: number
+  readonly provider: string
+  readonly profile: string
+  readonly caller: string
+  readonly reason: string
+  readonly via: string
+  /** Empty where none was known. */
+  readonly outcome: string
+  readonly failed: boolean
+  readonly permanent: boolean
+  readonly replay: boolean
+  readonly stackId: string
+  readonly traceId: string
+}
+
+/** The stack behind a stack id, and the shape of one request: too large to be kept with every fact. */
+export interface RefreshDetail {
+  readonly stack: string | undefined
+  readonly file: string | undefined
+  readonly line: number | undefined
+  readonly isCode: boolean
+  readonly shape: string | undefined
+}
+
+export interface VisitFact {
+  readonly atMs: number
+  readonly profile: string
+  readonly caller: string
+  readonly reason: string
+  readonly decision: string
+  readonly traceId: string
+}
+
+/** One upstream request. */
+export interface AttemptFact {
+  readonly endMs: number
+  readonly durationMs: number
+  readonly firstChunkMs: number | undefined
+  readonly provider: string
+  readonly profile: string
+  readonly model: string
+  readonly outcome: string
+  readonly failed: boolean
+  readonly billing: string
+  readonly type: string
+  readonly expiresAtMs: number | undefined
+  readonly traceId: string
+}
+
+/** One call of an application, over all its attempts. */
+export interface CallFact {
+  readonly atMs: number
+  /** First the preferred profile, then each one that was gone on to, with what drove the call there. */
+  readonly steps: readonly { readonly profile: string; readonly reason: string }[]
+  /** How the profile that served pays; `failed` when none did. */
+  readonly end: string
+  readonly billingChanged: boolean
+  readonly traceId: string
+}
+
+export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: RefreshDetail }) | undefined {
+  if (!isRefresh(span)) return undefined
+  const { atMs, durationMs, provider, profile, caller, reason, via, outcome, replay, stackId, traceId, stack, file, line, shape } =
+    refreshRow(span)
+  return {
+    atMs,
+    durationMs,
+    provider: provider ?? 'unknown',
+    profile: profile ?? 'unknown',
+    caller,
+    reason,
+    via,
+    outcome: outcome ?? '',
+    failed: span.status === 'error',
+    permanent: span.attributes[ATTR_PERMANENT] === true,
+    replay,
+    stackId: stackId ?? '',
+    traceId,
+    detail: { stack, file, line, isCode: span.attributes[ATTR_CALLER_KIND] === 'code', shape },
+  }
+}
+
+export function visitFact(span: SpanRow): VisitFact | undefined {
+  const words = visitWords(span)
+  return words && { ...words, atMs: span.startMs, profile: text(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
+}
+
+export function attemptFact({ name, attributes, startMs, durationMs, traceId, status }: SpanRow): AttemptFact | undefined {
+  const outcome = text(attributes[ATTR_ATTEMPT_OUTCOME])
+  if (outcome === undefined || name === SPAN_CALL) return undefined
+  const firstChunk = attributes[ATTR_TIME_TO_FIRST_CHUNK]
+  const expiresIn = attributes[ATTR_CREDENTIAL_EXPIRES_IN]
+  return {
+    endMs: startMs + durationMs,
+    durationMs,
+    firstChunkMs: typeof firstChunk === 'number' ? firstChunk * 1000 : undefined,
+    provider: text(attributes[ATTR_PROVIDER]) ?? 'unknown',
+    profile: text(attributes[ATTR_PROFILE]) ?? 'unknown',
+    model: text(attributes[GENAI_REQUEST_MODEL]) ?? 'unknown',
+    outcome,
+    failed: outcome !== 'ok' && (status === 'error' || outcome !== 'aborted'),
+    billing: text(attributes[ATTR_BILLING]) ?? '',
+    type: text(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
+    expiresAtMs: typeof expiresIn === 'number' ? startMs + expiresIn * 1000 : undefined,
+    traceId,
+  }
+}
+
+export function callFact({ name, attributes, events, startMs, traceId, status }: SpanRow): CallFact | undefined {
+  if (name !== SPAN_CALL) return undefined
+  const fallbacks = events.filter(event => event.name === EVENT_FALLBACK)
+  const served = text(attributes[ATTR_PROFILE])
+  const preferred = text(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? served ?? 'no profile'
+  return {
+    atMs: startMs,
+    steps: [
+      { profile: preferred, reason: '' },
+      ...fallbacks.map(({ attributes: words }) => ({
+        profile: text(words[ATTR_FALLBACK_TO]) ?? 'unknown',
+        reason: text(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
+      })),
+    ],
+    end: status === 'error' || served === undefined ? 'failed' : (text(attributes[ATTR_BILLING]) ?? 'unknown billing'),
+    billingChanged: attributes[ATTR_BILLING_CHANGED] === true,
+    traceId,
+  }
+}
+
+/** The generation a span speaks of, on itself or on one of its events. */
+export function generationOf({ attributes, events }: SpanRow): number | undefined {
+  const found = [attributes, ...events.map(event => event.attributes)].map(words => words[ATTR_CREDENTIAL_GENERATION])
+  return found.findLast(value => typeof value === 'number')
+}
+
+function text(value: AttributeValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

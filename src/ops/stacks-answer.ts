@@ -1,0 +1,77 @@
+import type { Frame, StackNode, StacksAnswer } from './answers.ts'
+import type { Ledger } from './ledger.ts'
+import { framesOf } from './stack-text.ts'
+import { refreshesWanted, type Wanted } from './wanted.ts'
+
+interface Growing {
+  readonly frame: Frame
+  count: number
+  failures: number
+  readonly children: Map<string, Growing>
+}
+
+/** Stacks of one tree; the rarest are left out of a larger one. */
+const MOST_STACKS = 1_000
+const NO_STACK: Frame = { name: 'no stack recorded', file: '', line: 0, application: false, caller: false }
+
+/** A stack with how often it asked for a refresh. */
+export interface CountedStack {
+  /** Outermost first. */
+  readonly frames: readonly Frame[]
+  readonly count: number
+  readonly failures: number
+}
+
+/** The stacks that trigger refresh, as a tree from the outermost frame inwards. */
+export function stacksAnswer(ledger: Ledger, wanted: Wanted): StacksAnswer {
+  const stacks = countedStacks(ledger, wanted)
+  const root: Growing = { frame: { ...NO_STACK, name: 'all refreshes' }, count: 0, failures: 0, children: new Map() }
+  for (const { frames, count, failures } of stacks) {
+    let node = root
+    grow(node, count, failures)
+    for (const frame of frames) {
+      const key = `${frame.name}\0${frame.file}\0${frame.line}`
+      let child = node.children.get(key)
+      if (!child) {
+        child = { frame, count: 0, failures: 0, children: new Map() }
+        node.children.set(key, child)
+      }
+      node = child
+      grow(node, count, failures)
+    }
+  }
+  return { root: nodeOf(root), stacks: stacks.length }
+}
+
+/** The stacks of the wanted refreshes, the most frequent first. */
+export function countedStacks(ledger: Ledger, wanted: Wanted): CountedStack[] {
+  const counts = new Map<string, { count: number; failures: number }>()
+  for (const { stackId, failed } of refreshesWanted(ledger, wanted)) {
+    const known = ledger.stacks.has(stackId) ? stackId : ''
+    const count = counts.get(known) ?? { count: 0, failures: 0 }
+    count.count += 1
+    if (failed) count.failures += 1
+    counts.set(known, count)
+  }
+  return [...counts]
+    .sort(([, a], [, b]) => b.count - a.count)
+    .slice(0, MOST_STACKS)
+    .map(([stackId, count]) => ({ ...count, frames: outermostFirst(ledger, stackId) }))
+}
+
+function outermostFirst(ledger: Ledger, stackId: string): Frame[] {
+  const detail = ledger.stacks.get(stackId)
+  const frames = detail ? framesOf(detail.stack, detail) : []
+  return frames.length === 0 ? [NO_STACK] : frames.reverse()
+}
+
+function grow(node: Growing, count: number, failures: number): void {
+  node.count += count
+  node.failures += failures
+}
+
+function nodeOf({ frame, count, failures, children }: Growing): StackNode {
+  const { name, file, line, application } = frame
+  const below = [...children.values()].sort((a, b) => b.count - a.count).map(nodeOf)
+  return { name, file, line, application, count, failures, children: below }
+}

@@ -1,0 +1,174 @@
+import {
+  type AuthorizationServer,
+  allowInsecureRequests,
+  type Client,
+  type ClientAuth,
+  ClientSecretPost,
+  customFetch,
+  None,
+} from 'oauth4webapi'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { hideText } from '../tools/hidden-texts.ts'
+import { readErrorBody, retryAfterMs } from './error-body.ts'
+import type { GrantedFacts } from './granted-answer.ts'
+import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
+import { carryPermit, type Permit } from './permit.ts'
+import type { OAuthEndpoints, Provider } from './provider.ts'
+import { readText } from './refused-answer.ts'
+import { type SentShape, sentShape } from './sent-shape.ts'
+import { factsOf } from './token-endpoint.ts'
+import { isTokenUrlSafe } from './token-url.ts'
+import { Upstream } from './upstream.ts'
+import { UpstreamError } from './upstream-error.ts'
+
+/** A provider as oauth4webapi has to know it. */
+export interface OAuthParty {
+  readonly provider: Provider
+  readonly oauth: OAuthEndpoints
+  readonly server: AuthorizationServer
+  readonly client: Client
+  readonly authentication: ClientAuth
+}
+
+/** An answer of an OAuth endpoint, read whole; its text may hold tokens. */
+export interface AnsweredRequest extends GrantedFacts {
+  readonly kind: 'answered'
+  readonly shape: SentShape
+  readonly text: string
+}
+
+/** The endpoint said no. */
+export interface RefusedRequest extends GrantedFacts {
+  readonly kind: 'refused'
+  readonly shape: SentShape
+  /** The provider's own word, bounded. */
+  readonly code?: string
+  readonly retryAfterMs?: number
+}
+
+/** Nothing that could be understood came back. */
+export interface UnansweredRequest {
+  readonly kind: 'unanswered'
+  readonly shape?: SentShape
+  readonly outcome: 'unavailable' | 'timeout' | 'cancelled'
+  readonly errorType: string
+  readonly cause: unknown
+}
+
+export type OAuthAnswer = AnsweredRequest | RefusedRequest | UnansweredRequest
+
+/** What a request of oauth4webapi is given so that it goes our way. */
+export interface OAuthRequestOptions {
+  readonly signal: AbortSignal
+  readonly headers: Headers
+  readonly [allowInsecureRequests]: true
+  readonly [customFetch]: (url: string, options: { body?: unknown; headers: Record<string, string> }) => Promise<Response>
+}
+
+export interface AskOptions {
+  readonly party: OAuthParty
+  /** Body of the request. @default as the provider's token requests */
+  readonly encoding?: OAuthEndpoints['encoding']
+  /** Shown by the request where it goes to a token endpoint. */
+  readonly permit: Permit
+  /** Ends the waiting; an abort that is no time-out counts as `cancelled`. */
+  readonly signal: AbortSignal
+  /** Our clock as the request is sent, epoch milliseconds. */
+  readonly now: number
+}
+
+/** @throws {GatewayError} `GW_CONFIG` when the provider has no OAuth. */
+export function oauthParty(provider: Provider): OAuthParty {
+  const { oauth } = provider
+  if (!oauth) {
+    throw new GatewayError('GW_CONFIG', `nobody can sign in at ${provider.id}: set providers.${provider.id}.tokenUrl and clientId`, {
+      next: 'fix_configuration',
+    })
+  }
+  const { login } = oauth
+  const optional = {
+    authorization_endpoint: login?.authorizationUrl,
+    device_authorization_endpoint: login?.deviceUrl,
+    revocation_endpoint: login?.revocationUrl,
+  }
+  hideText(oauth.clientSecret)
+  return {
+    provider,
+    oauth,
+    server: {
+      issuer: login?.issuer ?? new URL(login?.authorizationUrl ?? oauth.tokenUrl).origin,
+      token_endpoint: oauth.tokenUrl,
+      // Which of them it is does not matter: id tokens come straight from the issuer, over TLS (OpenID Connect Core 3.1.3.7).
+      id_token_signing_alg_values_supported: ['RS256', 'PS256', 'ES256', 'RS384', 'RS512', 'ES384', 'ES512', 'EdDSA', 'Ed25519', 'HS256'],
+      ...Object.fromEntries(Object.entries(optional).filter(([, url]) => url !== undefined)),
+    },
+    client: { client_id: oauth.clientId },
+    authentication: oauth.clientSecret === undefined ? None() : ClientSecretPost(oauth.clientSecret),
+  }
+}
+
+/**
+ * Sends one request of oauth4webapi over a connection of its own and says what came back. Follows no redirect.
+ *
+ * @param request Makes the request with the options it is given.
+ * @throws {GatewayError} `GW_PERMIT` when the watch refuses the request, `GW_CONFIG` for a URL without TLS that leaves the machine.
+ */
+export async function askOAuth(
+  request: (options: OAuthRequestOptions) => Promise<Response>,
+  { party: { oauth, provider }, encoding = oauth.encoding, permit, signal, now }: AskOptions,
+): Promise<OAuthAnswer> {
+  const upstream = new Upstream(TRANSPORT)
+  const startedAt = performance.now()
+  let answer: PostedAnswer | undefined
+  let shape: SentShape | undefined
+  const options: OAuthRequestOptions = {
+    signal,
+    headers: new Headers({ 'user-agent': 'gatewatch', ...oauth.headers }),
+    [allowInsecureRequests]: true, // isTokenUrlSafe decides below
+    [customFetch]: async (url, { body, headers }) => {
+      if (!isTokenUrlSafe(url))
+        throw new GatewayError('GW_CONFIG', `an OAuth URL of ${provider.id} has no TLS and leaves the machine`, {
+          next: 'fix_configuration',
+        })
+      const fields = new URLSearchParams(body as URLSearchParams)
+      shape = sentShape(fields, encoding)
+      answer = await post(upstream, { url, body: fields, headers, encoding, signal })
+      return new Response(null)
+    },
+  }
+  try {
+    await carryPermit(permit, () => request(options))
+  } catch (error) {
+    return unanswered(error, signal, shape)
+  } finally {
+    await upstream.close()
+  }
+  if (!answer || !shape) throw new TypeError('the request ended without an answer and without an error')
+  return read(answer, shape, Math.round(now + performance.now() - startedAt))
+}
+
+function read({ status, headers, bytes, cut }: PostedAnswer, shape: SentShape, now: number): OAuthAnswer {
+  const facts = factsOf(status, headers, now)
+  const text = readText(headers, bytes, ANSWER_READ)
+  if (status >= 200 && status <= 299) {
+    if (cut) return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: 'answer_too_long', cause: undefined }
+    return { kind: 'answered', ...facts, shape, text }
+  }
+  const { code } = readErrorBody({ status, headers, body: text })
+  const waitMs = retryAfterMs(headers)
+  return { kind: 'refused', ...facts, shape, ...(code !== undefined && { code }), ...(waitMs !== undefined && { retryAfterMs: waitMs }) }
+}
+
+function unanswered(error: unknown, signal: AbortSignal, shape: SentShape | undefined): UnansweredRequest {
+  if (!(error instanceof UpstreamError)) throw error
+  if (isGatewayError(error.cause, 'GW_PERMIT')) throw error.cause
+  const { type, cause } = error
+  const isTimeout = type === 'timeout' || (type === 'aborted' && (signal.reason as { name?: unknown } | undefined)?.name === 'TimeoutError')
+  return {
+    kind: 'unanswered',
+    ...(shape && { shape }),
+    outcome: isTimeout ? 'timeout' : type === 'aborted' ? 'cancelled' : 'unavailable',
+    errorType: cause === undefined || type === 'aborted' ? error.code : errorType(cause),
+    cause: error,
+  }
+}

@@ -1,0 +1,24 @@
+import type { Scenario } from './scenario.ts'
+
+export const forcedRefreshStorm: Scenario = {
+  number: 11,
+  name: 'forced-refresh-storm',
+  title: 'Several callers force the refresh of a token that is good for days',
+  why: 'Each caller wants to be sure, and nothing tells it that the token there is good.',
+  source: 'openclaw/openclaw#82069 (forceOAuthRefresh), reproduced',
+  symptom: 'The token endpoint sees a rotation for every turn, and throttles in the end.',
+  finding: 'forced_refresh_storm',
+  setting: { logins: [{ ageMs: 3_600_000 }], gateway: { gate: { forced: 'refresh' } } },
+  steps: [
+    {
+      do: 'repeat',
+      times: 4,
+      steps: [
+        { do: 'visit', by: 'usage_poller', reason: 'forced' },
+        { do: 'visit', by: 'status_bar', reason: 'forced' },
+        { do: 'visit', by: 'agent_turn', reason: 'forced' },
+        { do: 'call' },
+      ],
+    },
+  ],
+}

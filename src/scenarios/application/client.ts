@@ -1,0 +1,101 @@
+/**
+ * A program that knows nothing of Gatewatch: it has a login, calls the model and refreshes its tokens itself. It prints
+ * the tokens it ends with, as JSON, and keeps them nowhere.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClientAct, ClientJob } from './client-job.ts'
+
+const job = JSON.parse(process.argv[2] ?? '{}') as ClientJob
+const tokens: { access?: string; refresh?: string } = { ...job.tokens }
+const RETRY_PAUSES_MS = [50, 100, 200]
+
+/** The program's own gate: one refresh at a time. */
+let underWay: Promise<void> | undefined
+function refreshUnderLock(deadlineMs?: number): Promise<void> {
+  underWay ??= postRefresh(deadlineMs).finally(() => {
+    underWay = undefined
+  })
+  return underWay
+}
+
+/** A part that somebody added and that does not know the gate. */
+async function refreshFromPlugin(deadlineMs?: number): Promise<void> {
+  await postRefresh(deadlineMs)
+}
+
+/** Posts what it has, and what it has not as the text that JavaScript makes of it. */
+async function postRefresh(deadlineMs?: number): Promise<void> {
+  const answer = await fetch(job.tokenUrl, {
+    method: 'POST',
+    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: String(tokens.refresh), client_id: 'app_independent' }),
+    ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
+  })
+  const granted = (await answer.json()) as { access_token?: string; refresh_token?: string }
+  if (!answer.ok) return
+  if (granted.access_token !== undefined) tokens.access = granted.access_token
+  if (granted.refresh_token !== undefined) tokens.refresh = granted.refresh_token
+}
+
+function headers(): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    'chatgpt-account-id': job.account,
+    ...(tokens.access !== undefined && { authorization: `Bearer ${tokens.access}` }),
+  }
+}
+
+async function callModel(deadlineMs?: number): Promise<number> {
+  const answer = await fetch(`${job.api}/codex/responses`, {
+    method: 'POST',
+    headers: headers(),
+    body: JSON.stringify({ model: 'gpt-5.5', input: 'hello', store: false, stream: true }),
+    ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
+  })
+  await answer.text()
+  return answer.status
+}
+
+/** Believes that trying again helps, whatever the answer was. */
+async function callModelStubbornly(): Promise<void> {
+  for (const pauseMs of RETRY_PAUSES_MS) {
+    if ((await callModel()) === 200) return
+    await sleep(pauseMs)
+  }
+  await callModel()
+}
+
+async function listModels(): Promise<void> {
+  await (await fetch(`${job.api}/codex/models?client_version=1.0.0`, { headers: headers() })).text()
+}
+
+async function askUsage(): Promise<void> {
+  await (await fetch(`${job.api}/wham/usage`, { headers: headers() })).text()
+}
+
+async function perform(act: ClientAct): Promise<unknown> {
+  switch (act.act) {
+    case 'refresh':
+      return refreshUnderLock(act.deadlineMs)
+    case 'plugin_refresh':
+      return refreshFromPlugin(act.deadlineMs)
+    case 'call':
+      return callModel(act.deadlineMs)
+    case 'stubborn_call':
+      return callModelStubbornly()
+    case 'models':
+      return listModels()
+    case 'usage':
+      return askUsage()
+    case 'wait':
+      return sleep(act.ms)
+    default:
+      return act satisfies never
+  }
+}
+
+for (const act of job.acts) {
+  const times = act.act === 'wait' ? 1 : (act.times ?? 1)
+  // What fails is part of the play: the next act comes all the same.
+  for (let time = 0; time < times; time += 1) await perform(act).catch(() => undefined)
+}
+process.stdout.write(`${JSON.stringify(tokens)}\n`)

@@ -1,0 +1,41 @@
+/** A second gateway over the same store, in a process of its own: plays its steps and ends. Not imported by anybody. */
+
+import type { ProcessRole } from '../../otel/words.ts'
+import { createGatewatch } from '../gatewatch.ts'
+import { fileStore } from '../store/file-store.ts'
+import { GatewayActor } from './gateway-actor.ts'
+import { gatewaySettings } from './gateway-settings.ts'
+import type { Setting } from './scenario.ts'
+import type { GatewayStep } from './step.ts'
+
+/** The job of one run, as JSON on the command line. */
+export interface GatewayJob {
+  /** Folder of the profile store. */
+  readonly profiles: string
+  /** Folder of the recorder. */
+  readonly state: string
+  readonly simulatorUrl: string
+  readonly tokenUrl: string
+  readonly setting: Setting
+  readonly role: ProcessRole
+  readonly steps: readonly GatewayStep[]
+  /** The refresh token of `post_token`. */
+  readonly copiedToken: string
+}
+
+if (import.meta.main) await play(JSON.parse(process.argv[2] ?? '{}') as GatewayJob)
+
+async function play({ profiles, state, simulatorUrl, tokenUrl, setting, role, steps, copiedToken }: GatewayJob): Promise<void> {
+  const watch = await createGatewatch({
+    ...gatewaySettings(simulatorUrl, setting),
+    store: fileStore(profiles),
+    source: 'scenario',
+    processRole: role,
+    recordIn: state,
+  })
+  const serving = await watch.serve()
+  const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf: async () => copiedToken })
+  for (const step of steps) await actor.play(step)
+  await serving.stop(0)
+  await watch.stop()
+}

@@ -1,0 +1,36 @@
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_DECISION,
+  ATTR_VIA,
+  EVENT_BYPASS,
+  EVENT_FALLBACK,
+  EVENT_REPLAY,
+  EVENT_SKIPPED,
+  SPAN_DEVICE,
+  SPAN_EXCHANGE,
+  SPAN_IMPORT,
+  SPAN_LOGIN,
+  SPAN_REFRESH,
+  SPAN_REVOKE,
+  SPAN_SIDE_DOOR,
+} from '../../otel/names.ts'
+
+const SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_IMPORT, SPAN_EXCHANGE, SPAN_DEVICE, SPAN_REVOKE, SPAN_SIDE_DOOR])
+const EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
+
+/** Says whether a span of that name is worth keeping whatever it tells: an OAuth operation. */
+export function isEventfulSpan(name: string): boolean {
+  return SPANS.has(name)
+}
+
+/** Says whether a span on which this happened is worth keeping: a bypass, a fallback, a skipped profile, a replay. */
+export function isEventfulEvent(name: string): boolean {
+  return EVENTS.has(name)
+}
+
+/** Says whether this attribute makes a span worth keeping: a bypass, a visit that was no plain reuse, an attempt that did not succeed. */
+export function isEventfulAttribute(key: string, value: unknown): boolean {
+  if (key === ATTR_DECISION) return value !== 'reuse'
+  if (key === ATTR_VIA) return value === 'bypass'
+  return key === ATTR_ATTEMPT_OUTCOME && value !== 'ok'
+}

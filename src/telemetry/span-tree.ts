@@ -1,0 +1,100 @@
+import type { InstrumentationScope } from '@opentelemetry/core'
+import type { Resource } from '@opentelemetry/resources'
+import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import type { LightSpan } from './light-span.ts'
+
+/** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
+export interface LightSpanLimits {
+  readonly attributes: number
+  readonly events: number
+  readonly links: number
+}
+
+/** What all spans of one tracer have in common. */
+export interface SpanHome {
+  readonly resource: Resource
+  readonly scope: InstrumentationScope
+  readonly limits: LightSpanLimits
+  /** Whether a trace in which something happened is exported although it was not sampled. */
+  readonly keepsEventful: boolean
+  /** Takes a span that has ended and is wanted. */
+  readonly onEnd: (span: ReadableSpan) => void
+}
+
+/** What was decided about a trace when it began here. */
+export interface TraceChoice {
+  /** It is exported, whatever happens in it. */
+  readonly isSampled: boolean
+  /** It is recorded, whatever happens in it. */
+  readonly isRecorded: boolean
+}
+
+/** Spans that wait at the most until it is known whether their trace is wanted. */
+const MOST_WAITING = 64
+
+/**
+ * The spans of one trace that are made in this process, from the first one that begins to the last one that ends.
+ *
+ * An ordinary trace that nobody chose when it began leaves nothing behind. When something happens in it (an error, a
+ * refresh, a bypass, a fallback, a call that is slow or was given up), everything of it is kept: what has ended waits here.
+ */
+export class SpanTree {
+  readonly traceId: string
+  readonly home: SpanHome
+  /** Milliseconds from the monotonic clock to the epoch: the spans of a trace must not jump with the wall clock. */
+  readonly clockOffset = Date.now() - performance.now()
+  isExported: boolean
+  #isRecorded: boolean
+  /** What ends goes on at once: the trace is wanted. */
+  #isWanted: boolean
+  #open = 0
+  #waiting: LightSpan[] = []
+
+  constructor(home: SpanHome, traceId: string, { isSampled, isRecorded }: TraceChoice) {
+    this.home = home
+    this.traceId = traceId
+    this.isExported = isSampled
+    this.#isRecorded = isRecorded
+    this.#isWanted = isSampled
+  }
+
+  began(): void {
+    this.#open += 1
+  }
+
+  /** Something happened that somebody will look for. */
+  keep(): void {
+    if (this.#isWanted) return
+    this.#isWanted = true
+    if (this.home.keepsEventful) this.isExported = true
+    this.#release()
+  }
+
+  ended(span: LightSpan): void {
+    this.#open -= 1
+    if (this.#isWanted) {
+      this.#tell(span)
+      return
+    }
+    this.#waiting.push(span)
+    // Under a span that stays open for hours, what waits must not grow for hours.
+    if (this.#open === 0 || this.#waiting.length >= MOST_WAITING) this.#settle()
+  }
+
+  #settle(): void {
+    if (this.#isRecorded) this.#release()
+    else for (const span of this.#waiting) span.forget()
+    this.#waiting = []
+  }
+
+  #release(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const span of waiting) this.#tell(span)
+  }
+
+  #tell(span: LightSpan): void {
+    this.home.onEnd(span.finished())
+    span.forget()
+  }
+}

@@ -1,0 +1,41 @@
+/** Ordinary calls that are recorded one by one. Waking up after a pause, and with every few calls, a process records them all. */
+export const SAMPLE_DEFAULTS = { burst: 50, aSecond: 10 } as const
+
+interface Bucket {
+  tokens: number
+  atMs: number
+  /** Calls that were passed over since one was recorded. */
+  passedOver: number
+}
+
+/**
+ * Chooses which of the calls that went well are recorded: the first ones, then so many a second. A call that failed is
+ * never put before it.
+ */
+export class CallSample {
+  readonly #buckets = new Map<string, Bucket>()
+
+  /**
+   * @param service Each service has a sample of its own, so that a busy one leaves room for the others.
+   * @param nowMs By `performance.now()`.
+   * @returns How many calls the one at hand stands for, itself included; 0 when it is passed over.
+   */
+  take(service: string, nowMs: number): number {
+    const { burst, aSecond } = SAMPLE_DEFAULTS
+    let bucket = this.#buckets.get(service)
+    if (!bucket) {
+      bucket = { tokens: burst, atMs: nowMs, passedOver: 0 }
+      this.#buckets.set(service, bucket)
+    }
+    bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * aSecond) / 1000)
+    bucket.atMs = nowMs
+    if (bucket.tokens < 1) {
+      bucket.passedOver += 1
+      return 0
+    }
+    bucket.tokens -= 1
+    const standsFor = bucket.passedOver + 1
+    bucket.passedOver = 0
+    return standsFor
+  }
+}

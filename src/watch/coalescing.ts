@@ -1,0 +1,194 @@
+import { systemClock } from '../tools/clock.ts'
+import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from './dispatched-body.ts'
+import type { KnownService } from './known-endpoints.ts'
+import { leadingHandler } from './leading-handler.ts'
+import { isOwnWork } from './own-work.ts'
+import { type Shape, shapeOf } from './shape.ts'
+import { type AskedRefresh, SharedRefreshes } from './shared-refreshes.ts'
+import type { SharedEnd, SharedVisitFacts } from './shared-visit.ts'
+import { type Dispatch, type DispatchOptions, interceptDispatches } from './undici-dispatch.ts'
+import { abortError, isKnownHandler, type UndiciHandler, waitingHandler } from './undici-handler.ts'
+
+/** A refresh as it comes to a dispatcher: who asks is taken at once. */
+export interface Asking {
+  /** Told when it was answered without a request of its own. */
+  shared(facts: Pick<SharedVisitFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
+}
+
+export interface CoalescingOptions {
+  /** For how long a token that was rotated away gets what came of it, in ms; 0 for not at all. */
+  windowMs: number
+  /** The service whose token endpoint this is; `unnamed` where any body may show that it is one, `undefined` where none does. */
+  serviceAt: (url: URL) => KnownService | 'unnamed' | undefined
+  /** Who asks: called synchronously where the request is made. @param above Frames up to this function are not the caller's. */
+  asking: (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) => Asking
+  onFault: (fault: unknown) => void
+}
+
+/** On the options of a request that has been decided about: dispatchers hand them on to dispatchers. */
+const DECIDED = Symbol('gatewatch decided')
+/** Kinds of bodies in which token requests are sent. */
+const KINDS = /form-urlencoded|json/i
+
+/**
+ * Lets identical refreshes share one upstream answer, and answers a refresh token that was rotated away in this process
+ * from memory. What is no refresh is not touched.
+ *
+ * Works on the requests of fetch and of every undici from version 6 that was loaded from a file of its own.
+ *
+ * @returns Stops; who waits by then is answered still.
+ */
+export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: CoalescingOptions): () => void {
+  const refreshes = new SharedRefreshes({ windowMs, clock: systemClock })
+
+  const stop = interceptDispatches(function intercept(dispatch) {
+    const { options, handler, go } = dispatch
+    let start: (() => unknown) | undefined
+    try {
+      start = plan(dispatch, intercept)
+    } catch (fault) {
+      onFault(fault)
+    }
+    return start ? start() : go(options, handler)
+  })
+  return () => {
+    stop()
+    refreshes.clear()
+  }
+
+  /** What to do with a request; `undefined` when it is nobody's business. */
+  function plan(dispatch: Dispatch, above: (...given: never[]) => unknown): (() => unknown) | undefined {
+    const { options, handler } = dispatch
+    if (DECIDED in options || isOwnWork() || !isKnownHandler(handler)) return undefined
+    const url = urlOf(dispatch)
+    const service = url && serviceAt(url)
+    if (!url || !service) return undefined
+    const { body } = options
+    const text = textAtHand(body)
+    if (text !== undefined) {
+      if (!text.includes('refresh_token')) return undefined
+      return turn(dispatch, handler, { url, text, by: asking(url, service, above) })
+    }
+    if (!comesInPieces(body) || (service === 'unnamed' && !isDeclaredShort(options, KINDS))) return undefined
+    const by = asking(url, service, above)
+    return () => {
+      void afterReading(dispatch, handler, body, read => turn(read.dispatch, handler, { url, text: read.text, by }))
+      return true
+    }
+  }
+
+  /** Reads the body, then goes on as with one that was at hand; a body that fails fails the request. */
+  async function afterReading(
+    dispatch: Dispatch,
+    handler: UndiciHandler,
+    body: AsyncIterable<unknown>,
+    decide: (read: { dispatch: Dispatch; text: string | undefined }) => (() => unknown) | undefined,
+  ): Promise<void> {
+    const waiting = waitingHandler(handler)
+    let read: ReadBody
+    try {
+      read = await readPieces(body)
+    } catch (error) {
+      waiting.fail(error)
+      return
+    }
+    const options: DispatchOptions = { ...dispatch.options, body: read.body }
+    let start: (() => unknown) | undefined
+    try {
+      start = decide({ dispatch: { ...dispatch, options }, text: read.text })
+    } catch (fault) {
+      onFault(fault)
+    }
+    try {
+      if (start) start()
+      else dispatch.go(decided(options), handler)
+    } catch (error) {
+      // A dispatcher that refuses at once would have thrown at the caller.
+      waiting.fail(error)
+    }
+  }
+
+  /** What to do with a request whose body is known. */
+  function turn(
+    { options, go }: Dispatch,
+    handler: UndiciHandler,
+    { url, text, by }: { url: URL; text: string | undefined; by: Asking },
+  ): (() => unknown) | undefined {
+    const shape = text?.includes('refresh_token') ? shapeOf(text) : undefined
+    const asked = shape && askedRefresh(url, shape)
+    if (!asked) return undefined
+    const taken = refreshes.ask(asked)
+    if (taken.decision === 'lead') {
+      const { flight } = taken
+      return () => {
+        try {
+          return go(decided(options), leadingHandler(handler, flight))
+        } catch (error) {
+          flight.land({ error })
+          throw error
+        }
+      }
+    }
+    const tell = by.shared({ shape, refresh: asked.refresh, decision: taken.decision })
+    const waiting = waitingHandler(handler)
+    if (taken.decision !== 'join') {
+      const { answer } = taken
+      return () => {
+        let isLeft = false
+        waiting.start(reason => {
+          isLeft = true
+          tell({ error: reason ?? abortError() })
+        })
+        // An answer never comes while the request is still being made.
+        setImmediate(() => {
+          if (isLeft) return
+          tell({ answer })
+          waiting.give(answer)
+        })
+        return true
+      }
+    }
+    const { flight } = taken
+    flight.waiting += 1
+    return () => {
+      let isLeft = false
+      waiting.start(reason => {
+        isLeft = true
+        flight.waiting -= 1
+        tell({ error: reason ?? abortError() })
+      })
+      void flight.landed.then(landing => {
+        if (isLeft) return
+        if (landing === 'unshared') {
+          go(decided(options), handler)
+          return
+        }
+        tell(landing)
+        if ('answer' in landing) waiting.give(landing.answer)
+        else waiting.fail(landing.error)
+      })
+      return true
+    }
+  }
+}
+
+function decided(options: DispatchOptions): DispatchOptions {
+  return Object.assign({ ...options }, { [DECIDED]: true })
+}
+
+function askedRefresh({ href }: URL, shape: Shape): AskedRefresh | undefined {
+  const { grantType, refreshFingerprint: refresh, isTokenless, rest } = shape
+  return grantType === 'refresh_token' && refresh !== undefined && !isTokenless ? { url: href, refresh, rest } : undefined
+}
+
+/** Where it goes; a dispatcher of one origin is not told that again. */
+function urlOf({ dispatcher, options: { origin, path } }: Dispatch): URL | undefined {
+  const base = origin ?? originOf(dispatcher)
+  return base !== undefined && typeof path === 'string' && URL.canParse(path, String(base)) ? new URL(path, base) : undefined
+}
+
+function originOf(dispatcher: object): string | URL | undefined {
+  const key = Object.getOwnPropertySymbols(dispatcher).find(({ description }) => description === 'url')
+  const value = key && (dispatcher as Record<symbol, unknown>)[key]
+  return value instanceof URL ? value : undefined
+}

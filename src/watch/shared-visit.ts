@@ -1,0 +1,123 @@
+import type { Attributes } from '@opentelemetry/api'
+import {
+  ATTR_CREDENTIAL_GENERATION,
+  ATTR_DECISION,
+  ATTR_ERROR_TYPE,
+  ATTR_HTTP_ROUTE,
+  ATTR_HTTP_STATUS,
+  ATTR_OUTCOME,
+  ATTR_PERMANENT,
+  ATTR_POLICY,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_PROVIDER_ERROR_CODE,
+  ATTR_REASON,
+  ATTR_REASON_DECLARED,
+  ATTR_REFRESH_FINGERPRINT_AFTER,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SHAPE_ENCODING,
+  ATTR_SHAPE_FIELDS,
+  ATTR_URL_PATH,
+  ATTR_VIA,
+  EVENT_BYPASS,
+  SPAN_VISIT,
+} from '../../otel/names.ts'
+import type { Decision, Via } from '../../otel/words.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import type { Fingerprint } from '../domain/fingerprint.ts'
+import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import { callerAttributes } from '../telemetry/caller.ts'
+import type { KnownService } from './known-endpoints.ts'
+import type { Measure, Observation } from './observation.ts'
+import type { Shape } from './shape.ts'
+import type { Sighting } from './sighting.ts'
+import { grantedRefresh, headersOf, type TokenAnswer } from './token-answer.ts'
+import type { TokenLedger } from './token-ledger.ts'
+import { type Verdict, verdictOf } from './token-verdict.ts'
+
+/** A refresh that was answered without a request of its own. */
+export interface SharedVisitFacts {
+  readonly service: KnownService
+  readonly url: URL
+  readonly via: Via
+  readonly sighting: Sighting
+  readonly caller: CallerSite
+  readonly ledger: TokenLedger
+  readonly shape: Shape
+  readonly refresh: Fingerprint
+  readonly decision: Extract<Decision, 'join' | 'reuse' | 'adopt'>
+}
+
+/** How it ended: with an answer, or with an error in place of one. */
+export type SharedEnd = { readonly answer: TokenAnswer } | { readonly error: unknown }
+
+/**
+ * What is told of a caller who got somebody else's answer: a visit, not a refresh, since nothing was sent. The token it
+ * came with is not named on it for the same reason; the one it left with is.
+ */
+export function sharedVisit(facts: SharedVisitFacts, end: SharedEnd): Observation {
+  const { service, url, via, sighting, caller, ledger, shape, refresh, decision } = facts
+  const durationMs = performance.now() - sighting.startedAtMs
+  const verdict = judge(end, service)
+  const { profile, reason, generation } = ledger.asked(service.id, refresh, sighting.startMs)
+  const labels = { provider: service.id, profile: profile ?? 'unknown', reason, decision, caller: caller.label }
+  return {
+    name: SPAN_VISIT,
+    kind: 'internal',
+    startMs: sighting.startMs,
+    durationMs,
+    parent: sighting.parent,
+    attributes: compact({
+      ...callerAttributes(caller),
+      [ATTR_PROVIDER]: service.id,
+      [ATTR_PROFILE]: profile,
+      [ATTR_REASON]: reason,
+      [ATTR_REASON_DECLARED]: shape.declaredReason,
+      [ATTR_DECISION]: decision,
+      [ATTR_VIA]: via,
+      [ATTR_POLICY]: via === 'bypass' ? 'coalesce' : undefined,
+      [ATTR_CREDENTIAL_GENERATION]: generation,
+      [ATTR_SHAPE_ENCODING]: shape.encoding,
+      [ATTR_SHAPE_FIELDS]: shape.fields,
+      [ATTR_SERVER_ADDRESS]: url.hostname,
+      [ATTR_URL_PATH]: url.pathname,
+      [ATTR_HTTP_ROUTE]: sighting.route,
+      [ATTR_REFRESH_FINGERPRINT_AFTER]: 'answer' in end ? grantedRefresh(end.answer) : undefined,
+      ...verdictAttributes(verdict, end),
+    }),
+    events: via === 'bypass' ? [{ name: EVENT_BYPASS, atMs: sighting.startMs }] : [],
+    isError: !isSuccess(verdict.outcome),
+    isUrgent: true,
+    isRecorded: true,
+    measures: () => {
+      const measures: Measure[] = [
+        { kind: 'add', key: 'visits', labels },
+        { kind: 'record', key: 'visitWait', value: durationMs / 1000, labels },
+      ]
+      if (via === 'bypass')
+        measures.push({ kind: 'add', key: 'bypasses', labels: { provider: service.id, caller: caller.label, policy: 'coalesce' } })
+      return measures
+    },
+  }
+}
+
+function judge(end: SharedEnd, { judgeRefresh }: KnownService): Verdict {
+  if ('error' in end) return verdictOf({ error: end.error }, judgeRefresh, false)
+  const { status, body } = end.answer
+  const verdict = verdictOf({ status, headers: headersOf(end.answer), body }, judgeRefresh, false)
+  return isSuccess(verdict.outcome) ? { outcome: 'reused' } : verdict
+}
+
+function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: SharedEnd): Attributes {
+  return {
+    [ATTR_OUTCOME]: outcome,
+    [ATTR_PERMANENT]: isSuccess(outcome) ? undefined : isPermanent(outcome),
+    [ATTR_ERROR_TYPE]: failure,
+    [ATTR_HTTP_STATUS]: 'answer' in end ? end.answer.status : undefined,
+    [ATTR_PROVIDER_ERROR_CODE]: providerCode,
+  }
+}
+
+function compact(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
+}

@@ -1,0 +1,51 @@
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { readText } from '../providers/refused-answer.ts'
+import { secretText } from '../providers/secret-text.ts'
+import { parseJsonObject } from '../tools/json-object.ts'
+
+/** The answer of a token endpoint as it came, to be given to others as well. It holds tokens: it stays in memory, and is never told of. */
+export interface TokenAnswer {
+  readonly status: number
+  readonly statusText: string
+  /** Names and values, in the order in which they came; a name may come again. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  readonly body: Buffer
+}
+
+/** Bytes that an answer may inflate to. */
+const MOST_INFLATED = 256 * 1024
+/** Headers that speak of the bytes of the body. */
+const OF_THE_BYTES = /^(?:content-length|content-encoding|transfer-encoding|content-md5|etag|digest)$/i
+
+/** The refresh token that an answer grants; `undefined` where it grants none, or cannot be read. */
+export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
+  return answer.status >= 200 && answer.status < 300 ? fingerprint(secretText(fieldsOf(answer)?.refresh_token)) : undefined
+}
+
+/**
+ * The answer as it reads some time later: `expires_in` counts from the moment at which it is given (RFC 6749 section 5.1).
+ *
+ * At least a second is left: some clients take zero for an hour. An answer without the field is given as it is.
+ */
+export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer {
+  const fields = fieldsOf(answer)
+  const life = fields?.expires_in
+  if (!fields || typeof life !== 'number' || elapsedMs < 1000) return answer
+  const body = Buffer.from(JSON.stringify({ ...fields, expires_in: Math.max(1, life - Math.floor(elapsedMs / 1000)) }))
+  const headers = answer.headers.filter(([name]) => !OF_THE_BYTES.test(name))
+  return { ...answer, headers: [...headers, ['content-length', String(body.byteLength)]], body }
+}
+
+/** The headers by their names in lower case; those that came several times are joined. */
+export function headersOf({ headers }: TokenAnswer): Record<string, string> {
+  const table: Record<string, string> = {}
+  for (const [name, value] of headers) {
+    const key = name.toLowerCase()
+    table[key] = table[key] === undefined ? value : `${table[key]}, ${value}`
+  }
+  return table
+}
+
+function fieldsOf(answer: TokenAnswer): Record<string, unknown> | undefined {
+  return parseJsonObject(readText(headersOf(answer), answer.body, MOST_INFLATED))
+}

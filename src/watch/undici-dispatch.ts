@@ -1,0 +1,125 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { enter, noteCaller } from './causal-stack.ts'
+
+/** What a dispatcher is asked to send, as far as it is used. */
+export interface DispatchOptions {
+  readonly origin?: string | URL
+  readonly path?: string
+  readonly method?: string
+  readonly headers?: unknown
+  readonly body?: unknown
+}
+
+/** One request on its way into a dispatcher of undici. */
+export interface Dispatch {
+  readonly dispatcher: object
+  readonly options: DispatchOptions
+  readonly handler: object
+  /** Sends it: as it was asked for, or otherwise. */
+  go(options?: DispatchOptions, handler?: object): unknown
+}
+
+/** Takes a POST over, or lets it go on by `go`; what comes back is what the dispatcher answers. Must not throw but what `go` throws. */
+export type DispatchInterceptor = (dispatch: Dispatch) => unknown
+
+type Method = (this: object, options: unknown, handler: unknown, ...rest: unknown[]) => unknown
+
+/** Where undici, since version 5, keeps the dispatcher that all its copies share. */
+const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
+
+const wrapped = new WeakSet<object>()
+let interceptor: DispatchInterceptor | undefined
+
+/**
+ * Puts an interceptor before every dispatcher: those of the copies of undici that are loaded from files from now on
+ * (`wrapDispatch`), and those of the undici built into Node, which fetch uses.
+ *
+ * @returns Takes it away again.
+ */
+export function interceptDispatches(wanted: DispatchInterceptor): () => void {
+  interceptor = wanted
+  if (!wrapShared()) wrapAtFirstFetch()
+  return () => {
+    if (interceptor === wanted) interceptor = undefined
+  }
+}
+
+/**
+ * Wraps `dispatch` of a class of dispatchers. A handler that is dispatched again, from a queue or for another hop, goes
+ * on in the context it was first dispatched in.
+ */
+export function wrapDispatch({ prototype }: { prototype: object }): void {
+  const { dispatch: original } = prototype as { dispatch?: Method }
+  if (wrapped.has(prototype) || typeof original !== 'function') return
+  wrapped.add(prototype)
+  const contexts = new WeakMap<object, <T>(work: () => T) => T>()
+  const wrapper = {
+    dispatch(this: object, ...given: Parameters<Method>): unknown {
+      const [options, handler, ...rest] = given
+      const go = (by: unknown = options, to: unknown = handler) => {
+        // Whoever stands in for a handler comes back from a queue in its place.
+        if (to !== handler && isObject(to)) contexts.set(to, AsyncLocalStorage.snapshot())
+        return Reflect.apply(original, this, [by, to, ...rest])
+      }
+      if (!isPost(options) || typeof handler !== 'object' || handler === null) return go()
+      const through = () => (interceptor ? interceptor({ dispatcher: this, options, handler, go }) : go())
+      const context = contexts.get(handler)
+      if (context) return context(through)
+      return enter(
+        () => noteCaller(wrapper.dispatch),
+        () => {
+          contexts.set(handler, AsyncLocalStorage.snapshot())
+          return through()
+        },
+      )
+    },
+  }
+  Object.assign(prototype, wrapper)
+}
+
+/**
+ * Wraps what the dispatcher is made of that all copies of undici share, which is that of the copy that was loaded first;
+ * to be called when one has been loaded. Does nothing while nobody intercepts.
+ *
+ * @returns Says whether there is one yet.
+ */
+export function wrapShared(): boolean {
+  if (!interceptor) return false
+  const found = GLOBAL_DISPATCHERS.map(key => (globalThis as Record<symbol, unknown>)[key]).filter(isObject)
+  for (const dispatcher of found) {
+    for (let prototype = Object.getPrototypeOf(dispatcher); isObject(prototype); prototype = Object.getPrototypeOf(prototype)) {
+      // The one that all dispatchers descend from only says that its method is not implemented.
+      const isAbstract = prototype.constructor.name === 'Dispatcher'
+      if (Object.hasOwn(prototype, 'dispatch') && !isAbstract) wrapDispatch({ prototype })
+    }
+  }
+  return found.length > 0
+}
+
+/**
+ * Node loads its undici at the first fetch. To load it sooner would change which copy of undici the application shares
+ * its dispatcher with, so the first call is waited for; after it `fetch` is again what it was.
+ */
+function wrapAtFirstFetch(): void {
+  const { fetch: original } = globalThis
+  if (typeof original !== 'function') return
+  const first = {
+    fetch(...given: Parameters<typeof fetch>): ReturnType<typeof fetch> {
+      if (globalThis.fetch === first.fetch) globalThis.fetch = original
+      // Looking at it loads undici, as the call below is about to do.
+      if (interceptor) void globalThis.Headers
+      wrapShared()
+      return Reflect.apply(original, globalThis, given)
+    },
+  }
+  Object.defineProperty(first.fetch, 'length', { value: original.length, configurable: true })
+  globalThis.fetch = first.fetch
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function isPost(options: unknown): options is DispatchOptions {
+  return isObject(options) && (options as DispatchOptions).method === 'POST'
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+/** The tests against the real Codex CLI; they need the npm registry and are no part of `npm test`. */
+export default defineConfig({
+  test: {
+    include: ['test/codex/*.spec.ts'],
+    globalSetup: ['test/codex/global-setup.ts'],
+    experimental: { viteModuleRunner: false },
+    pool: 'forks',
+    testTimeout: 120_000,
+    hookTimeout: 30_000,
+    expect: { requireAssertions: true },
+    allowOnly: false,
+    reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/codex.json' }]] : ['default'],
+  },
+})

@@ -1,0 +1,203 @@
+import { describe, expect, it } from 'vitest'
+import {
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_HTTP_STATUS,
+  ATTR_SHAPE_ENCODING,
+  ATTR_SHAPE_FIELDS,
+  ATTR_TOKEN_AGE,
+  EVENT_CREDENTIAL_RELOADED,
+} from '../../otel/names.ts'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import type { PlainSpan } from '../../src/diagnose/evidence.ts'
+import type { Finding } from '../../src/diagnose/finding.ts'
+import { attempt, CLI, evidence, GATEWAY, refresh, WORK } from './spans.ts'
+
+const invalidated = { outcome: 'invalidated', permanent: true } as const
+
+describe('a rotated token that is sent again', () => {
+  it('by another process is a replay, and says who used it up', () => {
+    const [finding] = findings(
+      refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
+      refresh(30, { sent: 'a1', process: CLI, ...invalidated }),
+    )
+    expect(finding).toMatchObject({ kind: 'rotated_token_replayed', harm: 'divergence' })
+    expect(finding?.what).toContain('Process 100 rotated')
+    expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported' })
+  })
+
+  it('by the very process that rotated it is not told as one of two processes', () => {
+    const told = kinds(
+      refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
+      refresh(30, { sent: 'a1', process: GATEWAY, ...invalidated }),
+    )
+    expect(told).toEqual(['refresh_refused'])
+  })
+
+  it('until the newest token is refused as well has ended the login', () => {
+    const told = findings(
+      refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
+      refresh(30, { sent: 'a1', process: CLI, ...invalidated }),
+      refresh(31, { sent: 'a1', process: CLI, ...invalidated }),
+      refresh(60, { sent: 'a2', process: GATEWAY, ...invalidated }),
+    )
+    expect(told).toHaveLength(1)
+    expect(told[0]).toMatchObject({ kind: 'family_killed_by_replay', harm: 'grant_dead', callers: [{ count: 2, processes: [CLIrow] }] })
+  })
+})
+
+describe('a newest token that is refused', () => {
+  it('without any replay before is no family killed by one', () => {
+    expect(kinds(refresh(0, { sent: 'a1', received: 'a2' }), refresh(60, { sent: 'a2', ...invalidated }))).toEqual(['refresh_refused'])
+  })
+})
+
+describe('a fresh login', () => {
+  const young = { [ATTR_TOKEN_AGE]: 4 }
+
+  it('whose first refresh is refused is told as one, the endpoint being suspected', () => {
+    const [finding] = findings(refresh(0, { sent: 'b1', reason: 'forced', more: young, ...invalidated }))
+    expect(finding).toMatchObject({ kind: 'fresh_login_rejected', confidence: 'likely' })
+    expect(verdicts(finding)).toEqual({ token_rejected: 'supported' })
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['that is an hour old', [refresh(0, { sent: 'b1', more: { [ATTR_TOKEN_AGE]: 3_600 }, ...invalidated })]],
+    ['of unknown age', [refresh(0, { sent: 'b1', ...invalidated })]],
+    [
+      'whose token came from a rotation',
+      [refresh(0, { sent: 'b0', received: 'b1' }), refresh(5, { sent: 'b1', more: young, ...invalidated })],
+    ],
+    ['that is throttled', [refresh(0, { sent: 'b1', more: young, outcome: 'throttled', permanent: false })]],
+  ])('%s is none', (_what, spans) => {
+    expect(kinds(...spans)).not.toContain('fresh_login_rejected')
+  })
+})
+
+describe('a request without a token', () => {
+  const good = shape('client_id=opaque:15 grant_type=refresh_token refresh_token=opaque:71')
+
+  it('is told with the field that is different from the last request that worked', () => {
+    const [finding, ...others] = findings(
+      refresh(0, { more: good }),
+      refresh(60, {
+        more: shape('client_id=opaque:15 grant_type=refresh_token refresh_token=literal:undefined'),
+        outcome: 'malformed',
+        permanent: true,
+      }),
+    )
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({
+      kind: 'undefined_token_sent',
+      shape: { differences: ['field refresh_token is literal:undefined, was opaque:71'] },
+    })
+    expect(verdicts(finding)).toMatchObject({ token_rejected: 'excluded', request_shape: 'supported' })
+  })
+
+  it('but with an empty field is told from it', () => {
+    const empty = refresh(60, { more: shape('grant_type=refresh_token refresh_token=empty'), outcome: 'malformed', permanent: true })
+    expect(kinds(empty)).toEqual(['empty_token_sent'])
+  })
+
+  it('is compared with requests of its own profile where there are any', () => {
+    const [finding] = findings(
+      refresh(0, { more: good }),
+      refresh(10, { profile: 'openai-codex:other', more: shape('grant_type=refresh_token refresh_token=jwt') }),
+      refresh(60, {
+        more: shape('client_id=opaque:15 grant_type=refresh_token refresh_token=null'),
+        outcome: 'malformed',
+        permanent: true,
+      }),
+    )
+    expect(finding?.shape?.differences).toEqual(['field refresh_token is null, was opaque:71'])
+  })
+})
+
+describe('forced rotations', () => {
+  const forced = (at: number) => refresh(at, { reason: 'forced', events: [reloaded(800_000)] })
+
+  it('five of them within ten minutes are a storm', () => {
+    const [finding] = findings(...[0, 60, 120, 180, 240].map(forced))
+    expect(finding).toMatchObject({ kind: 'forced_refresh_storm', harm: 'storm', confidence: 'certain', seen: { count: 5 } })
+    expect(finding?.what).toContain('another 800000 s')
+  })
+
+  it('four of them are not, nor are five within a day', () => {
+    expect(kinds(...[0, 60, 120, 180].map(forced))).toEqual([])
+    expect(kinds(...[0, 10_000, 20_000, 30_000, 40_000].map(forced))).toEqual([])
+  })
+
+  it('and any number of refreshes near the expiry are not', () => {
+    expect(kinds(...Array.from({ length: 50 }, (_, at) => refresh(at)))).toEqual([])
+  })
+
+  it('of tokens whose expiry nobody saw are told as likely, with what would make it surer', () => {
+    const [finding] = findings(...[0, 1, 2, 3, 4].map(at => refresh(at, { reason: 'forced' })))
+    expect(finding).toMatchObject({ confidence: 'likely', surerBy: expect.stringContaining('expiry') })
+  })
+})
+
+describe('a bypass', () => {
+  it('alone is a warning with the place it came from', () => {
+    const [finding] = findings(refresh(0, { via: 'bypass', sent: 'c1' }))
+    expect(finding).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', callers: [{ place: 'src/agent.ts:12' }] })
+  })
+
+  it('that used up the token of the gate is a dead login', () => {
+    const told = findings(refresh(0, { via: 'bypass', sent: 'c1' }), refresh(60, { sent: 'c1', ...invalidated }))
+    expect(told).toHaveLength(1)
+    expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'grant_dead', explains: [{ kind: 'refresh_refused' }] })
+  })
+
+  it('that was blocked is none', () => {
+    expect(kinds(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))).toEqual(['refresh_failing'])
+  })
+})
+
+describe('a login that has expired', () => {
+  it('is told with its age', () => {
+    const [finding] = findings(refresh(0, { outcome: 'grant_expired', permanent: true, more: { [ATTR_TOKEN_AGE]: 40 * 86_400 } }))
+    expect(finding).toMatchObject({ kind: 'grant_expired', what: expect.stringContaining('40 days') })
+  })
+})
+
+describe('401 from the API', () => {
+  it('with time left to the expiry is told, with how the refresh after it ended', () => {
+    const [finding] = findings(rejected(0, 864_000), refresh(1, { reason: 'rejected' }))
+    expect(finding).toMatchObject({ kind: 'rejected_while_valid', what: expect.stringContaining('1 of 1 refresh') })
+  })
+
+  it('with an expired token is what is to be expected', () => {
+    expect(kinds(rejected(0, -5))).toEqual([])
+  })
+})
+
+const CLIrow = { pid: CLI.pid, role: CLI.role, title: CLI.title }
+
+function rejected(at: number, expiresIn: number): PlainSpan {
+  return attempt(at, 'auth', { [ATTR_HTTP_STATUS]: 401, [ATTR_CREDENTIAL_EXPIRES_IN]: expiresIn })
+}
+
+function shape(fields: string): PlainSpan['attributes'] {
+  return { [ATTR_SHAPE_FIELDS]: fields, [ATTR_SHAPE_ENCODING]: 'form' }
+}
+
+function reloaded(expiresIn: number): PlainSpan['events'][number] {
+  return { name: EVENT_CREDENTIAL_RELOADED, atMs: 0, attributes: { [ATTR_CREDENTIAL_EXPIRES_IN]: expiresIn } }
+}
+
+function findings(...spans: readonly PlainSpan[]): readonly Finding[] {
+  return diagnose(evidence(...spans)).findings
+}
+
+function kinds(...spans: readonly PlainSpan[]): string[] {
+  return findings(...spans).map(({ kind }) => kind)
+}
+
+function verdicts(finding: Finding | undefined): Record<string, string> {
+  return Object.fromEntries((finding?.hypotheses ?? []).map(({ hypothesis, verdict }) => [hypothesis, verdict]))
+}
+
+/** Every finding above is about this profile. */
+it('names the profile', () => {
+  expect(findings(refresh(0, invalidated))[0]?.profiles).toEqual([WORK])
+})

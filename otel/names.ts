@@ -289,7 +289,7 @@ export const LABEL_TO = 'to'
 export const LABEL_BILLING_CHANGED = 'billing_changed'
 export const LABEL_CREDENTIAL_TYPE = 'credential_type'
 export const LABEL_OPERATION = 'operation'
-export const LABEL_SOURCE = 'source'
+export const LABEL_APPLICATION = 'application'
 export const LABEL_PLACE = 'place'
 export const LABEL_LABEL = 'label'
 
@@ -320,7 +320,7 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_BILLING_CHANGED]: { values: ['true', 'false'] },
   [LABEL_CREDENTIAL_TYPE]: { values: CREDENTIAL_TYPES },
   [LABEL_OPERATION]: { values: [...STORE_OPERATIONS, ...OAUTH_OPERATIONS] },
-  [LABEL_SOURCE]: { values: IMPORT_SOURCES },
+  [LABEL_APPLICATION]: { values: IMPORT_SOURCES },
   [LABEL_PLACE]: { values: DROP_PLACES },
   [ATTR_ERROR_TYPE]: { cap: 100 },
   [ATTR_HTTP_METHOD]: { cap: 10 },
@@ -472,7 +472,7 @@ export const METRICS = {
     kind: 'counter',
     unit: '{profile}',
     help: 'Profiles of other applications that an import took over or left out.',
-    labels: [LABEL_SOURCE, LABEL_PROVIDER, LABEL_OUTCOME],
+    labels: [LABEL_APPLICATION, LABEL_PROVIDER, LABEL_OUTCOME],
   },
   leaseWait: {
     name: 'gatewatch.lease.wait.duration',

@@ -9,7 +9,7 @@ import { LightTracer } from '../src/telemetry/light-tracer.ts'
 import { PullMetricReader } from '../src/telemetry/metric-reader.ts'
 import { negotiate } from '../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../src/telemetry/open-metrics.ts'
-import { type OnDropped, RedactingSpanProcessor } from '../src/telemetry/redaction.ts'
+import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from '../src/telemetry/redaction.ts'
 import { SeriesBook } from '../src/telemetry/series-book.ts'
 import { SeriesProducer } from '../src/telemetry/series-producer.ts'
 import type { LightSpanLimits } from '../src/telemetry/span-tree.ts'
@@ -24,7 +24,7 @@ import type { ProcessRole } from './words.ts'
 
 export interface SdkOptions {
   /** Gets every span, redacted, sampled or not. */
-  recorder: SpanProcessor
+  recorder: ScreenedProcessor
   /** More recorders, such as the one on disk. @default none */
   others?: readonly SpanProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
@@ -114,6 +114,7 @@ export async function startSdk({
     scope: { name: SCOPE, version: packageVersion() },
     limits: limitsOf(spanLimits),
     onEnd: span => redaction.onEnd(span),
+    onForgotten: (name, attributes) => redaction.onForgotten(name, attributes),
   })
   const parts: Parts = {
     resource,

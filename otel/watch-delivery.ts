@@ -103,7 +103,9 @@ function mapped(observation: Observation): Observation {
   const caller = attributes[ATTR_CALLER]
   if (before === caller) return { ...observation, attributes }
   const relabelled = (measure: Measure) =>
-    ('caller' in measure.labels && measure.labels.caller === before ? { ...measure, labels: { ...measure.labels, caller } } : measure) as Measure
+    ('caller' in measure.labels && measure.labels.caller === before
+      ? { ...measure, labels: { ...measure.labels, caller } }
+      : measure) as Measure
   return { ...observation, attributes, measures: () => observation.measures().map(relabelled) }
 }
 

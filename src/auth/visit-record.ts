@@ -1,5 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import {
+  ATTR_CALLER,
   ATTR_DECISION,
   ATTR_OUTCOME,
   ATTR_PROFILE,
@@ -41,15 +42,16 @@ export class VisitRecord {
     this.#telemetry = telemetry
     this.#facts = facts
     this.span = telemetry.startSpan(SPAN_VISIT, {
-      attributes: {
+      // The words that every visit is counted by, kept or not.
+      attributes: { [ATTR_REASON]: facts.reason, [ATTR_CALLER]: facts.caller.label },
+      describe: () => ({
         [ATTR_PROVIDER]: facts.provider,
         [ATTR_PROFILE]: telemetry.profile(facts.profileId),
-        [ATTR_REASON]: facts.reason,
         ...(facts.rejected && { [ATTR_REJECTED_FINGERPRINT]: facts.rejected }),
         ...(facts.held && { [ATTR_REFRESH_FINGERPRINT_BEFORE]: facts.held }),
         ...(facts.declaredReason && { [ATTR_REASON_DECLARED]: facts.declaredReason }),
         ...callerAttributes(facts.caller),
-      },
+      }),
     })
   }
 

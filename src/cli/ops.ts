@@ -5,7 +5,7 @@ import { packageVersion } from '../../otel/resource.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { InboundKeys, requireOperator } from '../http/inbound-keys.ts'
 import { folderShown } from '../ops/folder-shown.ts'
-import { OpsPage } from '../ops/ops-page.ts'
+import { opsPage } from '../ops/ops-page.ts'
 import { openInBrowser } from './browser.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
@@ -24,7 +24,7 @@ const HOST = '127.0.0.1'
 
 /** `gatewatch ops --state DIR`: the ops page over what watched processes recorded, on loopback, until it is asked to end. */
 export async function opsCommand({ state, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
-  const page = new OpsPage(folderShown({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
+  const page = opsPage(folderShown({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')

@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import type { ProcessRole } from '../../otel/words.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
-import { type HandedSettings, namedUrls, presetOf, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
+import { type HandedSettings, LONGEST_WINDOW_MS, namedUrls, presetOf, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
 
 export interface RunCommandOptions {
   /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
@@ -78,6 +79,8 @@ function settingsOf({
   coalesceWindow,
 }: RunCommandOptions): HandedSettings {
   for (const name of preset ?? []) presetOf(name)
+  if (coalesceWindow !== undefined && coalesceWindow > LONGEST_WINDOW_MS)
+    throw new GatewayError('GW_CONFIG', '--coalesce-window: must be a day at the most', { next: 'fix_configuration' })
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),

@@ -42,7 +42,11 @@ export function addWatchCommands(line: CommandLine): void {
     .option('--credentials <file>', 'file in which the application keeps its tokens, read for their expiry; may be repeated', collected)
     .addOption(new Option('--role <role>', 'what the process is to its profiles').choices(PROCESS_ROLES))
     .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(WATCH_POLICIES))
-    .option('--coalesce-window <time>', 'with coalesce: how long a rotated token gets the newer answer (10m)', aSpanOfTime)
+    .option(
+      '--coalesce-window <time>',
+      'with coalesce: how long a rotated token gets the newer answer (default: 10m, a day at the most)',
+      aSpanOfTime,
+    )
     .action(async (command: string[], _options: unknown, self: Command) => {
       if (!process.argv.includes('--')) self.error('error: put -- before the command: gatewatch run [options] -- command [parameters...]')
       line.done(await runCommand(self.opts<RunCommandOptions>(), command))

@@ -35,19 +35,25 @@ export class OperatorSessions {
 /** `POST /ops/sign-in`: takes one of the gateway's keys and sets the cookie. */
 export function signIn(keys: InboundKeys, sessions: OperatorSessions): Router {
   const router = Router()
-  router.post('/ops/sign-in', opsHeaders, refuseOtherSites(), express.urlencoded({ extended: false, limit: 4_096 }), async (request, response) => {
-    const { key } = (request.body ?? {}) as { key?: unknown }
-    if (typeof key !== 'string' || !keys.isRequired || !keys.admits({ headers: { 'x-api-key': key.trim() } })) {
-      await sendSignIn(request, response, true)
-      return
-    }
-    const isSecure = request.secure || request.headers.origin?.startsWith('https:') === true
-    response.setHeader(
-      'set-cookie',
-      `${COOKIE}=${sessions.begin()}; Path=/ops; HttpOnly; SameSite=Strict; Max-Age=${LIFE_MS / 1000}${isSecure ? '; Secure' : ''}`,
-    )
-    response.redirect(303, '/ops')
-  })
+  router.post(
+    '/ops/sign-in',
+    opsHeaders,
+    refuseOtherSites(),
+    express.urlencoded({ extended: false, limit: 4_096 }),
+    async (request, response) => {
+      const { key } = (request.body ?? {}) as { key?: unknown }
+      if (typeof key !== 'string' || !keys.isRequired || !keys.admits({ headers: { 'x-api-key': key.trim() } })) {
+        await sendSignIn(request, response, true)
+        return
+      }
+      const isSecure = request.secure || request.headers.origin?.startsWith('https:') === true
+      response.setHeader(
+        'set-cookie',
+        `${COOKIE}=${sessions.begin()}; Path=/ops; HttpOnly; SameSite=Strict; Max-Age=${LIFE_MS / 1000}${isSecure ? '; Secure' : ''}`,
+      )
+      response.redirect(303, '/ops')
+    },
+  )
   return router
 }
 

@@ -3,12 +3,12 @@ import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewayShown } from '../ops/gateway-shown.ts'
-import { OpsPage } from '../ops/ops-page.ts'
+import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { refused, type Settings, variableName } from '../options.ts'
 import { answerError } from './error-answer.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
-import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { healthEndpoints, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
+import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { protocolOf, providerEndpoints } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
@@ -54,7 +54,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const { gateway, recorder } = options
   const sessions = new OperatorSessions()
   const shown = gatewayShown({ title: options.source, version: options.version, recorder, profiles: () => gateway.snapshot() })
-  const page = new OpsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
+  const page = opsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
   const server = createServer(limits, appOf(options, keys, sessions, page))
   const close = closer(server)
   try {

@@ -17,7 +17,9 @@ export function recordImport(telemetry: Telemetry, caller: CallerSite, options: 
     const imported = await importProfiles(options)
     for (const outcome of IMPORT_OUTCOMES)
       span.setAttribute(ATTR_IMPORT_COUNTS[outcome], imported.profiles.filter(profile => profile.outcome === outcome).length)
-    if (!dryRun) for (const { provider, outcome } of imported.profiles) telemetry.instruments.add('imports', { source, provider, outcome })
+    if (!dryRun)
+      for (const { provider, outcome } of imported.profiles)
+        telemetry.instruments.add('imports', { application: source, provider, outcome })
     return imported
   })
 }

@@ -210,7 +210,10 @@ export interface FallbacksAnswer {
   readonly ways: readonly WayRow[]
   readonly fallbacks: readonly FallbackRow[]
   /** Calls that ended with each profile, for each step of time. */
-  readonly timeline: { readonly atMs: readonly number[]; readonly ends: readonly { readonly name: string; readonly counts: readonly number[] }[] }
+  readonly timeline: {
+    readonly atMs: readonly number[]
+    readonly ends: readonly { readonly name: string; readonly counts: readonly number[] }[]
+  }
 }
 
 export interface CallRow {

@@ -50,10 +50,7 @@ export function callsAnswer(ledger: Ledger, wanted: Wanted): CallsAnswer {
 }
 
 /** Steps of equal length over the time that is looked at, each some buckets long. */
-export function pointsOf(
-  slice: Slice<unknown>,
-  { toMs }: Wanted,
-): { stepMs: number; atMs: number[]; indexOf: (atMs: number) => number } {
+export function pointsOf(slice: Slice<unknown>, { toMs }: Wanted): { stepMs: number; atMs: number[]; indexOf: (atMs: number) => number } {
   const steps = Math.ceil((toMs - slice.fromMs + 1) / slice.stepMs)
   const stepMs = slice.stepMs * Math.max(1, Math.ceil(steps / MOST_POINTS))
   const count = Math.min(MOST_POINTS, Math.ceil((toMs - slice.fromMs + 1) / stepMs))

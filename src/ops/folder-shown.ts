@@ -102,7 +102,9 @@ class FolderFeed implements Feed {
 function newestSpans(folder: string): SpanRow[] {
   try {
     return readRecords(folder, records =>
-      SPAN_TABLES.flatMap(table => records.spansAfter(table, records.extentOf(table).last - MOST_EVIDENCE / SPAN_TABLES.length, MOST_EVIDENCE).spans),
+      SPAN_TABLES.flatMap(
+        table => records.spansAfter(table, records.extentOf(table).last - MOST_EVIDENCE / SPAN_TABLES.length, MOST_EVIDENCE).spans,
+      ),
     )
   } catch (error) {
     if (isGatewayError(error, 'GW_CONFIG')) return []

@@ -5,7 +5,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { bypassesAnswer } from './bypasses-answer.ts'
 import { callsAnswer } from './calls-answer.ts'
 import { fallbacksAnswer } from './fallbacks-answer.ts'
-import type { OpsPage } from './ops-page.ts'
+import type { OpsDesk } from './ops-desk.ts'
 import { ASSETS_PATH, pageAssets, sendAsset } from './page-assets.ts'
 import { profilesAnswer } from './profiles-answer.ts'
 import { refreshesAnswer, refreshLines } from './refreshes-answer.ts'
@@ -38,9 +38,9 @@ export const opsHeaders: RequestHandler = (_request, response, next) => {
 }
 
 /** The page, its parts, its data and its events, below `/ops`. Who may see them is decided before. */
-export function opsRouter(page: Pick<OpsPage, 'ledger' | 'history' | 'shown' | 'live' | 'overview' | 'profiles' | 'findings'>, guard: RequestHandler): Router {
+export function opsRouter(desk: OpsDesk, guard: RequestHandler): Router {
   const router = Router()
-  const { ledger, shown, history } = page
+  const { ledger, shown, history } = desk
   const data = (path: string, answer: (wanted: Wanted, request: Request) => unknown) =>
     router.get(`/ops/data/${path}`, guard, opsHeaders, async (request, response) => {
       try {
@@ -56,14 +56,14 @@ export function opsRouter(page: Pick<OpsPage, 'ledger' | 'history' | 'shown' | '
   router.get(`${ASSETS_PATH}/:build/:name`, opsHeaders, async (request, response) => {
     sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
   })
-  router.get('/ops/events', guard, opsHeaders, page.live.connect)
-  data('overview', () => page.overview())
+  router.get('/ops/events', guard, opsHeaders, desk.live.connect)
+  data('overview', () => desk.overview())
   data('refreshes', wanted => refreshesAnswer(ledger, wanted))
   data('refresh-lines', wanted => refreshLines(ledger, wanted))
   data('stacks', wanted => stacksAnswer(ledger, wanted))
   data('speedscope', wanted => speedscopeFile(countedStacks(ledger, wanted), `who refreshes: ${shown.title}`))
   data('bypasses', wanted => shown.read(records => bypassesAnswer(records, ledger, wanted)))
-  data('profiles', async wanted => profilesAnswer(ledger, wanted, await page.profiles(), history))
+  data('profiles', async wanted => profilesAnswer(ledger, wanted, await desk.profiles(), history))
   data('fallbacks', wanted => fallbacksAnswer(ledger, wanted))
   data('calls', wanted => callsAnswer(ledger, wanted))
   data('traces/:traceId', (_wanted, { params }) => {
@@ -73,7 +73,7 @@ export function opsRouter(page: Pick<OpsPage, 'ledger' | 'history' | 'shown' | '
   if (shown.findings) {
     router.get('/ops/findings.json', guard, opsHeaders, async (request, response) => {
       try {
-        await sendJson(request, response, { findings: await page.findings() })
+        await sendJson(request, response, { findings: await desk.findings() })
       } catch (error) {
         sendFailure(response, error)
       }

@@ -83,7 +83,9 @@ export async function readPageFiles(): Promise<Map<string, string>> {
   const files = await Promise.all(
     names.sort().map(async name => {
       const text = await readFile(join(folder, name), 'utf8')
-      return extname(name) === '.ts' ? ([name.replace(/\.ts$/, '.js'), scriptOf(text, stripTypeScriptTypes)] as const) : ([name, text] as const)
+      return extname(name) === '.ts'
+        ? ([name.replace(/\.ts$/, '.js'), scriptOf(text, stripTypeScriptTypes)] as const)
+        : ([name, text] as const)
     }),
   )
   const root = dirname(findPackageJSON(import.meta.url) ?? '')

@@ -33,7 +33,10 @@ export async function readLibraries(packages: string): Promise<Map<string, strin
 /** Every licence of what is served, for the package. */
 export async function readLicences(packages: string): Promise<string> {
   const licences = LIBRARY_PACKAGES.map(async name => {
-    const { version, license } = JSON.parse(await readFile(join(packages, name, 'package.json'), 'utf8')) as { version: string; license: string }
+    const { version, license } = JSON.parse(await readFile(join(packages, name, 'package.json'), 'utf8')) as {
+      version: string
+      license: string
+    }
     return `${name} ${version} (${license})\n\n${await readFile(join(packages, name, 'LICENSE'), 'utf8')}`
   })
   return (await Promise.all(licences)).join(`\n${'-'.repeat(80)}\n\n`)

@@ -27,6 +27,7 @@ const WINDOWS_MS: Readonly<Record<string, number>> = {
   '28d': 28 * 24 * 3_600_000,
 }
 const DEFAULT_WINDOW_MS = 3_600_000
+const SHORTEST_MS = 60_000
 const LONGEST_WORD = 500
 /** A time to look back to must lie in our days: a wrong one must not make a million empty steps. */
 const OLDEST_MS = Date.UTC(2020)
@@ -42,7 +43,9 @@ export function wantedOf({ query }: Pick<Request, 'query'>, ledger: Ledger, nowM
   const to = Number(word('to'))
   const isRange = from >= OLDEST_MS && to > from && to <= LATEST_MS
   const windowMs = WINDOWS_MS[word('window')] ?? DEFAULT_WINDOW_MS
-  const since = word('window') === 'all' ? (ledger.sinceMs ?? nowMs - DEFAULT_WINDOW_MS) : nowMs - windowMs
+  // Time in which nothing was recorded yet would be an empty stretch in every chart, and no rate.
+  const began = Math.min(ledger.sinceMs ?? 0, nowMs - SHORTEST_MS)
+  const since = word('window') === 'all' ? began : Math.max(began, nowMs - windowMs)
   return {
     fromMs: isRange ? from : Math.max(since, OLDEST_MS),
     toMs: isRange ? to : nowMs,
@@ -85,5 +88,7 @@ function stacksThrough(ledger: Ledger, frame: string): ReadonlySet<string> {
 }
 
 function isOf(fact: { profile: string; reason: string; caller: string }, { profile, reason, caller }: Wanted): boolean {
-  return (profile === '' || fact.profile === profile) && (reason === '' || fact.reason === reason) && (caller === '' || fact.caller === caller)
+  return (
+    (profile === '' || fact.profile === profile) && (reason === '' || fact.reason === reason) && (caller === '' || fact.caller === caller)
+  )
 }

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { findPackageJSON } from 'node:module'
+import { dirname, join } from 'node:path'
 import { readPageFiles } from './page-assets.ts'
 import { readLicences } from './page-libraries.ts'
 

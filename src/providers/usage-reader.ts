@@ -137,7 +137,8 @@ export class UsageReader {
 /** How many of the last bytes, after `from`, are the beginning of the needle. */
 function beginningOfNeedle(data: Buffer, from: number): number {
   for (let length = Math.min(NEEDLE.length - 1, data.length - from); length > 0; length--) {
-    if (data.compare(NEEDLE, 0, length, data.length - length) === 0) return length
+    // Most chunks end in nothing of the kind: the one byte is read before the bytes are compared.
+    if (data[data.length - length] === QUOTE && data.compare(NEEDLE, 0, length, data.length - length) === 0) return length
   }
   return 0
 }

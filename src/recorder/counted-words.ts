@@ -23,7 +23,7 @@ export interface Fallback {
 }
 
 /** The words a visit is counted by; `undefined` when the span is none. */
-export function visitWords({ name, attributes }: SpanRow): Readonly<Record<VisitKey, string>> | undefined {
+export function visitWords({ name, attributes }: Pick<SpanRow, 'name' | 'attributes'>): Readonly<Record<VisitKey, string>> | undefined {
   if (name !== SPAN_VISIT) return undefined
   return { caller: word(attributes, ATTR_CALLER), reason: word(attributes, ATTR_REASON), decision: word(attributes, ATTR_DECISION) }
 }

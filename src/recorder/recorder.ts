@@ -1,4 +1,6 @@
-import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
+import type { Attributes } from '@opentelemetry/api'
+import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import type { ScreenedProcessor } from '../telemetry/redaction.ts'
 import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
 import { isInteresting, isOAuth } from './interest.ts'
 import type { RecordedSpans } from './recorded-spans.ts'
@@ -50,7 +52,7 @@ interface Placed {
  *
  * Bounded by count, whatever comes. Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
-export class Recorder implements SpanProcessor, RecordedSpans {
+export class Recorder implements ScreenedProcessor, RecordedSpans {
   readonly #oauth: Ring<Placed>
   readonly #eventful: Ring<Placed>
   readonly #ordinary: Ring<SpanRow>
@@ -83,6 +85,12 @@ export class Recorder implements SpanProcessor, RecordedSpans {
     else this.#ordinary.push(row)
     this.#count(row)
     for (const follower of this.#followers) follower(row)
+  }
+
+  /** Counts a visit of a trace that is not kept: the tables are right for all of them. */
+  onForgotten(name: string, attributes: Readonly<Attributes>): void {
+    const visit = visitWords({ name, attributes })
+    if (visit) this.#visits.add(visit, Date.now())
   }
 
   /** Tells of every row from now on, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
@@ -121,8 +129,7 @@ export class Recorder implements SpanProcessor, RecordedSpans {
   }
 
   *spans(sinceMs = 0): Generator<SpanRow> {
-    for (const ring of [this.#interesting, this.#ordinary])
-      for (const row of ring.newestFirst()) if (row.startMs + row.durationMs >= sinceMs) yield row
+    for (const rows of [this.interesting(), this.ordinary()]) for (const row of rows) if (row.startMs + row.durationMs >= sinceMs) yield row
   }
 
   *spansOf(traceId: string): Generator<SpanRow> {

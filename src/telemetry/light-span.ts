@@ -149,17 +149,17 @@ export class LightSpan implements Span {
     // See above.
   }
 
-  /** Has the whole trace kept, for what only the code at work knows to be out of the ordinary. */
-  keep(): void {
-    this.tree.keep()
-  }
-
   end(): void {
     if (this.#ended) return
     this.#ended = true
     this.#endedAt = performance.now()
     if (this.#endedAt - this.#startedAt >= SLOW_MS) this.tree.keep()
     this.tree.ended(this)
+  }
+
+  /** The attributes that were set, without those that are told when asked. */
+  get told(): Readonly<Attributes> {
+    return this.#set ?? {}
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
+import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
 import type { ReadableSpan, SpanProcessor, TimedEvent } from '@opentelemetry/sdk-trace'
 import type { DropPlace } from '../../otel/words.ts'
 import { Screen } from './screen.ts'
@@ -6,9 +6,15 @@ import { Screen } from './screen.ts'
 /** Told of everything that does not get through. Must not throw. */
 export type OnDropped = (place: DropPlace, count: number) => void
 
+/** What stands behind the choke point. */
+export interface ScreenedProcessor extends SpanProcessor {
+  /** Told of a span that only counts: its trace is not kept. */
+  onForgotten?(name: string, attributes: Readonly<Attributes>): void
+}
+
 /** A processor behind the choke point, and the place a span is lost at when it fails. */
 export interface InnerProcessor {
-  readonly processor: SpanProcessor
+  readonly processor: ScreenedProcessor
   readonly place: DropPlace
 }
 
@@ -51,6 +57,18 @@ export class RedactingSpanProcessor implements SpanProcessor {
     for (const { processor, place } of this.#inner) {
       try {
         processor.onEnd(redacted)
+      } catch {
+        this.#onDropped(place, 1)
+      }
+    }
+  }
+
+  /** Passes on what a span that is not kept says, screened as well. */
+  onForgotten(name: string, attributes: Readonly<Attributes>): void {
+    for (const { processor, place } of this.#inner) {
+      if (!processor.onForgotten) continue
+      try {
+        processor.onForgotten(this.#screen.name(name), this.#screen.attributes(attributes).attributes)
       } catch {
         this.#onDropped(place, 1)
       }

@@ -1,6 +1,8 @@
+import type { Attributes } from '@opentelemetry/api'
 import type { InstrumentationScope } from '@opentelemetry/core'
 import type { Resource } from '@opentelemetry/resources'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import { isCountedSpan } from './eventful.ts'
 import type { LightSpan } from './light-span.ts'
 
 /** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
@@ -19,6 +21,8 @@ export interface SpanHome {
   readonly keepsEventful: boolean
   /** Takes a span that has ended and is wanted. */
   readonly onEnd: (span: ReadableSpan) => void
+  /** Takes what was set on a span that counts and whose trace is not wanted. */
+  readonly onForgotten: (name: string, attributes: Readonly<Attributes>) => void
 }
 
 /** What was decided about a trace when it began here. */
@@ -83,7 +87,7 @@ export class SpanTree {
 
   #settle(): void {
     if (this.#isRecorded) this.#release()
-    else for (const span of this.#waiting) span.forget()
+    else for (const span of this.#waiting) this.#forget(span)
     this.#waiting = []
   }
 
@@ -91,6 +95,11 @@ export class SpanTree {
     const waiting = this.#waiting
     this.#waiting = []
     for (const span of waiting) this.#tell(span)
+  }
+
+  #forget(span: LightSpan): void {
+    if (isCountedSpan(span.name)) this.home.onForgotten(span.name, span.told)
+    span.forget()
   }
 
   #tell(span: LightSpan): void {

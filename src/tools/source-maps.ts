@@ -112,9 +112,10 @@ export class SourceMaps {
       stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: 512 },
     })
-    worker.unref()
     worker.on('message', ({ id, originals }: { id: number; originals: (OriginalPlace | undefined)[] }) => this.#answered(id, originals))
     worker.on('error', () => this.#break())
+    // After the listeners, which hold the process: this thread never does.
+    worker.unref()
     return worker
   }
 

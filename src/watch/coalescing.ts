@@ -48,6 +48,7 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
       start = plan(dispatch, intercept)
     } catch (fault) {
       onFault(fault)
+      start = () => go(decided(options), handler)
     }
     return start ? start() : go(options, handler)
   })

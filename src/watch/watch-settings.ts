@@ -43,7 +43,8 @@ export interface HandedSettings extends Partial<WatchSettings> {
 
 /** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
 const DEFAULT_WINDOW_MS = 600_000
-const LONGEST_WINDOW_MS = 86_400_000
+/** Tokens are kept no longer. */
+export const LONGEST_WINDOW_MS = 86_400_000
 
 const KEYS: ReadonlySet<string> = new Set([
   'state',

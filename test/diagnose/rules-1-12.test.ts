@@ -148,8 +148,10 @@ describe('a bypass', () => {
     expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'grant_dead', explains: [{ kind: 'refresh_refused' }] })
   })
 
-  it('that was blocked is none', () => {
-    expect(kinds(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))).toEqual(['refresh_failing'])
+  it('that was stopped is told as stopped, and as nothing else', () => {
+    const told = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
+    expect(told).toHaveLength(1)
+    expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', title: 'A token request past the gate was stopped' })
   })
 })
 

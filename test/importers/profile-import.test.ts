@@ -137,7 +137,10 @@ describe('the span of an import', () => {
       [ATTR_IMPORT_COUNTS.unusable]: 2,
       [ATTR_IMPORT_COUNTS.exists]: 0,
     })
-    expect(await w.series('imports')).toContainEqual({ labels: { source: 'openclaw', provider: 'openai', outcome: 'imported' }, value: 1 })
+    expect(await w.series('imports')).toContainEqual({
+      labels: { application: 'openclaw', provider: 'openai', outcome: 'imported' },
+      value: 1,
+    })
   })
 
   it('of a damaged source is a failed one', async () => {

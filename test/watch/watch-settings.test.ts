@@ -60,6 +60,8 @@ describe('the settings of a watched process', () => {
     [{ [SETTINGS_VARIABLE]: '{"gate":"x"}' }, /gate must be a list of texts/],
     [{ [SETTINGS_VARIABLE]: '{"tokenUrls":{"nowhere":"acme"}}' }, /tokenUrls must be an object of URLs/],
     [{ GATEWATCH_ROLE: 'boss' }, /GATEWATCH_ROLE must be one of gateway, cli/],
+    [{ GATEWATCH_COALESCE_WINDOW_MS: '10m' }, /GATEWATCH_COALESCE_WINDOW_MS must be a whole number from 0 to 86400000/],
+    [{ [SETTINGS_VARIABLE]: '{"coalesceWindowMs":-1}' }, /must be a whole number from 0/],
     [{ GATEWATCH_PRESET: 'openclaws' }, /preset "openclaws" is not known; there are openclaw/],
     [{ GATEWATCH_TOKEN_URLS: 'ftp://x/token' }, /GATEWATCH_TOKEN_URLS: must be an http or https URL/],
   ])('are refused where they cannot be used, with what is allowed: %o', (environment, message) => {

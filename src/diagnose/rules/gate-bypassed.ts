@@ -17,7 +17,7 @@ export const gateBypassed: Rule = {
   ],
   explains: ['refresh_refused', 'refresh_failing', 'rotated_token_replayed'],
   look: evidence => {
-    const bypasses = evidence.refreshes.filter(({ via, outcome }) => via === 'bypass' && outcome !== 'blocked')
+    const bypasses = evidence.refreshes.filter(({ via }) => via === 'bypass')
     const groups = Map.groupBy(bypasses, ({ profile, provider }) => profile ?? provider ?? '')
     return [...groups.values()].map(group => tell(evidence, group))
   },
@@ -29,11 +29,13 @@ function tell(evidence: Evidence, bypasses: readonly SeenSpan[]): Found {
   const rotated = bypasses.filter(({ outcome }) => outcome === 'rotated')
   const [offender = bypasses[0]] = rotated
   const harmed = victims.length > 0
+  const stopped = bypasses.filter(({ outcome }) => outcome === 'blocked').length
   return found(gateBypassed, evidence, {
     about: [...bypasses, ...victims].sort((a, b) => a.startMs - b.startMs),
     callers: bypasses,
     ...(harmed && { harm: 'grant_dead', title: 'A token request past the gate has used up the refresh token of the gate' }),
-    what: `${times(bypasses.length, 'token request')} past the gate by ${offender?.caller}${offender?.place ? ` (${offender.place})` : ''}, ${rotated.length} of them rotated the token${harmed ? `; ${times(victims.length, 'refresh')} through the gate then sent the token that was used up (${victim?.providerCode ?? victim?.outcome})` : ''}.`,
+    ...(stopped === bypasses.length && { title: 'A token request past the gate was stopped' }),
+    what: `${times(bypasses.length, 'token request')} past the gate by ${offender?.caller}${offender?.place ? ` (${offender.place})` : ''}, ${rotated.length} of them rotated the token${stopped > 0 ? `, ${stopped} of them were stopped` : ''}${harmed ? `; ${times(victims.length, 'refresh')} through the gate then sent the token that was used up (${victim?.providerCode ?? victim?.outcome})` : ''}.`,
     confidence: 'certain',
     ...(victim && { shapeOf: victim }),
     hypotheses: [

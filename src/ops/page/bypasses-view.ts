@@ -38,7 +38,12 @@ export const bypassesView: View<BypassesAnswer> = {
           [total > bypasses.length && element('span', { class: 'quiet' }, `the newest ${bypasses.length} of ${count(total)}`)],
           element('div', { class: 'beside' }, bypassTable(bypasses, chosen, surroundings), chosen && detail(chosen)),
         ),
-      replays.length > 0 && panel('Replayed refresh tokens', [element('span', { class: 'quiet' }, 'by fingerprint; the token itself is kept nowhere')], ...replays.map(replay)),
+      replays.length > 0 &&
+        panel(
+          'Replayed refresh tokens',
+          [element('span', { class: 'quiet' }, 'by fingerprint; the token itself is kept nowhere')],
+          ...replays.map(replay),
+        ),
     ]
   },
 
@@ -48,10 +53,21 @@ export const bypassesView: View<BypassesAnswer> = {
       '### Token requests past the gate',
       markdownTable(
         ['when', 'caller', 'reason', 'outcome', 'replay', 'profile', 'trace'],
-        bypasses.map(line => [clock(line.atMs), line.caller, line.reason, line.outcome || '-', line.replay ? 'yes' : 'no', line.profile, line.traceId]),
+        bypasses.map(line => [
+          clock(line.atMs),
+          line.caller,
+          line.reason,
+          line.outcome || '-',
+          line.replay ? 'yes' : 'no',
+          line.profile,
+          line.traceId,
+        ]),
       ),
       ...(chosen ? [`Stack of the one at ${clock(chosen.atMs)}:`, `\`\`\`\n${stackText(chosen.stack).replaceAll('`', "'")}\n\`\`\``] : []),
-      ...replays.map(line => `Refresh token ${line.fingerprint} was sent ${line.again.length + (line.first ? 1 : 0)} times: ${line.again.map(send => inMarkdown(`${send.caller} (${send.outcome || '?'})`)).join(', ')}`),
+      ...replays.map(
+        line =>
+          `Refresh token ${line.fingerprint} was sent ${line.again.length + (line.first ? 1 : 0)} times: ${line.again.map(send => inMarkdown(`${send.caller} (${send.outcome || '?'})`)).join(', ')}`,
+      ),
     ].join('\n\n')
   },
 }
@@ -83,7 +99,15 @@ function detail(line: BypassLine): HTMLElement {
     'div',
     { class: 'detail', 'aria-label': 'The chosen bypass' },
     element('h3', {}, callerCell(line.caller)),
-    element('p', { class: 'badges' }, badge('bypass'), badge(line.reason, 'plain'), badge(line.outcome), line.replay && badge('replay', 'bad'), element('span', { class: 'quiet' }, clock(line.atMs))),
+    element(
+      'p',
+      { class: 'badges' },
+      badge('bypass'),
+      badge(line.reason, 'plain'),
+      badge(line.outcome),
+      line.replay && badge('replay', 'bad'),
+      element('span', { class: 'quiet' }, clock(line.atMs)),
+    ),
     element('dl', { class: 'facts' }, ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)])),
     element('h4', {}, 'Stack'),
     stackList(line.stack),
@@ -113,7 +137,11 @@ function shapeTable(shape: Shape, good: Shape | undefined): HTMLElement {
     element(
       'table',
       { class: 'shape' },
-      element('thead', {}, element('tr', {}, ...['Field', 'This request', 'Last good one'].map(title => element('th', { scope: 'col' }, title)))),
+      element(
+        'thead',
+        {},
+        element('tr', {}, ...['Field', 'This request', 'Last good one'].map(title => element('th', { scope: 'col' }, title))),
+      ),
       element('tbody', {}, ...rows),
     ),
     element(
@@ -161,7 +189,12 @@ function nothing({ overview: { source } }: Surroundings): HTMLElement {
   const how =
     source.kind === 'gateway'
       ? 'Every token request of this process went through the gate.'
-      : element('span', {}, 'A watched process needs a declared gate, or nothing can be called a bypass: ', code('gatewatch run --gate refreshWithLock -- node app.js'))
+      : element(
+          'span',
+          {},
+          'A watched process needs a declared gate, or nothing can be called a bypass: ',
+          code('gatewatch run --gate refreshWithLock -- node app.js'),
+        )
   return empty('Nobody went past the gate in this time, and no token was replayed.', how)
 }
 

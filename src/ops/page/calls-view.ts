@@ -31,7 +31,8 @@ export const callsView: View<CallsAnswer> = {
 
   show(answer, { change }) {
     const { total, failures, p50Ms, p95Ms, firstChunkMs, atMs, stepMs, rows } = answer
-    if (total === 0) return [empty('No provider call in this time.', 'Look further back, or send a request: every attempt upstream shows up here.')]
+    if (total === 0)
+      return [empty('No provider call in this time.', 'Look further back, or send a request: every attempt upstream shows up here.')]
     const onRange = (from: number, to: number) => change(rangeOf(from, to))
     return [
       figures(
@@ -51,7 +52,8 @@ export const callsView: View<CallsAnswer> = {
             name: 'rate',
             atMs,
             onRange,
-            valueOf: value => count(Math.round(value)),
+            textOf: value => count(Math.round(value)),
+            isCount: true,
             curves: [
               { label: 'good', values: answer.good, color: 'series-1' },
               { label: 'failed', values: answer.failed, color: 'bad' },
@@ -65,7 +67,7 @@ export const callsView: View<CallsAnswer> = {
             name: 'latency',
             atMs,
             onRange,
-            valueOf: duration,
+            textOf: duration,
             curves: [
               { label: 'p50', values: answer.p50, color: 'series-1' },
               { label: 'p95', values: answer.p95, color: 'series-2' },
@@ -79,7 +81,7 @@ export const callsView: View<CallsAnswer> = {
             name: 'first',
             atMs,
             onRange,
-            valueOf: duration,
+            textOf: duration,
             curves: [
               { label: 'p50', values: answer.first50, color: 'series-1' },
               { label: 'p95', values: answer.first95, color: 'series-2' },
@@ -87,7 +89,18 @@ export const callsView: View<CallsAnswer> = {
           }),
         ),
       ),
-      panel('By profile, model and outcome', [], table({ name: 'calls', caption: 'Attempts by profile, model and outcome', columns: COLUMNS, rows, keyOf: row => `${row.profile} ${row.model} ${row.outcome}`, isBad: row => row.outcome !== 'ok' })),
+      panel(
+        'By profile, model and outcome',
+        [],
+        table({
+          name: 'calls',
+          caption: 'Attempts by profile, model and outcome',
+          columns: COLUMNS,
+          rows,
+          keyOf: row => `${row.profile} ${row.model} ${row.outcome}`,
+          isBad: row => row.outcome !== 'ok',
+        }),
+      ),
     ]
   },
 

@@ -16,7 +16,9 @@ export interface ChartOptions {
   readonly name: string
   readonly atMs: readonly number[]
   readonly curves: readonly Curve[]
-  readonly valueOf: (value: number) => string
+  readonly textOf: (value: number) => string
+  /** Values are counts: no ticks between whole numbers. */
+  readonly isCount?: boolean
   /** Tells a range that was chosen by dragging over the chart. */
   readonly onRange: (fromMs: number, toMs: number) => void
 }
@@ -28,6 +30,8 @@ interface Kept {
 }
 
 const HEIGHT = 190
+const DAY_SECONDS = 86_400
+const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 1_000_000]
 /** Charts stay while their view is renewed: new values go into the one there is. */
 const kept = new Map<string, Kept>()
 
@@ -44,7 +48,7 @@ export function chart(options: ChartOptions): HTMLElement {
   const holder = element('div', {
     class: 'chart',
     role: 'img',
-    'aria-label': `${options.curves.map(({ label }) => label).join(', ')} over time, at most ${options.valueOf(peak)}`,
+    'aria-label': `${options.curves.map(({ label }) => label).join(', ')} over time, at most ${options.textOf(peak)}`,
   })
   const made: Kept = { holder, of }
   kept.set(options.name, made)
@@ -58,7 +62,7 @@ function dataOf({ atMs, curves }: ChartOptions): uPlot.AlignedData {
   return [atMs.map(ms => ms / 1_000), ...curves.map(({ values }) => [...values])]
 }
 
-function plotOptions(Plot: typeof uPlot, { curves, valueOf, onRange }: ChartOptions, holder: HTMLElement): uPlot.Options {
+function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: ChartOptions, holder: HTMLElement): uPlot.Options {
   const style = getComputedStyle(document.documentElement)
   const colorOf = (name: string) => canvasColor(style.getPropertyValue(`--${name}`))
   const grid = { stroke: colorOf('line'), width: 1 }
@@ -67,18 +71,22 @@ function plotOptions(Plot: typeof uPlot, { curves, valueOf, onRange }: ChartOpti
   return {
     width: Math.max(260, holder.clientWidth),
     height: HEIGHT,
+    padding: [8, 10, 0, 0],
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
-    axes: [axis, { ...axis, size: 62, values: (_plot, ticks) => ticks.map(valueOf) }],
+    axes: [
+      { ...axis, space: 70, values: (_plot, ticks, _axis, _space, step) => ticks.map(at => tickText(at, step)) },
+      { ...axis, size: 58, values: (_plot, ticks) => ticks.map(textOf), ...(isCount && { incrs: WHOLE_STEPS }) },
+    ],
     series: [
-      { value: (_plot, at) => (at === null ? '' : new Date(at * 1_000).toLocaleTimeString('en-GB')) },
+      { label: 'Time', value: (_plot, at) => (at === null || at === undefined ? '–' : new Date(at * 1_000).toLocaleTimeString('en-GB')) },
       ...curves.map(({ label, color, isBars }) => ({
         label,
         stroke: colorOf(color),
         width: isBars ? 0 : 1.5,
         spanGaps: false,
         points: { show: false },
-        value: (_plot: uPlot, value: number | null) => (value === null || value === undefined ? '–' : valueOf(value)),
+        value: (_plot: uPlot, value: number | null) => (value === null || value === undefined ? '–' : textOf(value)),
         ...(isBars && bars && { fill: colorOf(color), paths: bars }),
       })),
     ],
@@ -93,6 +101,13 @@ function plotOptions(Plot: typeof uPlot, { curves, valueOf, onRange }: ChartOpti
       ],
     },
   }
+}
+
+/** The time of day, or the day where ticks are days apart. */
+function tickText(atSeconds: number, stepSeconds: number): string {
+  const at = new Date(atSeconds * 1_000)
+  if (stepSeconds >= DAY_SECONDS) return at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' })
+  return at.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...(stepSeconds < 60 && { second: '2-digit' }) })
 }
 
 /** A canvas knows no `light-dark()`: the colour is worked out by an element. */

@@ -13,12 +13,20 @@ export type Child = Node | string | number | undefined | false
 const SVG = 'http://www.w3.org/2000/svg'
 
 /** An element of HTML. Texts become text, whatever they hold. */
-export function element<K extends keyof HTMLElementTagNameMap>(tag: K, given: Given = {}, ...children: readonly Child[]): HTMLElementTagNameMap[K] {
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  given: Given = {},
+  ...children: readonly Child[]
+): HTMLElementTagNameMap[K] {
   return filled(document.createElement(tag), given, children)
 }
 
 /** An element of SVG. */
-export function drawn<K extends keyof SVGElementTagNameMap>(tag: K, given: Given = {}, ...children: readonly Child[]): SVGElementTagNameMap[K] {
+export function drawn<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  given: Given = {},
+  ...children: readonly Child[]
+): SVGElementTagNameMap[K] {
   return filled(document.createElementNS(SVG, tag), given, children)
 }
 
@@ -35,8 +43,12 @@ function filled<E extends HTMLElement | SVGElement>(made: E, { on, css, ...attri
 export function fill(into: Element, ...children: readonly Child[]): void {
   const focused = document.activeElement
   const key = focused && into.contains(focused) ? focused.getAttribute('data-key') : null
-  const scrolled = new Map([...into.querySelectorAll('[data-scroll]')].map(part => [part.getAttribute('data-scroll'), [part.scrollLeft, part.scrollTop]]))
-  into.replaceChildren(...children.filter(child => child !== undefined && child !== false).map(child => (typeof child === 'number' ? String(child) : child)))
+  const scrolled = new Map(
+    [...into.querySelectorAll('[data-scroll]')].map(part => [part.getAttribute('data-scroll'), [part.scrollLeft, part.scrollTop]]),
+  )
+  into.replaceChildren(
+    ...children.filter(child => child !== undefined && child !== false).map(child => (typeof child === 'number' ? String(child) : child)),
+  )
   for (const part of into.querySelectorAll('[data-scroll]')) {
     const [left = 0, top = 0] = scrolled.get(part.getAttribute('data-scroll')) ?? []
     part.scrollLeft = left

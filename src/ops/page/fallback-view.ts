@@ -38,12 +38,21 @@ export const fallbackView: View<FallbacksAnswer> = {
         ),
       ]
     let series = 0
-    const curves = timeline.ends.map(({ name, counts }) => ({ label: name, values: counts, color: name === 'not served' ? 'bad' : (COLORS[series++ % COLORS.length] ?? 'series-1') }))
+    const curves = timeline.ends.map(({ name, counts }) => ({
+      label: name,
+      values: counts,
+      color: name === 'not served' ? 'bad' : (COLORS[series++ % COLORS.length] ?? 'series-1'),
+    }))
     return [
       figures(
         { label: 'Calls', value: count(calls) },
         { label: 'Fell back', value: count(fellBack), note: share(fellBack, calls), tone: fellBack > 0 ? 'warn' : undefined },
-        { label: 'Billing changed', value: count(changedBilling), note: share(changedBilling, calls), tone: changedBilling > 0 ? 'warn' : undefined },
+        {
+          label: 'Billing changed',
+          value: count(changedBilling),
+          note: share(changedBilling, calls),
+          tone: changedBilling > 0 ? 'warn' : undefined,
+        },
         { label: 'Not served', value: count(ways.filter(({ end }) => end === 'failed').reduce((sum, way) => sum + way.count, 0)) },
       ),
       panel(
@@ -54,13 +63,26 @@ export const fallbackView: View<FallbacksAnswer> = {
       panel(
         'Who served',
         [element('span', { class: 'quiet' }, `calls in ${duration(stepMs)}; drag to look closer`)],
-        chart({ name: 'ends', atMs: timeline.atMs, curves, valueOf: value => count(Math.round(value)), onRange: (from, to) => change(rangeOf(from, to)) }),
+        chart({
+          name: 'ends',
+          atMs: timeline.atMs,
+          curves,
+          textOf: value => count(Math.round(value)),
+          isCount: true,
+          onRange: (from, to) => change(rangeOf(from, to)),
+        }),
       ),
       fallbacks.length > 0 &&
         panel(
           'Fallbacks',
           [],
-          table({ name: 'fallbacks', caption: 'Fallbacks by profiles and reason', columns: COLUMNS, rows: fallbacks, keyOf: row => `${row.from} ${row.to} ${row.reason} ${row.billingChanged}` }),
+          table({
+            name: 'fallbacks',
+            caption: 'Fallbacks by profiles and reason',
+            columns: COLUMNS,
+            rows: fallbacks,
+            keyOf: row => `${row.from} ${row.to} ${row.reason} ${row.billingChanged}`,
+          }),
         ),
     ]
   },

@@ -24,7 +24,13 @@ interface ShownFinding {
   readonly traceIds?: readonly string[]
 }
 
-const HARM_TONES: Readonly<Record<string, Tone>> = { grant_dead: 'bad', money_spent: 'bad', storm: 'warn', divergence: 'warn', warning: 'plain' }
+const HARM_TONES: Readonly<Record<string, Tone>> = {
+  grant_dead: 'bad',
+  money_spent: 'bad',
+  storm: 'warn',
+  divergence: 'warn',
+  warning: 'plain',
+}
 
 /** What `diagnose` says now. */
 export const findingsView: View<FindingsAnswer> = {
@@ -36,12 +42,18 @@ export const findingsView: View<FindingsAnswer> = {
 
   show(answer, surroundings) {
     const findings = findingsOf(answer)
-    if (!surroundings.overview.can.findings) return [empty('Nobody diagnoses here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
-    if (findings.length === 0) return [empty('Nothing is wrong, as far as the recorded spans tell.', `${count(surroundings.overview.spans)} spans were looked at.`)]
+    if (!surroundings.overview.can.findings)
+      return [empty('Nobody diagnoses here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
+    if (findings.length === 0)
+      return [empty('Nothing is wrong, as far as the recorded spans tell.', `${count(surroundings.overview.spans)} spans were looked at.`)]
     return [
       figures(
         { label: 'Findings', value: count(findings.length) },
-        { label: 'Grants dead', value: count(findings.filter(({ harm }) => harm === 'grant_dead').length), tone: findings.some(({ harm }) => harm === 'grant_dead') ? 'bad' : undefined },
+        {
+          label: 'Grants dead',
+          value: count(findings.filter(({ harm }) => harm === 'grant_dead').length),
+          tone: findings.some(({ harm }) => harm === 'grant_dead') ? 'bad' : undefined,
+        },
         { label: 'Money spent', value: count(findings.filter(({ harm }) => harm === 'money_spent').length) },
       ),
       ...findings.map(finding => findingPanel(finding, surroundings)),
@@ -55,7 +67,11 @@ export const findingsView: View<FindingsAnswer> = {
         [
           `#### ${inMarkdown(title)} (${plain(harm)}, ${confidence})`,
           inMarkdown(what),
-          ...(callers.length > 0 ? [`Callers: ${callers.map(({ caller, place, count: times }) => inMarkdown(`${caller}${place ? ` at ${place}` : ''} (${times})`)).join(', ')}`] : []),
+          ...(callers.length > 0
+            ? [
+                `Callers: ${callers.map(({ caller, place, count: times }) => inMarkdown(`${caller}${place ? ` at ${place}` : ''} (${times})`)).join(', ')}`,
+              ]
+            : []),
           remedy.map((step, index) => `${index + 1}. ${inMarkdown(step)}`).join('\n'),
           `Traces: ${traceIds.join(', ')}`,
         ].join('\n\n'),
@@ -69,11 +85,57 @@ function findingsOf({ findings }: FindingsAnswer): readonly ShownFinding[] {
 }
 
 function findingPanel(finding: ShownFinding, { place }: Surroundings): HTMLElement {
-  const { title, harm, kind, what, confidence, seen, callers = [], hypotheses = [], remedy = [], surerBy, explains = [], traceIds = [], profiles = [], shape } = finding
+  const {
+    title,
+    harm,
+    kind,
+    what,
+    confidence,
+    seen,
+    callers = [],
+    hypotheses = [],
+    remedy = [],
+    surerBy,
+    explains = [],
+    traceIds = [],
+    profiles = [],
+    shape,
+  } = finding
   const facts: (readonly [string, Child])[] = [
-    ...(seen ? [['Seen', element('span', {}, `${count(seen.count)} times, first `, moment(Date.parse(seen.first)), ', last ', moment(Date.parse(seen.last)))] as const] : []),
-    ...(profiles.length > 0 ? [['Profiles', element('span', {}, ...profiles.flatMap((name, index) => [index > 0 && ', ', element('a', { href: addressFrom(place, 'profiles', { profile: name }) }, name)]))] as const] : []),
-    ...hypotheses.map(({ hypothesis, verdict, evidence }) => [plain(hypothesis), element('span', {}, badge(verdict, verdict === 'supported' ? 'warn' : 'plain'), ` ${evidence}`)] as const),
+    ...(seen
+      ? [
+          [
+            'Seen',
+            element(
+              'span',
+              {},
+              `${count(seen.count)} times, first `,
+              moment(Date.parse(seen.first)),
+              ', last ',
+              moment(Date.parse(seen.last)),
+            ),
+          ] as const,
+        ]
+      : []),
+    ...(profiles.length > 0
+      ? [
+          [
+            'Profiles',
+            element(
+              'span',
+              {},
+              ...profiles.flatMap((name, index) => [
+                index > 0 && ', ',
+                element('a', { href: addressFrom(place, 'profiles', { profile: name }) }, name),
+              ]),
+            ),
+          ] as const,
+        ]
+      : []),
+    ...hypotheses.map(
+      ({ hypothesis, verdict, evidence }) =>
+        [plain(hypothesis), element('span', {}, badge(verdict, verdict === 'supported' ? 'warn' : 'plain'), ` ${evidence}`)] as const,
+    ),
     ...(shape?.differences?.length ? [['Request differs', element('span', {}, shape.differences.join('; '))] as const] : []),
     ...(surerBy === undefined ? [] : [['Surer by', surerBy] as const]),
     ...(explains.length > 0 ? [['Explains', explains.map(other => `${other.title} (${other.count})`).join('; ')] as const] : []),
@@ -89,13 +151,23 @@ function findingPanel(finding: ShownFinding, { place }: Surroundings): HTMLEleme
       element(
         'div',
         { class: 'columns' },
-        element('div', {}, element('dl', { class: 'facts' }, ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]))),
+        element(
+          'div',
+          {},
+          element('dl', { class: 'facts' }, ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)])),
+        ),
         element(
           'div',
           {},
           callers.length > 0 && element('h4', {}, 'Who'),
           callers.length > 0 &&
-            element('ul', { class: 'who' }, ...callers.map(({ caller, place: at, count: times }) => element('li', {}, callerCell(caller), element('span', { class: 'quiet' }, `${at ? `${at} · ` : ''}${count(times)} times`)))),
+            element(
+              'ul',
+              { class: 'who' },
+              ...callers.map(({ caller, place: at, count: times }) =>
+                element('li', {}, callerCell(caller), element('span', { class: 'quiet' }, `${at ? `${at} · ` : ''}${count(times)} times`)),
+              ),
+            ),
           remedy.length > 0 && element('h4', {}, 'What to do'),
           remedy.length > 0 && element('ol', { class: 'remedy' }, ...remedy.map(step => element('li', {}, step))),
         ),

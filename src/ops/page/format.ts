@@ -8,7 +8,7 @@ export function count(value: number): string {
 /** How often, in the unit that gives a number one can read. */
 export function rate(perHour: number): string {
   if (perHour >= 36_000) return `${digits(perHour / 3_600)}/s`
-  return perHour >= 60 ? `${digits(perHour / 60)}/min` : `${digits(perHour)}/h`
+  return perHour >= 30 ? `${digits(perHour / 60)}/min` : `${digits(perHour)}/h`
 }
 
 /** A share in percent. */

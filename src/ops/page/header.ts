@@ -32,15 +32,15 @@ const WORD_TITLES = { profile: 'Profile', reason: 'Reason', outcome: 'Outcome', 
 
 /** Name, views, and whether the page is live. */
 export function showHeader(into: Element, { place, overview, views, live, theme, onLive, onTheme }: HeaderOptions): void {
-  const totals = overview?.totals
-  const numbers: Readonly<Record<string, number | undefined>> = { bypasses: totals && totals.bypasses, fallback: undefined }
+  const numbers: Readonly<Record<string, number | undefined>> = { bypasses: overview?.totals.bypasses }
   const links = views.map(({ name, title }) => {
     const number = numbers[name] ?? 0
     return element(
       'a',
       { href: addressFrom(place, name), 'aria-current': name === place.view ? 'page' : undefined, 'data-key': `nav:${name}` },
       title,
-      number > 0 && element('span', { class: 'counter warn', title: `${count(number)} since the start` }, number > 999 ? '999+' : count(number)),
+      number > 0 &&
+        element('span', { class: 'counter warn', title: `${count(number)} since the start` }, number > 999 ? '999+' : count(number)),
     )
   })
   fill(
@@ -50,7 +50,11 @@ export function showHeader(into: Element, { place, overview, views, live, theme,
     element(
       'div',
       { class: 'tools' },
-      button(LIVE_TEXTS[live], 'live', onLive, { class: `live ${live}`, 'aria-pressed': String(live !== 'paused'), title: 'Follow what happens, or hold still' }),
+      button(LIVE_TEXTS[live], 'live', onLive, {
+        class: `live ${live}`,
+        'aria-pressed': String(live !== 'paused'),
+        title: 'Follow what happens, or hold still',
+      }),
       button(theme === 'dark' ? 'Light' : 'Dark', 'theme', onTheme, { title: 'Light or dark' }),
     ),
   )
@@ -77,7 +81,10 @@ export function showFilters(into: Element, { place: { parameters }, overview: { 
         element('span', {}, WORD_TITLES[name]),
         element(
           'select',
-          { 'data-key': `filter:${name}`, on: { change: event => change({ [name]: (event.target as HTMLSelectElement).value, pick: '' }) } },
+          {
+            'data-key': `filter:${name}`,
+            on: { change: event => change({ [name]: (event.target as HTMLSelectElement).value, pick: '' }) },
+          },
           element('option', { value: '' }, 'all'),
           ...[...known].map(word => element('option', { value: word, selected: word === chosen }, word)),
         ),
@@ -86,10 +93,14 @@ export function showFilters(into: Element, { place: { parameters }, overview: { 
   const isFiltered = isRange || filters.some(name => name !== 'window' && parameters[name])
   fill(
     into,
-    filters.includes('window') && choice('Time', WINDOWS, isRange ? 'range' : (parameters.window ?? ''), window => change({ window, from: '', to: '' })),
+    filters.includes('window') &&
+      choice('Time', WINDOWS, isRange ? 'range' : (parameters.window ?? ''), window => change({ window, from: '', to: '' })),
     isRange && element('span', { class: 'quiet' }, `${timeOf(parameters.from)} to ${timeOf(parameters.to)}`),
     ...selects,
-    isFiltered && button('Clear', 'clear-filters', () => change({ profile: '', reason: '', outcome: '', via: '', from: '', to: '', pick: '', frame: '' })),
+    isFiltered &&
+      button('Clear', 'clear-filters', () =>
+        change({ profile: '', reason: '', outcome: '', via: '', from: '', to: '', pick: '', frame: '' }),
+      ),
   )
 }
 

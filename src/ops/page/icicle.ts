@@ -25,11 +25,17 @@ let drawnLast: { readonly of: string; readonly holder: HTMLElement } | undefined
 
 /** An icicle of call stacks: the outermost frame on top, as wide as it is frequent. */
 export function icicle(options: IcicleOptions): HTMLElement {
-  const of = JSON.stringify([options.root, options.by, options.frame, document.documentElement.clientWidth, document.documentElement.dataset.theme])
+  const of = JSON.stringify([
+    options.root,
+    options.by,
+    options.frame,
+    document.documentElement.clientWidth,
+    document.documentElement.dataset.theme,
+  ])
   if (drawnLast?.of === of) return drawnLast.holder
   const holder = element('div', { class: 'icicle', role: 'tree', 'aria-label': 'Call stacks that trigger refresh, outermost frame first' })
   // Where frames stood stays taken until the new ones are there.
-  holder.style.minHeight = `${(depthOf(options.root) + 1) * CELL_PIXELS}px`
+  holder.style.minHeight = `${depthOf(options.root) * CELL_PIXELS}px`
   drawnLast = { of, holder }
   void draw(holder, options)
   return holder
@@ -38,13 +44,14 @@ export function icicle(options: IcicleOptions): HTMLElement {
 async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOptions): Promise<void> {
   const { d3, flamegraph } = await loadD3()
   const total = by === 'failures' ? root.failures : root.count
-  const valueOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
+  const weightOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
   const labelOf = ({ name, file, line, count: all, failures }: StackNode) =>
     `${name}${file === '' ? '' : ` (${file}:${line})`}: ${count(all)} of ${count(root.count)} refreshes (${share(all, root.count)}), ${count(failures)} failed`
   const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
   let isReady = false
   const graph = flamegraph()
     .width(Math.max(280, holder.clientWidth))
+    .height(depthOf(root) * CELL_PIXELS)
     .cellHeight(CELL_PIXELS)
     .inverted(true)
     .transitionDuration(isCalm ? 0 : ZOOM_MS)
@@ -55,7 +62,12 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
       const { file, line } = (data as Frame).node
       if (isReady) onFrame(file === '' ? '' : `${file}:${line}`)
     })
-  const toFrame = (node: StackNode): Frame => ({ name: node.name, value: valueOf(node), node, children: node.children.filter(valueOf).map(toFrame) })
+  const toFrame = (node: StackNode): Frame => ({
+    name: shortName(node),
+    value: weightOf(node),
+    node,
+    children: node.children.filter(weightOf).map(toFrame),
+  })
   if (total === 0) return
   d3.select(holder).datum(toFrame(root)).call(graph)
   for (const group of holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g.frame')) {
@@ -85,6 +97,11 @@ function colorOf({ application, file, count: all, failures }: StackNode): string
   if (file === '' || !application) return 'var(--frame-library)'
   const failing = all === 0 ? 0 : failures / all
   return `color-mix(in oklab, var(--frame-own), var(--frame-failed) ${Math.round(failing * 100)}%)`
+}
+
+/** Names alone say little where many functions have none. */
+function shortName({ name, file, line }: StackNode): string {
+  return file === '' ? name : `${name}  ${file.split('/').at(-1)}:${line}`
 }
 
 function depthOf({ children }: StackNode): number {

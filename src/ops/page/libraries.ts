@@ -18,6 +18,7 @@ export interface PlacedFrame {
 export interface FlameGraph {
   (selection: unknown): void
   width(pixels: number): FlameGraph
+  height(pixels: number): FlameGraph
   cellHeight(pixels: number): FlameGraph
   inverted(on: boolean): FlameGraph
   transitionDuration(ms: number): FlameGraph
@@ -49,7 +50,10 @@ interface Sankey {
   nodePadding(pixels: number): Sankey
   nodeAlign(align: (node: SankeyNode & { depth: number }, levels: number) => number): Sankey
   extent(corners: readonly [readonly [number, number], readonly [number, number]]): Sankey
-  <N extends object, L extends object>(graph: { nodes: N[]; links: L[] }): {
+  <N extends object, L extends object>(graph: {
+    nodes: N[]
+    links: L[]
+  }): {
     nodes: (N & Required<SankeyNode>)[]
     links: (Omit<L, 'source' | 'target'> & Required<SankeyLink> & { source: N & Required<SankeyNode>; target: N & Required<SankeyNode> })[]
   }
@@ -85,7 +89,9 @@ function load(name: string): Promise<unknown> {
   if (known) return known
   const begun = new Promise((resolve, reject) => {
     const url = new URL(name, import.meta.url).href
-    const part = name.endsWith('.css') ? Object.assign(document.createElement('link'), { rel: 'stylesheet', href: url }) : Object.assign(document.createElement('script'), { src: url })
+    const part = name.endsWith('.css')
+      ? Object.assign(document.createElement('link'), { rel: 'stylesheet', href: url })
+      : Object.assign(document.createElement('script'), { src: url })
     part.addEventListener('load', resolve)
     part.addEventListener('error', () => reject(new Error(`${name} could not be loaded`)))
     document.head.append(part)

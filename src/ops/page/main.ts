@@ -70,7 +70,8 @@ function show(view: View<unknown>, answer: unknown, seen: Overview): void {
   showFilters(parts.filters, { place, overview: seen, filters: view.filters, change })
   // Somebody is about to copy by hand: what he has selected must not go away under him.
   if (hasSelection()) return
-  const copy = async (text: string, what: string) => say((await copyText(text)) ? `Copied as ${what}.` : 'The browser did not let the page copy.')
+  const copy = async (text: string, what: string) =>
+    say((await copyText(text)) ? `Copied as ${what}.` : 'The browser did not let the page copy.')
   const body = view.show(answer, surroundings)
   fill(
     parts.content,
@@ -99,13 +100,22 @@ function show(view: View<unknown>, answer: unknown, seen: Overview): void {
 
 function notices({ read, trouble }: Overview): Child[] {
   return [
-    read < 1 && element('p', { class: 'notice' }, `Reading what was recorded: ${share(Math.floor(read * 100), 100)}. The numbers below still grow.`),
+    read < 1 &&
+      element('p', { class: 'notice' }, `Reading what was recorded: ${share(Math.floor(read * 100), 100)}. The numbers below still grow.`),
     trouble !== undefined && element('p', { class: 'notice bad' }, trouble),
   ]
 }
 
 function showTop(): void {
-  showHeader(parts.top, { place, overview, views: VIEWS, live: liveState, theme: themeNow(), onLive: () => (liveState === 'paused' ? live.start() : live.stop()), onTheme: turnTheme })
+  showHeader(parts.top, {
+    place,
+    overview,
+    views: VIEWS,
+    live: liveState,
+    theme: themeNow(),
+    onLive: () => (liveState === 'paused' ? live.start() : live.stop()),
+    onTheme: turnTheme,
+  })
 }
 
 function showFoot({ source, version, sinceMs, spans, forgotten }: Overview): void {
@@ -138,11 +148,14 @@ function go(): void {
 /** A busy gateway changes all the time: the page asks at its own pace. */
 function renewSoon(): void {
   if (renewal !== undefined || document.hidden) return
-  renewal = window.setTimeout(() => {
-    renewal = undefined
-    // A trace that is over does not change any more.
-    if (place.view !== 'trace') void renew()
-  }, Math.max(0, RENEW_MS - (performance.now() - lastRenewed)))
+  renewal = window.setTimeout(
+    () => {
+      renewal = undefined
+      // A trace that is over does not change any more.
+      if (place.view !== 'trace') void renew()
+    },
+    Math.max(0, RENEW_MS - (performance.now() - lastRenewed)),
+  )
 }
 
 async function fetchJson<T>(url: string): Promise<T> {

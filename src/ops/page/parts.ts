@@ -68,7 +68,11 @@ export function trend(counts: readonly number[]): SVGElement {
     const height = value === 0 ? 0 : Math.max(1.5, (value / most) * 16)
     return drawn('rect', { x: index * 4, y: 18 - height, width: 3, height })
   })
-  return drawn('svg', { class: 'trend', width: counts.length * 4, height: 18, role: 'img', 'aria-label': `trend, at most ${most} in a step` }, ...bars)
+  return drawn(
+    'svg',
+    { class: 'trend', width: counts.length * 4, height: 18, role: 'img', 'aria-label': `trend, at most ${most} in a step` },
+    ...bars,
+  )
 }
 
 /** A stack, nearest frame first; frames of the application stand out, the caller most of all. */
@@ -102,17 +106,36 @@ export function refreshTable(name: string, lines: readonly RefreshLine[]): HTMLE
     { title: 'Took', cell: line => duration(line.durationMs), isNumber: true },
     { title: 'Trace', cell: line => traceLink(line.traceId) },
   ]
-  return table({ name, caption: 'Latest refreshes', columns, rows: lines, keyOf: line => `${line.traceId}${line.atMs}`, isBad: line => line.failed })
+  return table({
+    name,
+    caption: 'Latest refreshes',
+    columns,
+    rows: lines,
+    keyOf: line => `${line.traceId}${line.atMs}`,
+    isBad: line => line.failed,
+  })
 }
 
 /** A button of words. */
-export function button(label: string, key: string, onClick: () => void, given: Readonly<Record<string, string | boolean>> = {}): HTMLButtonElement {
+export function button(
+  label: string,
+  key: string,
+  onClick: () => void,
+  given: Readonly<Record<string, string | boolean>> = {},
+): HTMLButtonElement {
   return element('button', { type: 'button', 'data-key': key, ...given, on: { click: onClick } }, label)
 }
 
 /** Buttons of which one is pressed. */
-export function choice(label: string, options: readonly (readonly [value: string, title: string])[], chosen: string, onChoose: (value: string) => void): HTMLElement {
-  const buttons = options.map(([value, title]) => button(title, `${label}:${value}`, () => onChoose(value), { 'aria-pressed': String(value === chosen) }))
+export function choice(
+  label: string,
+  options: readonly (readonly [value: string, title: string])[],
+  chosen: string,
+  onChoose: (value: string) => void,
+): HTMLElement {
+  const buttons = options.map(([value, title]) =>
+    button(title, `${label}:${value}`, () => onChoose(value), { 'aria-pressed': String(value === chosen) }),
+  )
   return element('div', { class: 'choice', role: 'group', 'aria-label': label }, ...buttons)
 }
 

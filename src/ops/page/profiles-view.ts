@@ -30,7 +30,8 @@ export const profilesView: View<ProfilesAnswer> = {
         { label: 'Probe and calls disagree', value: count(diverging.length), tone: diverging.length > 0 ? 'warn' : undefined },
       ),
       ...profiles.map(profile => profilePanel(profile, answer)),
-      !surroundings.overview.can.profiles && element('p', { class: 'quiet' }, 'Watched processes keep their profiles themselves: what is shown is what their requests told.'),
+      !surroundings.overview.can.profiles &&
+        element('p', { class: 'quiet' }, 'Watched processes keep their profiles themselves: what is shown is what their requests told.'),
     ]
   },
 
@@ -62,20 +63,53 @@ function profilePanel(line: ProfileLine, answer: ProfilesAnswer): HTMLElement {
   const facts: (readonly [string, Child])[] = [
     ['Access token', line.expiresAtMs === undefined ? quiet('does not expire, or is not known') : expiry(line.expiresAtMs)],
     ['Generation', line.generation === undefined ? quiet('–') : count(line.generation)],
-    ['Cooldown', line.restsUntilMs === undefined ? quiet('none') : element('span', {}, 'until ', clock(line.restsUntilMs).slice(11, 19), ' (', moment(line.restsUntilMs), ')')],
-    ['Last probe', last ? element('span', {}, badge(last.outcome), ' ', moment(last.atMs), last.diverges && badge('calls say otherwise', 'warn')) : quiet('never probed')],
+    [
+      'Cooldown',
+      line.restsUntilMs === undefined
+        ? quiet('none')
+        : element('span', {}, 'until ', clock(line.restsUntilMs).slice(11, 19), ' (', moment(line.restsUntilMs), ')'),
+    ],
+    [
+      'Last probe',
+      last
+        ? element('span', {}, badge(last.outcome), ' ', moment(last.atMs), last.diverges && badge('calls say otherwise', 'warn'))
+        : quiet('never probed'),
+    ],
     [
       'Calls',
       runtime
-        ? element('span', {}, badge(runtime.lastOutcome), ' ', moment(runtime.lastMs), quiet(`, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${share(runtime.failed, runtime.ok + runtime.failed)})`))
+        ? element(
+            'span',
+            {},
+            badge(runtime.lastOutcome),
+            ' ',
+            moment(runtime.lastMs),
+            quiet(
+              `, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${share(runtime.failed, runtime.ok + runtime.failed)})`,
+            ),
+          )
         : quiet('none seen'),
     ],
   ]
   return panel(
     line.profile,
-    [line.state !== '' && badge(line.state), element('span', { class: 'quiet grow' }, [line.provider, line.type, line.billing].filter(word => word !== '').map(plain).join(' · '))],
+    [
+      line.state !== '' && badge(line.state),
+      element(
+        'span',
+        { class: 'quiet grow' },
+        [line.provider, line.type, line.billing]
+          .filter(word => word !== '')
+          .map(plain)
+          .join(' · '),
+      ),
+    ],
     line.note !== '' && element('p', { class: 'notice bad' }, line.note),
-    element('dl', { class: 'facts wide' }, ...facts.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value)))),
+    element(
+      'dl',
+      { class: 'facts wide' },
+      ...facts.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))),
+    ),
     strip(line, answer),
   )
 }
@@ -86,21 +120,24 @@ function strip({ profile, states, refreshes }: ProfileLine, { fromMs, toMs }: Pr
   const bands = states.map(({ state, fromMs: began, toMs: ended }) =>
     drawn(
       'rect',
-      { class: `band ${toneOf(state)}`, x: at(began) * STRIP_WIDTH, y: 9, width: Math.max(1, (at(ended) - at(began)) * STRIP_WIDTH), height: 12 },
+      {
+        class: `band ${toneOf(state)}`,
+        x: at(began) * STRIP_WIDTH,
+        y: 9,
+        width: Math.max(1, (at(ended) - at(began)) * STRIP_WIDTH),
+        height: 12,
+      },
       drawn('title', {}, `${plain(state)}: ${clock(began)} to ${clock(ended)} (${duration(ended - began)})`),
     ),
   )
   const marks = refreshes.map(({ atMs, outcome, failed, reason, via, caller, traceId }) =>
-    element(
-      'a',
-      {
-        class: `mark ${failed ? 'bad' : 'good'}`,
-        href: addressOfTrace(traceId),
-        css: { left: `${at(atMs) * 100}%` },
-        'aria-label': `${outcome} (${reason}, ${via}) by ${caller} at ${clock(atMs)}`,
-        title: `${outcome} (${reason}, ${via})\n${caller}\n${clock(atMs)}`,
-      },
-    ),
+    element('a', {
+      class: `mark ${failed ? 'bad' : 'good'}`,
+      href: addressOfTrace(traceId),
+      css: { left: `${at(atMs) * 100}%` },
+      'aria-label': `${outcome} (${reason}, ${via}) by ${caller} at ${clock(atMs)}`,
+      title: `${outcome} (${reason}, ${via})\n${caller}\n${clock(atMs)}`,
+    }),
   )
   return element(
     'div',
@@ -108,10 +145,21 @@ function strip({ profile, states, refreshes }: ProfileLine, { fromMs, toMs }: Pr
     element(
       'div',
       { class: 'strip-band' },
-      drawn('svg', { viewBox: `0 0 ${STRIP_WIDTH} ${STRIP_HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `states of ${profile}` }, drawn('rect', { class: 'band none', x: 0, y: 9, width: STRIP_WIDTH, height: 12 }), ...bands),
+      drawn(
+        'svg',
+        { viewBox: `0 0 ${STRIP_WIDTH} ${STRIP_HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `states of ${profile}` },
+        drawn('rect', { class: 'band none', x: 0, y: 9, width: STRIP_WIDTH, height: 12 }),
+        ...bands,
+      ),
       ...marks,
     ),
-    element('div', { class: 'strip-ends quiet' }, element('span', {}, clock(fromMs).slice(0, 19)), element('span', {}, `${count(refreshes.length)} refreshes marked`), element('span', {}, 'now')),
+    element(
+      'div',
+      { class: 'strip-ends quiet' },
+      element('span', {}, clock(fromMs).slice(0, 19)),
+      element('span', {}, `${count(refreshes.length)} refreshes marked`),
+      element('span', {}, 'now'),
+    ),
   )
 }
 
@@ -137,6 +185,9 @@ async function probe({ say, renew }: Surroundings): Promise<void> {
 
 function nothing({ overview }: Surroundings): HTMLElement {
   return overview.can.profiles
-    ? empty('No profile is configured.', element('span', {}, 'Name one under ', code('profiles'), ' in the configuration, or store a login.'))
+    ? empty(
+        'No profile is configured.',
+        element('span', {}, 'Name one under ', code('profiles'), ' in the configuration, or store a login.'),
+      )
     : empty('No profile was seen yet.', 'Profiles show up with the first call or refresh of a watched process.')
 }

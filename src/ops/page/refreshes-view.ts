@@ -1,4 +1,5 @@
 import type { CallerRow, RefreshesAnswer, RefreshLinesAnswer, StacksAnswer, VisitRow } from '../answers.ts'
+import type { Place } from './address.ts'
 import { element } from './element.ts'
 import { clock, count, moment, rate, share } from './format.ts'
 import { icicle } from './icicle.ts'
@@ -6,7 +7,6 @@ import { button, callerCell, choice, code, empty, figures, markdownTable, panel,
 import { type Column, table } from './table.ts'
 import { badge } from './tone.ts'
 import type { Ask, Surroundings, View } from './view.ts'
-import type { Place } from './address.ts'
 
 interface Answer {
   readonly refreshes: RefreshesAnswer
@@ -47,7 +47,11 @@ export const refreshesView: View<Answer> = {
   filters: ['window', 'profile', 'reason', 'outcome', 'via'],
 
   async load(ask, place) {
-    const [refreshes, stacks, lines] = await Promise.all([ask<RefreshesAnswer>('refreshes'), ask<StacksAnswer>('stacks'), loadLines(ask, place)])
+    const [refreshes, stacks, lines] = await Promise.all([
+      ask<RefreshesAnswer>('refreshes'),
+      ask<StacksAnswer>('stacks'),
+      loadLines(ask, place),
+    ])
     return { refreshes, stacks, lines }
   },
 
@@ -57,7 +61,12 @@ export const refreshesView: View<Answer> = {
     return [
       figures(
         { label: 'Refreshes', value: count(refreshes.total) },
-        { label: 'Failed', value: count(refreshes.failures), note: share(refreshes.failures, refreshes.total), tone: refreshes.failures > 0 ? 'bad' : undefined },
+        {
+          label: 'Failed',
+          value: count(refreshes.failures),
+          note: share(refreshes.failures, refreshes.total),
+          tone: refreshes.failures > 0 ? 'bad' : undefined,
+        },
         { label: 'Past the gate', value: count(past), note: share(past, refreshes.total), tone: past > 0 ? 'warn' : undefined },
         { label: 'Callers', value: count(new Set(refreshes.callers.map(({ caller }) => caller)).size) },
         { label: 'Stacks', value: count(stacks.stacks) },
@@ -69,13 +78,23 @@ export const refreshesView: View<Answer> = {
         panel(
           'Visits at the gate',
           [element('span', { class: 'quiet' }, 'who asked for a token, and what the gate decided')],
-          table({ name: 'visits', caption: 'Visits at the gate', columns: VISIT_COLUMNS, rows: refreshes.visits, keyOf: row => `${row.caller} ${row.reason} ${row.decision}` }),
+          table({
+            name: 'visits',
+            caption: 'Visits at the gate',
+            columns: VISIT_COLUMNS,
+            rows: refreshes.visits,
+            keyOf: row => `${row.caller} ${row.reason} ${row.decision}`,
+          }),
         ),
     ]
   },
 
   actions: (_answer, { place }) => [
-    element('a', { class: 'button', href: `/ops/data/speedscope?${new URLSearchParams(place.parameters)}`, download: 'gatewatch.speedscope.json' }, 'Stacks for speedscope'),
+    element(
+      'a',
+      { class: 'button', href: `/ops/data/speedscope?${new URLSearchParams(place.parameters)}`, download: 'gatewatch.speedscope.json' },
+      'Stacks for speedscope',
+    ),
   ],
 
   markdown({ refreshes, stacks }, { place }) {
@@ -84,7 +103,16 @@ export const refreshesView: View<Answer> = {
       `${count(refreshes.total)} refreshes, ${count(refreshes.failures)} failed, ${count(stacks.stacks)} stacks${place.parameters.profile ? `, profile ${place.parameters.profile}` : ''}.`,
       markdownTable(
         ['caller', 'reason', 'via', 'outcome', 'count', 'failed', 'rate', 'last seen'],
-        refreshes.callers.map(row => [row.caller, row.reason, row.via, row.outcome || '-', row.count, row.failures, rate(row.perHour), clock(row.lastMs)]),
+        refreshes.callers.map(row => [
+          row.caller,
+          row.reason,
+          row.via,
+          row.outcome || '-',
+          row.count,
+          row.failures,
+          rate(row.perHour),
+          clock(row.lastMs),
+        ]),
       ),
     ].join('\n\n')
   },
@@ -130,7 +158,10 @@ function icicleOf({ root }: StacksAnswer, { place, change }: Surroundings): HTML
   ] as const
   return panel(
     'Call stacks that trigger refresh',
-    [element('span', { class: 'quiet grow' }, 'outermost frame on top; width by'), choice('Width by', widths, by, chosen => change({ by: chosen === 'count' ? '' : chosen }))],
+    [
+      element('span', { class: 'quiet grow' }, 'outermost frame on top; width by'),
+      choice('Width by', widths, by, chosen => change({ by: chosen === 'count' ? '' : chosen })),
+    ],
     by === 'failures' && root.failures === 0
       ? empty('No refresh failed in this time.')
       : icicle({ root, by, frame: place.parameters.frame ?? '', onFrame: frame => change({ frame, pick: '' }) }),
@@ -141,7 +172,11 @@ function nothingYet({ overview: { source, spans } }: Surroundings): HTMLElement 
   if (spans > 0) return empty('No refresh and no visit in this time.', 'Look further back, or take a filter away.')
   return source.kind === 'gateway'
     ? empty('Nothing recorded yet.', 'Send a request to this gateway, or see live traffic with ', code('npm start'))
-    : empty('Nothing recorded yet.', element('span', {}, 'Watch a process: ', code('gatewatch run --gate NAME -- node app.js')), 'What it refreshes shows up here within a second.')
+    : empty(
+        'Nothing recorded yet.',
+        element('span', {}, 'Watch a process: ', code('gatewatch run --gate NAME -- node app.js')),
+        'What it refreshes shows up here within a second.',
+      )
 }
 
 /** A row by its four words; a line break is in none of them. */

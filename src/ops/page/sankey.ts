@@ -74,7 +74,11 @@ async function draw(holder: HTMLElement, { ways, calls, onProfile }: SankeyOptio
   const reasons = placed.links
     .filter(({ reason, width: thick }) => reason !== '' && thick >= 11)
     .map(({ source, target, reason, y0, y1, value }) =>
-      drawn('text', { class: 'flow-label', x: (source.x1 + target.x0) / 2, y: (y0 + y1) / 2 + 4, 'text-anchor': 'middle' }, `${plain(reason)} ${count(value)}`),
+      drawn(
+        'text',
+        { class: 'flow-label', x: (source.x1 + target.x0) / 2, y: (y0 + y1) / 2 + 4, 'text-anchor': 'middle' },
+        `${plain(reason)} ${count(value)}`,
+      ),
     )
   const bars = placed.nodes.map(node => {
     const label = `${node.kind === 'end' ? endText(node.label) : node.label}`
@@ -92,7 +96,19 @@ async function draw(holder: HTMLElement, { ways, calls, onProfile }: SankeyOptio
     )
   })
   holder.append(
-    drawn('svg', { width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': `flow of ${count(calls)} calls over ${last} places` }, ...flows, ...bars, ...reasons),
+    drawn(
+      'svg',
+      {
+        width,
+        height,
+        viewBox: `0 0 ${width} ${height}`,
+        role: 'group',
+        'aria-label': `flow of ${count(calls)} calls over ${last} places`,
+      },
+      ...flows,
+      ...bars,
+      ...reasons,
+    ),
   )
 }
 
@@ -122,5 +138,5 @@ function graphOf(ways: readonly WayRow[]): { nodes: Node[]; links: Link[] } {
 }
 
 function endText(end: string): string {
-  return end === 'failed' ? 'not served' : `paid by ${plain(end)}`
+  return end === 'failed' ? 'not served' : `served, ${plain(end)}`
 }

@@ -39,13 +39,15 @@ export function table<Row>({ name, caption, columns, rows, keyOf, selected, onCh
         tabindex: choose ? (index === Math.max(chosen, 0) ? 0 : -1) : undefined,
         on: choose ? { click: choose, keydown: event => onKey(event as KeyboardEvent, choose) } : {},
       },
-      ...columns.map(({ cell, isNumber, isMinor }) => element('td', { class: classOf(isNumber, isMinor) }, cell(row))),
+      ...columns.map(({ title, cell, isNumber, isMinor }) =>
+        element('td', { class: classOf(isNumber, isMinor), 'data-title': title }, cell(row)),
+      ),
     )
   })
   const head = columns.map(({ title, isNumber, isMinor }) => element('th', { scope: 'col', class: classOf(isNumber, isMinor) }, title))
   return element(
     'div',
-    { class: 'scroll', 'data-scroll': name },
+    { class: 'scroll cards', 'data-scroll': name },
     element(
       'table',
       { role: onChoose ? 'grid' : undefined },

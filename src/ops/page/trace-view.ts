@@ -2,7 +2,7 @@ import type { TraceAnswer, TraceSpan } from '../answers.ts'
 import { element } from './element.ts'
 import { clock, count, duration } from './format.ts'
 import { empty, figures, inMarkdown, markdownTable, panel, stackList, stackText, traceLink } from './parts.ts'
-import type { Surroundings, View } from './view.ts'
+import type { View } from './view.ts'
 import { waterfall } from './waterfall.ts'
 
 const ROLES: Readonly<Record<TraceSpan['role'], string>> = {
@@ -20,7 +20,8 @@ export const traceView: View<TraceAnswer> = {
   title: 'Trace',
   question: 'What happened in this one call?',
   filters: [],
-  load: (ask, { subject }) => (subject === '' ? Promise.resolve({ traceId: '', spans: [] }) : ask<TraceAnswer>(`traces/${encodeURIComponent(subject)}`)),
+  load: (ask, { subject }) =>
+    subject === '' ? Promise.resolve({ traceId: '', spans: [] }) : ask<TraceAnswer>(`traces/${encodeURIComponent(subject)}`),
 
   show({ traceId, spans }, surroundings) {
     const first = spans[0]
@@ -31,7 +32,8 @@ export const traceView: View<TraceAnswer> = {
           'The recorder keeps what is interesting longest: refreshes, bypasses, failures, fallbacks. Choose a trace from one of the other views.',
         ),
       ]
-    const chosen = spans.find(({ spanId }) => spanId === surroundings.place.parameters.span) ?? spans.find(span => span.traceId === traceId) ?? first
+    const chosen =
+      spans.find(({ spanId }) => spanId === surroundings.place.parameters.span) ?? spans.find(span => span.traceId === traceId) ?? first
     const endMs = Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs))
     const failed = spans.filter(span => span.failed).length
     return [
@@ -59,7 +61,12 @@ export const traceView: View<TraceAnswer> = {
         ['at', 'span', 'took', 'what', 'failed'],
         spans.map(span => [duration(span.startMs - first), span.name, duration(span.durationMs), span.gist, span.failed ? 'yes' : '']),
       ),
-      ...spans.filter(({ events }) => events.length > 0).map(span => `${inMarkdown(span.name)}: ${span.events.map(event => `${inMarkdown(event.name)} (${duration(event.atMs - first)})`).join(', ')}`),
+      ...spans
+        .filter(({ events }) => events.length > 0)
+        .map(
+          span =>
+            `${inMarkdown(span.name)}: ${span.events.map(event => `${inMarkdown(event.name)} (${duration(event.atMs - first)})`).join(', ')}`,
+        ),
       ...(stack.length > 0 ? [`\`\`\`\n${stackText(stack).replaceAll('`', "'")}\n\`\`\``] : []),
     ].join('\n\n')
   },
@@ -80,7 +87,11 @@ function detail(span: TraceSpan, spans: readonly TraceSpan[]): HTMLElement {
         'div',
         {},
         element('h4', {}, 'Attributes'),
-        element('dl', { class: 'facts' }, ...span.attributes.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)])),
+        element(
+          'dl',
+          { class: 'facts' },
+          ...span.attributes.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]),
+        ),
       ),
       element(
         'div',
@@ -96,7 +107,17 @@ function detail(span: TraceSpan, spans: readonly TraceSpan[]): HTMLElement {
                   'li',
                   {},
                   element('span', { class: 'number' }, `+${duration(atMs - span.startMs)}`),
-                  element('span', {}, name, attributes.length > 0 && element('span', { class: 'quiet block' }, attributes.map(([key, value]) => `${key.split('.').at(-1)} ${value}`).join(' · '))),
+                  element(
+                    'span',
+                    {},
+                    name,
+                    attributes.length > 0 &&
+                      element(
+                        'span',
+                        { class: 'quiet block' },
+                        attributes.map(([key, value]) => `${key.split('.').at(-1)} ${value}`).join(' · '),
+                      ),
+                  ),
                 ),
               ),
             ),

@@ -41,7 +41,12 @@ export function waterfall({ traceId, spans, selected, onChoose }: WaterfallOptio
       element(
         'div',
         { class: 'span-name', css: { 'padding-left': `${depth * 14 + 4}px` } },
-        element('b', {}, isLinked && lines[index - 1]?.span.traceId !== span.traceId ? '↗ ' : '', span.role === 'other' || span.role === 'request' || span.role === 'attempt' ? span.name : span.role),
+        element(
+          'b',
+          {},
+          isLinked && lines[index - 1]?.span.traceId !== span.traceId ? '↗ ' : '',
+          span.role === 'other' || span.role === 'request' || span.role === 'attempt' ? span.name : span.role,
+        ),
         element('span', { class: 'gist' }, span.gist),
       ),
       bar(span, fromMs, toMs),
@@ -51,7 +56,11 @@ export function waterfall({ traceId, spans, selected, onChoose }: WaterfallOptio
   return element(
     'div',
     { class: 'waterfall' },
-    element('div', { class: 'waterfall-scale quiet' }, ...[0, 0.25, 0.5, 0.75, 1].map(part => element('span', {}, part === 0 ? '0' : duration((toMs - fromMs) * part)))),
+    element(
+      'div',
+      { class: 'waterfall-scale quiet' },
+      ...[0, 0.25, 0.5, 0.75, 1].map(part => element('span', {}, part === 0 ? '0' : duration((toMs - fromMs) * part))),
+    ),
     element('ol', { class: 'spans', role: 'listbox', 'aria-label': 'Spans of the trace' }, ...rows),
   )
 }
@@ -60,12 +69,29 @@ export function waterfall({ traceId, spans, selected, onChoose }: WaterfallOptio
 function bar({ startMs, durationMs, events, failed, role, name }: TraceSpan, fromMs: number, toMs: number): SVGElement {
   const at = (ms: number) => ((ms - fromMs) / (toMs - fromMs)) * WIDTH
   const ticks = events.map(event =>
-    drawn('line', { class: 'tick', x1: at(event.atMs), x2: at(event.atMs), y1: 3, y2: BAR_HEIGHT - 3 }, drawn('title', {}, `${event.name} at ${duration(event.atMs - fromMs)}`)),
+    drawn(
+      'line',
+      { class: 'tick', x1: at(event.atMs), x2: at(event.atMs), y1: 3, y2: BAR_HEIGHT - 3 },
+      drawn('title', {}, `${event.name} at ${duration(event.atMs - fromMs)}`),
+    ),
   )
   return drawn(
     'svg',
-    { class: 'bar', viewBox: `0 0 ${WIDTH} ${BAR_HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `${name}: ${duration(durationMs)}, ${events.length} events` },
-    drawn('rect', { class: `span-bar ${role} ${failed ? 'bad' : ''}`, x: at(startMs), y: 6, width: Math.max(3, at(startMs + durationMs) - at(startMs)), height: BAR_HEIGHT - 12, rx: 1 }),
+    {
+      class: 'bar',
+      viewBox: `0 0 ${WIDTH} ${BAR_HEIGHT}`,
+      preserveAspectRatio: 'none',
+      role: 'img',
+      'aria-label': `${name}: ${duration(durationMs)}, ${events.length} events`,
+    },
+    drawn('rect', {
+      class: `span-bar ${role} ${failed ? 'bad' : ''}`,
+      x: at(startMs),
+      y: 6,
+      width: Math.max(3, at(startMs + durationMs) - at(startMs)),
+      height: BAR_HEIGHT - 12,
+      rx: 1,
+    }),
     ...ticks,
   )
 }

@@ -1,0 +1,90 @@
+import { clearInterval, setInterval } from 'node:timers'
+import type { Overview } from './answers.ts'
+import { Ledger } from './ledger.ts'
+import { LiveEvents } from './live-events.ts'
+import { ProfileHistory } from './profile-history.ts'
+import type { Feed, Shown } from './shown.ts'
+
+/** How often the state of every profile is noted. */
+const STATES_EVERY_MS = 5_000
+/** Findings are worked out anew at the most this often: reading all spans is no small thing. */
+const FINDINGS_EVERY_MS = 2_000
+
+/** What the ops page asks: all it counts, until it is stopped. */
+export class OpsDesk {
+  readonly ledger = new Ledger()
+  readonly history = new ProfileHistory()
+  readonly shown: Shown
+  readonly live: LiveEvents
+  readonly #feed: Feed
+  readonly #timer: NodeJS.Timeout | undefined
+  #findings: { readonly at: number; readonly version: number; readonly answer: Promise<readonly unknown[]> } | undefined
+
+  constructor(shown: Shown) {
+    this.shown = shown
+    this.#feed = shown.feed(span => this.ledger.add(span))
+    this.live = new LiveEvents(() => `${this.ledger.version}.${Math.round(this.#feed.read * 100)}.${this.#feed.trouble ? 1 : 0}`)
+    if (shown.profiles) {
+      void this.profiles()
+      this.#timer = setInterval(() => void this.profiles(), STATES_EVERY_MS).unref()
+    }
+  }
+
+  /** What every profile can do right now, noted on the way; `undefined` where nobody keeps profiles or the store fails. */
+  async profiles() {
+    try {
+      const snapshots = await this.shown.profiles?.()
+      if (snapshots) this.history.note(snapshots, Date.now())
+      return snapshots
+    } catch {
+      // Counted where it failed; spans still tell something of the profiles.
+      return undefined
+    }
+  }
+
+  /** What `diagnose` says, at most two seconds old. */
+  async findings(): Promise<readonly unknown[]> {
+    const { version } = this.ledger
+    const known = this.#findings
+    if (known && (known.version === version || performance.now() - known.at < FINDINGS_EVERY_MS)) return known.answer
+    const answer = this.shown.findings?.() ?? Promise.resolve([])
+    this.#findings = { at: performance.now(), version, answer }
+    return answer
+  }
+
+  overview(): Overview {
+    const { ledger, shown } = this
+    const words = {
+      profile: new Set(ledger.profiles.keys()),
+      reason: new Set<string>(),
+      outcome: new Set<string>(),
+      via: new Set<string>(),
+    }
+    for (const { reason, outcome, via } of ledger.refreshes()) {
+      words.reason.add(reason)
+      if (outcome !== '') words.outcome.add(outcome)
+      words.via.add(via)
+    }
+    const sorted = (of: ReadonlySet<string>) => [...of].sort()
+    return {
+      source: { kind: shown.kind, title: shown.title },
+      version: shown.version,
+      nowMs: Date.now(),
+      sinceMs: ledger.sinceMs,
+      read: this.#feed.read,
+      trouble: this.#feed.trouble,
+      spans: ledger.version,
+      forgotten: ledger.forgotten,
+      can: { profiles: shown.profiles !== undefined, findings: shown.findings !== undefined, probe: shown.canProbe },
+      words: { profile: sorted(words.profile), reason: sorted(words.reason), outcome: sorted(words.outcome), via: sorted(words.via) },
+      totals: ledger.totals,
+    }
+  }
+
+  /** Ends the connections of open pages and lets go of the spans' source. */
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#feed.stop()
+    this.live.stop()
+  }
+}

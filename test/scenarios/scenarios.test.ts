@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest'
+import { FINDING_KINDS } from '../../src/diagnose/finding.ts'
+import { rehearse } from '../../src/scenarios/rehearsal.ts'
+import { SCENARIOS } from '../../src/scenarios/scenarios.ts'
+import { stateFolder } from '../support/clean-up.ts'
+import { quietHour } from './quiet-hour-process.ts'
+
+/** One of each way of playing: in the gateway alone, past its gate, in processes of their own. All of them: npm run test:scenarios. */
+const PLAYED_HERE = ['normal-rotation', 'gate-bypass', 'undefined-refresh-token', 'replay-by-second-process']
+
+describe('the scenarios', () => {
+  it('are in the order of the catalogue, each with a name of its own', () => {
+    const numbers = SCENARIOS.map(({ number }) => number)
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
+    const names = SCENARIOS.map(({ name }) => name)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names.filter(name => !/^[a-z0-9]+(?:-[a-z0-9]+)*$/.test(name))).toEqual([])
+  })
+
+  it('are plain data', () => {
+    for (const scenario of SCENARIOS) expect(JSON.parse(JSON.stringify(scenario))).toEqual(scenario)
+  })
+
+  it('say in one line what, why, who saw it and what an operator sees', () => {
+    const texts = SCENARIOS.flatMap(({ title, why, source, symptom }) => [title, why, source, symptom])
+    expect(texts.filter(text => text.trim() === '' || text.includes('\n'))).toEqual([])
+  })
+
+  it('each expect a finding that no other scenario expects: one must be told from the other', () => {
+    const expected = SCENARIOS.map(({ finding }) => finding).filter(finding => finding !== 'none')
+    expect(new Set(expected).size).toBe(expected.length)
+    expect(expected.filter(kind => !FINDING_KINDS.includes(kind))).toEqual([])
+  })
+
+  it.each(PLAYED_HERE)('%s, played and diagnosed', async name => {
+    const scenario = SCENARIOS.find(one => one.name === name)
+    if (!scenario) throw new RangeError(`there is no scenario ${name}`)
+    const { first, diagnosis } = await rehearse(scenario)
+    expect({ first, findings: diagnosis.findings.map(({ what }) => what) }).toMatchObject({ first: scenario.finding })
+  })
+})
+
+describe('a quiet hour', () => {
+  it('of healthy traffic with refreshes gives no finding', async () => {
+    const { findings, checked } = await quietHour(stateFolder())
+    expect(findings).toEqual([])
+    expect(checked.counts.refreshes).toBeGreaterThan(5)
+    expect((checked.lastMs ?? 0) - (checked.firstMs ?? 0)).toBeGreaterThan(58 * 60_000)
+  })
+})

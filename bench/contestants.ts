@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { Child } from './child.ts'
-import { WATCH_CONTESTANTS, watchContestants } from './watched.ts'
+import { type WATCH_CONTESTANTS, watchContestants } from './watched.ts'
 
 /** Ways to pass a request on, set against the first one. */
 export const CONTESTANTS = ['a', 'b', 'b-otlp', 'c', 'd'] as const

@@ -1,10 +1,15 @@
 import { parseArgs } from 'node:util'
+import { ALONE, type AloneId } from './alone.ts'
 import { CONTESTANTS, type GatewayId } from './contestants.ts'
 
 export interface BenchOptions {
   readonly only: readonly GatewayId[]
   /** Whether a watched process is set against an unwatched one. */
   readonly watch: boolean
+  /** Whether diagnose is timed over a large recorder. */
+  readonly diagnose: boolean
+  /** Parts that are measured in a process of their own. */
+  readonly alone: readonly AloneId[]
   readonly rounds: number
   /** How long each contestant is under load in each case of each round. */
   readonly cellMs: number
@@ -15,6 +20,8 @@ export interface BenchOptions {
 
 /** Names the watched process among those of `--only`. */
 const WATCH = 'watch'
+/** Names the diagnosis of a large recorder among those of `--only`. */
+const DIAGNOSE = 'diagnose'
 const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
 const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
 
@@ -26,6 +33,9 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
   --rounds N       rounds of all contestants (${FULL.rounds}; the medians are of these)
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
+                   ${DIAGNOSE}: gatewatch diagnose over a recorder of 200,000 spans
+                   ${ALONE.join(', ')}: gate visits, the recorder's share, memory over a million calls (minutes),
+                   the questions of the ops page over 200,000 spans
   --json           every measurement of every round, as JSON
   --help
 `
@@ -49,11 +59,16 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
   return { ...defaults, rounds, ...readOnly(values.only), json: values.json }
 }
 
-function readOnly(text: string | undefined): Pick<BenchOptions, 'only' | 'watch'> {
-  if (text === undefined) return { only: CONTESTANTS, watch: true }
+function readOnly(text: string | undefined): Pick<BenchOptions, 'only' | 'watch' | 'diagnose' | 'alone'> {
+  if (text === undefined) return { only: CONTESTANTS, watch: true, diagnose: true, alone: ALONE }
   const wanted = text.split(',').map(word => word.trim())
-  const known: readonly string[] = [...CONTESTANTS, WATCH]
+  const known: readonly string[] = [...CONTESTANTS, WATCH, DIAGNOSE, ...ALONE]
   const unknown = wanted.filter(word => !known.includes(word))
   if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${known.join(', ')}`)
-  return { only: CONTESTANTS.filter(id => wanted.includes(id)), watch: wanted.includes(WATCH) }
+  return {
+    only: CONTESTANTS.filter(id => wanted.includes(id)),
+    watch: wanted.includes(WATCH),
+    diagnose: wanted.includes(DIAGNOSE),
+    alone: ALONE.filter(id => wanted.includes(id)),
+  }
 }

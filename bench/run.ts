@@ -1,8 +1,10 @@
 import { METRICS } from '../otel/names.ts'
 import { prometheusName } from '../otel/prometheus-name.ts'
+import { measureAlone, writeAlone } from './alone.ts'
 import { checkAnswers } from './answer-check.ts'
 import { Child } from './child.ts'
 import { type ContestantId, contestants, type Surroundings } from './contestants.ts'
+import { measureDiagnoseCost, writeDiagnoseCost } from './diagnose-cost.ts'
 import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
 import { type Report, writeReport } from './report.ts'
@@ -105,6 +107,15 @@ try {
       show(await bench(options, WATCH_CONTESTANTS), options)
       const cost = await measureWatchCost(note)
       process.stdout.write(options.json ? `${JSON.stringify(cost, undefined, 2)}\n` : `\n${writeWatchCost(cost)}`)
+    }
+    if (options.diagnose) {
+      const cost = await measureDiagnoseCost(note)
+      process.stdout.write(options.json ? `${JSON.stringify(cost, undefined, 2)}\n` : `\n${writeDiagnoseCost(cost)}`)
+    }
+    for (const id of options.alone) {
+      note(`measuring ${id}`)
+      const result = await measureAlone(id, options.rounds)
+      process.stdout.write(options.json ? `${JSON.stringify(result, undefined, 2)}\n` : writeAlone(result))
     }
   } else process.stdout.write(HELP)
 } catch (error) {

@@ -8,36 +8,49 @@ import type { Contestant, Surroundings } from './contestants.ts'
 export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'forensic'] as const
 export type WatchContestantId = (typeof WATCH_CONTESTANTS)[number]
 
-const REGISTER = new URL('../otel/register.ts', import.meta.url).href
+const SOURCE_REGISTER = new URL('../otel/register.ts', import.meta.url).href
 const PASS_THROUGH = new URL('./processes/pass-through.ts', import.meta.url)
 
 /** Who is measured when it is about a watched process: each request of theirs makes one provider call. */
 export function watchContestants(): Readonly<Record<WatchContestantId, Contestant>> {
   return {
-    unwatched: passThrough('Express + undici, bare', () => ({})),
-    watched: passThrough('the same, watched', environment => environment),
-    forensic: passThrough('the same, watched with --forensic', environment => ({ ...environment, GATEWATCH_FORENSIC: '1h' })),
+    unwatched: passThrough('unwatched', 'Express + undici, bare'),
+    watched: passThrough('watched', 'the same, watched'),
+    forensic: passThrough('forensic', 'the same, watched with --forensic'),
   }
 }
 
 /**
  * Environment by which a process is watched, as `gatewatch run` would: its provider is the upstream, what is seen goes
  * into a state folder that is removed in the end.
+ *
+ * @param register URL of the preload. @default the source, whose types are taken off as it is loaded
  */
-export function watchingEnvironment(upstreamUrl: string): Record<string, string> {
-  const state = mkdtempSync(join(tmpdir(), 'gatewatch-bench-'))
-  process.once('exit', () => rmSync(state, { recursive: true, force: true }))
+export function watchingEnvironmentOf(id: WatchContestantId, upstreamUrl: string, register = SOURCE_REGISTER): Record<string, string> {
+  if (id === 'unwatched') return {}
+  const state = temporaryFolder()
   return {
-    NODE_OPTIONS: `--import=${REGISTER}`,
+    NODE_OPTIONS: `--import=${register}`,
     GATEWATCH_WATCH: JSON.stringify({ state, apis: { [`${upstreamUrl}/v1`]: 'openai' }, gate: ['refreshWithLock'] }),
+    ...(id === 'forensic' && { GATEWATCH_FORENSIC: '1h' }),
   }
 }
 
-function passThrough(title: string, environmentOf: (watching: Record<string, string>) => Record<string, string>): Contestant {
+function passThrough(id: WatchContestantId, title: string): Contestant {
   return {
     title,
     headers: () => ({}),
     start: ({ upstreamUrl }: Surroundings) =>
-      Child.start({ file: PASS_THROUGH, parameters: [upstreamUrl], environment: environmentOf(watchingEnvironment(upstreamUrl)) }),
+      Child.start({ file: PASS_THROUGH, parameters: [upstreamUrl], environment: watchingEnvironmentOf(id, upstreamUrl) }),
   }
 }
+
+/** A folder that is removed when the benchmark ends. */
+export function temporaryFolder(): string {
+  if (folders.length === 0) process.once('exit', () => folders.forEach(folder => void rmSync(folder, { recursive: true, force: true })))
+  const folder = mkdtempSync(join(tmpdir(), 'gatewatch-bench-'))
+  folders.push(folder)
+  return folder
+}
+
+const folders: string[] = []

@@ -71,6 +71,7 @@ export const EVENT_PERSISTED = 'gatewatch.credential.persisted'
 export const EVENT_PUBLISHED = 'gatewatch.credential.published'
 export const EVENT_BYPASS = 'gatewatch.bypass'
 export const EVENT_REPLAY = 'gatewatch.replay'
+export const EVENT_JOINED = 'gatewatch.refresh.joined'
 export const EVENT_SKIPPED = 'gatewatch.profile.skipped'
 export const EVENT_FALLBACK = 'gatewatch.fallback'
 export const EVENT_FIRST_CHUNK = 'gatewatch.first_chunk'
@@ -112,6 +113,7 @@ export const ATTR_PERMANENT = 'gatewatch.outcome.permanent'
 export const ATTR_ATTEMPT_OUTCOME = 'gatewatch.attempt.outcome'
 export const ATTR_ATTEMPT_INDEX = 'gatewatch.attempt.index'
 export const ATTR_ATTEMPTS = 'gatewatch.attempts'
+export const ATTR_LAST_RESORT = 'gatewatch.last_resort'
 export const ATTR_SKIP_REASON = 'gatewatch.skip.reason'
 export const ATTR_FALLBACK_FROM = 'gatewatch.fallback.from'
 export const ATTR_FALLBACK_TO = 'gatewatch.fallback.to'
@@ -131,6 +133,9 @@ export const ATTR_PROCESS_ROLE = 'gatewatch.process.role'
 export const ATTR_CLIENT_PROCESS = 'gatewatch.client.process'
 export const ATTR_LEASE_WAIT = 'gatewatch.lease.wait'
 export const ATTR_LEASE_TAKEN_FROM = 'gatewatch.lease.taken_from'
+export const ATTR_LEASE_HOLDER = 'gatewatch.lease.holder'
+export const ATTR_PENDING_PROCESS = 'gatewatch.pending.process'
+export const ATTR_PENDING_AGE = 'gatewatch.pending.age'
 export const ATTR_CLOCK_SKEW = 'gatewatch.clock.skew'
 export const ATTR_EXPIRES_IN_REPAIRED = 'gatewatch.token.expires_in_repaired'
 export const ATTR_REPLAY = 'gatewatch.replay'
@@ -140,7 +145,12 @@ export const ATTR_SHAPE_FIELDS = 'gatewatch.request.fields'
 export const ATTR_SHAPE_CLIENT = 'gatewatch.request.client_fingerprint'
 export const ATTR_SHAPE_SCOPES = 'gatewatch.request.scopes'
 export const ATTR_SHAPE_HEADERS = 'gatewatch.request.headers'
+export const ATTR_SHAPE_USER_AGENT = 'gatewatch.request.user_agent_fingerprint'
 export const ATTR_ANSWER_TYPE = 'gatewatch.answer.content_type'
+export const ATTR_RETRY_AFTER = 'gatewatch.answer.retry_after'
+export const ATTR_ACCOUNT_BEFORE = 'gatewatch.account.fingerprint_before'
+export const ATTR_ACCOUNT_AFTER = 'gatewatch.account.fingerprint_after'
+export const ATTR_TOKEN_REQUESTS = 'gatewatch.token_requests'
 export const ATTR_PROVIDER_ERROR_CODE = 'gatewatch.provider.error_code'
 export const ATTR_PROVIDER_REQUEST_ID = 'gatewatch.provider.request_id'
 export const ATTR_IMPORT_SOURCE = 'gatewatch.import.source'
@@ -194,6 +204,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_ATTEMPT_OUTCOME]: { class: 'list', values: ATTEMPT_OUTCOMES, help: 'How the upstream request ended.' },
   [ATTR_ATTEMPT_INDEX]: { class: 'number', help: 'Place of the attempt within its call, from 0.' },
   [ATTR_ATTEMPTS]: { class: 'number', help: 'Upstream requests made for the call.' },
+  [ATTR_LAST_RESORT]: { class: 'boolean', help: 'Every profile that could serve the call was resting; they were tried after all.' },
   [ATTR_SKIP_REASON]: { class: 'list', values: SKIP_REASONS, help: 'Why the profile was passed over.' },
   [ATTR_FALLBACK_FROM]: { class: 'label', help: 'The profile that was given up.' },
   [ATTR_FALLBACK_TO]: { class: 'label', help: 'The profile that was tried next.' },
@@ -228,6 +239,12 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   },
   [ATTR_LEASE_WAIT]: { class: 'number', help: 'Seconds from asking for the lease to holding it.' },
   [ATTR_LEASE_TAKEN_FROM]: { class: 'label', help: 'Process id of the dead or silent holder the lease was taken from.' },
+  [ATTR_LEASE_HOLDER]: { class: 'label', help: 'Process id of the holder that kept the lease for longer than the flight waited.' },
+  [ATTR_PENDING_PROCESS]: {
+    class: 'label',
+    help: 'Process id of an earlier flight that sent this very refresh token and never stored what came back.',
+  },
+  [ATTR_PENDING_AGE]: { class: 'number', help: 'Seconds since that earlier flight sent it.' },
   [ATTR_CLOCK_SKEW]: { class: 'number', help: "Seconds the provider's clock (its Date header) is ahead of ours." },
   [ATTR_EXPIRES_IN_REPAIRED]: { class: 'label', help: 'What was wrong with expires_in: missing, zero, string, milliseconds.' },
   [ATTR_REPLAY]: { class: 'boolean', help: 'The refresh token sent had already been rotated away.' },
@@ -237,7 +254,21 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_SHAPE_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
   [ATTR_SHAPE_SCOPES]: { class: 'text', help: 'Sorted scopes that the token request asked for.' },
   [ATTR_SHAPE_HEADERS]: { class: 'text', help: 'Sorted names of the headers of the token request, never a value.' },
-  [ATTR_ANSWER_TYPE]: { class: 'label', help: 'Content type of the answer to the token request.' },
+  [ATTR_SHAPE_USER_AGENT]: { class: 'digest', help: 'Fingerprint of the User-Agent of the token request.' },
+  [ATTR_ANSWER_TYPE]: { class: 'label', help: 'Content type of the answer to a token request, or of a refused call.' },
+  [ATTR_RETRY_AFTER]: { class: 'number', help: 'Seconds that a refusal asks to wait; absent where it asks for nothing.' },
+  [ATTR_ACCOUNT_BEFORE]: {
+    class: 'digest',
+    help: 'Fingerprint of the account that the profile belongs to, where the answer named another one.',
+  },
+  [ATTR_ACCOUNT_AFTER]: {
+    class: 'digest',
+    help: 'Fingerprint of the account that the tokens of the answer belong to, where it is another one.',
+  },
+  [ATTR_TOKEN_REQUESTS]: {
+    class: 'number',
+    help: 'Token requests that a refresh function of the application sent in this flight; 0: it ended without asking anybody.',
+  },
   [ATTR_PROVIDER_ERROR_CODE]: { class: 'label', help: "The provider's own error code." },
   [ATTR_PROVIDER_REQUEST_ID]: { class: 'label', help: "The provider's id of the request, for its support." },
   [ATTR_IMPORT_SOURCE]: { class: 'list', values: IMPORT_SOURCES, help: 'The application whose profiles were read.' },

@@ -53,7 +53,7 @@ export class ObservedSpan implements ReadableSpan {
     this.duration = hrTime(durationMs)
     this.status = { code: isError ? ERROR : UNSET }
     this.attributes = attributes
-    this.events = events.map(event => ({ name: event.name, time: hrTime(event.atMs) }))
+    this.events = events.map(({ name, atMs, attributes }) => ({ name, time: hrTime(atMs), ...(attributes && { attributes }) }))
   }
 
   spanContext(): SpanContext {

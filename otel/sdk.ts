@@ -25,8 +25,8 @@ import type { ProcessRole } from './words.ts'
 export interface SdkOptions {
   /** Gets every span, redacted, sampled or not. */
   recorder: ScreenedProcessor
-  /** More recorders, such as the one on disk. @default none */
-  others?: readonly SpanProcessor[]
+  /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
+  others?: (onDropped: OnDropped) => readonly SpanProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
   standalone: boolean
   /** Where the `OTEL_*` variables come from. @default process.env */
@@ -85,7 +85,7 @@ type Shutdown = () => Promise<unknown>
  */
 export async function startSdk({
   recorder,
-  others = [],
+  others = () => [],
   standalone,
   environment = process.env,
   serviceName,
@@ -102,7 +102,7 @@ export async function startSdk({
   const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
   const redaction = new RedactingSpanProcessor(
     [
-      ...[recorder, ...others].map(processor => ({ processor, place: 'recorder' as const })),
+      ...[recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })),
       ...exits.map(processor => ({ processor, place: 'export' as const })),
     ],
     { onDropped, ...(longestValue && { longestValue }) },

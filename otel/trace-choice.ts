@@ -1,6 +1,6 @@
-import type { Context, SpanKind } from '@opentelemetry/api'
-import { ParentBasedSampler, type Sampler, SamplingDecision, type SamplingResult, TraceIdRatioBasedSampler } from '@opentelemetry/sdk-trace'
-import type { LightTracerOptions } from '../src/telemetry/light-tracer.ts'
+import { TraceFlags } from '@opentelemetry/api'
+import { SamplingDecision } from '@opentelemetry/sdk-trace'
+import type { LightTracerOptions, TraceBeginning } from '../src/telemetry/light-tracer.ts'
 import { type Environment, textOf } from './environment.ts'
 import { samplerOf } from './sampler.ts'
 
@@ -21,45 +21,47 @@ export type TraceKeeping = Pick<LightTracerOptions, 'choose' | 'keepsEventful'>
  */
 export function traceKeepingOf(environment: Environment): TraceKeeping {
   const asked = textOf(environment, 'OTEL_TRACES_SAMPLER')?.toLowerCase()
-  const sampler = asked === undefined ? new ParentBasedSampler({ root: new ReservoirSampler() }) : samplerOf(environment)
+  const isSampled = asked === undefined ? plainSampling() : samplingOf(environment)
   const recorded = new EachSecond(RECORDED_EACH_SECOND)
   return {
     keepsEventful: asked === undefined || asked.endsWith('traceidratio'),
-    choose: (context: Context, traceId: string, name: string, kind: SpanKind) => {
-      const isSampled = sampler.shouldSample(context, traceId, name, kind, {}, []).decision === SamplingDecision.RECORD_AND_SAMPLED
-      return { isSampled, isRecorded: isSampled || recorded.hasRoom() }
+    choose: beginning => {
+      const sampled = isSampled(beginning)
+      return { isSampled: sampled, isRecorded: sampled || recorded.hasRoom(beginning.at) }
     },
   }
 }
 
-/** Samples so many in each second, and a share of what comes beyond. */
-class ReservoirSampler implements Sampler {
-  readonly #first = new EachSecond(SAMPLED.eachSecond)
-  readonly #beyond = new TraceIdRatioBasedSampler(SAMPLED.ratio)
+type Sampling = (beginning: TraceBeginning) => boolean
 
-  shouldSample(context: Context, traceId: string): SamplingResult {
-    return this.#first.hasRoom() ? { decision: SamplingDecision.RECORD_AND_SAMPLED } : this.#beyond.shouldSample(context, traceId)
-  }
-
-  toString(): string {
-    return `Reservoir{${SAMPLED.eachSecond} each second, ${SAMPLED.ratio} beyond}`
+function plainSampling(): Sampling {
+  const first = new EachSecond(SAMPLED.eachSecond)
+  return ({ from, at }) => {
+    if (from) return (from.traceFlags & TraceFlags.SAMPLED) !== 0
+    return first.hasRoom(at) || Math.random() < SAMPLED.ratio
   }
 }
 
-/** Lets so many through in each second. */
+function samplingOf(environment: Environment): Sampling {
+  const sampler = samplerOf(environment)
+  return ({ context, traceId, name, kind }) =>
+    sampler.shouldSample(context, traceId, name, kind, {}, []).decision === SamplingDecision.RECORD_AND_SAMPLED
+}
+
+/** Lets so many through in each second: those that come first. */
 class EachSecond {
   readonly #most: number
-  #second = 0
+  #until = 0
   #count = 0
 
   constructor(most: number) {
     this.#most = most
   }
 
-  hasRoom(): boolean {
-    const second = Math.floor(performance.now() / 1000)
-    if (second !== this.#second) {
-      this.#second = second
+  /** @param now Moment of the monotonic clock, in ms. */
+  hasRoom(now: number): boolean {
+    if (now >= this.#until) {
+      this.#until = now + 1000
       this.#count = 0
     }
     this.#count += 1

@@ -99,14 +99,15 @@ export class WatchDelivery {
 /** The observation with its caller told by the sources, on the span and on what is counted. */
 function mapped(observation: Observation): Observation {
   const attributes = mappedCaller(observation.attributes)
+  const events = observation.events.map(event => (event.attributes ? { ...event, attributes: mappedCaller(event.attributes) } : event))
   const before = observation.attributes[ATTR_CALLER]
   const caller = attributes[ATTR_CALLER]
-  if (before === caller) return { ...observation, attributes }
+  if (before === caller) return { ...observation, attributes, events }
   const relabelled = (measure: Measure) =>
     ('caller' in measure.labels && measure.labels.caller === before
       ? { ...measure, labels: { ...measure.labels, caller } }
       : measure) as Measure
-  return { ...observation, attributes, measures: () => observation.measures().map(relabelled) }
+  return { ...observation, attributes, events, measures: () => observation.measures().map(relabelled) }
 }
 
 /** Says whether the environment names an exporter; loading OpenTelemetry costs, so it is asked before. */

@@ -23,6 +23,7 @@ export function startWatch(): void {
   const settings = readWatchSettings(process.env)
   const waiting = new Waiting(settings, stop)
   const watch = new ProcessWatch({ settings, sink: waiting, onFault: stop })
+  const endForensics = settings.forensicUntilMs === undefined ? () => undefined : load('forensic-watch').watchForensically(settings, tell)
   const onExit = () => {
     guarded(() => {
       watch.leave()
@@ -46,6 +47,7 @@ export function startWatch(): void {
     if (isOver) return
     isOver = true
     try {
+      endForensics()
       process.off('exit', onExit)
       process.off('beforeExit', onBeforeExit)
       watch.stop()
@@ -107,13 +109,23 @@ class Waiting {
   /** Synchronously: a module that is being imported could not be had when the process ends meanwhile. */
   #load(): WatchDelivery {
     this.#delivery ??= asOwnWork(() => {
-      const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-      const { WatchDelivery } = createRequire(import.meta.url)(`./watch-delivery.${ending}`) as typeof import('./watch-delivery.ts')
+      const { WatchDelivery } = load('watch-delivery')
       return new WatchDelivery(this.#settings, failure => say('what is seen cannot be recorded', failure))
     })
     for (const observation of this.#queue.splice(0)) this.take(observation)
     return this.#delivery
   }
+}
+
+interface Loaded {
+  readonly 'watch-delivery': typeof import('./watch-delivery.ts')
+  readonly 'forensic-watch': typeof import('./forensic-watch.ts')
+}
+
+/** Loads a file of this folder now, which most processes never need. */
+function load<Name extends keyof Loaded>(name: Name): Loaded[Name] {
+  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  return createRequire(import.meta.url)(`./${name}.${ending}`) as Loaded[Name]
 }
 
 let hasSpoken = false
@@ -123,8 +135,12 @@ function say(what: string, fault: unknown): void {
   if (hasSpoken) return
   hasSpoken = true
   const words = fault instanceof GatewayError ? fault.message : fault instanceof Error ? fault.name : 'unknown fault'
+  tell(`${what}: ${words}`)
+}
+
+function tell(line: string): void {
   try {
-    writeSync(2, `gatewatch: ${what}: ${words}\n`)
+    writeSync(2, `gatewatch: ${line}\n`)
   } catch {
     // A closed stderr is no reason to break the application.
   }

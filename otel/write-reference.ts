@@ -8,6 +8,7 @@ import {
   EVENT_CREDENTIAL_RELOADED,
   EVENT_FALLBACK,
   EVENT_FIRST_CHUNK,
+  EVENT_JOINED,
   EVENT_LEASE_HELD,
   EVENT_LEASE_LOST,
   EVENT_LEASE_REQUESTED,
@@ -41,7 +42,8 @@ const END = '<!-- reference:end -->'
 /** When a span is there; a span that has no line here does not compile. */
 const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_CALL]: 'One provider call as its caller sees it, over all attempts.',
-  [SPAN_VISIT]: 'One visit at the refresh gate, linked to the flight it led or joined.',
+  [SPAN_VISIT]:
+    'One visit at the refresh gate, linked to the flight it led or joined; under the policy coalesce, one refresh of a watched process that got the answer of another.',
   [SPAN_REFRESH]:
     'One flight, from asking for the lease to the persisted credential; or one token request that went past the gate, or that a watched process made.',
   [SPAN_LOGIN]: 'A login: somebody signs in, by Gatewatch or by the application.',
@@ -71,6 +73,7 @@ const EVENTS: Readonly<Record<NameOf<'EVENT'>, string>> = {
   [EVENT_PUBLISHED]: 'Its visits have the new credential.',
   [EVENT_BYPASS]: 'A token request went past the gate.',
   [EVENT_REPLAY]: 'A refresh token was sent that had already been rotated away.',
+  [EVENT_JOINED]: 'Somebody else waited for the same refresh: its caller; in a watched process in forensic mode.',
   [EVENT_SKIPPED]: 'A profile was passed over without an attempt.',
   [EVENT_FALLBACK]: 'The call goes on to the next profile.',
   [EVENT_FIRST_CHUNK]: 'The first chunk of the answer is there.',

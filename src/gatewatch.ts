@@ -17,11 +17,12 @@ import { sentHeaders } from './http/passed-headers.ts'
 import { requestSpans } from './http/request-span.ts'
 import { type Serving, serve } from './http/server.ts'
 import { parseSettings, type Settings, type SettingsInput } from './options.ts'
-import { DiskRecorder } from './recorder/disk-recorder.ts'
+import { diskRecorders } from './recorder/disk-recorder.ts'
 import { Recorder } from './recorder/recorder.ts'
 import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import { readMapOfCaller, takeCallerSite } from './telemetry/caller.ts'
+import type { OnDropped } from './telemetry/redaction.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { peekedTrue, peekMembers } from './tools/json-peek.ts'
 
@@ -99,11 +100,9 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   } = options
   const settings = parseSettings(input, source)
   const recorder = new Recorder()
-  const disk =
-    recordIn === undefined
-      ? []
-      : [new DiskRecorder({ folder: recordIn, title: 'gatewatch', onFailure: onFault, ...(processRole && { processRole }) })]
-  const sdk = await startSdk({ recorder, others: disk, standalone, environment, ...(processRole && { processRole }) })
+  const role = processRole && { processRole }
+  const others = (onDropped: OnDropped) => diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure: onFault, ...role })
+  const sdk = await startSdk({ recorder, others, standalone, environment, ...role })
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
     const gateway = new Gateway({ settings, store, telemetry, environment, source, onFault })
@@ -242,9 +241,8 @@ export class Gatewatch {
 
   /** Serves the provider endpoints, health, metrics and operators' data as `listen` says. */
   serve(): Promise<Serving> {
-    const { gateway, recorder, settings, environment, source } = this.#parts
-    const metrics = (accept: string | undefined) => this.metrics(accept)
-    return serve({ gateway, recorder, metrics, listen: settings.listen, environment, source, version: packageVersion() })
+    const { settings, ...parts } = this.#parts
+    return serve({ ...parts, metrics: accept => this.metrics(accept), listen: settings.listen, version: packageVersion() })
   }
 
   /** Sends what telemetry is waiting. Never rejects. */

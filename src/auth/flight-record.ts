@@ -6,6 +6,8 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_REASON,
+  ATTR_SHAPE_ENCODING,
+  ATTR_SHAPE_FIELDS,
   ATTR_VIA,
   ATTR_VISITS,
   SPAN_REFRESH,
@@ -13,6 +15,7 @@ import {
 import type { FlightOutcome, RefreshReason } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import type { SentShape } from '../providers/sent-shape.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
@@ -64,6 +67,11 @@ export class FlightRecord {
 
   event(name: string, attributes: Attributes = {}): void {
     this.span.addEvent(name, attributes)
+  }
+
+  /** What the token request looks like, a moment before it leaves. */
+  looksLike({ encoding, fields }: SentShape): void {
+    this.span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields })
   }
 
   /** The lease was asked for `waitedMs` ago and is held now. */

@@ -3,8 +3,11 @@ import {
   ATTR_CREDENTIAL_GENERATION,
   ATTR_HAS_ACCESS,
   ATTR_HAS_REFRESH,
+  ATTR_LEASE_HOLDER,
   ATTR_LEASE_TAKEN_FROM,
   ATTR_LEASE_WAIT,
+  ATTR_PENDING_AGE,
+  ATTR_PENDING_PROCESS,
   EVENT_CREDENTIAL_RELOADED,
   EVENT_LEASE_HELD,
   EVENT_LEASE_LOST,
@@ -12,6 +15,7 @@ import {
 } from '../../otel/names.ts'
 import { FLIGHT_OUTCOMES, type FlightOutcome } from '../../otel/words.ts'
 import { isOAuth, type NeedsLogin, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Lease } from '../store/profile-store.ts'
@@ -33,6 +37,7 @@ export async function fly(deck: FlightDeck, visit: Visit, record: FlightRecord):
     lease = await deck.store.lease(visit.profileId, { waitMs: deck.options.leaseWaitMs })
   } catch (error) {
     record.storeFailed('lease', errorType(error))
+    if (isGatewayError(error) && error.heldBy !== undefined) record.span.setAttribute(ATTR_LEASE_HOLDER, String(error.heldBy))
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
   }
   const onLost = () => {
@@ -63,7 +68,7 @@ async function underLease(deck: FlightDeck, visit: Visit, lease: Lease, record: 
   const { unwritten, clock, options } = deck
   const profile = unwritten.over(visit.profileId, await reload(deck, visit.profileId, record))
   if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(deck, visit.profileId) }
-  noteReload(profile.credential, clock.now(), record)
+  noteReload(profile, profile.credential, clock.now(), record)
   const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
   if (verdict !== 'fly') return { outcome: 'reused', profile }
   const dead = deadGrant(profile)
@@ -90,12 +95,15 @@ function laterOutcome({ outcome }: NeedsLogin): FlightOutcome {
   return known === undefined || known === 'lost' || !isPermanent(known) ? 'invalidated' : known
 }
 
-function noteReload(credential: OAuthCredential, now: number, record: FlightRecord): void {
+function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: FlightRecord): void {
+  // Somebody sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
+  const isUnheard = pending !== undefined && pending.refreshFingerprint === fingerprint(credential.refresh)
   record.event(EVENT_CREDENTIAL_RELOADED, {
     [ATTR_CREDENTIAL_GENERATION]: credential.generation,
     [ATTR_HAS_ACCESS]: Boolean(credential.access),
     [ATTR_HAS_REFRESH]: Boolean(credential.refresh),
     ...(credential.expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((credential.expiresAt - now) / 1000) }),
+    ...(isUnheard && { [ATTR_PENDING_PROCESS]: String(pending.pid), [ATTR_PENDING_AGE]: Math.round((now - pending.sentAt) / 1000) }),
   })
 }
 

@@ -1,4 +1,4 @@
-import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, EVENT_REQUEST_SENT } from '../../otel/names.ts'
+import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/names.ts'
 import type { FlightOutcome, RefreshReason } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
@@ -85,6 +85,7 @@ export function aroundRefresh<A extends unknown[], R>(
       })
       .catch(error => {
         if (permit.answered !== undefined) record.span.setAttribute(ATTR_HTTP_STATUS, permit.answered)
+        record.span.setAttribute(ATTR_TOKEN_REQUESTS, permit.shown)
         record.ended(judgeFailure(permit.answered), errorType(error))
         throw error
       })

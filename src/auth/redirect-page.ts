@@ -5,7 +5,7 @@ export type RedirectWord = 'on_its_way' | 'signed_in' | 'failed' | 'stranger' | 
 
 const PAGES: Readonly<Record<RedirectWord, { status: number; title: string; text: string }>> = {
   on_its_way: { status: 303, title: 'One moment', text: 'The login is being finished.' },
-  signed_in: { status: 200, title: 'You are signed in', text: 'You can close this window.' },
+  signed_in: { status: 200, title: 'Back to the terminal', text: 'It says how the login ended. You can close this window.' },
   failed: { status: 200, title: 'The login did not succeed', text: 'The terminal says why. You can close this window.' },
   stranger: {
     status: 400,

@@ -1,4 +1,7 @@
 import {
+  ATTR_ACCOUNT_AFTER,
+  ATTR_ACCOUNT_BEFORE,
+  ATTR_ANSWER_TYPE,
   ATTR_CLOCK_SKEW,
   ATTR_EXPIRES_IN_REPAIRED,
   ATTR_HTTP_STATUS,
@@ -9,6 +12,8 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REFRESH_RETAINED,
   ATTR_REPLAY,
+  ATTR_RETRY_AFTER,
+  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   EVENT_ANSWER_RECEIVED,
   EVENT_PERSISTED,
@@ -20,12 +25,13 @@ import type { FlightOutcome } from '../../otel/words.ts'
 import { isOAuth, type NeedsLogin, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
-import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import { Permit } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../providers/refresh-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
-import { requestRefresh } from '../providers/token-endpoint.ts'
+import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
+import { cannotDeclare, lostAnswer, transient } from './exchange-error.ts'
 import { type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
 import type { FlightRecord } from './flight-record.ts'
 import { holds, rotate, withRotation } from './rotation.ts'
@@ -114,7 +120,10 @@ async function declareIntent({ deck, profile, sent }: Exchange): Promise<boolean
 async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
   const { deck, record, credential, sent } = exchange
   const now = deck.clock.now()
-  record.span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, fingerprint(sent) ?? '')
+  record.span.setAttributes({
+    [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(sent) ?? '',
+    [ATTR_SHAPE_USER_AGENT]: fingerprint(userAgentOf(provider)) ?? '',
+  })
   if (credential.issuedAt !== undefined) {
     record.span.setAttribute(ATTR_TOKEN_AGE, Math.round((now - credential.issuedAt) / 1000))
     record.tokenAge(now - credential.issuedAt)
@@ -124,7 +133,8 @@ async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnsw
   record.event(EVENT_REQUEST_SENT)
   deck.onStep?.('request_sent')
   try {
-    return await requestRefresh({ provider, credential, permit, signal: AbortSignal.timeout(requestTimeoutMs), now })
+    const signal = AbortSignal.timeout(requestTimeoutMs)
+    return await requestRefresh({ provider, credential, permit, signal, now, onSent: shape => record.looksLike(shape) })
   } catch (error) {
     // Refused on our own side before anything left: the next flight must not take it for a lost answer.
     if (isGatewayError(error)) await forgetIntent(exchange)
@@ -145,7 +155,13 @@ function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
 async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<FlightResult> {
   const { deck, record, profile, credential, sent } = exchange
   const rotation = rotate(credential, answer, deck.clock.now())
-  if (rotation.outcome === 'identity_mismatch') return ground(exchange, 'identity_mismatch')
+  if (rotation.outcome === 'identity_mismatch') {
+    record.span.setAttributes({
+      [ATTR_ACCOUNT_BEFORE]: fingerprint(credential.account) ?? '',
+      [ATTR_ACCOUNT_AFTER]: fingerprint(answer.account) ?? '',
+    })
+    return ground(exchange, 'identity_mismatch')
+  }
   record.span.setAttributes({
     [ATTR_REFRESH_RETAINED]: answer.refresh === undefined,
     [ATTR_REFRESH_FINGERPRINT_AFTER]: fingerprint(rotation.credential.refresh) ?? '',
@@ -179,9 +195,13 @@ function publish(
   return { outcome: isOurs ? outcome : 'reused', profile: saved }
 }
 
-async function refused(exchange: Exchange, { status, judgement }: RefusedRefresh): Promise<FlightResult> {
+async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<FlightResult> {
   const { record, profile, sent, interrupted } = exchange
-  if (judgement.providerCode) record.span.setAttribute(ATTR_PROVIDER_ERROR_CODE, judgement.providerCode)
+  record.span.setAttributes({
+    ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
+    ...(contentType !== undefined && { [ATTR_ANSWER_TYPE]: contentType }),
+    ...(judgement.retryAfterMs !== undefined && { [ATTR_RETRY_AFTER]: Math.ceil(judgement.retryAfterMs / 1000) }),
+  })
   const replayed = judgement.replayed === true || (profile.rotatedAway ?? []).includes(fingerprint(sent) ?? '')
   if (replayed) {
     record.span.setAttribute(ATTR_REPLAY, true)
@@ -244,41 +264,4 @@ async function ground(exchange: Exchange, outcome: FlightOutcome, providerCode?:
   if (saved && isOAuth(saved.credential) && fingerprint(saved.credential.refresh) !== refreshFingerprint)
     return { outcome: 'reused', profile: saved }
   return { outcome, error: outcome === 'lost' ? lostAnswer(exchange) : needsLogin(deck, profile, providerCode ?? outcome) }
-}
-
-function lostAnswer({ deck, profile }: Exchange): GatewayError {
-  const { pid, sentAt } = profile.pending ?? { pid: 0, sentAt: 0 }
-  return new GatewayError(
-    'GW_NEEDS_LOGIN',
-    `profile ${deck.nameOf(profile.id)} lost its login: process ${pid} sent the refresh token at ${new Date(sentAt).toISOString()} and its answer was never stored; the provider has taken the old token. Sign in again`,
-    { next: 'sign_in_again' },
-  )
-}
-
-function cannotDeclare({ nameOf }: FlightDeck, profile: StoredProfile, cause: unknown): GatewayError {
-  const [next, why] = isGatewayError(cause) ? [cause.next, `: ${cause.message}`] : ['try_again_later' as const, '']
-  return new GatewayError(
-    'GW_REFRESH_FAILED',
-    `profile ${nameOf(profile.id)} is not refreshed while a new token could not be stored${why}`,
-    { next, cause },
-  )
-}
-
-interface Transience {
-  readonly what?: string
-  readonly retryAfterMs?: number | undefined
-  readonly cause?: unknown
-}
-
-function transient({ deck, profile }: Exchange, outcome: FlightOutcome, { what = outcome, retryAfterMs, cause }: Transience): GatewayError {
-  return new GatewayError(
-    'GW_REFRESH_FAILED',
-    `the refresh of profile ${deck.nameOf(profile.id)} failed for now (${what}); it is tried again`,
-    {
-      next: 'try_again_later',
-      outcome,
-      ...(cause !== undefined && { cause }),
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    },
-  )
 }

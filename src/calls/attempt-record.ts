@@ -10,6 +10,7 @@ import {
   GENAI_USAGE_OUTPUT_TOKENS,
 } from '../../otel/genai-semconv.ts'
 import {
+  ATTR_ANSWER_TYPE,
   ATTR_ATTEMPT_INDEX,
   ATTR_ATTEMPT_OUTCOME,
   ATTR_BILLING,
@@ -24,6 +25,7 @@ import {
   ATTR_PROVIDER_REQUEST_ID,
   ATTR_SERVER_ADDRESS,
   ATTR_TIME_TO_FIRST_CHUNK,
+  ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
 } from '../../otel/names.ts'
 import type { AttemptOutcome } from '../../otel/words.ts'
@@ -45,6 +47,7 @@ export class AttemptRecord {
   readonly #sentAtEpoch = Date.now()
   #status: number | undefined
   #requestId: string | undefined
+  #refusalType: string | undefined
   #firstChunkSeconds: number | undefined
   #usage: UsageReader | undefined
   #outcome: AttemptOutcome | undefined
@@ -59,6 +62,7 @@ export class AttemptRecord {
     this.#status = status
     const requestId = headers['x-request-id'] ?? headers['request-id']
     if (typeof requestId === 'string') this.#requestId = requestId
+    if (status >= 300) this.#refusalType = String(headers['content-type'] ?? '').split(';', 1)[0] || undefined
     if (status < 300) this.#usage = new UsageReader(String(headers['content-type'] ?? '').includes('text/event-stream'))
   }
 
@@ -126,6 +130,7 @@ export class AttemptRecord {
   #attributes(): Attributes {
     const { request, candidate, profile, index, served } = this.#facts
     const usage = this.#usage?.usage
+    const { hostname, path } = endpointOf(candidate.provider, request.protocol)
     return given({
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
       [GENAI_PROVIDER_NAME]: candidate.provider.genaiName,
@@ -136,11 +141,13 @@ export class AttemptRecord {
       [ATTR_BILLING]: candidate.billing,
       [ATTR_CREDENTIAL_TYPE]: profile.credential.type,
       [ATTR_ATTEMPT_INDEX]: index,
-      [ATTR_SERVER_ADDRESS]: endpointOf(candidate.provider, request.protocol).hostname,
+      [ATTR_SERVER_ADDRESS]: hostname,
+      [ATTR_URL_PATH]: path,
       [ATTR_CREDENTIAL_FINGERPRINT]: bearerFingerprint(profile.credential),
       [ATTR_CREDENTIAL_EXPIRES_IN]: secondsUntil(expiryOf(profile.credential), this.#sentAtEpoch),
       [ATTR_HTTP_STATUS]: this.#status,
       [ATTR_PROVIDER_REQUEST_ID]: this.#requestId,
+      [ATTR_ANSWER_TYPE]: this.#refusalType,
       [ATTR_TIME_TO_FIRST_CHUNK]: this.#firstChunkSeconds,
       [ATTR_ATTEMPT_OUTCOME]: this.#outcome,
       [GENAI_USAGE_INPUT_TOKENS]: usage?.inputTokens,

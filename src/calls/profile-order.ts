@@ -36,11 +36,15 @@ export interface OrderQuestion {
   readonly now: number
 }
 
-/** Who tries, in this order; who does not, and why. `preferred` is who would have tried first if all were well. */
+/**
+ * Who tries, in this order; who does not, and why. `preferred` is who would have tried first if all were well,
+ * `isLastResort` says that those who try are resting, for want of anybody else.
+ */
 export interface Order {
   readonly candidates: readonly Candidate[]
   readonly skipped: readonly Skipped[]
   readonly preferred: Candidate | undefined
+  readonly isLastResort: boolean
 }
 
 const BY_TYPE: Readonly<Record<CredentialType, number>> = { oauth: 0, token: 1, api_key: 2 }
@@ -64,8 +68,9 @@ export function orderProfiles(question: OrderQuestion): Order {
     else if (question.isResting(candidate.profile.id)) resting.push(candidate)
     else candidates.push(candidate)
   }
-  if (candidates.length === 0) return { candidates: resting, skipped, preferred }
-  return { candidates, skipped: [...skipped, ...resting.map(candidate => ({ ...candidate, reason: 'cooldown' as const }))], preferred }
+  if (candidates.length === 0) return { candidates: resting, skipped, preferred, isLastResort: resting.length > 0 }
+  const passedOver = [...skipped, ...resting.map(candidate => ({ ...candidate, reason: 'cooldown' as const }))]
+  return { candidates, skipped: passedOver, preferred, isLastResort: false }
 }
 
 function asCandidate(

@@ -12,6 +12,7 @@ import {
   ATTR_BILLING,
   ATTR_BILLING_CHANGED,
   ATTR_ERROR_TYPE,
+  ATTR_LAST_RESORT,
   ATTR_PROFILE,
   ATTR_PROTOCOL,
   ATTR_PROVIDER,
@@ -52,6 +53,8 @@ interface Call {
   readonly request: CallRequest
   readonly sink: CallSink
   readonly trail: CallTrail
+  /** Everybody who could serve was resting. */
+  readonly isLastResort: boolean
 }
 
 /** How one profile fared: it ended the call, or the next one may try. */
@@ -80,7 +83,7 @@ export class ProviderCalls {
     let end: CallEnd | undefined
     return telemetry.inSpan(SPAN_CALL, { describe: () => describeCall(request, call, end) }, async span => {
       const order = await this.#order(request)
-      call = { request, sink, trail: new CallTrail(telemetry, span, order) }
+      call = { request, sink, trail: new CallTrail(telemetry, span, order), isLastResort: order.isLastResort }
       end = await this.#goThrough(call, order)
       this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
       return end
@@ -232,6 +235,7 @@ function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd
     [ATTR_PROTOCOL]: request.protocol,
     ...callerAttributes(request.caller),
     ...(call && end && { [ATTR_ATTEMPTS]: call.trail.attempts }),
+    ...(call?.isLastResort && { [ATTR_LAST_RESORT]: true }),
     ...(served && {
       [ATTR_PROVIDER]: served.provider,
       [ATTR_PROFILE]: served.profile,

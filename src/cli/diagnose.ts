@@ -23,8 +23,8 @@ export interface DiagnoseCommandOptions {
   profile?: string
 }
 
-/** Reading shows that it is under way after so long. */
-const QUIET_MS = 1_000
+/** Reading shows that it is under way each time so much has passed. */
+const TELL_EVERY_MS = 1_000
 
 const EXIT_BY_HARM = {
   grant_dead: EXIT.dead,
@@ -49,12 +49,13 @@ export async function diagnoseCommand(options: DiagnoseCommandOptions, output: O
 }
 
 function local({ state, from, since, profile }: DiagnoseCommandOptions, output: Output): Diagnosis {
-  const startedAt = performance.now()
+  let toldAt = performance.now()
   let isSaid = false
   const reading: EvidenceOptions = {
     ...(since !== undefined && { sinceMs: Date.now() - since }),
     onRead: spans => {
-      if (performance.now() - startedAt < QUIET_MS) return
+      if (performance.now() - toldAt < TELL_EVERY_MS) return
+      toldAt = performance.now()
       isSaid = true
       output.note(`read ${spans} spans`)
     },

@@ -8,7 +8,8 @@ const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credenti
 
 /** Profiles as a table for people. */
 export function profileTable(profiles: readonly ProfileSnapshot[]): string {
-  if (profiles.length === 0) return 'no profile yet: name one under "profiles" in the configuration, or store a login in the state folder'
+  if (profiles.length === 0)
+    return 'no profile yet: name one under "profiles" in the configuration, or sign in with gatewatch profiles login'
   return table(
     ['PROFILE', 'TYPE', 'BILLING', 'STATE', 'EXPIRES IN', 'GENERATION', 'NOTE'],
     profiles.map(profile => [

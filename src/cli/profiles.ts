@@ -1,19 +1,16 @@
-import { GatewayError } from '../domain/gateway-error.ts'
 import { createGatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
-import { readConfigFile } from './config-file.ts'
 import type { ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
+import { profilePlace } from './profile-desk.ts'
 import { exitCodeOf, profileTable } from './profile-list.ts'
 
 /** `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. */
 export async function profilesCommand({ config }: { config?: string }, output: Output): Promise<ExitCode> {
-  if (config === undefined)
-    throw new GatewayError('GW_CONFIG', 'say which configuration: gatewatch profiles --config FILE', { next: 'fix_configuration' })
-  const { settings, stateFolder, path } = await readConfigFile(config)
+  const { settings, stateFolder, source } = await profilePlace({ ...(config !== undefined && { config }) })
   // A look into the state folder is no gateway: nothing is asked of a provider.
   const { state: _state, probe: _probe, ...options } = settings
-  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source: path, processRole: 'cli' })
+  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source, processRole: 'cli' })
   try {
     const profiles = await watch.profiles()
     output.show({ profiles }, profileTable(profiles))

@@ -4,7 +4,14 @@ import { resolve } from 'node:path'
 import type { ProcessRole } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
-import { type HandedSettings, LONGEST_WINDOW_MS, namedUrls, presetOf, SETTINGS_VARIABLE } from '../watch/watch-settings.ts'
+import {
+  type HandedSettings,
+  LONGEST_FORENSIC_MS,
+  LONGEST_WINDOW_MS,
+  namedUrls,
+  presetOf,
+  SETTINGS_VARIABLE,
+} from '../watch/watch-settings.ts'
 
 export interface RunCommandOptions {
   /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
@@ -24,6 +31,8 @@ export interface RunCommandOptions {
   policy?: WatchPolicy
   /** Under `coalesce`, in ms. */
   coalesceWindow?: number
+  /** For so long every asynchronous step is noted, in ms. */
+  forensic?: number
 }
 
 /** What a shell says of a command that is not there, and of one that cannot be executed. */
@@ -77,10 +86,12 @@ function settingsOf({
   role,
   policy,
   coalesceWindow,
+  forensic,
 }: RunCommandOptions): HandedSettings {
   for (const name of preset ?? []) presetOf(name)
-  if (coalesceWindow !== undefined && coalesceWindow > LONGEST_WINDOW_MS)
-    throw new GatewayError('GW_CONFIG', '--coalesce-window: must be a day at the most', { next: 'fix_configuration' })
+  if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
+  if (forensic !== undefined && !(forensic > 0 && forensic <= LONGEST_FORENSIC_MS))
+    throw new GatewayError('GW_CONFIG', '--forensic: must be a day at the most', { next: 'fix_configuration' })
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),
@@ -93,7 +104,13 @@ function settingsOf({
     ...(role && { role }),
     ...(policy && { policy }),
     ...(coalesceWindow !== undefined && { coalesceWindowMs: coalesceWindow }),
+    ...(forensic !== undefined && { forensicUntilMs: Date.now() + forensic }),
   }
+}
+
+function requireWindow(windowMs: number, policy: string | undefined): void {
+  const wrong = windowMs > LONGEST_WINDOW_MS ? 'must be a day at the most' : policy !== 'coalesce' && 'goes with --policy coalesce'
+  if (wrong) throw new GatewayError('GW_CONFIG', `--coalesce-window: ${wrong}`, { next: 'fix_configuration' })
 }
 
 /** The options of every Node to come, with the preload behind those there are. A URL has no spaces and no quotes. */

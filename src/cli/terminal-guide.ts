@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import type { LoginGuide, SignInPage } from '../auth/login-guide.ts'
+import { untilAborted } from '../auth/loopback-redirect.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Output } from './output.ts'
 
@@ -9,6 +10,8 @@ export interface TerminalGuide extends LoginGuide {
   end(): void
 }
 
+const ASK =
+  'When the browser has come to its end, also at a page that cannot be reached, copy the address and paste it here (it is not shown):'
 const REDRAW_MS = 1_000
 /** Where nothing can be redrawn, a line this often. */
 const REMIND_MS = 60_000
@@ -17,12 +20,17 @@ const REMIND_MS = 60_000
 export function terminalGuide(output: Output, providerId: string): TerminalGuide {
   let timer: NodeJS.Timeout | undefined
   const isLive = process.stderr.isTTY === true && !output.isJson
-  const end = () => {
+  let pasted: ReturnType<typeof pastedLines> | undefined
+  const stopClock = () => {
+    if (isLive && timer) process.stderr.write('\r\x1b[K')
     clearInterval(timer)
-    if (isLive) process.stderr.write('\r\x1b[K')
+    timer = undefined
   }
   return {
-    end,
+    end: () => {
+      stopClock()
+      pasted?.close()
+    },
     note: text => output.note(`${isLive ? '\r\x1b[K' : ''}${text}`),
     show: page => {
       output.show(jsonOf(page), textOf(page, providerId))
@@ -32,8 +40,10 @@ export function terminalGuide(output: Output, providerId: string): TerminalGuide
       timer = setInterval(() => (isLive ? process.stderr.write(`\r\x1b[K${left()}`) : output.note(left())), isLive ? REDRAW_MS : REMIND_MS)
     },
     paste: signal => {
-      end()
-      return readPaste(output, signal)
+      stopClock()
+      output.note(ASK)
+      pasted ??= pastedLines()
+      return pasted.next(signal)
     },
   }
 }
@@ -43,25 +53,26 @@ function jsonOf({ url, userCode, limitMs }: SignInPage): object {
 }
 
 function textOf({ url, userCode }: SignInPage, providerId: string): string {
-  const code = userCode === undefined ? '' : `\n\nand enter the code\n\n  ${userCode}`
+  const code = userCode === undefined ? '' : `\n\nand enter the code, or see that it is the one shown there\n\n  ${userCode}`
   return `Sign in at ${providerId}: open\n\n  ${url}${code}\n`
 }
 
-/** One line of input. What is pasted holds the code, so that a terminal does not show it. */
-function readPaste(output: Output, signal: AbortSignal): Promise<string> {
+/** Lines of input, one after the other. What is pasted holds the code, so that a terminal does not show it. */
+function pastedLines(): { next(signal: AbortSignal): Promise<string>; close(): void } {
   const { stdin } = process
-  output.note(
-    'When the browser has come to its end, also at a page that cannot be reached, copy the address and paste it here (it is not shown):',
-  )
   const muted = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: stdin, output: muted, terminal: stdin.isTTY === true })
-  return new Promise<string>((resolve, reject) => {
-    lines.once('line', resolve)
-    lines.once('close', () => reject(new GatewayError('GW_CONFIG', 'nothing was pasted; nothing was stored', { next: 'sign_in_again' })))
-    // In raw mode the terminal sends Ctrl-C as a character, and no signal.
-    lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  }).finally(() => lines.close())
+  // In raw mode the terminal sends Ctrl-C as a character, and no signal.
+  lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  const iterator = lines[Symbol.asyncIterator]()
+  return {
+    close: () => lines.close(),
+    next: async signal => {
+      const { value, done } = await untilAborted(iterator.next(), signal)
+      if (!done) return value
+      throw new GatewayError('GW_CONFIG', 'nothing was pasted that could be used; nothing was stored', { next: 'sign_in_again' })
+    },
+  }
 }
 
 function clockText(leftMs: number): string {

@@ -40,6 +40,11 @@ export function addWatchCommands(line: CommandLine): void {
     .option('--api <url>', 'one more base URL of a provider, [provider=]URL; may be repeated', collected)
     .option('--exclude <url>', 'do not look at this URL and what lies below it; may be repeated', collected)
     .option('--credentials <file>', 'file in which the application keeps its tokens, read for their expiry; may be repeated', collected)
+    .option(
+      '--forensic <time>',
+      'note every asynchronous step for so long (30s, 10m, 1h): callers behind timers and queues, joiners of a shared refresh; makes processes several times slower',
+      aSpanOfTime,
+    )
     .addOption(new Option('--role <role>', 'what the process is to its profiles').choices(PROCESS_ROLES))
     .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(WATCH_POLICIES))
     .option(

@@ -1,4 +1,4 @@
-import type { Evidence, Extent } from './evidence.ts'
+import type { Evidence, Extent, SeenSpan } from './evidence.ts'
 import { CONFIDENCES, type ExplainedFinding, type Finding, HARMS } from './finding.ts'
 import type { Found, Rule } from './rule.ts'
 import { RULES } from './rules.ts'
@@ -20,7 +20,7 @@ export interface Diagnosis {
 
 /** Looks for every failure there is a rule for. Pure: the evidence says it all. */
 export function diagnose(evidence: Evidence, { profile, rules = RULES }: DiagnoseOptions = {}): Diagnosis {
-  const all = rules.flatMap(rule => rule.look(evidence).map(found => ({ rule, found })))
+  const all = rules.flatMap(rule => rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) })))
   const findings = all
     .filter(one => !isExplained(one, all))
     .map(one => ({ ...one.found.finding, explains: all.filter(other => explains(one, other)).map(explained) }))
@@ -32,18 +32,17 @@ export function diagnose(evidence: Evidence, { profile, rules = RULES }: Diagnos
 interface Entry {
   readonly rule: Rule
   readonly found: Found
+  readonly spans: ReadonlySet<SeenSpan>
 }
 
 /** Narrower findings, together about all the spans of a more general one, say why: the general one adds nothing to them. */
 function isExplained(general: Entry, all: readonly Entry[]): boolean {
-  const known = new Set(all.filter(other => explains(other, general)).flatMap(({ found }) => found.about))
-  return known.size > 0 && general.found.about.every(span => known.has(span))
+  const narrow = all.filter(other => explains(other, general))
+  return narrow.length > 0 && general.found.about.every(span => narrow.some(({ spans }) => spans.has(span)))
 }
 
-function explains({ rule, found: narrow }: Entry, { found: general }: Entry): boolean {
-  if (!rule.explains?.includes(general.finding.kind)) return false
-  const known = new Set(narrow.about)
-  return general.about.some(span => known.has(span))
+function explains({ rule, spans }: Entry, { found: general }: Entry): boolean {
+  return rule.explains?.includes(general.finding.kind) === true && general.about.some(span => spans.has(span))
 }
 
 function explained({ found: { finding } }: Entry): ExplainedFinding {

@@ -3,7 +3,7 @@ import type { CallerKind } from '../../otel/words.ts'
 /** One frame of a stack: the place in the source where it is known, else in the code that runs. */
 export interface Frame {
   readonly functionName: string
-  /** Path relative to the application or package, `openclaw/dist/x.js`. */
+  /** Path relative to the application or package, `openclaw/dist/x.js`; empty for a mark between frames. */
   readonly file: string
   readonly line: number
   readonly column: number
@@ -36,9 +36,11 @@ export function clientCaller(name: string): CallerSite {
 
 /** A stack as text, one frame a line, nearest first. */
 export function stackText(frames: readonly Frame[]): string {
-  return frames
-    .map(frame => `${frame.isAsync ? 'async ' : ''}${frame.functionName} (${placeText(frame)})${generatedText(frame)}`)
-    .join('\n')
+  return frames.map(frame => (frame.file === '' ? frame.functionName : frameText(frame))).join('\n')
+}
+
+function frameText(frame: Frame): string {
+  return `${frame.isAsync ? 'async ' : ''}${frame.functionName} (${placeText(frame)})${generatedText(frame)}`
 }
 
 function placeText({ file, line, column }: { readonly file: string; readonly line: number; readonly column: number }): string {

@@ -54,6 +54,8 @@ export interface GatewayErrorOptions {
   retryAfterMs?: number
   /** How the flight ended that the error tells of. */
   outcome?: FlightOutcome
+  /** The process that has what was waited for. */
+  heldBy?: number
 }
 
 /**
@@ -68,13 +70,15 @@ export class GatewayError extends Error {
   readonly next: NextStep
   readonly retryAfterMs: number | undefined
   readonly outcome: FlightOutcome | undefined
+  readonly heldBy: number | undefined
 
-  constructor(code: GatewayErrorCode, message: string, { next, cause, retryAfterMs, outcome }: GatewayErrorOptions) {
+  constructor(code: GatewayErrorCode, message: string, { next, cause, retryAfterMs, outcome, heldBy }: GatewayErrorOptions) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.next = next
     this.retryAfterMs = retryAfterMs
     this.outcome = outcome
+    this.heldBy = heldBy
   }
 }
 

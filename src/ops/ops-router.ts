@@ -63,7 +63,11 @@ export function opsRouter(desk: OpsDesk, guard: RequestHandler): Router {
   data('stacks', wanted => stacksAnswer(ledger, wanted))
   data('speedscope', wanted => speedscopeFile(countedStacks(ledger, wanted), `who refreshes: ${shown.title}`))
   data('bypasses', wanted => shown.read(records => bypassesAnswer(records, ledger, wanted)))
-  data('profiles', async wanted => profilesAnswer(ledger, wanted, await desk.profiles(), history))
+  data('profiles', async (_wanted, request) => {
+    const snapshots = await desk.profiles()
+    // Up to now, which is later than the question: the state that was just found belongs to it.
+    return profilesAnswer(ledger, wantedOf(request, ledger, Date.now()), snapshots, history)
+  })
   data('fallbacks', wanted => fallbacksAnswer(ledger, wanted))
   data('calls', wanted => callsAnswer(ledger, wanted))
   data('traces/:traceId', (_wanted, { params }) => {

@@ -29,6 +29,6 @@ export class ProfileHistory {
         fromMs: Math.max(began, fromMs),
         toMs: Math.min(states[index + 1]?.fromMs ?? toMs, toMs),
       }))
-      .filter(span => span.toMs > span.fromMs)
+      .filter(span => span.toMs >= span.fromMs)
   }
 }

@@ -20,6 +20,8 @@ export class Permit {
   readonly url: string
   /** Status of the last token request seen under this permit. */
   answered: number | undefined
+  /** Token requests seen under it, whether an answer came or not. */
+  shown = 0
   readonly #goodUntil: number
   #isClosed = false
   readonly #shownBy = new WeakSet<object>()
@@ -49,6 +51,7 @@ export class Permit {
     if (!this.#shownBy.has(request)) {
       if (this.#shows-- <= 0) return false
       this.#shownBy.add(request)
+      this.shown += 1
     }
     return true
   }

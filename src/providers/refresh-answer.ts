@@ -34,6 +34,8 @@ export interface GrantedAnswer extends AnswerFacts {
 export interface RefusedRefresh extends AnswerFacts {
   readonly kind: 'refused'
   readonly judgement: RefreshJudgement
+  /** Media type of the answer, without its parameters. */
+  readonly contentType?: string
 }
 
 /** Nothing that could be understood came back; what is known of the answer is there when one had begun. */

@@ -18,6 +18,7 @@ import type { OAuthEndpoints, Provider } from './provider.ts'
 import type { RefreshAnswer, UnansweredRefresh } from './refresh-answer.ts'
 import { readText } from './refused-answer.ts'
 import { secretText } from './secret-text.ts'
+import { type SentShape, sentShape } from './sent-shape.ts'
 import { isTokenUrlSafe } from './token-url.ts'
 import { Upstream } from './upstream.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -32,6 +33,8 @@ export interface RefreshRequest {
   readonly signal: AbortSignal
   /** Our clock as the request is sent, epoch milliseconds. */
   readonly now: number
+  /** Told what the request looks like, a moment before it leaves. */
+  readonly onSent?: (shape: SentShape) => void
 }
 
 /**
@@ -44,7 +47,7 @@ export interface RefreshRequest {
  *   machine), `GW_NEEDS_LOGIN` (no refresh token), `GW_PERMIT` (the permit does not open this URL).
  * @see RFC 6749 section 6
  */
-export async function requestRefresh({ provider, credential, permit, signal, now }: RefreshRequest): Promise<RefreshAnswer> {
+export async function requestRefresh({ provider, credential, permit, signal, now, onSent }: RefreshRequest): Promise<RefreshAnswer> {
   const oauth = usableEndpoints(provider)
   const refreshToken = secretText(credential.refresh)
   if (refreshToken === undefined) {
@@ -73,9 +76,10 @@ export async function requestRefresh({ provider, credential, permit, signal, now
         refreshToken,
         {
           signal,
-          headers: new Headers({ 'user-agent': 'gatewatch', ...oauth.headers }),
+          headers: new Headers({ 'user-agent': userAgentOf(provider), ...oauth.headers }),
           [allowInsecureRequests]: true, // isTokenUrlSafe has decided: loopback only
           [customFetch]: async (url, { body, headers }) => {
+            onSent?.(sentShape(body as URLSearchParams, oauth.encoding))
             answer = await post(upstream, { url, body: body as URLSearchParams, headers, encoding: oauth.encoding, signal })
             return new Response(null)
           },
@@ -121,7 +125,7 @@ async function judge({ status, headers, bytes, cut }: PostedAnswer, context: Jud
   const facts = factsOf(status, headers, context.now)
   const text = readText(headers, bytes, ANSWER_READ)
   if (status < 200 || status > 299)
-    return { kind: 'refused', ...facts, judgement: context.provider.judgeRefresh({ status, headers, body: text }) }
+    return { kind: 'refused', ...facts, ...mediaTypeOf(headers), judgement: context.provider.judgeRefresh({ status, headers, body: text }) }
   if (cut) return unreadable('answer_too_long', facts)
   const granted = await readGrantedAnswer(text, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
   return typeof granted === 'string' ? unreadable(granted, facts) : granted
@@ -144,6 +148,18 @@ function unanswered(error: unknown): UnansweredRefresh {
     errorType: cause === undefined ? error.code : errorType(cause),
     cause: error,
   }
+}
+
+/** What a token request of ours calls itself, unless the provider insists on another name. */
+export function userAgentOf({ oauth }: Provider): string {
+  return oauth?.headers?.['user-agent'] ?? 'gatewatch'
+}
+
+function mediaTypeOf(headers: AnswerHeaders): { contentType?: string } {
+  const type = String(headers['content-type'] ?? '')
+    .split(';', 1)[0]
+    ?.trim()
+  return type ? { contentType: type.toLowerCase() } : {}
 }
 
 /** The `Date` header counts whole seconds, so the skew is good to a second, no better. */

@@ -225,6 +225,11 @@ export class DiskRecorder implements SpanProcessor {
   }
 }
 
+/** The recorder of a folder, if one is named. */
+export function diskRecorders(folder: string | undefined, options: Omit<DiskRecorderOptions, 'folder'>): readonly DiskRecorder[] {
+  return folder === undefined ? [] : [new DiskRecorder({ ...options, folder })]
+}
+
 /** A listener that throws must not cost the host its life: we may be on a timer of our own. */
 function tell(listener: () => void): void {
   try {

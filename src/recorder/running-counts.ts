@@ -58,5 +58,7 @@ export class RunningCounts<Key extends string> {
 }
 
 function joined(key: Readonly<Record<string, string>>): string {
-  return Object.values(key).join('\0')
+  let text = ''
+  for (const word in key) text += `${key[word]}\0`
+  return text
 }

@@ -28,8 +28,8 @@ export class Children {
       state,
       role,
       gate,
-      tokenUrls: { [job.tokenUrl]: 'openai-codex' },
-      apis: { [job.api]: 'openai-codex' },
+      tokenUrls: { [job.tokenUrl]: job.provider },
+      apis: { [job.api]: job.provider, [job.paid.api]: 'openai' },
     }
     const environment = { NODE_OPTIONS: `--import=${REGISTER.replaceAll('"', '%22')}`, [SETTINGS_VARIABLE]: JSON.stringify(settings) }
     const said = await this.#run([CLIENT, JSON.stringify(job)], environment, killAt)

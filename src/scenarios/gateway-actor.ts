@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { CodeCall, Gatewatch } from '../gatewatch.ts'
 import { CALLERS } from './application/callers.ts'
 import { sendMessage } from './application/chat-page.ts'
+import { refreshUnderClaim, renewSession } from './application/claimed-session.ts'
 import { refreshOnItsOwn } from './application/quick-plugin.ts'
+import { providerOf } from './provider-side.ts'
 import { PROFILE } from './scenario.ts'
 import type { GatewayStep, TokenChoice } from './step.ts'
 
@@ -13,7 +15,12 @@ export interface GatewayActorOptions {
   readonly tokenUrl: string
   /** The refresh token somebody means by a word. */
   readonly tokenOf: (choice: TokenChoice) => Promise<string>
+  /** The file in which the application claims its refresh. */
+  readonly claim: string
 }
+
+/** Its name in the folder of the profile store. */
+export const CLAIM = 'refresh-claim'
 
 /** Plays what happens in a gateway's process: its callers, its visits, its plugin. What fails is part of the play. */
 export class GatewayActor {
@@ -31,6 +38,8 @@ export class GatewayActor {
         return times(step.times, () => this.#visit(step))
       case 'post_token':
         return times(step.times, async () => refreshOnItsOwn(this.#options.tokenUrl, await this.#options.tokenOf(step.token)))
+      case 'claimed_refresh':
+        return times(step.times, () => this.#claimedRefresh(step.waitMs))
       case 'probe':
         return failing(this.#options.watch.probe(step.profile))
       case 'wait':
@@ -57,6 +66,13 @@ export class GatewayActor {
     }
     const { watch, gatewayUrl } = this.#options
     await (by === 'chat_page' ? sendMessage(gatewayUrl, call) : CALLERS[by]({ kind: 'call', watch, call }))
+  }
+
+  async #claimedRefresh(waitMs: number): Promise<void> {
+    const { watch, tokenUrl, tokenOf, claim } = this.#options
+    const around = { provider: providerOf(PROFILE), profile: () => PROFILE, reason: () => 'expired' as const, tokenUrl }
+    const refresh = watch.aroundRefresh(refreshUnderClaim, around)
+    await renewSession(async () => refresh({ tokenUrl, refreshToken: await tokenOf('copied'), claim, waitMs }))
   }
 
   async #visit({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'visit' }): Promise<void> {

@@ -1,9 +1,11 @@
-/** A second gateway over the same store, in a process of its own: plays its steps and ends. Not imported by anybody. */
+/** A second gateway over the same store, in a process of its own: plays its steps and ends. */
 
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { ProcessRole } from '../../otel/words.ts'
 import { createGatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
-import { GatewayActor } from './gateway-actor.ts'
+import { CLAIM, GatewayActor } from './gateway-actor.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import type { Setting } from './scenario.ts'
 import type { GatewayStep } from './step.ts'
@@ -18,14 +20,29 @@ export interface GatewayJob {
   readonly tokenUrl: string
   readonly setting: Setting
   readonly role: ProcessRole
+  /** How far the clock of this machine is ahead; negative: behind. */
+  readonly clockAheadMs: number
   readonly steps: readonly GatewayStep[]
   /** The refresh token of `post_token`. */
   readonly copiedToken: string
 }
 
-if (import.meta.main) await play(JSON.parse(process.argv[2] ?? '{}') as GatewayJob)
+// Run, not imported: it is a program.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await play(JSON.parse(process.argv[2] ?? '{}') as GatewayJob)
 
-async function play({ profiles, state, simulatorUrl, tokenUrl, setting, role, steps, copiedToken }: GatewayJob): Promise<void> {
+async function play({
+  profiles,
+  state,
+  simulatorUrl,
+  tokenUrl,
+  setting,
+  role,
+  clockAheadMs,
+  steps,
+  copiedToken,
+}: GatewayJob): Promise<void> {
+  const { now } = Date
+  if (clockAheadMs !== 0) Date.now = () => now() + clockAheadMs
   const watch = await createGatewatch({
     ...gatewaySettings(simulatorUrl, setting),
     store: fileStore(profiles),
@@ -34,7 +51,13 @@ async function play({ profiles, state, simulatorUrl, tokenUrl, setting, role, st
     recordIn: state,
   })
   const serving = await watch.serve()
-  const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf: async () => copiedToken })
+  const actor = new GatewayActor({
+    watch,
+    gatewayUrl: serving.url,
+    tokenUrl,
+    tokenOf: async () => copiedToken,
+    claim: join(profiles, CLAIM),
+  })
   for (const step of steps) await actor.play(step)
   await serving.stop(0)
   await watch.stop()

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
@@ -8,9 +8,10 @@ import { fileStore } from '../store/file-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { ClientTokens } from './application/client-job.ts'
 import { Children } from './children.ts'
-import { GatewayActor } from './gateway-actor.ts'
+import { CLAIM, GatewayActor } from './gateway-actor.ts'
 import type { GatewayJob } from './gateway-process.ts'
 import { gatewaySettings, KEY_VARIABLE } from './gateway-settings.ts'
+import { Moments } from './moments.ts'
 import { type ProviderSide, type SignedIn, setProviderSide } from './provider-side.ts'
 import { PROFILE, type Scenario, type Setting } from './scenario.ts'
 import type { Step, TokenChoice } from './step.ts'
@@ -34,6 +35,9 @@ interface Parts {
   readonly profiles: string
   readonly provider: ProviderSide
   readonly store: ProfileStore
+  /** The disk of the store. */
+  readonly disk: { isFull: boolean }
+  readonly moments: Moments
   readonly watch: Gatewatch
   readonly actor: GatewayActor
   readonly children: Children
@@ -57,9 +61,16 @@ export class Stage {
   /** @param state Folder in which everything is recorded. */
   static async set(setting: Setting, state: string): Promise<Stage> {
     const children = new Children()
-    const provider = await setProviderSide(setting, { onTokenRequest: step => children.killThoseAt(step) })
+    const moments = new Moments()
+    const provider = await setProviderSide(setting, {
+      onTokenRequest: point => {
+        moments.reached(point)
+        return children.killThoseAt(point)
+      },
+    })
     const profiles = await mkdtemp(join(tmpdir(), 'gatewatch-scenario-'))
-    const store = fileStore(profiles)
+    const disk = { isFull: false }
+    const store = fileStore(profiles, { onStep: () => mustHaveRoom(disk) })
     for (const login of provider.logins.values()) await keep(store, login)
     const watch = await createGatewatch({
       ...gatewaySettings(provider.simulator.url, setting),
@@ -73,9 +84,9 @@ export class Stage {
     const { tokenUrl } = provider
     const copied = { token: provider.logins.values().next().value?.grant.refresh ?? '' }
     const tokenOf = (choice: TokenChoice) => tokenFor(choice, { store, provider, copied })
-    const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf })
+    const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf, claim: join(profiles, CLAIM) })
     const stopServing = () => serving.stop(0)
-    return new Stage({ setting, state, profiles, provider, store, watch, actor, children, stopServing }, copied)
+    return new Stage({ setting, state, profiles, provider, store, disk, moments, watch, actor, children, stopServing }, copied)
   }
 
   async play(step: Step): Promise<void> {
@@ -100,7 +111,9 @@ export class Stage {
         this.#copied.token = await storedToken(store, step.profile)
         return
       case 'store_is':
-        return chmod(this.#parts.profiles, step.state === 'readonly' ? 0o500 : 0o700)
+        return this.#storeIs(step)
+      case 'until':
+        return this.#parts.moments.next(step.point)
       case 'client':
         return this.#aside(this.#client(step), step.beside)
       case 'gateway':
@@ -118,8 +131,16 @@ export class Stage {
     await stopServing()
     await watch.stop()
     await provider.simulator.stop()
-    await chmod(profiles, 0o700)
     await rm(profiles, { recursive: true, force: true })
+  }
+
+  #storeIs({ state, at }: Step & { do: 'store_is' }): void {
+    const { disk, moments } = this.#parts
+    const change = () => {
+      disk.isFull = state === 'full'
+    }
+    if (at === undefined) change()
+    else moments.atNext(at, change)
   }
 
   async #aside(work: Promise<void>, isBeside = false): Promise<void> {
@@ -127,14 +148,17 @@ export class Stage {
     else await work
   }
 
-  async #client({ name, acts, token, profile, gate = [], role = 'cli', killAt }: Step & { do: 'client' }): Promise<void> {
+  async #client({ name, acts, token, profile, gate = [], role = 'cli', userAgent, killAt }: Step & { do: 'client' }): Promise<void> {
     const { provider, state, children, store } = this.#parts
-    const { grant } = this.#login(profile)
+    const { grant, provider: providerId } = this.#login(profile)
     const before = this.#clients.get(name) ?? { access: grant.access, refresh: grant.refresh }
     const refresh = token === undefined ? before.refresh : await tokenFor(token, { store, provider, copied: this.#copied })
     const job = {
+      provider: providerId,
       tokenUrl: provider.tokenUrl,
       api: `${provider.simulator.url}/backend-api`,
+      paid: { api: `${provider.simulator.url}/v1`, key: provider.paidKey },
+      ...(userAgent !== undefined && { userAgent }),
       account: grant.account,
       // Of a token that is missing nothing is told: the client makes of it what it makes of it.
       tokens: { ...before, ...(token === 'undefined' ? { refresh: undefined } : refresh !== undefined && { refresh }) } as ClientTokens,
@@ -143,19 +167,30 @@ export class Stage {
     this.#clients.set(name, await children.client(job, { state, role, gate }, killAt))
   }
 
-  async #gateway({ steps, role = 'gateway', killAt }: Step & { do: 'gateway' }): Promise<void> {
+  async #gateway({ steps, role = 'gateway', clockAheadMs = 0, store, killAt }: Step & { do: 'gateway' }): Promise<void> {
     const { setting, state, profiles, provider, children } = this.#parts
     const job: GatewayJob = {
-      profiles,
+      profiles: store === 'own' ? await this.#ownStore() : profiles,
       state,
       simulatorUrl: provider.simulator.url,
       tokenUrl: provider.tokenUrl,
       setting,
       role,
+      clockAheadMs,
       steps,
       copiedToken: this.#copied.token,
     }
     await children.gateway(job, { [KEY_VARIABLE]: provider.paidKey }, killAt)
+  }
+
+  /** A store beside that of the stage, with a login of its own of the same accounts. */
+  async #ownStore(): Promise<string> {
+    const { provider, profiles } = this.#parts
+    const folder = await mkdtemp(join(profiles, 'own-'))
+    const store = fileStore(folder)
+    for (const profile of provider.logins.keys()) await keep(store, provider.signIn(profile))
+    await store.close()
+    return folder
   }
 
   #login(profile?: string): SignedIn {
@@ -164,6 +199,11 @@ export class Stage {
     if (!login) throw new RangeError(`the scenario has no login ${profile ?? ''}`)
     return login
   }
+}
+
+/** The store sees a real failure of its write; a folder without write permission would not stop an administrator. */
+function mustHaveRoom({ isFull }: { isFull: boolean }): void {
+  if (isFull) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
 }
 
 interface TokenSources {

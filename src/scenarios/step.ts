@@ -36,6 +36,11 @@ export type GatewayStep =
     }
   /** Somebody in the gateway's process posts to the token endpoint himself. What he gets he keeps to himself. */
   | { readonly do: 'post_token'; readonly token: TokenChoice; readonly times?: number }
+  /**
+   * A part of the application refreshes by a function of its own, which Gatewatch stands around: it claims the refresh in a
+   * file first, and whoever finds a claim waits for so long that it is settled.
+   */
+  | { readonly do: 'claimed_refresh'; readonly waitMs: number; readonly times?: number }
   /** The probe of a profile, or of all. */
   | { readonly do: 'probe'; readonly profile?: string }
   | { readonly do: 'wait'; readonly ms: number }
@@ -62,8 +67,13 @@ export type Step =
   | { readonly do: 'sign_in'; readonly profile?: string }
   /** Somebody notes the refresh token that the store holds now. */
   | { readonly do: 'copy_token'; readonly profile?: string }
-  /** The store's folder cannot be written from here on, or can again. */
-  | { readonly do: 'store_is'; readonly state: 'readonly' | 'writable' }
+  /**
+   * The disk that the gateway of the stage writes its store to has no room from here on, or has some again. `at`: only
+   * when the next token request has come so far.
+   */
+  | { readonly do: 'store_is'; readonly state: 'full' | 'writable'; readonly at?: KillPoint }
+  /** Waits until the next token request, of whomever, has come so far. */
+  | { readonly do: 'until'; readonly point: KillPoint }
   /**
    * An independent program with the same login runs in a process of its own, watched by the preload. It keeps its tokens
    * to itself; with the name of one that ran before it goes on with that one's.
@@ -80,6 +90,8 @@ export type Step =
       readonly gate?: readonly string[]
       /** @default 'cli' */
       readonly role?: ProcessRole
+      /** What its token requests call themselves. @default what fetch says */
+      readonly userAgent?: string
       readonly killAt?: KillPoint
       /** Goes on beside the steps that follow; the play ends when it has. @default false */
       readonly beside?: boolean
@@ -87,9 +99,13 @@ export type Step =
   /** A second gateway process over the same store. */
   | {
       readonly do: 'gateway'
+      /** The clock of its machine is so many ms ahead of the provider's, or behind when negative. @default 0 */
+      readonly clockAheadMs?: number
       readonly steps: readonly GatewayStep[]
       /** @default 'gateway' */
       readonly role?: ProcessRole
+      /** `own`: a store of its own, into which somebody has signed in with the same account. @default the store of the stage */
+      readonly store?: 'own'
       readonly killAt?: KillPoint
       readonly beside?: boolean
     }

@@ -155,5 +155,5 @@ function aborted(signal: AbortSignal): GatewayError {
 function timedOut(waitMs: number, by: LeaseHolder | undefined): GatewayError {
   const who = by ? `process ${by.pid} on ${by.host.split(' ')[0]}` : 'another process'
   const message = `${who} has been refreshing this profile for longer than ${Math.round(waitMs)} ms; try again, or end that process if it hangs`
-  return new GatewayError('GW_LEASE_TIMEOUT', message, { next: 'try_again_later' })
+  return new GatewayError('GW_LEASE_TIMEOUT', message, { next: 'try_again_later', ...(by && { heldBy: by.pid }) })
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { realpathSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Attributes } from '@opentelemetry/api'
@@ -15,7 +14,8 @@ import {
 } from '../../otel/names.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import { SourceMaps } from '../tools/source-maps.ts'
-import { type RawFrame, takeFrames } from '../tools/stack-frames.ts'
+import { type RawFrame, SEAM, takeFrames } from '../tools/stack-frames.ts'
+import { isOfMainPackage, pathInPackages } from './main-package.ts'
 
 /** What a file is to the application; `undefined` for Node's internals and Gatewatch's own files. */
 interface Place {
@@ -34,9 +34,6 @@ const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
 /** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
 const PLAYED_ROOTS = [join(SOURCE_ROOT, 'demo') + sep, join(SOURCE_ROOT, 'scenarios', 'application') + sep]
 
-/** The package of the command that was started: where that is installed, its code is the application. */
-const MAIN_PACKAGE = mainPackage(process.argv[1])
-
 /** A stack that was seen before. */
 interface Known {
   readonly raw: readonly RawFrame[]
@@ -52,6 +49,7 @@ let sitesAsOf = 0
 /** Stacks that were described before it was known where they are in the sources, by their ids. */
 const unmapped = new Map<string, readonly RawFrame[]>()
 const MOST_UNMAPPED = 1_000
+const LONGEST_READ_MS = 2_000
 
 /**
  * Takes the caller site: who, in the application, is asking.
@@ -102,10 +100,18 @@ export function settleCallersNow(): void {
   maps.settleNow()
 }
 
-/** Has the source map of the caller of `above` read, before anything is asked of it. */
+/** Has the source map of the caller of `above` read, before anything is asked of it; waits two seconds at the most. */
 export async function readMapOfCaller(above: (...args: never[]) => unknown): Promise<void> {
   askForOriginals(takeFrames(above, 2))
-  await callersSettled()
+  const settled = callersSettled()
+  if (!settled) return
+  let timer: NodeJS.Timeout | undefined
+  const timeUp = new Promise<void>(resolve => {
+    // Holds the process: the thread that reads does not, and somebody waits for us.
+    timer = setTimeout(resolve, LONGEST_READ_MS)
+  })
+  await Promise.race([settled, timeUp])
+  clearTimeout(timer)
 }
 
 /**
@@ -113,6 +119,7 @@ export async function readMapOfCaller(above: (...args: never[]) => unknown): Pro
  * stack are told anew.
  */
 export function mappedCaller(attributes: Attributes): Attributes {
+  if (unmapped.size === 0) return attributes
   const raw = unmapped.get(String(attributes[ATTR_STACK_ID] ?? ''))
   if (!raw) return attributes
   const frames = framesOf(raw)
@@ -193,7 +200,8 @@ function describe(raw: readonly RawFrame[]): CallerSite {
 }
 
 function callerAmong(frames: readonly Frame[]): Frame | undefined {
-  return frames.find(({ kind }) => kind === 'application') ?? frames.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? frames.at(0)
+  const real = frames.filter(({ file }) => file !== '')
+  return real.find(({ kind }) => kind === 'application') ?? real.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? real.at(0)
 }
 
 function kindOf({ kind }: Frame): CallerSite['kind'] {
@@ -242,6 +250,7 @@ function toFrame(raw: RawFrame): Frame | undefined {
 }
 
 function generatedFrame(raw: RawFrame): Frame | undefined {
+  if (raw === SEAM) return { functionName: raw.functionName, file: '', line: 0, column: 0, kind: 'library', isAsync: false }
   const place = placeOf(raw.file)
   return place ? { functionName: raw.functionName, ...place, line: raw.line, column: raw.column, isAsync: raw.isAsync } : undefined
 }
@@ -256,35 +265,13 @@ function placeOf(file: string): Place | null {
 }
 
 function findPlace(file: string): Place | null {
-  if (!file || file.startsWith('node:') || file.startsWith('wasm:')) return null
+  if (!file || file === SEAM.file || file.startsWith('node:') || file.startsWith('wasm:')) return null
   const path = toPath(file)
   if (isOwn(path)) return null
-  const inPackage = path.lastIndexOf(`${sep}node_modules${sep}`)
-  if (inPackage >= 0) {
-    const inPackages = slashes(path.slice(inPackage + '/node_modules/'.length))
-    return { file: inPackages, kind: packageOf(inPackages) === MAIN_PACKAGE ? 'application' : 'library' }
-  }
+  const inPackages = pathInPackages(path)
+  if (inPackages !== undefined) return { file: inPackages, kind: isOfMainPackage(inPackages) ? 'application' : 'library' }
   const fromHere = relative(process.cwd(), path)
   return { file: slashes(fromHere.startsWith('..') ? path.split(sep).slice(-3).join('/') : fromHere), kind: 'application' }
-}
-
-function mainPackage(script = ''): string | undefined {
-  const path = realPath(script)
-  const inPackage = path.lastIndexOf(`${sep}node_modules${sep}`)
-  return inPackage < 0 ? undefined : packageOf(slashes(path.slice(inPackage + '/node_modules/'.length)))
-}
-
-/** Commands are started through links. */
-function realPath(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
-  }
-}
-
-function packageOf(file: string): string | undefined {
-  return /^(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]
 }
 
 function isOwn(path: string): boolean {

@@ -17,6 +17,8 @@ import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './eventful
 import type { SpanTree } from './span-tree.ts'
 
 export interface LightSpanFacts {
+  /** When it begins, by the monotonic clock, in ms. */
+  readonly at: number
   readonly name: string
   readonly kind: SpanKind
   /** The span it is a child of: one of ours, or a valid one from elsewhere. */
@@ -55,7 +57,7 @@ export class LightSpan implements Span {
   #droppedEvents = 0
   #droppedLinks = 0
   readonly #parent: Pick<Span, 'spanContext'> | undefined
-  readonly #startedAt = performance.now()
+  readonly #startedAt: number
   #endedAt = 0
   #context: SpanContext | undefined
   #set: Attributes | undefined
@@ -64,7 +66,8 @@ export class LightSpan implements Span {
   #events: LightEvent[] = NO_EVENTS
   #links: Link[] = NO_LINKS
 
-  constructor(tree: SpanTree, { name, kind, parent, attributes, describe, links }: LightSpanFacts) {
+  constructor(tree: SpanTree, { at, name, kind, parent, attributes, describe, links }: LightSpanFacts) {
+    this.#startedAt = at
     this.tree = tree
     this.name = name
     this.kind = kind

@@ -1,17 +1,34 @@
-import { type Context, context as contexts, INVALID_SPAN_CONTEXT, isSpanContextValid, type Span, SpanKind, trace } from '@opentelemetry/api'
+import {
+  type Context,
+  context as contexts,
+  INVALID_SPAN_CONTEXT,
+  isSpanContextValid,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  trace,
+} from '@opentelemetry/api'
 import { isTracingSuppressed } from '@opentelemetry/core'
 import { randomHex } from '../tools/random-hex.ts'
 import { LightSpan } from './light-span.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 
+/** A trace that begins here, or that somebody else has begun and that goes on here. */
+export interface TraceBeginning {
+  readonly context: Context
+  /** Its beginner's span; absent when the trace begins here. */
+  readonly from: SpanContext | undefined
+  readonly traceId: string
+  /** Moment of the monotonic clock, in ms. */
+  readonly at: number
+  readonly name: string
+  readonly kind: SpanKind
+}
+
 export interface LightTracerOptions extends SpanHome {
-  /**
-   * Decides about a trace that begins here, and about one that somebody else has begun and that goes on here.
-   *
-   * @param context Holds the parent, where there is one.
-   */
-  readonly choose: (context: Context, traceId: string, name: string, kind: SpanKind) => TraceChoice
+  /** Decides what is kept of a trace. */
+  readonly choose: (beginning: TraceBeginning) => TraceChoice
 }
 
 /** Makes spans that cost little unless their trace is wanted. */
@@ -22,17 +39,18 @@ export class LightTracer implements SpanSource {
     this.#options = options
   }
 
-  startSpan(name: string, options: Omit<SpanOptions, 'parent'> = {}, parentContext: Context = contexts.active()): Span {
+  startSpan(name: string, options: SpanOptions = {}, parentContext: Context = contexts.active()): Span {
     if (isTracingSuppressed(parentContext)) return trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
     const { kind = SpanKind.INTERNAL, attributes, describe, links, root = false } = options
     const context = root ? trace.deleteSpan(parentContext) : parentContext
     const parent = trace.getSpan(context)
+    const at = performance.now()
     if (parent instanceof LightSpan && parent.tree.home === this.#options)
-      return new LightSpan(parent.tree, { name, kind, parent, attributes, describe, links })
+      return new LightSpan(parent.tree, { at, name, kind, parent, attributes, describe, links })
     const given = parent?.spanContext()
-    const isValid = given !== undefined && isSpanContextValid(given)
-    const traceId = isValid ? given.traceId : randomHex(16)
-    const tree = new SpanTree(this.#options, traceId, this.#options.choose(context, traceId, name, kind))
-    return new LightSpan(tree, { name, kind, parent: isValid ? parent : undefined, attributes, describe, links })
+    const from = given !== undefined && isSpanContextValid(given) ? given : undefined
+    const traceId = from?.traceId ?? randomHex(16)
+    const tree = new SpanTree(this.#options, traceId, this.#options.choose({ context, from, traceId, at, name, kind }))
+    return new LightSpan(tree, { at, name, kind, parent: from && parent, attributes, describe, links })
   }
 }

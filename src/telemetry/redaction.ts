@@ -1,6 +1,7 @@
 import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
 import type { ReadableSpan, SpanProcessor, TimedEvent } from '@opentelemetry/sdk-trace'
 import type { DropPlace } from '../../otel/words.ts'
+import { mappedCaller } from './caller.ts'
 import { Screen } from './screen.ts'
 
 /** Told of everything that does not get through. Must not throw. */
@@ -112,7 +113,7 @@ export class RedactedSpan implements ReadableSpan {
   readonly refused: number
 
   constructor(span: ReadableSpan, screen: Screen) {
-    const { attributes, dropped } = screen.attributes(span.attributes)
+    const { attributes, dropped } = screen.attributes(mappedCaller(span.attributes))
     let refused = dropped
     this.name = screen.name(span.name)
     this.kind = span.kind

@@ -35,6 +35,7 @@ export interface TraceChoice {
 
 /** Spans that wait at the most until it is known whether their trace is wanted. */
 const MOST_WAITING = 64
+const NONE: LightSpan[] = []
 
 /**
  * The spans of one trace that are made in this process, from the first one that begins to the last one that ends.
@@ -45,14 +46,13 @@ const MOST_WAITING = 64
 export class SpanTree {
   readonly traceId: string
   readonly home: SpanHome
-  /** Milliseconds from the monotonic clock to the epoch: the spans of a trace must not jump with the wall clock. */
-  readonly clockOffset = Date.now() - performance.now()
   isExported: boolean
   #isRecorded: boolean
   /** What ends goes on at once: the trace is wanted. */
   #isWanted: boolean
   #open = 0
-  #waiting: LightSpan[] = []
+  #waiting = NONE
+  #clockOffset: number | undefined
 
   constructor(home: SpanHome, traceId: string, { isSampled, isRecorded }: TraceChoice) {
     this.home = home
@@ -60,6 +60,12 @@ export class SpanTree {
     this.isExported = isSampled
     this.#isRecorded = isRecorded
     this.#isWanted = isSampled
+  }
+
+  /** Milliseconds from the monotonic clock to the epoch: the spans of a trace must not jump with the wall clock. */
+  get clockOffset(): number {
+    this.#clockOffset ??= Date.now() - performance.now()
+    return this.#clockOffset
   }
 
   began(): void {
@@ -80,20 +86,30 @@ export class SpanTree {
       this.#tell(span)
       return
     }
+    if (this.#open === 0 && this.#waiting.length === 0) {
+      this.#settleOne(span)
+      return
+    }
+    if (this.#waiting === NONE) this.#waiting = []
     this.#waiting.push(span)
     // Under a span that stays open for hours, what waits must not grow for hours.
     if (this.#open === 0 || this.#waiting.length >= MOST_WAITING) this.#settle()
   }
 
   #settle(): void {
-    if (this.#isRecorded) this.#release()
-    else for (const span of this.#waiting) this.#forget(span)
-    this.#waiting = []
+    const waiting = this.#waiting
+    this.#waiting = NONE
+    for (const span of waiting) this.#settleOne(span)
+  }
+
+  #settleOne(span: LightSpan): void {
+    if (this.#isRecorded) this.#tell(span)
+    else this.#forget(span)
   }
 
   #release(): void {
     const waiting = this.#waiting
-    this.#waiting = []
+    this.#waiting = NONE
     for (const span of waiting) this.#tell(span)
   }
 

@@ -24,7 +24,7 @@ export interface TelemetrySource {
 /** What makes spans: `LightTracer`. */
 export interface SpanSource {
   /** @param parent Context the span is a child of. @default the active one */
-  startSpan(name: string, options?: Omit<SpanOptions, 'parent'>, parent?: Context): Span
+  startSpan(name: string, options?: SpanOptions, parent?: Context): Span
 }
 
 export interface SpanOptions {
@@ -66,8 +66,8 @@ export class Telemetry {
   }
 
   /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */
-  startSpan(name: string, { parent, ...options }: SpanOptions = {}): Span {
-    return this.#tracer.startSpan(name, options, parent ?? context.active())
+  startSpan(name: string, options: SpanOptions = {}): Span {
+    return this.#tracer.startSpan(name, options, options.parent ?? context.active())
   }
 
   /**

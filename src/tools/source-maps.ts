@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { type GeneratedPlace, mayHaveMap, type OriginalPlace, readOriginals } from './source-map-file.ts'
 
 /** Bounds of what is read and remembered. */
@@ -74,8 +74,7 @@ export class SourceMaps {
 
   /** Answers what is asked now, here and at once; maps that are too long for that stay unread. */
   settleNow(): void {
-    for (const [id, { path, places }] of [...this.#open])
-      this.#answered(id, readOriginals(path, places, SOURCE_MAP_BOUNDS.mostBytesAtEnd))
+    for (const [id, { path, places }] of [...this.#open]) this.#answered(id, readOriginals(path, places, SOURCE_MAP_BOUNDS.mostBytesAtEnd))
   }
 
   #placesOf(path: string): Places | undefined {
@@ -104,6 +103,8 @@ export class SourceMaps {
 
   #start(): Worker {
     const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    // Loaded when there is a map to read: most processes never get here.
+    const { Worker } = process.getBuiltinModule('node:worker_threads')
     // Without the options of the process: its preloads are not for this thread.
     const worker = new Worker(new URL(`./source-map-worker.${ending}`, import.meta.url), {
       execArgv: [],
@@ -124,7 +125,7 @@ export class SourceMaps {
     if (!question) return
     this.#open.delete(id)
     const known = this.#files.get(question.path)
-    question.places.forEach((place, index) => known?.set(keyOf(place), originals[index]))
+    for (const [index, place] of question.places.entries()) known?.set(keyOf(place), originals[index])
     this.#version += 1
     if (!this.isBusy) this.#rest()
   }

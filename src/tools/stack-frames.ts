@@ -10,6 +10,9 @@ export interface RawFrame {
   readonly start?: { readonly line: number; readonly column: number } | undefined
 }
 
+/** Stands between the frames of a stack and those of the code that scheduled it. */
+export const SEAM: RawFrame = { file: 'gatewatch:seam', line: 0, column: 0, functionName: '--- scheduled at ---', isAsync: false }
+
 const MOST_FRAMES = 32
 
 /**

@@ -1,4 +1,4 @@
-import type { Landing } from './shared-refreshes.ts'
+import type { Landing } from './coalesced-refreshes.ts'
 import type { TokenAnswer } from './token-answer.ts'
 
 /** Longer than any token answer: what goes on after this is none, and is nobody else's. */

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { noteFrames, type RawFrame } from '../tools/stack-frames.ts'
+import { noteFrames, type RawFrame, SEAM } from '../tools/stack-frames.ts'
 
 /**
  * Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own, and those of a proxied fetch
@@ -13,6 +13,29 @@ export type NotedFrames = () => readonly RawFrame[]
 /** Code that entered a client library. */
 interface Entry {
   frames: NotedFrames | undefined
+}
+
+/** What led to the code that runs now, step by step, where that is noted. */
+export interface Trail {
+  /** Frames of the steps before, nearest first, each step's by themselves. */
+  before(): readonly (readonly RawFrame[])[]
+  /** Stacks of others who wait for what is begun by the functions that are running. */
+  joiners(running: readonly RawFrame[]): readonly (readonly RawFrame[])[]
+}
+
+let trailNow: (() => Trail) | undefined
+
+/** From now on the steps that led to a request are told with it. @returns Tells them no more. */
+export function tellTrails(trail: () => Trail): () => void {
+  trailNow = trail
+  return () => {
+    if (trailNow === trail) trailNow = undefined
+  }
+}
+
+/** What led to the code that runs now; `undefined` where nobody notes it. */
+export function takeTrail(): Trail | undefined {
+  return trailNow?.()
 }
 
 /** For what the library does when that code is no longer on the stack. */
@@ -63,12 +86,24 @@ export function noteCausalFrames(above: (...args: never[]) => unknown, before?: 
   const isHere = entry !== undefined && entry === onStack
   if (isHere) entry.frames ??= here
   const older = isHere ? undefined : entry?.frames
-  if (!older && !before) return here
+  const trail = takeTrail()
+  if (!older && !before && !trail) return here
   let frames: readonly RawFrame[] | undefined
   return () => {
-    frames ??= joined(joined(here(), older?.() ?? []), before?.() ?? [])
+    frames ??= withTrail(joined(joined(here(), older?.() ?? []), before?.() ?? []), trail)
     return frames
   }
+}
+
+/** Behind a mark, what the steps before add to a stack. */
+function withTrail(frames: readonly RawFrame[], trail: Trail | undefined): readonly RawFrame[] {
+  let whole = frames
+  for (const step of trail?.before() ?? []) {
+    const rest = step.filter(old => old.file !== '' && !old.file.startsWith('node:') && !whole.some(frame => isSame(frame, old)))
+    if (rest.length > 0) whole = [...whole, SEAM, ...rest]
+    if (whole.length >= MOST_FRAMES) return whole.slice(0, MOST_FRAMES)
+  }
+  return whole
 }
 
 /** The stack, and behind it what of the older one it does not reach by itself. */

@@ -1,18 +1,19 @@
 import { systemClock } from '../tools/clock.ts'
+import { type AskedRefresh, CoalescedRefreshes, type SharedFlight } from './coalesced-refreshes.ts'
+import type { CoalescedVisitFacts, SharedEnd } from './coalesced-visit.ts'
 import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from './dispatched-body.ts'
 import type { KnownService } from './known-endpoints.ts'
 import { leadingHandler } from './leading-handler.ts'
 import { isOwnWork } from './own-work.ts'
 import { type Shape, shapeOf } from './shape.ts'
-import { type AskedRefresh, SharedRefreshes } from './shared-refreshes.ts'
-import type { SharedEnd, SharedVisitFacts } from './shared-visit.ts'
+import type { TokenAnswer } from './token-answer.ts'
 import { type Dispatch, type DispatchOptions, interceptDispatches } from './undici-dispatch.ts'
-import { abortError, isKnownHandler, type UndiciHandler, waitingHandler } from './undici-handler.ts'
+import { isKnownHandler, type UndiciHandler, waitingHandler } from './undici-handler.ts'
 
 /** A refresh as it comes to a dispatcher: who asks is taken at once. */
 export interface Asking {
-  /** Told when it was answered without a request of its own. */
-  shared(facts: Pick<SharedVisitFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
+  /** It is answered without a request of its own. @returns To be told how that ended. */
+  coalesced(facts: Pick<CoalescedVisitFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
 }
 
 export interface CoalescingOptions {
@@ -39,7 +40,7 @@ const KINDS = /form-urlencoded|json/i
  * @returns Stops; who waits by then is answered still.
  */
 export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: CoalescingOptions): () => void {
-  const refreshes = new SharedRefreshes({ windowMs, clock: systemClock })
+  const refreshes = new CoalescedRefreshes({ windowMs, clock: systemClock })
 
   const stop = interceptDispatches(function intercept(dispatch) {
     const { options, handler, go } = dispatch
@@ -109,6 +110,17 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
     }
   }
 
+  /** The application waits for its answer, whatever becomes of what is told of it. */
+  function safely(tell: (end: SharedEnd) => void): (end: SharedEnd) => void {
+    return end => {
+      try {
+        tell(end)
+      } catch (fault) {
+        onFault(fault)
+      }
+    }
+  }
+
   /** What to do with a request whose body is known. */
   function turn(
     { options, go }: Dispatch,
@@ -119,58 +131,61 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
     const asked = shape && askedRefresh(url, shape)
     if (!asked) return undefined
     const taken = refreshes.ask(asked)
-    if (taken.decision === 'lead') {
-      const { flight } = taken
-      return () => {
-        try {
-          return go(decided(options), leadingHandler(handler, flight))
-        } catch (error) {
-          flight.land({ error })
-          throw error
-        }
-      }
-    }
-    const tell = by.shared({ shape, refresh: asked.refresh, decision: taken.decision })
-    const waiting = waitingHandler(handler)
-    if (taken.decision !== 'join') {
-      const { answer } = taken
-      return () => {
-        let isLeft = false
-        waiting.start(reason => {
-          isLeft = true
-          tell({ error: reason ?? abortError() })
-        })
-        // An answer never comes while the request is still being made.
-        setImmediate(() => {
-          if (isLeft) return
-          tell({ answer })
-          waiting.give(answer)
-        })
-        return true
-      }
-    }
-    const { flight } = taken
-    flight.waiting += 1
-    return () => {
-      let isLeft = false
-      waiting.start(reason => {
-        isLeft = true
-        flight.waiting -= 1
-        tell({ error: reason ?? abortError() })
-      })
-      void flight.landed.then(landing => {
-        if (isLeft) return
-        if (landing === 'unshared') {
-          go(decided(options), handler)
-          return
-        }
-        tell(landing)
-        if ('answer' in landing) waiting.give(landing.answer)
-        else waiting.fail(landing.error)
-      })
-      return true
-    }
+    if (taken.decision === 'lead') return () => lead({ options, go }, handler, taken.flight)
+    const told = safely(by.coalesced({ shape, refresh: asked.refresh, decision: taken.decision }))
+    const alone = () => go(decided(options), handler)
+    if (taken.decision === 'join') return () => join(handler, taken.flight, told, alone)
+    return () => give(handler, taken.answer, told)
   }
+}
+
+/** Sends the one request that the others wait for. */
+function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, handler: UndiciHandler, flight: SharedFlight): unknown {
+  try {
+    return go(decided(options), leadingHandler(handler, flight))
+  } catch (error) {
+    flight.land({ error })
+    throw error
+  }
+}
+
+/** Waits for the answer of another. @param alone Sends the request after all, where that answer is none for others. */
+function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEnd) => void, alone: () => unknown): true {
+  const waiting = waitingHandler(handler)
+  let isLeft = false
+  flight.waiting += 1
+  waiting.start(reason => {
+    isLeft = true
+    flight.waiting -= 1
+    told({ error: reason })
+  })
+  void flight.landed.then(landing => {
+    if (isLeft) return
+    if (landing === 'unshared') {
+      alone()
+      return
+    }
+    told(landing)
+    if ('answer' in landing) waiting.give(landing.answer)
+    else waiting.fail(landing.error)
+  })
+  return true
+}
+
+/** Answers from memory, though never while the request is still being made. */
+function give(handler: UndiciHandler, answer: TokenAnswer, told: (end: SharedEnd) => void): true {
+  const waiting = waitingHandler(handler)
+  let isLeft = false
+  waiting.start(reason => {
+    isLeft = true
+    told({ error: reason })
+  })
+  setImmediate(() => {
+    if (isLeft) return
+    told({ answer })
+    waiting.give(answer)
+  })
+  return true
 }
 
 function decided(options: DispatchOptions): DispatchOptions {

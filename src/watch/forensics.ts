@@ -1,6 +1,7 @@
 import { createHook, executionAsyncId } from 'node:async_hooks'
 import type { RawFrame } from '../tools/stack-frames.ts'
 import { noteFrames } from '../tools/stack-frames.ts'
+import { type Trail, tellTrails } from './causal-stack.ts'
 import { isOwnWork } from './own-work.ts'
 
 /** Something that was begun to be gone on with later: a timer, a promise, a socket, a step of a queue. */
@@ -23,14 +24,6 @@ export const FORENSICS_BOUNDS = {
   mostJoiners: 50,
 } as const
 
-/** What led to the code that ran at a moment, and who waits for what it began. */
-export interface Trail {
-  /** Frames of the steps before, nearest first; each step's by themselves. */
-  before(): readonly (readonly RawFrame[])[]
-  /** Stacks of others who wait for the promise of one of `functions`, which that code runs in. */
-  joiners(running: readonly RawFrame[]): readonly (readonly RawFrame[])[]
-}
-
 /**
  * Notes, for every asynchronous step of the process, where it was begun and what it waits for. So the caller of a request
  * is found behind timers, event emitters and queues, and so are those who share a refresh that somebody else began.
@@ -41,14 +34,18 @@ export class Forensics {
   readonly #steps = new Map<number, Step>()
   /** Steps by the promise they wait for. */
   readonly #waiting = new Map<number, Step[]>()
-  readonly #hook = createHook({ init: (id, type, trigger) => this.#note(id, type, trigger) })
+  readonly #init = (id: number, type: string, trigger: number) => this.#note(id, type, trigger)
+  readonly #hook = createHook({ init: this.#init })
   #isNoting = false
+  #silence: () => void = () => undefined
 
   start(): void {
     this.#hook.enable()
+    this.#silence = tellTrails(() => this.trail())
   }
 
   stop(): void {
+    this.#silence()
     this.#hook.disable()
     this.#steps.clear()
     this.#waiting.clear()
@@ -74,7 +71,7 @@ export class Forensics {
       const within = executionAsyncId()
       const step = {
         id,
-        frames: noteFrames(this.#hookAbove, FORENSICS_BOUNDS.mostFrames),
+        frames: noteFrames(this.#init, FORENSICS_BOUNDS.mostFrames),
         within,
         awaits: isPromise && trigger !== within ? trigger : undefined,
       }
@@ -83,9 +80,6 @@ export class Forensics {
       this.#isNoting = false
     }
   }
-
-  /** Node's own frames are left out with everybody else's of Node. */
-  readonly #hookAbove = this.#note
 
   #keep(step: Step): void {
     this.#steps.set(step.id, step)
@@ -112,23 +106,22 @@ export class Forensics {
   }
 
   /**
-   * A promise belongs to the request when the function that made it is one the request runs in, and it was made on the way
-   * to it. Who waits for it from elsewhere joined; what was made of it on the way (`finally`, `then`) stands for it.
+   * A promise belongs to the request when the function that made it is one the request runs in, called from where that one
+   * was. Who waits for it from elsewhere joined; what was made of it on the way (`finally`, `then`) stands for it.
    */
   #joiners(running: readonly RawFrame[], within: ReadonlySet<number>): (readonly RawFrame[])[] {
-    const functions = new Set(running.map(nameOf))
-    const shared = [...this.#steps.values()].filter(step => within.has(step.within) && functions.has(nameOf(firstOf(step))))
-    const looked = new Set<number>()
-    const joined: (readonly RawFrame[])[] = []
+    const shared = [...this.#steps.values()].filter(step => within.has(step.within) && isOnTheWay(ownFrames(step), running))
+    const looked = new Set<Step>()
+    const joined = new Map<string, readonly RawFrame[]>()
     for (let next = shared.pop(); next; next = shared.pop()) {
-      if (looked.has(next.id)) continue
-      looked.add(next.id)
+      if (looked.has(next)) continue
+      looked.add(next)
       for (const waiter of this.#waiting.get(next.id) ?? []) {
-        if (within.has(waiter.within)) shared.push(waiter)
-        else if (joined.length < FORENSICS_BOUNDS.mostJoiners) joined.push(this.#wholeStack(waiter))
+        if (isPartOf(ownFrames(waiter), ownFrames(next))) shared.push(waiter)
+        else if (joined.size < FORENSICS_BOUNDS.mostJoiners) joined.set(nameOfWait(waiter), this.#wholeStack(waiter))
       }
     }
-    return joined
+    return [...joined.values()]
   }
 
   #wholeStack(step: Step): readonly RawFrame[] {
@@ -136,10 +129,46 @@ export class Forensics {
   }
 }
 
-function firstOf(step: Step): RawFrame | undefined {
-  return step.frames().find(({ file }) => !file.startsWith('node:'))
+/** How many callers must agree: those of a promise reach further than those of what is awaited. */
+const COMPARED = 3
+
+/** Says whether a promise that was made with `made` on the stack is made by a function that `running` runs in. */
+function isOnTheWay([maker, ...callers]: readonly RawFrame[], running: readonly RawFrame[]): boolean {
+  if (!maker) return false
+  const at = running.findIndex(frame => isSameFunction(frame, maker))
+  if (at < 0) return false
+  const rest = running
+    .slice(at + 1)
+    .filter(isOfCode)
+    .slice(0, COMPARED)
+  return rest.every(frame => callers.some(caller => isSameFunction(frame, caller) && frame.line === caller.line))
 }
 
-function nameOf(frame: RawFrame | undefined): string {
-  return frame ? `${frame.file}#${frame.functionName}` : ''
+/** Says whether `waiting` is who was on the stack already when what it waits for was made. */
+function isPartOf([waiter, ...callers]: readonly RawFrame[], made: readonly RawFrame[]): boolean {
+  if (!waiter) return false
+  const at = made.findIndex(frame => isSameFunction(frame, waiter))
+  return at >= 0 && callers.slice(0, COMPARED).every((caller, index) => isSamePlace(caller, made[at + 1 + index]))
+}
+
+/** The same code in the same step is one caller, however many promises it makes of the one it waits for. */
+function nameOfWait(step: Step): string {
+  const places = ownFrames(step).map(({ file, line, column }) => `${file}:${line}:${column}`)
+  return `${step.within} ${places.join(' ')}`
+}
+
+function ownFrames(step: Step): readonly RawFrame[] {
+  return step.frames().filter(isOfCode)
+}
+
+function isOfCode({ file }: RawFrame): boolean {
+  return file !== '' && !file.startsWith('node:')
+}
+
+function isSameFunction(one: RawFrame, other: RawFrame): boolean {
+  return one.functionName === other.functionName && one.file === other.file
+}
+
+function isSamePlace(one: RawFrame, other: RawFrame | undefined): boolean {
+  return other !== undefined && isSameFunction(one, other) && one.line === other.line && one.column === other.column
 }

@@ -1,5 +1,5 @@
 import { AnswerCopy } from './answer-copy.ts'
-import type { SharedFlight } from './shared-refreshes.ts'
+import type { SharedFlight } from './coalesced-refreshes.ts'
 import { type Abort, abortError, isLater, type UndiciController, type UndiciHandler } from './undici-handler.ts'
 
 /**

@@ -12,6 +12,7 @@ export interface ObservedEvent {
   readonly name: string
   /** Epoch milliseconds. */
   readonly atMs: number
+  readonly attributes?: Attributes
 }
 
 /** What is counted along with an observation. */

@@ -1,6 +1,7 @@
 import { bypassError } from './block.ts'
 import { CallSample } from './call-sample.ts'
 import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
+import { coalescedVisit, type SharedEnd } from './coalesced-visit.ts'
 import { type Asking, coalesceRefreshes } from './coalescing.ts'
 import { CredentialFiles } from './credential-files.ts'
 import type { OutgoingEnd } from './following.ts'
@@ -14,7 +15,6 @@ import { isOwnWork } from './own-work.ts'
 import { ProviderCall } from './provider-call.ts'
 import { Redirects } from './redirects.ts'
 import { type Shape, shapeOf } from './shape.ts'
-import { type SharedEnd, sharedVisit } from './shared-visit.ts'
 import { watchSideDoors } from './side-doors.ts'
 import { callerOf, type Sighting, takeSighting } from './sighting.ts'
 import { headersOf } from './token-answer.ts'
@@ -82,7 +82,10 @@ export class ProcessWatch {
       watchOutgoing({ wanted: method => method !== 'CONNECT', listener, onFault }),
     ]
     if (settings.policy !== 'coalesce') return
-    const serviceAt = (url: URL) => (this.#endpoints.isExcluded(url) ? undefined : (this.#endpoints.tokenServiceAt(url) ?? 'unnamed'))
+    const serviceAt = ({ href }: URL) => {
+      const { isExcluded, tokenService, api } = this.#endpoints.look(href)
+      return isExcluded ? undefined : (tokenService ?? (api ? undefined : 'unnamed'))
+    }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
     this.#stops.push(coalesceRefreshes({ windowMs: settings.coalesceWindowMs, serviceAt, asking, onFault }))
@@ -153,7 +156,7 @@ export class ProcessWatch {
     let before: NotedFrames | undefined
     const sighting = takeSighting({ noteFrames: from => noteCausalFrames(from, () => before?.() ?? []) }, above)
     return {
-      shared: asked => {
+      coalesced: asked => {
         // Only now: the one who leads has been redirected to the same place.
         before = this.#redirects.take(url.href)
         const via = this.#gate.viaOf(sighting.frames)
@@ -166,7 +169,7 @@ export class ProcessWatch {
           caller: callerOf(sighting, this.#gate.outside(sighting.frames)),
           ledger: this.#ledger,
         }
-        const tell = this.#onceTold<SharedEnd>(end => sharedVisit(facts, end), { error: PROCESS_ENDED })
+        const tell = this.#onceTold<SharedEnd>(end => coalescedVisit(facts, end), { error: PROCESS_ENDED })
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
           tell(end)

@@ -7,6 +7,7 @@ import {
   GENAI_REQUEST_STREAM,
 } from '../../otel/genai-semconv.ts'
 import {
+  ATTR_ANSWER_TYPE,
   ATTR_ATTEMPT_OUTCOME,
   ATTR_CREDENTIAL_EXPIRES_IN,
   ATTR_CREDENTIAL_FINGERPRINT,
@@ -122,6 +123,7 @@ export class ProviderCall {
         [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
         [ATTR_HTTP_METHOD]: request.method,
         [ATTR_HTTP_STATUS]: end.status,
+        [ATTR_ANSWER_TYPE]: end.status !== undefined && end.status >= 300 ? end.headers?.['content-type'] : undefined,
         [ATTR_HTTP_ROUTE]: sighting.route,
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,

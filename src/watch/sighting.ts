@@ -1,7 +1,7 @@
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { siteOutside } from '../telemetry/caller.ts'
 import type { RawFrame } from '../tools/stack-frames.ts'
-import type { NotedFrames } from './causal-stack.ts'
+import { type NotedFrames, takeTrail } from './causal-stack.ts'
 import { hostSpan } from './host-span.ts'
 import { noteInboundRoute } from './inbound-route.ts'
 import type { HostSpan } from './observation.ts'
@@ -15,6 +15,7 @@ export class Sighting {
   readonly startedAtMs = performance.now()
   readonly parent: HostSpan | undefined = hostSpan()
   readonly #frames: NotedFrames
+  readonly #trail = takeTrail()
   readonly #route = noteInboundRoute()
 
   constructor(frames: NotedFrames) {
@@ -23,6 +24,23 @@ export class Sighting {
 
   get frames(): readonly RawFrame[] {
     return this.#frames()
+  }
+
+  /** Others who wait for what this request is made for: they share it. Seen in forensic mode only. */
+  joiners(): CallerSite[] {
+    const running = this.#frames()
+    const isRunning = (frame: RawFrame) => running.some(one => one.file === frame.file && one.functionName === frame.functionName)
+    const stacks = this.#trail?.joiners(running) ?? []
+    // What they have in common with the one who sends it, they all came through.
+    return stacks.map(stack =>
+      siteOutside(
+        stack,
+        Math.max(
+          0,
+          stack.findIndex(frame => !isRunning(frame)),
+        ),
+      ),
+    )
   }
 
   /** The inbound request under whose work it was made. */

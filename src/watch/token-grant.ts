@@ -1,4 +1,5 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import type { ExpiresInRepair } from '../providers/refresh-answer.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { tokenLife } from '../providers/token-life.ts'
@@ -12,6 +13,8 @@ import type { AccessToken } from './token-ledger.ts'
 export interface TokenGrant {
   readonly access: AccessToken | undefined
   readonly refresh: Fingerprint | undefined
+  /** What was wrong with `expires_in`. */
+  readonly repaired: ExpiresInRepair | undefined
 }
 
 /** Bytes of an answer that are read; tokens are shorter. */
@@ -30,11 +33,13 @@ export function readGrant({ headers = {}, body }: OutgoingEnd, service: KnownSer
   const access = secretText(answer.access_token)
   const refresh = secretText(answer.refresh_token)
   secretText(answer.id_token)
+  const life = access === undefined ? undefined : tokenLife(answer, access, now)
   return {
     access:
-      access === undefined
+      access === undefined || life === undefined
         ? undefined
-        : accessTokenOf(access, service, { expiresAt: now + tokenLife(answer, access, now).expiresInMs, issuedAt: now }),
+        : accessTokenOf(access, service, { expiresAt: now + life.expiresInMs, issuedAt: now }),
     refresh: fingerprint(refresh),
+    repaired: life?.repaired,
   }
 }

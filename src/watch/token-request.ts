@@ -6,6 +6,7 @@ import {
   ATTR_CREDENTIAL_FINGERPRINT,
   ATTR_CREDENTIAL_GENERATION,
   ATTR_ERROR_TYPE,
+  ATTR_EXPIRES_IN_REPAIRED,
   ATTR_HAS_REFRESH,
   ATTR_HTTP_METHOD,
   ATTR_HTTP_ROUTE,
@@ -24,23 +25,26 @@ import {
   ATTR_REFRESH_RETAINED,
   ATTR_REJECTED_FINGERPRINT,
   ATTR_REPLAY,
+  ATTR_RETRY_AFTER,
   ATTR_SERVER_ADDRESS,
   ATTR_SHAPE_CLIENT,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
   ATTR_SHAPE_HEADERS,
   ATTR_SHAPE_SCOPES,
+  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_BYPASS,
+  EVENT_JOINED,
   EVENT_REPLAY,
   SPAN_EXCHANGE,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import type { BypassPolicy, Via } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { Fingerprint } from '../domain/fingerprint.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { profileName } from '../telemetry/profile-name.ts'
@@ -76,6 +80,7 @@ export class TokenRequest {
   readonly #facts: TokenRequestFacts
   #shape: Shape = shapeOf(undefined)
   #headerNames = ''
+  #userAgent: Fingerprint | undefined
 
   constructor(facts: TokenRequestFacts) {
     this.#facts = facts
@@ -94,6 +99,7 @@ export class TokenRequest {
   body(shape: Shape, headers: SentHeaders): void {
     this.#shape = shape
     if (shape.refreshFingerprint !== undefined && !shape.isTokenless) this.#lookUp(shape.refreshFingerprint)
+    this.#userAgent = fingerprint(headers['user-agent'])
     this.#headerNames = Object.keys(headers).slice(0, MOST_HEADERS).map(shownHeader).sort().join(' ')
   }
 
@@ -134,6 +140,7 @@ export class TokenRequest {
         [ATTR_REFRESH_FINGERPRINT_AFTER]: grant?.refresh,
         [ATTR_CREDENTIAL_FINGERPRINT]: grant?.access?.fingerprint,
         [ATTR_REFRESH_RETAINED]: grant ? lineage.isRetained : undefined,
+        [ATTR_EXPIRES_IN_REPAIRED]: grant?.repaired,
         ...verdictAttributes(verdict, end, isRefresh, endedMs),
       }),
       events: this.#events(lineage),
@@ -165,6 +172,7 @@ export class TokenRequest {
       [ATTR_SHAPE_CLIENT]: clientFingerprint,
       [ATTR_SHAPE_SCOPES]: scopes,
       [ATTR_SHAPE_HEADERS]: this.#headerNames,
+      [ATTR_SHAPE_USER_AGENT]: this.#userAgent,
       [ATTR_REASON_DECLARED]: declaredReason,
       [ATTR_REFRESH_FINGERPRINT_BEFORE]: refreshFingerprint,
       [ATTR_HAS_REFRESH]: grantType === 'refresh_token' ? !isTokenless : undefined,
@@ -173,7 +181,14 @@ export class TokenRequest {
 
   #events({ isReplay }: Lineage): ObservedEvent[] {
     const { startMs: atMs } = this.#facts.sighting
-    return [...(this.#facts.via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []), ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : [])]
+    const joined = this.#facts.sighting
+      .joiners()
+      .map(joiner => ({ name: EVENT_JOINED, atMs: Date.now(), attributes: callerAttributes(joiner) }))
+    return [
+      ...(this.#facts.via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []),
+      ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : []),
+      ...joined,
+    ]
   }
 
   #measures(lineage: Lineage, { outcome, failure }: Verdict, durationMs: number, isRefresh: boolean): Measure[] {
@@ -219,7 +234,12 @@ function ageOf({ before }: Lineage, sentMs: number): number | undefined {
   return before?.issuedAt === undefined ? undefined : Math.max(0, Math.round((sentMs - before.issuedAt) / 1000))
 }
 
-function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: OutgoingEnd, isRefresh: boolean, endedMs: number): Attributes {
+function verdictAttributes(
+  { outcome, failure, providerCode, retryAfterMs }: Verdict,
+  end: OutgoingEnd,
+  isRefresh: boolean,
+  endedMs: number,
+): Attributes {
   return {
     [ATTR_OUTCOME]: isRefresh ? outcome : undefined,
     [ATTR_PERMANENT]: isRefresh && !isSuccess(outcome) ? isPermanent(outcome) : undefined,
@@ -228,6 +248,7 @@ function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: Out
     [ATTR_PROVIDER_ERROR_CODE]: providerCode,
     [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
     [ATTR_ANSWER_TYPE]: end.headers?.['content-type'],
+    [ATTR_RETRY_AFTER]: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
     [ATTR_CLOCK_SKEW]: skewOf(end.headers, endedMs),
   }
 }

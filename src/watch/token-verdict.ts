@@ -10,6 +10,7 @@ export interface Verdict {
   readonly outcome: FlightOutcome
   readonly failure?: string
   readonly providerCode?: string
+  readonly retryAfterMs?: number
 }
 
 /** The process ended before the answer was there: the provider may have rotated the token. */
@@ -37,8 +38,8 @@ export function verdictOf(
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
   }
   if (status >= 200 && status < 300) return { outcome: isRetained ? 'renewed' : 'rotated' }
-  const { outcome, providerCode } = judgeRefresh(readRefusedAnswer(status, headers, body))
-  return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
+  const { outcome, providerCode, retryAfterMs } = judgeRefresh(readRefusedAnswer(status, headers, body))
+  return { outcome, failure: outcome, ...(providerCode && { providerCode }), ...(retryAfterMs !== undefined && { retryAfterMs }) }
 }
 
 /** The provider's id of the request. */

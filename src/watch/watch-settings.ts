@@ -27,6 +27,8 @@ export interface WatchSettings {
   readonly apis: Readonly<Record<string, string>>
   /** URLs that are not looked at, nor what lies below them. @default [] */
   readonly exclude: readonly string[]
+  /** Every asynchronous step is noted until then, epoch ms; see `Forensics` for what that costs. @default never */
+  readonly forensicUntilMs?: number
 }
 
 /** Environment variables, as in `process.env`. */
@@ -41,6 +43,8 @@ export interface HandedSettings extends Partial<WatchSettings> {
   readonly startedBy?: number
 }
 
+/** Longest time of forensic mode: whoever forgets it shall not pay for it for ever. */
+export const LONGEST_FORENSIC_MS = 86_400_000
 /** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
 const DEFAULT_WINDOW_MS = 600_000
 /** Tokens are kept no longer. */
@@ -55,6 +59,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'tokenUrls',
   'apis',
   'exclude',
+  'forensicUntilMs',
   'credentials',
   'preset',
   'startedBy',
@@ -63,7 +68,7 @@ const KEYS: ReadonlySet<string> = new Set([
 /**
  * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
- * `GATEWATCH_COALESCE_WINDOW_MS`,
+ * `GATEWATCH_COALESCE_WINDOW_MS`, `GATEWATCH_FORENSIC` for so long from the start, such as `10m`,
  * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
  * joined; of a single value, what `gatewatch run` was told counts.
  *
@@ -77,6 +82,7 @@ export function readWatchSettings(environment: Environment, parentPid = process.
   const role = (isChild ? 'child' : handed.role) ?? environment.GATEWATCH_ROLE ?? 'unknown'
   const policy = handed.policy ?? environment.GATEWATCH_POLICY ?? 'observe'
   const presets = list('PRESET', handed.preset)
+  const forensicUntilMs = handed.forensicUntilMs ?? forensicUntil(environment.GATEWATCH_FORENSIC)
   return {
     state: resolve(handed.state || stateFolderOf(environment)),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
@@ -88,7 +94,16 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
     apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
     exclude: list('EXCLUDE', handed.exclude),
+    ...(forensicUntilMs !== undefined && { forensicUntilMs }),
   }
+}
+
+function forensicUntil(text: string | undefined): number | undefined {
+  if (!text?.trim()) return undefined
+  const [, count = '', unit = ''] = /^(\d{1,5})([smh])$/.exec(text.trim()) ?? []
+  const forMs = Number(count) * ({ s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN)
+  if (!(forMs > 0 && forMs <= LONGEST_FORENSIC_MS)) throw wrong('GATEWATCH_FORENSIC must be a span of time of at most a day: 30s, 10m, 1h')
+  return Date.now() + forMs
 }
 
 /** URLs by provider: `provider=url`, or `url`, whose host then stands for the provider. @throws {GatewayError} `GW_CONFIG`. */
@@ -116,6 +131,7 @@ function handedSettings(text: string | undefined): HandedSettings {
   if (unknown.length > 0) throw wrong(`${SETTINGS_VARIABLE}: ${unknown.join(', ')} is not known; there are ${[...KEYS].join(', ')}`)
   for (const key of ['gate', 'exclude', 'credentials', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
   for (const key of ['tokenUrls', 'apis'] as const) requireThat(key, given[key], isTextTable, 'an object of URLs and provider names')
+  requireThat('forensicUntilMs', given.forensicUntilMs, Number.isSafeInteger, 'a moment in epoch milliseconds')
   requireThat('state', given.state, value => typeof value === 'string', 'a text')
   return given as HandedSettings
 }

@@ -125,6 +125,7 @@ export async function startMix(): Promise<Mix> {
     await visit('warmToken', 'operator', WORK, warmToken)
     // Its token still serves, so the probe is good; but the last refresh anybody wanted of it failed.
     await watch.probe(ENDING)
+    await watch.wrapLogin(async () => {}, { provider: 'openai-codex' })()
     sayTooMuch()
   }
 

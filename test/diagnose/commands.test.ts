@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Diagnosis } from '../../src/diagnose/diagnose.ts'
 import { SCENARIOS } from '../../src/scenarios/scenarios.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
 import { runCli } from '../cli/run-cli.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { codexLogin, gatewayWorld } from '../support/gateway-world.ts'
@@ -97,3 +98,35 @@ function givenFile(content: string): string {
   writeFileSync(path, content)
   return path
 }
+
+describe('gatewatch serve --state', () => {
+  it('keeps what it saw beside what watched processes saw, for diagnose to read together', async () => {
+    const simulator = await startSimulator()
+    afterwards(() => simulator.stop())
+    simulator.addApiKey('sk-simulated-serve-0001', { provider: 'openai' })
+    const state = stateFolder()
+    const config = givenFile(
+      JSON.stringify({
+        listen: { port: 0 },
+        state: `${state}-profiles`,
+        providers: { openai: { baseUrl: `${simulator.url}/v1` } },
+        profiles: { 'openai:default': { provider: 'openai', apiKeyEnv: 'SIMULATED_KEY' } },
+      }),
+    )
+    const environment = { SIMULATED_KEY: 'sk-simulated-serve-0001' }
+    const serving = runCli(['serve', '--config', config, '--state', state], { environment })
+    afterwards(() => serving.child.kill('SIGKILL'))
+    const [, url = ''] = await serving.until(/listens on (http:\S+)/)
+    const body = JSON.stringify({ model: 'gpt-5.5', messages: [{ role: 'user', content: 'hello' }] })
+    const answer = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    expect(answer.status).toBe(200)
+    await answer.text()
+    serving.child.kill('SIGINT')
+    expect(await serving.ended).toMatchObject({ code: 0 })
+    const { stdout, code } = await runCli(['diagnose', '--state', state, '--json']).ended
+    expect({ code, diagnosis: JSON.parse(stdout) }).toMatchObject({
+      code: 0,
+      diagnosis: { findings: [], checked: { processes: 1, counts: { calls: 1, attempts: 1 }, profiles: ['openai:default'] } },
+    })
+  })
+})

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   ATTR_CREDENTIAL_EXPIRES_IN,
   ATTR_HTTP_STATUS,
+  ATTR_PROVIDER_ERROR_CODE,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
   ATTR_TOKEN_AGE,
@@ -42,6 +43,21 @@ describe('a rotated token that is sent again', () => {
     )
     expect(told).toHaveLength(1)
     expect(told[0]).toMatchObject({ kind: 'family_killed_by_replay', harm: 'grant_dead', callers: [{ count: 2, processes: [CLIrow] }] })
+  })
+})
+
+describe('a refusal that nothing narrower explains', () => {
+  it('is told as one of a token used up by somebody unseen, where the provider says that it was used', () => {
+    const [finding] = findings(refresh(0, { sent: 'z1', more: { [ATTR_PROVIDER_ERROR_CODE]: 'refresh_token_reused' }, ...invalidated }))
+    expect(finding).toMatchObject({ kind: 'refresh_refused', title: expect.stringContaining('not recorded'), confidence: 'likely' })
+    expect(verdicts(finding)).toEqual({ another_caller: 'supported' })
+  })
+
+  it('is told as possible otherwise, and suspects the endpoint where the request looks as ever', () => {
+    const fields = shape('grant_type=refresh_token refresh_token=opaque:71')
+    const [finding] = findings(refresh(0, { more: fields }), refresh(60, { sent: 'z1', more: fields, ...invalidated }))
+    expect(finding).toMatchObject({ kind: 'refresh_refused', confidence: 'possible' })
+    expect(verdicts(finding)).toEqual({ token_rejected: 'supported', request_shape: 'excluded' })
   })
 })
 

@@ -96,6 +96,8 @@ describe('a process that is run with --policy coalesce', () => {
   it('is refused a window that is none', async () => {
     const { ended } = startNode([MAIN, 'run', '--policy', 'coalesce', '--coalesce-window', 'soon', '--', 'true'])
     expect(await ended).toMatchObject({ code: 64, stderr: expect.stringMatching(/a number and a unit, such as 30s/) })
+    const lonely = await startNode([MAIN, 'run', '--coalesce-window', '5m', '--', 'true']).ended
+    expect(lonely).toMatchObject({ code: 64, stderr: expect.stringMatching(/--coalesce-window: goes with --policy coalesce/) })
     const long = await startNode([MAIN, 'run', '--policy', 'coalesce', '--coalesce-window', '2d', '--', 'true']).ended
     expect(long).toMatchObject({ code: 64, stderr: expect.stringMatching(/--coalesce-window: must be a day at the most/) })
   })

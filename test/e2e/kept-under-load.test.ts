@@ -12,8 +12,8 @@ import {
 } from '../../otel/names.ts'
 import { refreshes, visitTable } from '../../src/recorder/queries.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
-import { answeredBy, CODEX_PATH, KEY, loginThenKey } from '../calls/login-then-key.ts'
-import { atTheEnd, codexLogin, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
+import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
+import { atTheEnd, eventually } from '../support/gateway-world.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'
 
 const LOAD = 600
@@ -36,3 +36,89 @@ function isWhole(trace: readonly ReceivedSpan[]): boolean {
   const ids = new Set(trace.map(({ spanId }) => spanId))
   return trace.filter(({ parentSpanId }) => !ids.has(parentSpanId)).length === 1
 }
+
+describe('under load', () => {
+  it('every refresh, bypass, fallback and error is recorded and exported with its whole trace; of what is ordinary, a part', async () => {
+    const receiver = await receive()
+    const w = await loginThenKey({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
+    const spare = w.simulator.grantFor({ provider: 'openai-codex', account: 'spare' })
+    const once = (name: 'model_not_found_404' | 'bad_request_400' | 'token_expired_401') =>
+      w.simulator.inject({ where: CODEX_PATH, name, times: 1 })
+    const asked = { fallbacks: 0, errors: 0, bypasses: 0, visits: 0 }
+    let token = spare.refresh
+    const bypass = async () => {
+      const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, client_id: 'app_EMoamEEZ73f0CkXaXp7hrann' })
+      const answer = await fetch(w.simulator.url + TOKEN_PATHS.openai, { method: 'POST', body })
+      token = ((await answer.json()) as { refresh_token?: string }).refresh_token ?? token
+    }
+    await load(async index => {
+      if (index % 30 === 0) {
+        asked.fallbacks += 1
+        once('model_not_found_404')
+      }
+      if (index % 30 === 10) {
+        asked.errors += 1
+        once('bad_request_400')
+      }
+      if (index % 150 === 20) once('token_expired_401')
+      if (index % 60 === 40) {
+        asked.bypasses += 1
+        await bypass()
+      }
+      if (index % 3 === 0) {
+        asked.visits += 1
+        await w.watch.visit({ profile: 'openai-codex:me', reason: 'forced' })
+      }
+      await w.responses()
+    })
+    const traces = () => Map.groupBy(receiver.spans(), ({ traceId }) => traceId)
+    // The span of a request ends a moment after its client has the answer.
+    await eventually(async () => {
+      await w.watch.flush()
+      expect([...traces().values()].filter(trace => !isWhole(trace))).toEqual([])
+    })
+
+    const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'visits') =>
+      (await w.series(key)).reduce((sum, { value }) => sum + value, 0)
+    const refreshed = await measured('refreshDuration')
+    const recorded = refreshes(w.watch.recorder, { most: LOAD })
+    const calls = w.spans(SPAN_CALL)
+    const sent = receiver.spans()
+    const told = (event: string) => sent.filter(({ events }) => events.some(({ name }) => name === event)).length
+
+    expect(asked.fallbacks).toBe(await measured('fallbacks'))
+    expect(calls.filter(({ events }) => events.some(({ name }) => name === EVENT_FALLBACK))).toHaveLength(asked.fallbacks)
+    expect(told(EVENT_FALLBACK)).toBe(asked.fallbacks)
+
+    expect(calls.filter(({ status }) => status === 'error')).toHaveLength(asked.errors)
+    expect(sent.filter(({ name, status }) => name === SPAN_CALL && status.code === 2)).toHaveLength(asked.errors)
+    const failed = (outcome: unknown) => outcome === 'format' || outcome === 'model_not_found' || outcome === 'auth'
+    expect(sent.filter(({ attributes }) => failed(attributes[ATTR_ATTEMPT_OUTCOME])).length).toBeGreaterThanOrEqual(
+      asked.errors + asked.fallbacks,
+    )
+
+    expect(await measured('bypasses')).toBe(asked.bypasses)
+    expect(recorded.filter(({ via }) => via === 'bypass')).toHaveLength(asked.bypasses)
+    expect(recorded).toHaveLength(refreshed)
+    expect(refreshed).toBeGreaterThan(asked.bypasses)
+    const exported = sent.filter(({ name }) => name === SPAN_REFRESH)
+    expect(exported).toHaveLength(refreshed)
+    expect(exported.filter(({ attributes }) => attributes[ATTR_VIA] === 'bypass')).toHaveLength(asked.bypasses)
+    for (const { attributes } of exported) {
+      expect(attributes[ATTR_CALLER]).toEqual(expect.stringMatching(/^(?:client:|test\/e2e\/)/))
+      expect(attributes[ATTR_REASON]).toEqual(expect.any(String))
+    }
+
+    const visited = visitTable(w.watch.recorder).reduce((sum, { count }) => sum + count, 0)
+    expect(visited).toBe(await measured('visits'))
+    expect(visited).toBeGreaterThanOrEqual(asked.visits)
+    const notReuse = (decision: unknown) => decision !== 'reuse'
+    const wanted = visitTable(w.watch.recorder).reduce((sum, { decision, count }) => sum + (notReuse(decision) ? count : 0), 0)
+    expect(sent.filter(({ name, attributes }) => name === SPAN_VISIT && notReuse(attributes[ATTR_DECISION]))).toHaveLength(wanted)
+
+    expect(sent.filter(({ name }) => name === SPAN_CALL).length).toBeLessThan(LOAD)
+    const exemplars = [...(await w.watch.metrics('application/openmetrics-text')).body.matchAll(/trace_id="(\w+)"/g)]
+    expect(exemplars.length).toBeGreaterThan(3)
+    expect(exemplars.flatMap(([, traceId = '']) => (traces().has(traceId) ? [] : [traceId]))).toEqual([])
+  })
+})

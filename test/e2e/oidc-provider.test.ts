@@ -39,6 +39,7 @@ describe('at an OAuth server of somebody else', () => {
   const search = searchForSecrets()
   const outputs: string[] = []
   const commandLines: string[] = []
+  const operations = new Set<string>()
   let folder = ''
   let server: OidcServer
   let otlp: OtlpReceiver
@@ -78,7 +79,10 @@ describe('at an OAuth server of somebody else', () => {
   }
   const end = async (command: Running): Promise<Ended> => {
     const ended = await command.ended
+    // The address that the browser opens holds the state, which the person's browser has to know.
     outputs.push(ended.stdout.replace(/http:\S+/g, ''), ended.stderr)
+    const counted = otlp.metrics().filter(({ name }) => name === METRICS.operationDuration.name)
+    for (const { points } of counted) for (const { attributes } of points) operations.add(String(attributes.operation))
     return ended
   }
   const signIn = async (person: Browser, ...parameters: string[]): Promise<Ended> => {
@@ -203,6 +207,9 @@ describe('at an OAuth server of somebody else', () => {
       ['device', 'ok'],
     ])
     expect(told(SPAN_EXCHANGE)).toHaveLength(3)
+    const logins = otlp.spans().filter(({ name }) => name === SPAN_LOGIN)
+    for (const { name, parentSpanId } of otlp.spans())
+      if (name === SPAN_EXCHANGE || name === SPAN_DEVICE) expect(logins.map(({ spanId }) => spanId)).toContain(parentSpanId)
     expect(told(SPAN_EXCHANGE)[0]).toMatchObject({
       [ATTR_CALLER]: 'gatewatch profiles login',
       [ATTR_SHAPE_FIELDS]: expect.stringMatching(
@@ -215,9 +222,7 @@ describe('at an OAuth server of somebody else', () => {
         .map(attributes => attributes[ATTR_CALLER])
         .sort(),
     ).toEqual(['gatewatch profiles login', 'gatewatch profiles logout'])
-    const counted = otlp.metrics().filter(({ name }) => name === METRICS.operationDuration.name)
-    const operations = counted.flatMap(({ points }) => points.map(({ attributes }) => attributes.operation))
-    expect(new Set(operations)).toEqual(new Set(['login', 'exchange', 'device', 'revoke']))
+    expect(operations).toEqual(new Set(['login', 'exchange', 'device', 'revoke']))
   })
 
   it('the page that the browser ends at shows nothing, keeps nothing and sends nothing on', () => {
@@ -241,9 +246,11 @@ describe('at an OAuth server of somebody else', () => {
     const pages = ownPages.map(({ text, headers }) => text + JSON.stringify([...headers]))
     expect(files).toContain('recorder.sqlite')
     expect(commandLines).toHaveLength(4)
-    for (const text of [...outputs, ...recorded, ...pages, ...commandLines, otlp.text()]) {
-      expect(text.length).toBeGreaterThan(0)
-      expect(search.find(text)).toEqual([])
+    expect(search.find(await readFile(join(stateFolder(), 'profiles.json'), 'utf8')), 'the search finds what is there').not.toEqual([])
+    const surfaces = { outputs, recorded, pages, commandLines, otlp: [otlp.text()] }
+    for (const [where, texts] of Object.entries(surfaces)) {
+      expect(texts.join('').length, `${where} is empty`).toBeGreaterThan(100)
+      expect(texts.flatMap(text => search.find(text))).toEqual([])
     }
   })
 })

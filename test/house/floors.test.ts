@@ -18,7 +18,7 @@ const ROOMS: readonly Room[] = [
   { name: 'otel/names.ts', floor: -2, uses: CELLAR },
   { name: 'otel/prometheus-name.ts', floor: -1, uses: CELLAR },
   { name: 'src/domain/', floor: 0, uses: [...CELLAR, 'node:'] },
-  { name: 'src/tools/', floor: 0, uses: ['node:'] },
+  { name: 'src/tools/', floor: 0, uses: ['node:', '@jridgewell/trace-mapping'] },
   { name: 'src/telemetry/', floor: 1 },
   { name: 'src/store/', floor: 1 },
   { name: 'src/providers/', floor: 1 },

@@ -9,6 +9,7 @@ import { ROOT } from './source-files.ts'
 
 const run = promisify(execFile)
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
+const PAGE = 'dist/src/ops/page/'
 const MOST_BYTES = 1_250_000
 
 interface Manifest {
@@ -44,6 +45,7 @@ describe('the published package', () => {
   beforeAll(async () => {
     const staged = join(folder, 'staged')
     expect(await compile('-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(staged, 'dist'))).toBe('')
+    await run(process.execPath, [join(ROOT, 'src/ops/write-page.ts'), join(staged, 'dist')])
     for (const file of ['package.json', 'README.md', 'LICENSE', 'dashboards'])
       cpSync(join(ROOT, file), join(staged, file), { recursive: true })
     const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: staged })
@@ -63,7 +65,18 @@ describe('the published package', () => {
     const rest = files.filter(path => !/^dist\/(?:src|otel)\/.+\.(?:js|d\.ts)$/.test(path))
     const boards = readdirSync(join(ROOT, 'dashboards/generated')).filter(name => name.endsWith('.json'))
     const exported = [...boards, 'gatewatch.rules.yml'].map(name => `dashboards/generated/${name}`)
-    expect(rest.sort()).toEqual(['LICENSE', 'README.md', 'dashboards/README.md', ...exported, 'dashboards/runbook.md', 'package.json'])
+    expect(rest.sort()).toEqual(
+      [
+        'LICENSE',
+        'README.md',
+        'dashboards/README.md',
+        ...exported,
+        'dashboards/failures.md',
+        'dashboards/runbook.md',
+        ...['LICENSES.txt', 'page.css', 'page.html', 'sign-in-refused.html', 'sign-in.html', 'uplot.css'].map(name => `${PAGE}${name}`),
+        'package.json',
+      ].sort(),
+    )
     expect(files).toContain('dist/src/index.d.ts')
     expect(files.filter(path => /write-reference|\.test\./.test(path))).toEqual([])
     const maps = files
@@ -90,9 +103,21 @@ describe('the published package', () => {
   })
 
   it('loads every module it ships, with the dependencies it declares', async () => {
-    const modules = files.filter(path => path.endsWith('.js') && path !== manifest.bin.gatewatch)
+    // What runs in a browser is looked at in one, by test/ops.
+    const modules = files.filter(path => path.endsWith('.js') && path !== manifest.bin.gatewatch && !path.startsWith(PAGE))
     const program = `for (const path of ${JSON.stringify(modules)}) await import('./node_modules/gatewatch/' + path)`
     await expect(run(process.execPath, ['--input-type=module', '--eval', program], { cwd: folder })).resolves.toMatchObject({ stdout: '' })
+  })
+
+  it('serves the ops page as it was built, with the licences of what is in it', async () => {
+    const licences = readFileSync(join(installed, PAGE, 'LICENSES.txt'), 'utf8')
+    for (const library of [/uplot [\d.]+ \(MIT\)/, /d3-flame-graph [\d.]+ \(Apache-2\.0\)/, /d3-sankey [\d.]+ \(BSD-3-Clause\)/])
+      expect(licences).toMatch(library)
+    const program = `const { pageAssets } = await import('./node_modules/gatewatch/dist/src/ops/page-assets.js')
+      const names = (await pageAssets()).names()
+      console.log(['page.html', 'main.js', 'page.css', 'd3.js', 'uplot.js'].filter(name => !names.includes(name)).length)`
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program], { cwd: folder })
+    expect(stdout).toBe('0\n')
   })
 
   it('gives a compiler its types, libraries checked', async () => {

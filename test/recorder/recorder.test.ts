@@ -94,6 +94,17 @@ describe('what the recorder keeps', () => {
     expect(profiles).toEqual(Array.from({ length: 100 }, (_, index) => `p${999 - index}`))
   })
 
+  it('goes on holding refreshes while calls fall back without end', () => {
+    const w = world({ mostInteresting: 10, mostEventful: 10 })
+    w.refresh()
+    for (let index = 0; index < 500; index += 1) w.span(SPAN_CALL, {}, EVENT_FALLBACK)
+    w.refresh()
+    expect(refreshes(w.recorder)).toHaveLength(2)
+    const names = [...w.recorder.interesting()].map(({ name }) => name)
+    expect(names).toEqual([SPAN_REFRESH, ...new Array(10).fill(SPAN_CALL), SPAN_REFRESH])
+    expect(w.recorder.stats().interesting).toEqual({ kept: 12, dropped: 490 })
+  })
+
   it('refuses bounds that keep nothing', () => {
     expect(() => new Recorder({ mostInteresting: 0 })).toThrow(RangeError)
     expect(() => new Recorder({ mostOrdinary: 1.5 })).toThrow(RangeError)

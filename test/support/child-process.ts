@@ -18,6 +18,8 @@ export interface ChildProcess {
   line(): Promise<string>
   /** Tells it to go on, for scripts that wait for that. */
   goOn(): void
+  /** Says something on its input. */
+  say(text: string): void
   signal(name: NodeJS.Signals): void
   readonly exit: Promise<Exit>
   /** The exit code, or the name of the signal that ended it. */
@@ -54,6 +56,7 @@ export function startNode(parameters: readonly string[]): ChildProcess {
     ended: exit.then(({ code }) => code),
     signal: name => child.kill(name),
     goOn: () => child.stdin.write('go on\n'),
+    say: text => child.stdin.write(text),
     line: async () => {
       const { value, done } = await lines.next()
       if (done) throw new Error(`ended (${(await exit).code}) without another line: ${stderr}`)

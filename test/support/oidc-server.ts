@@ -21,33 +21,31 @@ export async function startOidcServer(client: { id: string; secret: string }): P
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const { warn, info } = console
-  // It warns of being used for development, which it is.
+  // It says of every default that it is one.
   Object.assign(console, { warn: () => {}, info: () => {} })
-  try {
-    answer = new Provider(url, {
-      clients: [
-        {
-          client_id: client.id,
-          client_secret: client.secret,
-          token_endpoint_auth_method: 'client_secret_post',
-          application_type: 'native',
-          redirect_uris: ['http://127.0.0.1/callback'],
-          response_types: ['code'],
-          grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
-        },
-      ],
-      features: { devInteractions: { enabled: true }, deviceFlow: { enabled: true }, revocation: { enabled: true } },
-      rotateRefreshToken: true,
-      cookies: { keys: ['for this test alone'] },
-    }).callback()
-  } finally {
-    Object.assign(console, { warn, info })
-  }
+  const speakAgain = () => Object.assign(console, { warn, info })
+  answer = new Provider(url, {
+    clients: [
+      {
+        client_id: client.id,
+        client_secret: client.secret,
+        token_endpoint_auth_method: 'client_secret_post',
+        application_type: 'native',
+        redirect_uris: ['http://127.0.0.1/callback'],
+        response_types: ['code'],
+        grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+      },
+    ],
+    features: { devInteractions: { enabled: true }, deviceFlow: { enabled: true }, revocation: { enabled: true } },
+    rotateRefreshToken: true,
+    cookies: { keys: ['for this test alone'] },
+  }).callback()
   return {
     url,
     tokenRequests,
     stop: () =>
       new Promise(resolve => {
+        speakAgain()
         server.close(() => resolve())
         server.closeAllConnections()
       }),

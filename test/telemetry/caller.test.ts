@@ -11,7 +11,7 @@ import {
   ATTR_STACK_ID,
 } from '../../otel/names.ts'
 import { clientCaller, UNKNOWN_CALLER } from '../../src/domain/caller-site.ts'
-import { callerAttributes, siteOf, takeCallerSite } from '../../src/telemetry/caller.ts'
+import { callerAttributes, siteOf, siteOutside, takeCallerSite } from '../../src/telemetry/caller.ts'
 import type { RawFrame } from '../../src/tools/stack-frames.ts'
 
 function door() {
@@ -33,6 +33,16 @@ describe('a caller site', () => {
     expect(site.kind).toBe('code')
     expect(site.label).toBe('test/telemetry/caller.test.ts#refreshBeforeTurn')
     expect(site.frame).toMatchObject({ functionName: 'refreshBeforeTurn', file: 'test/telemetry/caller.test.ts' })
+  })
+
+  it('is outside of what everybody passes, where that is known; the whole stack stays', () => {
+    const stack = [frame(here('node_modules/sdk/post.js')), frame(here('app/lock.js')), frame(here('app/turn.js'))]
+    const site = siteOutside(stack, 2)
+    expect(site.label).toBe('app/turn.js#run')
+    expect(site.frames).toEqual(siteOf(stack).frames)
+    expect(site.stackId).toBe(siteOf(stack).stackId)
+    expect(siteOutside(stack, 3)).toBe(siteOf(stack))
+    expect(siteOutside(stack, 0).label).toBe('app/lock.js#run')
   })
 
   it('keeps the awaits that led there', async () => {

@@ -4,9 +4,9 @@ import { finished } from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 import { Agent, Client, Pool, pipeline, request, stream, fetch as undiciFetch } from 'undici'
 import { describe, expect, it } from 'vitest'
+import type { SharedEnd } from '../../src/watch/coalesced-visit.ts'
 import { coalesceRefreshes } from '../../src/watch/coalescing.ts'
 import { KnownEndpoints } from '../../src/watch/known-endpoints.ts'
-import type { SharedEnd } from '../../src/watch/shared-visit.ts'
 import { wrapDispatch } from '../../src/watch/undici-dispatch.ts'
 import { deadUrl, onClose, startServer, until } from './world.ts'
 
@@ -242,6 +242,21 @@ describe('a failure', () => {
     expect(w.ends().every(end => 'error' in end)).toBe(true)
   })
 
+  it('of what is told of it keeps nobody from the answer', async () => {
+    const w = await world({
+      onTold: () => {
+        throw new TypeError('the watch stumbled')
+      },
+    })
+    const texts = await Promise.all([1, 2].map(() => refreshByFetch(w.tokenUrl, form('rt-0'))))
+    expect([...texts, await refreshByFetch(w.tokenUrl, form('rt-0'))].map(text => JSON.parse(text).refresh_token)).toEqual([
+      'rt-1',
+      'rt-1',
+      'rt-1',
+    ])
+    expect(w.faults).toEqual([new TypeError('the watch stumbled'), new TypeError('the watch stumbled')])
+  })
+
   it('of the watch lets everything go on as it was asked for', async () => {
     const w = await world({
       onAsked: () => {
@@ -321,10 +336,11 @@ interface WorldOptions {
   /** Answers wait until they are released. */
   isHeld?: boolean
   onAsked?: () => void
+  onTold?: () => void
 }
 
 /** A token endpoint that gives `rt-1`, `rt-2`, ... out; `/token` is known as one. */
-async function world({ answer, isHeld = false, onAsked }: WorldOptions = {}) {
+async function world({ answer, isHeld = false, onAsked, onTold }: WorldOptions = {}) {
   let count = 0
   const held: (() => void)[] = []
   const grant = (response: ServerResponse) => {
@@ -349,9 +365,12 @@ async function world({ answer, isHeld = false, onAsked }: WorldOptions = {}) {
       asked += 1
       onAsked?.()
       return {
-        shared: ({ decision }) => {
+        coalesced: ({ decision }) => {
           decisions.push(decision)
-          return end => ends.push(end)
+          return end => {
+            ends.push(end)
+            onTold?.()
+          }
         },
       }
     },

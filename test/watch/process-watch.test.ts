@@ -31,6 +31,26 @@ describe('an unmodified process under the preload', () => {
     if (client !== 'http') expect(past?.caller).toBe('test/fixtures/watched/application.mjs#postToken')
   })
 
+  it('knows the package of an installed command for the application, and what it is built on for libraries', async () => {
+    const { job } = await world()
+    const packages = join(stateFolder(), 'node_modules')
+    const write = (name: string, file: string, text: string) => {
+      mkdirSync(join(packages, name), { recursive: true })
+      writeFileSync(join(packages, name, 'package.json'), JSON.stringify({ name, type: 'module', exports: `./${file}` }))
+      writeFileSync(join(packages, name, file), text)
+    }
+    const send = "export async function send(url, body) { return await (await fetch(url, { method: 'POST', body })).text() }"
+    write('auth-sdk', 'send.js', send)
+    const body = "new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'somebody-s-token' })"
+    const command = `import { send } from 'auth-sdk'
+      async function agentTurn() { return await send(JSON.parse(process.argv[2]).url, ${body}) }
+      await agentTurn()`
+    write('an-agent', 'cli.js', command)
+    const { refreshes, stderr } = await watched(job({ steps: [] }), { application: join(packages, 'an-agent', 'cli.js') })
+    expect(stderr).toBe('')
+    expect(refreshes).toMatchObject([{ caller: 'an-agent/cli.js#agentTurn' }])
+  })
+
   it('calls nothing a bypass while nobody said what the gate is', async () => {
     const { job } = await world()
     const { refreshes, spans } = await watched(job({ steps: [['gate'], ['bypass']] }), { settings: { gate: [] } })

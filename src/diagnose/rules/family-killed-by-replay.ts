@@ -18,8 +18,8 @@ export const familyKilledByReplay: Rule = {
   explains: ['refresh_refused', 'rotated_token_replayed'],
   look: evidence => {
     const dead = evidence.refreshes.filter(refresh => isUnusedAndRefused(evidence, refresh))
-    const families = Map.groupBy(dead, victim => forerunnersOf(evidence, victim).at(-1)?.sent ?? '')
-    return [...families.values()].flatMap(victims => tell(evidence, victims) ?? [])
+    const groups = Map.groupBy(dead, ({ profile, provider }) => profile ?? provider ?? '')
+    return [...groups.values()].flatMap(victims => tell(evidence, victims) ?? [])
   },
 }
 
@@ -30,29 +30,35 @@ function isUnusedAndRefused(evidence: Evidence, refresh: SeenSpan): boolean {
   )
 }
 
+/** Forerunners of a token that are looked at; a replay of an older one is a rare thing. */
+const MOST_FORERUNNERS = 50
+
 /** The rotations that led to the token this refresh sent, the latest first. */
 function forerunnersOf(evidence: Evidence, refresh: SeenSpan): SeenSpan[] {
   const chain: SeenSpan[] = []
-  for (let issuer = evidence.issuerOf(refresh.sent); issuer && !chain.includes(issuer); issuer = evidence.issuerOf(issuer.sent))
+  for (let issuer = evidence.issuerOf(refresh.sent); issuer && chain.length < MOST_FORERUNNERS; issuer = evidence.issuerOf(issuer.sent))
     chain.push(issuer)
   return chain
 }
 
-function tell(evidence: Evidence, victims: readonly SeenSpan[]): Found | undefined {
+/** Requests that sent a forerunner once more, before the token itself was refused. */
+function replaysBefore(evidence: Evidence, victim: SeenSpan): SeenSpan[] {
+  return forerunnersOf(evidence, victim).flatMap(rotation =>
+    evidence.sendersOf(rotation.sent).filter(({ startMs }) => startMs > rotation.startMs && startMs < victim.startMs),
+  )
+}
+
+function tell(evidence: Evidence, refused: readonly SeenSpan[]): Found | undefined {
+  const victims = refused.filter(victim => replaysBefore(evidence, victim).length > 0)
   const [victim] = victims
   if (!victim) return undefined
-  const rotations = forerunnersOf(evidence, victim)
-  const replays = rotations
-    .flatMap(rotation => evidence.sendersOf(rotation.sent).filter(sender => sender !== rotation && sender.startMs > rotation.startMs))
-    .filter(replay => replay.startMs < victim.startMs)
-    .sort((a, b) => a.startMs - b.startMs)
+  const replays = [...new Set(victims.flatMap(one => replaysBefore(evidence, one)))].sort((a, b) => a.startMs - b.startMs)
+  const rotations = new Set(replays.flatMap(replay => evidence.rotationOf(replay) ?? []))
   const deadly = replays.at(-1)
   if (!deadly) return undefined
   const process = deadly.process ? ` in process ${deadly.process.pid}` : ''
   return found(familyKilledByReplay, evidence, {
-    about: [...rotations.filter(rotation => replays.some(({ sent }) => sent === rotation.sent)), ...replays, ...victims].sort(
-      (a, b) => a.startMs - b.startMs,
-    ),
+    about: [...rotations, ...replays, ...victims].sort((a, b) => a.startMs - b.startMs),
     callers: replays,
     shapeOf: victim,
     what: `${times(replays.length, 'request')} with a token that had been rotated away, the last by ${deadly.caller}${process}; since then the newest token is refused too (${victim.providerCode ?? victim.outcome}), ${times(victims.length, 'time')}.`,

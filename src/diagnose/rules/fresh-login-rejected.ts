@@ -37,7 +37,10 @@ function isFirstOfFreshLogin(evidence: Evidence, refresh: SeenSpan): boolean {
 
 function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
   const [first] = group
-  const again = evidence.refreshes.filter(refresh => refresh.isError && !group.includes(refresh) && refresh.sent === first?.sent)
+  const known = new Set(group)
+  const again = [...new Set(group.map(({ sent }) => sent))].flatMap(sent =>
+    evidence.sendersOf(sent).filter(refresh => refresh.isError && !known.has(refresh)),
+  )
   const forced = group.filter(({ reason }) => reason === 'forced' || reason === 'operator').length
   return found(freshLoginRejected, evidence, {
     about: [...group, ...again].sort((a, b) => a.startMs - b.startMs),

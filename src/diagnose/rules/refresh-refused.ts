@@ -1,8 +1,14 @@
-import { ATTR_PERMANENT } from '../../../otel/names.ts'
+import { ATTR_PERMANENT, ATTR_REPLAY } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+
+const UNSEEN_REMEDY = [
+  'Find out who else has this login: another machine, a container, a CLI, a desktop application; the time above says when it was late.',
+  'Watch it as well (gatewatch run), or give it a login of its own.',
+  'Then sign in again here.',
+]
 
 /** The token endpoint refuses for good, and nothing narrower says why. */
 export const refreshRefused: Rule = {
@@ -21,16 +27,26 @@ export const refreshRefused: Rule = {
   },
 }
 
+/** The provider says itself that another request has used the token up. */
+function isUsedUp(refresh: SeenSpan): boolean {
+  return refresh.flag(ATTR_REPLAY) === true || /reused|already_used/.test(refresh.providerCode ?? '')
+}
+
 function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const last = about.at(-1)
   const shape = comparedShapes(evidence, last)
+  const usedUp = about.filter(isUsedUp)
+  const unseen = usedUp.length > 0
+  const looksAlike = shape?.lastGood !== undefined && shape.differences.length === 0
   return found(refreshRefused, evidence, {
     about,
-    what: `${times(about.length, 'refresh')} refused for good: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}.`,
-    confidence: 'possible',
+    ...(unseen && { title: 'The refresh token was used up by somebody who is not recorded', remedy: UNSEEN_REMEDY }),
+    what: `${times(about.length, 'refresh')} refused for good: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}${unseen ? `; ${usedUp.length} of them sent a token that had been used before, and nobody who is recorded here used it` : ''}.`,
+    confidence: unseen ? 'likely' : 'possible',
     surerBy: 'watching every process that has this login: gatewatch run, with --gate or --preset',
     hypotheses: [
-      ...(shape?.lastGood && shape.differences.length === 0
+      ...(unseen ? [supported('another_caller', 'the token had been used already, by a process or a machine that is not watched')] : []),
+      ...(looksAlike && !unseen
         ? [supported('token_rejected', 'the request looks like the last one that worked, and nobody else was seen to use its token')]
         : []),
       ...judgeShape(shape),

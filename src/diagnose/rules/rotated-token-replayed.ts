@@ -16,7 +16,10 @@ export const rotatedTokenReplayed: Rule = {
     'Do not let it try again: the provider ends the whole login after another replay.',
   ],
   explains: ['refresh_refused', 'refresh_failing'],
-  look: evidence => [...Map.groupBy(replays(evidence), ({ sent }) => sent).values()].map(group => tell(evidence, group)),
+  look: evidence => {
+    const groups = Map.groupBy(replays(evidence), ({ profile, provider }) => profile ?? provider ?? '')
+    return [...groups.values()].map(group => tell(evidence, group))
+  },
 }
 
 function replays(evidence: Evidence): SeenSpan[] {
@@ -29,12 +32,12 @@ function replays(evidence: Evidence): SeenSpan[] {
 
 function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
   const [first] = group
-  const rotation = first && evidence.rotationOf(first)
-  const about = rotation ? [rotation, ...group] : group
+  const rotations = new Set(group.flatMap(replay => evidence.rotationOf(replay) ?? []))
+  const [rotation] = rotations
   const after = first && rotation ? Math.round((first.startMs - rotation.startMs) / 1000) : 0
   return found(rotatedTokenReplayed, evidence, {
-    about,
-    what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; ${times(group.length, 'token request')} with the old one came from process ${first?.process?.pid}, the first ${after} s later, and ${first?.providerCode ?? first?.outcome} was the answer.`,
+    about: [...rotations, ...group].sort((a, b) => a.startMs - b.startMs),
+    what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; process ${first?.process?.pid} sent the old one ${after} s later, and the answer was ${first?.providerCode ?? first?.outcome}. ${times(group.length, 'such request')} in all, with ${times(rotations.size, 'token')}.`,
     confidence: 'certain',
     hypotheses: [
       excluded(

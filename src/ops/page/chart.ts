@@ -30,6 +30,8 @@ interface Kept {
 }
 
 const HEIGHT = 190
+const SHORT_POINTS = 3
+const FEW_POINTS = 40
 const DAY_SECONDS = 86_400
 const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 1_000_000]
 /** Charts stay while their view is renewed: new values go into the one there is. */
@@ -58,8 +60,10 @@ export function chart(options: ChartOptions): HTMLElement {
   return holder
 }
 
-function dataOf({ atMs, curves }: ChartOptions): uPlot.AlignedData {
-  return [atMs.map(ms => ms / 1_000), ...curves.map(({ values }) => [...values])]
+function dataOf({ atMs, curves, isCount }: ChartOptions): uPlot.AlignedData {
+  // The step that is not over yet has counted only a part of what it will: a dip that is none.
+  const shown = isCount && atMs.length > SHORT_POINTS ? atMs.slice(0, -1) : atMs
+  return [shown.map(ms => ms / 1_000), ...curves.map(({ values }) => values.slice(0, shown.length))]
 }
 
 function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: ChartOptions, holder: HTMLElement): uPlot.Options {
@@ -75,7 +79,7 @@ function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: C
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [
-      { ...axis, space: 70, values: (_plot, ticks, _axis, _space, step) => ticks.map(at => tickText(at, step)) },
+      { ...axis, space: 80, size: 30, values: (_plot, ticks, _axis, _space, step) => ticks.map(at => tickText(at, step)) },
       { ...axis, size: 58, values: (_plot, ticks) => ticks.map(textOf), ...(isCount && { incrs: WHOLE_STEPS }) },
     ],
     series: [
@@ -85,7 +89,7 @@ function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: C
         stroke: colorOf(color),
         width: isBars ? 0 : 1.5,
         spanGaps: false,
-        points: { show: false },
+        points: { show: (plot: uPlot, index: number) => pointsIn(plot.data[index] ?? []) <= FEW_POINTS, size: 4 },
         value: (_plot: uPlot, value: number | null) => (value === null || value === undefined ? '–' : textOf(value)),
         ...(isBars && bars && { fill: colorOf(color), paths: bars }),
       })),
@@ -101,6 +105,11 @@ function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: C
       ],
     },
   }
+}
+
+/** A value between gaps has no line: where there are few, they are dots. */
+function pointsIn(values: ArrayLike<number | null | undefined>): number {
+  return Array.from(values).filter(value => value !== null && value !== undefined).length
 }
 
 /** The time of day, or the day where ticks are days apart. */

@@ -28,6 +28,8 @@ const parts = { top: partOf('top'), filters: partOf('filters'), content: partOf(
 let place = placeOf(location.hash)
 let overview: Overview | undefined
 let liveState: LiveState = 'live'
+/** What stands there, to be drawn again when the window or the colours change. */
+let shown: { readonly view: View<unknown>; readonly answer: unknown; readonly seen: Overview } | undefined
 /** The question under way; an answer to an older one comes too late. */
 let asking = 0
 let lastRenewed = 0
@@ -55,6 +57,7 @@ async function renew(): Promise<void> {
     const [seen, answer] = await Promise.all([fetchJson<Overview>('/ops/data/overview'), view.load(ask, asked)])
     if (mine !== asking) return
     overview = seen
+    shown = { view, answer, seen }
     showTop()
     show(view, answer, seen)
   } catch (error) {
@@ -98,6 +101,22 @@ function show(view: View<unknown>, answer: unknown, seen: Overview): void {
   showFoot(seen)
 }
 
+function showAgain(): void {
+  if (shown) show(shown.view, shown.answer, shown.seen)
+}
+
+function turnLive(): void {
+  if (liveState === 'paused') {
+    live.start()
+    return
+  }
+  live.stop()
+  // An answer that is on its way would move what is to hold still.
+  asking += 1
+  window.clearTimeout(renewal)
+  renewal = undefined
+}
+
 function notices({ read, trouble }: Overview): Child[] {
   return [
     read < 1 &&
@@ -113,7 +132,7 @@ function showTop(): void {
     views: VIEWS,
     live: liveState,
     theme: themeNow(),
-    onLive: () => (liveState === 'paused' ? live.start() : live.stop()),
+    onLive: turnLive,
     onTheme: turnTheme,
   })
 }
@@ -187,7 +206,7 @@ function turnTheme(): void {
   document.documentElement.dataset.theme = theme
   localStorage.setItem(THEME_KEY, theme)
   showTop()
-  void renew()
+  showAgain()
 }
 
 function partOf(id: string): HTMLElement {
@@ -199,9 +218,9 @@ function partOf(id: string): HTMLElement {
 const kept = localStorage.getItem(THEME_KEY)
 if (kept === 'dark' || kept === 'light') document.documentElement.dataset.theme = kept
 addEventListener('hashchange', go)
-addEventListener('resize', renewSoon)
-document.addEventListener('visibilitychange', () => !document.hidden && renewSoon())
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => void renew())
+addEventListener('resize', showAgain)
+document.addEventListener('visibilitychange', () => !document.hidden && liveState === 'live' && renewSoon())
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', showAgain)
 partOf('skip').addEventListener('click', event => {
   // The address names the view; a fragment of its own would lose it.
   event.preventDefault()

@@ -67,7 +67,16 @@ function profilePanel(line: ProfileLine, answer: ProfilesAnswer): HTMLElement {
       'Cooldown',
       line.restsUntilMs === undefined
         ? quiet('none')
-        : element('span', {}, 'until ', clock(line.restsUntilMs).slice(11, 19), ' (', moment(line.restsUntilMs), ')'),
+        : element(
+            'span',
+            {},
+            ...(runtime && runtime.lastOutcome !== 'ok' ? [badge(runtime.lastOutcome), ' '] : []),
+            'until ',
+            clock(line.restsUntilMs).slice(11, 19),
+            ' (',
+            moment(line.restsUntilMs),
+            ')',
+          ),
     ],
     [
       'Last probe',

@@ -18,12 +18,13 @@ interface Line {
 /** Bars are drawn in thousandths of the time from the first span to the last. */
 const WIDTH = 1_000
 const BAR_HEIGHT = 22
+const ROOT = ''
 
-/** The spans of a trace under each other, each where and as long as it was; a link's trace follows below its own heading. */
+/** The spans of a trace, and of those it is linked with, under each other: each where and as long as it was. */
 export function waterfall({ traceId, spans, selected, onChoose }: WaterfallOptions): HTMLElement {
   const fromMs = Math.min(...spans.map(({ startMs }) => startMs))
   const toMs = Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs), fromMs + 0.1)
-  const lines = linesOf(spans, traceId)
+  const lines = linesOf(spans)
   const chosen = lines.some(({ span }) => span.spanId === selected) ? selected : lines[0]?.span.spanId
   const rows = lines.map(({ span, depth }, index) => {
     const choose = () => onChoose(span.spanId)
@@ -96,17 +97,25 @@ function bar({ startMs, durationMs, events, failed, role, name }: TraceSpan, fro
   )
 }
 
-/** Spans below their parents, traces one after the other, the one that was asked for first. */
-function linesOf(spans: readonly TraceSpan[], traceId: string): Line[] {
+/** Spans below their parents, and a flight below the visit that led it, whichever trace it is in; in the order of time. */
+function linesOf(spans: readonly TraceSpan[]): Line[] {
   const known = new Set(spans.map(({ spanId }) => spanId))
-  const children = Map.groupBy(spans, ({ parent, traceId: of }) => (parent !== undefined && known.has(parent) ? parent : of))
+  const aboveOf = ({ parent, links, role }: TraceSpan): string => {
+    const above = [parent, ...(role === 'flight' ? links.map(({ spanId }) => spanId) : [])]
+    return above.find(spanId => spanId !== undefined && known.has(spanId)) ?? ROOT
+  }
+  const children = Map.groupBy(spans, aboveOf)
   const lines: Line[] = []
+  const seen = new Set<string>()
   const add = (key: string, depth: number): void => {
     for (const span of children.get(key) ?? []) {
+      // What is recorded may claim anything, a circle too.
+      if (seen.has(span.spanId)) continue
+      seen.add(span.spanId)
       lines.push({ span, depth })
       add(span.spanId, depth + 1)
     }
   }
-  for (const of of new Set([traceId, ...spans.map(span => span.traceId)])) add(of, 0)
-  return lines
+  add(ROOT, 0)
+  return [...lines, ...spans.filter(({ spanId }) => !seen.has(spanId)).map(span => ({ span, depth: 0 }))]
 }

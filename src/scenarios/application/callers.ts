@@ -1,4 +1,5 @@
 import { answerUser } from './agent-turn.ts'
+import { answerCodex } from './codex-callback.ts'
 import { labelConversation } from './conversation-label.ts'
 import type { Errand } from './errand.ts'
 import { resumeSession } from './session-restore.ts'
@@ -14,6 +15,7 @@ export const CALLERS = {
   token_warmer: keepTokenWarm,
   status_bar: showStatus,
   session_restore: resumeSession,
+  codex_callback: answerCodex,
 } as const satisfies Record<string, (errand: Errand) => Promise<void>>
 
 /** `chat_page` is no code of the process: it calls over HTTP. */

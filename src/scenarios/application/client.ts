@@ -3,11 +3,17 @@
  * the tokens it ends with, as JSON, and keeps them nowhere.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { ClientAct, ClientJob } from './client-job.ts'
 
-const job = JSON.parse(process.argv[2] ?? '{}') as ClientJob
+const NO_JOB: ClientJob = { provider: '', tokenUrl: '', api: '', paid: { api: '', key: '' }, account: '', tokens: {}, acts: [] }
+const job = jobOf(process.argv[2])
 const tokens: { access?: string; refresh?: string } = { ...job.tokens }
 const RETRY_PAUSES_MS = [50, 100, 200]
+
+function jobOf(text: string | undefined): ClientJob {
+  return text?.startsWith('{') ? (JSON.parse(text) as ClientJob) : NO_JOB
+}
 
 /** The program's own gate: one refresh at a time. */
 let underWay: Promise<void> | undefined
@@ -23,17 +29,39 @@ async function refreshFromPlugin(deadlineMs?: number): Promise<void> {
   await postRefresh(deadlineMs)
 }
 
-/** Posts what it has, and what it has not as the text that JavaScript makes of it. */
+/** Takes every answer for the whole truth: a refresh token that is not in it is gone. */
+async function refreshAndOverwrite(deadlineMs?: number): Promise<void> {
+  const granted = await postToken(deadlineMs)
+  if (!granted) return
+  if (granted.access_token !== undefined) tokens.access = granted.access_token
+  if (granted.refresh_token === undefined) delete tokens.refresh
+  else tokens.refresh = granted.refresh_token
+}
+
 async function postRefresh(deadlineMs?: number): Promise<void> {
-  const answer = await fetch(job.tokenUrl, {
-    method: 'POST',
-    body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: String(tokens.refresh), client_id: 'app_independent' }),
-    ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
-  })
-  const granted = (await answer.json()) as { access_token?: string; refresh_token?: string }
-  if (!answer.ok) return
+  const granted = await postToken(deadlineMs)
+  if (!granted) return
   if (granted.access_token !== undefined) tokens.access = granted.access_token
   if (granted.refresh_token !== undefined) tokens.refresh = granted.refresh_token
+}
+
+interface Granted {
+  readonly access_token?: string
+  readonly refresh_token?: string
+}
+
+/** Posts what it has, and what it has not as the text that JavaScript makes of it. */
+async function postToken(deadlineMs?: number): Promise<Granted | undefined> {
+  const fields = { grant_type: 'refresh_token', refresh_token: String(tokens.refresh), client_id: 'app_independent' }
+  const isJson = job.provider === 'anthropic'
+  const answer = await fetch(job.tokenUrl, {
+    method: 'POST',
+    headers: { ...(isJson && { 'content-type': 'application/json' }), ...(job.userAgent !== undefined && { 'user-agent': job.userAgent }) },
+    body: isJson ? JSON.stringify(fields) : new URLSearchParams(fields),
+    ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
+  })
+  const granted = (await answer.json()) as Granted
+  return answer.ok ? granted : undefined
 }
 
 function headers(): Record<string, string> {
@@ -64,6 +92,16 @@ async function callModelStubbornly(): Promise<void> {
   await callModel()
 }
 
+/** The same question, paid by use. */
+async function callByKey(): Promise<void> {
+  const answer = await fetch(`${job.paid.api}/responses`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${job.paid.key}` },
+    body: JSON.stringify({ model: 'gpt-5.5', input: 'hello', stream: true }),
+  })
+  await answer.text()
+}
+
 async function listModels(): Promise<void> {
   await (await fetch(`${job.api}/codex/models?client_version=1.0.0`, { headers: headers() })).text()
 }
@@ -78,8 +116,12 @@ async function perform(act: ClientAct): Promise<unknown> {
       return refreshUnderLock(act.deadlineMs)
     case 'plugin_refresh':
       return refreshFromPlugin(act.deadlineMs)
+    case 'overwriting_refresh':
+      return refreshAndOverwrite(act.deadlineMs)
     case 'call':
       return callModel(act.deadlineMs)
+    case 'paid_call':
+      return callByKey()
     case 'stubborn_call':
       return callModelStubbornly()
     case 'models':
@@ -93,9 +135,12 @@ async function perform(act: ClientAct): Promise<unknown> {
   }
 }
 
-for (const act of job.acts) {
-  const times = act.act === 'wait' ? 1 : (act.times ?? 1)
-  // What fails is part of the play: the next act comes all the same.
-  for (let time = 0; time < times; time += 1) await perform(act).catch(() => undefined)
+// Run, not imported: it is a program.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const act of job.acts) {
+    const times = act.act === 'wait' ? 1 : (act.times ?? 1)
+    // What fails is part of the play: the next act comes all the same.
+    for (let time = 0; time < times; time += 1) await perform(act).catch(() => undefined)
+  }
+  process.stdout.write(`${JSON.stringify(tokens)}\n`)
 }
-process.stdout.write(`${JSON.stringify(tokens)}\n`)

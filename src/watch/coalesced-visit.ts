@@ -36,7 +36,7 @@ import type { TokenLedger } from './token-ledger.ts'
 import { type Verdict, verdictOf } from './token-verdict.ts'
 
 /** A refresh that was answered without a request of its own. */
-export interface SharedVisitFacts {
+export interface CoalescedVisitFacts {
   readonly service: KnownService
   readonly url: URL
   readonly via: Via
@@ -55,7 +55,7 @@ export type SharedEnd = { readonly answer: TokenAnswer } | { readonly error: unk
  * What is told of a caller who got somebody else's answer: a visit, not a refresh, since nothing was sent. The token it
  * came with is not named on it for the same reason; the one it left with is.
  */
-export function sharedVisit(facts: SharedVisitFacts, end: SharedEnd): Observation {
+export function coalescedVisit(facts: CoalescedVisitFacts, end: SharedEnd): Observation {
   const { service, url, via, sighting, caller, ledger, shape, refresh, decision } = facts
   const durationMs = performance.now() - sighting.startedAtMs
   const verdict = judge(end, service)

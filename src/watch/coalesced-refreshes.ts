@@ -30,7 +30,7 @@ export type RefreshTurn =
   /** `reuse`: what this very token was exchanged for; `adopt`: that has been rotated since, this is the newest. */
   | { readonly decision: 'reuse' | 'adopt'; readonly answer: TokenAnswer }
 
-export interface SharedRefreshesOptions {
+export interface CoalescedRefreshesOptions {
   /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
   windowMs: number
   clock: Clock
@@ -52,7 +52,7 @@ const MOST_KEPT = 200
  * Refreshes that share answers: identical ones share one that is in flight, and a token that was rotated away gets what
  * came of it, for a while. A failure is shared by those in flight, and never kept.
  */
-export class SharedRefreshes {
+export class CoalescedRefreshes {
   readonly #windowMs: number
   readonly #clock: Clock
   readonly #running = new Map<string, SharedFlight>()
@@ -61,7 +61,7 @@ export class SharedRefreshes {
   #keptBytes = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ windowMs, clock }: SharedRefreshesOptions) {
+  constructor({ windowMs, clock }: CoalescedRefreshesOptions) {
     this.#windowMs = windowMs
     this.#clock = clock
   }

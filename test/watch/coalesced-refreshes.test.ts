@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { type AskedRefresh, SharedRefreshes } from '../../src/watch/shared-refreshes.ts'
+import { type AskedRefresh, CoalescedRefreshes } from '../../src/watch/coalesced-refreshes.ts'
 import { agedAnswer, type TokenAnswer } from '../../src/watch/token-answer.ts'
 import { TestClock } from '../support/test-clock.ts'
 
@@ -8,7 +8,7 @@ const WINDOW_MS = 600_000
 
 function world({ windowMs = WINDOW_MS } = {}) {
   const clock = new TestClock()
-  const refreshes = new SharedRefreshes({ windowMs, clock })
+  const refreshes = new CoalescedRefreshes({ windowMs, clock })
   /** Has a token exchanged for another. */
   const rotate = (from: string, answer: TokenAnswer) => {
     const turn = refreshes.ask(asked(from))
@@ -114,7 +114,7 @@ describe('what is kept', () => {
 
   it('is freed when its time is over, though nobody asks', async () => {
     const clock = new TestClock()
-    const refreshes = new SharedRefreshes({ windowMs: 5, clock })
+    const refreshes = new CoalescedRefreshes({ windowMs: 5, clock })
     const turn = refreshes.ask(asked('rt-1'))
     if (turn.decision === 'lead') turn.flight.land({ answer: granted('rt-2') })
     expect(refreshes.keptBytes).toBeGreaterThan(0)

@@ -1,0 +1,127 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { diagnose } from '../src/diagnose/diagnose.ts'
+import { evidenceIn } from '../src/diagnose/evidence-source.ts'
+import { readRecords } from '../src/recorder/disk-records.ts'
+import { thisProcessRow } from '../src/recorder/process-row.ts'
+import { retentionOf } from '../src/recorder/retention.ts'
+import { writtenSpan } from '../src/recorder/span-columns.ts'
+import type { SpanRow } from '../src/recorder/span-row.ts'
+import { SpanWriter } from '../src/recorder/span-writer.ts'
+import type { Scenario } from '../src/scenarios/scenario.ts'
+import { SCENARIOS } from '../src/scenarios/scenarios.ts'
+import { playScenario } from '../src/scenarios/stage.ts'
+
+/** What diagnose took over a large recorder. */
+export interface DiagnoseCost {
+  readonly spans: number
+  readonly bytes: number
+  readonly rules: number
+  readonly findings: number
+  /** Each reading and its diagnosis, in ms. */
+  readonly readMs: readonly number[]
+  readonly diagnoseMs: readonly number[]
+  readonly heapBytes: number
+}
+
+const SPANS = 200_000
+const ROUNDS = 3
+const ROWS_AT_ONCE = 2_000
+/** What a busy week looks like: mostly healthy, with some of everything that one process can play quickly. */
+const PLAYED: Readonly<Record<string, number>> = {
+  'normal-rotation': 60,
+  'gate-bypass': 1,
+  'forced-refresh-storm': 1,
+  'rejected-while-valid': 2,
+  'grant-expired': 1,
+}
+const A_WEEK_MS = 7 * 86_400_000
+
+/** Fills a recorder on disk with spans of played scenarios, over and over with new ids and times, and diagnoses it. */
+export async function measureDiagnoseCost(note: (text: string) => void): Promise<DiagnoseCost> {
+  const folder = await mkdtemp(join(tmpdir(), 'gatewatch-bench-'))
+  try {
+    note('diagnose: playing what is recorded')
+    const cycle = await playedRows(join(folder, 'played'))
+    note(`diagnose: writing ${SPANS} spans`)
+    const state = join(folder, 'state')
+    const bytes = write(state, cycle)
+    const readMs: number[] = []
+    const diagnoseMs: number[] = []
+    let findings = 0
+    let rules = 0
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      const beganAt = performance.now()
+      const evidence = evidenceIn(state)
+      const readAt = performance.now()
+      const diagnosis = diagnose(evidence)
+      readMs.push(readAt - beganAt)
+      diagnoseMs.push(performance.now() - readAt)
+      findings = diagnosis.findings.length
+      rules = diagnosis.checked.rules
+      if (diagnosis.checked.spans !== SPANS) throw new Error(`${diagnosis.checked.spans} spans were read of ${SPANS}`)
+    }
+    return { spans: SPANS, bytes, rules, findings, readMs, diagnoseMs, heapBytes: process.memoryUsage().heapUsed }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** The table of one measurement. */
+export function writeDiagnoseCost({ spans, bytes, rules, findings, readMs, diagnoseMs, heapBytes }: DiagnoseCost): string {
+  const totals = readMs.map((read, round) => read + (diagnoseMs[round] ?? 0))
+  const seconds = (values: readonly number[]) => values.map(ms => (ms / 1000).toFixed(2)).join(', ')
+  return [
+    `diagnose over a recorder of ${spans} spans (${(bytes / 1_000_000).toFixed(0)} MB on disk), ${rules} rules, ${findings} findings`,
+    `  reading      ${seconds(readMs)} s`,
+    `  diagnosing   ${seconds(diagnoseMs)} s`,
+    `  altogether   ${seconds(totals)} s, of ${readMs.length} rounds the slowest ${(Math.max(...totals) / 1000).toFixed(2)} s`,
+    `  heap         ${(heapBytes / 1_000_000).toFixed(0)} MB`,
+    '',
+  ].join('\n')
+}
+
+async function playedRows(root: string): Promise<SpanRow[]> {
+  const rows: SpanRow[] = []
+  for (const [name, times] of Object.entries(PLAYED)) {
+    const scenario = SCENARIOS.find((one): one is Scenario => one.name === name)
+    if (!scenario) throw new Error(`there is no scenario ${name}`)
+    const state = join(root, name)
+    await playScenario(scenario, state)
+    const played = readRecords(state, records => [...records.spans()])
+    for (let time = 0; time < times; time += 1) rows.push(...played.map(row => renamed(row, time)))
+  }
+  return rows
+}
+
+/** @returns Bytes of all spans as they are kept. */
+function write(state: string, cycle: readonly SpanRow[]): number {
+  const most = SPANS * 2
+  const bounds = retentionOf({ mostInteresting: most, mostOrdinary: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS })
+  const writer = new SpanWriter(state, thisProcessRow('gateway', 'bench'), bounds)
+  const startMs = Date.now() - A_WEEK_MS
+  let bytes = 0
+  for (let from = 0; from < SPANS; from += ROWS_AT_ONCE) {
+    const spans = Array.from({ length: Math.min(ROWS_AT_ONCE, SPANS - from) }, (_, index) => {
+      const place = from + index
+      const row = cycle[place % cycle.length] as SpanRow
+      const written = writtenSpan({
+        ...renamed(row, 100 + Math.floor(place / cycle.length)),
+        startMs: startMs + (place / SPANS) * A_WEEK_MS,
+      })
+      bytes += String(written.columns.row).length
+      return written
+    })
+    writer.tryWrite(spans, 0, 5_000)
+  }
+  writer.close()
+  return bytes
+}
+
+/** The same span of another time: ids and fingerprints are new, and still the same among themselves. */
+function renamed(row: SpanRow, copy: number): SpanRow {
+  const mark = copy.toString(16).padStart(4, '0')
+  const text = JSON.stringify({ ...row, process: undefined })
+  return JSON.parse(text.replaceAll(/"([0-9a-f]{4})((?:[0-9a-f]{8}|[0-9a-f]{12}|[0-9a-f]{28}))"/g, `"${mark}$2"`)) as SpanRow
+}

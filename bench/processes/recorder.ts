@@ -1,0 +1,81 @@
+/**
+ * What of a second the recorder takes while 1,000 calls a second are made: ordinary ones, and ones that all fall back.
+ * Parameters: rounds.
+ */
+import { ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
+import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import { ATTR_FALLBACK_FROM, ATTR_FALLBACK_REASON, ATTR_FALLBACK_TO, EVENT_FALLBACK, SPAN_CALL } from '../../otel/names.ts'
+import { startSdk } from '../../otel/sdk.ts'
+import { Recorder } from '../../src/recorder/recorder.ts'
+import { callerAttributes, takeCallerSite } from '../../src/telemetry/caller.ts'
+import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { tellAlone } from '../alone.ts'
+import { spread } from '../statistics.ts'
+
+const rounds = Number(process.argv[2] ?? 11)
+const CALLS_EACH_SECOND = 1_000
+const EVERY_MS = 10
+const ROUND_MS = 2_000
+/** Spans under the request's, as a call with one attempt has them. */
+const caller = takeCallerSite(setTimeout)
+
+/** The recorder, with a watch in its hand. */
+class TimedRecorder extends Recorder {
+  spentMs = 0
+
+  override onEnd(span: ReadableSpan): void {
+    const startedAt = performance.now()
+    super.onEnd(span)
+    this.spentMs += performance.now() - startedAt
+  }
+
+  override onForgotten(name: string, attributes: Parameters<Recorder['onForgotten']>[1]): void {
+    const startedAt = performance.now()
+    super.onForgotten(name, attributes)
+    this.spentMs += performance.now() - startedAt
+  }
+}
+
+const recorder = new TimedRecorder()
+const sdk = await startSdk({ recorder, standalone: false, environment: {} })
+const telemetry = new Telemetry(sdk.source)
+
+function call(fallsBack: boolean): void {
+  const describe = () => callerAttributes(caller)
+  const request = telemetry.startSpan('POST', { kind: SpanKind.SERVER, parent: ROOT_CONTEXT, describe })
+  const span = telemetry.startSpan(SPAN_CALL, { parent: trace.setSpan(ROOT_CONTEXT, request), describe })
+  if (fallsBack) span.addEvent(EVENT_FALLBACK, { [ATTR_FALLBACK_FROM]: 'a', [ATTR_FALLBACK_TO]: 'b', [ATTR_FALLBACK_REASON]: 'rate_limit' })
+  telemetry.startSpan('chat bench', { kind: SpanKind.CLIENT, parent: trace.setSpan(ROOT_CONTEXT, span), describe }).end()
+  span.end()
+  request.end()
+}
+
+/** The share of a second that the recorder took, in percent. */
+async function shareOf(fallsBack: boolean): Promise<number> {
+  recorder.spentMs = 0
+  const startedAt = performance.now()
+  let made = 0
+  while (performance.now() - startedAt < ROUND_MS) {
+    const due = ((performance.now() - startedAt) / 1000) * CALLS_EACH_SECOND
+    for (; made < due; made += 1) call(fallsBack)
+    await new Promise(resolve => setTimeout(resolve, EVERY_MS))
+  }
+  return (recorder.spentMs / (performance.now() - startedAt)) * 100
+}
+
+await shareOf(true)
+const shares: Record<'ordinary' | 'fallback', number[]> = { ordinary: [], fallback: [] }
+for (let round = 0; round < rounds; round += 1) {
+  shares.ordinary.push(await shareOf(false))
+  shares.fallback.push(await shareOf(true))
+}
+await sdk.shutdown()
+
+const row = (what: string, values: readonly number[]) => {
+  const { median, lower, upper } = spread(values)
+  return [what, `${median.toFixed(2)} % [${lower.toFixed(2)} to ${upper.toFixed(2)}]`]
+}
+tellAlone({
+  title: `Time in the recorder at ${CALLS_EACH_SECOND} calls a second, of one core; medians [quartiles] of ${rounds} rounds`,
+  rows: [row('ordinary calls', shares.ordinary), row('calls that all fall back', shares.fallback)],
+})

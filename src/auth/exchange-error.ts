@@ -1,0 +1,55 @@
+import type { FlightOutcome } from '../../otel/words.ts'
+import type { StoredProfile } from '../domain/credential.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { FlightDeck } from './flight-deck.ts'
+
+/** Whose refresh it was. */
+interface Exchanged {
+  readonly deck: Pick<FlightDeck, 'nameOf'>
+  readonly profile: StoredProfile
+}
+
+/** The error for a login whose rotation was lost with the process that asked for it. */
+export function lostAnswer({ deck, profile }: Exchanged): GatewayError {
+  const { pid, sentAt } = profile.pending ?? { pid: 0, sentAt: 0 }
+  return new GatewayError(
+    'GW_NEEDS_LOGIN',
+    `profile ${deck.nameOf(profile.id)} lost its login: process ${pid} sent the refresh token at ${new Date(sentAt).toISOString()} and its answer was never stored; the provider has taken the old token. Sign in again`,
+    { next: 'sign_in_again' },
+  )
+}
+
+/** The error for a refresh that is not even tried: what it would bring could not be kept. */
+export function cannotDeclare({ nameOf }: FlightDeck, profile: StoredProfile, cause: unknown): GatewayError {
+  const [next, why] = isGatewayError(cause) ? [cause.next, `: ${cause.message}`] : ['try_again_later' as const, '']
+  return new GatewayError(
+    'GW_REFRESH_FAILED',
+    `profile ${nameOf(profile.id)} is not refreshed while a new token could not be stored${why}`,
+    { next, cause },
+  )
+}
+
+/** What is known of a failure that may pass. */
+export interface Transience {
+  readonly what?: string
+  readonly retryAfterMs?: number | undefined
+  readonly cause?: unknown
+}
+
+/** The error for a refresh that failed for now. */
+export function transient(
+  { deck, profile }: Exchanged,
+  outcome: FlightOutcome,
+  { what = outcome, retryAfterMs, cause }: Transience,
+): GatewayError {
+  return new GatewayError(
+    'GW_REFRESH_FAILED',
+    `the refresh of profile ${deck.nameOf(profile.id)} failed for now (${what}); it is tried again`,
+    {
+      next: 'try_again_later',
+      outcome,
+      ...(cause !== undefined && { cause }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    },
+  )
+}

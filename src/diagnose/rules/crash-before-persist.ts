@@ -1,0 +1,66 @@
+import { ATTR_PENDING_AGE, ATTR_PENDING_PROCESS, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
+import type { Evidence, SeenSpan } from '../evidence.ts'
+import { excluded, judgeShape } from '../hypotheses.ts'
+import { isRefusedAsUsed, lostRotations, tellLostRotation } from '../lost-answers.ts'
+import { comparedShapes } from '../request-shapes.ts'
+import { type Found, found, type Rule } from '../rule.ts'
+import { callerOf, capitalized, durationOf, processOf } from '../wording.ts'
+
+/** A process died between the rotation and the moment in which the new token was stored. */
+export const crashBeforePersist: Rule = {
+  kind: 'crash_before_persist',
+  harm: 'grant_dead',
+  title: 'A process died in the middle of a refresh, and the new token with it',
+  symptom: 'After a restart or a kill the login is dead: 401 refresh_token_reused, although nobody else uses it.',
+  toldBy:
+    'a mark in the store that a process sent this refresh token and never stored an answer, with no span of its end; and the token refused as used by the next flight',
+  remedy: [
+    'Sign in again: the new token died with the process, the old one is spent.',
+    'Find out what ended that process: the out-of-memory killer, a deployment, a supervisor that sends SIGKILL too soon.',
+    'Let it end by SIGTERM and give it more time than gate.requestTimeoutMs: a gateway that is stopped waits for its refreshes.',
+  ],
+  explains: ['refresh_refused', 'refresh_failing', 'fresh_login_rejected'],
+  look: evidence => [
+    ...lostRotations(evidence, 'process_ended').map(lost =>
+      found(crashBeforePersist, evidence, tellLostRotation(evidence, lost, 'ended before the answer was there')),
+    ),
+    ...[...Map.groupBy(leftBehind(evidence), ({ sent }) => sent).values()].flatMap(group => tell(evidence, group) ?? []),
+  ],
+}
+
+/** Refusals of a token that the store says was sent before, by a flight that nobody recorded. */
+function leftBehind(evidence: Evidence): SeenSpan[] {
+  const found = evidence.flights.filter(flight => isRefusedAsUsed(flight) && pendingOf(flight) !== undefined)
+  return found.filter(flight => !evidence.sendersOf(flight.sent).some(sender => sender.startMs < flight.startMs && !found.includes(sender)))
+}
+
+function tell(evidence: Evidence, about: readonly SeenSpan[]): Found | undefined {
+  const [first] = about
+  const pending = first && pendingOf(first)
+  if (!first || !pending) return undefined
+  return found(crashBeforePersist, evidence, {
+    about,
+    what: `${capitalized(lastSeenAs(evidence, first, pending.pid))} sent the refresh token ${first.sent}${pending.age === undefined ? '' : ` ${pending.age === 0 ? 'less than a second' : durationOf(pending.age * 1_000)} before`}, and ended before it could store the answer: no end of its refresh was recorded. ${capitalized(processOf(first))}, for ${callerOf(first)}, then sent the same token, and ${first.providerCode ?? first.outcome} was the answer.`,
+    confidence: 'certain',
+    shapeOf: first,
+    hypotheses: [
+      excluded('token_rejected', 'the endpoint took this very token once, from the process that ended'),
+      excluded('another_caller', `process ${pending.pid} went through the gate of this store; nobody else was seen to send the token`),
+      ...judgeShape(comparedShapes(evidence, first)),
+    ],
+  })
+}
+
+/** The process that is gone, by the title it has on its other spans, if it left any. */
+function lastSeenAs({ attempts, visits, refreshes }: Evidence, { process }: SeenSpan, pid: string): string {
+  const isIt = (span: SeenSpan) => String(span.process?.pid) === pid && span.process?.host === process?.host
+  const other = attempts.findLast(isIt) ?? visits.findLast(isIt) ?? refreshes.findLast(isIt)
+  return other && String(process?.pid) !== pid ? processOf(other) : `process ${pid}`
+}
+
+/** Who had sent the token of a flight before, as the store told the flight. */
+function pendingOf(flight: SeenSpan): { readonly pid: string; readonly age: number | undefined } | undefined {
+  const reloaded = flight.events(EVENT_CREDENTIAL_RELOADED).at(-1)
+  const pid = reloaded?.text(ATTR_PENDING_PROCESS)
+  return pid === undefined ? undefined : { pid, age: reloaded?.number(ATTR_PENDING_AGE) }
+}

@@ -1,0 +1,22 @@
+import type { SeenSpan } from './evidence.ts'
+
+/** `process 4711 (gateway.js)`, where the recorder tells. */
+export function processOf({ process }: Pick<SeenSpan, 'process'>): string {
+  return process ? `process ${process.pid} (${process.title})` : 'the process'
+}
+
+/** Who called, with file and line where code did: `src/agent.ts#answer (src/agent.ts:12)`. */
+export function callerOf({ caller, place }: Pick<SeenSpan, 'caller' | 'place'>): string {
+  return place === undefined ? caller : `${caller} (${place})`
+}
+
+/** As fine as it matters: `250 ms`, `1.5 s`, `20 s`. */
+export function durationOf(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`
+  return `${ms < 10_000 ? Math.round(ms / 100) / 10 : Math.round(ms / 1_000)} s`
+}
+
+/** For the beginning of a sentence. */
+export function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}

@@ -1,0 +1,20 @@
+import type { Scenario } from './scenario.ts'
+
+export const timedOutAfterRotation: Scenario = {
+  number: 13,
+  name: 'timed-out-after-rotation',
+  title: 'A refresh is given up after its time limit, and the provider rotates all the same',
+  why: 'The token endpoint is slower than the client has patience; whoever stops waiting does not stop the provider.',
+  source: 'openclaw/openclaw#82069, reproduced; AutoGPT#14195',
+  symptom: 'One refresh times out, and every refresh after that is refused as already used.',
+  finding: 'timed_out_after_rotation',
+  played: 'The endpoint answers after 1.5 s in place of two minutes, and the client waits 300 ms.',
+  setting: { logins: [{ firstAccessLifeMs: 60_000, ageMs: 3_600_000 }], gateway: { gate: { requestTimeoutMs: 300 } } },
+  steps: [
+    { do: 'fault', fault: { where: 'token', latencyMs: 1_500, times: 1 } },
+    { do: 'call' },
+    // The operator tries again before the pause after a failure is over.
+    { do: 'visit', by: 'status_bar', reason: 'operator' },
+    { do: 'call', times: 2 },
+  ],
+}

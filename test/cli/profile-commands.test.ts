@@ -1,0 +1,210 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { SPAN_LOGIN } from '../../otel/names.ts'
+import { EXIT } from '../../src/cli/exit-code.ts'
+import type { StoredProfile } from '../../src/domain/credential.ts'
+import { readRecords } from '../../src/recorder/disk-records.ts'
+import { AUTHORIZE_PATHS } from '../../src/simulator/authorize-page.ts'
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
+import { fileStore } from '../../src/store/file-store.ts'
+import { startNode } from '../support/child-process.ts'
+import { type Ended, type Running, runCli } from './run-cli.ts'
+
+const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+const SECRET_LOOKALIKE = 'sk-live-Qb7xW2mKfT9zLr4H'
+let folder = ''
+let simulator: Simulator
+const running: Running[] = []
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatewatch-profiles-'))
+  simulator = await startSimulator()
+})
+
+afterEach(async () => {
+  for (const { child } of running.splice(0)) child.kill('SIGKILL')
+  await simulator.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const stateFolder = () => join(folder, 'gatewatch-state')
+const configPath = () => join(folder, 'gatewatch.json')
+
+function start(...parameters: string[]): Running {
+  const command = runCli(['profiles', ...parameters, '--config', configPath()], { environment: { OPENAI_API_KEY: 'a-key' } })
+  running.push(command)
+  return command
+}
+
+const run = (...parameters: string[]): Promise<Ended> => start(...parameters).ended
+
+async function configure(more: object = {}): Promise<string> {
+  const { url } = simulator
+  const acme = {
+    baseUrl: `${url}/v1`,
+    tokenUrl: url + TOKEN_PATHS.plain,
+    clientId: 'a-client',
+    authorizationUrl: url + AUTHORIZE_PATHS.plain,
+    issuer: 'https://simulator.invalid',
+  }
+  const text = JSON.stringify({ providers: { acme }, ...more })
+  await writeFile(configPath(), text)
+  return text
+}
+
+async function storeLogin(id: string): Promise<void> {
+  const { access, refresh, expiresAt } = simulator.grantFor({ provider: 'acme', account: 'me' })
+  const profile: StoredProfile = { id, provider: 'acme', credential: { type: 'oauth', access, refresh, expiresAt, generation: 2 } }
+  const store = fileStore(stateFolder())
+  await store.change(id, () => profile)
+  await store.close()
+}
+
+async function stored(): Promise<readonly StoredProfile[]> {
+  const store = fileStore(stateFolder())
+  const profiles = await store.list()
+  await store.close()
+  return profiles
+}
+
+describe('gatewatch profiles login', () => {
+  it('given up with Ctrl-C leaves nothing but a span that says so', async () => {
+    await configure()
+    const command = start('login', '--provider', 'acme')
+    await command.until(/Sign in at acme: open/)
+    command.child.kill('SIGINT')
+    const { code, stderr } = await command.ended
+    expect([code, stderr]).toEqual([EXIT.dead, 'gatewatch: the login was given up; nothing was stored\n'])
+    expect(await stored()).toEqual([])
+    const { spans } = readRecords(stateFolder(), records => records.spansAfter('interesting', 0, 100))
+    expect(spans.map(({ name }) => name)).toEqual([SPAN_LOGIN])
+  })
+
+  it('takes what is pasted on its input, after lines that are no address, and shows none of it', async () => {
+    await configure()
+    const child = startNode([CLI, 'profiles', 'login', '--provider', 'acme', '--paste', '--json', '--config', configPath()])
+    const { url } = JSON.parse(await child.line())
+    const redirect = await fetch(`${url}&account=me`, { redirect: 'manual' })
+    const address = redirect.headers.get('location') ?? ''
+    child.say(`no address\n${address}\n`)
+    const { code, stdout, stderr } = await child.exit
+    expect(code).toBe(EXIT.good)
+    expect(stderr).toContain('there is no code in that')
+    expect(stdout.slice(stdout.indexOf('\n')) + stderr).not.toContain(new URL(address).searchParams.get('code'))
+    expect((await stored()).map(({ id }) => id)).toEqual(['acme:default'])
+  })
+
+  it('prints one JSON value a line with --json', async () => {
+    await configure()
+    const command = start('login', '--provider', 'acme', '--json', '--profile', 'acme:me')
+    const [, url] = await command.until(/"url":"([^"]+)"/)
+    await fetch(`${url}&account=me`)
+    const lines = (await command.ended).stdout.trim().split('\n')
+    expect(lines.map(line => JSON.parse(line))).toMatchObject([
+      { event: 'sign_in', limitSeconds: 600 },
+      { event: 'signed_in', profile: 'acme:me', replaced: false, refreshable: true },
+    ])
+  })
+
+  it.each([
+    [['--provider', 'nobody'], /no provider is called "nobody"/],
+    [['--provider', 'acme', '--paste', '--device'], /choose one/],
+    [['--provider', 'acme', '--device'], /set providers\.acme\.deviceUrl, or sign in without --device/],
+    [['--provider', 'acme', '--profile', 'acme:key'], /takes its key from a variable/],
+  ])('%j ends with 64 and says why', async (parameters, message) => {
+    await configure({ profiles: { 'acme:key': { provider: 'acme', apiKeyEnv: 'OPENAI_API_KEY' } } })
+    const { code, stderr } = await run('login', ...parameters)
+    expect(stderr).toMatch(message)
+    expect(code).toBe(EXIT.usage)
+  })
+})
+
+describe('gatewatch profiles add, order, rename and logout', () => {
+  it('keep what they set beside the profiles, and never rewrite the configuration', async () => {
+    const written = await configure()
+    await storeLogin('acme:me')
+    expect((await run('add', 'openai:main', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY')).code).toBe(EXIT.good)
+    expect((await run('order', 'openai:main', 'acme:me')).stdout).toMatch(/^openai:main\nacme:me\n/)
+    expect((await run('rename', 'acme:me', 'acme:work')).stdout).toBe('acme:me is called acme:work now\n')
+    expect((await run('order')).stdout).toBe(`openai:main\nacme:work\n\n(from ${stateFolder()})\n`)
+    expect(await stored()).toMatchObject([{ id: 'acme:work', credential: { generation: 2 } }])
+    const shown = await run()
+    expect(shown.stdout).toMatch(/openai:main\s+api_key\s+metered\s+ready/)
+    expect(shown.stdout).toMatch(/acme:work\s+oauth/)
+    const { mode } = await stat(join(stateFolder(), 'settings.json'))
+    expect((mode & 0o777).toString(8)).toBe('600')
+    expect((await run('logout', 'acme:work', '--force')).code).toBe(EXIT.warning)
+    expect((await run('order')).stdout).toMatch(/^openai:main\n/)
+    expect(await stored()).toEqual([])
+    expect(await readFile(configPath(), 'utf8')).toBe(written)
+  }, 30_000)
+
+  it('refuse what the configuration says itself', async () => {
+    await storeLogin('acme:me')
+    await configure({ order: ['acme:me'] })
+    for (const parameters of [
+      ['order', 'acme:me'],
+      ['order', '--clear'],
+      ['rename', 'acme:me', 'acme:other'],
+    ]) {
+      const { code, stderr } = await run(...parameters)
+      expect(stderr).toContain('is not rewritten')
+      expect(code).toBe(EXIT.usage)
+    }
+    expect((await run('logout', 'acme:me', '--force')).stdout).toContain(`${configPath()} still names it`)
+  }, 30_000)
+
+  it('refuse names that are taken, unknown or given twice, and a key in the place of its variable', async () => {
+    await configure()
+    await storeLogin('acme:me')
+    await storeLogin('acme:other')
+    const refusals = [
+      [['add', 'acme:me', '--provider', 'acme', '--api-key-env', 'OPENAI_API_KEY'], /there is a profile acme:me already/],
+      [['add', 'acme:new', '--provider', 'acme', '--api-key-env', SECRET_LOOKALIKE], /wants the name of an environment variable/],
+      [['rename', 'acme:me', 'acme:other'], /there is a profile acme:other already/],
+      [['rename', 'acme:me', 'acme:me'], /is called acme:me already/],
+      [['order', 'acme:me', 'acme:me'], /is named twice/],
+      [['order', 'acme:me', 'acme:nobody'], /no profile is called acme:nobody; known: acme:me, acme:other/],
+      [['logout', 'acme:nobody'], /no profile is called acme:nobody/],
+    ] as const
+    for (const [parameters, message] of refusals) {
+      const { code, stdout, stderr } = await run(...parameters)
+      expect(stderr).toMatch(message)
+      expect(stdout + stderr).not.toContain(SECRET_LOOKALIKE)
+      expect(code).toBeGreaterThan(0)
+    }
+  }, 30_000)
+
+  it('finish a rename that was cut short', async () => {
+    await configure()
+    await storeLogin('acme:me')
+    const store = fileStore(stateFolder())
+    const [profile] = await store.list()
+    await store.change('acme:work', () => profile && { ...profile, id: 'acme:work' })
+    await store.close()
+    expect((await run('rename', 'acme:me', 'acme:work')).code).toBe(EXIT.good)
+    expect((await stored()).map(({ id }) => id)).toEqual(['acme:work'])
+  })
+
+  it('say where the profiles are looked for when nobody said it', async () => {
+    const { code, stderr } = await runCli(['profiles', 'order']).ended
+    expect(stderr).toContain('--config FILE or --state FOLDER')
+    expect(code).toBe(EXIT.usage)
+  })
+
+  it('leave a settings file alone that is not theirs', async () => {
+    await configure()
+    await storeLogin('acme:me')
+    const path = join(stateFolder(), 'settings.json')
+    await writeFile(path, '{"format":"gatewatch-set')
+    const { code, stderr } = await run('order', 'acme:me')
+    expect(stderr).toContain(path)
+    expect(code).toBe(EXIT.usage)
+    expect(await readFile(path, 'utf8')).toBe('{"format":"gatewatch-set')
+  })
+})

@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest'
+import { ATTR_VIA, SPAN_REFRESH } from '../../otel/names.ts'
+import type {
+  BypassesAnswer,
+  CallsAnswer,
+  FallbacksAnswer,
+  Overview,
+  ProfilesAnswer,
+  RefreshesAnswer,
+  RefreshLinesAnswer,
+  StacksAnswer,
+  TraceAnswer,
+} from '../../src/ops/answers.ts'
+import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
+import { callerTable, fallbackTable, visitTable } from '../../src/recorder/queries.ts'
+import { CODEX, type OpsWorld, opsWorld, PAID, tellStory } from './ops-world.ts'
+
+const data = async <T>(w: OpsWorld, path: string): Promise<T> => (await w.ask(`/ops/data/${path}`)).json as T
+
+async function told(): Promise<OpsWorld> {
+  const w = await opsWorld()
+  await tellStory(w)
+  return w
+}
+
+const sum = (samples: readonly { readonly value: number }[]) => samples.reduce((all, { value }) => all + value, 0)
+
+describe('the data of the ops page', () => {
+  it('counts refreshes and visits as recorder and metrics do', async () => {
+    const w = await told()
+    const { total, failures, callers, visits } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
+    expect(total).toBe(sum(await w.series('refreshDuration')))
+    expect(failures).toBe(w.spans(SPAN_REFRESH).filter(({ status }) => status === 'error').length)
+    expect(failures).toBeGreaterThan(1)
+    const rows = callers.map(({ caller, reason, via, outcome, count, lastMs }) => ({
+      caller,
+      reason,
+      via,
+      outcome,
+      count,
+      lastSeenMs: lastMs,
+    }))
+    expect(rows).toEqual(callerTable(w.watch.recorder))
+    const decided = visits.map(({ caller, reason, decision, count, lastMs }) => ({ caller, reason, decision, count, lastSeenMs: lastMs }))
+    expect(decided).toEqual(visitTable(w.watch.recorder))
+    expect(sum(visits.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('visits')))
+    for (const row of callers) expect(row.trend.reduce((all, part) => all + part, 0)).toBe(row.count)
+  })
+
+  it('counts attempts, calls and fallbacks as recorder and metrics do', async () => {
+    const w = await told()
+    const calls = await data<CallsAnswer>(w, 'calls?window=all')
+    expect(calls.total).toBe(sum(await w.series('attemptDuration')))
+    expect(calls.good.reduce((a, b) => a + b, 0) + calls.failed.reduce((a, b) => a + b, 0)).toBe(calls.total)
+    expect(calls.p50Ms).toBeGreaterThan(0)
+    const fallbacks = await data<FallbacksAnswer>(w, 'fallbacks?window=all')
+    expect(fallbacks.calls).toBe(6)
+    const rows = fallbacks.fallbacks.map(({ from, to, reason, billingChanged, count, lastMs }) => ({
+      ...{ from, to, reason, billingChanged: String(billingChanged), count, lastSeenMs: Math.round(lastMs) },
+    }))
+    const recorded = fallbackTable(w.watch.recorder).map(row => ({ ...row }))
+    const inOrder = (all: typeof rows) => all.map(({ lastSeenMs: _at, ...row }) => row).sort((a, b) => a.reason.localeCompare(b.reason))
+    expect(inOrder(rows)).toEqual(inOrder(recorded))
+    expect(sum(fallbacks.fallbacks.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('fallbacks')))
+    expect(fallbacks.ways[0]?.steps[0]).toEqual({ profile: CODEX, reason: '' })
+  })
+
+  it('shows a bypass with its stack, its shape and whose token it replayed', async () => {
+    const w = await told()
+    const { total, bypasses, replays } = await data<BypassesAnswer>(w, 'bypasses?window=all')
+    expect(total).toBe(sum(await w.series('bypasses')))
+    expect(bypasses).toHaveLength(2)
+    expect(bypasses.slice(0, 1)).toMatchObject([
+      {
+        via: 'bypass',
+        outcome: 'invalidated',
+        replay: true,
+        file: 'test/ops/ops-world.ts',
+        shape: { fields: [{ name: 'client_id' }, { name: 'grant_type', value: 'refresh_token' }, { name: 'refresh_token' }] },
+      },
+    ])
+    expect(bypasses[0]?.stack.filter(({ caller }) => caller)).toMatchObject([{ name: 'goPastTheGate', application: true }])
+    expect(replays).toMatchObject([
+      { first: { via: 'gate', outcome: 'rotated' }, again: [{ via: 'bypass' }, { via: 'bypass', outcome: 'invalidated' }] },
+    ])
+    expect(JSON.stringify(bypasses)).not.toContain('rt_')
+  })
+
+  it('shows every profile with state, generation, and what its calls said last', async () => {
+    const w = await told()
+    const { profiles } = await data<ProfilesAnswer>(w, 'profiles?window=all')
+    const [generation] = await w.series('generation')
+    const of = (wanted: string) => profiles.find(({ profile }) => profile === wanted)
+    expect(of(PAID)).toMatchObject({ type: 'api_key', state: 'ready', runtime: { lastOutcome: 'ok', failed: 0 } })
+    expect(of(CODEX)).toMatchObject({ type: 'oauth', generation: generation?.value, runtime: { lastOutcome: 'auth_permanent' } })
+    expect(of(CODEX)?.refreshes.map(({ via }) => via)).toEqual(expect.arrayContaining(['bypass', 'gate']))
+    expect(of(CODEX)?.states.at(-1)?.state).toBe(of(CODEX)?.state)
+  })
+
+  it('grows a tree of stacks whose branches add up, and a file that speedscope opens', async () => {
+    const w = await told()
+    const { root } = await data<StacksAnswer>(w, 'stacks?window=all')
+    const { total, failures } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
+    expect(root).toMatchObject({ count: total, failures })
+    expect(root.children.reduce((all, { count }) => all + count, 0)).toBe(total)
+    const file = await data<SpeedscopeFile>(w, 'speedscope?window=all')
+    for (const { samples, weights, endValue } of file.profiles) {
+      expect(weights.length).toBe(samples.length)
+      expect(weights.reduce((all, weight) => all + weight, 0)).toBe(endValue)
+      for (const index of samples.flat()) expect(file.shared.frames[index]?.name).toBeTypeOf('string')
+    }
+    expect(file.profiles.map(({ endValue }) => endValue)).toEqual([total, failures])
+  })
+
+  it('leads from a row, and from a frame, to the refreshes and their traces', async () => {
+    const w = await told()
+    const { lines } = await data<RefreshLinesAnswer>(w, 'refresh-lines?window=all&via=bypass')
+    expect(lines).toHaveLength(2)
+    const { bypasses } = await data<BypassesAnswer>(w, 'bypasses?window=all')
+    const [bypass] = bypasses
+    const frame = `${bypass?.file}:${bypass?.line}`
+    expect((await data<RefreshLinesAnswer>(w, `refresh-lines?window=all&frame=${encodeURIComponent(frame)}`)).lines).toEqual(lines)
+    expect((await data<RefreshLinesAnswer>(w, 'refresh-lines?window=all&frame=nowhere.ts:1')).total).toBe(0)
+  })
+
+  it('tells a call from its request to the flight its visit led', async () => {
+    const w = await told()
+    const flight = w.spans().find(({ attributes }) => Object.values(attributes).includes('rotated') && attributes[ATTR_VIA] === 'gate')
+    const { spans } = await data<TraceAnswer>(w, `traces/${flight?.links[0]?.traceId}`)
+    expect(spans.map(({ role }) => role)).toEqual(expect.arrayContaining(['request', 'call', 'attempt', 'visit', 'flight']))
+    const { spans: other } = await data<TraceAnswer>(w, `traces/${flight?.traceId}`)
+    expect(other.map(({ role }) => role)).toEqual(expect.arrayContaining(['flight', 'visit']))
+  })
+
+  it('narrows everything down to a profile, a reason, an outcome, a time', async () => {
+    const w = await told()
+    const count = async (query: string) => (await data<RefreshesAnswer>(w, `refreshes?${query}`)).total
+    expect(await count('via=bypass')).toBe(2)
+    expect(await count('outcome=rotated')).toBe(1)
+    expect(await count(`profile=${CODEX}&reason=rejected&outcome=rotated`)).toBe(1)
+    expect(await count('profile=nobody')).toBe(0)
+    expect(await count(`from=${Date.now() + 1_000}&to=${Date.now() + 2_000}`)).toBe(0)
+    expect((await data<CallsAnswer>(w, `calls?profile=${PAID}`)).rows.map(({ profile }) => profile)).toEqual([PAID])
+  })
+
+  it.each([
+    'refreshes?from=NaN&to=1e99',
+    'calls?from=-1&to=9e15',
+    'calls?from=1577836800001&to=4102444799999',
+    'fallbacks?window=1577836800001',
+    'stacks?frame=%00%ff%22',
+    'bypasses?profile[]=a&profile[]=b',
+    'traces/..%2f..%2fetc',
+    `traces/${'a'.repeat(32)}`,
+    `refresh-lines?caller=${'x'.repeat(4_000)}`,
+  ])('answers a question that makes no sense as well: %s', async path => {
+    const w = await told()
+    expect((await w.ask(`/ops/data/${path}`)).status).toBeLessThan(500)
+    expect(await data<Overview>(w, 'overview')).toMatchObject({ source: { kind: 'gateway' }, totals: { bypasses: 2, fallbacks: 2 } })
+  })
+})

@@ -44,8 +44,8 @@ function plainSampling(): Sampling {
 
 function samplingOf(environment: Environment): Sampling {
   const sampler = samplerOf(environment)
-  return ({ context, traceId, name, kind }) =>
-    sampler.shouldSample(context, traceId, name, kind, {}, []).decision === SamplingDecision.RECORD_AND_SAMPLED
+  return ({ context, tree, name, kind }) =>
+    sampler.shouldSample(context, tree.traceId, name, kind, {}, []).decision === SamplingDecision.RECORD_AND_SAMPLED
 }
 
 /** Lets so many through in each second: those that come first. */

@@ -97,9 +97,13 @@ function span(index: number, endMs: number): SpanRow {
 const folder = await mkdtemp(join(tmpdir(), 'gatewatch-bench-ops-'))
 try {
   const endMs = Date.now()
-  const writer = new SpanWriter(folder, thisProcessRow('unknown', 'bench'), retentionOf({ mostInteresting: SPANS, mostOrdinary: SPANS }))
+  const writer = new SpanWriter(
+    folder,
+    thisProcessRow('unknown', 'bench'),
+    retentionOf({ mostInteresting: SPANS, mostOrdinary: SPANS, mostBytes: 8_000_000_000 }),
+  )
   for (let begun = 0; begun < SPANS; begun += ROWS_AT_ONCE)
-    writer.write(
+    writer.tryWrite(
       Array.from({ length: ROWS_AT_ONCE }, (_, index) => writtenSpan(span(begun + index, endMs))),
       0,
       5_000,

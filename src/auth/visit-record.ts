@@ -16,7 +16,7 @@ import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
-import { failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'
 import type { FlightRecord } from './flight-record.ts'
 
 export interface VisitFacts {
@@ -70,7 +70,7 @@ export class VisitRecord {
     if (outcome) this.span.setAttribute(ATTR_OUTCOME, outcome)
     if (error !== undefined) failSpan(this.span, error)
     this.#telemetry.instruments.add('visits', labels)
-    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, this.span.spanContext())
+    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, exemplarOf(this.span))
     this.span.end()
   }
 }

@@ -33,7 +33,7 @@ import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import type { CallRequest } from './call-request.ts'
 import { endpointOf } from './endpoint.ts'
@@ -73,7 +73,7 @@ export class AttemptRecord {
     this.#span.addEvent(EVENT_FIRST_CHUNK)
     const { candidate, request, served } = this.#facts
     const labels = { provider: candidate.provider.id, model: request.model, profile: served.profile }
-    this.#telemetry.instruments.record('timeToFirstChunk', this.#firstChunkSeconds, labels, this.#span.spanContext())
+    this.#telemetry.instruments.record('timeToFirstChunk', this.#firstChunkSeconds, labels, exemplarOf(this.#span))
   }
 
   ended(outcome: AttemptOutcome, failure?: string, providerCode?: string): void {
@@ -99,7 +99,7 @@ export class AttemptRecord {
         caller: request.caller.label,
         [ATTR_ERROR_TYPE]: failure,
       },
-      this.#span.spanContext(),
+      exemplarOf(this.#span),
     )
     this.#span.end()
   }
@@ -123,7 +123,7 @@ export class AttemptRecord {
         [GENAI_REQUEST_MODEL]: request.model,
         [GENAI_TOKEN_TYPE]: type,
       },
-      this.#span.spanContext(),
+      exemplarOf(this.#span),
     )
   }
 

@@ -26,7 +26,7 @@ import type { Registry } from '../providers/registry.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
@@ -220,7 +220,7 @@ export class ProviderCalls {
         [GENAI_REQUEST_MODEL]: request.model,
         [ATTR_ERROR_TYPE]: failure,
       },
-      span.spanContext(),
+      exemplarOf(span),
     )
   }
 }

@@ -99,7 +99,12 @@ export class Evidence {
   /** The refresh that used up the token this refresh sent: it got another one for it. `undefined` when nobody was seen to. */
   rotationOf(refresh: SeenSpan): SeenSpan | undefined {
     return this.sendersOf(refresh.sent).find(
-      other => other !== refresh && other.outcome === 'rotated' && (other.received === undefined || other.received !== refresh.sent),
+      other =>
+        other !== refresh &&
+        other.outcome === 'rotated' &&
+        // One that began when this one had ended already did not harm it.
+        other.startMs < refresh.endMs &&
+        (other.received === undefined || other.received !== refresh.sent),
     )
   }
 

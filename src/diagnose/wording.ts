@@ -5,9 +5,11 @@ export function processOf({ process }: Pick<SeenSpan, 'process'>): string {
   return process ? `process ${process.pid} (${process.title})` : 'the process'
 }
 
-/** Who called, with file and line where code did: `src/agent.ts#answer (src/agent.ts:12)`. */
+/** Who called, with file and line where code did: `answer (src/agent.ts:12)`. */
 export function callerOf({ caller, place }: Pick<SeenSpan, 'caller' | 'place'>): string {
-  return place === undefined ? caller : `${caller} (${place})`
+  if (place === undefined) return caller
+  const file = place.slice(0, place.lastIndexOf(':'))
+  return `${caller.startsWith(`${file}#`) ? caller.slice(file.length + 1) : caller} (${place})`
 }
 
 /** As fine as it matters: `250 ms`, `1.5 s`, `20 s`. */

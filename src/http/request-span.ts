@@ -2,7 +2,7 @@ import { type Attributes, type Context, context, type Span, SpanKind, SpanStatus
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import type { Request, RequestHandler, Response } from 'express'
 import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/names.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 const propagator = new W3CTraceContextPropagator()
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
@@ -51,7 +51,7 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
     'serverDuration',
     (performance.now() - startedAt) / 1000,
     { [ATTR_HTTP_METHOD]: method, [ATTR_HTTP_ROUTE]: route, [ATTR_HTTP_STATUS]: status, [ATTR_ERROR_TYPE]: failure },
-    span.spanContext(),
+    exemplarOf(span),
   )
   span.end()
 }

@@ -18,9 +18,13 @@ import {
   EVENT_FALLBACK,
   SPAN_CALL,
 } from '../../otel/names.ts'
+import { FLIGHT_OUTCOMES } from '../../otel/words.ts'
+import { isSuccess } from '../domain/flight-outcome.ts'
 import { visitWords } from '../recorder/counted-words.ts'
 import { isRefresh, refreshRow } from '../recorder/refresh-row.ts'
 import type { SpanRow } from '../recorder/span-row.ts'
+
+const FAILURES: ReadonlySet<string> = new Set(FLIGHT_OUTCOMES.filter(outcome => !isSuccess(outcome)))
 
 /** What is kept of a refresh after its span is forgotten. Times are epoch ms. */
 export interface RefreshFact {
@@ -98,7 +102,7 @@ export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: Re
     reason,
     via,
     outcome: outcome ?? '',
-    failed: span.status === 'error',
+    failed: span.status === 'error' || FAILURES.has(outcome ?? ''),
     permanent: span.attributes[ATTR_PERMANENT] === true,
     replay,
     stackId: stackId ?? '',

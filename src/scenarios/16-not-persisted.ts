@@ -14,5 +14,7 @@ export const notPersisted: Scenario = {
     { do: 'store_is', state: 'full', at: 'committed' },
     { do: 'call', times: 2 },
     { do: 'call', by: 'chat_page' },
+    // What a restart would find: the old token.
+    { do: 'gateway', steps: [{ do: 'call', by: 'session_restore' }] },
   ],
 }

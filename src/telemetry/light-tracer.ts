@@ -9,7 +9,6 @@ import {
   trace,
 } from '@opentelemetry/api'
 import { isTracingSuppressed } from '@opentelemetry/core'
-import { randomHex } from '../tools/random-hex.ts'
 import { LightSpan } from './light-span.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
@@ -19,7 +18,8 @@ export interface TraceBeginning {
   readonly context: Context
   /** Its beginner's span; absent when the trace begins here. */
   readonly from: SpanContext | undefined
-  readonly traceId: string
+  /** Says the id of the trace, which is drawn when it is asked for. */
+  readonly tree: Pick<SpanTree, 'traceId'>
   /** Moment of the monotonic clock, in ms. */
   readonly at: number
   readonly name: string
@@ -49,8 +49,8 @@ export class LightTracer implements SpanSource {
       return new LightSpan(parent.tree, { at, name, kind, parent, attributes, describe, links })
     const given = parent?.spanContext()
     const from = given !== undefined && isSpanContextValid(given) ? given : undefined
-    const traceId = from?.traceId ?? randomHex(16)
-    const tree = new SpanTree(this.#options, traceId, this.#options.choose({ context, from, traceId, at, name, kind }))
+    const tree = new SpanTree(this.#options, from?.traceId)
+    tree.choose(this.#options.choose({ context, from, tree, at, name, kind }))
     return new LightSpan(tree, { at, name, kind, parent: from && parent, attributes, describe, links })
   }
 }

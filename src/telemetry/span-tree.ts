@@ -2,6 +2,7 @@ import type { Attributes } from '@opentelemetry/api'
 import type { InstrumentationScope } from '@opentelemetry/core'
 import type { Resource } from '@opentelemetry/resources'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import { randomHex } from '../tools/random-hex.ts'
 import { isCountedSpan } from './eventful.ts'
 import type { LightSpan } from './light-span.ts'
 
@@ -44,19 +45,30 @@ const NONE: LightSpan[] = []
  * refresh, a bypass, a fallback, a call that is slow or was given up), everything of it is kept: what has ended waits here.
  */
 export class SpanTree {
-  readonly traceId: string
   readonly home: SpanHome
-  isExported: boolean
-  #isRecorded: boolean
+  isExported = false
+  #traceId: string | undefined
+  #isRecorded = false
   /** What ends goes on at once: the trace is wanted. */
-  #isWanted: boolean
+  #isWanted = false
   #open = 0
   #waiting = NONE
   #clockOffset: number | undefined
 
-  constructor(home: SpanHome, traceId: string, { isSampled, isRecorded }: TraceChoice) {
+  /** @param traceId Of a trace that somebody else has begun. */
+  constructor(home: SpanHome, traceId: string | undefined) {
     this.home = home
-    this.traceId = traceId
+    this.#traceId = traceId
+  }
+
+  /** Drawn when somebody asks: an ordinary trace that nobody asks for has no need of one. */
+  get traceId(): string {
+    this.#traceId ??= randomHex(16)
+    return this.#traceId
+  }
+
+  /** What was decided, before the first span begins. */
+  choose({ isSampled, isRecorded }: TraceChoice): void {
     this.isExported = isSampled
     this.#isRecorded = isRecorded
     this.#isWanted = isSampled

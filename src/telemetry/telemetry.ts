@@ -2,6 +2,7 @@ import {
   type Attributes,
   type Context,
   context,
+  INVALID_SPAN_CONTEXT,
   type Link,
   type Span,
   type SpanContext,
@@ -12,6 +13,7 @@ import {
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { Instruments } from './instruments.ts'
+import { LightSpan } from './light-span.ts'
 import { profileName } from './profile-name.ts'
 import type { SeriesBook } from './series-book.ts'
 
@@ -91,6 +93,14 @@ export function failSpan(span: Span, error: unknown): void {
   if (error instanceof Error && error.name === 'AbortError') return
   span.setAttribute(ATTR_ERROR_TYPE, errorType(error))
   span.setStatus({ code: SpanStatusCode.ERROR })
+}
+
+/**
+ * What a measurement made in `span` may point to: the span, if its trace can be found by somebody. Draws no id for one that
+ * cannot.
+ */
+export function exemplarOf(span: Span): SpanContext {
+  return span instanceof LightSpan && !span.tree.isExported ? INVALID_SPAN_CONTEXT : span.spanContext()
 }
 
 /** The context in which `span` is the parent of what follows. */

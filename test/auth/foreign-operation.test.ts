@@ -46,11 +46,14 @@ describe('a login, exchange or revocation of somebody else’s', () => {
   })
 
   it('fails as it fails, and the span says by the error’s type alone', async () => {
-    const { telemetry, spans } = observedTelemetry()
+    const { telemetry, spans, series } = observedTelemetry()
     const error = new TypeError('with a secret in it')
     const exchange = wrapOperation(telemetry, TOKEN_URL, 'exchange', async () => Promise.reject(error), { provider: 'p' })
     await expect(exchange()).rejects.toBe(error)
     const [span] = spans(OAUTH_OPERATIONS.exchange)
     expect([span?.attributes[ATTR_ERROR_TYPE], span?.status]).toEqual(['TypeError', { code: 2 }])
+    expect(await series('operationDuration')).toMatchObject([
+      { value: 1, labels: { provider: 'p', operation: 'exchange', outcome: 'failed', [ATTR_ERROR_TYPE]: 'TypeError' } },
+    ])
   })
 })

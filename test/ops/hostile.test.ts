@@ -37,7 +37,7 @@ import { chromiumPath, launchChromium } from './chromium.ts'
 import { openPage } from './open-page.ts'
 
 /** What somebody would call a profile, a caller or an error to take the page over. */
-const HOSTILE = '<img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script>${7*7}\u202e|`](javascript:alert(1))'
+const HOSTILE = '<img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script>{{7*7}}\u202e|`](javascript:alert(1))'
 const TRACE_ID = 'ab'.repeat(16)
 
 const chromium = chromiumPath()

@@ -12,7 +12,7 @@ function sampledOf(environment: Record<string, string>, context = ROOT_CONTEXT):
   const { choose } = traceKeepingOf(environment)
   const from = trace.getSpanContext(context)
   return Array.from({ length: TRACES }, () =>
-    choose({ context, from, traceId: randomHex(16), at: 5, name: SPAN_CALL, kind: SpanKind.INTERNAL }),
+    choose({ context, from, tree: { traceId: randomHex(16) }, at: 5, name: SPAN_CALL, kind: SpanKind.INTERNAL }),
   ).filter(({ isSampled }) => isSampled).length
 }
 

@@ -32,4 +32,30 @@ export const BYPASS_BESIDE_STORM: TwoAtOnce = {
   ],
 }
 
-export const ALL_TWO_AT_ONCE: readonly TwoAtOnce[] = [BYPASS_BESIDE_STORM]
+/** A subscription fails and a paid key takes over in silence, while the callers of another account force refreshes. */
+export const PAID_FALLBACK_BESIDE_STORM: TwoAtOnce = {
+  what: 'a silent fallback to a paid key, beside a storm of forced refreshes of another account',
+  findings: ['silent_paid_fallback', 'forced_refresh_storm'],
+  setting: {
+    logins: [
+      { firstAccessLifeMs: -60_000, ageMs: 3_600_000 },
+      { profile: 'openai-codex:team', account: 'acc-team', ageMs: 3_600_000 },
+    ],
+    paidKey: true,
+    gateway: { gate: { forced: 'refresh' }, order: ['openai-codex:work', 'openai:default'] },
+  },
+  steps: [
+    { do: 'fault', fault: { where: 'token', account: 'acc-work', name: 'refresh_token_invalidated' } },
+    {
+      do: 'repeat',
+      times: 3,
+      steps: [
+        { do: 'visit', by: 'session_restore', reason: 'forced', profile: 'openai-codex:team' },
+        { do: 'call' },
+        { do: 'visit', by: 'status_bar', reason: 'forced', profile: 'openai-codex:team' },
+      ],
+    },
+  ],
+}
+
+export const ALL_TWO_AT_ONCE: readonly TwoAtOnce[] = [BYPASS_BESIDE_STORM, PAID_FALLBACK_BESIDE_STORM]

@@ -35,7 +35,7 @@ function isUsedUp(refresh: SeenSpan): boolean {
 function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const last = about.at(-1)
   const shape = comparedShapes(evidence, last)
-  const usedUp = about.filter(isUsedUp)
+  const usedUp = about.filter(refresh => isUsedUp(refresh) && !evidence.rotationOf(refresh))
   const unseen = usedUp.length > 0
   const looksAlike = shape?.lastGood !== undefined && shape.differences.length === 0
   return found(refreshRefused, evidence, {

@@ -37,7 +37,8 @@ function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
   const after = first && rotation ? Math.round((first.startMs - rotation.startMs) / 1000) : 0
   return found(rotatedTokenReplayed, evidence, {
     about: [...rotations, ...group].sort((a, b) => a.startMs - b.startMs),
-    what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; process ${first?.process?.pid} sent the old one ${after} s later, and the answer was ${first?.providerCode ?? first?.outcome}. ${times(group.length, 'such request')} in all, with ${times(rotations.size, 'token')}.`,
+    callers: group,
+    what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; process ${first?.process?.pid} sent the old one ${after} s later, and the answer was ${first?.providerCode ?? first?.outcome}.${group.length > 1 ? ` ${times(group.length, 'such request')} in all, with ${times(rotations.size, 'token')}.` : ''}`,
     confidence: 'certain',
     hypotheses: [
       excluded(

@@ -1,0 +1,128 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  ATTR_CODE_FILE,
+  ATTR_CODE_LINE,
+  ATTR_CODE_STACK,
+  ATTR_REPLAY,
+  ATTR_SHAPE_FIELDS,
+  ATTR_STACK_ID,
+  ATTR_VIA,
+} from '../../otel/names.ts'
+import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/answers.ts'
+import { ROOT } from '../house/source-files.ts'
+import { diskWorld } from '../recorder/world.ts'
+import { startNode } from '../support/child-process.ts'
+import { stateFolder } from '../support/clean-up.ts'
+import { eventually } from '../support/gateway-world.ts'
+import { rawRequest } from '../support/raw-request.ts'
+
+const SHAPE = 'client_id=opaque:12 grant_type=refresh_token refresh_token='
+
+/** `gatewatch ops` over a folder, in a process of its own. */
+async function startOps(folder: string, ...more: string[]) {
+  const child = startNode([join(ROOT, 'src/cli/main.ts'), 'ops', '--state', folder, '--port', '0', ...more])
+  const url = /http:\S+(?=\/ops)/.exec(await child.line())?.[0] ?? ''
+  const data = async <T>(path: string): Promise<T> => (await (await fetch(`${url}/ops/data/${path}`)).json()) as T
+  /** The overview once everything recorded is read. */
+  const read = (spans: number) =>
+    eventually(async () => {
+      const overview = await data<Overview>('overview')
+      if (overview.spans < spans) throw new Error(`${overview.spans} of ${spans} spans are read: ${overview.trouble}`)
+      return overview
+    })
+  return { child, url, data, read }
+}
+
+describe('gatewatch ops', () => {
+  it('shows what watched processes recorded: who, past which gate, with what, in which process', async () => {
+    const { folder, recorder, refresh } = diskWorld({ title: 'agent.js' })
+    refresh({ caller: 'src/good.ts#refresh', attributes: { [ATTR_SHAPE_FIELDS]: `${SHAPE}opaque:71` } })
+    refresh({
+      caller: 'src/plugin.ts#go',
+      outcome: 'malformed',
+      attributes: {
+        ...{ [ATTR_VIA]: 'bypass', [ATTR_REPLAY]: true, [ATTR_SHAPE_FIELDS]: `${SHAPE}literal:undefined`, [ATTR_STACK_ID]: 'abc' },
+        ...{ [ATTR_CODE_FILE]: 'src/plugin.ts', [ATTR_CODE_LINE]: 3, [ATTR_CODE_STACK]: 'go (src/plugin.ts:3:1)' },
+      },
+    })
+    await recorder.flush()
+    const ops = await startOps(folder)
+    expect(await ops.read(2)).toMatchObject({ source: { kind: 'folder', title: folder }, read: 1, totals: { refreshes: 2, bypasses: 1 } })
+    const { callers } = await ops.data<RefreshesAnswer>('refreshes')
+    expect(callers.map(({ caller, via, outcome }) => [caller, via, outcome])).toEqual(
+      expect.arrayContaining([
+        ['src/good.ts#refresh', 'gate', 'rotated'],
+        ['src/plugin.ts#go', 'bypass', 'malformed'],
+      ]),
+    )
+    const { bypasses } = await ops.data<BypassesAnswer>('bypasses')
+    expect(bypasses[0]).toMatchObject({
+      process: `agent.js (gateway, pid ${process.pid})`,
+      shape: { fields: expect.arrayContaining([{ name: 'refresh_token', value: 'literal:undefined' }]) },
+      good: { caller: 'src/good.ts#refresh', fields: expect.arrayContaining([{ name: 'refresh_token', value: 'opaque:71' }]) },
+    })
+    expect((await ops.data<ProfilesAnswer>('profiles')).profiles).toMatchObject([
+      { profile: 'openai-codex:default', state: '', refreshes: [{}, {}] },
+    ])
+  })
+
+  it('goes on reading while processes go on writing', async () => {
+    const { folder, recorder, refresh } = diskWorld()
+    refresh()
+    await recorder.flush()
+    const ops = await startOps(folder)
+    await ops.read(1)
+    for (let count = 0; count < 50; count += 1) refresh({ caller: `src/a.ts#f${count}` })
+    await recorder.flush()
+    expect(await ops.read(51)).toMatchObject({ totals: { refreshes: 51 } })
+  })
+
+  it('begins before anything is recorded, and says what to do', async () => {
+    const folder = stateFolder()
+    const ops = await startOps(folder)
+    const overview = await eventually(async () => {
+      const seen = await ops.data<Overview>('overview')
+      if (!seen.trouble) throw new Error('it has not looked yet')
+      return seen
+    })
+    expect(overview.trouble).toContain('name the state folder')
+    const { recorder, refresh } = diskWorld({ folder })
+    refresh()
+    await recorder.flush()
+    expect((await ops.read(1)).trouble).toBeUndefined()
+  })
+
+  it('tells when the file is no recorder file, and goes on', async () => {
+    const folder = stateFolder()
+    mkdirSync(join(folder, 'recorder.sqlite'), { recursive: true })
+    const ops = await startOps(folder)
+    await eventually(async () => expect((await ops.data<Overview>('overview')).trouble).toMatch(/recorder\.sqlite/))
+    expect((await fetch(`${ops.url}/ops/data/bypasses`)).status).toBe(503)
+    expect((await fetch(`${ops.url}/ops`)).status).toBe(200)
+  })
+
+  it('answers loopback names alone', async () => {
+    const ops = await startOps(stateFolder())
+    expect((await rawRequest(`${ops.url}/ops`, { headers: { host: 'evil.example' } })).status).toBe(401)
+    expect((await rawRequest(`${ops.url}/ops`)).status).toBe(200)
+    expect((await rawRequest(`${ops.url}/elsewhere`)).status).toBe(404)
+  })
+
+  it('ends when it is asked to, with pages open', async () => {
+    const ops = await startOps(stateFolder())
+    const events = await fetch(`${ops.url}/ops/events`)
+    ops.child.signal('SIGTERM')
+    expect(await ops.child.ended).toBe(0)
+    await events.text().catch(() => undefined)
+  })
+
+  it('says which port it could not have', async () => {
+    const ops = await startOps(stateFolder())
+    const { port } = new URL(ops.url)
+    const other = startNode([join(ROOT, 'src/cli/main.ts'), 'ops', '--state', stateFolder(), '--port', port])
+    const { code, stderr } = await other.exit
+    expect([code, stderr]).toEqual([64, expect.stringContaining(`port ${port} cannot be bound`)])
+  })
+})

@@ -77,11 +77,14 @@ export function readRedirect({ server, client, provider }: OAuthParty, parameter
 }
 
 function refusedByPage(providerId: string, error: string): OperationError {
-  const { code = 'no known code' } = readErrorBody({ status: 400, headers: {}, body: JSON.stringify({ error }) })
+  const { code } = readErrorBody({ status: 400, headers: {}, body: JSON.stringify({ error }) })
   return new OperationError(
     code === 'access_denied' ? 'denied' : 'refused',
     'GW_LOGIN_FAILED',
-    `${providerId} refused the login (${code}); nothing was stored`,
-    { next: code === 'invalid_scope' || code === 'unauthorized_client' ? 'fix_configuration' : 'sign_in_again' },
+    `${providerId} refused the login (${code ?? 'no known code'}); nothing was stored`,
+    {
+      next: code === 'invalid_scope' || code === 'unauthorized_client' ? 'fix_configuration' : 'sign_in_again',
+      ...(code !== undefined && { pageCode: code }),
+    },
   )
 }

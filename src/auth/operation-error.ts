@@ -6,15 +6,18 @@ import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-reque
 export class OperationError extends GatewayError {
   /** How it ended, as telemetry counts it. */
   readonly ended: OperationOutcome
+  /** What the page said at which somebody was to sign in, in the words of RFC 6749 section 4.1.2.1. */
+  readonly pageCode: string | undefined
 
   constructor(
     ended: OperationOutcome,
     code: Extract<GatewayErrorCode, 'GW_LOGIN_FAILED' | 'GW_REVOKE_FAILED' | 'GW_ABORTED'>,
     message: string,
-    options: GatewayErrorOptions,
+    { pageCode, ...options }: GatewayErrorOptions & { pageCode?: string },
   ) {
     super(code, message, options)
     this.ended = ended
+    this.pageCode = pageCode
   }
 }
 

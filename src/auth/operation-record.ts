@@ -20,7 +20,7 @@ import { errorType } from '../domain/gateway-error.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { outcomeOfError } from './operation-error.ts'
+import { OperationError, outcomeOfError } from './operation-error.ts'
 
 /** The spans of the OAuth operations besides the refresh. */
 export const OPERATION_SPANS = {
@@ -84,6 +84,8 @@ export function recordOperation<T>(
       return result
     } catch (error) {
       ended(error ?? new Error('rejected with nothing'))
+      // The page at which somebody signs in is no request of ours: its refusal is known by the error alone.
+      if (error instanceof OperationError && error.pageCode !== undefined) span.setAttribute(ATTR_PROVIDER_ERROR_CODE, error.pageCode)
       throw error
     }
   })

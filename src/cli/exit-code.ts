@@ -1,9 +1,9 @@
 /** What the process's exit code says; scripts can rely on these. */
 export const EXIT = {
   good: 0,
-  /** A profile is dead or missing, or what was asked for failed. */
+  /** A profile is dead or missing, or what was asked for failed; of findings: a dead login, money spent, a storm. */
   dead: 1,
-  /** A profile expires soon, rests, serves from memory only, or its probe and its calls disagree. */
+  /** A profile expires soon, rests, serves from memory only, or its probe and its calls disagree; any other finding. */
   warning: 2,
   /** The gateway that was asked does not answer. */
   unreachable: 3,

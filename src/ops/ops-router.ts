@@ -33,7 +33,8 @@ const gzipped = promisify(gzip)
 export const opsHeaders: RequestHandler = (_request, response, next) => {
   response.setHeader('content-security-policy', POLICY)
   response.setHeader('x-content-type-options', 'nosniff')
-  response.setHeader('referrer-policy', 'no-referrer')
+  // Not `no-referrer`: forms of the page would hide their origin, and be refused as those of another site.
+  response.setHeader('referrer-policy', 'same-origin')
   next()
 }
 

@@ -8,12 +8,17 @@ export const refusedByUserAgent: Scenario = {
   source: 'Anthropic token endpoint, seen by several clients',
   symptom: 'Refreshes are throttled at once and for ever, while calls work and the own client of the provider refreshes.',
   finding: 'refused_by_user_agent',
-  setting: { logins: [{ profile: 'anthropic:work', account: 'acc-work', firstAccessLifeMs: 60_000, ageMs: 3_600_000 }] },
+  setting: {
+    logins: [
+      { profile: 'anthropic:work', firstAccessLifeMs: 60_000, ageMs: 3_600_000 },
+      { profile: 'anthropic:laptop', account: 'acc-laptop', ageMs: 3_600_000 },
+    ],
+  },
   steps: [
     { do: 'fault', fault: { where: 'token', unlessUserAgent: 'claude-cli/*', name: 'anthropic_firewall_429' } },
-    { do: 'call', protocol: 'messages', model: 'claude-sonnet-5', times: 2 },
-    { do: 'client', name: 'its own client', profile: 'anthropic:work', userAgent: 'claude-cli/2.1.0', acts: [{ act: 'refresh' }] },
+    { do: 'call', protocol: 'messages', model: 'claude-sonnet-5', profile: 'anthropic:work', times: 2 },
+    { do: 'client', name: 'its own client', profile: 'anthropic:laptop', userAgent: 'claude-cli/2.1.0', acts: [{ act: 'refresh' }] },
     { do: 'wait', ms: 1_000 },
-    { do: 'call', protocol: 'messages', model: 'claude-sonnet-5' },
+    { do: 'call', protocol: 'messages', model: 'claude-sonnet-5', profile: 'anthropic:work' },
   ],
 }

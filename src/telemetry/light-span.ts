@@ -14,7 +14,7 @@ import { millisToHrTime } from '@opentelemetry/core'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { randomHex } from '../tools/random-hex.ts'
 import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './eventful.ts'
-import type { SpanTree } from './span-tree.ts'
+import type { EndedSpan, SpanTree } from './span-tree.ts'
 
 export interface LightSpanFacts {
   /** When it begins, by the monotonic clock, in ms. */
@@ -48,7 +48,7 @@ const NO_LINKS: Link[] = []
  *
  * Attributes are not checked here: nothing leaves but through the screen of the redaction, which checks each of them.
  */
-export class LightSpan implements Span {
+export class LightSpan implements Span, EndedSpan {
   name: string
   readonly kind: SpanKind
   readonly tree: SpanTree
@@ -160,7 +160,6 @@ export class LightSpan implements Span {
     this.tree.ended(this)
   }
 
-  /** The attributes that were set, without those that are told when asked. */
   get told(): Readonly<Attributes> {
     return this.#set ?? {}
   }
@@ -176,7 +175,6 @@ export class LightSpan implements Span {
     this.#links = NO_LINKS
   }
 
-  /** The span as whoever keeps it wants it, after its end. */
   finished(): ReadableSpan {
     const { home } = this.tree
     const parentSpanContext = this.#parent?.spanContext()

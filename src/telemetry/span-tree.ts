@@ -4,7 +4,6 @@ import type { Resource } from '@opentelemetry/resources'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { randomHex } from '../tools/random-hex.ts'
 import { isCountedSpan } from './eventful.ts'
-import type { LightSpan } from './light-span.ts'
 
 /** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
 export interface LightSpanLimits {
@@ -26,6 +25,17 @@ export interface SpanHome {
   readonly onForgotten: (name: string, attributes: Readonly<Attributes>) => void
 }
 
+/** A span of the tree, when it has ended. */
+export interface EndedSpan {
+  readonly name: string
+  /** The attributes that were set, without those that are told when asked. */
+  readonly told: Readonly<Attributes>
+  /** The span as whoever keeps it wants it. */
+  finished(): ReadableSpan
+  /** Lets go of everything but its identity. */
+  forget(): void
+}
+
 /** What was decided about a trace when it began here. */
 export interface TraceChoice {
   /** It is exported, whatever happens in it. */
@@ -36,7 +46,7 @@ export interface TraceChoice {
 
 /** Spans that wait at the most until it is known whether their trace is wanted. */
 const MOST_WAITING = 64
-const NONE: LightSpan[] = []
+const NONE: EndedSpan[] = []
 
 /**
  * The spans of one trace that are made in this process, from the first one that begins to the last one that ends.
@@ -92,7 +102,7 @@ export class SpanTree {
     this.#release()
   }
 
-  ended(span: LightSpan): void {
+  ended(span: EndedSpan): void {
     this.#open -= 1
     if (this.#isWanted) {
       this.#tell(span)
@@ -114,7 +124,7 @@ export class SpanTree {
     for (const span of waiting) this.#settleOne(span)
   }
 
-  #settleOne(span: LightSpan): void {
+  #settleOne(span: EndedSpan): void {
     if (this.#isRecorded) this.#tell(span)
     else this.#forget(span)
   }
@@ -125,12 +135,12 @@ export class SpanTree {
     for (const span of waiting) this.#tell(span)
   }
 
-  #forget(span: LightSpan): void {
+  #forget(span: EndedSpan): void {
     if (isCountedSpan(span.name)) this.home.onForgotten(span.name, span.told)
     span.forget()
   }
 
-  #tell(span: LightSpan): void {
+  #tell(span: EndedSpan): void {
     this.home.onEnd(span.finished())
     span.forget()
   }

@@ -1,5 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import {
+  ATTR_ACCOUNT_AFTER,
+  ATTR_ACCOUNT_BEFORE,
   ATTR_ANSWER_TYPE,
   ATTR_CLOCK_SKEW,
   ATTR_CREDENTIAL_EXPIRES_IN,
@@ -141,6 +143,7 @@ export class TokenRequest {
         [ATTR_CREDENTIAL_FINGERPRINT]: grant?.access?.fingerprint,
         [ATTR_REFRESH_RETAINED]: grant ? lineage.isRetained : undefined,
         [ATTR_EXPIRES_IN_REPAIRED]: grant?.repaired,
+        ...accountAttributes(lineage.before?.account, grant?.access?.account),
         ...verdictAttributes(verdict, end, isRefresh, endedMs),
       }),
       events: this.#events(lineage),
@@ -227,6 +230,12 @@ function lineageAttributes(lineage: Lineage, sentMs: number): Attributes {
     [ATTR_CREDENTIAL_EXPIRES_IN]: before?.expiresAt === undefined ? undefined : Math.round((before.expiresAt - sentMs) / 1000),
     [ATTR_TOKEN_AGE]: ageOf(lineage, sentMs),
   }
+}
+
+/** Told only where the tokens of the answer are somebody else's. */
+function accountAttributes(before: string | undefined, after: string | undefined): Attributes {
+  if (before === undefined || after === undefined || before === after) return {}
+  return { [ATTR_ACCOUNT_BEFORE]: before, [ATTR_ACCOUNT_AFTER]: after }
 }
 
 /** Seconds between the issue of the access token in use and this request. */

@@ -1,11 +1,22 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_ERROR_TYPE, ATTR_OUTCOME, ATTR_PERMANENT, SPAN_REFRESH } from '../../otel/names.ts'
+import {
+  ATTR_ERROR_TYPE,
+  ATTR_LEASE_HOLDER,
+  ATTR_OUTCOME,
+  ATTR_PENDING_AGE,
+  ATTR_PENDING_PROCESS,
+  ATTR_PERMANENT,
+  EVENT_CREDENTIAL_RELOADED,
+  SPAN_REFRESH,
+} from '../../otel/names.ts'
 import { FLIGHT_OUTCOMES, type FlightOutcome } from '../../otel/words.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../../src/domain/flight-outcome.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
+import { fileStore } from '../../src/store/file-store.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'
+import { stateFolder } from '../support/clean-up.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 import { PROFILE, type World, world } from '../support/world.ts'
 
@@ -194,6 +205,42 @@ describe('a provider that cannot be asked', () => {
     expect(await w.series('storeErrors')).toEqual([])
     expect(w.tokenRequests()).toBe(0)
   })
+})
+
+describe('what a flight finds', () => {
+  it('that somebody else keeps the lease: it says which process', async () => {
+    const w = await world({ store: fileStore(stateFolder()) })
+    await w.signIn()
+    const lease = await w.store.lease(PROFILE, { waitMs: 0 })
+    const impatient = w.anotherGate({ options: { leaseWaitMs: 50 } })
+    await expect(impatient.enter(w.visit())).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    expect(w.span(SPAN_REFRESH).attributes[ATTR_LEASE_HOLDER]).toBe(String(process.pid))
+    await lease.release()
+  })
+
+  it('that the token it is to send was sent before and never answered: it says by which process, and when', async () => {
+    const w = await world()
+    const { refresh } = await w.signIn()
+    const pending = { refreshFingerprint: fingerprint(refresh) ?? '', sentAt: w.clock.now() - 12_000, pid: 4711 }
+    await w.store.change(PROFILE, current => current && { ...current, pending })
+    await w.gate.enter(w.visit())
+    expect(reloaded(w)).toMatchObject({ [ATTR_PENDING_PROCESS]: '4711', [ATTR_PENDING_AGE]: 12 })
+  })
+
+  it('that another token was sent and never answered: it is no concern of this one', async () => {
+    const w = await world()
+    await w.signIn()
+    await w.store.change(
+      PROFILE,
+      current => current && { ...current, pending: { refreshFingerprint: 'abcdef012345', sentAt: 1, pid: 4711 } },
+    )
+    await w.gate.enter(w.visit())
+    expect(reloaded(w)).not.toHaveProperty(ATTR_PENDING_PROCESS)
+  })
+
+  function reloaded(w: World) {
+    return w.span(SPAN_REFRESH).events.find(({ name }) => name === EVENT_CREDENTIAL_RELOADED)?.attributes
+  }
 })
 
 describe('a store that closes', () => {

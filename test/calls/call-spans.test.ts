@@ -14,6 +14,7 @@ import {
   ATTR_PROVIDER,
   ATTR_SERVER_ADDRESS,
   ATTR_TIME_TO_FIRST_CHUNK,
+  ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
   SPAN_CALL,
   SPAN_VISIT,
@@ -71,6 +72,7 @@ describe('the spans of a call', () => {
       [ATTR_CREDENTIAL_TYPE]: 'api_key',
       [ATTR_CREDENTIAL_FINGERPRINT]: fingerprint(OPENAI_KEY),
       [ATTR_SERVER_ADDRESS]: '127.0.0.1',
+      [ATTR_URL_PATH]: '/v1/chat/completions',
     })
     expect(attempt.attributes).not.toHaveProperty(ATTR_CREDENTIAL_EXPIRES_IN)
   })

@@ -206,6 +206,35 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', () => {
     await page.waitForURL(/frame=/)
   })
 
+  it('probes on demand, as a page of its own', async () => {
+    const w = await told()
+    const { page, visit } = await open(w.url)
+    await visit('#/profiles')
+    await page.getByRole('button', { name: 'Probe all now' }).click()
+    await page.getByText('Every profile was probed.').waitFor()
+    await expect.poll(() => page.getByText('never probed').count()).toBe(0)
+  })
+
+  it('asks whoever comes from elsewhere for a key, and keeps where a deep link leads', async () => {
+    const key = 'gw-key-0123456789-a'
+    const w = await opsWorld({ listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: key } })
+    const elsewhere = await launchChromium(chromium ?? '', '--host-resolver-rules=MAP gateway.example 127.0.0.1')
+    try {
+      const { page } = await openPage(elsewhere, w.url.replace('127.0.0.1', 'gateway.example'))
+      await page.goto(`${w.url.replace('127.0.0.1', 'gateway.example')}/ops#/calls?window=15m`)
+      await page.fill('#key', 'wrong-key-000000000')
+      await page.getByRole('button').click()
+      await page.getByRole('alert').waitFor()
+      await page.fill('#key', key)
+      await page.getByRole('button').click()
+      await page.locator('[data-view="calls"]').waitFor()
+      expect(page.url()).toMatch(/#\/calls\?window=15m$/)
+      expect(await page.evaluate<string>('document.cookie + JSON.stringify(localStorage)')).toBe('{}')
+    } finally {
+      await elsewhere.close()
+    }
+  })
+
   it('copies for people and programs, and hands out stacks for speedscope', async () => {
     const w = await told()
     const { page, visit } = await open(w.url, { permissions: ['clipboard-read', 'clipboard-write'] })

@@ -17,10 +17,13 @@ export function chromiumPath(): string | undefined {
 }
 
 /** Starts it without a window. */
-export function launchChromium(executablePath: string): Promise<Browser> {
+export function launchChromium(executablePath: string, ...more: readonly string[]): Promise<Browser> {
   // Its sandbox does not start for root, as in most containers.
   const isRoot = process.getuid?.() === 0
-  return chromium.launch({ executablePath, args: [...(isRoot ? ['--no-sandbox'] : []), '--disable-dev-shm-usage', '--disable-gpu'] })
+  return chromium.launch({
+    executablePath,
+    args: [...(isRoot ? ['--no-sandbox'] : []), '--disable-dev-shm-usage', '--disable-gpu', ...more],
+  })
 }
 
 function isProgram(path: string): boolean {

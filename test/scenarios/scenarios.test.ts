@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import { FINDING_KINDS } from '../../src/diagnose/finding.ts'
 import { rehearse } from '../../src/scenarios/rehearsal.ts'
 import { SCENARIOS } from '../../src/scenarios/scenarios.ts'
+import { playScenario } from '../../src/scenarios/stage.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { quietHour } from './quiet-hour-process.ts'
 
@@ -9,9 +12,8 @@ import { quietHour } from './quiet-hour-process.ts'
 const PLAYED_HERE = ['normal-rotation', 'gate-bypass', 'undefined-refresh-token', 'replay-by-second-process']
 
 describe('the scenarios', () => {
-  it('are in the order of the catalogue, each with a name of its own', () => {
-    const numbers = SCENARIOS.map(({ number }) => number)
-    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b))
+  it('are the 33 of the catalogue, in its order, each with a name of its own', () => {
+    expect(SCENARIOS.map(({ number }) => number)).toEqual(Array.from({ length: 33 }, (_, index) => index + 1))
     const names = SCENARIOS.map(({ name }) => name)
     expect(new Set(names).size).toBe(names.length)
     expect(names.filter(name => !/^[a-z0-9]+(?:-[a-z0-9]+)*$/.test(name))).toEqual([])
@@ -46,5 +48,30 @@ describe('a quiet hour', () => {
     expect(findings).toEqual([])
     expect(checked.counts.refreshes).toBeGreaterThan(5)
     expect((checked.lastMs ?? 0) - (checked.firstMs ?? 0)).toBeGreaterThan(58 * 60_000)
+  })
+
+  it('of watched programs with a login each, that refresh when they see fit, gives no finding', async () => {
+    const state = stateFolder()
+    await playScenario(
+      {
+        setting: {
+          logins: [
+            { profile: 'openai-codex:work', account: 'acc-work', accessLifeMs: 600_000, firstAccessLifeMs: 60_000 },
+            { profile: 'openai-codex:team', account: 'acc-team', accessLifeMs: 600_000, firstAccessLifeMs: -60_000 },
+          ],
+        },
+        steps: ['work', 'team'].map(name => ({
+          do: 'client',
+          name,
+          profile: `openai-codex:${name}`,
+          gate: ['refreshUnderLock'],
+          acts: [{ act: 'refresh' }, { act: 'call', times: 3 }, { act: 'models' }, { act: 'usage' }],
+        })),
+      },
+      state,
+    )
+    const { findings, checked } = diagnose(evidenceIn(state))
+    expect(findings).toEqual([])
+    expect(checked).toMatchObject({ processes: 2, counts: { refreshes: 2, attempts: 10 } })
   })
 })

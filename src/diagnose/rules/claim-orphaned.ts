@@ -28,12 +28,13 @@ function tell(evidence: Evidence, group: readonly SeenSpan[]): Found | undefined
   const lastGood = group.findLast(({ isError }) => !isError)
   const about = group.filter(refresh => refresh.startMs > (lastGood?.startMs ?? 0) && isIdleWait(refresh))
   if (about.length < FEWEST) return undefined
-  const waits = about.map(({ durationMs }) => durationMs / 1000)
+  const waits = about.map(({ durationMs }) => (durationMs / 1000).toFixed(1)).sort((a, b) => Number(a) - Number(b))
+  const range = [...new Set([waits[0], waits.at(-1)])].join(' to ')
   const ends = [...new Set(about.flatMap(refresh => refresh.text(ATTR_ERROR_TYPE) ?? []))].join(', ')
   const asked = group.filter(({ startMs, status }) => startMs > (lastGood?.startMs ?? 0) && status !== undefined).length
   return found(claimOrphaned, evidence, {
     about,
-    what: `${times(about.length, 'refresh')} waited ${Math.min(...waits).toFixed(1)} to ${Math.max(...waits).toFixed(1)} s and gave up (${ends}) without one token request; ${lastGood ? `the last refresh that worked was at ${new Date(lastGood.startMs).toISOString()}` : 'none was seen to work before'}${asked === 0 ? ', and nobody has asked the token endpoint since' : ''}.`,
+    what: `${times(about.length, 'refresh')} waited ${range} s and gave up (${ends}) without one token request; ${lastGood ? `the last refresh that worked was at ${new Date(lastGood.startMs).toISOString()}` : 'none was seen to work before'}${asked === 0 ? ', and nobody has asked the token endpoint since' : ''}.`,
     confidence: 'likely',
     surerBy: 'the claim itself: which process made it, when, and whether that process is alive',
     hypotheses: [

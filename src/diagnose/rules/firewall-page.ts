@@ -27,13 +27,15 @@ function isPage(span: SeenSpan): boolean {
 }
 
 function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
-  const refreshes = about.filter(span => evidence.refreshes.includes(span))
-  const calls = about.length - refreshes.length
-  const parts = [refreshes.length > 0 ? times(refreshes.length, 'token request') : '', calls > 0 ? times(calls, 'call') : '']
+  const isCall = new Set(evidence.attempts)
+  const calls = about.filter(span => isCall.has(span)).length
+  const refreshes = about.length - calls
+  const parts = [refreshes > 0 ? times(refreshes, 'token request') : '', calls > 0 ? times(calls, 'call') : '']
   const id = about.flatMap(span => span.text(ATTR_PROVIDER_REQUEST_ID) ?? []).at(-1)
   const [first, last] = [about[0], about.at(-1)]
   const through = evidence.attempts.filter(
-    ({ provider, isError, startMs }) => provider === first?.provider && !isError && startMs >= (first?.startMs ?? 0) && startMs <= (last?.endMs ?? 0),
+    ({ provider, isError, startMs }) =>
+      provider === first?.provider && !isError && startMs >= (first?.startMs ?? 0) && startMs <= (last?.endMs ?? 0),
   )
   return found(firewallPage, evidence, {
     about,

@@ -17,7 +17,9 @@ export const identityMismatch: Rule = {
   ],
   explains: ['refresh_refused'],
   look: evidence => {
-    const other = evidence.refreshes.filter(refresh => refresh.outcome === 'identity_mismatch' || refresh.text(ATTR_ACCOUNT_AFTER) !== undefined)
+    const other = evidence.refreshes.filter(
+      refresh => refresh.outcome === 'identity_mismatch' || refresh.text(ATTR_ACCOUNT_AFTER) !== undefined,
+    )
     return [...Map.groupBy(other, ({ profile, provider }) => profile ?? provider ?? '').values()].map(about => tell(evidence, about))
   },
 }

@@ -1,5 +1,5 @@
 import { ATTR_REFRESH_RETAINED, ATTR_SHAPE_FIELDS } from '../../../otel/names.ts'
-import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
@@ -12,7 +12,8 @@ export const refreshTokenRetained: Rule = {
   harm: 'grant_dead',
   title: 'An answer without a refresh token has cost the refresh token that was there',
   symptom: 'One refresh works, the next one after it is refused, although nobody ended the login.',
-  toldBy: 'a good answer without a refresh token, and right after it a request of the same process that holds none, or a refusal of the old one',
+  toldBy:
+    'a good answer without a refresh token, and right after it a request of the same process that holds none, or a refusal of the old one',
   remedy: [
     'Where the caller named here stores an answer, keep the old refresh token when the answer holds none (RFC 6749 section 6).',
     'The old token may still be good: look for it in a backup of the credential file before anybody signs in again.',
@@ -20,33 +21,61 @@ export const refreshTokenRetained: Rule = {
   ],
   explains: ['undefined_token_sent', 'empty_token_sent', 'refresh_refused', 'refresh_failing'],
   look: evidence => {
-    const retained = evidence.refreshes.filter(refresh => !refresh.isError && refresh.flag(ATTR_REFRESH_RETAINED) === true)
-    return retained.flatMap((refresh, index) => {
-      // Of several in a row the last one before the trouble is told of.
-      const next = retained.slice(index + 1).find(later => isSameProcess(later, refresh) && later.profile === refresh.profile)
-      return tell(evidence, refresh, next?.startMs ?? Number.POSITIVE_INFINITY) ?? []
-    })
+    const stories = new Map<SeenSpan, Story>()
+    for (const { retained, ...ending } of endings(evidence)) {
+      const story = stories.get(retained)
+      if (story) story.push(ending)
+      else stories.set(retained, [ending])
+    }
+    return [...stories].map(([retained, story]) => tell(evidence, retained, story))
   },
 }
 
-function tell(evidence: Evidence, retained: SeenSpan, untilMs: number): Found | undefined {
-  const later = evidence.refreshes.filter(({ startMs, provider }) => startMs >= retained.endMs && startMs < untilMs && provider === retained.provider)
-  const thrownAway = later.filter(refresh => isSameProcess(refresh, retained) && NOTHING.test(refresh.text(ATTR_SHAPE_FIELDS) ?? ''))
-  const refused = later.filter(refresh => refresh.sent === retained.sent && refresh.isError && refresh.outcome === 'invalidated')
-  const [victim] = thrownAway.length > 0 ? thrownAway : refused
-  // Whoever goes on with the old token and is served does it right.
-  if (!victim || (thrownAway.length === 0 && evidence.rotationOf(victim) !== undefined)) return undefined
-  const at = new Date(retained.startMs).toISOString()
+/** What came after an answer without a refresh token. */
+interface Ending {
+  readonly victim: SeenSpan
+  /** The client sent nothing, or the endpoint refused the old token. */
+  readonly how: 'thrown_away' | 'refused'
+}
+type Story = Ending[]
+
+function* endings(evidence: Evidence): Generator<Ending & { readonly retained: SeenSpan }> {
+  const latest = new Map<string, SeenSpan>()
+  const bySent = new Map<string, SeenSpan>()
+  for (const refresh of evidence.refreshes) {
+    const { isError, sent, process, provider } = refresh
+    const holder = `${process?.host} ${process?.pid} ${provider}`
+    if (!isError && refresh.flag(ATTR_REFRESH_RETAINED) === true) {
+      latest.set(holder, refresh)
+      if (sent !== undefined) bySent.set(sent, refresh)
+    } else if (!isError) {
+      latest.delete(holder)
+    } else if (NOTHING.test(refresh.text(ATTR_SHAPE_FIELDS) ?? '')) {
+      const retained = latest.get(holder)
+      if (retained) yield { retained, victim: refresh, how: 'thrown_away' }
+    } else if (refresh.outcome === 'invalidated' && evidence.rotationOf(refresh) === undefined) {
+      const retained = bySent.get(sent ?? '')
+      if (retained) yield { retained, victim: refresh, how: 'refused' }
+    }
+  }
+}
+
+function tell(evidence: Evidence, retained: SeenSpan, story: Story): Found {
+  const victimsOf = (wanted: Ending['how']) => story.filter(({ how }) => how === wanted).map(({ victim }) => victim)
+  const [thrownAway, refused] = [victimsOf('thrown_away'), victimsOf('refused')]
+  const victims = thrownAway.length > 0 ? thrownAway : refused
+  const [victim] = victims
   const isThrownAway = thrownAway.length > 0
+  const at = new Date(retained.startMs).toISOString()
   return found(refreshTokenRetained, evidence, {
-    about: [retained, ...(isThrownAway ? thrownAway : refused)],
+    about: [retained, ...victims],
     ...(!isThrownAway && { title: 'An answer held no refresh token, and the old one is refused since' }),
     what: isThrownAway
       ? `The answer of ${at} brought an access token and no refresh token: the old one (${retained.sent}) stays good. ${times(thrownAway.length, 'later request')} of the same process held no refresh token: it has thrown its own away.`
-      : `The answer of ${at} brought an access token and no refresh token; the old one (${retained.sent}) was sent again ${times(refused.length, 'time')} and refused (${victim.providerCode ?? victim.outcome}).`,
+      : `The answer of ${at} brought an access token and no refresh token; the old one (${retained.sent}) was sent again ${times(refused.length, 'time')} and refused (${victim?.providerCode ?? victim?.outcome}).`,
     confidence: isThrownAway ? 'certain' : 'likely',
     ...(!isThrownAway && { surerBy: 'watching every process that has this login: another one may have used the token up' }),
-    shapeOf: victim,
+    ...(victim && { shapeOf: victim }),
     hypotheses: isThrownAway
       ? [
           excluded('token_rejected', `the endpoint took the refresh token ${retained.sent} and did not end it`),

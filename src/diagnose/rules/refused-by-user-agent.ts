@@ -22,7 +22,8 @@ export const refusedByUserAgent: Rule = {
   explains: ['refresh_failing', 'token_endpoint_unavailable'],
   look: evidence => {
     const throttled = evidence.refreshes.filter(
-      refresh => refresh.isError && refresh.status === 429 && refresh.number(ATTR_RETRY_AFTER) === undefined && agentOf(refresh) !== undefined,
+      refresh =>
+        refresh.isError && refresh.status === 429 && refresh.number(ATTR_RETRY_AFTER) === undefined && agentOf(refresh) !== undefined,
     )
     return [...Map.groupBy(throttled, refresh => `${refresh.provider} ${agentOf(refresh)}`).values()].flatMap(
       group => tell(evidence, group) ?? [],

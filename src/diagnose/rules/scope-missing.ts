@@ -29,8 +29,12 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const isCall = new Set(evidence.attempts)
   const calls = about.filter(span => isCall.has(span)).length
   const others = about.length - calls
-  const served = evidence.attempts.filter(({ isError, profile, startMs }) => !isError && profile === first?.profile && startMs >= (first?.startMs ?? 0)).length
-  const parts = [calls > 0 ? times(calls, 'call') : '', others > 0 ? `${times(others, 'request')} for tokens` : ''].filter(Boolean).join(' and ')
+  const served = evidence.attempts.filter(
+    ({ isError, profile, startMs }) => !isError && profile === first?.profile && startMs >= (first?.startMs ?? 0),
+  ).length
+  const parts = [calls > 0 ? times(calls, 'call') : '', others > 0 ? `${times(others, 'request')} for tokens` : '']
+    .filter(Boolean)
+    .join(' and ')
   return found(scopeMissing, evidence, {
     about,
     what: `${parts} refused with ${first?.status ?? 'no status'} ${[...new Set(about.map(({ providerCode }) => providerCode))].join(', ')}; ${served > 0 ? `${times(served, 'other call')} of the profile went through: only a part of what it does needs the scope` : 'no call of the profile went through since'}.`,

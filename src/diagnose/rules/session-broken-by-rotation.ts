@@ -11,7 +11,8 @@ export const sessionBrokenByRotation: Rule = {
   harm: 'warning',
   title: 'Conversations that were begun before a rotation are refused after it',
   symptom: 'Running conversations end in 400 invalid_encrypted_content; new ones work.',
-  toldBy: "the provider's code on 400 from the API, after a rotation of the same profile or a change of profile, and calls beside them that work",
+  toldBy:
+    "the provider's code on 400 from the API, after a rotation of the same profile or a change of profile, and calls beside them that work",
   remedy: [
     'Let the application drop the encrypted parts (reasoning) of the history when it sees this code, and send the turn again.',
     'Until it does, begin the conversation anew.',
@@ -35,7 +36,9 @@ function tell(evidence: Evidence, group: readonly SeenSpan[]): Found | undefined
   )
   const cause = rotation ?? former
   if (!cause) return undefined
-  const works = evidence.attempts.filter(({ isError, profile, startMs }) => !isError && profile === first.profile && startMs > first.startMs)
+  const works = evidence.attempts.filter(
+    ({ isError, profile, startMs }) => !isError && profile === first.profile && startMs > first.startMs,
+  )
   const secondsAfter = Math.max(0, Math.round((first.startMs - cause.endMs) / 1000))
   return found(sessionBrokenByRotation, evidence, {
     about: [cause, ...group],

@@ -149,7 +149,7 @@ function shapeTable(shape: Shape, good: Shape | undefined): HTMLElement {
       { class: 'quiet' },
       ...(good
         ? ['Last good one: ', moment(good.atMs), ` by ${good.caller}, `, traceLink(good.traceId)]
-        : ['No request of this provider that brought a token was seen with its shape: the gate’s own requests are known by their permit.']),
+        : ['No request of this provider that brought a token was seen with its shape.']),
     ),
   )
 }

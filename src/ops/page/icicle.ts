@@ -18,7 +18,6 @@ interface Frame extends FlameNode {
 }
 
 const CELL_PIXELS = 22
-const ZOOM_MS = 250
 
 /** The last one drawn, kept while what it shows stays the same: a live page must not throw away where one has zoomed to. */
 let drawnLast: { readonly of: string; readonly holder: HTMLElement } | undefined
@@ -47,20 +46,21 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
   const weightOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
   const labelOf = ({ name, file, line, count: all, failures }: StackNode) =>
     `${name}${file === '' ? '' : ` (${file}:${line})`}: ${count(all)} of ${count(root.count)} refreshes (${share(all, root.count)}), ${count(failures)} failed`
-  const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
   let isReady = false
   const graph = flamegraph()
     .width(Math.max(280, holder.clientWidth))
     .height(depthOf(root) * CELL_PIXELS)
     .cellHeight(CELL_PIXELS)
     .inverted(true)
-    .transitionDuration(isCalm ? 0 : ZOOM_MS)
+    // A live page draws anew whenever something changes: frames that grow in each time would never come to rest.
+    .transitionDuration(0)
     .minFrameSize(1)
     .setColorMapper(({ data }) => colorOf((data as Frame).node))
     .setLabelHandler(({ data }) => labelOf((data as Frame).node))
     .onClick(({ data }) => {
-      const { file, line } = (data as Frame).node
-      if (isReady) onFrame(file === '' ? '' : `${file}:${line}`)
+      if (!isReady) return
+      decorate(holder, frame, labelOf)
+      onFrame(placeOf((data as Frame).node))
     })
   const toFrame = (node: StackNode): Frame => ({
     name: shortName(node),
@@ -70,26 +70,36 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
   })
   if (total === 0) return
   d3.select(holder).datum(toFrame(root)).call(graph)
-  for (const group of holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g.frame')) {
-    const placed = group.__data__
-    if (!placed) continue
-    const { node } = placed.data as Frame
-    const key = `${node.file}:${node.line}`
-    group.setAttribute('data-key', `frame:${node.name}:${key}`)
-    group.setAttribute('tabindex', placed.parent ? '-1' : '0')
-    group.setAttribute('role', 'treeitem')
-    group.setAttribute('aria-label', labelOf(node))
-    if (node.application) group.classList.add('own')
-    if (frame !== '' && key === frame) group.setAttribute('aria-selected', 'true')
-    group.addEventListener('keydown', event => onKey(event, () => group.dispatchEvent(new MouseEvent('click', { bubbles: true }))))
-  }
-  const looked = [...holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g[aria-selected]')][0]?.__data__
-  if (looked) {
-    graph.transitionDuration(0)
-    graph.zoomTo(looked)
-    graph.transitionDuration(isCalm ? 0 : ZOOM_MS)
-  }
+  const looked = frame === '' ? undefined : framesIn(holder).find(([, { data }]) => placeOf((data as Frame).node) === frame)
+  if (looked) graph.zoomTo(looked[1])
+  decorate(holder, frame, labelOf)
   isReady = true
+}
+
+/** Gives each frame what the keyboard and screen readers need; the library sets classes anew with each update. */
+function decorate(holder: HTMLElement, frame: string, labelOf: (node: StackNode) => string): void {
+  for (const [group, { data, parent }] of framesIn(holder)) {
+    const { node } = data as Frame
+    if (!group.hasAttribute('role'))
+      group.addEventListener('keydown', event => onKey(event, () => group.dispatchEvent(new MouseEvent('click', { bubbles: true }))))
+    group.setAttribute('role', 'treeitem')
+    group.setAttribute('data-key', `frame:${node.name}:${placeOf(node)}`)
+    group.setAttribute('tabindex', parent ? '-1' : '0')
+    group.setAttribute('aria-label', labelOf(node))
+    group.setAttribute('aria-selected', String(placeOf(node) === frame))
+    group.classList.toggle('own', node.application)
+  }
+}
+
+function framesIn(holder: HTMLElement): [SVGGElement, PlacedFrame][] {
+  return [...holder.querySelectorAll<SVGGElement & { __data__?: PlacedFrame }>('g.frame')].flatMap(group =>
+    group.__data__ ? [[group, group.__data__] as [SVGGElement, PlacedFrame]] : [],
+  )
+}
+
+/** As the address names a frame. */
+function placeOf({ file, line }: StackNode): string {
+  return file === '' ? '' : `${file}:${line}`
 }
 
 /** The application's frames have colour, the redder the more of them fail; libraries stay grey. */

@@ -48,8 +48,8 @@ export const refreshesView: View<Answer> = {
 
   async load(ask, place) {
     const [refreshes, stacks, lines] = await Promise.all([
-      ask<RefreshesAnswer>('refreshes'),
-      ask<StacksAnswer>('stacks'),
+      ask<RefreshesAnswer>('refreshes', { frame: '' }),
+      ask<StacksAnswer>('stacks', { frame: '' }),
       loadLines(ask, place),
     ])
     return { refreshes, stacks, lines }

@@ -1,0 +1,59 @@
+import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_LAST_RESORT, ATTR_PROFILE, EVENT_SKIPPED } from '../../../otel/names.ts'
+import type { Evidence, SeenSpan } from '../evidence.ts'
+import { type Found, found, type Rule, times } from '../rule.ts'
+import { wordsOf } from '../tallies.ts'
+
+const GIVEN_UP: ReadonlySet<string | undefined> = new Set(['GW_ALL_PROFILES_FAILED', 'GW_NO_PROFILE'])
+/** What rests a profile. Anything else is no matter of profiles. */
+const RESTS: ReadonlySet<string | undefined> = new Set(['rate_limit', 'overloaded', 'auth', 'auth_permanent', 'billing'])
+
+/** Profile after profile rests, until nobody is left. */
+export const allProfilesResting: Rule = {
+  kind: 'all_profiles_resting',
+  harm: 'warning',
+  title: 'Every profile that could serve rests or fails',
+  symptom: 'No model answers for a while, whichever is asked; later everything works again.',
+  toldBy:
+    'calls that failed at all of several profiles, each for a reason of its own, and calls that tried profiles which were resting, for want of others',
+  remedy: [
+    'Look at each profile by itself: a used-up quota comes back by itself at its reset, a refused login does not.',
+    'Sign in again where the reason is auth; add a profile or a paid key where it is rate_limit or billing.',
+    'Another model of the same profiles does not help while the profiles themselves rest.',
+  ],
+  explains: ['rejected_while_valid'],
+  look: evidence => {
+    const failed = evidence.calls.filter(
+      call => call.isError && GIVEN_UP.has(call.text(ATTR_ERROR_TYPE)) && failedAtSeveral(evidence, call),
+    )
+    return failed.some(call => call.flag(ATTR_LAST_RESORT) === true) ? [tell(evidence, failed)] : []
+  },
+}
+
+/** All profiles of the call that failed, with those that were passed over. */
+function failedAtSeveral(evidence: Evidence, call: SeenSpan): boolean {
+  const attempts = attemptsOf(evidence, call)
+  const profiles = new Set([
+    ...attempts.map(({ profile }) => profile),
+    ...call.events(EVENT_SKIPPED).map(event => event.text(ATTR_PROFILE)),
+  ])
+  return profiles.size > 1 && attempts.every(attempt => RESTS.has(attempt.text(ATTR_ATTEMPT_OUTCOME)))
+}
+
+function attemptsOf(evidence: Evidence, call: SeenSpan): SeenSpan[] {
+  return evidence.childrenOf(call).filter(child => child.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
+}
+
+function tell(evidence: Evidence, calls: readonly SeenSpan[]): Found {
+  const attempts = calls.flatMap(call => attemptsOf(evidence, call))
+  const reasons = wordsOf(attempts, attempt => `${attempt.profile}: ${attempt.providerCode ?? attempt.text(ATTR_ATTEMPT_OUTCOME)}`)
+  const lastMs = Math.max(...calls.map(({ endMs }) => endMs))
+  const resting = calls.filter(call => call.flag(ATTR_LAST_RESORT) === true).length
+  const models = wordsOf(attempts, ({ name }) => name.split(' ')[1]).map(({ word }) => word)
+  const again = evidence.calls.find(call => !call.isError && call.startMs >= lastMs && call.profile !== undefined)
+  return found(allProfilesResting, evidence, {
+    about: [...calls, ...attempts].sort((a, b) => a.startMs - b.startMs),
+    callers: calls,
+    what: `${times(calls.length, 'call')} failed at every profile (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')}); for ${resting} of them all profiles were resting already and were tried for want of others${models.length > 1 ? `, with ${models.join(' and ')}` : ''}. ${again ? `${again.profile} serves again since ${new Date(again.startMs).toISOString()}.` : 'No call has worked since.'}`,
+    confidence: 'certain',
+  })
+}

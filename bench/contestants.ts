@@ -4,7 +4,7 @@ import { Child } from './child.ts'
 import { type WATCH_CONTESTANTS, watchContestants } from './watched.ts'
 
 /** Ways to pass a request on, set against the first one. */
-export const CONTESTANTS = ['a', 'b', 'b-otlp', 'c', 'd'] as const
+export const CONTESTANTS = ['a', 'b', 'b-otlp', 'b-all', 'c', 'd'] as const
 export type GatewayId = (typeof CONTESTANTS)[number]
 export type ContestantId = GatewayId | (typeof WATCH_CONTESTANTS)[number]
 
@@ -35,6 +35,10 @@ export function contestants(): Readonly<Record<ContestantId, Contestant>> {
     },
     b: gatewatch('Gatewatch, as shipped', () => ({})),
     'b-otlp': gatewatch('Gatewatch, exporting OTLP', ({ receiverUrl }) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl })),
+    'b-all': gatewatch('Gatewatch, exporting every span', ({ receiverUrl }) => ({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl,
+      OTEL_TRACES_SAMPLER: 'always_on',
+    })),
     c: gatewatch('Gatewatch, telemetry off', () => ({ OTEL_SDK_DISABLED: 'true' })),
     d: portkey(),
     ...watchContestants(),

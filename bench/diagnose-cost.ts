@@ -22,6 +22,8 @@ export interface DiagnoseCost {
   /** Each reading and its diagnosis, in ms. */
   readonly readMs: readonly number[]
   readonly diagnoseMs: readonly number[]
+  /** Processor time of each round, in ms: what it takes where nobody else is at work. */
+  readonly processorMs: readonly number[]
   readonly heapBytes: number
 }
 
@@ -49,27 +51,31 @@ export async function measureDiagnoseCost(note: (text: string) => void): Promise
     const bytes = write(state, cycle)
     const readMs: number[] = []
     const diagnoseMs: number[] = []
+    const processorMs: number[] = []
     let findings = 0
     let rules = 0
     for (let round = 1; round <= ROUNDS; round += 1) {
+      const usage = process.cpuUsage()
       const beganAt = performance.now()
       const evidence = evidenceIn(state)
       const readAt = performance.now()
       const diagnosis = diagnose(evidence)
       readMs.push(readAt - beganAt)
       diagnoseMs.push(performance.now() - readAt)
+      const { user, system } = process.cpuUsage(usage)
+      processorMs.push((user + system) / 1000)
       findings = diagnosis.findings.length
       rules = diagnosis.checked.rules
       if (diagnosis.checked.spans !== SPANS) throw new Error(`${diagnosis.checked.spans} spans were read of ${SPANS}`)
     }
-    return { spans: SPANS, bytes, rules, findings, readMs, diagnoseMs, heapBytes: process.memoryUsage().heapUsed }
+    return { spans: SPANS, bytes, rules, findings, readMs, diagnoseMs, processorMs, heapBytes: process.memoryUsage().heapUsed }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
 /** The table of one measurement. */
-export function writeDiagnoseCost({ spans, bytes, rules, findings, readMs, diagnoseMs, heapBytes }: DiagnoseCost): string {
+export function writeDiagnoseCost({ spans, bytes, rules, findings, readMs, diagnoseMs, processorMs, heapBytes }: DiagnoseCost): string {
   const totals = readMs.map((read, round) => read + (diagnoseMs[round] ?? 0))
   const seconds = (values: readonly number[]) => values.map(ms => (ms / 1000).toFixed(2)).join(', ')
   return [
@@ -77,6 +83,7 @@ export function writeDiagnoseCost({ spans, bytes, rules, findings, readMs, diagn
     `  reading      ${seconds(readMs)} s`,
     `  diagnosing   ${seconds(diagnoseMs)} s`,
     `  altogether   ${seconds(totals)} s, of ${readMs.length} rounds the slowest ${(Math.max(...totals) / 1000).toFixed(2)} s`,
+    `  of that      ${seconds(processorMs)} s of processor time`,
     `  heap         ${(heapBytes / 1_000_000).toFixed(0)} MB`,
     '',
   ].join('\n')

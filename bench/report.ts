@@ -61,7 +61,7 @@ function caseTable(report: Report, of: Case, baseline: ContestantId): string[] {
 
 /** Gatewatch set against the other gateway, where both were measured. */
 function againstOther(report: Report): string[] {
-  const own = report.measured.filter(id => id === 'b' || id === 'b-otlp')
+  const own = report.measured.filter(id => id === 'b' || id === 'b-otlp' || id === 'b-all')
   if (own.length === 0 || !report.measured.includes('d')) return []
   const head = ['', 'case', 'req/s', 'p99 ms', 'CPU us/req', 'RSS']
   const rows = own.flatMap(id =>

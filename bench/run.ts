@@ -13,7 +13,7 @@ import { WATCH_CONTESTANTS } from './watched.ts'
 
 const EXIT = { failed: 1, usage: 2 } as const
 /** Gateways with metrics of their own. */
-const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(['b', 'b-otlp', 'c'])
+const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(['b', 'b-otlp', 'b-all', 'c'])
 
 type RoundOptions = Pick<BenchOptions, 'rounds' | 'cellMs' | 'warmUpMs'>
 

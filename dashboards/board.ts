@@ -81,8 +81,11 @@ function addVariables(builder: DashboardBuilder, { hasModel, hasTraces }: Board)
   const ofProvider = { [LABEL_PROVIDER]: chosen(LABEL_PROVIDER) }
   builder.withVariable(choice(LABEL_PROVIDER, 'Provider', series('profileState')))
   builder.withVariable(choice(LABEL_PROFILE, 'Profile', series('profileState', ofProvider)))
-  // A caller may only refresh, only visit the gate, or only call the provider.
-  const callers = [series('visits', ofProvider), observations('refreshDuration', ofProvider), observations('attemptDuration', ofProvider)]
+  // A caller may only refresh, only visit the gate, only call the provider, or only sign in.
+  const callers = [
+    series('visits', ofProvider),
+    ...(['refreshDuration', 'attemptDuration', 'operationDuration'] as const).map(key => observations(key, ofProvider)),
+  ]
   builder.withVariable(choice(LABEL_CALLER, 'Caller', oneSelector(callers)))
   if (hasModel) builder.withVariable(choice(LABEL_MODEL, 'Model', observations('attemptDuration', ofProvider)))
 }

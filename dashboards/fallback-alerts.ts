@@ -70,8 +70,9 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
         [withInstance(series('probeDivergence', { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is('openai-codex:work') }))]:
           '_x4 0x5 1x10 0x20',
       },
-      notYet: 9,
-      fires: 12,
+      // The first scrape that shows it is enough.
+      notYet: 10,
+      fires: 11,
       resolved: 22,
       labels: { [LABEL_PROVIDER]: 'openai-codex', [LABEL_PROFILE]: 'openai-codex:work', instance: 'gateway:8089' },
     },

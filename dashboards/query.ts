@@ -23,6 +23,8 @@ export const isThere: Matcher = isNot('')
 export const isAbsent: Matcher = is('')
 /** The value chosen in the variable of that name. */
 export const chosen = (variable: string): Matcher => `=~"$${variable}"`
+/** The same, and what has no such label: it can belong to what was chosen. */
+export const chosenOrAbsent = (variable: string): Matcher => `=~"$${variable}|"`
 
 /** Variables that every board has, and the labels they choose. */
 const CHOSEN_EVERYWHERE: readonly string[] = [LABEL_PROVIDER, LABEL_PROFILE, LABEL_CALLER]

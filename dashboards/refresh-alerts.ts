@@ -1,6 +1,7 @@
 import {
   ATTR_ERROR_TYPE,
   LABEL_CALLER,
+  LABEL_OPERATION,
   LABEL_OUTCOME,
   LABEL_POLICY,
   LABEL_PROFILE,
@@ -9,7 +10,7 @@ import {
   LABEL_STATE,
 } from '../otel/names.ts'
 import { type Alert, label, type RecordingRule, VALUE } from './alert.ts'
-import { bucketsOf, grown, is, isAbsent, isThere, maxBy, observations, series, sumBy } from './query.ts'
+import { bucketsOf, grown, is, isAbsent, isNot, isThere, type Matchers, maxBy, observations, series, sumBy } from './query.ts'
 import { requestsPerTokenLife, tokenLife } from './token-life.ts'
 
 const PROFILE = [LABEL_PROVIDER, LABEL_PROFILE]
@@ -28,6 +29,7 @@ const codex = { [LABEL_PROVIDER]: is('openai-codex') }
 const work = { ...codex, [LABEL_PROFILE]: is('openai-codex:work') }
 const workLabels = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_PROFILE]: 'openai-codex:work' }
 const plugin = { [LABEL_CALLER]: is('plugins/quick.js#refresh') }
+const signOut = { [LABEL_CALLER]: is('src/session.js#signOut') }
 
 export const REFRESH_RULES: readonly RecordingRule[] = [
   { name: TOKEN_LIFE, expression: tokenLife() },
@@ -137,6 +139,35 @@ export const REFRESH_ALERTS: readonly Alert[] = [
     },
   },
   {
+    name: 'GatewatchRevocationFailed',
+    // A login that fails has a person in front of it; who signs out has turned away.
+    expression: `${sumBy([LABEL_PROVIDER, LABEL_CALLER], grown(revocations({ [LABEL_OUTCOME]: isNot('cancelled'), [ATTR_ERROR_TYPE]: isThere }), '15m'))} > 0`,
+    for: '0m',
+    severity: 'warning',
+    summary: 'A login was to be revoked, and the provider did not take it back; its tokens may still work.',
+    description: `${label(LABEL_CALLER)} tried to revoke a login at ${label(LABEL_PROVIDER)}, ${VALUE} time(s) in vain in the last 15 minutes.`,
+    board: 'whoRefreshes',
+    chooses: [LABEL_PROVIDER, LABEL_CALLER],
+    proof: {
+      series: {
+        [revocations({ ...codex, ...signOut, [LABEL_OUTCOME]: is('unavailable'), [ATTR_ERROR_TYPE]: is('GW_REVOKE_FAILED') })]: '_x10 1x40',
+        // One that went well, and one that somebody broke off.
+        [revocations({ ...codex, [LABEL_CALLER]: is('src/other.js#signOut'), [LABEL_OUTCOME]: is('ok') })]: '_x10 3x40',
+        [revocations({
+          ...codex,
+          [LABEL_CALLER]: is('src/other.js#signOut'),
+          [LABEL_OUTCOME]: is('cancelled'),
+          [ATTR_ERROR_TYPE]: is('AbortError'),
+        })]: '_x10 1x40',
+      },
+      notYet: 9,
+      fires: 12,
+      resolved: 27,
+      labels: { [LABEL_PROVIDER]: 'openai-codex', [LABEL_CALLER]: 'src/session.js#signOut' },
+      value: '1',
+    },
+  },
+  {
     name: 'GatewatchTokenNotRefreshed',
     expression: `${maxBy(PROFILE, series('tokenExpiry'))} - time() < ${ENDS_SOON_SECONDS} and ${ON_PROFILE} ${refreshesOf(true)} > 0 unless ${ON_PROFILE} ${refreshesOf(false)} > 0`,
     for: '2m',
@@ -161,4 +192,8 @@ export const REFRESH_ALERTS: readonly Alert[] = [
 
 function refreshesOf(failed: boolean): string {
   return sumBy(PROFILE, grown(observations('refreshDuration', { [ATTR_ERROR_TYPE]: failed ? isThere : isAbsent }), '15m'))
+}
+
+function revocations(matchers: Matchers<'operationDuration'>): string {
+  return observations('operationDuration', { [LABEL_OPERATION]: is('revoke'), ...matchers })
 }

@@ -1,4 +1,5 @@
 import { type Board, placed } from './board.ts'
+import { howDoLoginsEnd } from './panels/how-do-logins-end.ts'
 import { howDoRefreshesEnd } from './panels/how-do-refreshes-end.ts'
 import { howLongDoRefreshesTake } from './panels/how-long-do-refreshes-take.ts'
 import { howManyRequestsPerTokenLife } from './panels/how-many-requests-per-token-life.ts'
@@ -11,6 +12,7 @@ import { whichWayDoRefreshesTake } from './panels/which-way-do-refreshes-take.ts
 import { whoGoesPastTheGate } from './panels/who-goes-past-the-gate.ts'
 import { whoRefreshesAndWhy } from './panels/who-refreshes-and-why.ts'
 import { whoReplaysAToken } from './panels/who-replays-a-token.ts'
+import { whoSignsIn } from './panels/who-signs-in.ts'
 
 export const whoRefreshes: Board = {
   key: 'whoRefreshes',
@@ -32,5 +34,6 @@ export const whoRefreshes: Board = {
       title: 'What became of it',
       panels: [placed(whatDoesTheGateDecide, 8, 8), placed(howDoRefreshesEnd, 8, 8), placed(howLongDoRefreshesTake, 8, 8)],
     },
+    { title: 'Signing in and out', panels: [placed(whoSignsIn, 14, 8), placed(howDoLoginsEnd, 10, 8)] },
   ],
 }

@@ -143,12 +143,12 @@ function append(map: Map<string, SeenSpan[]>, key: string, span: SeenSpan): void
 
 function extentOf(all: readonly SeenSpan[], { refreshes, visits, calls, attempts, probes }: Evidence): Extent {
   const profiles = new Set<string>()
-  const processes = new Set<string>()
+  const processes = new Set<SeenProcess | undefined>()
   let lastMs: number | undefined
   for (const span of all) {
     const { profile, process, endMs } = span
     if (profile !== undefined) profiles.add(profile)
-    processes.add(processKey(process))
+    processes.add(process)
     lastMs = lastMs === undefined ? endMs : Math.max(lastMs, endMs)
   }
   return {
@@ -156,7 +156,7 @@ function extentOf(all: readonly SeenSpan[], { refreshes, visits, calls, attempts
     firstMs: all[0]?.startMs,
     lastMs,
     profiles: [...profiles].sort(),
-    processes: processes.size,
+    processes: new Set([...processes].map(processKey)).size,
     counts: {
       refreshes: refreshes.length,
       visits: visits.length,

@@ -1,4 +1,5 @@
 import type { Evidence, SeenSpan } from './evidence.ts'
+import { greatest } from './extremes.ts'
 import type { Confidence, Finding, FindingKind, Harm, HypothesisVerdict } from './finding.ts'
 import { comparedShapes } from './request-shapes.ts'
 import { ranked, wordsOf } from './tallies.ts'
@@ -55,7 +56,7 @@ export function found(rule: Rule, evidence: Evidence, options: FoundOptions): Fo
   const { about, what, confidence, surerBy, callers = about, hypotheses = [] } = options
   const [first] = about
   if (!first) throw new RangeError(`a finding of kind ${rule.kind} is about no span`)
-  const lastMs = Math.max(...about.map(({ endMs }) => endMs))
+  const lastMs = greatest(about.map(({ endMs }) => endMs))
   const shape = comparedShapes(evidence, options.shapeOf ?? about.findLast(span => span.isError && span.via !== undefined))
   const finding: Finding = {
     kind: rule.kind,

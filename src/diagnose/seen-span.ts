@@ -186,7 +186,9 @@ export class SeenEvent {
   }
 }
 
+const KNOWN: ReadonlySet<string> = new Set(Object.keys(ATTRIBUTES))
+
 function readKnown(attributes: PlainSpan['attributes'], name: string): AttributeValue | undefined {
-  if (!Object.hasOwn(ATTRIBUTES, name)) throw new RangeError(`no attribute of telemetry is called ${name}`)
+  if (!KNOWN.has(name)) throw new RangeError(`no attribute of telemetry is called ${name}`)
   return attributes[name]
 }

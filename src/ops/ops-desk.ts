@@ -7,12 +7,14 @@ import type { Feed, Shown } from './shown.ts'
 
 /** How often the state of every profile is noted. */
 const STATES_EVERY_MS = 5_000
+/** A gateway has better things to do with its memory than a process that shows the page alone. */
+const MOST_FACTS_IN_GATEWAY = 50_000
 /** Findings are worked out anew at the most this often: reading all spans is no small thing. */
 const FINDINGS_EVERY_MS = 2_000
 
 /** What the ops page asks: all it counts, until it is stopped. */
 export class OpsDesk {
-  readonly ledger = new Ledger()
+  readonly ledger: Ledger
   readonly history = new ProfileHistory()
   readonly shown: Shown
   readonly live: LiveEvents
@@ -22,6 +24,7 @@ export class OpsDesk {
 
   constructor(shown: Shown) {
     this.shown = shown
+    this.ledger = new Ledger(shown.kind === 'gateway' ? { mostFacts: MOST_FACTS_IN_GATEWAY } : {})
     this.#feed = shown.feed(span => this.ledger.add(span))
     this.live = new LiveEvents(() => `${this.ledger.version}.${Math.round(this.#feed.read * 100)}.${this.#feed.trouble ? 1 : 0}`)
     if (shown.profiles) {

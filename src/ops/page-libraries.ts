@@ -48,7 +48,7 @@ export async function readLicences(packages: string): Promise<string> {
  * rules of style are in `page.css`.
  */
 function plainScript(file: string, text: string): string {
-  if (file !== FLAME_GRAPH) return text.replace(/^\/\/# sourceMappingURL=.*$/m, '')
+  if (file !== FLAME_GRAPH) return text
   const body = text
     .replaceAll(/^import "[^"]+";$/gm, '')
     .replace(/^import '\.\/d3-flamegraph\.css';/m, '')

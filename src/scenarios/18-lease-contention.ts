@@ -12,7 +12,7 @@ export const leaseContention: Scenario = {
     'A lease carries no time, so that no clock can date it into the future; a holder that died is followed at once. What is left is a holder that lives and is slow.',
   setting: { logins: [{ firstAccessLifeMs: -1_000, ageMs: 3_600_000 }], gateway: { gate: { leaseWaitMs: 300 } } },
   steps: [
-    { do: 'fault', fault: { where: 'token', latencyMs: 1_000, times: 1 } },
+    { do: 'fault', fault: { where: 'token', latencyMs: 800, times: 1 } },
     { do: 'gateway', steps: [{ do: 'visit', by: 'token_warmer', reason: 'scheduled' }], beside: true },
     { do: 'until', point: 'committed' },
     { do: 'call' },

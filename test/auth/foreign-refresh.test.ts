@@ -10,6 +10,7 @@ import {
   ATTR_OUTCOME,
   ATTR_REASON,
   ATTR_REJECTED_FINGERPRINT,
+  ATTR_TOKEN_REQUESTS,
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
@@ -122,7 +123,7 @@ describe('a gate around somebody else’s refresh', () => {
     const error = Object.assign(new Error('their own words'), { code: 'ECONNRESET' })
     w.calls[0]?.fail(error)
     for (const one of waiting) await expect(one).rejects.toBe(error)
-    expect(tidy(w.spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE)).toEqual(['unavailable ECONNRESET'])
+    expect(tidy(w.spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_TOKEN_REQUESTS)).toEqual(['unavailable ECONNRESET 0'])
     const again = w.refresh({ account: 'default' })
     w.calls[1]?.land('fresh')
     expect(await again).toBe('fresh')
@@ -219,7 +220,9 @@ describe('a foreign refresh that the provider refused', () => {
       { provider: 'openai-codex', profile: () => ID },
     )
     await expect(refresh()).rejects.toThrow('their own words')
-    expect(tidy(spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS)).toEqual([`${outcome} Error ${status}`])
+    expect(tidy(spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_TOKEN_REQUESTS)).toEqual([
+      `${outcome} Error ${status} 1`,
+    ])
     expect([await series('bypasses'), faults]).toEqual([[], []])
   })
 })

@@ -68,6 +68,25 @@ describe('signing in with a browser', () => {
     expect(w.spans(SPAN_EXCHANGE)).toEqual([])
   })
 
+  it('says by its code what the page refuses before any token is asked for', async () => {
+    const w = await loginWorld()
+    w.guide.person = ({ url }) => {
+      const { searchParams } = new URL(url)
+      const brought = new URLSearchParams({
+        error: 'invalid_scope',
+        state: searchParams.get('state') ?? '',
+        iss: 'https://simulator.invalid',
+      })
+      return fetch(`${searchParams.get('redirect_uri')}?${brought}`)
+    }
+    await expect(w.login()).rejects.toMatchObject({ ended: 'refused', next: 'fix_configuration' })
+    expect(w.spans(SPAN_LOGIN)[0]?.attributes).toMatchObject({
+      [ATTR_OPERATION_OUTCOME]: 'refused',
+      [ATTR_PROVIDER_ERROR_CODE]: 'invalid_scope',
+    })
+    expect(w.simulator.tokenRequests()).toEqual([])
+  })
+
   it.each([
     ['the answer names another issuer', { issuer: 'https://other.example' }, 'names another issuer'],
     ['no issuer is known and the answer names one that is elsewhere', { issuer: undefined }, 'set providers.acme.issuer'],

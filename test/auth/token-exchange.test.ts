@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import {
+  ATTR_ACCOUNT_AFTER,
+  ATTR_ACCOUNT_BEFORE,
+  ATTR_ANSWER_TYPE,
   ATTR_CLOCK_SKEW,
   ATTR_ERROR_TYPE,
   ATTR_EXPIRES_IN_REPAIRED,
@@ -12,6 +15,8 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REFRESH_RETAINED,
   ATTR_REPLAY,
+  ATTR_RETRY_AFTER,
+  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   EVENT_ANSWER_RECEIVED,
   EVENT_CREDENTIAL_RELOADED,
@@ -169,7 +174,29 @@ describe('an answer for another account', () => {
     expect(await w.stored()).toMatchObject({ access, account: 'acct-1', generation: 0 })
     expect((await w.store.read(PROFILE))?.needsLogin?.outcome).toBe('identity_mismatch')
     expect(w.tokenRequests()).toBe(1)
+    expect(w.span(SPAN_REFRESH).attributes).toMatchObject({
+      [ATTR_ACCOUNT_BEFORE]: fingerprint('acct-1'),
+      [ATTR_ACCOUNT_AFTER]: fingerprint('acct-of-somebody-else'),
+    })
   })
+})
+
+describe('a refusal for now', () => {
+  it.each([
+    ['of the endpoint', { name: 'throttled_429', headers: { 'retry-after': '7' } }, 'application/json', 7],
+    ['of a firewall in front of it', { name: 'cloudflare_html_403' }, 'text/html', undefined],
+  ] as const)(
+    '%s is told with its content type, with the wait it asks for, and with what we called ourselves',
+    async (_, effect, type, wait) => {
+      const w = await world()
+      await w.signIn()
+      w.simulator.inject({ where: 'token', ...effect })
+      await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+      const { attributes } = w.span(SPAN_REFRESH)
+      expect([attributes[ATTR_ANSWER_TYPE], attributes[ATTR_RETRY_AFTER]]).toEqual([type, wait])
+      expect(attributes[ATTR_SHAPE_USER_AGENT]).toBe(fingerprint('gatewatch'))
+    },
+  )
 })
 
 describe('an answer that was lost', () => {

@@ -7,6 +7,7 @@ import {
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_REASON,
   ATTR_FALLBACK_TO,
+  ATTR_LAST_RESORT,
   ATTR_PROFILE,
   ATTR_SKIP_REASON,
   EVENT_FALLBACK,
@@ -187,5 +188,6 @@ describe('a profile that was throttled', () => {
     expect(second.status).toBe(200)
     expect(second.headers.has('x-gatewatch-fallback')).toBe(false)
     expect(await w.watch.profiles()).toMatchObject([{ state: 'ready' }])
+    expect(w.spans(SPAN_CALL).map(({ attributes }) => attributes[ATTR_LAST_RESORT])).toEqual([undefined, true])
   })
 })

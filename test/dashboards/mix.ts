@@ -125,7 +125,8 @@ export async function startMix(): Promise<Mix> {
     await visit('warmToken', 'operator', WORK, warmToken)
     // Its token still serves, so the probe is good; but the last refresh anybody wanted of it failed.
     await watch.probe(ENDING)
-    await watch.wrapLogin(async () => {}, { provider: 'openai-codex' })()
+    await signIn(watch)
+    await signOut(watch).catch(() => undefined)
     sayTooMuch()
   }
 
@@ -176,6 +177,18 @@ async function quickPlugin(tokenUrl: string, refresh: string): Promise<void> {
     body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refresh, client_id: 'quick-plugin' }),
   })
   await answer.arrayBuffer()
+}
+
+/** For no profile yet: which one it is shows at the end. */
+async function signIn(watch: Gatewatch): Promise<void> {
+  await watch.wrapLogin(async () => {}, { provider: CODEX })()
+}
+
+async function signOut(watch: Gatewatch): Promise<void> {
+  const revoke = async (_profile: string) => {
+    throw new Error('the provider is down')
+  }
+  await watch.wrapRevoke(revoke, { provider: CODEX, profile: profile => profile })(WORK)
 }
 
 async function chat(gatewayUrl: string): Promise<void> {

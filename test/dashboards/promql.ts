@@ -39,7 +39,7 @@ export function interpolate(expression: string, { interval = '1m', range = '1h' 
     .replaceAll('$__rate_interval', interval)
     .replaceAll('$__interval', interval)
     .replaceAll('$__range', range)
-    .replace(/"\$\w+"/g, '".+"')
+    .replace(/"\$\w+(\|?)"/g, '".+$1"')
 }
 
 /** Where the text is not PromQL; empty when it is. */

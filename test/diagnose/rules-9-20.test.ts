@@ -7,15 +7,9 @@ import {
   ATTR_EXPIRES_IN_REPAIRED,
   ATTR_HTTP_STATUS,
   ATTR_LEASE_HOLDER,
-  ATTR_NEXT,
-  ATTR_PENDING_AGE,
-  ATTR_PENDING_PROCESS,
-  ATTR_PROVIDER_ERROR_CODE,
   ATTR_TOKEN_AGE,
   ATTR_URL_PATH,
-  EVENT_CREDENTIAL_RELOADED,
   EVENT_LEASE_REQUESTED,
-  EVENT_PERSISTED,
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
@@ -33,7 +27,6 @@ describe('401 of one path', () => {
     const [finding, ...others] = findings(called(0, MODELS, 401), called(1, MODELS, 401), called(2, MODELS, 401), called(3, RESPONSES))
     expect(others).toEqual([])
     expect(finding).toMatchObject({ kind: 'endpoint_rejects_token', what: expect.stringContaining(MODELS) })
-    expect(finding?.hypotheses).toMatchObject([{ hypothesis: 'token_rejected', verdict: 'excluded' }])
   })
 
   it.each<[string, PlainSpan[]]>([
@@ -63,104 +56,6 @@ describe('a refused token that is sent again', () => {
     ['by calls that run side by side', [0, 0.01, 0.02].map(at => called(at, RESPONSES, 401))],
   ])('%s is no habit', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('same_token_retried')
-  })
-})
-
-describe('a refresh whose answer nobody heard', () => {
-  const timeout = unheard('timeout', 'TimeoutError')
-  const reset = unheard('unavailable', 'ECONNRESET')
-
-  it.each<[string, string, PlainSpan]>([
-    ['that was given up', 'timed_out_after_rotation', timeout],
-    ['whose connection broke', 'answer_lost', reset],
-    ['that a proxy answered with 502', 'answer_lost', unheard('unavailable', 'unavailable', { status: 502 })],
-    ['whose answer could not be read', 'answer_lost', unheard('unavailable', 'answer_not_json', { status: 200 })],
-    ['that its process left behind', 'crash_before_persist', unheard('lost', 'lost', { permanent: true, process: CLI })],
-  ])('%s is told by the next one that is refused', (_what, kind, first) => {
-    const [finding, ...others] = findings(first, spent(2))
-    expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind, harm: 'grant_dead', confidence: 'certain', seen: { count: 2 } })
-    expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'excluded' })
-  })
-
-  it('is only likely to be the reason where the provider does not say that the token was used', () => {
-    const [finding] = findings(timeout, spent(2, { code: 'refresh_token_invalidated' }))
-    expect(finding).toMatchObject({ kind: 'timed_out_after_rotation', confidence: 'likely', surerBy: expect.any(String) })
-  })
-
-  it.each<[string, PlainSpan[], string[]]>([
-    ['and the next one works: nothing was lost', [timeout, refresh(2, { sent: 't1', received: 't2' })], ['refresh_failing']],
-    ['since it was never sent', [unheard('unavailable', 'ECONNREFUSED'), spent(2)], ['refresh_refused', 'refresh_failing']],
-    ['and somebody else was seen to rotate the token', [timeout, rotatedBy(1), spent(2)], ['rotated_token_replayed', 'refresh_failing']],
-    ['of another token', [unheard('timeout', 'TimeoutError', { sent: 't0' }), spent(2)], ['refresh_refused', 'refresh_failing']],
-  ])('is not the reason %s', (_what, spans, expected) => {
-    expect(kinds(...spans)).toEqual(expected)
-  })
-})
-
-describe('a token that the store says was sent before', () => {
-  const pending = { [ATTR_PENDING_PROCESS]: '300', [ATTR_PENDING_AGE]: 12 }
-
-  it('by a process that recorded no end of it died with that process', () => {
-    const [finding, ...others] = findings(spent(2, { outcome: 'lost', reloaded: pending }))
-    expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'crash_before_persist', what: expect.stringContaining('Process 300 sent') })
-    expect(finding?.what).toContain('12 s before')
-  })
-
-  it('by a process that told of its time-out did not', () => {
-    expect(kinds(unheard('timeout', 'TimeoutError'), spent(2, { outcome: 'lost', reloaded: pending }))).toEqual([
-      'timed_out_after_rotation',
-    ])
-  })
-
-  it('and works all the same is nothing to tell: the provider had not taken it', () => {
-    expect(kinds(refresh(2, { sent: 't1', received: 't2', events: [reloaded(pending)] }))).toEqual([])
-  })
-})
-
-describe('a rotated token that could not be stored', () => {
-  const unstored = refresh(0, {
-    sent: 't1',
-    received: 't2',
-    outcome: 'not_persisted',
-    process: GATEWAY,
-    more: { [ATTR_NEXT]: 'free_disk_space' },
-    events: [asked],
-  })
-
-  it('is told with what to do about the disk', () => {
-    const [finding] = findings(unstored)
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'divergence' })
-    expect(finding?.remedy[1]).toContain('disk space')
-    expect(finding?.what).toContain('lost when that process ends')
-  })
-
-  it('and was stored later is told as over', () => {
-    const later = refresh(60, {
-      sent: 't2',
-      received: 't3',
-      process: GATEWAY,
-      events: [asked, { name: EVENT_PERSISTED, atMs: 0, attributes: {} }],
-    })
-    expect(findings(unstored, later)[0]?.what).toContain('a later one could')
-  })
-
-  it('and whose forerunner another process sends again is a dead login', () => {
-    const [finding, ...others] = findings(
-      unstored,
-      spent(30, { outcome: 'lost', process: CLI, reloaded: { [ATTR_PENDING_PROCESS]: '100' } }),
-    )
-    expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'grant_dead', callers: [{ processes: [{ pid: 100 }] }] })
-  })
-
-  it('is told from a refresh that was not begun: nothing is lost there', () => {
-    const [finding, ...others] = findings(
-      refresh(0, { outcome: 'unavailable', permanent: false, more: { [ATTR_ERROR_TYPE]: 'GW_STORE_UNWRITABLE' }, events: [asked] }),
-    )
-    expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'warning', what: expect.stringContaining('not begun') })
   })
 })
 
@@ -257,42 +152,10 @@ function called(at: number, path: string, status = 200, token = 'aaaaaaaaaaaa', 
   })
 }
 
-/** A refresh of the token `t1` that brought nothing that could be read. */
-function unheard(outcome: string, errorType: string, { status, ...rest }: Refreshed & { status?: number } = {}): PlainSpan {
-  const more = { [ATTR_ERROR_TYPE]: errorType, ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }) }
-  return refresh(0, { sent: 't1', outcome, permanent: false, process: GATEWAY, more, ...rest })
-}
-
-interface Spent extends Refreshed {
-  readonly code?: string
-  readonly reloaded?: PlainSpan['attributes']
-}
-
-/** A refresh that sends `t1` and is told that it is spent. */
-function spent(
-  at: number,
-  { code = 'refresh_token_reused', outcome = 'invalidated', process = GATEWAY, reloaded: told }: Spent = {},
-): PlainSpan {
-  const more = { [ATTR_HTTP_STATUS]: 401, [ATTR_PROVIDER_ERROR_CODE]: code }
-  return refresh(at, { sent: 't1', outcome, permanent: true, process, more, ...(told && { events: [asked, reloaded(told)] }) })
-}
-
-function rotatedBy(at: number): PlainSpan {
-  return refresh(at, { sent: 't1', received: 't2', process: CLI })
-}
-
-function reloaded(attributes: PlainSpan['attributes']): PlainSpan['events'][number] {
-  return { name: EVENT_CREDENTIAL_RELOADED, atMs: 0, attributes }
-}
-
 function findings(...spans: readonly PlainSpan[]): readonly Finding[] {
   return diagnose(evidence(...spans)).findings
 }
 
 function kinds(...spans: readonly PlainSpan[]): string[] {
   return findings(...spans).map(({ kind }) => kind)
-}
-
-function verdicts(finding: Finding | undefined): Record<string, string> {
-  return Object.fromEntries((finding?.hypotheses ?? []).map(({ hypothesis, verdict }) => [hypothesis, verdict]))
 }

@@ -30,6 +30,8 @@ const SURFACES = [
   '/ops/refreshes.json',
   '/ops/bypasses.json',
   '/ops/traces',
+  '/ops/findings.json',
+  'data of the ops page',
   'profiles()',
   'answers to clients',
   'errors with their causes',
@@ -408,12 +410,16 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
   const read = async (path: string, accept = '*/*') => (await fetch(url + path, { headers: { accept } })).text()
   surfaces.set('/metrics as OpenMetrics', await read('/metrics', 'application/openmetrics-text'))
   surfaces.set('/metrics as text', await read('/metrics', 'text/plain'))
-  for (const name of ['status', 'callers', 'refreshes', 'bypasses'] as const)
+  for (const name of ['status', 'callers', 'refreshes', 'bypasses', 'findings'] as const)
     surfaces.set(`/ops/${name}.json`, await read(`/ops/${name}.json`))
+  const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
+  const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
   const rows = [...gatewatch.recorder.interesting(), ...gatewatch.recorder.ordinary()]
   surfaces.set('rows of the recorder', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
   surfaces.set('/ops/traces', (await Promise.all(traces.map(id => read(`/ops/traces/${id}`)))).join('\n'))
+  const traceData = await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))
+  surfaces.set('data of the ops page', [...data, ...traceData].join('\n'))
   surfaces.set('profiles()', JSON.stringify(await gatewatch.profiles()))
 }
 

@@ -15,7 +15,7 @@ export const answerLost: Rule = {
     'Look at what stands between this machine and the token endpoint: a proxy that closes idle connections, a firewall, a network that changed.',
     'Where it happens more than once, refresh earlier (gate.earlyMs): there is time to sign in again before calls fail.',
   ],
-  explains: ['refresh_refused', 'refresh_failing', 'fresh_login_rejected'],
+  explains: ['refresh_refused', 'refresh_failing', 'token_endpoint_unavailable', 'fresh_login_rejected'],
   look: evidence =>
     lostRotations(evidence, 'connection_lost').map(lost =>
       found(answerLost, evidence, tellLostRotation(evidence, lost, how(lost.unheard))),

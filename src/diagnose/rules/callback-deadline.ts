@@ -1,6 +1,8 @@
 import { ATTR_ERROR_TYPE } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import { greatest, least } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+import { begunBetween } from '../time-window.ts'
 import { callerOf, durationOf } from '../wording.ts'
 
 const WORKED: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed', 'reused', 'not_persisted'])
@@ -43,14 +45,12 @@ function lateFlightOf(evidence: Evidence, visit: SeenSpan): LateFlight | undefin
 function tell(evidence: Evidence, late: readonly LateFlight[]): Found {
   const visits = late.map(({ visit }) => visit)
   const [first] = late
-  const waitedMs = Math.max(...visits.map(({ durationMs }) => durationMs))
-  const neededMs = Math.max(...late.map(({ visit, flight }) => flight.endMs - visit.startMs))
-  const again = evidence.refreshes.filter(
-    refresh =>
-      refresh.reason === 'forced' &&
-      refresh.caller === first?.visit.caller &&
-      refresh.profile === first.visit.profile &&
-      late.some(({ flight }) => refresh.startMs >= flight.endMs && refresh.startMs - flight.endMs < AGAIN_WITHIN_MS),
+  const waitedMs = greatest(visits.map(({ durationMs }) => durationMs))
+  const neededMs = greatest(late.map(({ visit, flight }) => flight.endMs - visit.startMs))
+  const endsMs = late.map(({ flight }) => flight.endMs)
+  const after = begunBetween(evidence.refreshes, least(endsMs), greatest(endsMs) + AGAIN_WITHIN_MS)
+  const again = after.filter(
+    ({ reason, caller, profile }) => reason === 'forced' && caller === first?.visit.caller && profile === first.visit.profile,
   )
   return found(callbackDeadline, evidence, {
     about: [...visits, ...again].sort((a, b) => a.startMs - b.startMs),

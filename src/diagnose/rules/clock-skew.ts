@@ -1,5 +1,6 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CLOCK_SKEW, ATTR_CREDENTIAL_EXPIRES_IN } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CLOCK_SKEW, ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
 import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { processOf } from '../wording.ts'
 
@@ -38,12 +39,12 @@ function tell(evidence: Evidence, skewed: readonly SeenSpan[]): Found {
   const skews = skewed.map(refresh => refresh.number(ATTR_CLOCK_SKEW) ?? 0)
   const [first] = skewed
   const isBehind = (skews[0] ?? 0) > 0
-  const rejected = isBehind && first ? evidence.attempts.filter(attempt => isRejectedInTime(attempt, first, Math.max(...skews))) : []
-  const early = isBehind ? [] : skewed.filter(({ reason }) => reason === 'expired' || reason === 'expiring')
-  const most = Math.max(...skews.map(Math.abs))
+  const most = greatest(skews.map(Math.abs))
+  const rejected = isBehind && first ? evidence.attempts.filter(attempt => isRejectedInTime(attempt, first, most)) : []
+  const early = isBehind ? [] : skewed.filter(isEarly)
   const harm = isBehind
     ? `${times(rejected.length, 'call')} ended in 401 with time left to the expiry`
-    : `${times(early.length, 'refresh')} of tokens that may have been good still`
+    : `${times(early.length, 'refresh')} of tokens that were expired by this clock, and may have been good by the other`
   const isAlone = skewed.length === 1 && rejected.length === 0
   return found(clockSkew, evidence, {
     about: [...skewed, ...rejected].sort((a, b) => a.startMs - b.startMs),
@@ -51,6 +52,14 @@ function tell(evidence: Evidence, skewed: readonly SeenSpan[]): Found {
     confidence: isAlone ? 'likely' : 'certain',
     ...(isAlone && { surerBy: 'another answer of the token endpoint that shows the same, or the clock of the machine itself' }),
   })
+}
+
+/** A refresh of a token that was expired by our clock, and not by that of the provider. */
+function isEarly(refresh: SeenSpan): boolean {
+  const [reloaded] = refresh.events(EVENT_CREDENTIAL_RELOADED)
+  const left = reloaded?.number(ATTR_CREDENTIAL_EXPIRES_IN) ?? refresh.number(ATTR_CREDENTIAL_EXPIRES_IN)
+  const isDue = refresh.reason === 'expired' || refresh.reason === 'expiring'
+  return isDue && left !== undefined && left + Math.abs(refresh.number(ATTR_CLOCK_SKEW) ?? 0) > 0
 }
 
 /** A refusal that the wrong clock explains: the token had expired for the provider, and not yet for us. */

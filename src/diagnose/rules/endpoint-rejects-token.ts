@@ -1,6 +1,5 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
 /** One endpoint of a provider refuses a token that another one takes. */
@@ -51,7 +50,6 @@ function tell(evidence: Evidence, attempts: readonly SeenSpan[], path: string): 
     about,
     what: `${path} answered 401${last?.providerCode === undefined ? '' : ` ${last.providerCode}`} to ${times(about.length, 'request')} while ${paths} served ${times(served.length, 'call')} with the same access token${refreshed > 0 ? `; ${times(refreshed, 'refresh')} followed that could not help` : ''}.`,
     confidence: 'certain',
-    hypotheses: [excluded('token_rejected', 'the same access token is taken by another endpoint of this provider')],
   })
 }
 

@@ -1,4 +1,4 @@
-import { ATTR_PERMANENT, ATTR_TOKEN_AGE } from '../../../otel/names.ts'
+import { ATTR_PERMANENT, ATTR_REPLAY, ATTR_TOKEN_AGE } from '../../../otel/names.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'
@@ -31,6 +31,8 @@ function isFirstOfFreshLogin(evidence: Evidence, refresh: SeenSpan): boolean {
   if (!isError || sent === undefined || refresh.flag(ATTR_PERMANENT) !== true) return false
   // Nothing was sent, or nothing that could be a token; or the provider says itself that the login is too old.
   if (outcome !== 'invalidated') return false
+  // It says that somebody has used the token, so it was good: by whom is another finding.
+  if (refresh.flag(ATTR_REPLAY) === true || refresh.providerCode === 'refresh_token_reused') return false
   const age = refresh.number(ATTR_TOKEN_AGE)
   return age !== undefined && age <= FRESH_SECONDS && evidence.issuerOf(sent) === undefined && !evidence.rotationOf(refresh)
 }

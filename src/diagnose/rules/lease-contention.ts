@@ -1,5 +1,6 @@
 import { ATTR_LEASE_HOLDER, EVENT_LEASE_LOST } from '../../../otel/names.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { callerOf, durationOf, processOf } from '../wording.ts'
 
@@ -28,7 +29,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const lost = about.filter(flight => flight.hasEvent(EVENT_LEASE_LOST)).length
   const pids = [...new Set(about.map(flight => flight.text(ATTR_LEASE_HOLDER)))].filter(pid => pid !== undefined)
   const holding = last && evidence.flights.find(flight => isHeldBy(last, flight))
-  const longestMs = Math.max(...about.map(({ durationMs }) => durationMs))
+  const longestMs = greatest(about.map(({ durationMs }) => durationMs))
   const who = pids.length === 0 ? 'a process that is not known' : `process ${pids.join(', ')}`
   return found(leaseContention, evidence, {
     about,

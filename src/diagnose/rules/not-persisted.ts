@@ -1,8 +1,9 @@
 import { ATTR_ERROR_TYPE, ATTR_NEXT, EVENT_PERSISTED } from '../../../otel/names.ts'
-import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
+import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { excluded, supported } from '../hypotheses.ts'
 import { isRefusedAsUsed } from '../lost-answers.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { callerOf, processOf } from '../wording.ts'
+import { callerOf, capitalized, durationOf, processOf } from '../wording.ts'
 
 const ADVICE: Readonly<Record<string, string>> = {
   free_disk_space: 'Free disk space where the profile store lies; the gateway tries again every few seconds.',
@@ -27,7 +28,13 @@ export const notPersisted: Rule = {
   explains: ['refresh_failing', 'refresh_refused', 'rotated_token_replayed', 'crash_before_persist'],
   look: evidence => {
     const failed = evidence.flights.filter(flight => isUnstored(flight) || isNotBegun(flight))
-    return [...byProfile(failed).values()].map(group => tell(evidence, group))
+    const forgotten = evidence.refreshes.filter(refresh => rotationByItself(evidence, refresh) !== undefined)
+    return [
+      ...[...byProfile(failed).values()].map(group => tell(evidence, group)),
+      ...[...Map.groupBy(forgotten, ({ profile, provider }) => profile ?? provider ?? '').values()].map(group =>
+        tellForgotten(evidence, group),
+      ),
+    ]
   },
 }
 
@@ -69,5 +76,36 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
     what: `${times(unstored.length, 'rotation')} by ${processOf(first)}, for ${callerOf(first)}, could not be stored${victim ? `; ${processOf(victim)} read the old token from the store and was refused (${victim.providerCode ?? victim.outcome})` : storedLater ? '; a later one could' : '; the token is lost when that process ends'}.`,
     ...(advice !== undefined && { remedy: [wait, advice, again] }),
     confidence: 'certain',
+  })
+}
+
+/** The rotation by the very process that now sends the old token again: what it got then was not kept, or not shared. */
+function rotationByItself(evidence: Evidence, refresh: SeenSpan): SeenSpan | undefined {
+  if (!isRefusedAsUsed(refresh) || refresh.via === 'bypass') return undefined
+  const rotation = evidence.rotationOf(refresh)
+  return rotation && rotation.via !== 'bypass' && isSameProcess(rotation, refresh) ? rotation : undefined
+}
+
+function tellForgotten(evidence: Evidence, refused: readonly SeenSpan[]): Found {
+  const rotations = [...new Set(refused.flatMap(refresh => rotationByItself(evidence, refresh) ?? []))]
+  const [[first], [rotation]] = [refused, rotations]
+  const isOneCaller = first?.caller === rotation?.caller
+  return found(notPersisted, evidence, {
+    about: [...rotations, ...refused].sort((a, b) => a.startMs - b.startMs),
+    callers: [...rotations, ...refused],
+    ...(isOneCaller && { harm: 'grant_dead' }),
+    title: 'A process got a new refresh token and sent the old one again',
+    what: `${rotation ? capitalized(processOf(rotation)) : ''} rotated the refresh token ${first?.sent} for ${rotation ? callerOf(rotation) : ''}; ${durationOf((first?.startMs ?? 0) - (rotation?.endMs ?? 0))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${first ? callerOf(first) : ''}, which does not know what the other one got`}. ${first?.providerCode ?? first?.outcome} was the answer, ${times(refused.length, 'time')}.`,
+    remedy: [
+      isOneCaller
+        ? 'Look at what the caller named here does with the answer: could it read it, did it store it before it used it, did the write fail?'
+        : 'Let both callers named here share one credential, or visit one gate: now each has a copy of its own.',
+      'If no part of the process holds the newest token, sign in again, but mend this first: it would happen to the next login too.',
+    ],
+    confidence: 'certain',
+    hypotheses: [
+      excluded('token_rejected', 'the endpoint took this very token before, from the same process'),
+      ...(isOneCaller ? [] : [supported('another_caller', `${rotation?.caller} used the token up, ${first?.caller} sent it again`)]),
+    ],
   })
 }

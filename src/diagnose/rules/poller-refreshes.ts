@@ -2,7 +2,7 @@ import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { wordsOf } from '../tallies.ts'
 
-/** Rotations in a row that no model call had any use of. */
+/** So many rotations in a row that only questions about quota, status or models had any use of. */
 const FEWEST = 4
 /** Reasons that somebody stands behind: a timer that is meant to refresh, a person, a provider that refused the token. */
 const MEANT: ReadonlySet<string | undefined> = new Set(['scheduled', 'operator', 'rejected'])
@@ -14,7 +14,7 @@ export const pollerRefreshes: Rule = {
   harm: 'warning',
   title: 'A poller has tokens refreshed that nobody calls a model with',
   symptom: 'Tokens are rotated all night although nobody works; each rotation may collide with somebody else.',
-  toldBy: 'rotation after rotation by one caller with no model call of the profile in between',
+  toldBy: 'rotation after rotation by one caller, with requests of the profile in between that call no model',
   remedy: [
     'Let the caller named here use the token that is there: a question about quota or status is worth no refresh.',
     'Where its token is refused, let it show that, and leave the refresh to the next call of a model.',
@@ -23,15 +23,12 @@ export const pollerRefreshes: Rule = {
   explains: ['forced_refresh_storm'],
   look: evidence => {
     const rotations = evidence.refreshes.filter(({ outcome, isError }) => !isError && (outcome === 'rotated' || outcome === 'renewed'))
-    const calls = byProfile(evidence.attempts.filter(({ name, isError }) => !isError && MODEL_CALL.test(name)))
-    return [...byProfile(rotations)].flatMap(([profile, group]) => {
-      const idle = idleRuns(group, calls.get(profile) ?? [])
-        .flatMap(run => [...Map.groupBy(run.filter(isUnasked), ({ caller }) => caller).values()])
-        .filter(run => run.length >= FEWEST)
-        .flat()
-      // A week of such runs is one finding, not one for each night.
-      return [...Map.groupBy(idle, ({ caller }) => caller).values()].map(run => tell(evidence, run))
-    })
+    const requests = byProfile(evidence.attempts)
+    return [...byProfile(rotations)]
+      .flatMap(([profile, group]) => polledRuns(group, requests.get(profile) ?? []))
+      .flatMap(run => [...Map.groupBy(run.filter(isUnasked), ({ caller }) => caller).values()])
+      .filter(run => run.length >= FEWEST)
+      .map(run => tell(evidence, run))
   },
 }
 
@@ -39,15 +36,16 @@ function isUnasked({ reason, caller }: SeenSpan): boolean {
   return !MEANT.has(reason) && caller !== 'probe'
 }
 
-/** Rotations in a row without a model call between any two of them; both lists are in order of time. */
-function idleRuns(rotations: readonly SeenSpan[], calls: readonly SeenSpan[]): SeenSpan[][] {
+/** Rotations in a row with requests between any two of them, none of which calls a model; both lists are in order of time. */
+function polledRuns(rotations: readonly SeenSpan[], requests: readonly SeenSpan[]): SeenSpan[][] {
   const runs: SeenSpan[][] = []
   let next = 0
   for (const rotation of rotations) {
-    let isUsed = false
-    for (; (calls[next]?.startMs ?? Number.POSITIVE_INFINITY) < rotation.startMs; next += 1) isUsed = true
+    const from = next
+    while ((requests[next]?.startMs ?? Number.POSITIVE_INFINITY) < rotation.startMs) next += 1
+    const between = requests.slice(from, next)
     const run = runs.at(-1)
-    if (run && !isUsed) run.push(rotation)
+    if (run && between.length > 0 && !between.some(({ name }) => MODEL_CALL.test(name))) run.push(rotation)
     else runs.push([rotation])
   }
   return runs
@@ -65,7 +63,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   return found(pollerRefreshes, evidence, {
     about,
     ...(forced * 2 > about.length && { harm: 'storm', title: 'A poller forces refreshes of a token that nobody calls a model with' }),
-    what: `${times(about.length, 'rotation')} (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')}) by ${first?.caller}${first?.place ? ` (${first.place})` : ''}, with no model call of the profile between them${neverCalls ? `; this caller never calls a model${asks.length > 0 ? `, it asks for ${asks.map(({ word }) => word).join(', ')}` : ''}` : ''}.`,
+    what: `${times(about.length, 'rotation')} (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')}) by ${first?.caller}${first?.place ? ` (${first.place})` : ''}; between them the profile was asked about, and no model was called${neverCalls ? `; this caller never calls a model${asks.length > 0 ? `, it asks for ${asks.map(({ word }) => word).join(', ')}` : ''}` : ''}.`,
     confidence: neverCalls ? 'certain' : 'likely',
     ...(!neverCalls && { surerBy: 'watching every process that has this login: another one may have used the tokens' }),
   })

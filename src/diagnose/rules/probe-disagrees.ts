@@ -11,8 +11,26 @@ import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evide
 import { type Found, found, type Rule, times } from '../rule.ts'
 
 const NEAR_MS = 15 * 60_000
-const REFUSED: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent'])
+const REFUSED: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent', 'billing'])
 const PASSED_OVER: ReadonlySet<string | undefined> = new Set(['needs_login', 'missing_credential', 'expired'])
+
+/** What is said where probe and calls use one token in one process: not the store makes the difference. */
+const SAME_TOKEN = {
+  title: 'The probe says that a profile is fine, and calls with the very same token are refused',
+  remedy: [
+    'Do not sign in again and do not refresh: the token works. The probe asks for the list of models only; a call needs more.',
+    'Read status and code of the refused calls: billing speaks of plan or quota, 403 of a scope or region, 401 of a route that wants another token or account.',
+    "Compare the address of the calls with the provider's (providers.<id>.baseUrl), and try the model and account in another client.",
+  ],
+}
+const SAME_TOKEN_OF_DEAD_LOGIN = {
+  title: 'The probe says that a profile is fine, and its login is dead: only its access token still works',
+  remedy: [
+    'Sign in again before the access token ends: the refresh token is refused for good.',
+    'Do not wait for the probe to turn red: it asks with the access token, and never refreshes one that works.',
+  ],
+}
+const DEAD_LOGIN = { title: 'The probe says that a profile is fine, and the login that its calls use is dead' }
 
 /** The probe proves something else than what is used. */
 export const probeDisagrees: Rule = {
@@ -21,7 +39,7 @@ export const probeDisagrees: Rule = {
   title: 'The probe says that a profile is fine, and its calls fail',
   symptom: 'The status is green and nothing works.',
   toldBy:
-    'a good probe and, after it, failures of the same profile for reasons of its credential; the processes and the fingerprints of the tokens that both used',
+    'a good probe and, after it, failures of the same profile for reasons of its credential; the processes and the fingerprints of the tokens that both used, which say whether the store differs or what the token is used for',
   remedy: [
     'Do not trust the probe until both use the same credential: probe from the gateway that fails (gatewatch status --probe against its address).',
     'Compare user, home folder, state folder and environment of the two processes named here: they read different stores.',
@@ -49,9 +67,9 @@ function look(evidence: Evidence, profile: string, probes: readonly SeenSpan[]):
   )
   const isOther = !isSameProcess(probe, last)
   const sharesToken = [...ofProbe].some(token => ofCalls.has(token))
-  // The same token in the same process: not the credential differs but what it is used for.
-  if (!isOther && sharesToken) return undefined
-  return tell(evidence, { probe, around, last, ofProbe, ofCalls, sharesToken })
+  // One process reads one store: another token of it has come since the probe, and nothing contradicts that one.
+  if (!isOther && !sharesToken && ofProbe.size > 0 && ofCalls.size > 0) return undefined
+  return tell(evidence, { probe, around, last, ofProbe, ofCalls, sharesToken, isSame: !isOther && sharesToken })
 }
 
 interface Divergence {
@@ -61,21 +79,38 @@ interface Divergence {
   readonly ofProbe: ReadonlySet<string>
   readonly ofCalls: ReadonlySet<string>
   readonly sharesToken: boolean
+  /** The same token in the same process. */
+  readonly isSame: boolean
 }
 
-function tell(evidence: Evidence, { probe, around, last, ofProbe, ofCalls, sharesToken }: Divergence): Found {
-  const calls = evidence.calls.filter(call => isSameProcess(call, last) && Math.abs(call.startMs - probe.startMs) <= NEAR_MS)
-  const failed = calls.filter(({ isError }) => isError).length
+function tell(evidence: Evidence, divergence: Divergence): Found {
+  const { probe, around, last, ofProbe, ofCalls, sharesToken, isSame } = divergence
   const tokens = ofProbe.size > 0 && ofCalls.size > 0 && !sharesToken
   const isDead = around.some(span => span.flag(ATTR_PERMANENT) === true)
+  const words = isDead ? (isSame ? SAME_TOKEN_OF_DEAD_LOGIN : DEAD_LOGIN) : isSame ? SAME_TOKEN : {}
+  const both = isSame
+    ? ` Both used the access token ${[...ofProbe].filter(token => ofCalls.has(token)).join(', ')}.`
+    : tokens
+      ? ` They use different access tokens of the same profile (${[...ofProbe].join(', ')} and ${[...ofCalls].join(', ')}): they do not read the same store.`
+      : ''
   return found(probeDisagrees, evidence, {
     about: [...around, probe].sort((a, b) => a.startMs - b.startMs),
     callers: around,
-    ...(isDead && { harm: 'grant_dead', title: 'The probe says that a profile is fine, and the login that its calls use is dead' }),
-    what: `The probe of ${new Date(probe.startMs).toISOString()} in ${processText(probe)} says ok; in ${processText(last)} ${calls.length > 0 ? `${failed} of ${times(calls.length, 'call')} failed` : `${times(around.length, 'request')} failed`} around it, the last one after it${tokens ? `. They use different access tokens of the same profile (${[...ofProbe].join(', ')} and ${[...ofCalls].join(', ')}): they do not read the same store` : ''}.`,
-    confidence: tokens ? 'certain' : 'likely',
-    ...(!tokens && { surerBy: 'the fingerprints of the tokens that both use' }),
+    ...(isDead && { harm: 'grant_dead' }),
+    ...words,
+    what: `The probe of ${new Date(probe.startMs).toISOString()} in ${processText(probe)} says ok; in ${isSame ? 'the same one' : processText(last)} ${howManyFailed(evidence, divergence)} around it, the last one after it.${both}`,
+    confidence: tokens || isSame ? 'certain' : 'likely',
+    ...(!tokens && !isSame && { surerBy: 'the fingerprints of the tokens that both use' }),
   })
+}
+
+function howManyFailed(evidence: Evidence, { probe, around, last }: Divergence): string {
+  const ofProbe = new Set(evidence.childrenOf(probe))
+  const calls = evidence.calls.filter(
+    call => isSameProcess(call, last) && Math.abs(call.startMs - probe.startMs) <= NEAR_MS && !ofProbe.has(call),
+  )
+  if (calls.length === 0) return `${times(around.length, 'request')} failed`
+  return `${calls.filter(({ isError }) => isError).length} of ${times(calls.length, 'call')} failed`
 }
 
 /** What failed at runtime for reasons of the profile's credential, in order of time. */

@@ -168,12 +168,17 @@ function icicleOf({ root }: StacksAnswer, { place, change }: Surroundings): HTML
   )
 }
 
-function nothingYet({ overview: { source, spans } }: Surroundings): HTMLElement {
-  if (spans > 0) return empty('No refresh and no visit in this time.', 'Look further back, or take a filter away.')
+function nothingYet({ overview: { source, totals }, place: { parameters } }: Surroundings): HTMLElement {
+  const isNarrowed = ['profile', 'reason', 'outcome', 'via', 'from'].some(name => parameters[name])
+  if (totals.refreshes > 0 || isNarrowed) return empty('No refresh and no visit in this time.', 'Look further back, or take a filter away.')
   return source.kind === 'gateway'
-    ? empty('Nothing recorded yet.', 'Send a request to this gateway, or see live traffic with ', code('npm start'))
+    ? empty(
+        'Nobody has asked for a token yet.',
+        'A refresh, a visit at the gate, a token request past it: each shows up here within a second, with the stack that asked.',
+        element('span', {}, 'To see how that looks: ', code('gatewatch demo')),
+      )
     : empty(
-        'Nothing recorded yet.',
+        'Nobody has asked for a token yet.',
         element('span', {}, 'Watch a process: ', code('gatewatch run --gate NAME -- node app.js')),
         'What it refreshes shows up here within a second.',
       )

@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest'
+import {
+  ATTR_CALLER,
+  ATTR_CREDENTIAL_FINGERPRINT,
+  ATTR_ERROR_TYPE,
+  ATTR_HTTP_STATUS,
+  ATTR_LAST_RESORT,
+  ATTR_PROBE_OUTCOME,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_PROVIDER_ERROR_CODE,
+  ATTR_TOKEN_REQUESTS,
+  SPAN_CALL,
+  SPAN_LOGIN,
+  SPAN_PROBE,
+} from '../../otel/names.ts'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import type { PlainSpan } from '../../src/diagnose/evidence.ts'
+import type { Finding } from '../../src/diagnose/finding.ts'
+import { attempt, CLI, evidence, GATEWAY, type Refreshed, refresh, span, WORK } from './spans.ts'
+
+const PAID = 'openai:default'
+
+describe('calls that fail at every profile', () => {
+  const failedCall = (at: number, outcomes: readonly string[], isLastResort: boolean) => {
+    const call = span(SPAN_CALL, at, {
+      status: 'error',
+      attributes: { [ATTR_ERROR_TYPE]: 'GW_ALL_PROFILES_FAILED', ...(isLastResort && { [ATTR_LAST_RESORT]: true }) },
+    })
+    return [
+      call,
+      ...outcomes.map((outcome, index) => ({ ...attempt(at, outcome, { [ATTR_PROFILE]: `openai:${index}` }), parentSpanId: call.spanId })),
+    ]
+  }
+
+  it('are told once all profiles rest', () => {
+    expect(kinds(...failedCall(0, ['rate_limit', 'auth'], false), ...failedCall(1, ['rate_limit', 'auth'], true))).toEqual([
+      'all_profiles_resting',
+    ])
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['they rest', failedCall(0, ['rate_limit', 'auth'], false)],
+    ['there is more than one', failedCall(0, ['rate_limit'], true)],
+    ['it is for them', failedCall(0, ['rate_limit', 'server_error'], true)],
+  ])('are not told as such unless %s', (_what, spans) => {
+    expect(kinds(...spans)).not.toContain('all_profiles_resting')
+  })
+})
+
+describe('a good probe', () => {
+  const probe = (at: number, process = CLI, token = 'aaaaaaaaaaaa') => {
+    const probing = span(SPAN_PROBE, at, { process, attributes: { [ATTR_PROFILE]: WORK, [ATTR_PROBE_OUTCOME]: 'ok' } })
+    const call = span(SPAN_CALL, at, { process, parentSpanId: probing.spanId })
+    return [probing, call, { ...attempt(at, 'ok', { [ATTR_CREDENTIAL_FINGERPRINT]: token }), process, parentSpanId: call.spanId }]
+  }
+  const rejected = (at: number, token = 'bbbbbbbbbbbb') => ({
+    ...attempt(at, 'auth', { [ATTR_CREDENTIAL_FINGERPRINT]: token }),
+    process: GATEWAY,
+  })
+
+  it('in another process, after which calls fail with another token, reads another store', () => {
+    const [finding] = findings(rejected(0), ...probe(1), rejected(2))
+    expect(finding).toMatchObject({ kind: 'probe_disagrees', harm: 'divergence', confidence: 'certain', seen: { count: 3 } })
+    expect(finding?.what).toContain('aaaaaaaaaaaa and bbbbbbbbbbbb')
+  })
+
+  it('in the same process with the same token, after which calls fail, says that not the login makes the difference', () => {
+    const [finding] = findings(...probe(1, GATEWAY, 'bbbbbbbbbbbb'), rejected(2))
+    expect(finding).toMatchObject({ kind: 'probe_disagrees', harm: 'divergence', confidence: 'certain' })
+    expect(finding?.title).toContain('with the very same token')
+    expect(finding?.remedy.join()).toContain('Do not sign in again')
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['calls failed before it only: they may have been mended', [rejected(0), ...probe(1)]],
+    ['calls work again', [rejected(0), ...probe(1), rejected(2), { ...attempt(3, 'ok'), process: GATEWAY }]],
+    ['an hour lies between them', [...probe(0), rejected(3_600)]],
+    ['the same process has another token since: it was rotated in between', [...probe(1, GATEWAY), rejected(2)]],
+  ])('is not contradicted where %s', (_what, spans) => {
+    expect(kinds(...spans)).not.toContain('probe_disagrees')
+  })
+})
+
+describe('rotations that no model call waits for', () => {
+  const polled = (at: number, reason = 'forced') => [
+    refresh(at, { reason, sent: `s${at}`, received: `r${at}` }),
+    { ...attempt(at + 1, 'ok'), name: 'GET' },
+  ]
+  const times = (count: number, reason?: string) => Array.from({ length: count }, (_, index) => polled(index * 10, reason)).flat()
+
+  it('by a poller are told, as a storm when they are forced', () => {
+    expect(findings(...times(5))).toMatchObject([{ kind: 'poller_refreshes', harm: 'storm', explains: [{ kind: 'forced_refresh_storm' }] }])
+    expect(findings(...times(5, 'expired'))).toMatchObject([{ kind: 'poller_refreshes', harm: 'warning' }])
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['are three', times(3)],
+    ['are meant to be made', times(8, 'scheduled')],
+    [
+      'have a model call between them',
+      Array.from({ length: 8 }, (_, index) => [...polled(index * 10), attempt(index * 10 + 2, 'ok')]).flat(),
+    ],
+    ['have nothing between them', Array.from({ length: 8 }, (_, index) => refresh(index * 10, { reason: 'expired' }))],
+  ])('are no poller where they %s', (_what, spans) => {
+    expect(kinds(...spans)).not.toContain('poller_refreshes')
+  })
+})
+
+describe('400 invalid_encrypted_content', () => {
+  const broken = attempt(10, 'format', {
+    [ATTR_HTTP_STATUS]: 400,
+    [ATTR_PROVIDER_ERROR_CODE]: 'invalid_encrypted_content',
+    [ATTR_CALLER]: 'src/agent.ts#answer',
+  })
+
+  it('after a rotation, or after a change of profile, broke a running conversation', () => {
+    const rotation = refresh(0, { sent: 't1', received: 't2' })
+    expect(findings(rotation, broken, attempt(20, 'ok'))).toMatchObject([{ kind: 'session_broken_by_rotation', confidence: 'likely' }])
+    const former = attempt(0, 'ok', { [ATTR_PROFILE]: PAID, [ATTR_CALLER]: 'src/agent.ts#answer' })
+    expect(findings(former, broken)[0]?.what).toContain(`its caller had used profile ${PAID}`)
+  })
+
+  it('out of the blue is not explained by it', () => {
+    expect(kinds(broken)).toEqual([])
+  })
+})
+
+describe('a missing scope', () => {
+  it('is told at the API and at the page where somebody signs in', () => {
+    const refused = attempt(0, 'auth_permanent', { [ATTR_HTTP_STATUS]: 403, [ATTR_PROVIDER_ERROR_CODE]: 'missing_scope' })
+    const page = span(SPAN_LOGIN, 1, {
+      status: 'error',
+      attributes: { [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: WORK, [ATTR_PROVIDER_ERROR_CODE]: 'invalid_scope' },
+    })
+    expect(findings(refused, page)).toMatchObject([
+      { kind: 'scope_missing', seen: { count: 2 }, what: expect.stringContaining('missing_scope, invalid_scope') },
+    ])
+  })
+})
+
+describe('refreshes that wait and send nothing', () => {
+  const waited = (at: number, durationMs = 120_000) => ({
+    ...failed(at, 'unavailable', { more: { [ATTR_TOKEN_REQUESTS]: 0, [ATTR_ERROR_TYPE]: 'ClaimPendingError' } }),
+    durationMs,
+  })
+
+  it('one after the other watch a claim that nobody settles', () => {
+    const [finding] = findings(refresh(0, { sent: 't1', received: 't2' }), waited(10), waited(150), waited(300))
+    expect(finding).toMatchObject({ kind: 'claim_orphaned', harm: 'storm', seen: { count: 3 }, explains: [{ kind: 'refresh_failing' }] })
+    expect(finding?.what).toContain('3 refreshes waited 120.0 s and gave up (ClaimPendingError)')
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['fail at once', [waited(0, 1), waited(1, 1), waited(2, 1)]],
+    ['are two', [waited(0), waited(150)]],
+    ['were before one that worked', [waited(0), waited(150), waited(300), refresh(500, { sent: 't1', received: 't2' })]],
+  ])('are told as failing where they %s', (_what, spans) => {
+    expect(kinds(...spans)).toEqual(['refresh_failing'])
+  })
+})
+
+function failed(at: number, outcome: string, { permanent = false, ...rest }: Refreshed = {}): PlainSpan {
+  return refresh(at, { outcome, permanent, ...rest })
+}
+
+function findings(...spans: readonly PlainSpan[]): readonly Finding[] {
+  return diagnose(evidence(...spans)).findings
+}
+
+function kinds(...spans: readonly PlainSpan[]): string[] {
+  return findings(...spans).map(({ kind }) => kind)
+}

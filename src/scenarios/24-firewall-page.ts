@@ -5,7 +5,7 @@ export const firewallPage: Scenario = {
   name: 'firewall-page',
   title: 'A firewall in front of the provider answers 403 with a page for browsers',
   why: 'It takes the client for a robot, or the address it comes from for a bad one.',
-  source: 'openclaw/openclaw issues (Cloudflare challenge told as a timeout)',
+  source: 'the page as users quoted it',
   symptom: 'Refreshes and calls fail with 403 or, where the client cannot read the page, with a timeout or a parse error.',
   finding: 'firewall_page',
   setting: { logins: [{ firstAccessLifeMs: 60_000, ageMs: 3_600_000 }] },

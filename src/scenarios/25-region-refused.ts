@@ -5,7 +5,7 @@ export const regionRefused: Scenario = {
   name: 'region-refused',
   title: 'The token endpoint refuses the region that the request comes from, while the API takes it',
   why: 'Calls go out through a proxy, and the refresh does not.',
-  source: 'openclaw/openclaw issues (unsupported_country_region_territory), openai/codex issues (proxy)',
+  source: 'CLIProxyAPI#2784 (proxy ignored on refresh); the answer as users quoted it',
   symptom: 'Everything works until the access token expires; then 403, whatever is tried.',
   finding: 'region_refused',
   setting: { logins: [{ firstAccessLifeMs: 60_000, ageMs: 3_600_000 }] },

@@ -5,7 +5,7 @@ export const refusedByUserAgent: Scenario = {
   name: 'refused-by-user-agent',
   title: "A firewall throttles every refresh that does not call itself the provider's own client",
   why: 'The token endpoint lets one User-Agent through and answers 429 without Retry-After to all others.',
-  source: 'Anthropic token endpoint, seen by several clients',
+  source: 'opencode-claude-auth#60 (a wrong User-Agent gets 429)',
   symptom: 'Refreshes are throttled at once and for ever, while calls work and the own client of the provider refreshes.',
   finding: 'refused_by_user_agent',
   setting: {

@@ -5,7 +5,7 @@ export const scopeMissing: Scenario = {
   name: 'scope-missing',
   title: 'The login lacks a scope that the calls need',
   why: 'Somebody signed in with fewer scopes than the client asks for today, or the provider no longer gives one of them.',
-  source: 'openclaw/openclaw issues (missing scopes: model.request), RFC 6749 section 4.1.2.1',
+  source: 'RFC 6749 section 4.1.2.1; the refusal as users quoted it',
   symptom: 'Signing in works and refreshing works; every call ends in 401 or 403.',
   finding: 'scope_missing',
   played:

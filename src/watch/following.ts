@@ -38,6 +38,8 @@ export class Following {
   #status: number | undefined
   #headers: (() => AnswerHeaders) | undefined
   #isOver = false
+  /** Pieces of the body come without the channel that tells of them too. */
+  isHeardDirectly = false
 
   constructor(told: (end: OutgoingEnd) => void, headTold: HeadListener, { keepsGood = false, toTheEnd = false }: FollowOptions = {}) {
     this.#told = told

@@ -1,6 +1,7 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
+import { privateNotes } from '../tools/private-notes.ts'
 import type { RawFrame } from '../tools/stack-frames.ts'
 import { followAnswer, followStream, type Guard } from './answers.ts'
 import { blockHttp, blockUndici, drain } from './block.ts'
@@ -85,9 +86,7 @@ export interface WatchOutgoingOptions {
  * @returns Stops watching.
  */
 export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOptions): () => void {
-  const following = new WeakMap<object, Following>()
-  /** Requests whose answers are heard without the channel. */
-  const heardDirectly = new WeakSet<object>()
+  const following = privateNotes<Following>()
   const redirects = new Redirects()
   const urls = new RecentUrls()
   const safely = guard(onFault)
@@ -130,7 +129,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
           if (status >= 300 && status < 400 && noted) redirects.note(url, status, readHeaders().location, noted)
         }
         const followed = new Following(unsent ? tellLate : tellBoth, headTold, options)
-        following.set(identity, followed)
+        following.put(identity, followed)
         hear?.(followed)
       },
     })
@@ -153,20 +152,21 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         block: error => blockUndici(request, error),
         hear: followed => {
           const chunk = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
-          if (hearUndiciAnswer(request, chunk)) heardDirectly.add(request)
+          followed.isHeardDirectly = hearUndiciAnswer(request, chunk)
         },
         drain: () => drain(request, MOST_BYTES),
       })
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
-      following.get(request)?.head(response.statusCode, () => pairs(response.headers))
+      following.of(request)?.head(response.statusCode, () => pairs(response.headers))
     }),
     'undici:request:bodyChunkReceived': safely(message => {
       const { request, chunk } = message as { request: object; chunk: Uint8Array }
-      if (!heardDirectly.has(request)) following.get(request)?.chunk(chunk)
+      const followed = following.of(request)
+      if (followed && !followed.isHeardDirectly) followed.chunk(chunk)
     }),
-    'undici:request:trailers': safely(message => following.get((message as { request: object }).request)?.end()),
+    'undici:request:trailers': safely(message => following.of((message as { request: object }).request)?.end()),
     'undici:request:error': safely(endOfFailed),
     'http.client.request.created': safely(message => {
       const { request } = message as { request: ClientRequest }
@@ -182,21 +182,21 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         tapStart: heard => hearHttpStart(request, heard),
         block: error => {
           blockHttp(request, error)
-          request.once('close', () => following.get(request)?.end(error))
+          request.once('close', () => following.of(request)?.end(error))
         },
       })
     }),
     // Published when the head of the answer is there, whatever its name says.
     'http.client.response.finish': safely(message => {
       const { request, response } = message as { request: ClientRequest; response: IncomingMessage }
-      const followed = following.get(request)
+      const followed = following.of(request)
       if (followed) followAnswer(followed, response, safely)
     }),
     'http.client.request.error': safely(endOfFailed),
   }
   function endOfFailed(message: unknown): void {
     const { request, error } = message as { request: object; error: unknown }
-    following.get(request)?.end(error)
+    following.of(request)?.end(error)
   }
 
   const stopHttp2 = watchHttp2(
@@ -210,7 +210,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         safely(stream => {
           made = stream
           tapStream?.(stream)
-          const followed = following.get(identity)
+          const followed = following.of(identity)
           if (followed) followStream(followed, stream, safely)
         }),
       )

@@ -74,6 +74,15 @@ describe('an answer of another account', () => {
     const refused = failed(0, 'identity_mismatch', { permanent: true, more: accounts })
     expect(findings(refused)).toMatchObject([{ kind: 'identity_mismatch', harm: 'grant_dead' }])
   })
+
+  it('is seen in a program that is only watched', async () => {
+    const state = stateFolder()
+    const other = { do: 'fault', fault: { where: 'token', switchAccountTo: 'acc-other' } } as const
+    await playScenario({ steps: [other, { do: 'client', name: 'agent', acts: [{ act: 'call' }, { act: 'refresh' }] }] }, state)
+    expect(diagnose(evidenceIn(state)).findings).toMatchObject([
+      { kind: 'identity_mismatch', what: expect.stringMatching(/from account [0-9a-f]{12} to [0-9a-f]{12}/) },
+    ])
+  })
 })
 
 describe('a token endpoint that fails', () => {

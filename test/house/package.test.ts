@@ -81,7 +81,7 @@ describe('the published package', () => {
     expect(files.filter(path => /write-reference|\.test\./.test(path))).toEqual([])
     const maps = files
       .filter(path => path.endsWith('.js'))
-      .filter(path => /sourceMappingURL=/.test(readFileSync(join(installed, path), 'utf8')))
+      .filter(path => /^\/\/# sourceMappingURL=/m.test(readFileSync(join(installed, path), 'utf8')))
     expect(maps).toEqual([])
   })
 

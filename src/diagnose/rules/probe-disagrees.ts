@@ -105,9 +105,9 @@ function tell(evidence: Evidence, divergence: Divergence): Found {
 }
 
 function howManyFailed(evidence: Evidence, { probe, around, last }: Divergence): string {
-  const ofProbe = new Set(evidence.childrenOf(probe))
+  const ofProbes = new Set(evidence.probes.flatMap(one => evidence.childrenOf(one)))
   const calls = evidence.calls.filter(
-    call => isSameProcess(call, last) && Math.abs(call.startMs - probe.startMs) <= NEAR_MS && !ofProbe.has(call),
+    call => isSameProcess(call, last) && Math.abs(call.startMs - probe.startMs) <= NEAR_MS && !ofProbes.has(call),
   )
   if (calls.length === 0) return `${times(around.length, 'request')} failed`
   return `${calls.filter(({ isError }) => isError).length} of ${times(calls.length, 'call')} failed`

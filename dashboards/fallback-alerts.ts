@@ -71,9 +71,9 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
           '_x4 0x5 1x10 0x20',
       },
       // The first scrape that shows it is enough.
-      notYet: 10,
-      fires: 11,
-      resolved: 22,
+      notYet: 9,
+      fires: 10,
+      resolved: 21,
       labels: { [LABEL_PROVIDER]: 'openai-codex', [LABEL_PROFILE]: 'openai-codex:work', instance: 'gateway:8089' },
     },
   },

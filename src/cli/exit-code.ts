@@ -11,5 +11,7 @@ export const EXIT = {
   usage: 64,
   /** A fault of Gatewatch itself (EX_SOFTWARE). */
   fault: 70,
+  /** Broken off by a signal. */
+  interrupted: 130,
 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

@@ -2,6 +2,7 @@ import type { LoginMethod } from '../../otel/words.ts'
 import { type LoggedIn, login } from '../auth/login.ts'
 import { expiryOf } from '../domain/credential.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
+import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
 import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk } from './profile-desk.ts'
 import { inWords } from './table.ts'
@@ -46,21 +47,6 @@ export async function loginCommand(options: LoginCommandOptions, output: Output)
       interrupted.stop()
     }
   })
-}
-
-/** The first Ctrl-C or SIGTERM gives the login up; a second one ends the process at once. */
-function untilInterrupted(): { readonly signal: AbortSignal; stop(): void } {
-  const controller = new AbortController()
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  const onSignal = () => {
-    stop()
-    controller.abort()
-  }
-  const stop = () => {
-    for (const name of signals) process.off(name, onSignal)
-  }
-  for (const name of signals) process.once(name, onSignal)
-  return { signal: controller.signal, stop }
 }
 
 function jsonOf({ telemetry, stateFolder }: ProfileDesk, { profile, replaced }: LoggedIn): object {

@@ -9,6 +9,7 @@ import type { Scenario } from '../scenarios/scenario.ts'
 import { SCENARIOS } from '../scenarios/scenarios.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
+import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
 import { untilSignal } from './until-signal.ts'
 
@@ -49,7 +50,18 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   const folder = state === undefined ? await mkdtemp(join(tmpdir(), 'gatewatch-simulated-')) : resolve(state)
   output.note(`playing ${scenario.name}: ${scenario.title}`)
   if (scenario.played !== undefined) output.note(`instead of the original: ${scenario.played}`)
-  const { diagnosis, first, isRight, tookMs } = await rehearse(scenario, folder)
+  const interrupted = untilInterrupted()
+  const rehearsal = await rehearse(scenario, folder, interrupted.signal).catch((error: unknown) => {
+    if (interrupted.signal.aborted) return undefined
+    throw error
+  })
+  interrupted.stop()
+  if (!rehearsal) {
+    if (state === undefined) await rm(folder, { recursive: true, force: true })
+    output.note('broken off: nothing is left of the play')
+    return EXIT.interrupted
+  }
+  const { diagnosis, first, isRight, tookMs } = rehearsal
   output.show(
     { scenario: scenario.name, expected: scenario.finding, first, isRight, recorder: recorderFile(folder), diagnosis },
     [

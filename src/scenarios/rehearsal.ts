@@ -18,12 +18,17 @@ export interface Rehearsal {
   readonly tookMs: number
 }
 
-/** Plays a scenario into a fresh recorder and diagnoses that. @param state Folder of the recorder. @default a temporary one, removed afterwards */
-export async function rehearse(scenario: Scenario, state?: string): Promise<Rehearsal> {
+/**
+ * Plays a scenario into a fresh recorder and diagnoses that.
+ *
+ * @param state Folder of the recorder. @default a temporary one, removed afterwards
+ * @param signal Breaks it off; the promise is then rejected with its reason.
+ */
+export async function rehearse(scenario: Scenario, state?: string, signal?: AbortSignal): Promise<Rehearsal> {
   const folder = state ?? (await mkdtemp(join(tmpdir(), 'gatewatch-rehearsal-')))
   const startedAt = performance.now()
   try {
-    await playScenario(scenario, folder)
+    await playScenario(scenario, folder, signal)
     const diagnosis = readRecords(folder, records => diagnose(new Evidence(records.spans())))
     const first = diagnosis.findings[0]?.kind ?? 'none'
     return { scenario, diagnosis, first, isRight: first === scenario.finding, tookMs: performance.now() - startedAt }

@@ -16,11 +16,22 @@ import { type ProviderSide, type SignedIn, setProviderSide } from './provider-si
 import { PROFILE, type Scenario, type Setting } from './scenario.ts'
 import type { Step, TokenChoice } from './step.ts'
 
-/** Plays a scenario from beginning to end: real HTTP on loopback, a store of files, other processes where it says so. */
-export async function playScenario({ setting = {}, steps }: Pick<Scenario, 'setting' | 'steps'>, state: string): Promise<void> {
+/**
+ * Plays a scenario from beginning to end: real HTTP on loopback, a store of files, other processes where it says so.
+ *
+ * @param signal Breaks it off before the next step; what was begun is cleared away.
+ */
+export async function playScenario(
+  { setting = {}, steps }: Pick<Scenario, 'setting' | 'steps'>,
+  state: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const stage = await Stage.set(setting, state)
   try {
-    for (const step of steps) await stage.play(step)
+    for (const step of steps) {
+      signal?.throwIfAborted()
+      await stage.play(step)
+    }
   } finally {
     await stage.end()
   }

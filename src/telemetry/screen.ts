@@ -1,6 +1,6 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import { ATTR_PROVIDER_REQUEST_ID, ATTRIBUTES, type AttributeClass } from '../../otel/names.ts'
-import { hiddenTextChanges } from '../tools/hidden-texts.ts'
+import { hiddenTextChanges, withoutHiddenTexts } from '../tools/hidden-texts.ts'
 import { scrubText } from './scrub.ts'
 
 /** Longest value by class, in characters. */
@@ -79,7 +79,10 @@ export class Screen {
       case 'code':
       case 'text':
         if (typeof value !== 'string') return undefined
-        return key === ATTR_PROVIDER_REQUEST_ID && REQUEST_ID.test(value) ? value : this.#text(rule.class, value)
+        // An id that looks like one may still be a secret of ours that the provider hands back.
+        return key === ATTR_PROVIDER_REQUEST_ID && REQUEST_ID.test(value)
+          ? withoutHiddenTexts(value, '[secret]')
+          : this.#text(rule.class, value)
       default:
         return rule.class satisfies never
     }

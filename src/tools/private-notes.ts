@@ -2,6 +2,7 @@
 export interface PrivateNotes<Note> {
   of(object: object): Note | undefined
   put(object: object, note: Note): void
+  drop(object: object): void
 }
 
 /** Makes `this` of a constructor what it is given. */
@@ -21,7 +22,7 @@ export function privateNotes<Note>(): PrivateNotes<Note> {
   /** A later JavaScript may refuse objects that take no more properties. */
   const closed = new WeakMap<object, Note>()
   class Noted extends Given {
-    #note: Note
+    #note: Note | undefined
     constructor(object: object, note: Note) {
       super(object)
       this.#note = note
@@ -33,6 +34,10 @@ export function privateNotes<Note>(): PrivateNotes<Note> {
       if (#note in object) object.#note = note
       else if (Object.isExtensible(object)) new Noted(object, note)
       else closed.set(object, note)
+    }
+    static drop(object: object): void {
+      if (#note in object) object.#note = undefined
+      else closed.delete(object)
     }
   }
   return Noted

@@ -15,19 +15,24 @@ interface Bucket {
 export class CallSample {
   readonly #buckets = new Map<string, Bucket>()
 
+  /** Says whether a call that ends now would be recorded. */
+  hasRoom(service: string, nowMs: number): boolean {
+    const bucket = this.#buckets.get(service)
+    return !bucket || tokensAt(bucket, nowMs) >= 1
+  }
+
   /**
    * @param service Each service has a sample of its own, so that a busy one leaves room for the others.
    * @param nowMs By `performance.now()`.
    * @returns How many calls the one at hand stands for, itself included; 0 when it is passed over.
    */
   take(service: string, nowMs: number): number {
-    const { burst, aSecond } = SAMPLE_DEFAULTS
     let bucket = this.#buckets.get(service)
     if (!bucket) {
-      bucket = { tokens: burst, atMs: nowMs, passedOver: 0 }
+      bucket = { tokens: SAMPLE_DEFAULTS.burst, atMs: nowMs, passedOver: 0 }
       this.#buckets.set(service, bucket)
     }
-    bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * aSecond) / 1000)
+    bucket.tokens = tokensAt(bucket, nowMs)
     bucket.atMs = nowMs
     if (bucket.tokens < 1) {
       bucket.passedOver += 1
@@ -38,4 +43,9 @@ export class CallSample {
     bucket.passedOver = 0
     return standsFor
   }
+}
+
+function tokensAt({ tokens, atMs }: Bucket, nowMs: number): number {
+  const { burst, aSecond } = SAMPLE_DEFAULTS
+  return Math.min(burst, tokens + ((nowMs - atMs) * aSecond) / 1000)
 }

@@ -6,13 +6,21 @@ import { noteFrames, type RawFrame, SEAM } from '../tools/stack-frames.ts'
  * (Node's, undici's, ours) lie before them. The cost is that of the frames there are, not of the limit.
  */
 const MOST_FRAMES = 160
+/** Frames of a client library that lie before its caller's when a request is made: those of fetch are about so many. */
+const LIBRARY_FRAMES = 24
 
 /** Frames that are read when somebody asks for them. */
 export type NotedFrames = () => readonly RawFrame[]
 
 /** Code that entered a client library. */
-interface Entry {
+export interface Entry {
   frames: NotedFrames | undefined
+  /** Nothing but what runs until it returns is begun by it. */
+  readonly isBrief: boolean
+  /** A request was made meanwhile. */
+  hasMade: boolean
+  /** Frames that somebody wants of it; they are noted when it returns. */
+  wanted: number
 }
 
 /** What led to the code that runs now, step by step, where that is noted. */
@@ -51,8 +59,8 @@ let onStack: Entry | undefined
  * @param note Notes the caller: after `work`, while it is still on the stack, and only where no request was made that did.
  */
 export function enter<T>(note: () => NotedFrames, work: () => T): T {
-  if (entered.getStore()) return work()
-  const entry: Entry = { frames: undefined }
+  if (entered.getStore() || onStack?.isBrief) return work()
+  const entry: Entry = { frames: undefined, isBrief: false, hasMade: false, wanted: 0 }
   const before = onStack
   onStack = entry
   try {
@@ -63,9 +71,44 @@ export function enter<T>(note: () => NotedFrames, work: () => T): T {
   }
 }
 
+/**
+ * As `enter`, where the request is made before `work` returns or else is known again by its handler: that costs a fraction,
+ * because the stack is noted where the library's own frames do not lie on it, and no more of it than somebody wants.
+ *
+ * @param above The function that is the entry.
+ */
+export function enterBriefly<T>(above: (...args: never[]) => unknown, work: () => T): T {
+  if (onStack?.isBrief || entered.getStore()) return work()
+  const entry: Entry = { frames: undefined, isBrief: true, hasMade: false, wanted: 0 }
+  const before = onStack
+  onStack = entry
+  try {
+    return work()
+  } finally {
+    onStack = before
+    // Of one that waits in a queue nobody knows yet what it is.
+    if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) entry.frames = noteFrames(above, entry.wanted || MOST_FRAMES)
+  }
+}
+
+/** The brief entry that is on the stack, else the one that led here. */
+export function entryNow(): Entry | undefined {
+  return onStack?.isBrief ? onStack : entered.getStore()
+}
+
+/** A brief entry whose request has been answered: nobody asks for its frames any more who has not done so. */
+export function forgetEntry(entry: Entry | undefined): void {
+  if (entry?.isBrief) entry.frames = undefined
+}
+
+/** A request is made: whoever entered the library did not have to wait for that. */
+export function noteRequest(): void {
+  if (onStack) onStack.hasMade = true
+}
+
 /** As `enter`, for an entry that was noted earlier and is no longer on the stack. */
 export function enterAgain<T>(frames: NotedFrames, work: () => T): T {
-  return entered.getStore() ? work() : entered.run({ frames }, work)
+  return entered.getStore() ? work() : entered.run({ frames, isBrief: false, hasMade: false, wanted: 0 }, work)
 }
 
 /** Notes who calls `above`, for `enter`. */
@@ -78,19 +121,37 @@ export function noteCaller(above: (...args: never[]) => unknown): NotedFrames {
  * let go of its caller in between: a queue, a timer, a thenable, a promise returned without `await`.
  *
  * @param above Frames up to and including this function are left out.
- * @param before Frames of what led here, where that is known otherwise: the request that was redirected.
+ * @param options.before Frames of what led here, where that is known otherwise: the request that was redirected.
+ * @param options.most Frames of the caller that are noted at the most. @default 160
  */
-export function noteCausalFrames(above: (...args: never[]) => unknown, before?: NotedFrames): NotedFrames {
-  const here = noteFrames(above, MOST_FRAMES)
-  const entry = entered.getStore()
-  const isHere = entry !== undefined && entry === onStack
-  if (isHere) entry.frames ??= here
-  const older = isHere ? undefined : entry?.frames
+export function noteCausalFrames(
+  above: (...args: never[]) => unknown,
+  { before, most = MOST_FRAMES }: { before?: NotedFrames | undefined; most?: number } = {},
+): NotedFrames {
+  const stored = entered.getStore()
+  const isBrief = stored === undefined && onStack?.isBrief === true
+  const here = isBrief && onStack ? framesOf(onStack, above, most) : noteFrames(above, Math.min(MOST_FRAMES, most + LIBRARY_FRAMES))
+  const isHere = isBrief || (stored !== undefined && stored === onStack)
+  if (isHere && stored) stored.frames ??= here
+  const older = isHere ? undefined : stored?.frames
   const trail = takeTrail()
   if (!older && !before && !trail) return here
   let frames: readonly RawFrame[] | undefined
   return () => {
     frames ??= withTrail(joined(joined(here(), older?.() ?? []), before?.() ?? []), trail)
+    return frames
+  }
+}
+
+/** Frames of a brief entry: they are noted as it returns, or at once for whoever cannot wait. */
+function framesOf(entry: Entry, above: (...args: never[]) => unknown, most: number): NotedFrames {
+  entry.wanted = Math.max(entry.wanted, most)
+  let frames: readonly RawFrame[] | undefined
+  return () => {
+    if (!frames) {
+      entry.frames ??= noteFrames(above, MOST_FRAMES)
+      frames = entry.frames()
+    }
     return frames
   }
 }

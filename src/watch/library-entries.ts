@@ -1,6 +1,6 @@
 import { registerHooks } from 'node:module'
-import { enter, enterAgain, type NotedFrames, noteCaller } from './causal-stack.ts'
-import { wrapDispatch, wrapShared } from './undici-dispatch.ts'
+import { enter, enterAgain, enterBriefly, type NotedFrames, noteCaller } from './causal-stack.ts'
+import { dispatchesAtOnce, wrapDispatch, wrapShared } from './undici-dispatch.ts'
 
 type Callable = (this: unknown, ...given: unknown[]) => unknown
 type Table = Record<string, unknown>
@@ -15,6 +15,8 @@ interface AddedLine {
 const DOOR = 'gatewatch entries'
 const AT_DOOR = `globalThis[Symbol.for('${DOOR}')]?`
 const UNDICI_WAYS = ['request', 'stream', 'pipeline', 'fetch']
+/** The ways in which the dispatcher is reached before the function returns. */
+const WAYS_AT_ONCE: ReadonlySet<string> = new Set(['request', 'stream', 'pipeline'])
 
 /**
  * Why each loses its caller: undici's queues and interceptors dispatch later; got, gaxios and the SDKs await before they
@@ -76,30 +78,37 @@ function ofFunctions(source: string): string {
   return names.map(name => `${name} = ${AT_DOOR}.called(${name}) ?? ${name}`).join(';')
 }
 
-/** Calls `original` as an entry, where `isWanted` says so of what it is given. */
-function wrapped(original: Callable, isWanted: (given: readonly unknown[]) => boolean = () => true): Callable {
+/** How a call of a function is an entry: not at all, for what it begins later too, or for what it does before it returns. */
+type WayIn = 'no' | 'lasting' | 'brief'
+type JudgeCall = (given: readonly unknown[], self: unknown) => WayIn
+
+/** Calls `original` as an entry, where `judge` says so of what it is given. */
+function wrapped(original: Callable, judge: JudgeCall = () => 'lasting'): Callable {
   function entry(this: unknown, ...given: unknown[]): unknown {
-    if (!isWanted(given)) return Reflect.apply(original, this, given)
-    return enter(
-      () => noteCaller(entry),
-      () => Reflect.apply(original, this, given),
-    )
+    const wayIn = judge(given, this)
+    if (wayIn === 'no') return Reflect.apply(original, this, given)
+    const go = () => Reflect.apply(original, this, given)
+    return wayIn === 'brief' ? enterBriefly(entry, go) : enter(() => noteCaller(entry), go)
   }
   for (const key of ['name', 'length'] as const) Object.defineProperty(entry, key, { value: original[key], configurable: true })
   return entry
 }
 
-function wrapMethod(prototype: Table, name: string, isWanted?: (given: readonly unknown[]) => boolean): void {
+function wrapMethod(prototype: Table, name: string, judge?: JudgeCall): void {
   const original = prototype[name]
-  if (typeof original === 'function') prototype[name] = wrapped(original as Callable, isWanted)
+  if (typeof original === 'function') prototype[name] = wrapped(original as Callable, judge)
 }
 
 /** The functions and dispatcher methods of a copy of undici. */
 function wrapUndici(all: Table): void {
   const { prototype = {} } = (all.Dispatcher ?? {}) as { prototype?: Table }
   for (const name of UNDICI_WAYS) {
-    wrapMethod(all, name, ([input, options]) => isPost(options) || (options === undefined && isPost(input)))
-    wrapMethod(prototype, name, ([options]) => isPost(options))
+    const wayIn = (dispatcher: unknown) => (WAYS_AT_ONCE.has(name) && dispatchesAtOnce(dispatcher) ? 'brief' : 'lasting')
+    wrapMethod(all, name, ([input, options]) => {
+      const wanted = options === undefined ? input : options
+      return isPost(wanted) ? wayIn(wanted.dispatcher) : 'no'
+    })
+    wrapMethod(prototype, name, ([options], self) => (isPost(options) ? wayIn(self) : 'no'))
   }
   wrapShared()
 }
@@ -124,6 +133,6 @@ function wrapConstruction(all: Table, name: string, method: string): void {
   all[name] = made
 }
 
-function isPost(options: unknown): boolean {
+function isPost(options: unknown): options is { readonly method: 'POST'; readonly dispatcher?: unknown } {
   return typeof options === 'object' && options !== null && (options as { method?: unknown }).method === 'POST'
 }

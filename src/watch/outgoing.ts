@@ -6,7 +6,7 @@ import type { RawFrame } from '../tools/stack-frames.ts'
 import { followAnswer, followStream, type Guard } from './answers.ts'
 import { blockHttp, blockUndici, drain } from './block.ts'
 import { hearHttpStart, hearUndiciStart, type StartListener } from './body-start.ts'
-import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
+import { entryNow, forgetEntry, type NotedFrames, noteCausalFrames, noteRequest } from './causal-stack.ts'
 import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
 import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
 import { RecentUrls } from './recent-urls.ts'
@@ -33,8 +33,8 @@ export interface OutgoingRequest {
    * was redirected here. To be taken synchronously.
    */
   frames(above: (...args: never[]) => unknown): readonly RawFrame[]
-  /** The same for whoever may never read it; that costs much less. */
-  noteFrames(above: (...args: never[]) => unknown): NotedFrames
+  /** The same for whoever may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
+  noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames
   /**
    * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
    * or when the body is told, where `onBody` holds it back.
@@ -100,8 +100,9 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     const before = redirects.take(url)
     let noted = before
     let isNoted = false
-    const noteHere = (above: (...args: never[]) => unknown): NotedFrames => {
-      if (!noted || !isNoted) noted = noteCausalFrames(above, before)
+    const entry = entryNow()
+    const noteHere = (above: (...args: never[]) => unknown, most?: number): NotedFrames => {
+      if (!noted || !isNoted) noted = noteCausalFrames(above, most === undefined ? { before } : { before, most })
       isNoted = true
       return noted
     }
@@ -123,6 +124,9 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         const tellBoth = (end: OutgoingEnd) => {
           bodySoFar()
           tell(end)
+          // Clients hold on to a request long after it is over, and the collector would have to keep all this with it.
+          following.drop(identity)
+          if (end.status !== undefined && end.status < 300) forgetEntry(entry)
         }
         const tellLate = (end: OutgoingEnd) => void unsent?.then(() => tellBoth(end))
         const headTold: HeadListener = (status, readHeaders) => {
@@ -139,6 +143,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     'undici:request:create': safely(message => {
       const { request } = message as { request: UndiciRequest }
       const method = request.method.toUpperCase()
+      noteRequest()
       if (!wanted(method, request.path)) return
       follow({
         identity: request,

@@ -49,9 +49,14 @@ export class Sighting {
   }
 }
 
-/** Takes a sighting of a request that is made just now. @param above The listener; frames up to it are left out. */
-export function takeSighting(request: Pick<OutgoingRequest, 'noteFrames'>, above: (...args: never[]) => unknown): Sighting {
-  return new Sighting(request.noteFrames(above))
+/**
+ * Takes a sighting of a request that is made just now.
+ *
+ * @param above The listener; frames up to it are left out.
+ * @param most Frames of the caller at the most. @default 160
+ */
+export function takeSighting(request: Pick<OutgoingRequest, 'noteFrames'>, above: (...args: never[]) => unknown, most?: number): Sighting {
+  return new Sighting(request.noteFrames(above, most))
 }
 
 /**

@@ -1,5 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { enter, noteCaller } from './causal-stack.ts'
+import { AsyncResource } from 'node:async_hooks'
+import { privateNotes } from '../tools/private-notes.ts'
+import { type Entry, enter, enterAgain, enterBriefly, entryNow, noteCaller } from './causal-stack.ts'
 
 /** What a dispatcher is asked to send, as far as it is used. */
 export interface DispatchOptions {
@@ -28,7 +29,34 @@ type Method = (this: object, options: unknown, handler: unknown, ...rest: unknow
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
 
 const wrapped = new WeakSet<object>()
+/** What they were wrapped in. */
+const wrappers = new WeakSet<object>()
+const departures = privateNotes<FirstDispatch>()
 let interceptor: DispatchInterceptor | undefined
+/** The one that is on the stack. */
+let dispatching: FirstDispatch | undefined
+
+/** Where a handler was first dispatched: by whom, and in which context. */
+class FirstDispatch {
+  readonly #context = new AsyncResource('GATEWATCH_DISPATCH', { requireManualDestroy: true })
+  readonly #entry: Entry | undefined = entryNow()
+
+  /** Goes on there, unless that is where we are. */
+  goOn(work: () => unknown): unknown {
+    if (dispatching === this) return work()
+    return this.#context.runInAsyncScope(() => this.run(() => enterAgain(() => this.#entry?.frames?.() ?? [], work)))
+  }
+
+  run(work: () => unknown): unknown {
+    const before = dispatching
+    dispatching = this
+    try {
+      return work()
+    } finally {
+      dispatching = before
+    }
+  }
+}
 
 /**
  * Puts an interceptor before every dispatcher: those of the copies of undici that are loaded from files from now on
@@ -52,29 +80,48 @@ export function wrapDispatch({ prototype }: { prototype: object }): void {
   const { dispatch: original } = prototype as { dispatch?: Method }
   if (wrapped.has(prototype) || typeof original !== 'function') return
   wrapped.add(prototype)
-  const contexts = new WeakMap<object, <T>(work: () => T) => T>()
   const wrapper = {
     dispatch(this: object, ...given: Parameters<Method>): unknown {
       const [options, handler, ...rest] = given
+      if (!isPost(options) || !isObject(handler)) return Reflect.apply(original, this, given)
+      const known = departures.of(handler)
+      const intercept = interceptor
+      if (!intercept) {
+        const send = () => Reflect.apply(original, this, given)
+        return known ? known.goOn(send) : enterBriefly(wrapper.dispatch, () => first(handler).run(send))
+      }
       const go = (by: unknown = options, to: unknown = handler) => {
         // Whoever stands in for a handler comes back from a queue in its place.
-        if (to !== handler && isObject(to)) contexts.set(to, AsyncLocalStorage.snapshot())
+        if (to !== handler && isObject(to)) first(to)
         return Reflect.apply(original, this, [by, to, ...rest])
       }
-      if (!isPost(options) || typeof handler !== 'object' || handler === null) return go()
-      const through = () => (interceptor ? interceptor({ dispatcher: this, options, handler, go }) : go())
-      const context = contexts.get(handler)
-      if (context) return context(through)
+      const through = () => intercept({ dispatcher: this, options, handler, go })
+      if (known) return known.goOn(through)
       return enter(
         () => noteCaller(wrapper.dispatch),
-        () => {
-          contexts.set(handler, AsyncLocalStorage.snapshot())
-          return through()
-        },
+        () => first(handler).run(through),
       )
     },
   }
+  wrappers.add(wrapper.dispatch)
   Object.assign(prototype, wrapper)
+}
+
+function first(handler: object): FirstDispatch {
+  const made = new FirstDispatch()
+  departures.put(handler, made)
+  return made
+}
+
+/** Says whether a dispatcher takes a request at once: nobody has put an interceptor before it that may take its time. */
+export function dispatchesAtOnce(dispatcher: unknown = globalDispatcher()): boolean {
+  if (interceptor || !isObject(dispatcher)) return false
+  const { dispatch } = dispatcher as { dispatch?: unknown }
+  return typeof dispatch === 'function' && wrappers.has(dispatch)
+}
+
+function globalDispatcher(): unknown {
+  return GLOBAL_DISPATCHERS.map(key => (globalThis as Record<symbol, unknown>)[key]).find(isObject)
 }
 
 /**

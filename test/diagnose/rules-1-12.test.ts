@@ -23,7 +23,7 @@ describe('a rotated token that is sent again', () => {
     )
     expect(finding).toMatchObject({ kind: 'rotated_token_replayed', harm: 'divergence' })
     expect(finding?.what).toContain('Process 100 rotated')
-    expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported' })
+    expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported', request_shape: 'excluded' })
   })
 
   it('by the very process that rotated it is not told as one of two processes', () => {
@@ -134,7 +134,7 @@ describe('forced rotations', () => {
   it('five of them within ten minutes are a storm', () => {
     const [finding] = findings(...[0, 60, 120, 180, 240].map(forced))
     expect(finding).toMatchObject({ kind: 'forced_refresh_storm', harm: 'storm', confidence: 'certain', seen: { count: 5 } })
-    expect(finding?.what).toContain('another 800000 s')
+    expect(finding?.what).toContain('another 9 days')
   })
 
   it('four of them are not, nor are five within a day', () => {

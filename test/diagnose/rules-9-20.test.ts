@@ -92,7 +92,7 @@ describe('a lease that is not got', () => {
     const [finding, ...others] = findings(holding, starved)
     expect(others).toEqual([])
     expect(finding).toMatchObject({ kind: 'lease_contention', confidence: 'certain' })
-    expect(finding?.what).toContain('process 200 held it: its refresh, for answer (src/agent.ts:12), took 120 s (rotated)')
+    expect(finding?.what).toContain('process 200 held it: its refresh, for answer (src/agent.ts:12), took 2 min (rotated)')
   })
 
   it('says so when nothing of the holder was recorded', () => {

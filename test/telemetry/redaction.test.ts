@@ -14,6 +14,7 @@ import {
   EVENT_BYPASS,
 } from '../../otel/names.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
+import { hideText } from '../../src/tools/hidden-texts.ts'
 import { CANARIES } from './canaries.ts'
 
 const CONTEXT = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: TraceFlags.SAMPLED }
@@ -119,6 +120,14 @@ describe('redaction', () => {
     const w = world({ longestValue: 10 })
     w.tracer.startSpan('s', { attributes: { [ATTR_CODE_STACK]: 'a/'.repeat(50) } }).end()
     expect(w.spans[0]?.attributes[ATTR_CODE_STACK]).toHaveLength(10)
+  })
+
+  it("hides a provider's request id that is a secret in use", () => {
+    const w = world()
+    const token = '7c1e4b9a-52d8-4f36-a0e9-000000000001'
+    hideText(token)
+    w.tracer.startSpan('s', { attributes: { [ATTR_PROVIDER_REQUEST_ID]: token } }).end()
+    expect(w.spans[0]?.attributes[ATTR_PROVIDER_REQUEST_ID]).toBe('[secret]')
   })
 
   it("keeps a provider's request id, which its support asks for, but no key in its place", () => {

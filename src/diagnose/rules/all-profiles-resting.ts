@@ -1,5 +1,6 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_LAST_RESORT, ATTR_PROFILE, EVENT_SKIPPED } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { wordsOf } from '../tallies.ts'
 
@@ -46,7 +47,7 @@ function attemptsOf(evidence: Evidence, call: SeenSpan): SeenSpan[] {
 function tell(evidence: Evidence, calls: readonly SeenSpan[]): Found {
   const attempts = calls.flatMap(call => attemptsOf(evidence, call))
   const reasons = wordsOf(attempts, attempt => `${attempt.profile}: ${attempt.providerCode ?? attempt.text(ATTR_ATTEMPT_OUTCOME)}`)
-  const lastMs = Math.max(...calls.map(({ endMs }) => endMs))
+  const lastMs = greatest(calls.map(({ endMs }) => endMs))
   const resting = calls.filter(call => call.flag(ATTR_LAST_RESORT) === true).length
   const models = wordsOf(attempts, ({ name }) => name.split(' ')[1]).map(({ word }) => word)
   const again = evidence.calls.find(call => !call.isError && call.startMs >= lastMs && call.profile !== undefined)

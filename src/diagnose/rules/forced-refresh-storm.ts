@@ -1,6 +1,8 @@
 import { ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
 import { byProfile, type SeenSpan } from '../evidence.ts'
+import { least } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+import { durationOf } from '../wording.ts'
 
 const WINDOW_MS = 10 * 60_000
 /** One forced refresh is an operator's; so many in a window are a program's. */
@@ -30,7 +32,7 @@ export const forcedRefreshStorm: Rule = {
       const left = about.flatMap(secondsLeft)
       return found(forcedRefreshStorm, evidence, {
         about,
-        what: `${times(about.length, 'forced rotation')}, up to ${busiest} of them within ten minutes, by ${times(led.size, 'caller')}${left.length > 0 ? `; the token was good for another ${Math.min(...left)} s or more each time` : ''}.`,
+        what: `${times(about.length, 'forced rotation')}, up to ${busiest} of them within ten minutes, by ${times(led.size, 'caller')}${left.length > 0 ? `; the token was good for another ${durationOf(least(left) * 1_000)} or more each time` : ''}.`,
         confidence: left.length === about.length ? 'certain' : 'likely',
         ...(left.length < about.length && {
           surerBy: 'the expiry of the tokens in use: name the credential file, or let the calls be watched too',

@@ -1,5 +1,6 @@
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, judgeShape, supported } from '../hypotheses.ts'
+import { isRefusedAsUsed } from '../lost-answers.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
@@ -12,7 +13,7 @@ export const gateBypassed: Rule = {
   toldBy: 'a token request without a permit, or without a frame of the declared gate on its stack; its file and line',
   remedy: [
     'Let the caller named here ask the gate for a token (visit) instead of the token endpoint.',
-    'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go.',
+    'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go. A watched process can be given coalesce instead: it shares the answer.',
     'Where the login is dead by now, sign in again after that.',
   ],
   explains: ['refresh_refused', 'refresh_failing', 'rotated_token_replayed'],
@@ -43,7 +44,9 @@ function tell(evidence: Evidence, bypasses: readonly SeenSpan[]): Found {
       ...(harmed
         ? [excluded('token_rejected', `the endpoint took the refresh token ${victim?.sent} from the bypass, and refuses it since`)]
         : []),
-      ...judgeShape(comparedShapes(evidence, victim)),
+      ...(victim && isRefusedAsUsed(victim)
+        ? [excluded('request_shape', `the endpoint read the request and knows its token: ${victim.providerCode ?? victim.outcome}`)]
+        : judgeShape(comparedShapes(evidence, victim))),
     ],
   })
 }

@@ -1,5 +1,6 @@
 import { ATTR_RETRY_AFTER, ATTR_SHAPE_USER_AGENT } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { excluded, supported } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
@@ -33,7 +34,7 @@ export const refusedByUserAgent: Rule = {
 
 function tell(evidence: Evidence, about: readonly SeenSpan[]): Found | undefined {
   const [first] = about
-  const lastMs = Math.max(...about.map(({ endMs }) => endMs))
+  const lastMs = greatest(about.map(({ endMs }) => endMs))
   const isNear = ({ startMs, provider }: SeenSpan) =>
     provider === first?.provider && startMs >= (first?.startMs ?? 0) - NEAR_MS && startMs <= lastMs + NEAR_MS
   const served = evidence.refreshes.filter(refresh => !refresh.isError && refresh.status === 200 && isNear(refresh))

@@ -1,6 +1,7 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+import { durationOf } from '../wording.ts'
 
 const OUTCOMES: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent'])
 
@@ -36,7 +37,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const helped = after.filter(({ outcome }) => outcome === 'rotated' || outcome === 'renewed').length
   return found(rejectedWhileValid, evidence, {
     about,
-    what: `${times(about.length, 'call')} with ${times(tokens, 'access token')} ended in 401 ${first?.providerCode ?? ''} with ${first?.number(ATTR_CREDENTIAL_EXPIRES_IN)} s to the expiry; ${after.length === 0 ? 'no refresh followed' : `${helped} of ${times(after.length, 'refresh')} after that brought a new token`}.`,
+    what: `${times(about.length, 'call')} with ${times(tokens, 'access token')} ended in 401 ${first?.providerCode ?? ''} with ${durationOf((first?.number(ATTR_CREDENTIAL_EXPIRES_IN) ?? 0) * 1_000)} to the expiry; ${after.length === 0 ? 'no refresh followed' : `${helped} of ${times(after.length, 'refresh')} after that brought a new token`}.`,
     confidence: 'certain',
   })
 }

@@ -1,6 +1,5 @@
 import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
-import { excluded, judgeShape, supported } from '../hypotheses.ts'
-import { comparedShapes } from '../request-shapes.ts'
+import { excluded, supported } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
 /** One process rotates a refresh token, another one that had read it before sends it again. */
@@ -24,10 +23,15 @@ export const rotatedTokenReplayed: Rule = {
 
 function replays(evidence: Evidence): SeenSpan[] {
   return evidence.refreshes.filter(refresh => {
-    if (!refresh.isError || refresh.via === 'bypass') return false
+    if (!isVerdictOnToken(refresh) || refresh.via === 'bypass') return false
     const rotation = evidence.rotationOf(refresh)
     return rotation !== undefined && rotation.via !== 'bypass' && !isSameProcess(rotation, refresh)
   })
+}
+
+/** The provider spoke about the token: a 403 page or a 429 says nothing of it. */
+function isVerdictOnToken({ isError, outcome }: SeenSpan): boolean {
+  return isError && (outcome === 'invalidated' || outcome === 'lost')
 }
 
 function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
@@ -46,7 +50,7 @@ function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
         `the endpoint took this very token before (${rotation?.outcome}), and refused it only once it had been used`,
       ),
       supported('another_caller', `${rotation?.caller} in process ${rotation?.process?.pid} used the token up`),
-      ...judgeShape(comparedShapes(evidence, first)),
+      excluded('request_shape', `the endpoint read the request and knows its token: ${first?.providerCode ?? first?.outcome}`),
     ],
   })
 }

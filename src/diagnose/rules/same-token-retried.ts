@@ -67,7 +67,7 @@ function tell(evidence: Evidence, rows: readonly (readonly SeenSpan[])[]): Found
   const left = first?.number(ATTR_CREDENTIAL_EXPIRES_IN)
   return found(sameTokenRetried, evidence, {
     about,
-    what: `${first ? callerOf(first) : ''} sent the access token ${first?.text(ATTR_CREDENTIAL_FINGERPRINT)} ${times(longest.length, 'time')} within ${durationOf((last?.endMs ?? 0) - (first?.startMs ?? 0))}, and got 401 ${first?.providerCode ?? ''} each time, without a refresh in between${rows.length > 1 ? `; ${rows.length} such rows` : ''}.${left === undefined ? '' : ` By its own word the token is ${left > 0 ? `good for another ${left} s` : 'expired'}.`}`,
+    what: `${first ? callerOf(first) : ''} sent the access token ${first?.text(ATTR_CREDENTIAL_FINGERPRINT)} ${times(longest.length, 'time')} within ${durationOf((last?.endMs ?? 0) - (first?.startMs ?? 0))}, and got 401 ${first?.providerCode ?? ''} each time, without a refresh in between${rows.length > 1 ? `; ${rows.length} such rows` : ''}.${left === undefined ? '' : ` By its own word the token is ${left > 0 ? `good for another ${durationOf(left * 1_000)}` : 'expired'}.`}`,
     confidence: 'certain',
   })
 }

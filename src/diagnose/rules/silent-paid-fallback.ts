@@ -7,6 +7,7 @@ import {
   EVENT_FALLBACK,
 } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { wordsOf } from '../tallies.ts'
 
@@ -38,7 +39,7 @@ function throughGateway(evidence: Evidence): Found[] {
   return [...groups.values()].map(calls => {
     const [first] = calls
     const preferred = first && preferredOf(first)
-    const lastMs = Math.max(...calls.map(({ endMs }) => endMs))
+    const lastMs = greatest(calls.map(({ endMs }) => endMs))
     const failures = evidence.refreshes.filter(({ isError, profile, startMs }) => isError && profile === preferred && startMs <= lastMs)
     const reasons = wordsOf(calls, call => call.events(EVENT_FALLBACK).at(-1)?.text(ATTR_FALLBACK_REASON))
     const back = evidence.calls.find(({ isError, profile, startMs }) => !isError && profile === preferred && startMs > lastMs)
@@ -69,7 +70,7 @@ function inWatchedProcesses(evidence: Evidence): Found[] {
     const isCause = ({ process, provider, startMs }: SeenSpan) =>
       process?.pid === pid && provider === login.provider && startMs >= login.startMs && startMs <= firstPaid.startMs
     const failures = [...failed.filter(isCause), ...attempts.filter(attempt => attempt.status === 401 && isCause(attempt))]
-    if (failures.length === 0 || firstPaid.startMs - Math.max(...failures.map(({ endMs }) => endMs)) > NEAR_MS) return []
+    if (failures.length === 0 || firstPaid.startMs - greatest(failures.map(({ endMs }) => endMs)) > NEAR_MS) return []
     return [
       tell(evidence, failures, paid, {
         what: `Process ${pid} called ${login.provider} with a login${causeText(failures)}; ${times(paid.length, 'call')} since then went to ${firstPaid.provider} with an API key, none with the login.`,

@@ -1,5 +1,6 @@
 import { ATTR_ERROR_TYPE, ATTR_PERMANENT, ATTR_RETRY_AFTER } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import { greatest } from '../extremes.ts'
 import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { wordsOf } from '../tallies.ts'
@@ -36,7 +37,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const [first] = about
   const answers = wordsOf(about, refresh => String(refresh.status ?? refresh.text(ATTR_ERROR_TYPE)))
   const waits = about.flatMap(refresh => refresh.number(ATTR_RETRY_AFTER) ?? [])
-  const lastMs = Math.max(...about.map(({ endMs }) => endMs))
+  const lastMs = greatest(about.map(({ endMs }) => endMs))
   const again = evidence.refreshes.find(({ profile, isError, startMs }) => profile === first?.profile && !isError && startMs >= lastMs)
   const served = evidence.attempts.filter(
     ({ profile, isError, startMs }) =>
@@ -44,7 +45,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   )
   return found(tokenEndpointUnavailable, evidence, {
     about,
-    what: `${times(about.length, 'refresh')} failed with ${answers.map(({ word, count }) => `${word} (${count})`).join(', ')}${waits.length > 0 ? `, asked to wait up to ${Math.max(...waits)} s` : ''}; ${again ? `it works again since ${new Date(again.startMs).toISOString()}` : 'no refresh of this profile has worked since'}. ${served.length > 0 ? `${times(served.length, 'call')} went through meanwhile with the token that is still good.` : 'No call of this profile went through meanwhile.'}`,
+    what: `${times(about.length, 'refresh')} failed with ${answers.map(({ word, count }) => `${word} (${count})`).join(', ')}${waits.length > 0 ? `, asked to wait up to ${greatest(waits)} s` : ''}; ${again ? `it works again since ${new Date(again.startMs).toISOString()}` : 'no refresh of this profile has worked since'}. ${served.length > 0 ? `${times(served.length, 'call')} went through meanwhile with the token that is still good.` : 'No call of this profile went through meanwhile.'}`,
     confidence: 'certain',
     hypotheses: [
       excluded('token_rejected', 'the endpoint gave no verdict on the token'),

@@ -2,72 +2,18 @@ import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import { privateNotes } from '../tools/private-notes.ts'
-import type { RawFrame } from '../tools/stack-frames.ts'
 import { followAnswer, followStream, type Guard } from './answers.ts'
-import { blockHttp, blockUndici, drain } from './block.ts'
-import { hearHttpStart, hearUndiciStart, type StartListener } from './body-start.ts'
-import { entryNow, forgetEntry, type NotedFrames, noteCausalFrames, noteRequest } from './causal-stack.ts'
-import { Following, type FollowOptions, type HeadListener, type OutgoingEnd } from './following.ts'
+import { blockHttp } from './block.ts'
+import { hearHttpStart } from './body-start.ts'
+import { noteRequest } from './causal-stack.ts'
+import { type Departure, UndiciDeparture } from './departure.ts'
+import type { Following } from './following.ts'
 import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
+import { type OutgoingRequest, WatchedRequest } from './outgoing-request.ts'
 import { RecentUrls } from './recent-urls.ts'
 import { Redirects } from './redirects.ts'
-import { type BodyListener, MOST_BYTES, type Refusal, tapHttpBody, tapUndiciBody, type UndiciRequest } from './request-body.ts'
-import { httpHeader, httpHeaders, type SentHeaders, undiciHeader, undiciHeaders } from './sent-headers.ts'
-import { hearUndiciAnswer } from './undici-answer.ts'
-
-/** One request on its way out. */
-export interface OutgoingRequest {
-  /** Stands for the request itself, the same for everybody who watches it. */
-  readonly identity: object
-  readonly method: string
-  /** Scheme, host, port and path. */
-  readonly url: string
-  /** The whole body, where it is bytes at hand: what fetch sends, or writes come for, is not. */
-  readonly body: Uint8Array | undefined
-  /** The headers as they stand at this moment: some clients set theirs until the body is written. */
-  headers(): SentHeaders
-  /** One of them; `name` is in lower case. */
-  header(name: string): string | undefined
-  /**
-   * The causal stack: the caller of `above`, behind it the code that entered the client library or made the request that
-   * was redirected here. To be taken synchronously.
-   */
-  frames(above: (...args: never[]) => unknown): readonly RawFrame[]
-  /** The same for whoever may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
-  noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames
-  /**
-   * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
-   * or when the body is told, where `onBody` holds it back.
-   */
-  block(error: Error): void
-  /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
-  onBodyStart(listener: StartListener): void
-  /**
-   * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
-   *
-   * @param options.holds Nothing of a body that can be held back is sent before the listener was told. @default false
-   */
-  onBody(listener: BodyListener, options?: { holds?: boolean }): void
-  /** Told once, after the body, when the answer is complete or the request failed. */
-  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
-}
-
-/** What the kinds of requests are taken apart into. */
-interface Departure {
-  readonly identity: object
-  readonly method: string
-  readonly url: string
-  readonly body: Uint8Array | undefined
-  readonly headers: () => SentHeaders
-  readonly header: (name: string) => string | undefined
-  readonly tap: (heard: BodyListener, refusal?: Refusal) => () => void
-  readonly tapStart?: (heard: StartListener) => void
-  readonly block: (error: Error) => void
-  /** Hears the answer's body where no channel tells of it. */
-  readonly hear?: (followed: Following) => void
-  /** Reads what would have been sent, where nobody else does. */
-  readonly drain?: () => Promise<void>
-}
+import { tapHttpBody, type UndiciRequest } from './request-body.ts'
+import { httpHeader, httpHeaders } from './sent-headers.ts'
 
 export interface WatchOutgoingOptions {
   /** Asked first, for every request of the process: whoever is not wanted costs no more than this. */
@@ -91,53 +37,8 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
   const urls = new RecentUrls()
   const safely = guard(onFault)
 
-  /** Hands a wanted request to the listener, with what it takes to hear its body and follow it. */
-  const follow = ({ tap, tapStart, block, hear, drain: drained, ...departure }: Departure) => {
-    const { identity, url } = departure
-    let bodySoFar: () => void = () => undefined
-    let unsent: Promise<void> | undefined
-    let refusal: Error | undefined
-    const before = redirects.take(url)
-    let noted = before
-    let isNoted = false
-    const entry = entryNow()
-    const noteHere = (above: (...args: never[]) => unknown, most?: number): NotedFrames => {
-      if (!noted || !isNoted) noted = noteCausalFrames(above, most === undefined ? { before } : { before, most })
-      isNoted = true
-      return noted
-    }
-    listener({
-      ...departure,
-      frames: above => noteHere(above)(),
-      noteFrames: noteHere,
-      block: error => {
-        refusal = error
-        block(error)
-      },
-      onBodyStart: heard => tapStart?.(safely(heard)),
-      onBody: (heard, { holds = false } = {}) => {
-        bodySoFar = tap(safely(heard), holds ? () => refusal : undefined)
-        if (refusal) unsent = drained?.()
-      },
-      onEnd: (told, options) => {
-        const tell = safely(told)
-        const tellBoth = (end: OutgoingEnd) => {
-          bodySoFar()
-          tell(end)
-          // Clients hold on to a request long after it is over, and the collector would have to keep all this with it.
-          following.drop(identity)
-          if (end.status !== undefined && end.status < 300) forgetEntry(entry)
-        }
-        const tellLate = (end: OutgoingEnd) => void unsent?.then(() => tellBoth(end))
-        const headTold: HeadListener = (status, readHeaders) => {
-          if (status >= 300 && status < 400 && noted) redirects.note(url, status, readHeaders().location, noted)
-        }
-        const followed = new Following(unsent ? tellLate : tellBoth, headTold, options)
-        following.put(identity, followed)
-        hear?.(followed)
-      },
-    })
-  }
+  const surroundings = { following, redirects, safely }
+  const follow = (departure: Departure) => listener(new WatchedRequest(departure, surroundings))
 
   const channels: Record<string, (message: unknown) => void> = {
     'undici:request:create': safely(message => {
@@ -145,22 +46,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       const method = request.method.toUpperCase()
       noteRequest()
       if (!wanted(method, request.path)) return
-      follow({
-        identity: request,
-        method,
-        url: urls.of(String(request.origin), request.path).href,
-        body: request.body instanceof Uint8Array ? request.body : undefined,
-        headers: () => undiciHeaders(request),
-        header: name => undiciHeader(request, name),
-        tap: (heard, refusal) => tapUndiciBody(request, heard, refusal),
-        tapStart: heard => hearUndiciStart(request, heard),
-        block: error => blockUndici(request, error),
-        hear: followed => {
-          const chunk = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
-          followed.isHeardDirectly = hearUndiciAnswer(request, chunk)
-        },
-        drain: () => drain(request, MOST_BYTES),
-      })
+      follow(new UndiciDeparture(request, method, urls.of(String(request.origin), request.path).href))
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }

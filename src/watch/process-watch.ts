@@ -10,7 +10,8 @@ import { noteInboundRoutes } from './inbound-route.ts'
 import { type ApiMatch, KnownEndpoints, type KnownService } from './known-endpoints.ts'
 import { keepCallers } from './library-entries.ts'
 import type { Observation, ObservationSink } from './observation.ts'
-import { type OutgoingRequest, watchOutgoing } from './outgoing.ts'
+import { watchOutgoing } from './outgoing.ts'
+import type { OutgoingRequest } from './outgoing-request.ts'
 import { isOwnWork } from './own-work.ts'
 import { ProviderCall } from './provider-call.ts'
 import { Redirects } from './redirects.ts'
@@ -216,8 +217,9 @@ export class ProcessWatch {
   }
 }
 
-function mayCarryGrant({ body, headers }: OutgoingRequest): boolean {
+function mayCarryGrant(request: OutgoingRequest): boolean {
+  const { body } = request
   if (body) return body.byteLength <= MOST_BODY_BYTES && Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes('grant_type')
-  const { 'content-type': type = '', 'content-length': length = '0' } = headers()
+  const { 'content-type': type = '', 'content-length': length = '0' } = request.headers()
   return MAY_CARRY_GRANT.test(type) && Number(length) <= MOST_BODY_BYTES
 }

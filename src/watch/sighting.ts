@@ -5,7 +5,7 @@ import { type NotedFrames, takeTrail } from './causal-stack.ts'
 import { hostSpan } from './host-span.ts'
 import { noteInboundRoute } from './inbound-route.ts'
 import type { HostSpan } from './observation.ts'
-import type { OutgoingRequest } from './outgoing.ts'
+import type { OutgoingRequest } from './outgoing-request.ts'
 
 /** What was around when a request was made. Taken synchronously; made readable later, if anybody asks. */
 export class Sighting {

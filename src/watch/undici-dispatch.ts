@@ -41,9 +41,13 @@ class FirstDispatch {
   readonly #context = new AsyncResource('GATEWATCH_DISPATCH', { requireManualDestroy: true })
   readonly #entry: Entry | undefined = entryNow()
 
+  get isOnStack(): boolean {
+    return dispatching === this
+  }
+
   /** Goes on there, unless that is where we are. */
   goOn(work: () => unknown): unknown {
-    if (dispatching === this) return work()
+    if (this.isOnStack) return work()
     return this.#context.runInAsyncScope(() => this.run(() => enterAgain(() => this.#entry?.frames?.() ?? [], work)))
   }
 
@@ -81,13 +85,14 @@ export function wrapDispatch({ prototype }: { prototype: object }): void {
   if (wrapped.has(prototype) || typeof original !== 'function') return
   wrapped.add(prototype)
   const wrapper = {
-    dispatch(this: object, ...given: Parameters<Method>): unknown {
-      const [options, handler, ...rest] = given
-      if (!isPost(options) || !isObject(handler)) return Reflect.apply(original, this, given)
+    dispatch(this: object, options: unknown, handler: unknown, ...rest: unknown[]): unknown {
+      if (!isPost(options) || !isObject(handler)) return original.call(this, options, handler, ...rest)
       const known = departures.of(handler)
       const intercept = interceptor
+      // From one dispatcher to the one behind it: most calls of most requests.
+      if (!intercept && known?.isOnStack) return original.call(this, options, handler, ...rest)
       if (!intercept) {
-        const send = () => Reflect.apply(original, this, given)
+        const send = () => original.call(this, options, handler, ...rest)
         return known ? known.goOn(send) : enterBriefly(wrapper.dispatch, () => first(handler).run(send))
       }
       const go = (by: unknown = options, to: unknown = handler) => {

@@ -1,0 +1,148 @@
+import type { PrivateNotes } from '../tools/private-notes.ts'
+import type { RawFrame } from '../tools/stack-frames.ts'
+import type { Guard } from './answers.ts'
+import type { StartListener } from './body-start.ts'
+import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames } from './causal-stack.ts'
+import type { Departure } from './departure.ts'
+import { type AnswerHeaders, Following, type FollowOptions, type OutgoingEnd } from './following.ts'
+import type { Redirects } from './redirects.ts'
+import type { BodyListener } from './request-body.ts'
+import type { SentHeaders } from './sent-headers.ts'
+
+/** One request on its way out. */
+export interface OutgoingRequest {
+  /** Stands for the request itself, the same for everybody who watches it. */
+  readonly identity: object
+  readonly method: string
+  /** Scheme, host, port and path. */
+  readonly url: string
+  /** The whole body, where it is bytes at hand: what fetch sends, or writes come for, is not. */
+  readonly body: Uint8Array | undefined
+  /** The headers as they stand at this moment: some clients set theirs until the body is written. */
+  headers(): SentHeaders
+  /** One of them; `name` is in lower case. */
+  header(name: string): string | undefined
+  /**
+   * The causal stack: the caller of `above`, behind it the code that entered the client library or made the request that
+   * was redirected here. To be taken synchronously.
+   */
+  frames(above: (...args: never[]) => unknown): readonly RawFrame[]
+  /** The same for whoever may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
+  noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames
+  /**
+   * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
+   * or when the body is told, where `onBody` holds it back.
+   */
+  block(error: Error): void
+  /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
+  onBodyStart(listener: StartListener): void
+  /**
+   * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
+   *
+   * @param options.holds Nothing of a body that can be held back is sent before the listener was told. @default false
+   */
+  onBody(listener: BodyListener, options?: { holds?: boolean }): void
+  /** Told once, after the body, when the answer is complete or the request failed. */
+  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
+}
+
+/** What the requests of one watch have in common. */
+export interface Surroundings {
+  readonly following: PrivateNotes<Following>
+  readonly redirects: Redirects
+  readonly safely: Guard
+}
+
+/** A request that somebody wanted to see. */
+export class WatchedRequest implements OutgoingRequest {
+  readonly #departure: Departure
+  readonly #surroundings: Surroundings
+  readonly #entry: Entry | undefined = entryNow()
+  /** Who made the request that was redirected here. */
+  readonly #before: NotedFrames | undefined
+  #noted: NotedFrames | undefined
+  #tellBodySoFar: (() => void) | undefined
+  #unsent: Promise<void> | undefined
+  #refusal: Error | undefined
+
+  constructor(departure: Departure, surroundings: Surroundings) {
+    this.#departure = departure
+    this.#surroundings = surroundings
+    this.#before = surroundings.redirects.take(departure.url)
+  }
+
+  get identity(): object {
+    return this.#departure.identity
+  }
+
+  get method(): string {
+    return this.#departure.method
+  }
+
+  get url(): string {
+    return this.#departure.url
+  }
+
+  get body(): Uint8Array | undefined {
+    return this.#departure.body
+  }
+
+  headers(): SentHeaders {
+    return this.#departure.headers()
+  }
+
+  header(name: string): string | undefined {
+    return this.#departure.header(name)
+  }
+
+  frames(above: (...args: never[]) => unknown): readonly RawFrame[] {
+    return this.noteFrames(above)()
+  }
+
+  noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames {
+    this.#noted ??= noteCausalFrames(above, { before: this.#before, ...(most !== undefined && { most }) })
+    return this.#noted
+  }
+
+  block(error: Error): void {
+    this.#refusal = error
+    this.#departure.block(error)
+  }
+
+  onBodyStart(listener: StartListener): void {
+    this.#departure.tapStart?.(this.#surroundings.safely(listener))
+  }
+
+  onBody(listener: BodyListener, { holds = false }: { holds?: boolean } = {}): void {
+    this.#tellBodySoFar = this.#departure.tap(this.#surroundings.safely(listener), holds ? () => this.#refusal : undefined)
+    if (this.#refusal) this.#unsent = this.#departure.drain?.()
+  }
+
+  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void {
+    const { following, safely } = this.#surroundings
+    const tell = safely(listener)
+    const followed = new Following(
+      end => {
+        if (this.#unsent) void this.#unsent.then(() => this.#end(end, tell))
+        else this.#end(end, tell)
+      },
+      (status, readHeaders) => this.#head(status, readHeaders),
+      options,
+    )
+    following.put(this.identity, followed)
+    this.#departure.hear?.(followed, safely)
+  }
+
+  #head(status: number, readHeaders: () => AnswerHeaders): void {
+    const led = this.#noted ?? this.#before
+    if (status >= 300 && status < 400 && led) this.#surroundings.redirects.note(this.url, status, readHeaders().location, led)
+  }
+
+  #end(end: OutgoingEnd, tell: (end: OutgoingEnd) => void): void {
+    this.#tellBodySoFar?.()
+    tell(end)
+    // Clients hold on to a request when it is over, and the collector would have to carry all this along with it.
+    this.#surroundings.following.drop(this.identity)
+    if (end.status !== undefined && end.status < 300) forgetEntry(this.#entry)
+  }
+}

@@ -282,7 +282,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_NEXT]: { class: 'label', help: 'What the operator can do next.' },
   [ATTR_STANDS_FOR]: {
     class: 'number',
-    help: 'Ordinary calls of a busy watched process that this one stands for, itself included; absent when it is just one.',
+    help: 'Good calls that this one stands for where not every one is recorded, itself included; absent when it is just one.',
   },
   [ATTR_TIME_TO_FIRST_CHUNK]: { class: 'number', help: 'Seconds from sending the request to the first chunk of the body.' },
   [ATTR_CODE_FUNCTION]: { class: 'code', help: 'Function of the caller site.' },

@@ -48,23 +48,23 @@ function samplingOf(environment: Environment): Sampling {
     sampler.shouldSample(context, tree.traceId, name, kind, {}, []).decision === SamplingDecision.RECORD_AND_SAMPLED
 }
 
-/** Lets so many through in each second: those that come first. */
+/** Lets so many through in each second, all that come at once to begin with, then evenly: those kept stand for the others. */
 class EachSecond {
   readonly #most: number
-  #until = 0
-  #count = 0
+  #room: number
+  #at = 0
 
   constructor(most: number) {
     this.#most = most
+    this.#room = most
   }
 
   /** @param now Moment of the monotonic clock, in ms. */
   hasRoom(now: number): boolean {
-    if (now >= this.#until) {
-      this.#until = now + 1000
-      this.#count = 0
-    }
-    this.#count += 1
-    return this.#count <= this.#most
+    this.#room = Math.min(this.#most, this.#room + ((now - this.#at) / 1000) * this.#most)
+    this.#at = now
+    if (this.#room < 1) return false
+    this.#room -= 1
+    return true
   }
 }

@@ -43,10 +43,13 @@ export class VisitRecord {
     this.#facts = facts
     this.span = telemetry.startSpan(SPAN_VISIT, {
       // The words that every visit is counted by, kept or not.
-      attributes: { [ATTR_REASON]: facts.reason, [ATTR_CALLER]: facts.caller.label },
+      attributes: {
+        [ATTR_REASON]: facts.reason,
+        [ATTR_CALLER]: facts.caller.label,
+        [ATTR_PROFILE]: telemetry.profile(facts.profileId),
+      },
       describe: () => ({
         [ATTR_PROVIDER]: facts.provider,
-        [ATTR_PROFILE]: telemetry.profile(facts.profileId),
         ...(facts.rejected && { [ATTR_REJECTED_FINGERPRINT]: facts.rejected }),
         ...(facts.held && { [ATTR_REFRESH_FINGERPRINT_BEFORE]: facts.held }),
         ...(facts.declaredReason && { [ATTR_REASON_DECLARED]: facts.declaredReason }),

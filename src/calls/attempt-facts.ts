@@ -1,5 +1,6 @@
 import type { StoredProfile } from '../domain/credential.ts'
 import type { CallRequest, CallSink, Served } from './call-request.ts'
+import type { OrdinaryCalls } from './ordinary-calls.ts'
 import type { Candidate } from './profile-order.ts'
 
 /** What one attempt needs to know. */
@@ -12,4 +13,5 @@ export interface AttemptFacts {
   readonly index: number
   readonly served: Served
   readonly sink: CallSink
+  readonly ordinary: OrdinaryCalls
 }

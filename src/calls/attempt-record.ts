@@ -24,6 +24,7 @@ import {
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_PROVIDER_REQUEST_ID,
   ATTR_SERVER_ADDRESS,
+  ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
@@ -33,7 +34,7 @@ import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
-import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { exemplarOf, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import type { CallRequest } from './call-request.ts'
 import { endpointOf } from './endpoint.ts'
@@ -51,6 +52,7 @@ export class AttemptRecord {
   #firstChunkSeconds: number | undefined
   #usage: UsageReader | undefined
   #outcome: AttemptOutcome | undefined
+  #standsFor = 1
 
   constructor(telemetry: Telemetry, facts: AttemptFacts) {
     this.#telemetry = telemetry
@@ -86,7 +88,8 @@ export class AttemptRecord {
       this.#span.setStatus({ code: SpanStatusCode.ERROR })
     }
     this.#measureUsage()
-    const { candidate, profile, request, served } = this.#facts
+    const { candidate, profile, request, served, ordinary } = this.#facts
+    if (outcome === 'ok') this.#standsFor = ordinary.take(served.profile, request.model, standingOf(this.#span))
     this.#telemetry.instruments.record(
       'attemptDuration',
       (performance.now() - this.#sentAt) / 1000,
@@ -102,6 +105,11 @@ export class AttemptRecord {
       exemplarOf(this.#span),
     )
     this.#span.end()
+  }
+
+  /** How many calls the spans of this one stand for. */
+  get standsFor(): number {
+    return this.#standsFor
   }
 
   #measureUsage(): void {
@@ -150,6 +158,7 @@ export class AttemptRecord {
       [ATTR_ANSWER_TYPE]: this.#refusalType,
       [ATTR_TIME_TO_FIRST_CHUNK]: this.#firstChunkSeconds,
       [ATTR_ATTEMPT_OUTCOME]: this.#outcome,
+      [ATTR_STANDS_FOR]: this.#standsFor > 1 ? this.#standsFor : undefined,
       [GENAI_USAGE_INPUT_TOKENS]: usage?.inputTokens,
       [GENAI_USAGE_OUTPUT_TOKENS]: usage?.outputTokens,
       ...callerAttributes(request.caller),

@@ -16,6 +16,8 @@ export interface AttemptEnd {
   readonly begun: boolean
   readonly retryAfterMs?: number
   readonly refusal?: Refusal
+  /** How many good calls the spans of this one stand for; 0 when they are not kept. */
+  readonly standsFor?: number
 }
 
 /**
@@ -84,7 +86,7 @@ class AttemptSink implements AnswerSink {
     if (!collected) {
       this.#record.ended('ok')
       this.#facts.sink.end()
-      this.#done({ outcome: 'ok', begun: true })
+      this.#done({ outcome: 'ok', begun: true, standsFor: this.#record.standsFor })
       return
     }
     const refusal: Refusal = { status: this.#status, headers: this.#headers, body: collected.bytes, cut: collected.cut }

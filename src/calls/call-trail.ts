@@ -24,6 +24,8 @@ export class CallTrail {
   #givenUp: { readonly candidate: Candidate; readonly reason: FallbackReason } | undefined
   #failures: string[] = []
   attempts = 0
+  /** How many calls the spans of this one stand for. */
+  standsFor = 1
 
   constructor(telemetry: Telemetry, span: Span, { preferred, skipped }: Order) {
     this.#telemetry = telemetry

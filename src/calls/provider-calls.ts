@@ -16,6 +16,7 @@ import {
   ATTR_PROFILE,
   ATTR_PROTOCOL,
   ATTR_PROVIDER,
+  ATTR_STANDS_FOR,
   SPAN_CALL,
 } from '../../otel/names.ts'
 import type { RefreshGate } from '../auth/refresh-gate.ts'
@@ -31,6 +32,7 @@ import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfVisit } from './fallback.ts'
+import { OrdinaryCalls } from './ordinary-calls.ts'
 import type { ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
 import { type Candidate, type Order, orderProfiles } from './profile-order.ts'
@@ -64,6 +66,7 @@ type Turn = { readonly end: CallEnd } | { readonly reason: FallbackReason; reado
 export class ProviderCalls {
   readonly #options: ProviderCallsOptions
   readonly #providers: ReadonlyMap<string, Provider>
+  readonly #ordinary = new OrdinaryCalls()
 
   constructor(options: ProviderCallsOptions) {
     this.#options = options
@@ -185,8 +188,17 @@ export class ProviderCalls {
   ): Promise<{ end: AttemptEnd; served: Served }> {
     const { telemetry, upstream } = this.#options
     const served = trail.servedBy(candidate)
-    const end = await makeAttempt(telemetry, upstream, { request, candidate, profile, index: trail.attempts, served, sink })
+    const end = await makeAttempt(telemetry, upstream, {
+      request,
+      candidate,
+      profile,
+      index: trail.attempts,
+      served,
+      sink,
+      ordinary: this.#ordinary,
+    })
     trail.attempts += 1
+    trail.standsFor = end.standsFor ?? 1
     return { end, served }
   }
 
@@ -235,6 +247,7 @@ function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd
     [ATTR_PROTOCOL]: request.protocol,
     ...callerAttributes(request.caller),
     ...(call && end && { [ATTR_ATTEMPTS]: call.trail.attempts }),
+    ...(call && call.trail.standsFor > 1 && { [ATTR_STANDS_FOR]: call.trail.standsFor }),
     ...(call?.isLastResort && { [ATTR_LAST_RESORT]: true }),
     ...(served && {
       [ATTR_PROVIDER]: served.provider,

@@ -22,15 +22,15 @@ export interface AttemptCount {
 export class AttemptBucket {
   readonly counts = new Map<string, AttemptCount>()
 
-  add({ profile, model, outcome, failed, endMs, durationMs, firstChunkMs, traceId }: AttemptFact): void {
+  add({ profile, model, outcome, failed, endMs, durationMs, firstChunkMs, traceId, standsFor }: AttemptFact): void {
     const count = countOf(this.counts, { profile, model, outcome, failed })
-    count.count += 1
+    count.count += standsFor
     if (endMs >= count.lastMs) {
       count.lastMs = endMs
       count.lastTrace = traceId
     }
-    count.durations.add(durationMs)
-    if (firstChunkMs !== undefined) count.firstChunks.add(firstChunkMs)
+    count.durations.add(durationMs, standsFor)
+    if (firstChunkMs !== undefined) count.firstChunks.add(firstChunkMs, standsFor)
   }
 }
 
@@ -60,9 +60,9 @@ export interface WayCount extends Pick<CallFact, 'steps' | 'end' | 'billingChang
 export class WayBucket {
   readonly counts = new Map<string, WayCount>()
 
-  add({ steps, end, billingChanged, atMs, traceId }: CallFact): void {
+  add({ steps, end, billingChanged, atMs, traceId, standsFor }: CallFact): void {
     const count = wayOf(this.counts, { steps, end, billingChanged })
-    count.count += 1
+    count.count += standsFor
     if (atMs >= count.lastMs) {
       count.lastMs = atMs
       count.lastTrace = traceId

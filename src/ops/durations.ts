@@ -12,11 +12,12 @@ export class Durations {
     return this.#count
   }
 
-  add(durationMs: number): void {
+  /** @param times How often it was measured. */
+  add(durationMs: number, times = 1): void {
     const bin = durationMs <= LEAST_MS ? 0 : Math.ceil(Math.log(durationMs / LEAST_MS) / Math.log(GROWTH))
     const index = Math.min(bin, BINS - 1)
-    this.#bins[index] = (this.#bins[index] ?? 0) + 1
-    this.#count += 1
+    this.#bins[index] = (this.#bins[index] ?? 0) + times
+    this.#count += times
   }
 
   addAll(other: Durations): void {

@@ -80,7 +80,8 @@ function seen(row: { count: number; lastMs: number; lastTrace: string }, { atMs,
   row.count += 1
   if (atMs < row.lastMs) return
   row.lastMs = atMs
-  row.lastTrace = traceId
+  // A visit that was not kept has none.
+  if (traceId !== '') row.lastTrace = traceId
 }
 
 function ranked<Row extends { count: number; lastMs: number; perHour: number }>(rows: Iterable<Row>, hours: number): Row[] {

@@ -14,6 +14,7 @@ import {
   ATTR_PERMANENT,
   ATTR_PROFILE,
   ATTR_PROVIDER,
+  ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   EVENT_FALLBACK,
   SPAN_CALL,
@@ -76,6 +77,8 @@ export interface AttemptFact {
   readonly type: string
   readonly expiresAtMs: number | undefined
   readonly traceId: string
+  /** How many like it there were, itself included: not every good call is recorded. */
+  readonly standsFor: number
 }
 
 /** One call of an application, over all its attempts. */
@@ -87,6 +90,8 @@ export interface CallFact {
   readonly end: string
   readonly billingChanged: boolean
   readonly traceId: string
+  /** How many like it there were, itself included. */
+  readonly standsFor: number
 }
 
 export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: RefreshDetail }) | undefined {
@@ -134,6 +139,7 @@ export function attemptFact({ name, attributes, startMs, durationMs, traceId, st
     type: text(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
     expiresAtMs: typeof expiresIn === 'number' ? startMs + expiresIn * 1000 : undefined,
     traceId,
+    standsFor: standsFor(attributes),
   }
 }
 
@@ -154,6 +160,7 @@ export function callFact({ name, attributes, events, startMs, traceId, status }:
     end: status === 'error' || served === undefined ? 'failed' : (text(attributes[ATTR_BILLING]) ?? 'unknown billing'),
     billingChanged: attributes[ATTR_BILLING_CHANGED] === true,
     traceId,
+    standsFor: standsFor(attributes),
   }
 }
 
@@ -161,6 +168,10 @@ export function callFact({ name, attributes, events, startMs, traceId, status }:
 export function generationOf({ attributes, events }: SpanRow): number | undefined {
   const found = [attributes, ...events.map(event => event.attributes)].map(words => words[ATTR_CREDENTIAL_GENERATION])
   return found.findLast(value => typeof value === 'number')
+}
+
+function standsFor({ [ATTR_STANDS_FOR]: count }: SpanRow['attributes']): number {
+  return typeof count === 'number' && count > 1 ? count : 1
 }
 
 function text(value: AttributeValue | undefined): string | undefined {

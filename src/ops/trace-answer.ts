@@ -28,6 +28,8 @@ import { framesOf } from './stack-text.ts'
 const MOST_SPANS = 1_000
 /** Traces that links lead to. */
 const MOST_LINKED = 5
+/** Of a number that is not whole: seconds come with more digits than any clock has. */
+const SHOWN_DIGITS = 6
 /** Told apart from the attributes: the stack has a place of its own. */
 const SHOWN_ELSEWHERE = new Set<string>([ATTR_CODE_STACK, ATTR_CODE_COLUMN])
 
@@ -78,7 +80,11 @@ function gistOf(attributes: Readonly<Attributes>): string {
 function pairsOf(attributes: Readonly<Attributes>): [string, string][] {
   return Object.entries(attributes)
     .filter(([name, value]) => value !== undefined && !SHOWN_ELSEWHERE.has(name))
-    .map(([name, value]) => [name, String(value)])
+    .map(([name, value]) => [name, wordOf(value)])
+}
+
+function wordOf(value: AttributeValue | undefined): string {
+  return String(typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(SHOWN_DIGITS)) : value)
 }
 
 function text(value: AttributeValue | undefined): string | undefined {

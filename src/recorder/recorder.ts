@@ -90,10 +90,13 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
   /** Counts a visit of a trace that is not kept: the tables are right for all of them. */
   onForgotten(name: string, attributes: Readonly<Attributes>): void {
     const visit = visitWords({ name, attributes })
-    if (visit) this.#visits.add(visit, Date.now())
+    if (!visit) return
+    const atMs = Date.now()
+    this.#visits.add(visit, atMs)
+    for (const follower of this.#followers) follower(bareRow(name, attributes, atMs))
   }
 
-  /** Tells of every row from now on, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
+  /** Tells of every row from now on, and of visits that are not kept by a row without ids, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
   follow(follower: (row: SpanRow) => void): () => void {
     this.#followers.add(follower)
     return () => this.#followers.delete(follower)
@@ -173,5 +176,13 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
     const visit = visitWords(row)
     if (visit) this.#visits.add(visit, row.startMs)
     for (const { key, atMs } of fallbacksOf(row)) this.#fallbacks.add(key, atMs)
+  }
+}
+
+/** What is left of a span that is not kept: what it was and what it said. */
+function bareRow(name: string, attributes: Readonly<Attributes>, atMs: number): SpanRow {
+  return {
+    ...{ traceId: '', spanId: '', parentSpanId: undefined, kind: 'internal', status: 'unset', events: [], links: [] },
+    ...{ name, startMs: atMs, durationMs: 0, attributes },
   }
 }

@@ -59,6 +59,7 @@ export class SpanTree {
   isExported = false
   #traceId: string | undefined
   #isRecorded = false
+  #isEventful = false
   /** What ends goes on at once: the trace is wanted. */
   #isWanted = false
   #open = 0
@@ -94,8 +95,18 @@ export class SpanTree {
     this.#open += 1
   }
 
+  /**
+   * What becomes of the trace, as far as is known by now: it is kept for what happened in it, it was chosen to stand for
+   * others, or it is one of those others.
+   */
+  get standing(): 'eventful' | 'chosen' | 'passed_over' {
+    if (this.#isEventful) return 'eventful'
+    return this.#isWanted || this.#isRecorded ? 'chosen' : 'passed_over'
+  }
+
   /** Something happened that somebody will look for. */
   keep(): void {
+    this.#isEventful = true
     if (this.#isWanted) return
     this.#isWanted = true
     if (this.home.keepsEventful) this.isExported = true

@@ -16,6 +16,7 @@ import { Instruments } from './instruments.ts'
 import { LightSpan } from './light-span.ts'
 import { profileName } from './profile-name.ts'
 import type { SeriesBook } from './series-book.ts'
+import type { SpanTree } from './span-tree.ts'
 
 /** Where spans and metrics go: made by `otel/sdk.ts`, or by a test. */
 export interface TelemetrySource {
@@ -101,6 +102,11 @@ export function failSpan(span: Span, error: unknown): void {
  */
 export function exemplarOf(span: Span): SpanContext {
   return span instanceof LightSpan && !span.tree.isExported ? INVALID_SPAN_CONTEXT : span.spanContext()
+}
+
+/** Whether the trace of `span` is kept for itself, was chosen to stand for others, or is one of those others. */
+export function standingOf(span: Span): SpanTree['standing'] {
+  return span instanceof LightSpan ? span.tree.standing : 'eventful'
 }
 
 /** The context in which `span` is the parent of what follows. */

@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import {
   ATTR_ATTEMPT_OUTCOME,
   ATTR_CALLER,
   ATTR_DECISION,
   ATTR_REASON,
+  ATTR_STANDS_FOR,
   ATTR_VIA,
   EVENT_FALLBACK,
   SPAN_CALL,
@@ -71,6 +73,9 @@ describe('under load', () => {
       }
       await w.responses()
     })
+    // What was passed over last is told by the next one that is kept, as soon as there is room for it again.
+    await sleep(1_500)
+    await w.responses()
     const traces = () => Map.groupBy(receiver.spans(), ({ traceId }) => traceId)
     // The span of a request ends a moment after its client has the answer.
     await eventually(async () => {
@@ -117,6 +122,11 @@ describe('under load', () => {
     expect(sent.filter(({ name, attributes }) => name === SPAN_VISIT && notReuse(attributes[ATTR_DECISION]))).toHaveLength(wanted)
 
     expect(sent.filter(({ name }) => name === SPAN_CALL).length).toBeLessThan(LOAD)
+    const goodAttempts = (await w.series('attemptDuration')).filter(({ labels }) => labels.outcome === 'ok')
+    const counted = goodAttempts.reduce((sum, { value }) => sum + value, 0)
+    const good = [...w.watch.recorder.spans()].filter(({ attributes }) => attributes[ATTR_ATTEMPT_OUTCOME] === 'ok')
+    expect(good.length).toBeLessThan(counted)
+    expect(good.reduce((sum, { attributes }) => sum + Number(attributes[ATTR_STANDS_FOR] ?? 1), 0)).toBe(counted)
     const exemplars = [...(await w.watch.metrics('application/openmetrics-text')).body.matchAll(/trace_id="(\w+)"/g)]
     expect(exemplars.length).toBeGreaterThan(3)
     expect(exemplars.flatMap(([, traceId = '']) => (traces().has(traceId) ? [] : [traceId]))).toEqual([])

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { ATTR_VIA, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
 import type {
   BypassesAnswer,
   CallsAnswer,
@@ -13,6 +14,7 @@ import type {
 } from '../../src/ops/answers.ts'
 import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
 import { callerTable, fallbackTable, visitTable } from '../../src/recorder/queries.ts'
+import { eventually } from '../support/gateway-world.ts'
 import { CODEX, type OpsWorld, opsWorld, PAID, tellStory } from './ops-world.ts'
 
 const data = async <T>(w: OpsWorld, path: string): Promise<T> => (await w.ask(`/ops/data/${path}`)).json as T
@@ -45,6 +47,26 @@ describe('the data of the ops page', () => {
     expect(decided).toEqual(visitTable(w.watch.recorder))
     expect(sum(visits.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('visits')))
     for (const row of callers) expect(row.trend.reduce((all, part) => all + part, 0)).toBe(row.count)
+  })
+
+  it('counts calls and visits that are not all recorded as the metrics do', async () => {
+    const w = await opsWorld()
+    for (let round = 0; round < 20; round += 1) {
+      await Promise.all(Array.from({ length: 10 }, w.call))
+      for (let visit = 0; visit < 10; visit += 1) await w.visit()
+    }
+    // What was passed over last is told by the next call that is kept, as soon as there is room for it again.
+    await sleep(1_500)
+    await w.call()
+    expect(w.spans(SPAN_CALL).length).toBeLessThan(201)
+    expect(w.spans(SPAN_VISIT).length).toBeLessThan(200)
+    await eventually(async () => {
+      expect((await data<CallsAnswer>(w, 'calls?window=all')).total).toBe(201)
+      expect((await data<FallbacksAnswer>(w, 'fallbacks?window=all')).calls).toBe(201)
+    })
+    const { visits } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
+    expect(visits.find(({ decision }) => decision === 'reuse')?.count).toBe(200)
+    expect(sum(visits.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('visits')))
   })
 
   it('counts attempts, calls and fallbacks as recorder and metrics do', async () => {

@@ -78,14 +78,15 @@ export function watchPosts() {
   const faults: unknown[] = []
   const stop = watchOutgoing({
     wanted: method => method === 'POST',
-    listener: ({ method, url, onBody, onEnd }) => {
+    listener: request => {
+      const { method, url } = request
       const one: Seen = { method, url, told: [] }
       seen.push(one)
-      onBody(body => {
+      request.onBody(body => {
         one.body = body
         one.told.push('body')
       })
-      onEnd(({ body, ...end }) => {
+      request.onEnd(({ body, ...end }) => {
         one.end = { ...end, ...(body && { body: body.toString('utf8') }) }
         one.told.push('end')
       })

@@ -75,7 +75,7 @@ function plotOptions(Plot: typeof uPlot, { curves, textOf, isCount, onRange }: C
   return {
     width: Math.max(260, holder.clientWidth),
     height: HEIGHT,
-    padding: [8, 10, 0, 0],
+    padding: [8, 28, 0, 0],
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [

@@ -305,9 +305,9 @@ describe('the application', () => {
         }),
       )
     watchWith(fail('listener'))
-    watchWith(({ onBody, onEnd }) => {
-      onBody(fail('body'))
-      onEnd(fail('end'))
+    watchWith(request => {
+      request.onBody(fail('body'))
+      request.onEnd(fail('end'))
     })
     for (const client of Object.values(FETCHES)) await client(url)
     const clients = Object.keys(FETCHES).length

@@ -34,6 +34,7 @@ export class VisitRecord {
   readonly span: Span
   readonly #telemetry: Telemetry
   readonly #facts: VisitFacts
+  readonly #profile: string
   readonly #enteredAt = performance.now()
   /** How the visit came aboard a flight, if it did; a flight that fails is no refusal of the gate. */
   boardedAs: 'lead' | 'join' | undefined
@@ -41,12 +42,13 @@ export class VisitRecord {
   constructor(telemetry: Telemetry, facts: VisitFacts) {
     this.#telemetry = telemetry
     this.#facts = facts
+    this.#profile = telemetry.profile(facts.profileId)
     this.span = telemetry.startSpan(SPAN_VISIT, {
       // The words that every visit is counted by, kept or not.
       attributes: {
         [ATTR_REASON]: facts.reason,
         [ATTR_CALLER]: facts.caller.label,
-        [ATTR_PROFILE]: telemetry.profile(facts.profileId),
+        [ATTR_PROFILE]: this.#profile,
       },
       describe: () => ({
         [ATTR_PROVIDER]: facts.provider,
@@ -67,8 +69,8 @@ export class VisitRecord {
 
   /** The visit leaves the gate. */
   left(decision: Decision, { outcome, error }: { outcome?: FlightOutcome | undefined; error?: unknown } = {}): void {
-    const { provider, profileId, reason, caller } = this.#facts
-    const labels = { provider, profile: this.#telemetry.profile(profileId), reason, decision, caller: caller.label }
+    const { provider, reason, caller } = this.#facts
+    const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
     this.span.setAttribute(ATTR_DECISION, decision)
     if (outcome) this.span.setAttribute(ATTR_OUTCOME, outcome)
     if (error !== undefined) failSpan(this.span, error)

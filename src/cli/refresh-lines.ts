@@ -33,8 +33,10 @@ export class RefreshLines {
   line(row: RefreshRow, replays: Replays): string {
     const cells = cellsOf(row, replays)
     this.#widen(cells)
-    const stack = this.#withStack ? (row.stack ?? 'no stack was seen').split('\n').map(frame => `    ${plain(frame.trim())}`) : []
-    return [this.#pad(cells), ...stack].join('\n')
+    if (!this.#withStack) return this.#pad(cells)
+    const stack = (row.stack ?? 'no stack was seen').split('\n').map(frame => `    ${plain(frame.trim())}`)
+    const joiners = (row.joinedBy ?? []).map(joiner => `    joined by ${plain(joiner)}`)
+    return [this.#pad(cells), ...stack, ...joiners].join('\n')
   }
 
   #widen(cells: readonly string[]): void {
@@ -74,7 +76,7 @@ export function shapeHint(shape: string | undefined): string {
 
 function cellsOf(row: RefreshRow, replays: Replays): string[] {
   const process = row.pid === undefined ? '-' : [row.role, row.pid, row.title].filter(Boolean).join(' ')
-  const note = [givenNote(row), shapeHint(row.shape), row.providerCode ?? '', replayNote(row, replays.get(row.spanId))]
+  const note = [givenNote(row), joinedNote(row), shapeHint(row.shape), row.providerCode ?? '', replayNote(row, replays.get(row.spanId))]
     .filter(Boolean)
     .join(', ')
   const words = [process, row.profile ?? row.provider ?? '-', row.caller, row.reason, row.via, outcomeOf(row.outcome, row.status), note]
@@ -85,6 +87,11 @@ function cellsOf(row: RefreshRow, replays: Replays): string[] {
 function givenNote({ decision }: RefreshRow): string {
   if (decision === undefined) return ''
   return decision === 'join' ? 'join: shared the answer of a request in flight' : `${decision}: answered from memory, nothing sent`
+}
+
+/** Who else waited; their names stand below the stack. */
+function joinedNote({ joinedBy = [] }: RefreshRow): string {
+  return joinedBy.length === 0 ? '' : `joined by ${joinedBy.length}`
 }
 
 function replayNote(row: RefreshRow, replay: ReplayRow | undefined): string {

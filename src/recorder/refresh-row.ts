@@ -19,6 +19,7 @@ import {
   ATTR_STACK_ID,
   ATTR_VIA,
   EVENT_BYPASS,
+  EVENT_JOINED,
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
@@ -37,6 +38,8 @@ export interface RefreshRow {
   readonly outcome: string | undefined
   /** What a watched process was given in place of a request of its own; absent for what was sent. */
   readonly decision?: string
+  /** Callers who waited for this refresh although somebody else began it, as `file#function:line`; seen in forensic mode. */
+  readonly joinedBy?: readonly string[]
   /** HTTP status of the token endpoint's answer. */
   readonly status: number | undefined
   /** The provider's own error code. */
@@ -104,6 +107,7 @@ export function refreshRow(row: SpanRow): RefreshRow {
     stackId: text(read(ATTR_STACK_ID)),
     traceId: row.traceId,
     spanId: row.spanId,
+    ...(joinersOf(row).length > 0 && { joinedBy: joinersOf(row) }),
     ...(isSharedRefresh(row) && { decision: text(read(ATTR_DECISION)) ?? 'unknown' }),
     ...(row.process && { pid: row.process.pid, role: row.process.role, title: row.process.title }),
   }
@@ -111,6 +115,12 @@ export function refreshRow(row: SpanRow): RefreshRow {
 
 export function bypassRow(row: SpanRow): BypassRow {
   return { ...refreshRow(row), policy: text(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
+}
+
+function joinersOf({ events }: SpanRow): string[] {
+  return events
+    .filter(({ name }) => name === EVENT_JOINED)
+    .map(({ attributes }) => [text(attributes[ATTR_CALLER]) ?? 'unknown', number(attributes[ATTR_CODE_LINE])].filter(Boolean).join(':'))
 }
 
 function bypassEvent(row: SpanRow): EventRow | undefined {

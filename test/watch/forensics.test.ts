@@ -68,6 +68,9 @@ describe('forensic mode', () => {
     // `answerUser` came first, and is on the stack of the request.
     expect(joined?.sort()).toEqual(['listModels', 'pollUsage', 'warmUp'])
     expect(span?.attributes[ATTR_CODE_STACK]).toContain('answerUser (')
+    const { stdout } = await startNode([MAIN, 'refreshes', '--state', state, '--stack']).ended
+    expect(stdout).toContain('joined by 3')
+    expect(stdout).toMatch(/^ {4}joined by \S+#listModels:\d+$/m)
   })
 
   it('says when it begins and when it ends, and ends by itself', async () => {

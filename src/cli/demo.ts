@@ -33,8 +33,9 @@ export async function demoCommand({ port, seconds }: DemoCommandOptions, output:
   const ended = new AbortController()
   const shown = show(demo, scenes, output, ended.signal)
   try {
+    const asked = untilSignal(seconds)
     output.note(addresses(demo))
-    await untilSignal(seconds)
+    await asked
   } finally {
     ended.abort()
     await shown

@@ -40,9 +40,10 @@ export async function opsCommand({ state, port, open }: OpsCommandOptions, outpu
       server.listen(port, HOST, resolve)
     })
     const url = `http://${HOST}:${(server.address() as AddressInfo).port}/ops`
+    const asked = untilSignal()
     output.show({ event: 'listening', url, state }, `ops page  ${url}\nshows     ${state}\nCtrl-C ends it.`)
     if (open === 'yes' && !openInBrowser(url)) output.note(`no browser could be started: open ${url}`)
-    await untilSignal()
+    await asked
   } finally {
     page.stop()
     server.closeAllConnections()

@@ -31,8 +31,10 @@ export async function serveCommand(
   try {
     const serving = await watch.serve()
     const profiles = await watch.profiles()
+    // Before anybody is told that it runs: a signal that comes with the first line must end it in order, too.
+    const asked = untilSignal()
     output.show({ event: 'listening', url: serving.url, profiles }, `gatewatch listens on ${serving.url}\n\n${profileTable(profiles)}`)
-    await untilSignal()
+    await asked
     output.note('ending: requests under way are finished first')
     await serving.stop()
   } finally {

@@ -80,6 +80,8 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
 async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const { name, setting = {}, steps } = scenario
   const { simulator, tokenUrl, logins } = await setProviderSide(setting, port === undefined ? {} : { port })
+  // Before anything is written: a signal that comes early must leave nothing behind, too.
+  const asked = untilSignal()
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-login-'))
   try {
     const faults = steps.flatMap(step => (step.do === 'fault' ? [step.fault] : []))
@@ -99,7 +101,7 @@ async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions
         'Ctrl-C ends it.',
       ].join('\n'),
     )
-    await untilSignal()
+    await asked
   } finally {
     await simulator.stop()
     await rm(folder, { recursive: true, force: true })

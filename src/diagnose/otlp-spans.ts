@@ -3,6 +3,7 @@ import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/names.ts'
 import { PROCESS_ROLES } from '../../otel/words.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { Screen } from '../telemetry/screen.ts'
+import { isJsonObject } from '../tools/json-object.ts'
 import type { PlainEvent, PlainSpan, SeenProcess } from './seen-span.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -64,7 +65,7 @@ function* linesOf(bytes: Buffer): Generator<Buffer> {
 function parsed(bytes: Buffer): Json | undefined {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return isObject(value) ? value : undefined
+    return isJsonObject(value) ? value : undefined
   } catch {
     return undefined
   }
@@ -108,7 +109,7 @@ function plainSpan(span: Json, process: SeenProcess | undefined, screen: Screen)
 }
 
 function processOf(resource: unknown): SeenProcess | undefined {
-  const given = attributesOf(isObject(resource) ? resource.attributes : undefined)
+  const given = attributesOf(isJsonObject(resource) ? resource.attributes : undefined)
   const { [RESOURCE.pid]: pid, [RESOURCE.service]: title, [RESOURCE.instance]: host, [ATTR_PROCESS_ROLE]: role } = given
   if (typeof pid !== 'number') return undefined
   return {
@@ -122,7 +123,7 @@ function processOf(resource: unknown): SeenProcess | undefined {
 function attributesOf(list: unknown): Attributes {
   return Object.fromEntries(
     objects(list).flatMap(({ key, value }) => {
-      const plain = isObject(value) ? plainValue(value) : undefined
+      const plain = isJsonObject(value) ? plainValue(value) : undefined
       return typeof key === 'string' && plain !== undefined ? [[key, plain]] : []
     }),
   )
@@ -137,7 +138,7 @@ function plainValue({ stringValue, intValue, doubleValue, boolValue }: Json): st
 }
 
 function statusOf(status: unknown): PlainSpan['status'] {
-  const code = isObject(status) ? status.code : undefined
+  const code = isJsonObject(status) ? status.code : undefined
   if (typeof code === 'number') return STATUSES[code] ?? 'unset'
   return code === 'STATUS_CODE_ERROR' ? 'error' : code === 'STATUS_CODE_OK' ? 'ok' : 'unset'
 }
@@ -153,11 +154,7 @@ function milliseconds(nanoseconds: unknown): number {
 }
 
 function objects(list: unknown): Json[] {
-  return Array.isArray(list) ? list.filter(isObject) : []
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return Array.isArray(list) ? list.filter(isJsonObject) : []
 }
 
 function notForUs(path: string, why: string): GatewayError {

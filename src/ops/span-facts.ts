@@ -1,4 +1,3 @@
-import type { AttributeValue } from '@opentelemetry/api'
 import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
@@ -21,6 +20,7 @@ import {
 } from '../../otel/names.ts'
 import { FLIGHT_OUTCOMES } from '../../otel/words.ts'
 import { isSuccess } from '../domain/flight-outcome.ts'
+import { textOf } from '../recorder/attribute-value.ts'
 import { visitWords } from '../recorder/counted-words.ts'
 import { isRefresh, refreshRow } from '../recorder/refresh-row.ts'
 import type { SpanRow } from '../recorder/span-row.ts'
@@ -118,11 +118,11 @@ export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: Re
 
 export function visitFact(span: SpanRow): VisitFact | undefined {
   const words = visitWords(span)
-  return words && { ...words, atMs: span.startMs, profile: text(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
+  return words && { ...words, atMs: span.startMs, profile: textOf(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
 }
 
 export function attemptFact({ name, attributes, startMs, durationMs, traceId, status }: SpanRow): AttemptFact | undefined {
-  const outcome = text(attributes[ATTR_ATTEMPT_OUTCOME])
+  const outcome = textOf(attributes[ATTR_ATTEMPT_OUTCOME])
   if (outcome === undefined || name === SPAN_CALL) return undefined
   const firstChunk = attributes[ATTR_TIME_TO_FIRST_CHUNK]
   const expiresIn = attributes[ATTR_CREDENTIAL_EXPIRES_IN]
@@ -130,13 +130,13 @@ export function attemptFact({ name, attributes, startMs, durationMs, traceId, st
     endMs: startMs + durationMs,
     durationMs,
     firstChunkMs: typeof firstChunk === 'number' ? firstChunk * 1000 : undefined,
-    provider: text(attributes[ATTR_PROVIDER]) ?? 'unknown',
-    profile: text(attributes[ATTR_PROFILE]) ?? 'unknown',
-    model: text(attributes[GENAI_REQUEST_MODEL]) ?? 'unknown',
+    provider: textOf(attributes[ATTR_PROVIDER]) ?? 'unknown',
+    profile: textOf(attributes[ATTR_PROFILE]) ?? 'unknown',
+    model: textOf(attributes[GENAI_REQUEST_MODEL]) ?? 'unknown',
     outcome,
     failed: outcome !== 'ok' && (status === 'error' || outcome !== 'aborted'),
-    billing: text(attributes[ATTR_BILLING]) ?? '',
-    type: text(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
+    billing: textOf(attributes[ATTR_BILLING]) ?? '',
+    type: textOf(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
     expiresAtMs: typeof expiresIn === 'number' ? startMs + expiresIn * 1000 : undefined,
     traceId,
     standsFor: standsFor(attributes),
@@ -146,18 +146,18 @@ export function attemptFact({ name, attributes, startMs, durationMs, traceId, st
 export function callFact({ name, attributes, events, startMs, traceId, status }: SpanRow): CallFact | undefined {
   if (name !== SPAN_CALL) return undefined
   const fallbacks = events.filter(event => event.name === EVENT_FALLBACK)
-  const served = text(attributes[ATTR_PROFILE])
-  const preferred = text(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? served ?? 'no profile'
+  const served = textOf(attributes[ATTR_PROFILE])
+  const preferred = textOf(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? served ?? 'no profile'
   return {
     atMs: startMs,
     steps: [
       { profile: preferred, reason: '' },
       ...fallbacks.map(({ attributes: words }) => ({
-        profile: text(words[ATTR_FALLBACK_TO]) ?? 'unknown',
-        reason: text(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
+        profile: textOf(words[ATTR_FALLBACK_TO]) ?? 'unknown',
+        reason: textOf(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
       })),
     ],
-    end: status === 'error' || served === undefined ? 'failed' : (text(attributes[ATTR_BILLING]) ?? 'unknown billing'),
+    end: status === 'error' || served === undefined ? 'failed' : (textOf(attributes[ATTR_BILLING]) ?? 'unknown billing'),
     billingChanged: attributes[ATTR_BILLING_CHANGED] === true,
     traceId,
     standsFor: standsFor(attributes),
@@ -172,8 +172,4 @@ export function generationOf({ attributes, events }: SpanRow): number | undefine
 
 function standsFor({ [ATTR_STANDS_FOR]: count }: SpanRow['attributes']): number {
   return typeof count === 'number' && count > 1 ? count : 1
-}
-
-function text(value: AttributeValue | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }

@@ -17,6 +17,7 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
+import { textOf } from '../recorder/attribute-value.ts'
 import { trace } from '../recorder/queries.ts'
 import type { RecordedSpans } from '../recorder/recorded-spans.ts'
 import type { SpanRow } from '../recorder/span-row.ts'
@@ -51,8 +52,8 @@ function traceSpan(span: SpanRow): TraceSpan {
     failed: status === 'error',
     gist: gistOf(attributes),
     attributes: pairsOf(attributes),
-    stack: framesOf(text(attributes[ATTR_CODE_STACK]), {
-      file: text(attributes[ATTR_CODE_FILE]),
+    stack: framesOf(textOf(attributes[ATTR_CODE_STACK]), {
+      file: textOf(attributes[ATTR_CODE_FILE]),
       line: typeof attributes[ATTR_CODE_LINE] === 'number' ? attributes[ATTR_CODE_LINE] : undefined,
       isCode: attributes[ATTR_CALLER_KIND] === 'code',
     }),
@@ -73,7 +74,7 @@ function roleOf({ name, kind, attributes }: SpanRow): SpanRole {
 function gistOf(attributes: Readonly<Attributes>): string {
   const words = [ATTR_PROFILE, ATTR_REASON, ATTR_DECISION, ATTR_VIA, ATTR_OUTCOME, ATTR_ATTEMPT_OUTCOME, ATTR_HTTP_STATUS]
   const found = words.map(word => attributes[word]).filter(value => value !== undefined)
-  const caller = text(attributes[ATTR_CALLER])
+  const caller = textOf(attributes[ATTR_CALLER])
   return [...found.map(String), ...(found.length === 0 && caller !== undefined ? [caller] : [])].join(' · ')
 }
 
@@ -85,8 +86,4 @@ function pairsOf(attributes: Readonly<Attributes>): [string, string][] {
 
 function wordOf(value: AttributeValue | undefined): string {
   return String(typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(SHOWN_DIGITS)) : value)
-}
-
-function text(value: AttributeValue | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }

@@ -24,6 +24,7 @@ import {
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import type { ProcessRole } from '../../otel/words.ts'
+import { numberOf, textOf } from './attribute-value.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 
 /** One refresh, through the gate or around it. What a span did not say is `undefined`. */
@@ -85,52 +86,45 @@ export function isBypass(row: SpanRow): boolean {
 /** The refresh a span tells of; what the bypass event says goes before what the span says. */
 export function refreshRow(row: SpanRow): RefreshRow {
   const event = bypassEvent(row)
+  const joinedBy = joinersOf(row)
   const read = (key: string): AttributeValue | undefined => event?.attributes[key] ?? row.attributes[key]
   return {
     atMs: event?.atMs ?? row.startMs,
     durationMs: row.durationMs,
-    provider: text(read(ATTR_PROVIDER)),
-    profile: text(read(ATTR_PROFILE)),
-    caller: text(read(ATTR_CALLER)) ?? 'unknown',
-    reason: text(read(ATTR_REASON)) ?? 'unknown',
-    via: isBypass(row) ? 'bypass' : (text(read(ATTR_VIA)) ?? 'gate'),
-    outcome: text(read(ATTR_OUTCOME)),
-    status: number(read(ATTR_HTTP_STATUS)),
-    providerCode: text(read(ATTR_PROVIDER_ERROR_CODE)),
+    provider: textOf(read(ATTR_PROVIDER)),
+    profile: textOf(read(ATTR_PROFILE)),
+    caller: textOf(read(ATTR_CALLER)) ?? 'unknown',
+    reason: textOf(read(ATTR_REASON)) ?? 'unknown',
+    via: isBypass(row) ? 'bypass' : (textOf(read(ATTR_VIA)) ?? 'gate'),
+    outcome: textOf(read(ATTR_OUTCOME)),
+    status: numberOf(read(ATTR_HTTP_STATUS)),
+    providerCode: textOf(read(ATTR_PROVIDER_ERROR_CODE)),
     replay: read(ATTR_REPLAY) === true,
-    fingerprintBefore: text(read(ATTR_REFRESH_FINGERPRINT_BEFORE)),
-    fingerprintAfter: text(read(ATTR_REFRESH_FINGERPRINT_AFTER)),
-    shape: text(read(ATTR_SHAPE_FIELDS)),
-    file: text(read(ATTR_CODE_FILE)),
-    line: number(read(ATTR_CODE_LINE)),
-    stack: text(read(ATTR_CODE_STACK)),
-    stackId: text(read(ATTR_STACK_ID)),
+    fingerprintBefore: textOf(read(ATTR_REFRESH_FINGERPRINT_BEFORE)),
+    fingerprintAfter: textOf(read(ATTR_REFRESH_FINGERPRINT_AFTER)),
+    shape: textOf(read(ATTR_SHAPE_FIELDS)),
+    file: textOf(read(ATTR_CODE_FILE)),
+    line: numberOf(read(ATTR_CODE_LINE)),
+    stack: textOf(read(ATTR_CODE_STACK)),
+    stackId: textOf(read(ATTR_STACK_ID)),
     traceId: row.traceId,
     spanId: row.spanId,
-    ...(joinersOf(row).length > 0 && { joinedBy: joinersOf(row) }),
-    ...(isSharedRefresh(row) && { decision: text(read(ATTR_DECISION)) ?? 'unknown' }),
+    ...(joinedBy.length > 0 && { joinedBy }),
+    ...(isSharedRefresh(row) && { decision: textOf(read(ATTR_DECISION)) ?? 'unknown' }),
     ...(row.process && { pid: row.process.pid, role: row.process.role, title: row.process.title }),
   }
 }
 
 export function bypassRow(row: SpanRow): BypassRow {
-  return { ...refreshRow(row), policy: text(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
+  return { ...refreshRow(row), policy: textOf(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
 }
 
 function joinersOf({ events }: SpanRow): string[] {
   return events
     .filter(({ name }) => name === EVENT_JOINED)
-    .map(({ attributes }) => [text(attributes[ATTR_CALLER]) ?? 'unknown', number(attributes[ATTR_CODE_LINE])].filter(Boolean).join(':'))
+    .map(({ attributes }) => [textOf(attributes[ATTR_CALLER]) ?? 'unknown', numberOf(attributes[ATTR_CODE_LINE])].filter(Boolean).join(':'))
 }
 
 function bypassEvent(row: SpanRow): EventRow | undefined {
   return row.events.find(({ name }) => name === EVENT_BYPASS)
-}
-
-function text(value: AttributeValue | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined
-}
-
-function number(value: AttributeValue | undefined): number | undefined {
-  return typeof value === 'number' ? value : undefined
 }

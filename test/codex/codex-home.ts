@@ -1,16 +1,10 @@
-import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Grant } from '../../src/simulator/grants.ts'
+import type { Exit } from '../support/child-process.ts'
 import { afterwards } from '../support/clean-up.ts'
-
-/** How a command ended. */
-export interface Ended {
-  readonly code: number | string
-  readonly stdout: string
-  readonly stderr: string
-}
+import { runToItsEnd } from '../support/process-group.ts'
 
 /** The tokens of a ChatGPT login as the Codex CLI keeps them. */
 export interface CodexTokens {
@@ -61,7 +55,7 @@ export class CodexHome {
   }
 
   /** `codex exec`: one turn in a process of its own. */
-  turn(): Promise<Ended> {
+  turn(): Promise<Exit> {
     const { codex, gatewayUrl, login } = this.#options
     const parameters = [codex, 'exec', '--skip-git-repo-check', '--sandbox', 'read-only', 'say hi']
     // Nothing else of this environment: it may hold keys, and proxies of its own.
@@ -71,7 +65,7 @@ export class CodexHome {
       CODEX_HOME: this.#folder,
       ...(login && { CODEX_REFRESH_TOKEN_URL_OVERRIDE: `${gatewayUrl}/oauth/openai-codex/token` }),
     }
-    return run(parameters, { cwd: this.#folder, env: environment })
+    return runToItsEnd(parameters, { cwd: this.#folder, env: environment, longestMs: LONGEST_RUN_MS })
   }
 
   #signIn({ idToken: id_token, access: access_token, refresh: refresh_token, account: account_id }: Grant): void {
@@ -83,33 +77,4 @@ export class CodexHome {
   #authFile(): string {
     return join(this.#folder, 'auth.json')
   }
-}
-
-/** Runs Node to its end, which comes for it and for all it has started when it takes too long. */
-function run(parameters: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Ended> {
-  const child = spawn(process.execPath, parameters, { ...options, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', chunk => {
-    stdout += chunk
-  })
-  child.stderr.on('data', chunk => {
-    stderr += chunk
-  })
-  const endAll = () => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-    } catch {
-      // They are gone already.
-    }
-  }
-  const limit = setTimeout(endAll, LONGEST_RUN_MS)
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => {
-      clearTimeout(limit)
-      endAll()
-      resolve({ code: code ?? signal ?? 'unknown', stdout, stderr })
-    })
-  })
 }

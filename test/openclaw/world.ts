@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,15 +8,10 @@ import { readSpan } from '../../src/recorder/span-columns.ts'
 import type { SpanRow } from '../../src/recorder/span-row.ts'
 import type { Grant, GrantOptions } from '../../src/simulator/grants.ts'
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts'
+import type { Exit } from '../support/child-process.ts'
 import { afterwards } from '../support/clean-up.ts'
+import { runToItsEnd } from '../support/process-group.ts'
 import { startStandIn } from './stand-in.ts'
-
-/** How a command ended. */
-export interface Ended {
-  readonly code: number | string
-  readonly stdout: string
-  readonly stderr: string
-}
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const ACCOUNT = 'account-openclaw'
@@ -40,11 +34,11 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
   const runtime = join(openClaw, 'dist', 'plugin-sdk', 'agent-runtime.js')
 
   /** Runs a script under `gatewatch run`. @param config The configuration folder of whoever starts it. */
-  const watched = (parameters: readonly string[], config = 'config', options: readonly string[] = []): Promise<Ended> => {
+  const watched = (parameters: readonly string[], config = 'config', options: readonly string[] = []): Promise<Exit> => {
     const watch = [MAIN, 'run', '--preset', 'openclaw', '--state', state, ...options, '--', process.execPath]
     // Nothing else of this environment: it may hold keys, and proxies of its own.
     const environment = { PATH: process.env.PATH, HOME: home, XDG_CONFIG_HOME: join(home, config), ...standIn.environment }
-    return run([...watch, ...parameters], { cwd: home, env: environment })
+    return runToItsEnd([...watch, ...parameters], { cwd: home, env: environment, longestMs: LONGEST_RUN_MS })
   }
   return {
     simulator: standIn.simulator,
@@ -63,7 +57,11 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
       watched([scriptAt('plugin.mjs'), runtime, JSON.stringify(credential)], undefined, options),
     /** What `gatewatch refreshes` prints. */
     told: async (...parameters: string[]) => {
-      const { stdout, stderr, code } = await run([MAIN, 'refreshes', '--state', state, ...parameters], { cwd: home, env: process.env })
+      const { stdout, stderr, code } = await runToItsEnd([MAIN, 'refreshes', '--state', state, ...parameters], {
+        cwd: home,
+        env: process.env,
+        longestMs: LONGEST_RUN_MS,
+      })
       if (code !== 0) throw new Error(`gatewatch refreshes ended with ${code}: ${stderr}`)
       return stdout
     },
@@ -109,33 +107,4 @@ function credentialOf({ access, refresh, expiresAt: expires, account: accountId 
 
 function scriptAt(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url))
-}
-
-/** Runs Node to its end, which comes for it and for all it has started when it takes too long. */
-function run(parameters: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Ended> {
-  const child: ChildProcess = spawn(process.execPath, parameters, { ...options, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
-  let stdout = ''
-  let stderr = ''
-  child.stdout?.on('data', chunk => {
-    stdout += chunk
-  })
-  child.stderr?.on('data', chunk => {
-    stderr += chunk
-  })
-  const endAll = () => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-    } catch {
-      // They are gone already.
-    }
-  }
-  const limit = setTimeout(endAll, LONGEST_RUN_MS)
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => {
-      clearTimeout(limit)
-      endAll()
-      resolve({ code: code ?? signal ?? 'unknown', stdout, stderr })
-    })
-  })
 }

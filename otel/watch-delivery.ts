@@ -58,7 +58,7 @@ export class WatchDelivery {
   }
 
   #deliverUnsettled(): void {
-    for (const observation of this.#unsettled.splice(0)) this.#deliver(mapped(observation))
+    for (const observation of this.#unsettled.splice(0)) this.#deliver(mapped(observation.retold?.() ?? observation))
   }
 
   #deliver(observation: Observation): void {

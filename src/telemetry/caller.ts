@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto'
-import { dirname, join, relative, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Attributes } from '@opentelemetry/api'
 import {
   ATTR_CALLER,
@@ -15,32 +13,15 @@ import {
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import { SourceMaps } from '../tools/source-maps.ts'
 import { type RawFrame, SEAM, takeFrames } from '../tools/stack-frames.ts'
-import { isOfMainPackage, pathInPackages } from './main-package.ts'
-
-/** What a file is to the application; `undefined` for Node's internals and Gatewatch's own files. */
-interface Place {
-  readonly file: string
-  readonly kind: Frame['kind']
-}
+import { isOfClientPackage, isOwnSource, placeOf, toPath } from './place.ts'
 
 const MOST_CACHED = 20_000
-/** Packages that send for others: where nobody but packages is on the stack, as in a command that was installed, it is their user that counts. */
-const CLIENT_PACKAGE =
-  /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
-const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist\/)?(?:src|otel)\//
-const IS_UNBUNDLED = /\/src\/telemetry\/caller\.[jt]s$/.test(import.meta.url)
-const SOURCE_ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
-const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
-/** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
-const PLAYED_ROOTS = [join(SOURCE_ROOT, 'demo') + sep, join(SOURCE_ROOT, 'scenarios', 'application') + sep]
-
 /** A stack that was seen before. */
 interface Known {
   readonly raw: readonly RawFrame[]
   readonly site: CallerSite
 }
 
-const places = new Map<string, Place | null>()
 /** Those that were seen, by a number made of their frames: no text is put together for a stack that is known. */
 const sites = new Map<number, Known[]>()
 let knownSites = 0
@@ -90,6 +71,11 @@ export function siteOutside(raw: readonly RawFrame[], from: number): CallerSite 
   return outside === whole || !outside.frame ? whole : { ...outside, frames: whole.frames, stackId: whole.stackId }
 }
 
+/** What a frame is called in the sources, and the file it is in there, where that is known by now. */
+export function sourceOf(raw: RawFrame): Pick<RawFrame, 'functionName' | 'file'> | undefined {
+  return maps.find(toPath(raw.file), raw)
+}
+
 /** Resolves when the callers described so far can be told by the sources; `undefined` when they can be already. Never rejects. */
 export function callersSettled(): Promise<void> | undefined {
   return maps.isBusy ? maps.settled() : undefined
@@ -123,11 +109,13 @@ export function mappedCaller(attributes: Attributes): Attributes {
   const raw = unmapped.get(String(attributes[ATTR_STACK_ID] ?? ''))
   if (!raw) return attributes
   const frames = framesOf(raw)
-  const isFrame = ({ generated, ...here }: Frame) => {
-    const { file, line, column } = generated ?? here
-    return file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
-  }
-  const from = Math.max(0, frames.findIndex(isFrame))
+  const isPlace = ({ file, line, column }: NonNullable<Frame['generated']>) =>
+    file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
+  // One that has been told anew already stays who it is.
+  const from = Math.max(
+    0,
+    frames.findIndex(frame => isPlace(frame) || (frame.generated && isPlace(frame.generated))),
+  )
   const frame = callerAmong(frames.slice(from))
   if (!frame?.generated) return { ...attributes, [ATTR_CODE_STACK]: stackText(frames) }
   const isClient = attributes[ATTR_CALLER_KIND] === 'client'
@@ -201,7 +189,7 @@ function describe(raw: readonly RawFrame[]): CallerSite {
 
 function callerAmong(frames: readonly Frame[]): Frame | undefined {
   const real = frames.filter(({ file }) => file !== '')
-  return real.find(({ kind }) => kind === 'application') ?? real.find(({ file }) => !CLIENT_PACKAGE.test(file)) ?? real.at(0)
+  return real.find(({ kind }) => kind === 'application') ?? real.find(frame => !isOfClientPackage(frame)) ?? real.at(0)
 }
 
 function kindOf({ kind }: Frame): CallerSite['kind'] {
@@ -229,7 +217,7 @@ function askForOriginals(raw: readonly RawFrame[]): void {
   const byPath = new Map<string, RawFrame[]>()
   for (const frame of raw) {
     const place = placeOf(frame.file)
-    if (!place || CLIENT_PACKAGE.test(place.file)) continue
+    if (!place || isOfClientPackage(place)) continue
     const path = toPath(frame.file)
     const ofPath = byPath.get(path)
     if (ofPath) ofPath.push(frame)
@@ -243,7 +231,7 @@ function toFrame(raw: RawFrame): Frame | undefined {
   const original = frame && maps.find(toPath(raw.file), raw)
   if (!original) return frame
   const place = placeOf(original.file)
-  if (!place || OWN_PACKAGE.test(slashes(original.file))) return undefined
+  if (!place || isOwnSource(original.file)) return undefined
   const { file, line, column } = frame
   const { functionName, line: originalLine, column: originalColumn } = original
   return { ...frame, functionName, ...place, line: originalLine, column: originalColumn, generated: { file, line, column } }
@@ -253,44 +241,4 @@ function generatedFrame(raw: RawFrame): Frame | undefined {
   if (raw === SEAM) return { functionName: raw.functionName, file: '', line: 0, column: 0, kind: 'library', isAsync: false }
   const place = placeOf(raw.file)
   return place ? { functionName: raw.functionName, ...place, line: raw.line, column: raw.column, isAsync: raw.isAsync } : undefined
-}
-
-function placeOf(file: string): Place | null {
-  const known = places.get(file)
-  if (known !== undefined) return known
-  const place = findPlace(file)
-  if (places.size >= MOST_CACHED) places.clear()
-  places.set(file, place)
-  return place
-}
-
-function findPlace(file: string): Place | null {
-  if (!file || file === SEAM.file || file.startsWith('node:') || file.startsWith('wasm:')) return null
-  const path = toPath(file)
-  if (isOwn(path)) return null
-  const inPackages = pathInPackages(path)
-  if (inPackages !== undefined) return { file: inPackages, kind: isOfMainPackage(inPackages) ? 'application' : 'library' }
-  const fromHere = relative(process.cwd(), path)
-  return { file: slashes(fromHere.startsWith('..') ? path.split(sep).slice(-3).join('/') : fromHere), kind: 'application' }
-}
-
-function isOwn(path: string): boolean {
-  // Bundled into the application there is no folder of ours; the source map tells our files then.
-  if (!IS_UNBUNDLED) return false
-  const isSource = path.startsWith(SOURCE_ROOT + sep) && !PLAYED_ROOTS.some(root => path.startsWith(root))
-  return isSource || path.startsWith(OTEL_ROOT + sep)
-}
-
-function toPath(file: string): string {
-  const [withoutQuery = file] = file.split('?')
-  if (!withoutQuery.startsWith('file:')) return withoutQuery
-  try {
-    return fileURLToPath(withoutQuery)
-  } catch {
-    return withoutQuery
-  }
-}
-
-function slashes(path: string): string {
-  return path.split(sep).join('/')
 }

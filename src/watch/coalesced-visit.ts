@@ -22,13 +22,13 @@ import {
   EVENT_BYPASS,
   SPAN_VISIT,
 } from '../../otel/names.ts'
-import type { Decision, Via } from '../../otel/words.ts'
-import type { CallerSite } from '../domain/caller-site.ts'
+import type { Decision } from '../../otel/words.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { KnownService } from './known-endpoints.ts'
 import type { Measure, Observation } from './observation.ts'
+import type { Passage } from './passage.ts'
 import type { Shape } from './shape.ts'
 import type { Sighting } from './sighting.ts'
 import { grantedRefresh, headersOf, type TokenAnswer } from './token-answer.ts'
@@ -39,9 +39,8 @@ import { type Verdict, verdictOf } from './token-verdict.ts'
 export interface CoalescedVisitFacts {
   readonly service: KnownService
   readonly url: URL
-  readonly via: Via
+  readonly passage: Passage
   readonly sighting: Sighting
-  readonly caller: CallerSite
   readonly ledger: TokenLedger
   readonly shape: Shape
   readonly refresh: Fingerprint
@@ -56,10 +55,29 @@ export type SharedEnd = { readonly answer: TokenAnswer } | { readonly error: unk
  * came with is not named on it for the same reason; the one it left with is.
  */
 export function coalescedVisit(facts: CoalescedVisitFacts, end: SharedEnd): Observation {
-  const { service, url, via, sighting, caller, ledger, shape, refresh, decision } = facts
-  const durationMs = performance.now() - sighting.startedAtMs
-  const verdict = judge(end, service)
-  const { profile, reason, generation } = ledger.asked(service.id, refresh, sighting.startMs)
+  const { service, sighting, ledger, refresh } = facts
+  const told = {
+    end,
+    durationMs: performance.now() - sighting.startedAtMs,
+    verdict: judge(end, service),
+    asked: ledger.asked(service.id, refresh, sighting.startMs),
+  }
+  const observation = observe(facts, told)
+  return observation.attributes[ATTR_VIA] === 'bypass' ? { ...observation, retold: () => observe(facts, told) } : observation
+}
+
+/** What is known of it when it has ended, whatever its stack turns out to be. */
+interface Told {
+  readonly end: SharedEnd
+  readonly durationMs: number
+  readonly verdict: Verdict
+  readonly asked: ReturnType<TokenLedger['asked']>
+}
+
+function observe({ service, url, passage, sighting, shape, decision }: CoalescedVisitFacts, told: Told): Observation {
+  const { end, durationMs, verdict } = told
+  const { profile, reason, generation } = told.asked
+  const { via, caller } = passage
   const labels = { provider: service.id, profile: profile ?? 'unknown', reason, decision, caller: caller.label }
   return {
     name: SPAN_VISIT,

@@ -1,4 +1,5 @@
 import type { Via } from '../../otel/words.ts'
+import { sourceOf } from '../telemetry/caller.ts'
 import type { RawFrame } from '../tools/stack-frames.ts'
 
 /** One declared frame of the gate. */
@@ -8,7 +9,12 @@ interface GatePattern {
   readonly file: RegExp | undefined
 }
 
-/** Tells by a stack whether a token request went through the gate that the operator declared. */
+/**
+ * Tells by a stack whether a token request went through the gate that the operator declared.
+ *
+ * A name is that of the source where a map of the running code is known by now, or that by which it runs: what is a bypass in a
+ * minified application may turn out to be the gate when its map has been read.
+ */
 export class GateFrames {
   readonly #patterns: readonly GatePattern[]
   readonly #approach: readonly GatePattern[]
@@ -46,7 +52,13 @@ function toPattern(declared: string): GatePattern {
   return { functionName: declared.slice(hash + 1), file: new RegExp(`(?:^|/)${file}$`) }
 }
 
-function matches({ functionName, file }: GatePattern, frame: RawFrame): boolean {
+function matches(pattern: GatePattern, frame: RawFrame): boolean {
+  if (isNamed(pattern, frame)) return true
+  const source = sourceOf(frame)
+  return source !== undefined && isNamed(pattern, source)
+}
+
+function isNamed({ functionName, file }: GatePattern, frame: Pick<RawFrame, 'functionName' | 'file'>): boolean {
   const { functionName: found } = frame
   if (found !== functionName && !found.endsWith(`.${functionName}`)) return false
   return file === undefined || file.test(pathOf(frame.file))

@@ -38,6 +38,8 @@ export interface Observation {
   readonly isRecorded: boolean
   /** What is counted along with it; asked only where metrics go somewhere. */
   readonly measures: () => readonly Measure[]
+  /** Tells it anew when the sources of its stack are known, where more than the caller's place hangs on them. */
+  readonly retold?: (() => Observation) | undefined
 }
 
 /** Takes observations. Must not throw. */

@@ -13,11 +13,12 @@ import type { Observation, ObservationSink } from './observation.ts'
 import { watchOutgoing } from './outgoing.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
 import { isOwnWork } from './own-work.ts'
+import { Passage } from './passage.ts'
 import { ProviderCall } from './provider-call.ts'
 import { Redirects } from './redirects.ts'
 import { type Shape, shapeOf } from './shape.ts'
 import { watchSideDoors } from './side-doors.ts'
-import { callerOf, type Sighting, takeSighting } from './sighting.ts'
+import { type Sighting, takeSighting } from './sighting.ts'
 import { headersOf } from './token-answer.ts'
 import { TokenLedger } from './token-ledger.ts'
 import { TokenRequest } from './token-request.ts'
@@ -118,40 +119,33 @@ export class ProcessWatch {
 
   #seeTokenRequest(request: OutgoingRequest, url: URL, service: KnownService, sighting: Sighting): void {
     this.#clients.set(url.hostname, performance.now())
-    const seen = this.#tokenRequest(url, service, sighting)
-    if (seen.isRefused) request.block(bypassError(url, seen.caller.label))
+    const passage = new Passage(sighting, this.#gate)
+    const seen = this.#tokenRequest(url, service, sighting, passage)
+    if (seen.isRefused()) request.block(bypassError(url, passage.caller.label))
     request.onBody(body => seen.body(shapeOf(body), request.headers()))
     this.#untilEnd(request, seen, { keepsGood: true })
   }
 
   /** Any POST that says what it grants is a token request, wherever it goes; that is known with its body. */
   #seeSuspect(request: OutgoingRequest, url: URL, sighting: Sighting): void {
-    const holds = this.#settings.policy === 'enforce' && this.#gate.viaOf(sighting.frames) === 'bypass'
+    const passage = new Passage(sighting, this.#gate)
+    const holds = this.#settings.policy === 'enforce' && passage.via === 'bypass'
     const told = (body: string | undefined) => {
       if (body === undefined || !body.includes('grant_type')) return
       const shape: Shape = shapeOf(body)
       if (!shape.asksForToken) return
-      const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), sighting)
-      if (seen.isRefused) request.block(bypassError(url, seen.caller.label))
+      const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), sighting, passage)
+      if (seen.isRefused()) request.block(bypassError(url, passage.caller.label))
       seen.body(shape, request.headers())
       this.#untilEnd(request, seen, { keepsGood: true })
     }
     request.onBody(told, { holds })
   }
 
-  #tokenRequest(url: URL, service: KnownService, sighting: Sighting): TokenRequest {
-    const via = this.#gate.viaOf(sighting.frames)
+  #tokenRequest(url: URL, service: KnownService, sighting: Sighting, passage: Passage): TokenRequest {
     const { policy } = this.#settings
-    return new TokenRequest({
-      service,
-      url,
-      via,
-      policy,
-      sighting,
-      caller: callerOf(sighting, this.#gate.outside(sighting.frames)),
-      ledger: this.#ledger,
-      credentials: this.#credentials,
-    })
+    passage.askForSources()
+    return new TokenRequest({ service, url, passage, policy, sighting, ledger: this.#ledger, credentials: this.#credentials })
   }
 
   /** Who asks for a refresh that may be answered without a request. */
@@ -162,16 +156,9 @@ export class ProcessWatch {
       coalesced: asked => {
         // Only now: the one who leads has been redirected to the same place.
         before = this.#redirects.take(url.href)
-        const via = this.#gate.viaOf(sighting.frames)
-        const facts = {
-          ...asked,
-          service,
-          url,
-          via,
-          sighting,
-          caller: callerOf(sighting, this.#gate.outside(sighting.frames)),
-          ledger: this.#ledger,
-        }
+        const passage = new Passage(sighting, this.#gate)
+        passage.askForSources()
+        const facts = { ...asked, service, url, sighting, passage, ledger: this.#ledger }
         const tell = this.#onceTold<SharedEnd>(end => coalescedVisit(facts, end), { error: PROCESS_ENDED })
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)

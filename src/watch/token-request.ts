@@ -45,7 +45,6 @@ import {
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import type { BypassPolicy, Via } from '../../otel/words.ts'
-import type { CallerSite } from '../domain/caller-site.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
@@ -55,6 +54,7 @@ import type { CredentialFiles } from './credential-files.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
 import type { Measure, Observation, ObservedEvent } from './observation.ts'
+import type { Passage } from './passage.ts'
 import type { SentHeaders } from './sent-headers.ts'
 import { type Shape, shapeOf } from './shape.ts'
 import type { Sighting } from './sighting.ts'
@@ -67,12 +67,22 @@ import { requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts
 export interface TokenRequestFacts {
   readonly service: KnownService
   readonly url: URL
-  readonly via: Via
+  readonly passage: Passage
   readonly policy: BypassPolicy
   readonly sighting: Sighting
-  readonly caller: CallerSite
   readonly ledger: TokenLedger
   readonly credentials: CredentialFiles
+}
+
+/** What is known of it when it has ended, whatever its stack turns out to be. */
+interface Told {
+  readonly end: OutgoingEnd
+  readonly endedMs: number
+  readonly grant: ReturnType<typeof readGrant>
+  readonly isRefresh: boolean
+  readonly lineage: Lineage
+  readonly verdict: Verdict
+  readonly durationMs: number
 }
 
 const MOST_HEADERS = 60
@@ -88,13 +98,9 @@ export class TokenRequest {
     this.#facts = facts
   }
 
-  get caller(): CallerSite {
-    return this.#facts.caller
-  }
-
   /** It goes past the gate, and that is not allowed. */
-  get isRefused(): boolean {
-    return this.#facts.via === 'bypass' && this.#facts.policy === 'enforce'
+  isRefused(): boolean {
+    return this.#facts.policy === 'enforce' && this.#facts.passage.isBypass()
   }
 
   /** The request's body is complete; its headers are what they will be. */
@@ -107,7 +113,7 @@ export class TokenRequest {
 
   /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
   ended(end: OutgoingEnd): Observation {
-    const { service, sighting, ledger, url, via } = this.#facts
+    const { service, sighting, ledger } = this.#facts
     const endedMs = Date.now()
     const grant = end.status !== undefined && end.status < 300 ? readGrant(end, service, endedMs) : undefined
     const isRefresh = this.#shape.grantType === undefined || this.#shape.grantType === 'refresh_token'
@@ -122,6 +128,15 @@ export class TokenRequest {
     })
     const verdict = verdictOf(end, service.judgeRefresh, grant !== undefined && lineage.isRetained)
     const durationMs = performance.now() - sighting.startedAtMs
+    const told = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
+    const observation = this.#observation(told)
+    return observation.attributes[ATTR_VIA] === 'bypass' ? { ...observation, retold: () => this.#observation(told) } : observation
+  }
+
+  #observation(told: Told): Observation {
+    const { service, sighting, url, passage } = this.#facts
+    const { end, endedMs, grant, isRefresh, lineage, verdict, durationMs } = told
+    const { via, caller } = passage
     return {
       name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,
       kind: 'client',
@@ -129,7 +144,7 @@ export class TokenRequest {
       durationMs,
       parent: sighting.parent,
       attributes: compact({
-        ...callerAttributes(this.#facts.caller),
+        ...callerAttributes(caller),
         ...this.#shapeAttributes(),
         ...lineageAttributes(lineage, sighting.startMs),
         [ATTR_PROVIDER]: service.id,
@@ -146,11 +161,11 @@ export class TokenRequest {
         ...accountAttributes(lineage.before?.account, grant?.access?.account),
         ...verdictAttributes(verdict, end, isRefresh, endedMs),
       }),
-      events: this.#events(lineage),
+      events: this.#events(lineage, via),
       isError: !isSuccess(verdict.outcome),
       isUrgent: true,
       isRecorded: true,
-      measures: () => this.#measures(lineage, verdict, durationMs, isRefresh),
+      measures: () => this.#measures(told, via, caller.label),
     }
   }
 
@@ -182,25 +197,22 @@ export class TokenRequest {
     }
   }
 
-  #events({ isReplay }: Lineage): ObservedEvent[] {
+  #events({ isReplay }: Lineage, via: Via): ObservedEvent[] {
     const { startMs: atMs } = this.#facts.sighting
     const joined = this.#facts.sighting
       .joiners()
       .map(joiner => ({ name: EVENT_JOINED, atMs: Date.now(), attributes: callerAttributes(joiner) }))
-    return [
-      ...(this.#facts.via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []),
-      ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : []),
-      ...joined,
-    ]
+    return [...(via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []), ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : []), ...joined]
   }
 
-  #measures(lineage: Lineage, { outcome, failure }: Verdict, durationMs: number, isRefresh: boolean): Measure[] {
-    const { service, via, policy, caller } = this.#facts
+  #measures({ lineage, verdict, durationMs, isRefresh }: Told, via: Via, caller: string): Measure[] {
+    const { service, policy } = this.#facts
+    const { outcome, failure } = verdict
     const provider = service.id
     const profile = lineage.profile ?? 'unknown'
     const measures: Measure[] = []
-    if (via === 'bypass') measures.push({ kind: 'add', key: 'bypasses', labels: { provider, caller: caller.label, policy } })
-    if (lineage.isReplay) measures.push({ kind: 'add', key: 'replays', labels: { provider, profile, caller: caller.label } })
+    if (via === 'bypass') measures.push({ kind: 'add', key: 'bypasses', labels: { provider, caller, policy } })
+    if (lineage.isReplay) measures.push({ kind: 'add', key: 'replays', labels: { provider, profile, caller } })
     if (!isRefresh) return measures
     const labels = {
       provider,
@@ -208,7 +220,7 @@ export class TokenRequest {
       reason: lineage.reason,
       outcome,
       via,
-      caller: caller.label,
+      caller,
       ...(failure && { [ATTR_ERROR_TYPE]: failure }),
     }
     measures.push({ kind: 'record', key: 'refreshDuration', value: durationMs / 1000, labels })

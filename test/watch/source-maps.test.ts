@@ -47,6 +47,38 @@ describe('a minified application', () => {
     expect(lines[1]).toMatch(/^keepTokenWarm \(src\/token-warmer\.ts:4:\d+\) \[dist\/main-Ab3dE\.js:1:\d+\]$/)
   })
 
+  it.each(['postRefresh', 'keepTokenWarm', 'src/token-warmer.ts#keepTokenWarm'])(
+    'goes through its gate by the name of the source: %s',
+    async gate => {
+      const { run } = await world({ sources: SOURCES })
+      expect((await run({ gate: [gate] })).refresh?.via).toBe('gate')
+    },
+  )
+
+  it('goes past a gate that is not on the stack', async () => {
+    const { run } = await world({ sources: SOURCES })
+    expect((await run({ gate: ['refreshUnderLock'] })).refresh?.via).toBe('bypass')
+  })
+
+  it('names who came to its gate, not the function that sends for everybody', async () => {
+    const { run } = await world({ sources: SOURCES })
+    expect((await run({ gate: ['postRefresh'] })).refresh?.caller).toBe('src/token-warmer.ts#keepTokenWarm')
+  })
+
+  it.each([
+    ['its gate, by the name of the source', 'keepTokenWarm', '200\n', 1],
+    ['no gate', 'refreshUnderLock', '', 0],
+  ])('under enforce sends what comes through %s', async (_what, gate, stdout, sent) => {
+    const { run, simulator } = await world({ sources: SOURCES })
+    expect((await run({ gate: [gate], policy: 'enforce' })).ended).toMatchObject({ stdout })
+    expect(simulator.tokenRequests()).toHaveLength(sent)
+  })
+
+  it('under coalesce goes through its gate by the name of the source', async () => {
+    const { run } = await world({ sources: SOURCES })
+    expect((await run({ gate: ['keepTokenWarm'], policy: 'coalesce' })).refresh?.via).toBe('gate')
+  })
+
   it('without a map is told as it runs', async () => {
     const { run } = await world({ sources: SOURCES, sourcemap: false })
     expect((await run()).refresh?.file).toBe('dist/main-Ab3dE.js')
@@ -77,10 +109,10 @@ async function world(options: BundleOptions) {
   afterwards(() => simulator.stop())
   const { file, folder } = await bundle(options)
   const url = simulator.url + TOKEN_PATHS.openai
-  const run = async () => {
+  const run = async (settings: object = {}) => {
     const state = stateFolder()
     const { refresh = '' } = simulator.grantFor({ provider: 'openai-codex', account: 'acct-bundled' })
-    const ended = await startNode([file, url, refresh], watchingEnvironment(state, { url, steps: [] }), folder).ended
+    const ended = await startNode([file, url, refresh], watchingEnvironment(state, { url, steps: [] }, settings), folder).ended
     return { ended, refresh: refreshesIn(state)[0] }
   }
   return { simulator, file, run }

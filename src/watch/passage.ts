@@ -1,0 +1,39 @@
+import type { Via } from '../../otel/words.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import { settleCallersNow } from '../telemetry/caller.ts'
+import type { GateFrames } from './gate-frames.ts'
+import { callerOf, type Sighting } from './sighting.ts'
+
+/** By whom a token request was sent, and through the gate or past it; as far as that is known by now. */
+export class Passage {
+  readonly #sighting: Sighting
+  readonly #gate: GateFrames
+
+  constructor(sighting: Sighting, gate: GateFrames) {
+    this.#sighting = sighting
+    this.#gate = gate
+  }
+
+  get via(): Via {
+    return this.#gate.viaOf(this.#sighting.frames)
+  }
+
+  /** Who came to the gate, or went past it. */
+  get caller(): CallerSite {
+    return callerOf(this.#sighting, this.#gate.outside(this.#sighting.frames))
+  }
+
+  /** Has the source maps of the stack read, while the request is under way. */
+  askForSources(): void {
+    // Whoever describes a caller asks for them.
+    void this.caller
+  }
+
+  /** Says, for who must decide at once, whether it goes past the gate: source maps are waited for, once for each file. */
+  isBypass(): boolean {
+    if (this.via !== 'bypass') return false
+    this.askForSources()
+    settleCallersNow()
+    return this.via === 'bypass'
+  }
+}

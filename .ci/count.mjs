@@ -1,9 +1,14 @@
 // Says in one plain line what vitest counted, and ends with a code that agrees with it. Any Node runs it.
 import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
 
 const [testStatus, ...resultsPaths] = process.argv.slice(2)
-const { passed, failed, skipped } = sumOf(resultsPaths.map(path => count(read(path))))
+const allResults = resultsPaths.map(read).filter(results => results !== undefined)
+const { passed, failed, skipped } = sumOf(allResults.map(count))
 const status = Number(testStatus)
+
+// Minutes of output lie between a failure and this line, and a log is often read from its end.
+for (const failure of allResults.flatMap(failures)) say(failure)
 
 if (status !== 0 && failed === 0) say(`the tests ended with code ${status}, but not for a test: see types, lint and errors above`)
 if (status === 0 && passed === 0) say('no test ran')
@@ -20,17 +25,28 @@ function read(path) {
   }
 }
 
-/** A file that failed without a failed test could not be loaded, or a hook failed: that counts as one. */
 function count(results) {
-  if (!results) return { passed: 0, failed: 0, skipped: 0 }
-  const broken = results.testResults.filter(({ status, assertionResults }) => {
-    return status === 'failed' && !assertionResults.some(test => test.status === 'failed')
-  })
   return {
     passed: results.numPassedTests,
-    failed: results.numFailedTests + broken.length,
+    failed: results.numFailedTests + results.testResults.filter(isBroken).length,
     skipped: results.numPendingTests + results.numTodoTests,
   }
+}
+
+/** A file that failed without a failed test could not be loaded, or a hook failed: that counts as one. */
+function isBroken({ status, assertionResults }) {
+  return status === 'failed' && !assertionResults.some(test => test.status === 'failed')
+}
+
+/** Every failed test with its file and what it said. */
+function failures(results) {
+  return results.testResults.flatMap(file => {
+    const place = relative(process.cwd(), file.name)
+    if (isBroken(file)) return [`FAILED ${place}\n${file.message}`]
+    return file.assertionResults
+      .filter(test => test.status === 'failed')
+      .map(test => `FAILED ${place} > ${test.fullName}\n${test.failureMessages.join('\n')}`)
+  })
 }
 
 function sumOf(counts) {

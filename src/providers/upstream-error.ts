@@ -37,8 +37,14 @@ export function upstreamError(cause: unknown, sent: boolean): UpstreamError {
   if (cause instanceof UpstreamError) return cause
   const code = String((cause as { code?: unknown } | null)?.code ?? '')
   if (TIMEOUT_CODES.has(code)) return new UpstreamError('timeout', sent, cause)
+  // undici calls it an abort when the proxy does not open the tunnel; nobody gave anything up.
+  if (isRefusedByProxy(cause)) return new UpstreamError('connect', sent, Object.assign(cause, { code: 'PROXY_REFUSED' }))
   if (CLOSED_CODES.has(code)) return new UpstreamError('aborted', sent, cause)
   return new UpstreamError(sent ? 'reset' : 'connect', sent, withoutData(cause))
+}
+
+function isRefusedByProxy(cause: unknown): cause is Error {
+  return cause instanceof Error && cause.message.startsWith('Proxy response (')
 }
 
 /** undici's parser errors carry the bytes they stumbled over, which may hold anything. */

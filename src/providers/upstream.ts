@@ -1,6 +1,8 @@
-import type { Agent } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { AnswerSink, Flow } from './answer-sink.ts'
 import { Exchange, type UpstreamRequest } from './exchange.ts'
+import { type ConnectionLimits, proxiesIn, proxyAgent } from './proxies.ts'
+import { isLoopbackUrl } from './token-url.ts'
 
 export interface UpstreamOptions {
   /** Connections per origin; `null` is unlimited: a queue would let one slow stream hold up another call. @default null */
@@ -27,13 +29,17 @@ let undici: typeof import('undici') | undefined
 
 /**
  * The transport of provider calls: keep-alive connections, no promise and no stream per chunk. It judges nothing, follows
- * no redirect, repeats nothing, and passes compressed bodies through as they are.
+ * no redirect, repeats nothing, and passes compressed bodies through as they are. Where the environment names a proxy, it
+ * goes by that one, for calls and token requests alike; but never to this machine itself.
  */
 export class Upstream {
   readonly #options: UpstreamLimits
-  #agent: Agent | undefined
+  readonly #proxies = proxiesIn(process.env)
+  #direct: Dispatcher | undefined
+  #proxied: Dispatcher | undefined
   #isClosed = false
 
+  /** @throws {GatewayError} `GW_CONFIG` when the environment names a proxy that is none. */
   constructor(options: UpstreamOptions = {}) {
     this.#options = {
       connections: options.connections ?? DEFAULTS.connections,
@@ -67,27 +73,40 @@ export class Upstream {
   /** Closes every connection; what is under way ends in `onError` as `aborted`. Whoever wants to drain, drains first. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#agent?.destroy()
+    await Promise.all([this.#direct?.destroy(), this.#proxied?.destroy()])
   }
 
-  #dispatch({ Agent }: typeof import('undici'), request: UpstreamRequest, exchange: Exchange): void {
+  #dispatch(loaded: typeof import('undici'), request: UpstreamRequest, exchange: Exchange): void {
     if (this.#isClosed) exchange.abort()
     // A signal that has aborted is heard in a moment; nothing may leave until then.
     if (exchange.isOver || request.signal?.aborted) return
-    const { connections, headersTimeoutMs, bodyIdleMs, connectTimeoutMs } = this.#options
     try {
-      this.#agent ??= new Agent({
-        connections,
-        headersTimeout: headersTimeoutMs,
-        bodyTimeout: bodyIdleMs,
-        connect: { timeout: connectTimeoutMs },
-        // One HTTP/2 session for all would make a stalled stream or a lost connection everybody's.
-        allowH2: false,
-      })
       const { origin, path, method, headers, body = null } = request
-      this.#agent.dispatch({ origin, path, method, headers, body }, exchange)
+      this.#dispatcher(loaded, origin).dispatch({ origin, path, method, headers, body }, exchange)
     } catch (error) {
       exchange.onResponseError(null, error)
+    }
+  }
+
+  #dispatcher(loaded: typeof import('undici'), origin: string): Dispatcher {
+    // What may go without TLS because it stays on this machine must not leave it.
+    if (this.#proxies && !isLoopbackUrl(origin)) {
+      this.#proxied ??= proxyAgent(loaded, this.#proxies, this.#limits)
+      return this.#proxied
+    }
+    this.#direct ??= new loaded.Agent(this.#limits)
+    return this.#direct
+  }
+
+  get #limits(): ConnectionLimits {
+    const { connections, headersTimeoutMs, bodyIdleMs, connectTimeoutMs } = this.#options
+    return {
+      connections,
+      headersTimeout: headersTimeoutMs,
+      bodyTimeout: bodyIdleMs,
+      connectTimeout: connectTimeoutMs,
+      // One HTTP/2 session for all would make a stalled stream or a lost connection everybody's.
+      allowH2: false,
     }
   }
 }

@@ -13,7 +13,7 @@ export const regionRefused: Rule = {
   toldBy: "the provider's code unsupported_country_region_territory, and whether calls go through while refreshes do not",
   remedy: [
     'Do not sign in again: a login from here is refused in the same way.',
-    'Send token requests out the same way as calls: HTTPS_PROXY (and NODE_USE_ENV_PROXY=1 for fetch) must hold for the process and the client library that refreshes.',
+    'Send token requests out the same way as calls: HTTPS_PROXY (and NODE_USE_ENV_PROXY=1 for fetch) must hold for the process and the client library that refreshes. The gateway itself goes by HTTPS_PROXY for both.',
     'Compare the address that both come from; let refreshes be made where the calls are allowed.',
   ],
   explains: ['refresh_refused', 'refresh_failing'],

@@ -58,6 +58,7 @@ export class BypassRecord {
   readonly #startedAt = performance.now()
   /** The profile's name for labels, once the token that is sent tells it. */
   #profile = 'unknown'
+  #isReplay = false
   /** A code or a device is exchanged for tokens: past the gate like any other, but no refresh. */
   #isExchange = false
 
@@ -98,7 +99,8 @@ export class BypassRecord {
 
   /** The answer is complete, or the request failed. */
   ended(end: OutgoingEnd): void {
-    const { outcome, failure, providerCode } = this.#judge(end)
+    const { outcome, failure, providerCode, isReplay = false } = this.#judge(end)
+    if (isReplay) this.#noteReplay()
     if (end.status !== undefined) this.#span.setAttribute(ATTR_HTTP_STATUS, end.status)
     if (providerCode) this.#span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
     if (!this.#isExchange) this.#noteOutcome(outcome, failure)
@@ -110,10 +112,16 @@ export class BypassRecord {
   }
 
   #noteLineage({ profileId, rotatedAway }: SeenToken): void {
-    const { providerId, caller } = this.#facts
     this.#profile = this.#telemetry.profile(profileId)
     this.#span.setAttribute(ATTR_PROFILE, this.#profile)
-    if (!rotatedAway) return
+    if (rotatedAway) this.#noteReplay()
+  }
+
+  /** By our own lineage or by the provider's word. */
+  #noteReplay(): void {
+    if (this.#isReplay) return
+    this.#isReplay = true
+    const { providerId, caller } = this.#facts
     this.#span.setAttribute(ATTR_REPLAY, true)
     this.#span.addEvent(EVENT_REPLAY)
     this.#telemetry.instruments.add('replays', { provider: providerId, profile: this.#profile, caller: caller.label })

@@ -118,7 +118,7 @@ export class TokenRequest {
     const grant = end.status !== undefined && end.status < 300 ? readGrant(end, service, endedMs) : undefined
     const isRefresh = this.#shape.grantType === undefined || this.#shape.grantType === 'refresh_token'
     const isGranted = end.status !== undefined && end.status >= 200 && end.status < 300
-    const lineage = ledger.exchanged({
+    const seen = ledger.exchanged({
       provider: service.id,
       sentMs: sighting.startMs,
       endedMs,
@@ -126,7 +126,9 @@ export class TokenRequest {
       isTokenless: this.#shape.isTokenless,
       ...(isGranted && { granted: grant ?? {} }),
     })
-    const verdict = verdictOf(end, service.judgeRefresh, grant !== undefined && lineage.isRetained)
+    const verdict = verdictOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
+    // What another process rotated away is known to the provider alone.
+    const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
     const durationMs = performance.now() - sighting.startedAtMs
     const told = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
     const observation = this.#observation(told)

@@ -10,6 +10,8 @@ export interface Verdict {
   readonly outcome: FlightOutcome
   readonly failure?: string
   readonly providerCode?: string
+  /** The provider says that the refresh token had been used before. */
+  readonly isReplay?: boolean
   readonly retryAfterMs?: number
 }
 
@@ -38,8 +40,14 @@ export function verdictOf(
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
   }
   if (status >= 200 && status < 300) return { outcome: isRetained ? 'renewed' : 'rotated' }
-  const { outcome, providerCode, retryAfterMs } = judgeRefresh(readRefusedAnswer(status, headers, body))
-  return { outcome, failure: outcome, ...(providerCode && { providerCode }), ...(retryAfterMs !== undefined && { retryAfterMs }) }
+  const { outcome, providerCode, retryAfterMs, replayed } = judgeRefresh(readRefusedAnswer(status, headers, body))
+  return {
+    outcome,
+    failure: outcome,
+    ...(providerCode && { providerCode }),
+    ...(replayed && { isReplay: true }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  }
 }
 
 /** The provider's id of the request. */

@@ -35,7 +35,7 @@ import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
 import { takeFrames } from '../../src/tools/stack-frames.ts'
-import { bypassWorld, deadUrl, onClose, startServer, until } from './world.ts'
+import { bypassWorld, DEAD_URL, onClose, startServer, until } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_secret_1&client_id=app_acme'
 const CALLER = 'test/watch/bypass-watch.test.ts#refreshBehindTheGate'
@@ -143,9 +143,8 @@ describe('a token request without a permit', () => {
     w.server.removeAllListeners('request')
     w.server.on('request', incoming => incoming.socket.resetAndDestroy())
     await expect(refreshBehindTheGate(w.tokenUrl)).rejects.toThrow()
-    const nowhere = await deadUrl()
-    w.watch.add(nowhere, 'acme')
-    await expect(refreshBehindTheGate(nowhere)).rejects.toThrow()
+    w.watch.add(DEAD_URL, 'acme')
+    await expect(refreshBehindTheGate(DEAD_URL)).rejects.toThrow()
     await until(() => w.spans().length === 2)
     expect(w.spans().map(({ attributes }) => [attributes[ATTR_OUTCOME], attributes[ATTR_HTTP_STATUS]])).toEqual([
       ['unavailable', undefined],
@@ -230,6 +229,15 @@ describe('a replay', () => {
       { profile, outcome: 'rotated', value: 3 },
       { profile: 'unknown', outcome: 'rotated', value: 1 },
     ])
+  })
+
+  it('is one by the word of the provider too, where we do not know the token', async () => {
+    const answer = '{"error":"invalid_grant","error_description":"Refresh token has already been used"}'
+    const w = await world(response => void response.writeHead(400, { 'content-type': 'application/json' }).end(answer))
+    await refreshBehindTheGate(w.tokenUrl, 'grant_type=refresh_token&refresh_token=rt_nobodys')
+    await until(() => w.spans().length === 1)
+    expect(w.spans()[0]?.attributes[ATTR_REPLAY]).toBe(true)
+    expect(await w.points('replays')).toEqual([{ provider: 'acme', profile: 'unknown', caller: CALLER, value: 1 }])
   })
 })
 

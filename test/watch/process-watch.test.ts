@@ -148,6 +148,13 @@ describe('an unmodified process under the preload', () => {
     expect(one.refreshes[1]?.fingerprintBefore).toBe(one.refreshes[0]?.fingerprintBefore)
   })
 
+  it('shows a replay of what another process has rotated away, by the word of the provider', async () => {
+    const { job } = await world()
+    const first = await watched(job({ steps: [['gate']] }))
+    const second = await watched(job({ steps: [['gate']] }))
+    expect([first, second].map(({ refreshes }) => refreshes.map(({ replay }) => replay))).toEqual([[false], [true]])
+  })
+
   it('shows three refreshes at once as one rotation and replays of its token', async () => {
     const { job, simulator } = await world()
     const { refreshes, stderr } = await watched(job({ steps: [['together']] }))

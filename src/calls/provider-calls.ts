@@ -126,7 +126,8 @@ export class ProviderCalls {
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
     const code = candidates.length === 0 ? 'GW_NO_PROFILE' : 'GW_ALL_PROFILES_FAILED'
-    const error = new GatewayError(code, `no profile could serve ${request.protocol} of model ${request.model}: ${trail.failures}`, {
+    const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
+    const error = new GatewayError(code, `no profile could serve ${wanted}: ${trail.failures}`, {
       next: candidates.length === 0 ? 'add_profile' : 'try_again_later',
     })
     return { type: 'failed', error, ...(reason && { reason }), ...last }

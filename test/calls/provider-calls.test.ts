@@ -165,6 +165,13 @@ describe('when no profile serves', () => {
     })
   })
 
+  it('and it is a listing of models that is asked for, no model is named', async () => {
+    const w = await gatewayWorld({})
+    const answer = await fetch(`${w.url}/v1/models`)
+    expect(answer.status).toBe(503)
+    expect(await answer.json()).toMatchObject({ error: { message: 'no profile could serve models: no profile is configured for it' } })
+  })
+
   it('the call’s span is an error of that type', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     w.simulator.inject({ where: 'provider', name: 'invalid_api_key_401' })

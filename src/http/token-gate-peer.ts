@@ -2,8 +2,10 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { givenName } from '../telemetry/given-name.ts'
 
-/** Longest search, in ms: a busy machine has many processes, and the client waits. */
-const LONGEST_SEARCH_MS = 250
+/** Processes that are looked at, the newest first: a large machine has many, and the client waits. */
+const MOST_PROCESSES = 500
+/** Longest search, in ms. Far longer than it takes: a machine that is merely slow finds what a quick one does. */
+const LONGEST_SEARCH_MS = 5_000
 /** Where the kernel lists sockets: which line is whose, and nothing of what goes through them. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 /** 127.x.y.z, ::ffff:127.x.y.z and ::1, as the kernel writes them. */
@@ -36,7 +38,7 @@ export async function peerProcess({ remoteAddress, remotePort, localPort }: Peer
     if (inode === undefined) return undefined
     // The newest process first: a client that was just started is the usual one.
     const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).sort((a, b) => Number(b) - Number(a))
-    for (const pid of pids) {
+    for (const pid of pids.slice(0, MOST_PROCESSES)) {
       if (performance.now() > until) return undefined
       if (await holdsSocket(pid, inode)) return shown(await commandOf(pid))
     }

@@ -47,7 +47,7 @@ type Message =
   | { type: 'crashed'; error: string[] }
 
 const HERE = new URL('.', import.meta.url)
-/** How long a request that was made may take to be told of. */
+/** How long the requests that were made may take to be told of, each of those that were made at once. */
 const PATIENCE_MS = 3000
 /** Requests that nobody expects are waited for this long: a retry, or one that leaves after all. */
 const SETTLING_MS = 20
@@ -120,7 +120,7 @@ export async function runTrial(
       }
       case 'end': {
         const until = performance.now() + PATIENCE_MS
-        while (row?.seen.length === 0 && performance.now() < until) await pause(5)
+        while (row && row.seen.length < atOnce && performance.now() < until) await pause(5)
         await pause(SETTLING_MS)
         if (row) {
           row.arrived = simulator.counts().tokenRequests.total - before
@@ -138,7 +138,7 @@ export async function runTrial(
     }
   }
   child.on('message', message => void on(message as Message))
-  const exit = await new Promise<number | string>(resolve => child.on('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')))
+  const exit = await new Promise<number | string>(resolve => child.on('close', (code, signal) => resolve(code ?? signal ?? 'unknown')))
   front.stop()
   await simulator.stop()
   return { rows, faults, exit, node: version }

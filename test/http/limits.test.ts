@@ -1,6 +1,7 @@
+import type { ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { eventually, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
+import { eventually, gatewayWorld, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 import { rawConnection, rawRequest } from '../support/raw-request.ts'
 
 const CHAT = '/v1/chat/completions'
@@ -64,18 +65,28 @@ describe('the time of a request', () => {
   })
 
   it('is not up while the answer takes its time', async () => {
-    const w = await gatewayWorld({ profiles: OPENAI_PROFILE, listen: { requestTimeoutMs: 100 } })
-    w.simulator.inject({ where: 'provider', latencyMs: 500 })
-    expect((await w.chat()).status).toBe(200)
+    const asked = Promise.withResolvers<ServerResponse>()
+    const baseUrl = await providerOf((_request, response) => asked.resolve(response))
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE, providers: { openai: { baseUrl } }, listen: { requestTimeoutMs: 1_000 } })
+    const answer = w.chat()
+    const provider = await asked.promise
+    // One that came later and dawdles has its time measured by the same server: when it is up, that of the first one would be.
+    const { socket, received, closed } = await rawConnection(w.url)
+    socket.write('POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ')
+    await closed
+    expect(received()).toContain('408 Request Timeout')
+    provider.end('{}')
+    expect((await answer).status).toBe(200)
   })
 })
 
 describe('a client that breaks off', () => {
   it('in the middle of its body costs nothing', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    const { socket } = await rawConnection(w.url)
-    socket.write(`POST ${CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\n{"model":`)
-    await new Promise(resolve => setTimeout(resolve, 50))
+    const { socket, received } = await rawConnection(w.url)
+    socket.write(`POST ${CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n{"model":`)
+    // By then the request is there, and its body is waited for.
+    await eventually(() => expect(received()).toContain('100 Continue'))
     socket.destroy()
     const span = await w.spanned(`POST ${CHAT}`)
     expect(span.status).toBe('unset')

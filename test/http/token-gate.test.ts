@@ -1,5 +1,5 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import diagnostics from 'node:diagnostics_channel'
+import type { IncomingMessage } from 'node:http'
 import { allowInsecureRequests, None, processRefreshTokenResponse, refreshTokenGrantRequest } from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import {
@@ -24,7 +24,7 @@ import type { Simulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { stateFolder } from '../support/clean-up.ts'
-import { codexLogin, eventually, type GatewayWorldOptions, gatewayWorld, login } from '../support/gateway-world.ts'
+import { atTheEnd, codexLogin, eventually, type GatewayWorldOptions, gatewayWorld, login } from '../support/gateway-world.ts'
 import { rawRequest } from '../support/raw-request.ts'
 
 const CODEX = '/oauth/openai-codex/token'
@@ -50,18 +50,8 @@ async function tokenWorld(grant: Partial<GrantOptions> = {}, options: GatewayWor
     logins.push(codexLogin(simulator, 'me', life), login(simulator, { provider: 'my-idp', account: 'plain', ...life }))
     return logins
   }
-  // The simulator's port is not known yet; nothing is sent there but what a test sends by itself.
-  const simulated = await freePort()
-  const providers = {
-    'my-idp': { baseUrl: `http://127.0.0.1:${simulated}`, tokenUrl: `http://127.0.0.1:${simulated}${TOKEN_PATHS.plain}`, clientId: 'c' },
-  }
-  const w = await gatewayWorld({
-    stored,
-    providers,
-    order: ['openai-codex:me'],
-    ...options,
-    simulated: { port: simulated, ...options.simulated },
-  })
+  const providers = ({ url }: Simulator) => ({ 'my-idp': { baseUrl: url, tokenUrl: url + TOKEN_PATHS.plain, clientId: 'c' } })
+  const w = await gatewayWorld({ stored, providers, order: ['openai-codex:me'], ...options })
   const [mine, plain] = logins as [StoredProfile, StoredProfile]
   const form = (fields: Record<string, string>, headers: Record<string, string> = {}, path = CODEX) =>
     w.ask(path, { method: 'POST', headers: { 'user-agent': 'my-cli/1.2', ...headers }, body: new URLSearchParams(fields) })
@@ -157,8 +147,9 @@ describe('a client at the token endpoint gate', () => {
     const w = await tokenWorld({}, { simulated: { onTokenRequest } })
     const call = w.responses()
     await arrived.promise
+    const atTheGate = requestsRead(CODEX, 5)
     const clients = Array.from({ length: 5 }, () => w.refresh(refreshOf(w.mine)))
-    await new Promise(resolve => setTimeout(resolve, 500))
+    await atTheGate
     held.resolve()
     const answers = await Promise.all(clients)
     expect((await call).status).toBe(200)
@@ -329,12 +320,13 @@ describe('a refresh that fails', () => {
   })
 
   it.each([
-    ['a server error', { status: 500 }, 503, 'temporarily_unavailable'],
-    ['a wall in between', { status: 403 }, 503, 'temporarily_unavailable'],
-    ['too many requests', { status: 429 }, 429, 'slow_down'],
-  ])('for now (%s) may be tried again, and says when', async (_what, fault, status, error) => {
+    ['a server error', 500, 503, 'temporarily_unavailable'],
+    ['a wall in between', 403, 503, 'temporarily_unavailable'],
+    ['too many requests', 429, 429, 'slow_down'],
+  ])('for now (%s) may be tried again, and says when', async (_what, refused, status, error) => {
     const w = await tokenWorld()
-    w.simulator.inject({ where: 'token', ...fault })
+    // Longer than the pause that is made without a word of the provider, which a slow machine may sleep through.
+    w.simulator.inject({ where: 'token', status: refused, headers: { 'retry-after': '60' } })
     const ask = { grant_type: 'refresh_token', refresh_token: refreshOf(w.plain) }
     for (const _try of [1, 2]) {
       const answer = await w.form(ask, {}, PLAIN)
@@ -342,6 +334,14 @@ describe('a refresh that fails', () => {
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
     }
     expect(w.tokenRequests()).toBe(1)
+  })
+
+  it('for now says when to come again, even where the provider does not', async () => {
+    const w = await tokenWorld()
+    w.simulator.inject({ where: 'token', status: 500 })
+    const { status, headers } = await w.form({ grant_type: 'refresh_token', refresh_token: refreshOf(w.plain) }, {}, PLAIN)
+    expect(status).toBe(503)
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
   it('stops nobody whose token still works', async () => {
@@ -459,11 +459,19 @@ it('nothing of what clients show or get is in any span, metric or page', async (
   expect(secrets.every(secret => typeof secret === 'string' && secret.length > 20)).toBe(true)
 })
 
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
+/** Resolves when that many requests for a path were read to their end; with profiles in memory they are at the gate a turn later. */
+function requestsRead(path: string, count: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let left = count
+  const onEnd = () => {
+    left -= 1
+    if (left === 0) setImmediate(resolve)
+  }
+  const onStart = (message: unknown) => {
+    const { request } = message as { request: IncomingMessage }
+    if (request.url === path) request.once('end', onEnd)
+  }
+  diagnostics.subscribe('http.server.request.start', onStart)
+  atTheEnd(async () => diagnostics.unsubscribe('http.server.request.start', onStart))
+  return promise
 }

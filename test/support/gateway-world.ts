@@ -28,8 +28,9 @@ export const OPENAI_KEY = 'sk-simulated-openai-0001'
 export const ANTHROPIC_KEY = 'sk-ant-simulated-0001'
 
 /** Options that make the gateway of a world; `providers` and `environment` are added to those of the simulator. */
-export interface GatewayWorldOptions extends Omit<GatewatchOptions, 'listen'> {
+export interface GatewayWorldOptions extends Omit<GatewatchOptions, 'listen' | 'providers'> {
   listen?: GatewatchOptions['listen']
+  providers?: GatewatchOptions['providers'] | ((simulator: Simulator) => GatewatchOptions['providers'])
   /** Profiles in the store. Made by `codexLogin` and the like, once the simulator stands. */
   stored?: (simulator: Simulator) => readonly StoredProfile[]
   simulated?: SimulatorOptions
@@ -45,7 +46,7 @@ export interface Answered {
 }
 
 /** A simulator and a gateway in front of it that listens on a free port; both are stopped after the test. */
-export async function gatewayWorld({ stored = () => [], simulated, listen, ...options }: GatewayWorldOptions = {}) {
+export async function gatewayWorld({ stored = () => [], simulated, listen, providers, ...options }: GatewayWorldOptions = {}) {
   const simulator = await startSimulator(simulated)
   atTheEnd(() => simulator.stop())
   simulator.addApiKey(OPENAI_KEY, { provider: 'openai', account: 'key' })
@@ -55,7 +56,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, ...op
     source: 'gateway.json',
     ...options,
     listen: { port: 0, ...listen },
-    providers: { ...providersOf(simulator), ...options.providers },
+    providers: { ...providersOf(simulator), ...(typeof providers === 'function' ? providers(simulator) : providers) },
     environment: { OPENAI_KEY, ANTHROPIC_KEY, ...options.environment },
   })
   atTheEnd(() => watch.stop())
@@ -141,13 +142,17 @@ export function storedKey(id: string, key: string, provider = id.split(':')[0] ?
   return { id, provider, credential: { type: 'api_key', key } }
 }
 
+/** Shorter than what a test may take, so that it ends with what was wrong; far longer than a slow machine needs. */
+const LONGEST_WAIT_MS = 20_000
+
 /** Tries until `look` no longer throws; what it gives then. */
 export async function eventually<T>(look: () => T | Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries += 1) {
+  const start = performance.now()
+  for (;;) {
     try {
       return await look()
     } catch (error) {
-      if (tries >= 400) throw error
+      if (performance.now() - start >= LONGEST_WAIT_MS) throw error
       await new Promise(resolve => setTimeout(resolve, 10))
     }
   }

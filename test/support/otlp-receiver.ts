@@ -42,6 +42,8 @@ export interface OtlpReceiver {
   spans(): readonly ReceivedSpan[]
   /** The metrics of the last export. */
   metrics(): readonly ReceivedMetric[]
+  /** The metrics of every export, one after the other: of several processes the last export is that of one. */
+  allMetrics(): readonly ReceivedMetric[]
   /** Everything received, as text, for searching. */
   text(): string
   stop(): Promise<void>
@@ -52,13 +54,16 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = []
   const bodies: string[] = []
   let metrics: ReceivedMetric[] = []
+  const allMetrics: ReceivedMetric[] = []
   const server = createServer((request, response) => {
     readBody(request)
       .then(body => {
         bodies.push(body.toString('latin1'))
         if (request.url === '/v1/traces') spans.push(...toSpans(decode(request, body, 'TracesRequest')))
-        else if (request.url === '/v1/metrics') metrics = toMetrics(decode(request, body, 'MetricsRequest'))
-        else return answer(response, 404)
+        else if (request.url === '/v1/metrics') {
+          metrics = toMetrics(decode(request, body, 'MetricsRequest'))
+          allMetrics.push(...metrics)
+        } else return answer(response, 404)
         return answer(response, 200)
       })
       .catch(() => answer(response, 400))
@@ -68,6 +73,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans: () => spans,
     metrics: () => metrics,
+    allMetrics: () => allMetrics,
     text: () => `${bodies.join('\n')}\n${JSON.stringify(spans)}\n${JSON.stringify(metrics)}`,
     stop: async () => {
       server.closeAllConnections()

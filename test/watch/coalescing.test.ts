@@ -8,7 +8,7 @@ import type { SharedEnd } from '../../src/watch/coalesced-visit.ts'
 import { coalesceRefreshes } from '../../src/watch/coalescing.ts'
 import { KnownEndpoints } from '../../src/watch/known-endpoints.ts'
 import { wrapDispatch } from '../../src/watch/undici-dispatch.ts'
-import { deadUrl, onClose, startServer, until } from './world.ts'
+import { DEAD_URL, onClose, startServer, until } from './world.ts'
 
 // Here undici was loaded before anybody looked; in a watched process its classes are wrapped as they are loaded.
 wrapDispatch(Object.getPrototypeOf(Agent))
@@ -68,8 +68,11 @@ const ABORTABLE = Object.entries(CLIENTS).filter(([name]) => !name.includes('dis
 
 describe('refreshes of the same token', () => {
   it.each(Object.entries(CLIENTS))('by %s, three at once, are one request and get one answer', async (_name, refresh) => {
-    const w = await world()
-    const texts = await Promise.all([1, 2, 3].map(() => refresh(w.tokenUrl, form('rt-0'))))
+    const w = await world({ isHeld: true })
+    const asked = Promise.all([1, 2, 3].map(() => refresh(w.tokenUrl, form('rt-0'))))
+    await w.joined(2)
+    w.release()
+    const texts = await asked
     expect(texts.map(text => JSON.parse(text).refresh_token)).toEqual(['rt-1', 'rt-1', 'rt-1'])
     expect(w.received.map(({ body }) => body.toString())).toEqual([form('rt-0')])
     expect(w.decisions()).toEqual(['join', 'join'])
@@ -77,8 +80,11 @@ describe('refreshes of the same token', () => {
   })
 
   it('by different clients share it as well, each gets it in its own way', async () => {
-    const w = await world()
-    const texts = await Promise.all(Object.values(CLIENTS).map(refresh => refresh(w.tokenUrl, form('rt-0'))))
+    const w = await world({ isHeld: true })
+    const asked = Promise.all(Object.values(CLIENTS).map(refresh => refresh(w.tokenUrl, form('rt-0'))))
+    await w.joined(Object.keys(CLIENTS).length - 1)
+    w.release()
+    const texts = await asked
     expect(new Set(texts).size).toBe(1)
     expect(w.received).toHaveLength(1)
   })
@@ -226,8 +232,11 @@ describe('who leaves', () => {
 
 describe('a failure', () => {
   it('of the provider is shared by those in flight and never kept', async () => {
-    const w = await world({ answer: response => void response.writeHead(400).end('{"error":"invalid_grant"}') })
-    const refused = await Promise.all([1, 2, 3].map(() => refreshByFetch(w.tokenUrl, form('rt-0'))))
+    const w = await world({ isHeld: true, answer: response => void response.writeHead(400).end('{"error":"invalid_grant"}') })
+    const asked = Promise.all([1, 2, 3].map(() => refreshByFetch(w.tokenUrl, form('rt-0'))))
+    await w.joined(2)
+    w.release()
+    const refused = await asked
     expect(refused).toEqual(['{"error":"invalid_grant"}', '{"error":"invalid_grant"}', '{"error":"invalid_grant"}'])
     expect(w.received).toHaveLength(1)
     await refreshByFetch(w.tokenUrl, form('rt-0'))
@@ -236,8 +245,7 @@ describe('a failure', () => {
 
   it('of the connection is shared likewise, and told by each client in its own way', async () => {
     const w = await world()
-    const url = await deadUrl()
-    const ends = await Promise.all(Object.values(CLIENTS).map(refresh => settled(refresh(url, form('rt-0')))))
+    const ends = await Promise.all(Object.values(CLIENTS).map(refresh => settled(refresh(DEAD_URL, form('rt-0')))))
     expect(ends.every(end => end.includes('ECONNREFUSED'))).toBe(true)
     expect(w.ends().every(end => 'error' in end)).toBe(true)
   })
@@ -385,6 +393,8 @@ async function world({ answer, isHeld = false, onAsked, onTold }: WorldOptions =
     asked: () => asked,
     faults,
     stop,
+    /** Resolves when so many wait for the request of another. */
+    joined: (count: number) => until(() => decisions.filter(decision => decision === 'join').length === count),
     /** Answers what waits, and from now on at once. */
     release: () => {
       isHeld = false

@@ -7,7 +7,7 @@ import { Pool, fetch as undiciFetch, request as undiciRequest, stream as undiciS
 import { describe, expect, it } from 'vitest'
 import { watchOutgoing } from '../../src/watch/outgoing.ts'
 import type { OutgoingRequest } from '../../src/watch/outgoing-request.ts'
-import { deadUrl, onClose, startServer, until, watchPosts } from './world.ts'
+import { DEAD_URL, onClose, startServer, until, watchPosts } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_1'
 
@@ -195,9 +195,8 @@ describe('a request that fails', () => {
 
   it('ends where nobody listens', async () => {
     const { seen } = watchPosts()
-    const nowhere = await deadUrl()
-    await expect(send(nowhere, { body: FORM })).rejects.toThrow()
-    await expect(httpPost(nowhere, outgoing => outgoing.end(FORM))).rejects.toThrow()
+    await expect(send(DEAD_URL, { body: FORM })).rejects.toThrow()
+    await expect(httpPost(DEAD_URL, outgoing => outgoing.end(FORM))).rejects.toThrow()
     await until(() => seen.length === 2 && seen.every(({ end }) => end))
     for (const { end } of seen) expect(end?.error).toMatchObject({ code: 'ECONNREFUSED' })
   })

@@ -53,14 +53,11 @@ export async function startServer(answer: (response: ServerResponse, received: R
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received, server }
 }
 
-/** The URL of a port on which nobody listens; fetch refuses the low ones itself. */
-export async function deadUrl(): Promise<string> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return `http://127.0.0.1:${port}/token`
-}
+/**
+ * The URL of a port on which nobody listens: none that is given out to whoever asks for any, as one that was just closed may be,
+ * nor of those that fetch refuses itself.
+ */
+export const DEAD_URL = 'http://127.0.0.1:2/token'
 
 /** What was seen of one request. */
 export interface Seen {

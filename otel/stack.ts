@@ -24,11 +24,15 @@ if (!isInstalled('prometheus') || !alertmanager) {
   process.stderr.write('Prometheus and Alertmanager are needed: apt-get install prometheus prometheus-alertmanager\n')
   process.exit(69)
 }
+// From the beginning on: the parts are in groups of their own, and would outlive us.
+const ending = new AbortController()
+const signalled = Promise.race(['SIGINT', 'SIGTERM'].map(signal => once(process, signal, { signal: ending.signal })))
 const folder = await mkdtemp(join(tmpdir(), 'gatewatch-stack-'))
 const parts: Part[] = []
 try {
-  await run(alertmanager)
+  await Promise.race([signalled, run(alertmanager)])
 } finally {
+  ending.abort()
   await endAll()
   await rm(folder, { recursive: true, force: true })
 }
@@ -78,21 +82,20 @@ async function run(alertmanagerProgram: string): Promise<void> {
 async function theEnd(): Promise<void> {
   const asked = process.argv.indexOf('--seconds')
   const seconds = asked < 0 ? undefined : Number(process.argv[asked + 1])
-  const ending = new AbortController()
-  const signalled = ['SIGINT', 'SIGTERM'].map(signal => once(process, signal, { signal: ending.signal }))
   const ended = parts.map(async ({ name, child }) => {
     await once(child, 'exit', { signal: ending.signal })
     process.stderr.write(`${name} ended by itself\n`)
     process.exitCode = 1
   })
   const timed = seconds === undefined ? [] : [sleep(seconds * 1000, undefined, { signal: ending.signal })]
-  const all = [...signalled, ...ended, ...timed]
+  const all = [signalled, ...ended, ...timed]
   await Promise.race(all)
   ending.abort()
   await Promise.allSettled(all)
 }
 
 function start(name: string, program: string, parameters: readonly string[], output: 'ignore' | 'inherit' = 'inherit'): void {
+  ending.signal.throwIfAborted() // nothing may begin that nobody would end
   // A group of its own: Ctrl-C reaches this process alone, which then ends the parts in order.
   const child = spawn(program, parameters, { cwd: folder, stdio: ['ignore', output, output], detached: true })
   child.on('error', error => process.stderr.write(`${name} cannot be started: ${error.message}\n`))
@@ -104,7 +107,7 @@ async function endAll(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue
     const ended = once(child, 'exit')
     child.kill('SIGTERM')
-    const inTime = await Promise.race([ended.then(() => true), sleep(10_000).then(() => false)])
+    const inTime = await Promise.race([ended.then(() => true), sleep(10_000, false, { ref: false })])
     if (!inTime) child.kill('SIGKILL')
   }
 }
@@ -114,7 +117,7 @@ async function ready(url: string): Promise<void> {
     const answer = await fetch(url).catch(() => undefined)
     await answer?.arrayBuffer()
     if (answer?.ok) return
-    await sleep(200)
+    await sleep(200, undefined, { signal: ending.signal })
   }
   throw new Error(`${url} does not answer`)
 }

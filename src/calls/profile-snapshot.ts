@@ -15,8 +15,10 @@ export interface ProfileSnapshot {
   readonly expiresInSeconds?: number
   readonly generation?: number
   readonly needsLogin?: { readonly outcome: string; readonly since: string; readonly providerCode?: string }
-  /** Seconds the profile still rests. */
+  /** Seconds the profile still rests, rounded up. */
   readonly restsForSeconds?: number
+  /** When its rest ends, as an ISO date: the same whenever it is asked for, which the rounded seconds are not. */
+  readonly restsUntil?: string
   /** The last probe, where there was one. */
   readonly probe?: LastProbe
 }
@@ -53,7 +55,11 @@ export function profileSnapshot(
         ...(needsLogin.providerCode && { providerCode: needsLogin.providerCode }),
       },
     }),
-    ...(cooldown.state === 'resting' && book.isResting(profile.id) && { restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000) }),
+    ...(cooldown.state === 'resting' &&
+      book.isResting(profile.id) && {
+        restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000),
+        restsUntil: new Date(cooldown.until).toISOString(),
+      }),
     ...(probe && { probe }),
   }
 }

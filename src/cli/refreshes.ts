@@ -79,14 +79,15 @@ async function follow(
       lines.line(row, known),
     )
 
+  const ended = new AbortController()
+  // Before anything is shown: a signal that comes with the first line must end it in order, too.
+  const untilEnd = untilSignal().then(() => ended.abort())
   const known = bySpan(begin.replayed)
   const oldestFirst = begin.rows.toReversed()
   if (output.isJson) for (const row of oldestFirst) showRow(row, known)
   else output.show(undefined, lines.table(oldestFirst, known))
   showReplays(begin.replayed)
 
-  const ended = new AbortController()
-  const untilEnd = untilSignal().then(() => ended.abort())
   let { mark } = begin
   while (!ended.signal.aborted) {
     await sleep(FOLLOW_MS, undefined, { signal: ended.signal }).catch(() => undefined)

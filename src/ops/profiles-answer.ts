@@ -48,13 +48,13 @@ function lineOf(profile: string, snapshot: ProfileSnapshot | undefined, seen: Se
       probe: undefined,
     }
   }
-  const { provider, type, billing, state, expiresInSeconds, generation, needsLogin, restsForSeconds, probe } = snapshot
+  const { provider, type, billing, state, expiresInSeconds, generation, needsLogin, restsUntil, probe } = snapshot
   return {
     ...{ profile, provider, type, billing, state },
     note: needsLogin ? `${needsLogin.outcome}${needsLogin.providerCode ? ` (${needsLogin.providerCode})` : ''}: sign in again` : '',
     expiresAtMs: expiresInSeconds === undefined ? undefined : nowMs + expiresInSeconds * 1000,
     generation,
-    restsUntilMs: restsForSeconds === undefined ? undefined : nowMs + restsForSeconds * 1000,
+    restsUntilMs: restsUntil === undefined ? undefined : Date.parse(restsUntil),
     probe: probe && { outcome: probe.outcome, atMs: nowMs - probe.ageSeconds * 1000, diverges: probe.diverges },
   }
 }

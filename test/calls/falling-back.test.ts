@@ -117,7 +117,7 @@ describe('a fallback', () => {
   })
 
   it('goes past a provider that is silent for too long', async () => {
-    const w = await loginThenKey({ upstream: { headersTimeoutMs: 100 } })
+    const w = await loginThenKey({ upstream: { headersTimeoutMs: 1_000 } })
     w.simulator.inject({ where: CODEX_PATH, hang: true })
     const answer = await w.responses()
     expect(answer.status).toBe(200)

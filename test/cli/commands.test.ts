@@ -159,7 +159,7 @@ describe('gatewatch serve', () => {
 
 describe('gatewatch demo', () => {
   it('shows callers with reason, door and outcome, and ends by itself', async () => {
-    const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '31']).ended
+    const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '26']).ended
     const last = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
     const seen = last.refreshes.map((row: Record<string, string>) => `${row.caller} ${row.reason} ${row.via} ${row.outcome}`)
     expect(seen).toContain('src/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')
@@ -172,5 +172,5 @@ describe('gatewatch demo', () => {
     )
     expect(stderr).toContain('gateway    http://127.0.0.1:')
     expect(code).toBe(EXIT.good)
-  }, 60_000)
+  }, 120_000)
 })

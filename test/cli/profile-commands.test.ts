@@ -16,6 +16,8 @@ import { type Ended, type Running, runCli } from './run-cli.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
+/** For tests of many commands, each a process of its own: they take a second of a core each, several on a busy machine. */
+const LONG_MS = 120_000
 const SECRET_LOOKALIKE = 'sk-live-Qb7xW2mKfT9zLr4H'
 let folder = ''
 let simulator: Simulator
@@ -125,7 +127,7 @@ describe('gatewatch profiles login', () => {
 })
 
 describe('gatewatch profiles add, order, rename and logout', () => {
-  it('keep what they set beside the profiles, and never rewrite the configuration', async () => {
+  it('keep what they set beside the profiles, and never rewrite the configuration', { timeout: LONG_MS }, async () => {
     const written = await configure()
     await storeLogin('acme:me')
     expect((await run('add', 'openai:main', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY')).code).toBe(EXIT.good)
@@ -142,9 +144,9 @@ describe('gatewatch profiles add, order, rename and logout', () => {
     expect((await run('order')).stdout).toMatch(/^openai:main\n/)
     expect(await stored()).toEqual([])
     expect(await readFile(configPath(), 'utf8')).toBe(written)
-  }, 30_000)
+  })
 
-  it('refuse what the configuration says itself', async () => {
+  it('refuse what the configuration says itself', { timeout: LONG_MS }, async () => {
     await storeLogin('acme:me')
     await configure({ order: ['acme:me'] })
     for (const parameters of [
@@ -157,9 +159,9 @@ describe('gatewatch profiles add, order, rename and logout', () => {
       expect(code).toBe(EXIT.usage)
     }
     expect((await run('logout', 'acme:me', '--force')).stdout).toContain(`${configPath()} still names it`)
-  }, 30_000)
+  })
 
-  it('refuse names that are taken, unknown or given twice, and a key in the place of its variable', async () => {
+  it('refuse names that are taken, unknown or given twice, and a key in the place of its variable', { timeout: LONG_MS }, async () => {
     await configure()
     await storeLogin('acme:me')
     await storeLogin('acme:other')
@@ -178,7 +180,7 @@ describe('gatewatch profiles add, order, rename and logout', () => {
       expect(stdout + stderr).not.toContain(SECRET_LOOKALIKE)
       expect(code).toBeGreaterThan(0)
     }
-  }, 30_000)
+  })
 
   it('finish a rename that was cut short', async () => {
     await configure()

@@ -179,6 +179,14 @@ describe('gatewatch refreshes --follow', () => {
     expect(await follower.exit).toMatchObject({ code: 0, stderr: '' })
   })
 
+  it('ends in order by a signal that comes with the first line', async () => {
+    const { folder } = await incident()
+    const follower = refreshes(folder, '--follow')
+    await follower.line()
+    follower.signal('SIGTERM')
+    expect(await follower.exit).toMatchObject({ code: 0, stderr: '' })
+  })
+
   it('gives programs a JSON value for each, and only what is wanted', async () => {
     const w = diskWorld()
     w.refresh({ caller: 'src/first.ts#f' })

@@ -113,19 +113,36 @@ export async function until<T>(what: string, look: () => Promise<T | undefined |
 }
 
 async function start(program: string, folder: string, parametersFor: (port: number) => string[]): Promise<RunningServer> {
-  const port = await freePort()
+  for (;;) {
+    const server = await startAt(await freePort(), program, folder, parametersFor)
+    if (server) return server
+  }
+}
+
+/** @returns `undefined` when somebody else took the port before the program did. */
+async function startAt(
+  port: number,
+  program: string,
+  folder: string,
+  parametersFor: (port: number) => string[],
+): Promise<RunningServer | undefined> {
   const child = spawn(program, parametersFor(port), { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
   child.stderr.on('data', chunk => {
     said += chunk
   })
-  const ended = once(child, 'exit')
+  const ended = once(child, 'close')
   const url = `http://127.0.0.1:${port}`
-  await until(`${program} ready`, async () => {
-    if (child.exitCode !== null) throw new Error(`${program} ended: ${said}`)
+  const begun = await until(`${program} ready`, async () => {
+    if (child.exitCode !== null) {
+      await ended
+      if (said.includes('address already in use')) return 'taken'
+      throw new Error(`${program} ended: ${said}`)
+    }
     const answer = await fetch(`${url}/-/ready`).catch(() => undefined)
-    return answer?.ok === true
+    return answer?.ok === true && 'ready'
   })
+  if (begun === 'taken') return undefined
   return {
     url,
     async stop() {

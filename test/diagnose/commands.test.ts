@@ -36,7 +36,7 @@ describe('gatewatch simulate', () => {
       stdout: expect.stringContaining('Nothing to report.'),
     })
     expect(await runCli(['diagnose', '--from', join(state, 'recorder.sqlite'), '--since', '1h']).ended).toMatchObject({ code: 1 })
-  })
+  }, 120_000)
 
   it('sets up the provider alone, until it is asked to end', async () => {
     const running = runCli(['simulate', '--scenario', 'fresh-login-rejected', '--provider-only', '--json'])

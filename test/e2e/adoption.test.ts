@@ -21,7 +21,7 @@ import {
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
-import { startSimulator } from '../../src/simulator/simulator.ts'
+import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { source, startOtherGateway, type Version } from './other-gateway.ts'
 
@@ -32,8 +32,8 @@ afterEach(async () => {
 })
 
 /** A version of the gateway as a process of its own, a simulated provider, a real OTLP receiver. One account, its token expired. */
-async function world(version: Version) {
-  const simulator = await startSimulator()
+async function world(version: Version, simulated: SimulatorOptions = {}) {
+  const simulator = await startSimulator(simulated)
   stops.push(simulator.stop)
   const otlp = await startOtlpReceiver()
   stops.push(otlp.stop)
@@ -59,7 +59,16 @@ describe('a gateway that somebody else wrote', () => {
   })
 
   it('sends several token requests for fifty callers as long as it has no gate', async () => {
-    const { gateway, tokenRequests, otlp } = await world('before.mjs')
+    const second = Promise.withResolvers<void>()
+    let received = 0
+    // The first answer waits until somebody else has asked as well: with a gate nobody would, and it would wait forever.
+    const onTokenRequest = (step: string) => {
+      if (step !== 'received') return undefined
+      received += 1
+      if (received === 2) second.resolve()
+      return second.promise
+    }
+    const { gateway, tokenRequests, otlp } = await world('before.mjs', { onTokenRequest })
     await Promise.all(Array.from({ length: 50 }, () => gateway.chat('mine')))
     expect(tokenRequests()).toBeGreaterThan(1)
     expect(otlp.spans()).toEqual([])

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { type Mix, startMix } from '../dashboards/mix.ts'
+import { startMix } from '../dashboards/mix.ts'
 import { alertmanagerProgram, isInstalled, startAlertmanager, startPrometheus, until } from '../dashboards/prometheus-server.ts'
 import { ROOT } from '../house/source-files.ts'
 
@@ -27,13 +27,14 @@ describe.runIf(isInstalled('prometheus') && isInstalled(program ?? 'alertmanager
     onTestFinished(() => alertmanager.stop())
     const mix = await startMix()
     onTestFinished(() => mix.stop())
+    const metrics = await startMetricsPage(mix.gatewayUrl)
     const prometheus = await startPrometheus({
       rules: hastened(readFileSync(join(ROOT, 'dashboards/generated/gatewatch.rules.yml'), 'utf8')),
-      configuration: JSON.stringify(scraping(mix, alertmanager.url)),
+      configuration: JSON.stringify(scraping(metrics.url, alertmanager.url)),
     })
     onTestFinished(() => prometheus.stop())
     await until('the first scrape', async () => (await prometheus.query('up == 1')).length === 1)
-    await mix.playDeaths()
+    await metrics.unchangedWhile(() => mix.playDeaths())
 
     const firing = await until('the alert', async () => alertOf(received, 'GatewatchBypass', 'firing'))
     expect(firing.labels).toMatchObject({
@@ -71,12 +72,12 @@ function hastened(rules: string): string {
   return fast
 }
 
-function scraping({ gatewayUrl }: Mix, alertmanagerUrl: string): object {
+function scraping(url: string, alertmanagerUrl: string): object {
   return {
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
     rule_files: ['gatewatch.rules.yml'],
     alerting: { alertmanagers: [{ static_configs: [{ targets: [new URL(alertmanagerUrl).host] }] }] },
-    scrape_configs: [{ job_name: 'gatewatch', static_configs: [{ targets: [new URL(gatewayUrl).host] }] }],
+    scrape_configs: [{ job_name: 'gatewatch', static_configs: [{ targets: [new URL(url).host] }] }],
   }
 }
 
@@ -91,6 +92,23 @@ function alertOf(received: readonly Notification[], name: string, status: 'firin
   return received.flatMap(({ alerts }) => alerts).find(alert => alert.labels.alertname === name && alert.status === status)
 }
 
+/** The metrics of a gateway, which can be made to stand still: a scrape between two bypasses would tell of one alone. */
+async function startMetricsPage(gatewayUrl: string) {
+  const look = async () => (await fetch(`${gatewayUrl}/metrics`)).text()
+  let still: string | undefined
+  const server = createServer(async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(still ?? (await look()))
+  })
+  return {
+    url: await listening(server),
+    async unchangedWhile(work: () => Promise<void>): Promise<void> {
+      still = await look()
+      await work()
+      still = undefined
+    },
+  }
+}
+
 async function startWebhook(): Promise<{ url: string; received: Notification[] }> {
   const received: Notification[] = []
   const server = createServer(async (request, response) => {
@@ -99,6 +117,11 @@ async function startWebhook(): Promise<{ url: string; received: Notification[] }
     received.push(JSON.parse(Buffer.concat(chunks).toString()) as Notification)
     response.end()
   })
+  return { url: `${await listening(server)}/`, received }
+}
+
+/** @returns where it listens, until the test is over */
+async function listening(server: Server): Promise<string> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   onTestFinished(async () => {
@@ -106,5 +129,5 @@ async function startWebhook(): Promise<{ url: string; received: Notification[] }
     server.closeAllConnections()
     await once(server, 'close')
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, received }
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }

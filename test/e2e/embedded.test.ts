@@ -77,7 +77,7 @@ describe('a call made in code', () => {
     const { body } = await w.watch.call({ ...STREAMED, signal: during.signal })
     during.abort()
     await expect(textOf(body)).rejects.toMatchObject({ code: 'GW_ABORTED' })
-    expect(w.spans('chat gpt-5.5').map(({ status }) => status)).toEqual(['unset', 'unset'])
+    await eventually(() => expect(w.spans('chat gpt-5.5').map(({ status }) => status)).toEqual(['unset', 'unset']))
   })
 
   it('under a signal that has aborted is not made', async () => {

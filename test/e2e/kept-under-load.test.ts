@@ -12,6 +12,7 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
+import type { CallAnswer } from '../../src/http/answer-stream.ts'
 import { refreshes, visitTable } from '../../src/recorder/queries.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
@@ -20,6 +21,7 @@ import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../supp
 
 const LOAD = 600
 const AT_ONCE = 20
+const AT_ONE_MOMENT = 100
 
 async function receive(): Promise<OtlpReceiver> {
   const receiver = await startOtlpReceiver()
@@ -31,6 +33,10 @@ async function receive(): Promise<OtlpReceiver> {
 async function load(turn: (index: number) => Promise<unknown>): Promise<void> {
   for (let index = 0; index < LOAD; index += AT_ONCE)
     await Promise.all(Array.from({ length: AT_ONCE }, (_, offset) => turn(index + offset)))
+}
+
+async function drain({ body }: CallAnswer): Promise<void> {
+  for await (const _chunk of body);
 }
 
 /** The trace and all that hangs under it: nobody's parent is missing. */
@@ -73,15 +79,23 @@ describe('under load', () => {
       }
       await w.responses()
     })
+    // More at one moment than are kept in a second, however slowly the others came.
+    const body = { model: 'gpt-5.5', input: 'hello', store: false }
+    await Promise.all(
+      Array.from({ length: AT_ONE_MOMENT }, () => w.watch.call({ protocol: 'responses', model: 'gpt-5.5', body }).then(drain)),
+    )
     // What was passed over last is told by the next one that is kept, as soon as there is room for it again.
     await sleep(1_500)
     await w.responses()
     const traces = () => Map.groupBy(receiver.spans(), ({ traceId }) => traceId)
     // The span of a request ends a moment after its client has the answer.
+    const exemplars = async () => [...(await w.watch.metrics('application/openmetrics-text')).body.matchAll(/trace_id="(\w+)"/g)]
     await eventually(async () => {
       await w.watch.flush()
       expect([...traces().values()].filter(trace => !isWhole(trace))).toEqual([])
+      expect((await exemplars()).flatMap(([, traceId = '']) => (traces().has(traceId) ? [] : [traceId]))).toEqual([])
     })
+    expect((await exemplars()).length).toBeGreaterThan(3)
 
     const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'visits') =>
       (await w.series(key)).reduce((sum, { value }) => sum + value, 0)
@@ -127,8 +141,5 @@ describe('under load', () => {
     const good = [...w.watch.recorder.spans()].filter(({ attributes }) => attributes[ATTR_ATTEMPT_OUTCOME] === 'ok')
     expect(good.length).toBeLessThan(counted)
     expect(good.reduce((sum, { attributes }) => sum + Number(attributes[ATTR_STANDS_FOR] ?? 1), 0)).toBe(counted)
-    const exemplars = [...(await w.watch.metrics('application/openmetrics-text')).body.matchAll(/trace_id="(\w+)"/g)]
-    expect(exemplars.length).toBeGreaterThan(3)
-    expect(exemplars.flatMap(([, traceId = '']) => (traces().has(traceId) ? [] : [traceId]))).toEqual([])
   })
 })

@@ -39,7 +39,6 @@ describe('at an OAuth server of somebody else', () => {
   const search = searchForSecrets()
   const outputs: string[] = []
   const commandLines: string[] = []
-  const operations = new Set<string>()
   let folder = ''
   let server: OidcServer
   let otlp: OtlpReceiver
@@ -81,8 +80,6 @@ describe('at an OAuth server of somebody else', () => {
     const ended = await command.ended
     // The address that the browser opens holds the state, which the person's browser has to know.
     outputs.push(ended.stdout.replace(/http:\S+/g, ''), ended.stderr)
-    const counted = otlp.metrics().filter(({ name }) => name === METRICS.operationDuration.name)
-    for (const { points } of counted) for (const { attributes } of points) operations.add(String(attributes.operation))
     return ended
   }
   const signIn = async (person: Browser, ...parameters: string[]): Promise<Ended> => {
@@ -222,7 +219,9 @@ describe('at an OAuth server of somebody else', () => {
         .map(attributes => attributes[ATTR_CALLER])
         .sort(),
     ).toEqual(['gatewatch profiles login', 'gatewatch profiles logout'])
-    expect(operations).toEqual(new Set(['login', 'exchange', 'device', 'revoke']))
+    const counted = otlp.allMetrics().filter(({ name }) => name === METRICS.operationDuration.name)
+    const operations = counted.flatMap(({ points }) => points.map(({ attributes }) => attributes.operation))
+    expect(new Set(operations)).toEqual(new Set(['login', 'exchange', 'device', 'revoke']))
   })
 
   it('the page that the browser ends at shows nothing, keeps nothing and sends nothing on', () => {

@@ -112,7 +112,7 @@ describe('the OpenAI client in front of the gateway', () => {
 
   it('ends the provider’s work when it gives a stream up', async () => {
     const w = await keyed({ profiles: OPENAI_PROFILE })
-    w.simulator.inject({ where: 'provider', slowChunksMs: 20 })
+    w.simulator.inject({ where: 'provider', slowChunksMs: 200 })
     const stream = await clients(w).through.responses.create({ ...RESPONSES, stream: true })
     for await (const event of stream) if (event.type === 'response.output_text.delta') break
     expect((await w.spanned('chat gpt-5.5')).attributes['gatewatch.attempt.outcome']).toBe('aborted')

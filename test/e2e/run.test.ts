@@ -49,6 +49,8 @@ describe('gatewatch run', () => {
       const without = alone(job(steps))
       for (const started of [with_, without]) {
         await started.said('hanging')
+        // What is written at once is written a moment later; a signal that nobody handles leaves no such moment.
+        if (started === with_) await expect.poll(() => refreshesIn(state)).toHaveLength(1)
         started.child.kill('SIGTERM')
       }
       const ends = [await with_.ended, await without.ended]
@@ -130,7 +132,7 @@ describe('gatewatch run', () => {
     const parameters = ['run', '--state', state, '--', process.execPath, APPLICATION, JSON.stringify(job([['gate']]))]
     expect(await startNode([main, ...parameters], environment).ended).toMatchObject({ code: 0, stdout: '[200]\n', stderr: '' })
     expect(refreshesIn(state)).toMatchObject([{ outcome: 'rotated', via: 'undeclared' }])
-  })
+  }, 120_000)
 })
 
 /** Positions in Node's own report of an exception are the application's; nothing else is left out. */

@@ -1,6 +1,7 @@
-import { readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { describe, expect, it } from 'vitest'
+import { join } from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
 import { afterwards } from '../support/clean-up.ts'
 import { imported, SIDECAR_ID, SourceFolder } from './source-folder.ts'
 
@@ -172,13 +173,18 @@ describe('the SQLite store of OpenClaw 2026.9', () => {
     })
     afterwards(() => database.close())
     folder.remember()
+    // A temporary folder of its own: other tests import at the same time, and what they copy lies in the common one.
+    const copies = mkdtempSync(join(tmpdir(), 'gatewatch-copies-'))
+    afterwards(() => rmSync(copies, { recursive: true, force: true }))
+    vi.stubEnv('TMPDIR', copies)
+    afterwards(() => vi.unstubAllEnvs())
     const { profiles, order } = await imported(folder, { source: 'openclaw' })
     expect(profiles.map(({ id }) => id)).toEqual(['openai-codex:default', 'openai:key'])
     expect(order).toEqual(['openai:key', 'openai-codex:default'])
     expect(folder.changes()).toEqual([])
     // Nobody was locked out: the owner writes on.
     database.exec("UPDATE auth_profile_store SET store_json = '{}'")
-    expect(readdirSync(tmpdir()).filter(name => name.startsWith('gatewatch-import-'))).toEqual([])
+    expect(readdirSync(copies)).toEqual([])
   })
 
   it('gets no journal files beside it when nobody has it open', async () => {

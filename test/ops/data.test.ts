@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
 import type {
   BypassesAnswer,
@@ -14,6 +13,7 @@ import type {
 } from '../../src/ops/answers.ts'
 import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
 import { callerTable, fallbackTable, visitTable } from '../../src/recorder/queries.ts'
+import { afterwards } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'
 import { CODEX, type OpsWorld, opsWorld, PAID, tellStory } from './ops-world.ts'
 
@@ -23,6 +23,13 @@ async function told(): Promise<OpsWorld> {
   const w = await opsWorld()
   await tellStory(w)
   return w
+}
+
+/** Stops the monotonic clock until `goOn`; `standing` says where it stands. */
+function standingClock() {
+  const standing = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
+  afterwards(() => standing.mockRestore())
+  return { standing, goOn: () => standing.mockRestore() }
 }
 
 const sum = (samples: readonly { readonly value: number }[]) => samples.reduce((all, { value }) => all + value, 0)
@@ -51,13 +58,16 @@ describe('the data of the ops page', () => {
 
   it('counts calls and visits that are not all recorded as the metrics do', async () => {
     const w = await opsWorld()
+    // Room for more comes with time: on a slow machine there would be room for all of them.
+    const clock = standingClock()
     for (let round = 0; round < 20; round += 1) {
       await Promise.all(Array.from({ length: 10 }, w.call))
       for (let visit = 0; visit < 10; visit += 1) await w.visit()
     }
     // What was passed over last is told by the next call that is kept, as soon as there is room for it again.
-    await sleep(1_500)
+    clock.standing.mockReturnValue(performance.now() + 1_500)
     await w.call()
+    clock.goOn()
     expect(w.spans(SPAN_CALL).length).toBeLessThan(201)
     expect(w.spans(SPAN_VISIT).length).toBeLessThan(200)
     await eventually(async () => {
@@ -117,6 +127,22 @@ describe('the data of the ops page', () => {
     expect(of(CODEX)).toMatchObject({ type: 'oauth', generation: generation?.value, runtime: { lastOutcome: 'auth_permanent' } })
     expect(of(CODEX)?.refreshes.map(({ via }) => via)).toEqual(expect.arrayContaining(['bypass', 'gate']))
     expect(of(CODEX)?.states.at(-1)?.state).toBe(of(CODEX)?.state)
+  })
+
+  // Seen: the clock time at which a rest ends jumped by a second from one look at the page to the next.
+  // Why: it was told as so many whole seconds from now, and rounded up again at each look.
+  // Fix: the moment itself is told.
+  // Issue 6.
+  it('names the same end of a rest, whenever it is asked', async () => {
+    const w = await opsWorld()
+    w.simulator.inject({ where: 'provider', account: 'work', name: 'usage_limit_429' })
+    await w.call()
+    const ends = new Set<number | undefined>()
+    for (let round = 0; round < 5; round += 1) {
+      const { profiles } = await data<ProfilesAnswer>(w, 'profiles?window=all')
+      ends.add(profiles.find(({ profile }) => profile === CODEX)?.restsUntilMs)
+    }
+    expect([...ends]).toEqual([expect.any(Number)])
   })
 
   it('grows a tree of stacks whose branches add up, and a file that speedscope opens', async () => {

@@ -17,7 +17,7 @@ export interface OpenPage {
 export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<OpenPage> {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(8_000)
+  page.setDefaultTimeout(20_000)
   const faults: string[] = []
   const { host } = new URL(url)
   page.on('console', message => ['error', 'warning'].includes(message.type()) && faults.push(`console: ${message.text()}`))

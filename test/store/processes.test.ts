@@ -106,9 +106,9 @@ describe('a lease between processes', () => {
 
   it('stays with a living holder beyond its time to live, though his clock stands ten years ahead', async () => {
     const folder = stateFolder()
-    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '1500', String(Date.now() + 3.15e11))
+    const holder = startChild(fixture('hold-lease.ts'), folder, ID, '3000', String(Date.now() + 3.15e11))
     expect(await holder.line()).toBe('held free')
-    await expect(openStore(folder, { leaseTtlMs: 1_500 }).lease(ID, { waitMs: 4_000 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    await expect(openStore(folder, { leaseTtlMs: 3_000 }).lease(ID, { waitMs: 5_000 })).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
     holder.goOn()
     expect(await holder.line()).toBe('released')
   })

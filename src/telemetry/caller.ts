@@ -81,9 +81,13 @@ export function callersSettled(): Promise<void> | undefined {
   return maps.isBusy ? maps.settled() : undefined
 }
 
-/** As `callersSettled` for a process that ends within this turn; what takes too long stays as it is. */
-export function settleCallersNow(): void {
-  maps.settleNow()
+/**
+ * As `callersSettled` for what cannot wait for another turn: a process that ends.
+ *
+ * @param mostBytes Longest map that is read. @default 4 MiB
+ */
+export function settleCallersNow(mostBytes?: number): void {
+  maps.settleNow(mostBytes)
 }
 
 /** Has the source map of the caller of `above` read, before anything is asked of it; waits two seconds at the most. */

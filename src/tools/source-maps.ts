@@ -72,9 +72,9 @@ export class SourceMaps {
     return this.isBusy ? new Promise(resolve => this.#waiting.push(resolve)) : Promise.resolve()
   }
 
-  /** Answers what is asked now, here and at once; maps that are too long for that stay unread. */
-  settleNow(): void {
-    for (const [id, { path, places }] of [...this.#open]) this.#answered(id, readOriginals(path, places, SOURCE_MAP_BOUNDS.mostBytesAtEnd))
+  /** Answers what is asked now, here and at once; maps of more than `mostBytes` stay unread. */
+  settleNow(mostBytes: number = SOURCE_MAP_BOUNDS.mostBytesAtEnd): void {
+    for (const [id, { path, places }] of [...this.#open]) this.#answered(id, readOriginals(path, places, mostBytes))
   }
 
   #placesOf(path: string): Places | undefined {

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import type { Following } from './following.ts'
 
@@ -7,7 +7,7 @@ export type Guard = <M>(handle: (message: M) => void) => (message: M) => void
 
 /** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */
 export function followAnswer(followed: Following, response: IncomingMessage, safely: Guard): void {
-  followed.head(response.statusCode ?? 0, () => joined(response.headers))
+  followed.head(response.statusCode ?? 0, response.headers, joined)
   const { push } = response
   const hear = safely((chunk: unknown) => {
     if (chunk === null) followed.end()
@@ -31,8 +31,8 @@ export function followStream(followed: Following, stream: ClientHttp2Stream, saf
   const hearEvent = safely(([name, given]: readonly unknown[]) => {
     if (name === 'response') {
       isAnswered = true
-      const { ':status': status, ...headers } = given as Record<string, unknown>
-      followed.head(Number(status ?? 0), () => Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, String(value)])))
+      const { ':status': status, ...headers } = given as IncomingHttpHeaders & { ':status'?: unknown }
+      followed.head(Number(status ?? 0), headers, joined)
     } else if (name === 'error') followed.end(given)
     else if (name === 'close') followed.end()
   })
@@ -50,6 +50,6 @@ export function followStream(followed: Following, stream: ClientHttp2Stream, saf
   } as typeof push
 }
 
-function joined(headers: IncomingMessage['headers']): Record<string, string> {
+function joined(headers: IncomingHttpHeaders): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
 }

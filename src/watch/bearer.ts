@@ -4,6 +4,7 @@ import { readJwtClaims } from '../providers/jwt-claims.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { hideText } from '../tools/hidden-texts.ts'
 import type { KnownService } from './known-endpoints.ts'
+import type { OutgoingRequest } from './outgoing-request.ts'
 import type { AccessToken } from './token-ledger.ts'
 
 /** What a request to a provider authenticates itself with. */
@@ -24,21 +25,20 @@ let knownBearers = 0
 /**
  * Reads what a request carries, fingerprints and times only. The token itself is hidden from now on.
  *
- * @param header Gives a header of the request by its name in lower case.
  */
-export function bearerIn(header: (name: string) => string | undefined, service: KnownService): Bearer {
-  const given = header('x-api-key') ?? header('authorization') ?? ''
+export function bearerIn(request: Pick<OutgoingRequest, 'header'>, service: KnownService): Bearer {
+  const given = request.header('x-api-key') ?? request.header('authorization') ?? ''
   const known = bearers.get(service.id)?.get(given)
   if (known) {
     hideText(known.secret)
     return known.bearer
   }
-  return read(header, service, given)
+  return read(request, service, given)
 }
 
-function read(header: (name: string) => string | undefined, service: KnownService, given: string): Bearer {
-  const key = secretText(header('x-api-key'))
-  const [, bearer] = /^bearer\s+(.*)$/i.exec(header('authorization') ?? '') ?? []
+function read(request: Pick<OutgoingRequest, 'header'>, service: KnownService, given: string): Bearer {
+  const key = secretText(request.header('x-api-key'))
+  const [, bearer] = /^bearer\s+(.*)$/i.exec(request.header('authorization') ?? '') ?? []
   const secret = key ?? secretText(bearer)
   if (secret === undefined) return { type: 'none' }
   const isKey = key !== undefined || API_KEY.test(secret)

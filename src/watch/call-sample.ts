@@ -1,11 +1,15 @@
 /** Ordinary calls that are recorded one by one. Waking up after a pause, and with every few calls, a process records them all. */
 export const SAMPLE_DEFAULTS = { burst: 50, aSecond: 10 } as const
 
+/** So long after a call that failed or was slow, the ones that follow may do so too: their callers are noted in full. */
+const DISTURBED_MS = 30_000
+
 interface Bucket {
   tokens: number
   atMs: number
   /** Calls that were passed over since one was recorded. */
   passedOver: number
+  disturbedUntilMs: number
 }
 
 /**
@@ -15,10 +19,15 @@ interface Bucket {
 export class CallSample {
   readonly #buckets = new Map<string, Bucket>()
 
-  /** Says whether a call that ends now would be recorded. */
-  hasRoom(service: string, nowMs: number): boolean {
+  /** Says whether a call that begins now is likely to be recorded: there is room, or the last ones did not go well. */
+  isLikely(service: string, nowMs: number): boolean {
     const bucket = this.#buckets.get(service)
-    return !bucket || tokensAt(bucket, nowMs) >= 1
+    return !bucket || nowMs < bucket.disturbedUntilMs || tokensAt(bucket, nowMs) >= 1
+  }
+
+  /** A call failed, or was slow. */
+  disturbed(service: string, nowMs: number): void {
+    this.#bucket(service, nowMs).disturbedUntilMs = nowMs + DISTURBED_MS
   }
 
   /**
@@ -27,11 +36,7 @@ export class CallSample {
    * @returns How many calls the one at hand stands for, itself included; 0 when it is passed over.
    */
   take(service: string, nowMs: number): number {
-    let bucket = this.#buckets.get(service)
-    if (!bucket) {
-      bucket = { tokens: SAMPLE_DEFAULTS.burst, atMs: nowMs, passedOver: 0 }
-      this.#buckets.set(service, bucket)
-    }
+    const bucket = this.#bucket(service, nowMs)
     bucket.tokens = tokensAt(bucket, nowMs)
     bucket.atMs = nowMs
     if (bucket.tokens < 1) {
@@ -42,6 +47,15 @@ export class CallSample {
     const standsFor = bucket.passedOver + 1
     bucket.passedOver = 0
     return standsFor
+  }
+
+  #bucket(service: string, nowMs: number): Bucket {
+    let bucket = this.#buckets.get(service)
+    if (!bucket) {
+      bucket = { tokens: SAMPLE_DEFAULTS.burst, atMs: nowMs, passedOver: 0, disturbedUntilMs: 0 }
+      this.#buckets.set(service, bucket)
+    }
+    return bucket
   }
 }
 

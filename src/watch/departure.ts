@@ -65,10 +65,7 @@ export class UndiciDeparture implements Departure {
   }
 
   hear(followed: Following, safely: Guard): void {
-    followed.isHeardDirectly = hearUndiciAnswer(
-      this.identity,
-      safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece)),
-    )
+    followed.isHeardDirectly = hearUndiciAnswer(this.identity, followed, safely)
   }
 
   drain(): Promise<void> {

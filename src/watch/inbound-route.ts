@@ -20,13 +20,9 @@ export function noteInboundRoutes(): () => void {
   return () => void diagnostics.unsubscribe(CHANNEL_INBOUND, note)
 }
 
-/** The inbound request that the code running now works for: `POST /v1/chat/:id`; for whoever may never read it. */
-export function noteInboundRoute(): (() => string) | undefined {
-  const request = inbound.getStore()
-  if (!request) return undefined
-  // A router changes the URL while it passes the request on.
-  const { method = 'GET', url = '/' } = request
-  return () => routeOf(method, url)
+/** The inbound request that the code running now works for. A router changes its URL while it passes it on. */
+export function inboundRequest(): IncomingMessage | undefined {
+  return inbound.getStore()
 }
 
 /** Method and path of a request without what is particular to it. */

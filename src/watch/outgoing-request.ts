@@ -4,7 +4,7 @@ import type { Guard } from './answers.ts'
 import type { StartListener } from './body-start.ts'
 import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames } from './causal-stack.ts'
 import type { Departure } from './departure.ts'
-import { type AnswerHeaders, Following, type FollowOptions, type OutgoingEnd } from './following.ts'
+import { type AnswerHeaders, type Follower, Following, type FollowOptions, type OutgoingEnd } from './following.ts'
 import type { Redirects } from './redirects.ts'
 import type { BodyListener } from './request-body.ts'
 import type { SentHeaders } from './sent-headers.ts'
@@ -51,10 +51,12 @@ export interface Surroundings {
   readonly following: PrivateNotes<Following>
   readonly redirects: Redirects
   readonly safely: Guard
+  /** As `safely`, at once. */
+  readonly tell: <Message>(handle: (message: Message) => void, message: Message) => void
 }
 
 /** A request that somebody wanted to see. */
-export class WatchedRequest implements OutgoingRequest {
+export class WatchedRequest implements OutgoingRequest, Follower {
   readonly #departure: Departure
   readonly #surroundings: Surroundings
   readonly #entry: Entry | undefined = entryNow()
@@ -64,6 +66,7 @@ export class WatchedRequest implements OutgoingRequest {
   #tellBodySoFar: (() => void) | undefined
   #unsent: Promise<void> | undefined
   #refusal: Error | undefined
+  #listener: ((end: OutgoingEnd) => void) | undefined
 
   constructor(departure: Departure, surroundings: Surroundings) {
     this.#departure = departure
@@ -120,27 +123,25 @@ export class WatchedRequest implements OutgoingRequest {
 
   onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void {
     const { following, safely } = this.#surroundings
-    const tell = safely(listener)
-    const followed = new Following(
-      end => {
-        if (this.#unsent) void this.#unsent.then(() => this.#end(end, tell))
-        else this.#end(end, tell)
-      },
-      (status, readHeaders) => this.#head(status, readHeaders),
-      options,
-    )
+    this.#listener = listener
+    const followed = new Following(this, options)
     following.put(this.identity, followed)
     this.#departure.hear?.(followed, safely)
   }
 
-  #head(status: number, readHeaders: () => AnswerHeaders): void {
+  head(status: number, headers: () => AnswerHeaders | undefined): void {
     const led = this.#noted ?? this.#before
-    if (status >= 300 && status < 400 && led) this.#surroundings.redirects.note(this.url, status, readHeaders().location, led)
+    if (status >= 300 && status < 400 && led) this.#surroundings.redirects.note(this.url, status, headers()?.location, led)
   }
 
-  #end(end: OutgoingEnd, tell: (end: OutgoingEnd) => void): void {
+  ended(end: OutgoingEnd): void {
+    if (this.#unsent) void this.#unsent.then(() => this.#tell(end))
+    else this.#tell(end)
+  }
+
+  #tell(end: OutgoingEnd): void {
     this.#tellBodySoFar?.()
-    tell(end)
+    if (this.#listener) this.#surroundings.tell(this.#listener, end)
     // Clients hold on to a request when it is over, and the collector would have to carry all this along with it.
     this.#surroundings.following.drop(this.identity)
     if (end.status !== undefined && end.status < 300) forgetEntry(this.#entry)

@@ -9,7 +9,7 @@ import { noteRequest } from './causal-stack.ts'
 import { type Departure, UndiciDeparture } from './departure.ts'
 import type { Following } from './following.ts'
 import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
-import { type OutgoingRequest, WatchedRequest } from './outgoing-request.ts'
+import { type OutgoingRequest, type Surroundings, WatchedRequest } from './outgoing-request.ts'
 import { RecentUrls } from './recent-urls.ts'
 import { Redirects } from './redirects.ts'
 import { tapHttpBody, type UndiciRequest } from './request-body.ts'
@@ -35,9 +35,10 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
   const following = privateNotes<Following>()
   const redirects = new Redirects()
   const urls = new RecentUrls()
-  const safely = guard(onFault)
+  const tell = teller(onFault)
+  const safely: Guard = handle => message => tell(handle, message)
 
-  const surroundings = { following, redirects, safely }
+  const surroundings = { following, redirects, safely, tell }
   const follow = (departure: Departure) => listener(new WatchedRequest(departure, surroundings))
 
   const channels: Record<string, (message: unknown) => void> = {
@@ -50,7 +51,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
-      following.of(request)?.head(response.statusCode, () => pairs(response.headers))
+      following.of(request)?.head(response.statusCode, response.headers, pairs)
     }),
     'undici:request:bodyChunkReceived': safely(message => {
       const { request, chunk } = message as { request: object; chunk: Uint8Array }
@@ -137,8 +138,8 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
 }
 
 /** Node turns what a subscriber throws into an uncaught exception, and a listener runs within the application's own calls. */
-function guard(onFault: (fault: unknown) => void): Guard {
-  return handle => message => {
+function teller(onFault: (fault: unknown) => void): Surroundings['tell'] {
+  return (handle, message) => {
     try {
       handle(message)
     } catch (fault) {

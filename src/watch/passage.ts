@@ -1,6 +1,7 @@
 import type { Via } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { settleCallersNow } from '../telemetry/caller.ts'
+import { SOURCE_MAP_BOUNDS } from '../tools/source-maps.ts'
 import type { GateFrames } from './gate-frames.ts'
 import { callerOf, type Sighting } from './sighting.ts'
 
@@ -29,11 +30,14 @@ export class Passage {
     void this.caller
   }
 
-  /** Says, for who must decide at once, whether it goes past the gate: source maps are waited for, once for each file. */
+  /**
+   * Says, for who must decide at once, whether it goes past the gate. Source maps are read on the spot, however long they
+   * are, once for each file: to refuse the gate its own request would be dearer than a second.
+   */
   isBypass(): boolean {
     if (this.via !== 'bypass') return false
     this.askForSources()
-    settleCallersNow()
+    settleCallersNow(SOURCE_MAP_BOUNDS.mostBytes)
     return this.via === 'bypass'
   }
 }

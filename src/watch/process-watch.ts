@@ -9,7 +9,7 @@ import { GateFrames } from './gate-frames.ts'
 import { noteInboundRoutes } from './inbound-route.ts'
 import { type ApiMatch, KnownEndpoints, type KnownService } from './known-endpoints.ts'
 import { keepCallers } from './library-entries.ts'
-import type { Observation, ObservationSink } from './observation.ts'
+import type { ObservationSink } from './observation.ts'
 import { watchOutgoing } from './outgoing.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
 import { isOwnWork } from './own-work.ts'
@@ -23,6 +23,7 @@ import { headersOf } from './token-answer.ts'
 import { TokenLedger } from './token-ledger.ts'
 import { TokenRequest } from './token-request.ts'
 import { PROCESS_ENDED } from './token-verdict.ts'
+import { type Ending, type Telling, Untold } from './untold.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
 export interface ProcessWatchOptions {
@@ -32,12 +33,12 @@ export interface ProcessWatchOptions {
   onFault: (fault: unknown) => void
 }
 
-/** Requests under way that are remembered for the case that the process ends; more are not told then. */
-const MOST_OPEN = 1_000
+/** How something ends that the process leaves behind. */
+const LEFT = { error: PROCESS_ENDED } as const
 /** Longer than any token request. */
 const MOST_BODY_BYTES = 64 * 1024
-/** Frames of a call that is only kept when it fails: V8 takes a third of a microsecond for each. */
-const FRAMES_OF_ORDINARY = 16
+/** Frames of a call that is only kept when it is the first to fail: V8 takes a third of a microsecond for each. */
+const FRAMES_OF_ORDINARY = 8
 /** Time in which a client opens the socket for a request, retries included. */
 const CLIENT_MS = 60_000
 /** Encodings in which token requests are sent; no content type is set yet, or ever, by some clients. */
@@ -57,8 +58,7 @@ export class ProcessWatch {
   /** Of those who were redirected by an answer that was not theirs. */
   readonly #redirects = new Redirects()
   readonly #sample = new CallSample()
-  /** What tells of a request that the process leaves behind. */
-  readonly #open = new Set<() => void>()
+  readonly #telling: Telling
   /** When a request to a token host was last seen. */
   readonly #clients = new Map<string, number>()
   readonly #stops: (() => void)[]
@@ -66,6 +66,7 @@ export class ProcessWatch {
   /** Watches from now on. @throws {GatewayError} `GW_CONFIG` when a URL of the settings cannot be used. */
   constructor({ settings, sink, onFault }: ProcessWatchOptions) {
     this.#sink = sink
+    this.#telling = { sink, open: new Set() }
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
     this.#gate = new GateFrames(settings.gate, settings.approach)
@@ -97,12 +98,12 @@ export class ProcessWatch {
 
   /** Tells of what is still under way: the process ends now. */
   leave(): void {
-    for (const tell of [...this.#open]) tell()
+    for (const untold of [...this.#telling.open]) untold.leave()
   }
 
   stop(): void {
     for (const stop of this.#stops) stop()
-    this.#open.clear()
+    this.#telling.open.clear()
   }
 
   #see(request: OutgoingRequest, above: (...args: never[]) => unknown): void {
@@ -159,10 +160,10 @@ export class ProcessWatch {
         const passage = new Passage(sighting, this.#gate)
         passage.askForSources()
         const facts = { ...asked, service, url, sighting, passage, ledger: this.#ledger }
-        const tell = this.#onceTold<SharedEnd>(end => coalescedVisit(facts, end), { error: PROCESS_ENDED })
+        const untold = this.#begin<SharedEnd>({ ended: end => coalescedVisit(facts, end) }, LEFT)
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
-          tell(end)
+          untold.tell(end)
         }
       },
     }
@@ -170,37 +171,23 @@ export class ProcessWatch {
 
   /** The whole stack of a call that will be kept if it goes well; of the others enough to know the caller if they fail. */
   #framesOfCall({ service }: ApiMatch): number | undefined {
-    return this.#sink.wantsAll || this.#sample.hasRoom(service.id, performance.now()) ? undefined : FRAMES_OF_ORDINARY
+    return this.#sink.wantsAll || this.#sample.isLikely(service.id, performance.now()) ? undefined : FRAMES_OF_ORDINARY
   }
 
   #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, sighting: Sighting): void {
     const { wantsAll } = this.#sink
-    const sampled = () => this.#sample.take(api.service.id, performance.now())
-    const seen = new ProviderCall({ request, url, api, sighting, ledger: this.#ledger, sampled, wantsAll })
+    const seen = new ProviderCall({ request, url, api, sighting, ledger: this.#ledger, sample: this.#sample, wantsAll })
     this.#untilEnd(request, seen, { toTheEnd: true })
   }
 
   #untilEnd(request: OutgoingRequest, seen: TokenRequest | ProviderCall, options: Parameters<OutgoingRequest['onEnd']>[1]): void {
-    request.onEnd(
-      this.#onceTold<OutgoingEnd>(end => seen.ended(end), { error: PROCESS_ENDED }),
-      options,
-    )
+    const untold = this.#begin<OutgoingEnd>(seen, LEFT)
+    request.onEnd(end => untold.tell(end), options)
   }
 
-  /** Tells the sink once how something ended: by itself, or `left` by a process that ends first. */
-  #onceTold<End>(observe: (end: End) => Observation | undefined, left: End): (end: End) => void {
+  #begin<End>(seen: Ending<End>, left: End): Untold<End> {
     this.#sink.expect()
-    let isTold = false
-    const tell = (end: End) => {
-      if (isTold) return
-      isTold = true
-      this.#open.delete(leave)
-      const observation = observe(end)
-      if (observation) this.#sink.take(observation)
-    }
-    const leave = () => tell(left)
-    if (this.#open.size < MOST_OPEN) this.#open.add(leave)
-    return tell
+    return new Untold(seen, left, this.#telling)
   }
 }
 

@@ -34,6 +34,7 @@ import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { peekedString, peekedTrue, peekMembers } from '../tools/json-peek.ts'
 import { type Bearer, bearerIn } from './bearer.ts'
+import type { CallSample } from './call-sample.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { ApiMatch } from './known-endpoints.ts'
 import type { Measure, Observation } from './observation.ts'
@@ -48,8 +49,8 @@ export interface ProviderCallFacts {
   readonly api: ApiMatch
   readonly sighting: Sighting
   readonly ledger: TokenLedger
-  /** Says of a call that went well how many it stands for in the recorder; 0 when it is passed over there. */
-  readonly sampled: () => number
+  /** Chooses which of the calls that went well the recorder keeps. */
+  readonly sample: CallSample
   /** Calls that are passed over are told of too. */
   readonly wantsAll: boolean
 }
@@ -76,24 +77,26 @@ export class ProviderCall {
 
   constructor(facts: ProviderCallFacts) {
     this.#facts = facts
-    facts.request.onBodyStart(piece => {
-      if (piece.byteLength > LONGEST_HELD) this.#peek(piece)
-      else this.#held = piece
-    })
+    const { body } = facts.request
+    if (body) this.#bodyBegins(body)
+    else facts.request.onBodyStart(piece => this.#bodyBegins(piece))
     this.#bearer = this.#enter()
   }
 
   /** What is told of the call, now that it has ended; nothing of an ordinary one that nobody wants to hear of. */
   ended(end: OutgoingEnd): Observation | undefined {
-    const { api, sighting, ledger } = this.#facts
+    const { api, sighting, ledger, sample } = this.#facts
     // Some clients set their headers only when they write the body.
     if (this.#bearer.type === 'none') this.#bearer = this.#enter()
     if (this.#bearer.type === 'none') ledger.calledWithout(api.service.id, sighting.startMs)
     else if (this.#bearer.type === 'token' && end.status === 401) ledger.rejected(this.#bearer.token.fingerprint, Date.now())
     const verdict = this.#judge(end)
-    const durationMs = performance.now() - sighting.startedAtMs
+    const endedAtMs = performance.now()
+    const durationMs = endedAtMs - sighting.startedAtMs
     const isOrdinary = verdict.outcome === 'ok' && durationMs < SLOW_MS
-    const standsFor = isOrdinary ? this.#facts.sampled() : 1
+    const standsFor = isOrdinary ? sample.take(api.service.id, endedAtMs) : 1
+    // Whoever left by himself says nothing about the provider.
+    if (!isOrdinary && verdict.outcome !== 'aborted') sample.disturbed(api.service.id, endedAtMs)
     return standsFor > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, standsFor }) : undefined
   }
 
@@ -138,6 +141,11 @@ export class ProviderCall {
     }
   }
 
+  #bodyBegins(piece: Uint8Array): void {
+    if (piece.byteLength > LONGEST_HELD) this.#peek(piece)
+    else this.#held = piece
+  }
+
   /** Reads the model and a flag where they stand in the first bytes; the rest is only passed over. */
   #peek(piece: Uint8Array): void {
     const body = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
@@ -150,7 +158,7 @@ export class ProviderCall {
   /** Enters what the request carries into the ledger. */
   #enter(): Bearer {
     const { request, api, sighting, ledger } = this.#facts
-    const bearer = bearerIn(name => request.header(name), api.service)
+    const bearer = bearerIn(request, api.service)
     if (bearer.type === 'token') ledger.used(api.service.id, bearer.token, sighting.startMs)
     return bearer
   }

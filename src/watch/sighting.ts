@@ -3,7 +3,7 @@ import { siteOutside } from '../telemetry/caller.ts'
 import type { RawFrame } from '../tools/stack-frames.ts'
 import { type NotedFrames, takeTrail } from './causal-stack.ts'
 import { hostSpan } from './host-span.ts'
-import { noteInboundRoute } from './inbound-route.ts'
+import { inboundRequest, routeOf } from './inbound-route.ts'
 import type { HostSpan } from './observation.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
 
@@ -16,10 +16,14 @@ export class Sighting {
   readonly parent: HostSpan | undefined = hostSpan()
   readonly #frames: NotedFrames
   readonly #trail = takeTrail()
-  readonly #route = noteInboundRoute()
+  readonly #inboundMethod: string | undefined
+  readonly #inboundUrl: string | undefined
 
   constructor(frames: NotedFrames) {
     this.#frames = frames
+    const inbound = inboundRequest()
+    this.#inboundMethod = inbound?.method
+    this.#inboundUrl = inbound?.url
   }
 
   get frames(): readonly RawFrame[] {
@@ -43,9 +47,9 @@ export class Sighting {
     )
   }
 
-  /** The inbound request under whose work it was made. */
+  /** The inbound request under whose work it was made: `POST /v1/chat/:id`. */
   get route(): string | undefined {
-    return this.#route?.()
+    return this.#inboundUrl === undefined ? undefined : routeOf(this.#inboundMethod ?? 'GET', this.#inboundUrl)
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Guard } from './answers.ts'
+import type { Following } from './following.ts'
 import type { UndiciRequest } from './request-body.ts'
 
 /**
@@ -8,12 +10,13 @@ import type { UndiciRequest } from './request-body.ts'
  *
  * @returns Says whether it is heard here.
  */
-export function hearUndiciAnswer(request: UndiciRequest, chunk: (piece: unknown) => void): boolean {
+export function hearUndiciAnswer(request: UndiciRequest, followed: Following, safely: Guard): boolean {
   const hearable = request as { onData?: (...given: unknown[]) => unknown }
   const { onData } = hearable
   if (typeof onData !== 'function') return false
+  const hear = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
   hearable.onData = function (this: unknown, ...given: unknown[]) {
-    chunk(given[0])
+    hear(given[0])
     return Reflect.apply(onData, this, given)
   }
   return true

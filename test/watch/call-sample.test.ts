@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_HTTP_STATUS, ATTR_STANDS_FOR, ATTR_VIA } from '../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_CODE_STACK, ATTR_HTTP_STATUS, ATTR_STANDS_FOR, ATTR_VIA } from '../../otel/names.ts'
 import { CallSample, SAMPLE_DEFAULTS } from '../../src/watch/call-sample.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { spansIn, startNode, watchingEnvironment } from './watched.ts'
@@ -27,6 +28,48 @@ describe('the sample of ordinary calls', () => {
     const sample = new CallSample()
     for (let call = 0; call < 10_000; call += 1) sample.take('openai', 0)
     expect(sample.take('anthropic', 0)).toBe(1)
+  })
+
+  it('is likely to have a call that begins while there is room, or after one that did not go well', () => {
+    const sample = new CallSample()
+    expect(sample.isLikely('openai', 0)).toBe(true)
+    for (let call = 0; call < burst; call += 1) sample.take('openai', 0)
+    expect(sample.isLikely('openai', 1)).toBe(false)
+    sample.disturbed('openai', 1)
+    expect([sample.isLikely('openai', 2), sample.isLikely('anthropic', 2)]).toEqual([true, true])
+    for (let call = 0; call < 10 * burst; call += 1) sample.take('openai', 60_000)
+    expect(sample.isLikely('openai', 60_001)).toBe(false)
+  })
+})
+
+/** Makes so many calls that the sample is full, and then failing ones, each from below 30 functions of the application. */
+const DEEP = `
+const url = process.argv[1]
+const { request } = require(process.argv[2])
+const post = body => request(url + '/v1/chat/completions', { method: 'POST', body, headers: { authorization: 'Bearer sk-key-of-a-test-123456' } }).then(answer => answer.body.dump())
+const below = (depth, work) => depth === 0 ? work() : [below(depth - 1, work)][0]
+async function main() {
+  await Promise.all(Array.from({ length: ${burst} + 200 }, () => post('{"model":"m"}')))
+  for (let failing = 0; failing < 3; failing += 1) await below(30, () => post('{"model":"broken"}'))
+}
+main()
+`
+
+describe('calls that fail beyond the sample', () => {
+  it('have their whole stacks when another one has failed before them, and a caller in any case', async () => {
+    const server = await startServer((response, { body }) =>
+      response.writeHead(body.includes('broken') ? 500 : 200, { 'content-type': 'application/json' }).end('{}'),
+    )
+    const state = stateFolder()
+    const job = { url: `${server.url}/token`, api: `${server.url}/v1`, steps: [] }
+    const undici = createRequire(import.meta.url).resolve('undici')
+    const ended = await startNode(['--eval', DEEP, server.url, undici], watchingEnvironment(state, job)).ended
+    expect(ended).toMatchObject({ code: 0, stderr: '' })
+    const failed = spansIn(state).filter(({ attributes }) => attributes[ATTR_HTTP_STATUS] === 500)
+    const depths = failed.map(({ attributes }) => String(attributes[ATTR_CODE_STACK]).split('\n').length)
+    expect(depths).toHaveLength(3)
+    expect(Math.min(...depths.slice(1))).toBeGreaterThan(30)
+    expect(failed.every(({ attributes }) => attributes[ATTR_CALLER] !== 'unknown')).toBe(true)
   })
 })
 

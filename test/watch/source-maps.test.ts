@@ -1,7 +1,8 @@
-import { appendFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
+import { SOURCE_MAP_BOUNDS } from '../../src/tools/source-maps.ts'
 import { type BundleOptions, bundle } from '../support/bundle.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { refreshesIn, startNode, watchingEnvironment } from './watched.ts'
@@ -72,6 +73,13 @@ describe('a minified application', () => {
     const { run, simulator } = await world({ sources: SOURCES })
     expect((await run({ gate: [gate], policy: 'enforce' })).ended).toMatchObject({ stdout })
     expect(simulator.tokenRequests()).toHaveLength(sent)
+  })
+
+  it('under enforce sends what comes through its gate, however long the map is', async () => {
+    const long = `/* ${'x'.repeat(SOURCE_MAP_BOUNDS.mostBytesAtEnd)} */`
+    const { run, file } = await world({ sources: { ...SOURCES, 'src/token-warmer.ts': `${long}${SOURCES['src/token-warmer.ts']}` } })
+    expect(statSync(`${file}.map`).size).toBeGreaterThan(SOURCE_MAP_BOUNDS.mostBytesAtEnd)
+    expect((await run({ gate: ['keepTokenWarm'], policy: 'enforce' })).ended).toMatchObject({ stdout: '200\n' })
   })
 
   it('under coalesce goes through its gate by the name of the source', async () => {

@@ -83,8 +83,13 @@ export function watchPosts() {
         one.body = body
         one.told.push('body')
       })
-      request.onEnd(({ body, ...end }) => {
-        one.end = { ...end, ...(body && { body: body.toString('utf8') }) }
+      request.onEnd(({ status, headers, body, error }) => {
+        one.end = {
+          ...(status !== undefined && { status }),
+          headers,
+          ...(body && { body: body.toString('utf8') }),
+          ...(error !== undefined && { error }),
+        }
         one.told.push('end')
       })
     },

@@ -19,7 +19,7 @@ interface ManyCalls {
 interface Capture {
   /** `new Error` with 16 frames: what V8 takes for it, whoever asks. */
   readonly plainErrorUs: number
-  /** Frames noted for whoever may read them: what an ordinary provider call pays. */
+  /** Frames noted for whoever may read them: what a provider call pays, one beyond the sample half of it. */
   readonly notedUs: number
   /** Frames read and known again: what a call of the gateway pays. */
   readonly takenUs: number
@@ -89,7 +89,7 @@ export function writeWatchCost({ calls, manyCalls, startUpMs, capture }: WatchCo
     '',
     'caller capture, 16 frames, warm, median us',
     ...table([
-      ['noted, as for an ordinary provider call', captured('notedUs')],
+      ['noted, as for a provider call', captured('notedUs')],
       ['taken, described and known again', captured('takenUs')],
       ['new Error, the least V8 does it for', captured('plainErrorUs')],
     ]),

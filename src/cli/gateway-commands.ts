@@ -1,3 +1,4 @@
+import { Option } from 'commander'
 import type { CommandLine } from './command-line.ts'
 import { demoCommand } from './demo.ts'
 import { anUrl, wholeNumber } from './parameters.ts'
@@ -27,9 +28,16 @@ export function addGatewayCommands(line: CommandLine): void {
     .option('--seconds <n>', 'end after so many seconds', wholeNumber(1, 86_400))
     .action(line.action(demoCommand))
   line
-    .add('status', 'ask a running gateway for its profiles and who refreshes')
+    .add('status', 'ask a running gateway for its profiles and who refreshes; or say it of what watched processes recorded')
     .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
     .option('--key-env <name>', "environment variable with one of the gateway's keys")
     .option('--probe', 'let the gateway probe every profile first, the way a call would go')
+    .addOption(
+      new Option('--state <folder>', 'state folder of watched processes, read in place of asking a gateway').conflicts([
+        'url',
+        'keyEnv',
+        'probe',
+      ]),
+    )
     .action(line.action(statusCommand))
 }

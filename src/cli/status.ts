@@ -5,6 +5,7 @@ import { type CallerLists, callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './profile-list.ts'
+import { recordedStatus } from './recorded-status.ts'
 
 export interface StatusOptions {
   /** Address of the running gateway. */
@@ -13,14 +14,17 @@ export interface StatusOptions {
   keyEnv?: string
   /** Let the gateway probe every profile first. */
   probe?: boolean
+  /** State folder that is read in place of asking a gateway. */
+  state?: string
 }
 
 const TIMEOUT_MS = 5_000
 /** Profiles are probed one after the other, and a provider that hangs is waited for. */
 const PROBES_TIMEOUT_MS = 300_000
 
-/** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes. */
-export async function statusCommand({ url, keyEnv, probe = false }: StatusOptions, output: Output): Promise<ExitCode> {
+/** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes; or a state folder, who refreshed. */
+export async function statusCommand({ url, keyEnv, probe = false, state }: StatusOptions, output: Output): Promise<ExitCode> {
+  if (state !== undefined) return recordedStatus(state, output)
   const key = keyEnv === undefined ? undefined : process.env[keyEnv]
   try {
     const probes = probe ? (await ask<{ probes: ProbeResult[] }>(url, '/ops/probe', key, 'POST')).probes : undefined

@@ -1,0 +1,23 @@
+import { readRecords } from '../recorder/disk-records.ts'
+import { callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { callerTables } from './caller-list.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
+import type { Output } from './output.ts'
+import { inWords, table } from './table.ts'
+
+/** `gatewatch status --state DIR`: which processes recorded something, and who refreshed in them. Reads only. */
+export function recordedStatus(folder: string, output: Output): ExitCode {
+  const nowMs = Date.now()
+  const { processes, ...callers } = readRecords(folder, records => ({
+    processes: records.processes(),
+    refreshes: callerTable(records),
+    visits: visitTable(records),
+    fallbacks: fallbackTable(records),
+  }))
+  const lines = processes.map(({ pid, role, title, host, startedMs, dropped }) => {
+    return [pid, role, title, host, `${inWords(Math.max(0, (nowMs - startedMs) / 1000))} ago`, dropped]
+  })
+  const listed = table(['PID', 'ROLE', 'RUNS', 'HOST', 'STARTED', 'NOT RECORDED'], lines)
+  output.show({ processes, ...callers }, `Processes\n${listed}\n\n${callerTables(callers, nowMs)}`)
+  return EXIT.good
+}

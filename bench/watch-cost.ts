@@ -19,7 +19,7 @@ interface ManyCalls {
 interface Capture {
   /** `new Error` with 16 frames: what V8 takes for it, whoever asks. */
   readonly plainErrorUs: number
-  /** Frames noted for whoever may read them: what a provider call pays, one beyond the sample half of it. */
+  /** Frames noted for whoever may read them: what a provider call pays; beyond the sample it notes half as many. */
   readonly notedUs: number
   /** Frames read and known again: what a call of the gateway pays. */
   readonly takenUs: number

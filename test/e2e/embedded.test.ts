@@ -192,3 +192,27 @@ describe('Gatewatch without a store and without a server', () => {
     expect(await watch.profiles()).toEqual([])
   })
 })
+
+describe('a gateway of somebody else', () => {
+  it('shows who refreshes on a port of its own: page, data and metrics', async () => {
+    const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
+    atTheEnd(() => watch.stop())
+    const refresh = watch.aroundRefresh(async (credential: { id: string }) => ({ id: credential.id, access: 'access-token-of-a-test' }), {
+      provider: 'openai-codex',
+      profile: credential => credential.id,
+      reason: () => 'expired',
+    })
+    async function answerTurn() {
+      return await refresh({ id: 'work' })
+    }
+    await answerTurn()
+    const serving = await watch.serve()
+    atTheEnd(() => serving.stop())
+    const read = async (path: string) => (await fetch(serving.url + path)).text()
+    expect(await read('/ops')).toContain('<!doctype html>')
+    expect(JSON.parse(await read('/ops/callers.json'))).toMatchObject({
+      refreshes: [{ caller: `${HERE}#answerTurn`, reason: 'expired', via: 'gate', outcome: 'rotated', count: 1 }],
+    })
+    expect(await read('/metrics')).toMatch(/gatewatch_oauth_refresh_duration_seconds_count\{[^}]*embedded\.test\.ts#answerTurn[^}]*\} 1/)
+  })
+})

@@ -31,6 +31,7 @@ const TYPES: Readonly<Record<string, string>> = {
 const PRELOADED = /^(?!sign-in)[\w-]+\.js$/
 const LOADED_WHEN_NEEDED = new Set(['d3.js', 'uplot.js'])
 const BUILD_LENGTH = 12
+const REFUSAL = `<p class="notice bad" role="alert">That is none of the gateway's keys.</p>`
 
 const brotli = promisify(brotliCompress)
 const gzipped = promisify(gzip)
@@ -48,7 +49,7 @@ export class PageAssets {
       .filter(([name]) => PRELOADED.test(name) && !LOADED_WHEN_NEEDED.has(name))
       .map(([name]) => `<link rel="modulepreload" href="${base}/${name}">`)
     this.#assets = new Map(
-      [...files].map(([name, text]) => {
+      [...files].flatMap(withRefusal).map(([name, text]) => {
         const isLasting = extname(name) !== '.html'
         const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base).replace('{{preloads}}', preloads.join('')))
         return [name, { name, type: TYPES[extname(name)] ?? 'text/plain', body, tag: `"${digest(body).slice(0, 22)}"`, isLasting }]
@@ -65,6 +66,15 @@ export class PageAssets {
   names(): string[] {
     return [...this.#assets.keys()]
   }
+}
+
+/** The sign-in page comes twice: as it is, and for whoever showed none of the keys. */
+function withRefusal([name, text]: readonly [string, string]): (readonly [string, string])[] {
+  if (name !== 'sign-in.html') return [[name, text]]
+  return [
+    [name, text.replace('{{refusal}}', '')],
+    ['sign-in-refused.html', text.replace('{{refusal}}', REFUSAL)],
+  ]
 }
 
 let loaded: Promise<PageAssets> | undefined

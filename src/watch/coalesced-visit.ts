@@ -27,7 +27,7 @@ import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { KnownService } from './known-endpoints.ts'
-import type { Measure, Observation } from './observation.ts'
+import { compact, type Measure, type Observation } from './observation.ts'
 import type { Passage } from './passage.ts'
 import type { Shape } from './shape.ts'
 import type { Sighting } from './sighting.ts'
@@ -62,8 +62,7 @@ export function coalescedVisit(facts: CoalescedVisitFacts, end: SharedEnd): Obse
     verdict: judge(end, service),
     asked: ledger.asked(service.id, refresh, sighting.startMs),
   }
-  const observation = observe(facts, told)
-  return observation.attributes[ATTR_VIA] === 'bypass' ? { ...observation, retold: () => observe(facts, told) } : observation
+  return facts.passage.told(() => observe(facts, told))
 }
 
 /** What is known of it when it has ended, whatever its stack turns out to be. */
@@ -134,8 +133,4 @@ function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: Sha
     [ATTR_HTTP_STATUS]: 'answer' in end ? end.answer.status : undefined,
     [ATTR_PROVIDER_ERROR_CODE]: providerCode,
   }
-}
-
-function compact(attributes: Attributes): Attributes {
-  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
 }

@@ -50,3 +50,8 @@ export interface ObservationSink {
   readonly wantsAll: boolean
   take(observation: Observation): void
 }
+
+/** Attributes without those that nothing is known of. */
+export function compact(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
+}

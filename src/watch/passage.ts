@@ -3,6 +3,7 @@ import type { CallerSite } from '../domain/caller-site.ts'
 import { settleCallersNow } from '../telemetry/caller.ts'
 import { SOURCE_MAP_BOUNDS } from '../tools/source-maps.ts'
 import type { GateFrames } from './gate-frames.ts'
+import type { Observation } from './observation.ts'
 import { callerOf, type Sighting } from './sighting.ts'
 
 /** By whom a token request was sent, and through the gate or past it; as far as that is known by now. */
@@ -39,5 +40,11 @@ export class Passage {
     this.askForSources()
     settleCallersNow(SOURCE_MAP_BOUNDS.mostBytes)
     return this.via === 'bypass'
+  }
+
+  /** What `observe` tells, by what is known now; a bypass is told anew when the sources of its stack are known. */
+  told(observe: () => Observation): Observation {
+    const { via } = this
+    return via === 'bypass' ? { ...observe(), retold: observe } : observe()
   }
 }

@@ -37,7 +37,7 @@ import { type Bearer, bearerIn } from './bearer.ts'
 import type { CallSample } from './call-sample.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { ApiMatch } from './known-endpoints.ts'
-import type { Measure, Observation } from './observation.ts'
+import { compact, type Measure, type Observation } from './observation.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
 import { callerOf, type Sighting } from './sighting.ts'
 import type { TokenLedger } from './token-ledger.ts'
@@ -210,8 +210,4 @@ export class ProviderCall {
         : []),
     ]
   }
-}
-
-function compact(attributes: Attributes): Attributes {
-  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
 }

@@ -53,7 +53,7 @@ import { accessTokenOf } from './bearer.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
-import type { Measure, Observation, ObservedEvent } from './observation.ts'
+import { compact, type Measure, type Observation, type ObservedEvent } from './observation.ts'
 import type { Passage } from './passage.ts'
 import type { SentHeaders } from './sent-headers.ts'
 import { type Shape, shapeOf } from './shape.ts'
@@ -131,8 +131,7 @@ export class TokenRequest {
     const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
     const durationMs = performance.now() - sighting.startedAtMs
     const told = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
-    const observation = this.#observation(told)
-    return observation.attributes[ATTR_VIA] === 'bypass' ? { ...observation, retold: () => this.#observation(told) } : observation
+    return this.#facts.passage.told(() => this.#observation(told))
   }
 
   #observation(told: Told): Observation {
@@ -274,8 +273,4 @@ function verdictAttributes(
     [ATTR_RETRY_AFTER]: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
     [ATTR_CLOCK_SKEW]: skewOf(end.headers, endedMs),
   }
-}
-
-function compact(attributes: Attributes): Attributes {
-  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ''))
 }

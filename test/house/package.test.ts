@@ -73,7 +73,7 @@ describe('the published package', () => {
         ...exported,
         'dashboards/failures.md',
         'dashboards/runbook.md',
-        ...['LICENSES.txt', 'page.css', 'page.html', 'sign-in-refused.html', 'sign-in.html', 'uplot.css'].map(name => `${PAGE}${name}`),
+        ...['LICENSES.txt', 'page.css', 'page.html', 'sign-in.html', 'uplot.css'].map(name => `${PAGE}${name}`),
         'package.json',
       ].sort(),
     )

@@ -146,6 +146,15 @@ describe('who may see the ops page', () => {
     expect(answer.body.toString()).not.toContain(KEY)
   })
 
+  it('says on the page that a key was none, and not before one was shown', async () => {
+    const { url } = await keyed()
+    const refused = (await signIn(url, ELSEWHERE, 'gw-key-0123456789-b')).body.toString()
+    const asked = (await rawRequest(`${url}/ops`, { headers: { ...ELSEWHERE, accept: 'text/html' } })).body.toString()
+    expect(refused).toContain(`role="alert">That is none of the gateway's keys.</p>`)
+    expect(asked).not.toContain('role="alert"')
+    expect([refused, asked].join()).not.toContain('{{')
+  })
+
   it('gets no cookie where no keys are', async () => {
     const { url } = await open()
     expect((await signIn(url, {})).status).toBe(401)

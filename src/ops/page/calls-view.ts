@@ -1,5 +1,5 @@
 import type { CallRow, CallsAnswer } from '../answers.ts'
-import { chart } from './chart.ts'
+import { type Curve, chart } from './chart.ts'
 import { element } from './element.ts'
 import { rangeOf } from './fallback-view.ts'
 import { clock, count, duration, moment, rate, share } from './format.ts'
@@ -34,6 +34,21 @@ export const callsView: View<CallsAnswer> = {
     if (total === 0)
       return [empty('No provider call in this time.', 'Look further back, or send a request: every attempt upstream shows up here.')]
     const onRange = (from: number, to: number) => change(rangeOf(from, to))
+    const timesPanel = (title: string, what: string, name: string, [p50, p95]: readonly [Curve['values'], Curve['values']]) =>
+      panel(
+        title,
+        [element('span', { class: 'quiet' }, what)],
+        chart({
+          name,
+          atMs,
+          onRange,
+          textOf: duration,
+          curves: [
+            { label: 'p50', values: p50, color: 'series-1' },
+            { label: 'p95', values: p95, color: 'series-2' },
+          ],
+        }),
+      )
     return [
       figures(
         { label: 'Attempts', value: count(total) },
@@ -60,34 +75,8 @@ export const callsView: View<CallsAnswer> = {
             ],
           }),
         ),
-        panel(
-          'Latency',
-          [element('span', { class: 'quiet' }, 'to the last byte')],
-          chart({
-            name: 'latency',
-            atMs,
-            onRange,
-            textOf: duration,
-            curves: [
-              { label: 'p50', values: answer.p50, color: 'series-1' },
-              { label: 'p95', values: answer.p95, color: 'series-2' },
-            ],
-          }),
-        ),
-        panel(
-          'First chunk',
-          [element('span', { class: 'quiet' }, 'of good answers')],
-          chart({
-            name: 'first',
-            atMs,
-            onRange,
-            textOf: duration,
-            curves: [
-              { label: 'p50', values: answer.first50, color: 'series-1' },
-              { label: 'p95', values: answer.first95, color: 'series-2' },
-            ],
-          }),
-        ),
+        timesPanel('Latency', 'to the last byte', 'latency', [answer.p50, answer.p95]),
+        timesPanel('First chunk', 'of good answers', 'first', [answer.first50, answer.first95]),
       ),
       panel(
         'By profile, model and outcome',

@@ -2,20 +2,11 @@ import { basename } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { nodesOf, type SourceFile, sourceFile, sourceFilesIn } from './source-files.ts'
 
-const MOST_LINES = 300
-/** One table that may not be cut in two: whoever looks for a name looks in one place. */
-const LONG_TABLE = 'otel/names.ts'
 /** Names that say nothing about what is inside. */
 const EMPTY_NAME = /(?:^|[/.-])(?:utils?|helpers?|common|managers?|services?|misc|shared)(?=[/.-])/
 
 describe('the files of the house', () => {
   const house = sourceFilesIn('src', 'otel', 'dashboards')
-
-  it(`hold fewer than ${MOST_LINES} lines: over that there are two nouns in one`, () => {
-    expect(house.flatMap(tooLong)).toEqual([])
-    expect(tooLong(sourceFile('src/auth/long.ts', '//\n'.repeat(MOST_LINES)))).toEqual([`src/auth/long.ts: ${MOST_LINES} lines`])
-    expect(tooLong(sourceFile('src/auth/short.ts', '//\n'.repeat(MOST_LINES - 1)))).toEqual([])
-  })
 
   it('are called after what they hold', () => {
     expect(house.filter(({ path }) => EMPTY_NAME.test(path)).map(({ path }) => path)).toEqual([])
@@ -41,11 +32,6 @@ describe('the files of the house', () => {
     expect(consoleWriters(sourceFile('src/auth/a.ts', "const url = 'https://console.example/'"))).toEqual([])
   })
 })
-
-function tooLong({ path, text }: SourceFile): string[] {
-  const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0)
-  return lines < MOST_LINES || path === LONG_TABLE ? [] : [`${path}: ${lines} lines`]
-}
 
 function defaultExports({ path, statements }: SourceFile): string[] {
   const isDefault = statements.some(

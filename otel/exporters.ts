@@ -21,6 +21,7 @@ import { SeriesProducer } from '../src/telemetry/series-producer.ts'
 import { type Environment, listOf, positiveNumberOf, textOf, withEnvironment } from './environment.ts'
 import { ExportQueue } from './export-queue.ts'
 import { ATTR_ERROR_TYPE } from './names.ts'
+import { type OtlpEncoding, withExemplars } from './otlp-exemplars.ts'
 import { packageVersion } from './resource.ts'
 
 type Signal = 'TRACES' | 'METRICS'
@@ -32,6 +33,10 @@ type OtlpProtocol = (typeof PROTOCOLS)[number]
 interface OtlpModule<Exporter> {
   readonly make: new () => Exporter
 }
+
+const OTLP_CONTENT_TYPES: Readonly<Record<OtlpEncoding, string>> = { protobuf: 'application/x-protobuf', json: 'application/json' }
+/** As the exporters of OpenTelemetry name themselves in their own metrics. */
+const OTLP_METRIC_COMPONENT = 'otlp_http_metric_exporter'
 
 const DEFAULT_INTERVAL_MS = 60_000
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -64,15 +69,8 @@ export async function metricReadersOf(environment: Environment, book: SeriesBook
   for (const name of exportersOf(environment, 'METRICS')) {
     if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter(), book))
     else if (name === 'otlp') {
-      const module = await otlpModule<PushMetricExporter>(environment, 'METRICS')
-      if (module)
-        readers.push(
-          periodicReader(
-            environment,
-            withEnvironment(environment, () => new module.make()),
-            book,
-          ),
-        )
+      const exporter = await otlpMetricExporter(environment, book)
+      if (exporter) readers.push(periodicReader(environment, exporter, book))
     } else if (name === 'prometheus') diag.warn('OTEL_METRICS_EXPORTER=prometheus is not needed: /metrics is always there')
     else diag.warn(`OTEL_METRICS_EXPORTER=${name} is not supported; use otlp, console or none`)
   }
@@ -100,6 +98,28 @@ async function otlpModule<Exporter>(environment: Environment, signal: Signal): P
   }
   diag.warn(`OTLP over ${protocol} needs the package ${packageName}; install it or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)
   return undefined
+}
+
+/** The OTLP exporter of metrics. Over HTTP it sends the exemplars of `book`; gRPC's exporter has no place for them. */
+async function otlpMetricExporter(environment: Environment, book: SeriesBook): Promise<PushMetricExporter | undefined> {
+  const protocol = protocolOf(environment, 'METRICS')
+  if (protocol === 'grpc') {
+    const module = await otlpModule<PushMetricExporter>(environment, 'METRICS')
+    return module && withEnvironment(environment, () => new module.make())
+  }
+  const [{ OTLPMetricExporterBase }, { convertLegacyHttpOptions, createOtlpHttpExportDelegate }, transformer] = await Promise.all([
+    import('@opentelemetry/exporter-metrics-otlp-http'),
+    import('@opentelemetry/otlp-exporter-base/node-http'),
+    import('@opentelemetry/otlp-transformer'),
+  ])
+  const encoding = protocol === 'http/json' ? 'json' : 'protobuf'
+  const serializer = encoding === 'json' ? transformer.JsonMetricsSerializer : transformer.ProtobufMetricsSerializer
+  return withEnvironment(environment, () => {
+    const http = convertLegacyHttpOptions({}, 'METRICS', 'v1/metrics', { 'Content-Type': OTLP_CONTENT_TYPES[encoding] })
+    const withOurs = withExemplars(serializer, { encoding, book })
+    const helper = transformer.MetricsExporterMetricsHelper
+    return new OTLPMetricExporterBase(createOtlpHttpExportDelegate(http, withOurs, OTLP_METRIC_COMPONENT, helper, undefined))
+  })
 }
 
 function protocolOf(environment: Environment, signal: Signal): OtlpProtocol {

@@ -103,6 +103,59 @@ describe('both ways out', () => {
   })
 })
 
+describe('exemplars over OTLP', () => {
+  // Seen: a collector between gateway and Prometheus left no way from a histogram to a trace. Why: the exporters of
+  // OpenTelemetry for JavaScript leave the field empty (opentelemetry-js#5147). Issue 1, point F3.
+  it.each(['http/protobuf', 'http/json'])('stand with the histograms of /metrics (%s)', async protocol => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol })
+    const measure = (value: number, provider: string) =>
+      telemetry.inSpan(SPAN_REFRESH, {}, async span => {
+        telemetry.instruments.record('refreshDuration', value, { provider })
+        return span.spanContext().traceId
+      })
+    telemetry.instruments.record('visitWait', 1, {})
+    const from = Date.now()
+    const traceIds = [await measure(0.03, 'p'), await measure(40, 'p'), await measure(0.3, 'q')]
+    await sdk.flush()
+    const points = receiver.metrics().find(({ name }) => name === METRICS.refreshDuration.name)?.points ?? []
+    expect(points.map(({ exemplars = [] }) => exemplars.map(({ value, traceId }) => ({ value, traceId })))).toEqual([
+      [
+        { value: 0.03, traceId: traceIds[0] },
+        { value: 40, traceId: traceIds[1] },
+      ],
+      [{ value: 0.3, traceId: traceIds[2] }],
+    ])
+    for (const { at } of points.flatMap(({ exemplars = [] }) => exemplars)) {
+      expect(at).toBeGreaterThanOrEqual(from)
+      expect(at).toBeLessThanOrEqual(Date.now())
+    }
+    const wait = receiver.metrics().find(({ name }) => name === METRICS.visitWait.name)
+    expect(wait?.points.map(({ exemplars }) => exemplars)).toEqual([[]])
+  })
+
+  it('are sent once where the differences are sent', async () => {
+    const receiver = await receive()
+    const { sdk, telemetry } = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta',
+    })
+    const measure = (value: number) =>
+      telemetry.inSpan(SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', value, {}))
+    const sent = () =>
+      (receiver.metrics().find(({ name }) => name === METRICS.refreshDuration.name)?.points ?? []).map(({ exemplars = [] }) =>
+        exemplars.map(({ value }) => value),
+      )
+    await measure(0.03)
+    await sdk.flush()
+    expect(sent()).toEqual([[0.03]])
+    await expect.poll(() => Date.now()).toBeGreaterThan(Date.now())
+    await measure(40)
+    await sdk.flush()
+    expect(sent()).toEqual([[40]])
+  })
+})
+
 describe('spans', () => {
   it('arrive at the receiver and in the recorder with parent, links, events and kind', async () => {
     const receiver = await receive()

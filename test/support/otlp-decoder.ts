@@ -95,7 +95,13 @@ const MESSAGES = {
     5: { name: 'sum', kind: 'double' },
     6: { name: 'bucketCounts', kind: 'fixed64s' },
     7: { name: 'explicitBounds', kind: 'doubles' },
+    8: { name: 'exemplars', kind: 'Exemplar', many: true },
     9: KEY_VALUES,
+  },
+  Exemplar: {
+    2: { name: 'timeUnixNano', kind: 'fixed64' },
+    3: { name: 'asDouble', kind: 'double' },
+    5: { name: 'traceId', kind: 'hex' },
   },
 } as const satisfies Record<string, Readonly<Record<number, { name: string; kind: string; many?: true }>>>
 

@@ -25,6 +25,8 @@ export interface ReceivedPoint {
   readonly count?: number
   readonly bucketCounts?: readonly number[]
   readonly bounds?: readonly number[]
+  /** Of a histogram. */
+  readonly exemplars?: readonly { value: number; traceId: string /** Epoch ms. */; at: number }[]
 }
 
 export interface ReceivedMetric {
@@ -147,6 +149,11 @@ function toPoint(point: Decoded): ReceivedPoint {
     count: Number(point.count ?? 0),
     bucketCounts: (point.bucketCounts as unknown[]).map(Number),
     bounds: ((point.explicitBounds as unknown[] | undefined) ?? []).map(Number),
+    exemplars: many(point, 'exemplars').map(({ asDouble, traceId, timeUnixNano }) => ({
+      value: Number(asDouble),
+      traceId: text(traceId),
+      at: Number(timeUnixNano) / 1e6,
+    })),
   }
 }
 

@@ -39,8 +39,8 @@ export function healthEndpoints(gateway: Gateway): Router {
   return router
 }
 
-/** What operators read: metrics, and the data behind status, tables and traces; and what they can ask for, a probe. */
-export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpointsOptions): Router {
+/** `/metrics`. A router of its own: a scrape leaves no span, or the traces of a quiet gateway would be those of its scrapes. */
+export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'metrics'>): Router {
   const router = Router()
   router.get('/metrics', async (request, response) => {
     try {
@@ -51,6 +51,12 @@ export function operatorEndpoints({ gateway, recorder, metrics }: OperatorEndpoi
       answerError(response, error)
     }
   })
+  return router
+}
+
+/** What operators read: the data behind status, tables and traces; and what they can ask for, a probe. */
+export function operatorEndpoints({ gateway, recorder }: Pick<OperatorEndpointsOptions, 'gateway' | 'recorder'>): Router {
+  const router = Router()
   router.get('/ops/status.json', async (_request, response) => {
     try {
       response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })

@@ -7,7 +7,7 @@ import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { refused, type Settings, variableName } from '../options.ts'
 import { answerError } from './error-answer.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
-import { healthEndpoints, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
+import { healthEndpoints, metricsEndpoint, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { protocolOf, providerEndpoints } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
@@ -85,10 +85,12 @@ function appOf(
   app.use(healthEndpoints(gateway))
   // Before the spans: a page that is told of every change would tell itself of its own questions.
   app.use(page.router)
+  app.use('/metrics', requireOperator(keys, { sessions }))
+  app.use(metricsEndpoint({ metrics }))
   app.use(requestSpans(gateway.telemetry))
   app.use(signIn(keys, sessions))
-  app.use(['/metrics', '/ops'], requireOperator(keys, { sessions }))
-  app.use(operatorEndpoints({ gateway, recorder, metrics }))
+  app.use('/ops', requireOperator(keys, { sessions }))
+  app.use(operatorEndpoints({ gateway, recorder }))
   app.use(tokenGate(gateway, keys))
   app.use('/v1', requireClient(keys))
   app.use(providerEndpoints(gateway, listen))

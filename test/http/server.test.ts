@@ -121,6 +121,13 @@ describe('the data of operators', () => {
     expect(plain.headers.get('content-type')).toContain('text/plain')
     expect(plain.text).toContain('gatewatch_profile_state{')
   })
+
+  // Seen: in the span metrics of a collector the scrapes of /metrics stand beside the calls. Issue 1, point F3.
+  it('leaves no span of a scrape', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    expect((await w.ask('/metrics')).status).toBe(200)
+    expect(w.spans()).toEqual([])
+  })
 })
 
 describe('a store that cannot be read', () => {

@@ -7,7 +7,12 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { GATEWAY_JOB } from '../../dashboards/jobs.ts'
 import * as names from '../../otel/names.ts'
+import { SKIP_REASONS } from '../../otel/words.ts'
+import { scrubText } from '../../src/telemetry/scrub.ts'
+import { shapeOf } from '../../src/watch/shape.ts'
 import { ROOT } from '../house/source-files.ts'
+import { MASK, shippedRedaction } from '../support/collector-redaction.ts'
+import { CANARIES } from '../telemetry/canaries.ts'
 import { alertmanagerProgram, isInstalled } from './prometheus-server.ts'
 
 const OTEL = join(ROOT, 'otel')
@@ -20,26 +25,34 @@ describe('the collector', () => {
     expect(pipelines['traces/in']).toEqual({
       receivers: ['otlp'],
       processors: ['memory_limiter', 'redaction'],
-      exporters: ['spanmetrics', 'forward/unsampled'],
+      exporters: ['span_metrics', 'forward/unsampled'],
     })
     expect(pipelines['traces/kept']).toEqual({
       receivers: ['forward/unsampled'],
       processors: ['tail_sampling', 'batch'],
       exporters: ['otlp_grpc/tempo'],
     })
-    expect(pipelines.metrics?.receivers).toEqual(['otlp', 'spanmetrics'])
+    expect(pipelines.metrics?.receivers).toEqual(['otlp', 'span_metrics'])
   })
 
-  it('keeps every error, bypass, refresh and fallback, by names that exist', () => {
+  it('keeps every bypass and refresh, by names that exist', () => {
     const text = read('collector.yaml')
-    for (const kept of [
-      'status_codes: [ERROR]',
-      'values: [bypass]',
-      `name == "${names.SPAN_REFRESH}"`,
-      `name == "${names.EVENT_FALLBACK}"`,
-    ])
-      expect(text).toContain(kept)
-    expect(text).toContain(`key: ${names.ATTR_VIA}`)
+    for (const kept of ['values: [bypass]', `name == "${names.SPAN_REFRESH}"`, `key: ${names.ATTR_VIA}`]) expect(text).toContain(kept)
+  })
+
+  // Seen: 411 of 640 traces of three minutes were kept, since each call that passes over a resting profile is a fallback.
+  // Issue 1, point F2.
+  it('keeps the beginning of a fallback, not each call that passes over a resting profile; errors and both within a bound', () => {
+    const policies = policiesOf(read('collector.yaml'))
+    expect(policies.fallbacks).toContain(`name == "${names.EVENT_FALLBACK}"`)
+    const [, skipped = ''] =
+      /not IsMatch\(attributes\["gatewatch\.fallback\.reason"\], "\^\((.*)\)\$"\)/.exec(policies.fallbacks ?? '') ?? []
+    expect(skipped.split('|')).toEqual([...SKIP_REASONS])
+    for (const name of ['errors', 'fallbacks']) {
+      expect(policies[name]).toMatch(/^ {8}type: and$/m)
+      expect(policies[name]).toMatch(/type: rate_limiting\n +rate_limiting:\n +spans_per_second: \d+/)
+    }
+    expect(policies['the-rest']).toMatch(/sampling_percentage: \d+/)
   })
 
   it('deals out whole traces in the first tier, and samples only in the second', () => {
@@ -55,29 +68,58 @@ describe('the collector', () => {
     expect(redaction('collector-gateway.yaml')).toBe(redaction('collector.yaml'))
   })
 
-  it('masks secrets, and none of the attributes one looks for', () => {
-    const text = read('collector.yaml')
-    const patterns = (key: string) =>
-      [...(new RegExp(`${key}:\\n((?: {6}- .*\\n)+)`).exec(text)?.[1] ?? '').matchAll(/- ['"](.*)['"]/g)].map(
-        ([, pattern = '']) => new RegExp(pattern.replace('(?i)', ''), 'i'),
-      )
-    const [values, keys] = [patterns('blocked_values'), patterns('blocked_key_patterns')]
-    for (const secret of [
-      'Bearer abc',
-      'sk-ant-0123456789abcdef0123',
-      'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln',
-      'refresh_token=undefined&x',
-    ])
-      expect(
-        values.some(pattern => pattern.test(secret)),
-        secret,
-      ).toBe(true)
-    for (const key of ['http.request.header.authorization', 'Set-Cookie'])
-      expect(
-        keys.some(pattern => pattern.test(key)),
-        key,
-      ).toBe(true)
-    expect(Object.keys(names.ATTRIBUTES).filter(name => keys.some(pattern => pattern.test(name)))).toEqual([])
+  it('masks no attribute whole that one looks for', () => {
+    const { masksKey } = shippedRedaction()
+    for (const key of ['http.request.header.authorization', 'Set-Cookie', 'client_secret']) expect(masksKey(key), key).toBe(true)
+    expect(Object.keys(names.ATTRIBUTES).filter(masksKey)).toEqual([])
+  })
+
+  it.each(CANARIES)('masks $what', ({ text, mark }) => {
+    expect(shippedRedaction().maskValue(text)).not.toContain(mark)
+  })
+
+  it('masks what a program that redacts nothing sends of a refresh', () => {
+    const { maskValue } = shippedRedaction()
+    expect(maskValue('refresh_token=undefined&client_id=app')).toBe(`${MASK}client_id=app`)
+    expect(maskValue('grant_type=refresh_token&refresh_token=Zk3vQ9rT1xW8bN5m')).toBe(`grant_type=refresh_token&${MASK}`)
+  })
+
+  // Seen: behind the shipped collector `gatewatch.request.fields` was `****` on every refresh, so that a literal `undefined`
+  // could not be found. Why: a pattern for `refresh_token=`. Fix: what Gatewatch writes has a class there. Issue 1, point F1.
+  it.each([
+    ['form', 'grant_type=refresh_token&refresh_token=undefined&client_id=&scope=a%20b&client_secret=s3cretValue0123456789'],
+    ['form', 'grant_type=authorization_code&code=abcdefghijk&code_verifier=Zk3vQ9rT1xW8bN5mC2hJ7p&state=0123456789abcdef&token=x'],
+    ['json', '{"refresh_token":null,"access_token":true,"id_token":{"a":1},"code":12,"assertion":"eyJhbGciOi.eyJzdWIi.c2ln"}'],
+    ['json', '{"refresh_token":"[object Object]","client_assertion":"eyJhbGciOi.eyJzdWIi.c2ln","password":"","device_code":"null"}'],
+  ])('leaves the fields of a token request as Gatewatch writes them: %s %s', (encoding, body) => {
+    const shape = shapeOf(body)
+    expect(shape.encoding).toBe(encoding)
+    expect(shippedRedaction().maskValue(shape.fields)).toBe(shape.fields)
+  })
+
+  it('leaves every word that Gatewatch can send, and what its own redaction puts in the place of a secret', () => {
+    const { maskValue } = shippedRedaction()
+    const words = Object.values(names.ATTRIBUTES).flatMap(({ values = [] }) => values)
+    const metrics = Object.values(names.METRICS).flatMap(({ name, help }) => [name, help])
+    const ours = [...Object.keys(names.ATTRIBUTES), ...words, ...metrics, ...CANARIES.map(({ text }) => scrubText(text))]
+    expect(ours.filter(text => maskValue(text) !== text)).toEqual([])
+  })
+
+  it('leaves frames, packages, models and what providers say of a refusal', () => {
+    const { maskValue } = shippedRedaction()
+    const texts = [
+      'src/demo/agent-turn.ts#answerUser',
+      'refreshOAuthCredentialsForProviderWithPlugin (node_modules/.pnpm/undici@8.12.4/node_modules/@scope/undici/lib/api.js:12:3)',
+      'file:///srv/app/node_modules/@earendil-works/pi-ai/dist/oauth-B2kd93Xa.mjs:708:21',
+      'app/@modal/page.tsx:3:9',
+      '401 Missing bearer or basic authentication in header',
+      'Basic authentication is not supported',
+      'claude-sonnet-4-5-20250929',
+      '0123456789abcdef0123456789abcdef',
+      '7c1e4b9a-52d8-4f36-a0e9-3b8d6c2f1a57',
+      'Could not validate your token. Please try signing in again.',
+    ]
+    expect(texts.filter(text => maskValue(text) !== text)).toEqual([])
   })
 })
 
@@ -154,6 +196,17 @@ describe.runIf(isInstalled('prometheus') && isInstalled(alertmanagerProgram() ??
     })
   },
 )
+
+/** The sampling policies of a collector's configuration, each as it is written. */
+function policiesOf(text: string): Record<string, string> {
+  const [, section = ''] = /^ {4}policies:\n((?: {6}.*\n)+)/m.exec(text) ?? []
+  return Object.fromEntries(
+    section.split(/^ {6}(?=- name: )|^ {6}#.*\n/m).flatMap(policy => {
+      const [, name] = /^- name: (.*)\n/.exec(policy) ?? []
+      return name === undefined ? [] : [[name, policy]]
+    }),
+  )
+}
 
 /** The pipelines of a collector's configuration: what comes in, what is done, where it goes. */
 function pipelinesOf(text: string): Record<string, Record<string, string[]>> {

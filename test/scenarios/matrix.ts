@@ -1,7 +1,7 @@
 /**
  * `npm run test:scenarios [-- NAME|NUMBER ...]`: plays scenarios, each into a fresh recorder, and prints the finding that
- * was expected beside the one that came first; without names a quiet hour and two failures at once as well. Ends with 1
- * unless all are right.
+ * was expected beside the one that came first; without names a quiet hour and two failures at once as well. Holds all that
+ * was recorded against the redaction of the shipped collector, which must change nothing. Ends with 1 unless all are right.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +12,7 @@ import type { Finding } from '../../src/diagnose/finding.ts'
 import { inTurn, type Rehearsal, rehearse } from '../../src/scenarios/rehearsal.ts'
 import { SCENARIOS } from '../../src/scenarios/scenarios.ts'
 import { playScenario } from '../../src/scenarios/stage.ts'
+import { valuesMaskedIn } from '../support/collector-redaction.ts'
 import { quietHour } from './quiet-hour-process.ts'
 import { ALL_TWO_AT_ONCE, type TwoAtOnce } from './two-at-once.ts'
 
@@ -24,14 +25,23 @@ if (chosen.length === 0) {
   process.exit(64)
 }
 
+const masked: string[] = []
 const rehearsals = await inTurn(chosen, AT_ONCE, async scenario => {
-  const rehearsal = await rehearse(scenario)
+  const rehearsal = await inFolder(async folder => {
+    const played = await rehearse(scenario, folder)
+    masked.push(...valuesMaskedIn(folder).map(value => `${scenario.name}: ${value}`))
+    return played
+  })
   process.stderr.write(`${String(scenario.number).padStart(2)} ${scenario.name}: ${rehearsal.first}, ${Math.round(rehearsal.tookMs)} ms\n`)
   return rehearsal
 })
 const right = rehearsals.filter(({ isRight }) => isRight).length
 process.stdout.write(`${matrix(rehearsals)}\n\n${right} of ${rehearsals.length} right\n`)
-const isAllRight = right === rehearsals.length && (wanted.length > 0 || ((await isQuietHourQuiet()) && (await areTwoToldApart())))
+process.stdout.write(
+  `values that the collector's redaction would change: ${masked.length}\n${masked.map(value => `  ${value}\n`).join('')}`,
+)
+const isAllRight =
+  right === rehearsals.length && masked.length === 0 && (wanted.length > 0 || ((await isQuietHourQuiet()) && (await areTwoToldApart())))
 process.exitCode = isAllRight ? 0 : 1
 
 /** An hour of healthy traffic with refreshes gives no finding at all. */

@@ -90,7 +90,7 @@ class AttemptSink implements AnswerSink {
       return
     }
     const refusal: Refusal = { status: this.#status, headers: this.#headers, body: collected.bytes, cut: collected.cut }
-    const answer = readRefusedAnswer(this.#status, this.#headers, collected.bytes)
+    const answer = { ...readRefusedAnswer(this.#status, this.#headers, collected.bytes), model: this.#facts.request.model }
     const { outcome, providerCode, retryAfterMs } = this.#facts.candidate.provider.judgeAttempt(answer)
     this.#record.ended(outcome, outcome, providerCode)
     this.#done({ outcome, begun: false, refusal, ...(retryAfterMs !== undefined && { retryAfterMs }) })

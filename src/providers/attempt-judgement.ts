@@ -54,15 +54,28 @@ const MODEL_TEXT =
 export function judgeAttempt(answer: RefusedAnswer): AttemptJudgement {
   const body = readErrorBody(answer)
   const outcome = outcomeOf(answer.status, body)
-  const waitMs = waits(outcome) ? (retryAfterMs(answer.headers) ?? resetMs(answer, body)) : undefined
+  const waitMs = waits(outcome) ? (retryAfterMs(answer.headers) ?? resetMs(answer, body) ?? spokenDelayMs(answer, body)) : undefined
   return {
     outcome,
-    ...(body.code === undefined ? {} : { providerCode: body.code }),
-    ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }),
+    ...(body.code !== undefined && { providerCode: body.code }),
+    ...(body.type !== undefined && body.type !== body.code && { providerType: body.type }),
+    ...(waitMs !== undefined && { retryAfterMs: waitMs }),
+    ...(body.limit.isOfModel && LIMITS.has(outcome) && { scope: 'model' as const }),
   }
 }
 
+/** Outcomes that a limit of one model can cause. */
+const LIMITS: ReadonlySet<AttemptOutcome> = new Set(['rate_limit', 'overloaded'])
+/** Statuses whose message may name a delay; elsewhere such words are taken for somebody's text. */
+const NAMES_DELAY: ReadonlySet<number> = new Set([429, 503, 529])
+
 function outcomeOf(status: number, body: ErrorBody): AttemptOutcome {
+  const outcome = outcomeOfWords(status, body)
+  // A bill is not settled by waiting: a 429 that names a delay is a rate limit, though Gemini speaks of plan and billing in it.
+  return outcome === 'billing' && status === 429 && body.limit.delayMs !== undefined ? 'rate_limit' : outcome
+}
+
+function outcomeOfWords(status: number, body: ErrorBody): AttemptOutcome {
   const { code, type, message, isHtml } = body
   const known = BY_CODE[code ?? ''] ?? BY_CODE[type ?? '']
   // authentication_error is Anthropic's word for every 401; a dead account is told by the text alone.
@@ -110,7 +123,13 @@ function byStatus(status: number, { code, message, isHtml }: ErrorBody): Attempt
 
 /** A wait is read only where waiting is the remedy. */
 function waits(outcome: AttemptOutcome): boolean {
-  return outcome === 'rate_limit' || outcome === 'overloaded' || outcome === 'server_error' || outcome === 'billing'
+  return WAITS.has(outcome)
+}
+
+const WAITS: ReadonlySet<AttemptOutcome> = new Set(['rate_limit', 'overloaded', 'server_error', 'timeout', 'billing'])
+
+function spokenDelayMs({ status }: RefusedAnswer, { limit }: ErrorBody): number | undefined {
+  return NAMES_DELAY.has(status) ? limit.delayMs : undefined
 }
 
 function resetMs({ headers }: RefusedAnswer, { resetsInMs, resetsAt }: ErrorBody): number | undefined {

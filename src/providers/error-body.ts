@@ -1,6 +1,7 @@
 import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
-import { parseJsonObject } from '../tools/json-object.ts'
+import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import type { RefusedAnswer } from './provider.ts'
+import { readSpokenLimit, type SpokenLimit } from './spoken-limit.ts'
 
 /** What error bodies of providers have in common, whatever their dialect. */
 export interface ErrorBody {
@@ -13,7 +14,12 @@ export interface ErrorBody {
   readonly resetsAt: number | undefined
   /** How long until then, in ms (ChatGPT's `resets_in_seconds`). */
   readonly resetsInMs: number | undefined
+  /** What the body says of the limit that was hit. */
+  readonly limit: SpokenLimit
 }
+
+/** Characters of a message that are matched; Google's lists every quota before it names the delay. */
+const MESSAGE_READ = 8_000
 
 /**
  * A provider's code as it may be recorded: words of letters with at most three digits each, joined by `_`, `.` or `-`.
@@ -23,23 +29,26 @@ const CODE = /^(?!(?:sk|rt|at|pk)[-_.]|eyJ)(?=.{1,64}$)[A-Za-z]+\d{0,3}(?:[_.-][
 
 /**
  * Reads `{error: {code, type, message}}` (OpenAI, Anthropic), `{error, error_description}` (RFC 6749 section 5.2),
- * `{detail}` (the ChatGPT backend) and anything else that may come instead.
+ * `{detail}` (the ChatGPT backend), `[{error: {status, message, details}}]` (Google, whose code is a number and whose
+ * OpenAI-compatible endpoint sends a list) and anything else that may come instead.
  */
-export function readErrorBody({ headers, body }: RefusedAnswer): ErrorBody {
+export function readErrorBody({ headers, body, model }: RefusedAnswer): ErrorBody {
   const isHtml = String(headers['content-type'] ?? '').includes('text/html') || /^\s*<(?:!doctype|html)/i.test(body)
-  const { error, ...rest } = (isHtml ? undefined : parseJsonObject(body)) ?? {}
+  const { error, ...rest } = (isHtml ? undefined : (parseJsonObject(body) ?? firstObject(body))) ?? {}
   const inner = object(error) ?? (error === undefined ? object(rest.detail) : undefined)
   const code = inner ? (inner.code ?? inner.type) : (error ?? rest.code)
   const message = inner ? inner.message : (rest.error_description ?? rest.detail ?? rest.message)
+  const text = typeof message === 'string' ? message.slice(0, MESSAGE_READ).toLowerCase() : ''
   const resetsAt = positive(inner?.resets_at)
   const resetsIn = positive(inner?.resets_in_seconds)
   return {
-    code: word(code) ?? word(inner?.type),
-    type: word(inner?.type),
-    message: typeof message === 'string' ? message.slice(0, 2000).toLowerCase() : '',
+    code: word(code) ?? word(inner?.type) ?? word(inner?.status),
+    type: word(inner?.type) ?? word(inner?.status),
+    message: text,
     isHtml,
     resetsAt: resetsAt === undefined ? undefined : resetsAt * 1000,
     resetsInMs: resetsIn === undefined ? undefined : resetsIn * 1000,
+    limit: readSpokenLimit(text, inner?.details, model),
   }
 }
 
@@ -77,6 +86,17 @@ function word(value: unknown): string | undefined {
 
 function positive(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : undefined
+}
+
+/** The first object of a JSON list. */
+function firstObject(text: string): Record<string, unknown> | undefined {
+  if (!text.trimStart().startsWith('[')) return undefined
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return Array.isArray(parsed) && isJsonObject(parsed[0]) ? parsed[0] : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function object(value: unknown): Record<string, unknown> | undefined {

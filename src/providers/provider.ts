@@ -23,6 +23,8 @@ export interface RefusedAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
+  /** The model that was asked for, where it was a model call. */
+  readonly model?: string
 }
 
 /** What a refused model call means for the profile, decided once, where the provider is known. */
@@ -30,7 +32,11 @@ export interface AttemptJudgement {
   readonly outcome: AttemptOutcome
   /** The provider's own code, bounded; never its message. */
   readonly providerCode?: string
+  /** The type of error in the provider's words, bounded as its code. */
+  readonly providerType?: string
   readonly retryAfterMs?: number
+  /** `model`: the limit is that of the model that was asked; other models of the same login are not concerned. @default the login's */
+  readonly scope?: 'model'
 }
 
 /** What a refused token request means for the grant. */

@@ -108,3 +108,100 @@ describe('judging a refused model call', () => {
     },
   )
 })
+
+/** Google's 429 as its two endpoints send it: an object, and a list from the OpenAI-compatible one. */
+const google = (message: string, ...details: object[]) => ({ error: { code: 429, message, status: 'RESOURCE_EXHAUSTED', details } })
+const RETRY_INFO = { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '34.074824224s' }
+const QUOTA_FAILURE = {
+  '@type': 'type.googleapis.com/google.rpc.QuotaFailure',
+  violations: [{ quotaId: 'GenerateRequestsPerMinutePerProjectPerModel-FreeTier', quotaDimensions: { model: 'gemini-2.5-pro' } }],
+}
+const PLAN_TEXT = 'You exceeded your current quota, please check your plan and billing details.'
+
+// Seen: a 429 whose body names its delay was judged as a bill; the login rested for five hours and the paid key served.
+// Why: only headers and resets_at were read, and Gemini speaks of plan and billing in every 429.
+// Fix: a delay in the body of a 429 makes it a rate limit of that length.
+// Issue 22, E7.
+describe('a delay that stands in the body of a 429', () => {
+  it.each<[string, unknown, number]>([
+    ['google.rpc.RetryInfo', google(PLAN_TEXT, RETRY_INFO), 34_075],
+    ['google.rpc.RetryInfo in a list', [google(PLAN_TEXT, QUOTA_FAILURE, RETRY_INFO)], 34_075],
+    ["Gemini's text", google(`${PLAN_TEXT}\nPlease retry in 34.07s.`), 34_070],
+    ["Google's body inside a proxy's message", { error: { message: `{"error":{"message":"${PLAN_TEXT}","retryDelay":"17s"}}` } }, 17_000],
+    ["OpenAI's seconds", { error: { message: 'Rate limit reached. Please try again in 2.5s.' } }, 2_500],
+    ["OpenAI's milliseconds", { error: { message: 'Please try again in 20ms. Visit https://example.com' } }, 20],
+    ["OpenAI's minutes", { error: { message: 'Please try again in 1m26.4s.' } }, 86_400],
+    ['hours, minutes and seconds', { error: { message: 'Please try again in 1h2m3s.' } }, 3_723_000],
+    ['minutes with no seconds', { error: { message: 'Try again in 6m0s' } }, 360_000],
+    ["Azure's text", { error: { code: '429', message: `${PLAN_TEXT} Please retry after 20 seconds.` } }, 20_000],
+    ['words', { error: { message: 'Usage limit. Try again in 5 days 3 hours 2 minutes.' } }, 442_920_000],
+    ['a request to wait', { error: { message: 'Too many requests. Please wait 45 seconds before retrying.' } }, 45_000],
+  ])('%s, is a rate limit of that length', (_what, body, retryAfterMs) => {
+    expect(judgeAttempt({ status: 429, headers: {}, body: JSON.stringify(body) })).toMatchObject({ outcome: 'rate_limit', retryAfterMs })
+  })
+
+  it.each<[string, number, unknown, object]>([
+    ['a header says otherwise', 429, google(PLAN_TEXT, RETRY_INFO), { outcome: 'rate_limit', retryAfterMs: 7_000 }],
+    ['it is a bill', 402, { error: { message: 'Payment required, try again in 2s' } }, { outcome: 'billing', retryAfterMs: 7_000 }],
+  ])('does not count where %s', (_what, status, body, expected) => {
+    expect(judgeAttempt({ status, headers: { 'retry-after': '7' }, body: JSON.stringify(body) })).toMatchObject(expected)
+  })
+
+  it.each<[string, number, unknown, object]>([
+    ['a bill without a delay stays a bill', 429, google(PLAN_TEXT), { outcome: 'billing' }],
+    ['a delay of no known unit is none', 429, { error: { message: 'try again in 3 fortnights' } }, { outcome: 'rate_limit' }],
+    ['a delay in a 400 is text', 400, { error: { message: 'please try again in 3s' } }, { outcome: 'format' }],
+    ['an ill-formed RetryInfo is none', 429, google('x', { ...RETRY_INFO, retryDelay: { seconds: 3 } }), { outcome: 'rate_limit' }],
+  ])('%s', (_what, status, body, expected) => {
+    const judged = judgeAttempt({ status, headers: {}, body: JSON.stringify(body) })
+    expect(judged).toMatchObject(expected)
+    expect(judged).not.toHaveProperty('retryAfterMs')
+  })
+
+  it('names the code of Google by its status word', () => {
+    const body = JSON.stringify([google('x', RETRY_INFO)])
+    expect(judgeAttempt({ status: 429, headers: {}, body })).toMatchObject({ providerCode: 'RESOURCE_EXHAUSTED' })
+  })
+})
+
+describe('a server that asks for patience', () => {
+  it.each([
+    [500, 'server_error'],
+    [502, 'server_error'],
+    [503, 'overloaded'],
+    [504, 'timeout'],
+  ] as const)('is heard with %i as well', (status, outcome) => {
+    expect(judgeAttempt({ status, headers: { 'retry-after': '9' }, body: '' })).toMatchObject({ outcome, retryAfterMs: 9_000 })
+  })
+})
+
+// Seen: the limit of one model rested the whole login, other models of it included.
+// Why: who is limited was not read. Fix: a limit that names the asked model has the scope of that model.
+// Issue 22, E7.
+describe('a limit', () => {
+  const openai = (named: string) =>
+    `Rate limit reached for ${named} in organization org-1 on tokens per min (TPM): Limit 30000, Used 29000. Please try again in 2s.`
+  it.each<[string, string, unknown]>([
+    ['OpenAI names it', 'gpt-5.5', { error: { message: openai('gpt-5.5') } }],
+    ['OpenAI names its family', 'gpt-5.5-2026-01-01', { error: { message: openai('gpt-5.5 (for limit gpt-5.5)') } }],
+    [
+      'Anthropic names it',
+      'claude-opus-4-6',
+      { error: { type: 'rate_limit_error', message: "your organization's rate limit (org: x, model: claude-opus-4-6)." } },
+    ],
+    ['Google counts by model', 'gemini-2.5-pro', google(PLAN_TEXT, QUOTA_FAILURE, RETRY_INFO)],
+    ['the model is overloaded', 'gpt-5.5', { error: { type: 'rate_limit_error', message: 'That model is currently overloaded.' } }],
+  ])('of one model is the scope where %s', (_what, model, body) => {
+    expect(judgeAttempt({ status: 429, headers: {}, body: JSON.stringify(body), model })).toMatchObject({ scope: 'model' })
+  })
+
+  it.each<[string, number, unknown]>([
+    ['that names another model', 429, { error: { message: openai('gpt-4o') } }],
+    ['of the organization', 429, anthropic('rate_limit_error', 'This request would exceed the rate limit for your organization')],
+    ['of a plan', 429, { error: { type: 'usage_limit_reached', message: 'The usage limit has been reached' } }],
+    ['that is no limit', 404, anthropic('not_found_error', 'model: gpt-5.5')],
+  ])('%s rests the login', (_what, status, body) => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body)
+    expect(judgeAttempt({ status, headers: {}, body: text, model: 'gpt-5.5' })).not.toHaveProperty('scope')
+  })
+})

@@ -36,8 +36,8 @@ export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass:
 /** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
 export const HELD_BACK = 'blocked' satisfies FlightOutcome
 
-/** Outcomes without a token request: somebody else had refreshed, the lease never came, or policy held it back. */
-export const NOTHING_SENT = ['reused', 'contention', HELD_BACK] as const satisfies readonly FlightOutcome[]
+/** Outcomes with a new token: the refreshes that happened, kept in the store or not. */
+export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly FlightOutcome[]
 
 /** The share of refreshes that must succeed. */
 export const REFRESH_OBJECTIVE = 0.99

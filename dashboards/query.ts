@@ -65,10 +65,12 @@ export function selected<K extends MetricKey>(key: K, matchers: Matchers<K> = {}
  * By how much a counter grew, a series that was born within the window included.
  *
  * `increase()` alone misses the first event of every kind: the series appears with its first value, and from then on
- * nothing grows. A bypass that happens once would never be seen. A series that was not there a window ago counts whole.
+ * nothing grows. A bypass that happens once would never be seen. A series that was not there a window ago counts whole;
+ * unless its gateway could not be scraped then: after an outage of the scrape nothing was born, whatever is counted.
  */
 export function grown(counter: string, window: string): string {
-  return `((${counter} unless ${counter} offset ${window}) or increase(${counter}[${window}]))`
+  const notScraped = `on (job, instance) up offset ${window} == 0`
+  return `((${counter} unless ${counter} offset ${window} unless ${notScraped}) or increase(${counter}[${window}]))`
 }
 
 /** `sum by (...)`; without labels, one number. */

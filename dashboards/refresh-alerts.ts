@@ -11,7 +11,7 @@ import {
 } from '../otel/names.ts'
 import { type Alert, label, type RecordingRule, VALUE } from './alert.ts'
 import { bucketsOf, grown, is, isAbsent, isNot, isThere, type Matchers, maxBy, observations, series, sumBy } from './query.ts'
-import { requestsPerTokenLife, tokenLife } from './token-life.ts'
+import { refreshesPerTokenLife, tokenLife } from './token-life.ts'
 
 const PROFILE = [LABEL_PROVIDER, LABEL_PROFILE]
 const ON_PROFILE = `on (${PROFILE.join(', ')})`
@@ -33,7 +33,7 @@ const signOut = { [LABEL_CALLER]: is('src/session.js#signOut') }
 
 export const REFRESH_RULES: readonly RecordingRule[] = [
   { name: TOKEN_LIFE, expression: tokenLife() },
-  { name: PER_LIFE, expression: requestsPerTokenLife() },
+  { name: PER_LIFE, expression: refreshesPerTokenLife() },
 ]
 
 export const REFRESH_ALERTS: readonly Alert[] = [
@@ -97,7 +97,7 @@ export const REFRESH_ALERTS: readonly Alert[] = [
     for: '5m',
     severity: 'warning',
     summary: 'The token of a profile is refreshed far more often than it needs.',
-    description: `Profile ${label(LABEL_PROFILE)} at ${label(LABEL_PROVIDER)} had ${VALUE} token requests in one life of its token (of a long life: in one hour); one is enough.`,
+    description: `Profile ${label(LABEL_PROFILE)} at ${label(LABEL_PROVIDER)} was refreshed ${VALUE} times in one life of its token (of a long life: in one hour); once is enough.`,
     board: 'whoRefreshes',
     chooses: PROFILE,
     proof: {

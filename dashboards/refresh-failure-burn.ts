@@ -49,7 +49,7 @@ export const REFRESH_FAILURE_BURN: readonly Alert[] = BURNS.map(burn => {
     severity,
     labels: { long, short },
     summary: `Refreshes fail more often than the objective of ${REFRESH_OBJECTIVE * 100} % allows.`,
-    description: `More than ${Math.round(factor * (1 - REFRESH_OBJECTIVE) * 1000) / 10} % of the refreshes at ${label(LABEL_PROVIDER)} failed in the last ${long}, and they still fail.`,
+    description: `More than ${Math.round(factor * (1 - REFRESH_OBJECTIVE) * 1000) / 10} % of the refreshes at ${label(LABEL_PROVIDER)} failed in the last ${long}, and in the last ${short}.`,
     board: 'whoRefreshes',
     chooses: [LABEL_PROVIDER],
     proof: {

@@ -1,5 +1,6 @@
 import { type Alert, annotationsOf, labelsOf } from './alert.ts'
 import { ALERTS, RULE_GROUPS } from './alerts.ts'
+import { type Firing, OUTAGES, type Outage } from './outages.ts'
 import { writeYaml, type Yaml } from './yaml.ts'
 
 export const RULES_FILE = 'gatewatch.rules.yml'
@@ -23,9 +24,13 @@ export function writeRules(): string {
   return `${GENERATED}${writeYaml({ groups })}`
 }
 
-/** Tests of the rules for `promtool test rules`: each alert does not fire yet, fires with these words, fires no more. */
+/**
+ * Tests of the rules for `promtool test rules`: each alert does not fire yet, fires with these words, fires no more; and in
+ * each outage and after it those fire that should, and no other.
+ */
 export function writeRuleTests(): string {
-  return `${GENERATED}${writeYaml({ rule_files: [RULES_FILE], evaluation_interval: '1m', tests: ALERTS.map(testOf) })}`
+  const tests = [...ALERTS.map(testOf), ...OUTAGES.map(outageTest)]
+  return `${GENERATED}${writeYaml({ rule_files: [RULES_FILE], evaluation_interval: '1m', tests })}`
 }
 
 function testOf(alert: Alert): Yaml {
@@ -39,20 +44,44 @@ function testOf(alert: Alert): Yaml {
     alert_rule_test: [notYet, fires, resolved].map(minutes => ({
       eval_time: `${minutes}m`,
       alertname: alert.name,
-      exp_alerts: namesakes.filter(({ proof }) => proof.fires <= minutes && minutes < proof.resolved).map(firing),
+      exp_alerts: namesakes.filter(({ proof }) => proof.fires <= minutes && minutes < proof.resolved).map(one => firing(one, one.proof)),
     })),
   }
 }
 
-function firing(alert: Alert): Yaml {
+function outageTest({ name, series, looks }: Outage): Yaml {
   return {
-    exp_labels: { ...alert.proof.labels, ...labelsOf(alert) },
-    exp_annotations: Object.fromEntries(Object.entries(annotationsOf(alert)).map(([name, template]) => [name, expand(template, alert)])),
+    name,
+    interval: '1m',
+    input_series: Object.entries(series).map(([selector, values]) => ({ series: selector, values })),
+    alert_rule_test: Object.entries(looks).flatMap(([minute, firings]) =>
+      [...new Set(ALERTS.map(alert => alert.name))].map(alertName => ({
+        eval_time: `${minute}m`,
+        alertname: alertName,
+        exp_alerts: firings.filter(({ alert }) => alert === alertName).map(one => firing(ruleOf(one), one)),
+      })),
+    ),
+  }
+}
+
+/** @throws {RangeError} when there is no such rule. */
+function ruleOf({ alert, rule = {} }: Firing): Alert {
+  const found = ALERTS.find(
+    ({ name, labels = {} }) => name === alert && Object.entries(rule).every(([key, value]) => labels[key] === value),
+  )
+  if (!found) throw new RangeError(`there is no rule ${alert} ${Object.values(rule).join(' ')}`)
+  return found
+}
+
+function firing(alert: Alert, seen: Pick<Firing, 'labels' | 'value'>): Yaml {
+  return {
+    exp_labels: { ...seen.labels, ...labelsOf(alert) },
+    exp_annotations: Object.fromEntries(Object.entries(annotationsOf(alert)).map(([name, template]) => [name, expand(template, seen)])),
   }
 }
 
 /** What Prometheus makes of the templates that are in use; `promtool` compares it with what Prometheus really makes. */
-function expand(template: string, { proof: { labels, value = '' } }: Alert): string {
+function expand(template: string, { labels, value = '' }: Pick<Firing, 'labels' | 'value'>): string {
   return template
     .replace(/\{\{ \$labels\.(\w+) \| urlquery \}\}/g, (_, name: string) => encodeURIComponent(labels[name] ?? ''))
     .replace(/\{\{ \$labels\.(\w+) \}\}/g, (_, name: string) => labels[name] ?? '')

@@ -1,6 +1,6 @@
 import { LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER } from '../otel/names.ts'
-import { NOTHING_SENT } from './look.ts'
-import { grown, type Matchers, maxBy, noneOf, observations, series, sumBy } from './query.ts'
+import { REFRESHED } from './look.ts'
+import { grown, type Matchers, maxBy, observations, oneOf, series, sumBy } from './query.ts'
 
 const ROWS = [LABEL_PROVIDER, LABEL_PROFILE]
 const HOUR_SECONDS = 3600
@@ -15,14 +15,15 @@ export function tokenLife(matchers: Matchers<'tokenExpiry'> = {}): string {
 }
 
 /**
- * Token requests of a profile during one life of its token, from the requests of the last hour.
+ * How often the token of a profile was refreshed during one life of it, from the refreshes of the last hour.
  *
- * Of a life longer than an hour the hour itself: nobody should refresh twice in it. A profile without a known expiry
- * (a bypass with a token nobody knows) is taken for one that lives long.
+ * Only refreshes that happened: a token endpoint that is down is tried again and again, and no token changes by it. Of a
+ * life longer than an hour the hour itself: one refresh in it is enough. A profile without a known expiry (a bypass with an
+ * unknown token) is taken for one that lives long.
  */
-export function requestsPerTokenLife(refreshes: Matchers<'refreshDuration'> = {}, expiry: Matchers<'tokenExpiry'> = {}): string {
-  const counter = observations('refreshDuration', { ...refreshes, [LABEL_OUTCOME]: noneOf(...NOTHING_SENT) })
-  const requests = sumBy(ROWS, grown(counter, '1h'))
+export function refreshesPerTokenLife(refreshes: Matchers<'refreshDuration'> = {}, expiry: Matchers<'tokenExpiry'> = {}): string {
+  const counter = observations('refreshDuration', { ...refreshes, [LABEL_OUTCOME]: oneOf(...REFRESHED) })
+  const happened = sumBy(ROWS, grown(counter, '1h'))
   const life = `clamp(${tokenLife(expiry)}, ${LEAST_LIFE_SECONDS}, ${HOUR_SECONDS}) / ${HOUR_SECONDS}`
-  return `${requests} * on (${ROWS.join(', ')}) (${life}) or ${requests}`
+  return `${happened} * on (${ROWS.join(', ')}) (${life}) or ${happened}`
 }

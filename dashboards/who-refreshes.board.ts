@@ -2,7 +2,7 @@ import { type Board, placed } from './board.ts'
 import { howDoLoginsEnd } from './panels/how-do-logins-end.ts'
 import { howDoRefreshesEnd } from './panels/how-do-refreshes-end.ts'
 import { howLongDoRefreshesTake } from './panels/how-long-do-refreshes-take.ts'
-import { howManyRequestsPerTokenLife } from './panels/how-many-requests-per-token-life.ts'
+import { howManyRefreshesPerTokenLife } from './panels/how-many-refreshes-per-token-life.ts'
 import { howOldAreTokensWhenRefreshed } from './panels/how-old-are-tokens-when-refreshed.ts'
 import { throughTheGateOrPastIt } from './panels/through-the-gate-or-past-it.ts'
 import { whatDoesTheGateDecide } from './panels/what-does-the-gate-decide.ts'
@@ -28,7 +28,7 @@ export const whoRefreshes: Board = {
     },
     {
       title: 'How often, and how old the token was',
-      panels: [placed(howManyRequestsPerTokenLife, 12, 8), placed(howOldAreTokensWhenRefreshed, 12, 8)],
+      panels: [placed(howManyRefreshesPerTokenLife, 12, 8), placed(howOldAreTokensWhenRefreshed, 12, 8)],
     },
     {
       title: 'What became of it',

@@ -54,8 +54,15 @@ export async function fly(deck: FlightDeck, visit: Visit, record: FlightRecord):
   } finally {
     // A store that closes later must not count this flight's lease as lost.
     lease.lost.removeEventListener('abort', onLost)
-    await lease.release()
+    giveBack(lease)
   }
+}
+
+/** Releases a lease in the background: the callers need not wait until the lease table can be written. */
+function giveBack(lease: Lease): void {
+  const release = async () => lease.release()
+  // By contract it never rejects; a store of the application's own may.
+  release().catch(() => undefined)
 }
 
 function noteLease(lease: Lease, record: FlightRecord): void {

@@ -47,7 +47,7 @@ export class LeaseKeeper {
     }
   }
 
-  /** Gives back every lease, ends all waiting. */
+  /** Gives back every lease, those whose release is under way included, and ends all waiting. */
   async close(): Promise<void> {
     this.#closing.abort()
     await Promise.all([...this.#held].map(lease => lease.giveUp()))
@@ -135,15 +135,15 @@ class HeldLease {
 
   async #end(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#onEnd()
     const { ttlMs, monotonic } = this.#options
-    // Beyond its time to live somebody else takes it anyway.
-    for (const start = monotonic(); monotonic() - start < ttlMs; await wait(SHORTEST_PAUSE_MS * (0.5 + Math.random()))) {
-      try {
+    try {
+      // Beyond its time to live another process takes it anyway.
+      for (const start = monotonic(); monotonic() - start < ttlMs; await wait(SHORTEST_PAUSE_MS * (0.5 + Math.random())))
         if (this.#table.release(this.#profileId, this.#holder)) return
-      } catch {
-        return
-      }
+    } catch {
+      // A table that cannot be used is left alone: the lease ends with this process, or with its time to live.
+    } finally {
+      this.#onEnd()
     }
   }
 }

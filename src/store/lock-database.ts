@@ -1,6 +1,8 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { chmodSync, closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
+import { uptime } from 'node:os'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import type { GatewayError } from '../domain/gateway-error.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedLock, systemCode, unreadable, unwritable } from './store-failure.ts'
 
@@ -11,7 +13,9 @@ const SQLITE = { ERROR: 1, PERM: 3, BUSY: 5, READONLY: 8, CORRUPT: 11, FULL: 13,
  * A small SQLite file that processes lock against each other.
  *
  * SQLite's locks are locks of the operating system: they end with the process that holds them, however it ends, and
- * know neither clocks nor stale files. Nothing waits inside SQLite, so the event loop never stands still.
+ * know neither clocks nor stale files. Nothing waits inside SQLite, and nothing is flushed to the disk: what such a file
+ * holds means nothing once the machine was off. A process that is killed inside a transaction leaves a journal that the
+ * next one rolls back, because what was written is with the operating system.
  */
 export class LockDatabase {
   readonly path: string
@@ -29,12 +33,12 @@ export class LockDatabase {
    */
   tryBegin(): DatabaseSync | undefined {
     try {
-      const connection = this.#connect()
-      connection.exec('BEGIN IMMEDIATE')
-      return connection
+      return this.#begin()
     } catch (cause) {
       if (isBusy(cause)) return undefined
-      throw this.failure(cause)
+      const failure = this.failure(cause)
+      if (failure.code !== 'GW_STORE_DAMAGED' || !this.#setAside()) throw failure
+      return this.tryBegin()
     }
   }
 
@@ -56,7 +60,7 @@ export class LockDatabase {
   }
 
   /** Says what a failure of this database means for the store. */
-  failure(cause: unknown): Error {
+  failure(cause: unknown): GatewayError {
     switch (resultCode(cause)) {
       case SQLITE.ERROR: // tables that are not ours
       case SQLITE.CORRUPT:
@@ -74,6 +78,26 @@ export class LockDatabase {
   close(): void {
     this.#open?.connection.close()
     this.#open = undefined
+  }
+
+  #begin(): DatabaseSync {
+    const connection = this.#connect()
+    connection.exec('BEGIN IMMEDIATE')
+    return connection
+  }
+
+  /**
+   * Moves a damaged file away that was last written before this machine started: without flushes, a power failure can
+   * leave one behind. The processes that had locks in it are gone. A younger file may be in use, and stays.
+   *
+   * @returns false when the file stays.
+   */
+  #setAside(): boolean {
+    const found = statSync(this.path, { throwIfNoEntry: false })
+    if (!found?.isFile() || found.mtimeMs >= Date.now() - uptime() * 1000) return false
+    this.close()
+    renameSync(this.path, `${this.path}.damaged`)
+    return true
   }
 
   #connect(): DatabaseSync {
@@ -112,7 +136,14 @@ export class LockDatabase {
 /** Loaded on first use: whoever needs no file store needs no SQLite either. */
 function openDatabase(path: string): DatabaseSync {
   const { DatabaseSync } = quietSqlite()
-  return new DatabaseSync(path, { timeout: 0 })
+  const connection = new DatabaseSync(path, { timeout: 0 })
+  try {
+    connection.exec('PRAGMA synchronous = OFF')
+    return connection
+  } catch (cause) {
+    connection.close()
+    throw cause
+  }
 }
 
 function isBusy(cause: unknown): boolean {

@@ -12,7 +12,7 @@ export interface Lease {
   readonly takenFrom?: number
   /** Aborts when the lease was taken away: its holder was silent for too long. */
   readonly lost: AbortSignal
-  /** Gives it back. Never throws; a lease that is lost is left alone. */
+  /** Gives it back. Never rejects; a lease that is lost is left alone. Not worth waiting for: `close` of the store waits. */
   release(): Promise<void>
 }
 

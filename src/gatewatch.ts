@@ -22,6 +22,7 @@ import { Recorder } from './recorder/recorder.ts'
 import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import { readMapOfCaller, takeCallerSite } from './telemetry/caller.ts'
+import { FaultReporter } from './telemetry/fault-reporter.ts'
 import type { OnDropped } from './telemetry/redaction.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { peekedTrue, peekMembers } from './tools/json-peek.ts'
@@ -39,7 +40,10 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
   processRole?: ProcessRole
   /** State folder in which spans are kept on disk too, together with those of watched processes: `gatewatch diagnose --state` reads them. */
   recordIn?: string
-  /** Told of a fault of Gatewatch itself; the application never is. @default one process warning */
+  /**
+   * Receives faults of Gatewatch itself and of the callbacks it was given, once for each kind; `diag` of OpenTelemetry gets a
+   * line too. The application runs on. @default one process warning
+   */
   onFault?: (fault: unknown) => void
 }
 
@@ -99,13 +103,15 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     ...input
   } = options
   const settings = parseSettings(input, source)
+  const faults = new FaultReporter(onFault)
   const recorder = new Recorder()
   const role = processRole && { processRole }
-  const others = (onDropped: OnDropped) => diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure: onFault, ...role })
+  const others = (onDropped: OnDropped) =>
+    diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure: fault => faults.report('the recorder on disk', fault), ...role })
   const sdk = await startSdk({ recorder, others, standalone, environment, ...role })
   try {
-    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
-    const gateway = new Gateway({ settings, store, telemetry, environment, source, onFault })
+    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings), faults })
+    const gateway = new Gateway({ settings, store, telemetry, environment, source })
     await gateway.start()
     await mapRead
     return new Gatewatch({ gateway, sdk, recorder, settings, environment, source })
@@ -142,7 +148,7 @@ export class Gatewatch {
    */
   aroundRefresh<A extends unknown[], R>(
     refresh: (...parameters: A) => Promise<R>,
-    options: AroundOptions<A>,
+    options: AroundOptions<A, R>,
   ): (...parameters: A) => Promise<R> {
     return this.#parts.gateway.around(refresh, options)
   }

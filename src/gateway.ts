@@ -24,8 +24,6 @@ import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 export interface GatewayOptions extends GivenSettings {
   store: ProfileStore
   telemetry: Telemetry
-  /** Told of a fault of Gatewatch itself that must not reach the application. */
-  onFault: (fault: unknown) => void
 }
 
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
@@ -43,7 +41,7 @@ export class Gateway {
   readonly #schedule: ProbeSchedule
 
   constructor(options: GatewayOptions) {
-    const { settings, store, telemetry, onFault } = options
+    const { settings, store, telemetry } = options
     const { everyMs } = settings.probe
     const { bypass, ...gate } = settings.gate
     this.#options = options
@@ -74,7 +72,7 @@ export class Gateway {
       telemetry,
       registry: this.registry,
       lineageOf: refresh => this.gate.lineage.of(refresh),
-      onFault,
+      onFault: fault => telemetry.faults.report('the watch over token requests', fault),
       ...(bypass && { policy: bypass }),
     })
   }
@@ -111,7 +109,10 @@ export class Gateway {
   }
 
   /** Puts a gate around somebody else's refresh function. */
-  around<A extends unknown[], R>(refresh: (...parameters: A) => Promise<R>, options: AroundOptions<A>): (...parameters: A) => Promise<R> {
+  around<A extends unknown[], R>(
+    refresh: (...parameters: A) => Promise<R>,
+    options: AroundOptions<A, R>,
+  ): (...parameters: A) => Promise<R> {
     const tokenUrl = this.#tokenUrl(options)
     this.#watch.add(tokenUrl, options.provider)
     return aroundRefresh(this.telemetry, tokenUrl, refresh, options)

@@ -8,13 +8,23 @@ import { recordOperation } from './operation-record.ts'
 export const OAUTH_OPERATIONS = { login: SPAN_LOGIN, exchange: SPAN_EXCHANGE, revoke: SPAN_REVOKE } as const
 export type OAuthOperation = keyof typeof OAUTH_OPERATIONS
 
-/** How the arguments of somebody else's OAuth operation are read. */
+/**
+ * How the arguments of somebody else's OAuth operation are read. A callback that throws is reported once through `diag` and
+ * `onFault`, and the operation runs as if it were not wrapped.
+ */
 export interface WrapOperationOptions<A extends unknown[]> {
   provider: string
+  /** Which profile it is about. @default none is recorded */
   profile?: (...parameters: A) => string
   /** Token URL, when the provider is not one that Gatewatch knows. */
   tokenUrl?: string
 }
+
+const PROFILE_OPTION = {
+  login: 'the option wrapLogin.profile',
+  exchange: 'the option wrapExchange.profile',
+  revoke: 'the option wrapRevoke.profile',
+} as const satisfies Record<OAuthOperation, string>
 
 /** A login may wait for a person; its permit is good for as long as a device code. @see RFC 8628 section 3.2 */
 const PERMIT_LIFETIME_MS = 15 * 60_000
@@ -34,12 +44,16 @@ export function wrapOperation<A extends unknown[], R>(
   options: WrapOperationOptions<A>,
 ): (...parameters: A) => Promise<R> {
   return function watched(this: unknown, ...parameters: A): Promise<R> {
-    const profileId = options.profile?.(...parameters)
-    const facts = { operation, provider: options.provider, profileId, caller: takeCallerSite(watched) }
-    return recordOperation(telemetry, facts, async () => {
+    const caller = takeCallerSite(watched)
+    const profileId = telemetry.faults.text(PROFILE_OPTION[operation], () => options.profile?.(...parameters))
+    return recordOperation(telemetry, { operation, provider: options.provider, profileId, caller }, async () => {
       if (tokenUrl === undefined) return Reflect.apply(run, this, parameters)
       const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: MOST_REQUESTS })
-      return carryPermit(permit, () => Reflect.apply(run, this, parameters)).finally(() => permit.close())
+      try {
+        return await carryPermit(permit, () => Reflect.apply(run, this, parameters))
+      } finally {
+        permit.close()
+      }
     })
   }
 }

@@ -1,5 +1,20 @@
 import { GatewayError } from '../domain/gateway-error.ts'
 
+/** `setTimeout` takes a longer delay for 1 ms. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * A deadline as an application gave it: a number of ms from 0, or `Infinity` for none.
+ *
+ * @param name Where it stands, for the message.
+ * @throws {RangeError} for anything else.
+ */
+export function checkedDeadline(name: string, deadlineMs: number | undefined): number | undefined {
+  if (deadlineMs === undefined || (typeof deadlineMs === 'number' && deadlineMs >= 0)) return deadlineMs
+  const given = typeof deadlineMs === 'number' ? `the number ${deadlineMs}` : `a value of type ${typeof deadlineMs}`
+  throw new RangeError(`${name} is ${given}, allowed: a number of milliseconds from 0`)
+}
+
 /**
  * Waits for shared work without owning it: leaving stops the waiting, never the work.
  *
@@ -17,7 +32,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
         leave(
           new GatewayError('GW_VISIT_TIMEOUT', `no fresh token within ${deadlineMs} ms; the refresh goes on`, { next: 'try_again_later' }),
         ),
-      deadlineMs,
+      Math.min(deadlineMs, LONGEST_TIMER_MS),
     )
     const stop = () => {
       clearTimeout(timer)

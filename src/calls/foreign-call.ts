@@ -7,7 +7,10 @@ import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
-/** How the arguments of somebody else's provider call are read. */
+/**
+ * How the arguments of somebody else's provider call are read. A callback that throws is reported once through `diag` and
+ * `onFault`, and the call runs as if it were not wrapped.
+ */
 export interface WrapCallOptions<A extends unknown[]> {
   provider: string
   /** Which profile it uses. @default 'unknown' */
@@ -30,8 +33,10 @@ export function wrapProviderCall<A extends unknown[], R>(
 ): (...parameters: A) => Promise<R> {
   return function watched(this: unknown, ...parameters: A): Promise<R> {
     const caller = takeCallerSite(watched)
-    const profile = telemetry.profile(read(options.profile, parameters))
-    const model = givenName(read(options.model, parameters))
+    const { faults } = telemetry
+    const profileId = faults.text('the option wrapProviderCall.profile', () => options.profile?.(...parameters))
+    const profile = telemetry.profile(profileId ?? 'unknown')
+    const model = givenName(faults.text('the option wrapProviderCall.model', () => options.model?.(...parameters)) ?? 'unknown')
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
@@ -40,7 +45,8 @@ export function wrapProviderCall<A extends unknown[], R>(
       [ATTR_PROFILE]: profile,
       ...callerAttributes(caller),
     }
-    const note = (span: Span, { outcome, status, failure }: ForeignEnd) => {
+    const note = (span: Span, endOf: () => ForeignEnd) => {
+      const { outcome, status, failure } = endOf()
       if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
       span.setAttributes({
         [ATTR_ATTEMPT_OUTCOME]: outcome,
@@ -57,17 +63,21 @@ export function wrapProviderCall<A extends unknown[], R>(
       })
     }
     const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
+    // What the call brought may have a `status` that throws: the caller gets it all the same.
+    const noteEnd = (endOf: () => ForeignEnd) => {
+      faults.guard('the record of a provider call', () => note(span, endOf), undefined)
+      span.end()
+    }
     return context.with(contextOf(span), async () => {
+      let result: R
       try {
-        const result = await Reflect.apply(send, this, parameters)
-        note(span, endOfResult(result))
-        return result
+        result = await Reflect.apply(send, this, parameters)
       } catch (error) {
-        note(span, endOfError(error))
+        noteEnd(() => endOfError(error))
         throw error
-      } finally {
-        span.end()
       }
+      noteEnd(() => endOfResult(result))
+      return result
     })
   }
 }
@@ -94,16 +104,6 @@ function endOfError(error: unknown): ForeignEnd {
   if (error instanceof Error && error.name === 'AbortError') return { outcome: 'aborted' }
   if (error instanceof Error && error.name === 'TimeoutError') return { outcome: 'timeout', failure: 'timeout' }
   return { outcome: 'server_error', failure: errorType(error) }
-}
-
-/** What the options read out of the arguments; a reader that fails must not fail the call. */
-function read<A extends unknown[]>(reader: ((...parameters: A) => string) | undefined, parameters: A): string {
-  try {
-    const value: unknown = reader?.(...parameters)
-    return typeof value === 'string' && value !== '' ? value : 'unknown'
-  } catch {
-    return 'unknown'
-  }
 }
 
 /** `status` of a Response, of most SDKs' errors and of node-fetch; `statusCode` of undici and node:http. */

@@ -12,6 +12,7 @@ import {
 } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { FaultReporter } from './fault-reporter.ts'
 import { Instruments } from './instruments.ts'
 import { LightSpan } from './light-span.ts'
 import { profileName } from './profile-name.ts'
@@ -45,6 +46,8 @@ export interface SpanOptions {
 export interface TelemetryOptions {
   /** Names that the operator gave to profiles, by profile id. The others are made of the id. */
   profileNames?: ReadonlyMap<string, string>
+  /** Where faults are reported. @default through `diag` alone */
+  faults?: FaultReporter
 }
 
 /**
@@ -54,10 +57,12 @@ export interface TelemetryOptions {
  */
 export class Telemetry {
   readonly instruments: Instruments
+  readonly faults: FaultReporter
   readonly #tracer: SpanSource
   readonly #profileNames: ReadonlyMap<string, string>
 
-  constructor(source: TelemetrySource, { profileNames = new Map() }: TelemetryOptions = {}) {
+  constructor(source: TelemetrySource, { profileNames = new Map(), faults = new FaultReporter() }: TelemetryOptions = {}) {
+    this.faults = faults
     this.#tracer = source.tracer
     this.#profileNames = profileNames
     this.instruments = new Instruments(source.series)

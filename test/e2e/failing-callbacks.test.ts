@@ -1,0 +1,150 @@
+import { type DiagLogger, diag } from '@opentelemetry/api'
+import { describe, expect, it } from 'vitest'
+import { ATTR_PROFILE, ATTR_REASON, SPAN_VISIT } from '../../otel/names.ts'
+import type { RefreshReason } from '../../otel/words.ts'
+import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
+import { afterwards } from '../support/clean-up.ts'
+import { observed } from '../support/gateway-world.ts'
+
+// Seen: an option's callback that throws made the wrapped function reject; the `profile` of wrapLogin threw into its caller
+// synchronously; what a callback of another type returned was used as it came. Why: each wrapper called them bare. Fix: one
+// guard for all of them, and the wrapped function runs as if it were not wrapped. Issue "1 of 6", point A5.
+
+const SECRET = 'callback-canary-0123456789'
+const TOKEN_URL = 'https://auth.test/oauth/token'
+
+/** What an application may get wrong in a callback, and the type that is reported. */
+const FAULTS: [string, () => never, string][] = [
+  [
+    'throws',
+    () => {
+      throw new RangeError(SECRET)
+    },
+    'RangeError',
+  ],
+  [
+    'throws what is no error',
+    () => {
+      throw SECRET
+    },
+    'string',
+  ],
+  ['returns an object', () => ({ id: SECRET }) as never, 'TypeError'],
+  ['is asynchronous and rejects', () => Promise.reject(new Error(SECRET)) as never, 'TypeError'],
+]
+
+interface Wrapped {
+  /** The option, as the report names it. */
+  readonly option: string
+  readonly wrap: (
+    watch: Gatewatch,
+    send: (...parameters: [string]) => Promise<string>,
+    fails: () => never,
+  ) => (text: string) => Promise<string>
+}
+
+const around = { provider: 'acme', tokenUrl: TOKEN_URL, profile: () => 'acme:me' }
+const WRAPPED: readonly Wrapped[] = [
+  { option: 'aroundRefresh.profile', wrap: (watch, send, profile) => watch.aroundRefresh(send, { ...around, profile }) },
+  { option: 'aroundRefresh.reason', wrap: (watch, send, reason) => watch.aroundRefresh(send, { ...around, reason }) },
+  { option: 'aroundRefresh.replaces', wrap: (watch, send, replaces) => watch.aroundRefresh(send, { ...around, replaces }) },
+  {
+    option: 'aroundRefresh.access',
+    wrap: (watch, send, access) => watch.aroundRefresh(send, { ...around, replaces: text => text, access }),
+  },
+  { option: 'wrapProviderCall.profile', wrap: (watch, send, profile) => watch.wrapProviderCall(send, { provider: 'acme', profile }) },
+  { option: 'wrapProviderCall.model', wrap: (watch, send, model) => watch.wrapProviderCall(send, { provider: 'acme', model }) },
+  { option: 'wrapLogin.profile', wrap: (watch, send, profile) => watch.wrapLogin(send, { provider: 'acme', profile }) },
+  { option: 'wrapExchange.profile', wrap: (watch, send, profile) => watch.wrapExchange(send, { provider: 'acme', profile }) },
+  { option: 'wrapRevoke.profile', wrap: (watch, send, profile) => watch.wrapRevoke(send, { provider: 'acme', profile }) },
+]
+
+/** A Gatewatch with what it reports: to `onFault`, and to the log of OpenTelemetry. */
+async function world(onFault?: (fault: unknown) => void) {
+  const faults: unknown[] = []
+  const log: string[] = []
+  const line = (...parts: unknown[]) => void log.push(parts.join(' '))
+  const logger: DiagLogger = { error: line, warn: line, info: line, debug: line, verbose: line }
+  diag.setLogger(logger, { suppressOverrideMessage: true })
+  afterwards(() => diag.disable())
+  const watch = await createGatewatch({ environment: {}, onFault: onFault ?? (fault => faults.push(fault)) })
+  afterwards(() => watch.stop())
+  return { watch, faults, log, ...observed(watch) }
+}
+
+describe.each(WRAPPED)('the option $option', ({ option, wrap }) => {
+  it.each(FAULTS)('that %s leaves the wrapped function as it is, and is reported once', async (_what, fails, type) => {
+    const w = await world()
+    const seen: unknown[] = []
+    const error = new Error('its own')
+    const wrapped = wrap(
+      w.watch,
+      async function (this: unknown, text) {
+        seen.push(text)
+        if (text === 'bad') throw error
+        return `${text} done`
+      },
+      fails,
+    )
+    expect([await wrapped('one'), await wrapped('two')]).toEqual(['one done', 'two done'])
+    await expect(wrapped('bad')).rejects.toBe(error)
+    expect(seen).toEqual(['one', 'two', 'bad'])
+    expect(w.faults).toHaveLength(1)
+    expect(w.log).toEqual([`gatewatch: the option ${option} failed (${type}); the application is not affected`])
+    expect(JSON.stringify(w.spans()) + (await w.watch.metrics()).body).not.toContain(SECRET)
+  })
+})
+
+describe('a refresh whose profile or reason cannot be read', () => {
+  it('shares no flight with others, and says so little about itself', async () => {
+    const w = await world()
+    const answers: ((token: string) => void)[] = []
+    const refresh = w.watch.aroundRefresh(() => new Promise<string>(resolve => answers.push(resolve)), {
+      ...around,
+      profile: () => {
+        throw new Error(SECRET)
+      },
+      reason: () => 'because' as RefreshReason,
+    })
+    const both = [refresh(), refresh()]
+    expect(answers).toHaveLength(2)
+    for (const [index, answer] of answers.entries()) answer(`token ${index}`)
+    expect(await Promise.all(both)).toEqual(['token 0', 'token 1'])
+    expect(w.spans(SPAN_VISIT).map(({ attributes }) => [attributes[ATTR_PROFILE], attributes[ATTR_REASON]])).toEqual([
+      ['unknown', 'unknown'],
+      ['unknown', 'unknown'],
+    ])
+  })
+})
+
+describe('onFault', () => {
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('a fault of its own')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('a fault of its own'))],
+  ])('that %s itself harms nothing', async (_what, onFault) => {
+    const w = await world(onFault as () => void)
+    const send = w.watch.wrapProviderCall(async () => 'done', { provider: 'acme', model: FAULTS[0]?.[1] as () => string })
+    expect(await send()).toBe('done')
+    expect(w.log).toHaveLength(1)
+  })
+})
+
+describe('a result that cannot be looked at', () => {
+  it('of a provider call reaches its caller', async () => {
+    const w = await world()
+    const result = {
+      get status(): number {
+        throw new Error('not yet')
+      },
+    }
+    const send = w.watch.wrapProviderCall(async () => result, { provider: 'acme' })
+    expect(await send()).toBe(result)
+    expect(w.faults).toHaveLength(1)
+    expect(w.spans('chat unknown')).toHaveLength(1)
+  })
+})

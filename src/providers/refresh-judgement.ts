@@ -50,8 +50,13 @@ function outcomeOf(status: number, body: ErrorBody, codes: RefreshCodes): Flight
   const { code, message } = body
   if (code === 'token_expired' && message.includes('could not validate')) return 'malformed'
   if (status === 400 && EMPTY_TOKEN_TEXT.test(message)) return 'malformed'
-  const known = code === undefined ? undefined : (codes[code] ?? RFC_CODES[code])
+  const known = code === undefined ? undefined : (meaningOf(codes, code) ?? meaningOf(RFC_CODES, code))
   if (known) return known
   // 404, 405, 410: the endpoint is not there (any more), which says nothing about the grant.
   return status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden'
+}
+
+/** A table is asked for its own words only: a code may be called `constructor`. */
+function meaningOf(codes: RefreshCodes, code: string): FlightOutcome | undefined {
+  return Object.hasOwn(codes, code) ? codes[code] : undefined
 }

@@ -98,11 +98,11 @@ export class CoalescedRefreshes {
       landed: promise,
       waiting: 0,
       land: landing => {
-        if (this.#running.get(key) === flight) {
-          this.#running.delete(key)
-          if (landing !== 'unshared' && 'answer' in landing) this.#keep(asked, key, landing.answer)
-        }
+        // First: whatever keeping it runs into, nothing may go on waiting for it.
         resolve(landing)
+        if (this.#running.get(key) !== flight) return
+        this.#running.delete(key)
+        if (landing !== 'unshared' && 'answer' in landing) this.#keep(asked, key, landing.answer)
       },
     }
     this.#running.set(key, flight)

@@ -1,5 +1,6 @@
 import { systemClock } from '../tools/clock.ts'
-import { type AskedRefresh, CoalescedRefreshes, type SharedFlight } from './coalesced-refreshes.ts'
+import { runGuarded } from '../tools/run-guarded.ts'
+import { type AskedRefresh, CoalescedRefreshes, type Landing, type SharedFlight } from './coalesced-refreshes.ts'
 import type { CoalescedVisitFacts, SharedEnd } from './coalesced-visit.ts'
 import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from './dispatched-body.ts'
 import type { KnownService } from './known-endpoints.ts'
@@ -74,7 +75,7 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
     if (!comesInPieces(body) || (service === 'unnamed' && !isDeclaredShort(options, KINDS))) return undefined
     const by = asking(url, service, above)
     return () => {
-      void afterReading(dispatch, handler, body, read => turn(read.dispatch, handler, { url, text: read.text, by }))
+      afterReading(dispatch, handler, body, read => turn(read.dispatch, handler, { url, text: read.text, by })).catch(onFault)
       return true
     }
   }
@@ -95,12 +96,7 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
       return
     }
     const options: DispatchOptions = { ...dispatch.options, body: read.body }
-    let start: (() => unknown) | undefined
-    try {
-      start = decide({ dispatch: { ...dispatch, options }, text: read.text })
-    } catch (fault) {
-      onFault(fault)
-    }
+    const start = runGuarded(() => decide({ dispatch: { ...dispatch, options }, text: read.text }), onFault)
     try {
       if (start) start()
       else dispatch.go(decided(options), handler)
@@ -112,13 +108,7 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
 
   /** The application waits for its answer, whatever becomes of what is told of it. */
   function safely(tell: (end: SharedEnd) => void): (end: SharedEnd) => void {
-    return end => {
-      try {
-        tell(end)
-      } catch (fault) {
-        onFault(fault)
-      }
-    }
+    return end => void runGuarded(() => tell(end), onFault)
   }
 
   /** What to do with a request whose body is known. */
@@ -131,18 +121,18 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
     const asked = shape && askedRefresh(url, shape)
     if (!asked) return undefined
     const taken = refreshes.ask(asked)
-    if (taken.decision === 'lead') return () => lead({ options, go }, handler, taken.flight)
+    if (taken.decision === 'lead') return () => lead({ options, go }, leadingHandler(handler, taken.flight, onFault), taken.flight)
     const told = safely(by.coalesced({ shape, refresh: asked.refresh, decision: taken.decision }))
-    const alone = () => go(decided(options), handler)
+    const alone = (to: UndiciHandler) => go(decided(options), to)
     if (taken.decision === 'join') return () => join(handler, taken.flight, told, alone)
     return () => give(handler, taken.answer, told)
   }
 }
 
 /** Sends the one request that the others wait for. */
-function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, handler: UndiciHandler, flight: SharedFlight): unknown {
+function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, leading: UndiciHandler, flight: SharedFlight): unknown {
   try {
-    return go(decided(options), leadingHandler(handler, flight))
+    return go(decided(options), leading)
   } catch (error) {
     flight.land({ error })
     throw error
@@ -150,7 +140,7 @@ function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, handler: Undici
 }
 
 /** Waits for the answer of another. @param alone Sends the request after all, where that answer is none for others. */
-function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEnd) => void, alone: () => unknown): true {
+function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEnd) => void, alone: (to: UndiciHandler) => unknown): true {
   const waiting = waitingHandler(handler)
   let isLeft = false
   flight.waiting += 1
@@ -159,16 +149,18 @@ function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEn
     flight.waiting -= 1
     told({ error: reason })
   })
-  void flight.landed.then(landing => {
+  const landed = (landing: Landing) => {
     if (isLeft) return
     if (landing === 'unshared') {
-      alone()
+      alone(waiting.resume())
       return
     }
     told(landing)
     if ('answer' in landing) waiting.give(landing.answer)
     else waiting.fail(landing.error)
-  })
+  }
+  // A dispatcher that refuses at once throws: that is the error of this request.
+  flight.landed.then(landed).catch(error => waiting.fail(error))
   return true
 }
 
@@ -180,6 +172,7 @@ function give(handler: UndiciHandler, answer: TokenAnswer, told: (end: SharedEnd
     isLeft = true
     told({ error: reason })
   })
+  // Nothing in it throws: the handler's callbacks and the report are guarded.
   setImmediate(() => {
     if (isLeft) return
     told({ answer })

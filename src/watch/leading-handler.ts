@@ -1,6 +1,7 @@
+import { runGuarded } from '../tools/run-guarded.ts'
 import { AnswerCopy } from './answer-copy.ts'
 import type { SharedFlight } from './coalesced-refreshes.ts'
-import { type Abort, abortError, isLater, type UndiciController, type UndiciHandler } from './undici-handler.ts'
+import { type Abort, abortError, isLater, otherParts, type UndiciController, type UndiciHandler } from './undici-handler.ts'
 
 /**
  * Puts itself between a dispatcher and the handler whose request others wait for: the handler gets everything as it comes,
@@ -8,23 +9,37 @@ import { type Abort, abortError, isLater, type UndiciController, type UndiciHand
  *
  * Only before anything was sent, and while nobody else waits, does an abort end the request itself.
  */
-export function leadingHandler(handler: UndiciHandler, flight: SharedFlight): UndiciHandler {
-  return isLater(handler) ? laterLeader(handler, flight) : earlierLeader(handler, flight)
+export function leadingHandler(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
+  return isLater(handler) ? laterLeader(handler, flight, onFault) : earlierLeader(handler, flight, onFault)
 }
 
 /** Who leads, until it leaves. */
 class Leader {
-  readonly copy: AnswerCopy
+  readonly #copy: AnswerCopy
   readonly #flight: SharedFlight
-  readonly #tellLeft: (reason: unknown) => void
+  readonly #report: (reason: unknown) => void
+  readonly #onFault: (fault: unknown) => void
   #endRequest: Abort = () => undefined
   #isStarting = false
   #isGone = false
 
-  constructor(flight: SharedFlight, tellLeft: (reason: unknown) => void) {
+  /** @param report Reports an error to the handler. */
+  constructor(flight: SharedFlight, report: (reason: unknown) => void, onFault: (fault: unknown) => void) {
     this.#flight = flight
-    this.#tellLeft = tellLeft
-    this.copy = new AnswerCopy(landing => flight.land(landing))
+    this.#report = report
+    this.#onFault = onFault
+    this.#copy = new AnswerCopy(landing => flight.land(landing))
+  }
+
+  /** Copies a part of the answer. A fault of the copy is ours: the answer goes on, and those who wait send for themselves. */
+  copies(part: (copy: AnswerCopy) => void): void {
+    runGuarded(
+      () => part(this.#copy),
+      fault => {
+        this.#flight.land('unshared')
+        this.#onFault(fault)
+      },
+    )
   }
 
   get isGone(): boolean {
@@ -45,18 +60,27 @@ class Leader {
 
   leave(reason: unknown = abortError()): void {
     if (this.#isGone) return
-    if (this.copy.isTooLong || (this.#isStarting && this.#flight.waiting === 0)) {
+    if (this.#copy.isTooLong || (this.#isStarting && this.#flight.waiting === 0)) {
       this.#endRequest(reason)
       return
     }
+    this.fail(reason)
+  }
+
+  /** Ends it for the handler, with one error. undici reports what that callback throws on the dispatcher; the others go on. */
+  fail(error: unknown): void {
+    if (this.#isGone) return
     this.#isGone = true
-    this.#tellLeft(reason)
+    runGuarded(
+      () => this.#report(error),
+      () => undefined,
+    )
   }
 
   /** Lets the handler have its part. What it throws is its own failure, and nobody else's. */
   give(part: () => unknown): unknown {
     if (this.#isGone) {
-      if (this.copy.isTooLong) this.#endRequest(abortError())
+      if (this.#copy.isTooLong) this.#endRequest(abortError())
       return undefined
     }
     try {
@@ -69,15 +93,15 @@ class Leader {
 
   /** A handler that reads slowly does not stop the answer that others wait for. */
   mayPause(): boolean {
-    return this.copy.isTooLong
+    return this.#copy.isTooLong
   }
 }
 
-function earlierLeader(handler: UndiciHandler, flight: SharedFlight): UndiciHandler {
-  const leader = new Leader(flight, reason => handler.onError?.(reason))
+function earlierLeader(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
+  const leader = new Leader(flight, error => handler.onError?.(error), onFault)
   const goesOn = (wanted: unknown) => (wanted === false && !leader.mayPause() ? true : wanted)
   return {
-    ...passedOn(handler, leader),
+    ...otherParts(handler, part => leader.give(part)),
     onConnect: (abort, context) =>
       leader.start(abort, () =>
         handler.onConnect?.(reason => {
@@ -85,65 +109,56 @@ function earlierLeader(handler: UndiciHandler, flight: SharedFlight): UndiciHand
         }, context),
       ),
     onHeaders: (status, headers, resume, statusText) => {
-      leader.copy.head(status, statusText, headers)
+      leader.copies(copy => copy.head(status, statusText, headers))
       return goesOn(leader.give(() => handler.onHeaders?.(status, headers, resume, statusText)))
     },
     onData: chunk => {
-      leader.copy.chunk(chunk)
+      leader.copies(copy => copy.chunk(chunk))
       return goesOn(leader.give(() => handler.onData?.(chunk)))
     },
     onComplete: trailers => {
-      leader.copy.ended()
+      leader.copies(copy => copy.ended())
       return leader.give(() => handler.onComplete?.(trailers))
     },
     onError: error => {
-      leader.copy.failed(error)
-      return leader.give(() => handler.onError?.(error))
+      leader.copies(copy => copy.failed(error))
+      leader.fail(error)
     },
   }
 }
 
-function laterLeader(handler: UndiciHandler, flight: SharedFlight): UndiciHandler {
+function laterLeader(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
   let own: LeadersController | undefined
-  const leader = new Leader(flight, reason => handler.onResponseError?.(own ?? null, reason))
+  const leader = new Leader(flight, error => handler.onResponseError?.(own ?? null, error), onFault)
   const ownOf = (controller: UndiciController) => {
     own = own?.of === controller ? own : new LeadersController(controller, leader)
     return own
   }
   return {
-    ...passedOn(handler, leader),
+    ...otherParts(handler, part => leader.give(part)),
     onRequestStart: (controller, context) =>
       leader.start(
         reason => controller.abort(reason),
         () => handler.onRequestStart?.(ownOf(controller), context),
       ),
     onResponseStart: (controller, status, headers, statusText) => {
-      leader.copy.head(status, statusText, headers)
+      leader.copies(copy => copy.head(status, statusText, headers))
       return leader.give(() => handler.onResponseStart?.(ownOf(controller), status, headers, statusText))
     },
     onResponseData: (controller, chunk) => {
-      leader.copy.chunk(chunk)
+      leader.copies(copy => copy.chunk(chunk))
       return leader.give(() => handler.onResponseData?.(ownOf(controller), chunk))
     },
     onResponseEnd: (controller, trailers) => {
-      leader.copy.ended()
+      leader.copies(copy => copy.ended())
       return leader.give(() => handler.onResponseEnd?.(ownOf(controller), trailers))
     },
     onResponseError: (controller, error) => {
-      leader.copy.failed(error)
-      return leader.give(() => handler.onResponseError?.(controller && ownOf(controller), error))
+      leader.copies(copy => copy.failed(error))
+      if (controller) ownOf(controller)
+      leader.fail(error)
     },
   }
-}
-
-/** What neither answers nor ends a request, where the handler has it. */
-function passedOn(handler: UndiciHandler, leader: Leader): UndiciHandler {
-  const names = ['onUpgrade', 'onRequestUpgrade', 'onResponseStarted', 'onBodySent', 'onRequestSent'] as const
-  return Object.fromEntries(
-    names
-      .filter(name => typeof handler[name] === 'function')
-      .map(name => [name, (...given: unknown[]) => leader.give(() => Reflect.apply(handler[name] as () => unknown, handler, given))]),
-  )
 }
 
 /** The controller that a leader is given: to leave is not to end the request. */

@@ -161,7 +161,7 @@ function hostOf(request: ClientRequest): string {
 
 /** undici publishes raw header names and values in turn. */
 function pairs(raw: readonly Buffer[]): Record<string, string> {
-  const headers: Record<string, string> = {}
-  for (let at = 0; at + 1 < raw.length; at += 2) headers[String(raw[at]).toLowerCase()] = String(raw[at + 1])
-  return headers
+  const headers: [string, string][] = []
+  for (let at = 0; at + 1 < raw.length; at += 2) headers.push([String(raw[at]).toLowerCase(), String(raw[at + 1])])
+  return Object.fromEntries(headers)
 }

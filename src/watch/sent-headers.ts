@@ -6,14 +6,14 @@ export type SentHeaders = Readonly<Record<string, string>>
 
 /** The headers of an undici request; it keeps the length of the body apart, and in some versions the type too. */
 export function undiciHeaders({ headers, contentType, contentLength }: UndiciRequest): SentHeaders {
-  const read: Record<string, string> = {}
-  if (typeof contentType === 'string') read['content-type'] = contentType
-  if (typeof contentLength === 'number') read['content-length'] = String(contentLength)
+  const read: [string, string][] = []
+  if (typeof contentType === 'string') read.push(['content-type', contentType])
+  if (typeof contentLength === 'number') read.push(['content-length', String(contentLength)])
   if (Array.isArray(headers))
-    for (let at = 0; at + 1 < headers.length; at += 2) read[String(headers[at]).toLowerCase()] = text(headers[at + 1])
+    for (let at = 0; at + 1 < headers.length; at += 2) read.push([String(headers[at]).toLowerCase(), text(headers[at + 1])])
   // undici 5 keeps them as the text that will be written.
-  else if (typeof headers === 'string') Object.assign(read, parse(headers))
-  return read
+  else if (typeof headers === 'string') read.push(...parse(headers))
+  return Object.fromEntries(read)
 }
 
 /** One header of an undici request. @param name In lower case. */
@@ -31,7 +31,7 @@ export function undiciHeader(request: UndiciRequest, name: string): string | und
 export function httpHeaders(request: ClientRequest): SentHeaders {
   const { _header: written } = request as { _header?: unknown }
   const known = Object.entries(request.getHeaders())
-  if (known.length === 0 && typeof written === 'string') return parse(written)
+  if (known.length === 0 && typeof written === 'string') return Object.fromEntries(parse(written))
   return Object.fromEntries(known.map(([name, value]) => [name, text(value)]))
 }
 
@@ -41,13 +41,11 @@ export function httpHeader(request: ClientRequest, name: string): string | undef
   return value === undefined ? httpHeaders(request)[name] : text(value)
 }
 
-function parse(head: string): Record<string, string> {
-  const read: Record<string, string> = {}
-  for (const line of head.split('\r\n')) {
+function parse(head: string): [string, string][] {
+  return head.split('\r\n').flatMap(line => {
     const colon = line.indexOf(':')
-    if (colon > 0) read[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim()
-  }
-  return read
+    return colon > 0 ? [[line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]] : []
+  })
 }
 
 function text(value: unknown): string {

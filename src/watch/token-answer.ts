@@ -38,12 +38,14 @@ export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer 
 
 /** The headers by their names in lower case; those that came several times are joined. */
 export function headersOf({ headers }: TokenAnswer): Record<string, string> {
-  const table: Record<string, string> = {}
+  // No object is a table: a header may be called `constructor`.
+  const table = new Map<string, string>()
   for (const [name, value] of headers) {
     const key = name.toLowerCase()
-    table[key] = table[key] === undefined ? value : `${table[key]}, ${value}`
+    const before = table.get(key)
+    table.set(key, before === undefined ? value : `${before}, ${value}`)
   }
-  return table
+  return Object.fromEntries(table)
 }
 
 function fieldsOf(answer: TokenAnswer): Record<string, unknown> | undefined {

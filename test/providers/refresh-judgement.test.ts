@@ -80,6 +80,7 @@ describe('judging refusals by RFC 6749', () => {
     ['a 400 of an unknown kind', 400, '{"msg":"no"}', { outcome: 'forbidden' }],
     ['an endpoint that moved', 404, html, { outcome: 'unavailable' }],
     ['a time-out', 408, '', { outcome: 'unavailable' }],
+    ['a code that every object has a property for', 401, R('constructor'), { outcome: 'forbidden', providerCode: 'constructor' }],
     ['a bad gateway', 502, html, { outcome: 'unavailable' }],
     ['a redirect', 307, '', { outcome: 'unavailable' }],
   ])('%s is judged', (_what, status, body, judgement) => {

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { isTooOld, LEAST_NODE } from '../src/tools/least-node.ts'
 
 /**
  * The preload: `node --import gatewatch/register app.js`, or `gatewatch run -- node app.js`.
@@ -14,7 +15,7 @@ try {
   const host = globalThis as { [STARTED]?: true }
   if (!host[STARTED]) {
     Object.defineProperty(host, STARTED, { value: true })
-    requireNode(22)
+    requireNode()
     const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const { startWatch } = createRequire(import.meta.url)(`./watch.${ending}`) as typeof import('./watch.ts')
     startWatch()
@@ -24,9 +25,9 @@ try {
 }
 
 /** Children may run another Node than the one Gatewatch was started with. */
-function requireNode(least: number): void {
-  const [major] = process.versions.node.split('.')
-  if (Number(major) < least) throw new Error(`Node ${process.versions.node} is too old, ${least} is needed`)
+function requireNode(): void {
+  const { node } = process.versions
+  if (isTooOld(node)) throw new Error(`Node ${node} is too old, ${LEAST_NODE} or newer is needed`)
 }
 
 /** One line, never a stack. */

@@ -1,57 +1,14 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander'
-import { GatewayError } from '../domain/gateway-error.ts'
-import { scrubText } from '../telemetry/scrub.ts'
-import { CommandLine } from './command-line.ts'
-import { addDashboardCommands } from './dashboard-commands.ts'
-import { addDiagnoseCommands } from './diagnose-commands.ts'
+import { isTooOld, LEAST_NODE } from '../tools/least-node.ts'
 import { EXIT } from './exit-code.ts'
-import { addGatewayCommands } from './gateway-commands.ts'
-import { addOpsCommands } from './ops-commands.ts'
-import { processOutput } from './output.ts'
-import { addProfileCommands } from './profile-commands.ts'
-import { addWatchCommands } from './watch-commands.ts'
 
-process.exitCode = await run(process.argv)
-// An exporter that retries at a dead address must not hold a command that is done.
-setTimeout(() => process.exit(), 500).unref()
-
-/** Runs one command. What goes wrong is a line on stderr and an exit code; a stack stands for a fault of ours alone. */
-async function run(parameters: string[]): Promise<number> {
-  let exitCode: number = EXIT.good
-  let isJson = false
-  const line = new CommandLine({
-    begins: asJson => {
-      isJson = asJson
-    },
-    done: code => {
-      exitCode = code
-    },
-  })
-  for (const addCommands of [
-    addGatewayCommands,
-    addProfileCommands,
-    addWatchCommands,
-    addOpsCommands,
-    addDashboardCommands,
-    addDiagnoseCommands,
-  ])
-    addCommands(line)
-  try {
-    await line.program.parseAsync(parameters)
-    return exitCode
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
-    const output = processOutput(isJson)
-    if (!(error instanceof GatewayError)) {
-      output.note(`gatewatch: a fault of Gatewatch itself; please report it\n${scrubText(String((error as Error).stack ?? error))}`)
-      return EXIT.fault
-    }
-    output.note(
-      output.isJson
-        ? JSON.stringify({ error: { code: error.code, message: error.message, next: error.next } })
-        : `gatewatch: ${error.message}`,
-    )
-    return error.code === 'GW_CONFIG' ? EXIT.usage : EXIT.dead
-  }
+// The program is imported behind this check: on an older Node an import of what that Node lacks ends in a SyntaxError.
+if (isTooOld(process.versions.node)) {
+  process.stderr.write(`gatewatch: Node ${process.versions.node} is too old; Gatewatch needs Node ${LEAST_NODE} or newer\n`)
+  process.exitCode = EXIT.usage
+} else {
+  const { runProgram } = await import('./program.ts')
+  process.exitCode = await runProgram(process.argv)
+  // An exporter that retries at a dead address must not hold a command that is done.
+  setTimeout(() => process.exit(), 500).unref()
 }

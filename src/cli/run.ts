@@ -12,6 +12,7 @@ import {
   presetOf,
   SETTINGS_VARIABLE,
 } from '../watch/watch-settings.ts'
+import { preloadOption } from './preload-option.ts'
 
 export interface RunCommandOptions {
   /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
@@ -113,10 +114,10 @@ function requireWindow(windowMs: number, policy: string | undefined): void {
   if (wrong) throw new GatewayError('GW_CONFIG', `--coalesce-window: ${wrong}`, { next: 'fix_configuration' })
 }
 
-/** The options of every Node to come, with the preload behind those there are. A URL has no spaces and no quotes. */
+/** The options of every Node to come, with the preload behind those there are. */
 function nodeOptions(): string {
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  const preload = `--import=${new URL(`../../otel/register.${ending}`, import.meta.url).href.replaceAll('"', '%22')}`
+  const preload = preloadOption(new URL(`../../otel/register.${ending}`, import.meta.url).href)
   const before = process.env.NODE_OPTIONS ?? ''
   return before.split(' ').includes(preload) ? before : `${before} ${preload}`.trim()
 }

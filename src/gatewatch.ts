@@ -6,6 +6,8 @@ import type { ProcessRole, Protocol, RefreshReason } from '../otel/words.ts'
 import type { WrapOperationOptions } from './auth/foreign-operation.ts'
 import type { AroundOptions } from './auth/foreign-refresh.ts'
 import type { Admission } from './auth/visit.ts'
+import { checkedDeadline } from './auth/wait.ts'
+import { callBody } from './calls/call-body.ts'
 import type { CallRequest, CallSink } from './calls/call-request.ts'
 import type { WrapCallOptions } from './calls/foreign-call.ts'
 import type { ProbeResult } from './calls/probe.ts'
@@ -52,8 +54,8 @@ export interface CodeCall {
   protocol: Protocol
   /** The model as telemetry and messages name it; the provider reads it from the body. */
   model: string
-  /** A value that becomes JSON, or the bytes themselves. */
-  body?: unknown
+  /** An object, which becomes JSON; or JSON as a string or as bytes, sent as they are. Bytes are not copied: leave them alone until the answer is there. */
+  body?: string | object
   headers?: Record<string, string>
   /** Only profiles of this provider may serve. */
   provider?: string
@@ -69,7 +71,7 @@ export interface CodeVisit {
   /** Access token the provider rejected; a stored token that is another one is newer, and comes back without a refresh. */
   rejected?: string
   signal?: AbortSignal
-  /** Longest wait, in ms. @default 60_000 */
+  /** Longest wait for a refresh, in ms; 0 takes a token that is there, and else rejects with `GW_VISIT_TIMEOUT` while the refresh goes on. @default 60_000 */
   deadlineMs?: number
 }
 
@@ -189,16 +191,18 @@ export class Gatewatch {
    * Visits the refresh gate for a profile of the store.
    *
    * @throws {GatewayError} as `RefreshGate.enter`.
+   * @throws {RangeError} for a `deadlineMs` that is no time.
    */
   async visit({ profile: profileId, reason, rejected, signal, deadlineMs }: CodeVisit): Promise<Admission> {
     const caller = takeCallerSite(Gatewatch.prototype.visit)
+    const waitMs = checkedDeadline('visit: deadlineMs', deadlineMs)
     return this.#parts.gateway.visit({
       profileId,
       reason,
       caller,
       ...(rejected && { rejected }),
       ...(signal && { signal }),
-      ...(deadlineMs && { deadlineMs }),
+      ...(waitMs !== undefined && { deadlineMs: waitMs }),
     })
   }
 
@@ -206,10 +210,11 @@ export class Gatewatch {
    * Makes a provider call: profiles, gate, fallback, telemetry in one.
    *
    * @returns The answer of the provider that served, or the refusal of the last one that was asked.
-   * @throws {GatewayError} `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (nobody answered), `GW_ABORTED`, or a store's code.
+   * @throws {GatewayError} `GW_BAD_REQUEST` for a body that is none, `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (no provider
+   *   answered), `GW_ABORTED`, or a store's code.
    */
   async call({ protocol, model, body, headers, provider, profile, signal }: CodeCall): Promise<CallAnswer> {
-    const bytes = body === undefined || Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body))
+    const bytes = callBody(body)
     const request = {
       caller: takeCallerSite(Gatewatch.prototype.call),
       protocol,

@@ -113,7 +113,7 @@ export class Gateway {
     refresh: (...parameters: A) => Promise<R>,
     options: AroundOptions<A, R>,
   ): (...parameters: A) => Promise<R> {
-    const tokenUrl = this.#tokenUrl(options)
+    const tokenUrl = this.#tokenUrl('aroundRefresh', options)
     this.#watch.add(tokenUrl, options.provider)
     return aroundRefresh(this.telemetry, tokenUrl, refresh, options)
   }
@@ -127,8 +127,9 @@ export class Gateway {
     run: (...parameters: A) => Promise<R>,
     options: WrapOperationOptions<A>,
   ): (...parameters: A) => Promise<R> {
-    if (options.tokenUrl !== undefined) this.#watch.add(options.tokenUrl, options.provider)
-    return wrapOperation(this.telemetry, options.tokenUrl ?? this.#knownTokenUrl(options.provider), operation, run, options)
+    const given = givenTokenUrl(`wrap${operation[0]?.toUpperCase()}${operation.slice(1)}`, options)
+    if (given !== undefined) this.#watch.add(given, options.provider)
+    return wrapOperation(this.telemetry, given ?? this.#knownTokenUrl(options.provider), operation, run, options)
   }
 
   /** What every profile can do right now. */
@@ -166,8 +167,8 @@ export class Gateway {
     await this.#options.store.close()
   }
 
-  #tokenUrl(options: { provider: string; tokenUrl?: string }): string {
-    const url = options.tokenUrl ?? this.#knownTokenUrl(options.provider)
+  #tokenUrl(wrapper: string, options: { provider: string; tokenUrl?: string }): string {
+    const url = givenTokenUrl(wrapper, options) ?? this.#knownTokenUrl(options.provider)
     if (url) return url
     throw new GatewayError('GW_CONFIG', `provider ${options.provider} has no known token URL: pass tokenUrl, or name it under providers`, {
       next: 'fix_configuration',
@@ -177,4 +178,12 @@ export class Gateway {
   #knownTokenUrl(providerId: string): string | undefined {
     return providerOf(this.registry, providerId)?.oauth?.tokenUrl
   }
+}
+
+/** @throws {GatewayError} `GW_CONFIG` for a token URL that is none: it could neither be watched nor permitted. */
+function givenTokenUrl(wrapper: string, { tokenUrl }: { tokenUrl?: string }): string | undefined {
+  if (tokenUrl === undefined || (URL.canParse(tokenUrl) && /^https?:$/.test(new URL(tokenUrl).protocol))) return tokenUrl
+  throw new GatewayError('GW_CONFIG', `${wrapper}: tokenUrl is a ${typeof tokenUrl}, allowed: an http or https URL`, {
+    next: 'fix_configuration',
+  })
 }

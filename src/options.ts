@@ -74,7 +74,11 @@ const LISTEN = v.strictObject({
   host: v.optional(named, '127.0.0.1'),
   /** 0 picks a free port. @default 8089 */
   port: v.optional(whole(0, 65_535), 8089),
-  /** Environment variable that holds the API keys clients must show, separated by commas. */
+  /**
+   * Environment variable that holds the keys clients and operators must show, separated by commas, each of at least 16
+   * characters. Once there are keys nothing but health and the sign-in form answers without one, loopback included; the URL
+   * of the token endpoint gate is then `/oauth/<provider>/token/<key>`. Needed behind a reverse proxy. @default no keys
+   */
   keysEnv: v.exactOptional(environmentName),
   /** Largest request body, in bytes. @default 33_554_432 */
   maxBodyBytes: v.optional(whole(1024, 1_073_741_824), 33_554_432),

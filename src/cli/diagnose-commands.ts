@@ -1,3 +1,4 @@
+import { KEY_ENV_HELP } from './asked-gateway.ts'
 import type { CommandLine } from './command-line.ts'
 import { diagnoseCommand } from './diagnose.ts'
 import { anUrl, aSpanOfTime, wholeNumber } from './parameters.ts'
@@ -11,7 +12,7 @@ export function addDiagnoseCommands(line: CommandLine): void {
     .addOption(stateOption())
     .option('--from <file>', 'read a recorder.sqlite, or traces in OTLP JSON, instead of the state folder')
     .option('--url <url>', 'ask a running gateway for what it holds in memory, instead of the state folder', anUrl)
-    .option('--key-env <name>', "environment variable with one of that gateway's keys")
+    .option('--key-env <name>', KEY_ENV_HELP)
     .option('--since <time>', 'so far back: 30s, 15m, 1h, 7d', aSpanOfTime)
     .option('--profile <name>', 'only what concerns this profile')
     .action(line.action(diagnoseCommand))

@@ -4,6 +4,7 @@ import { type EvidenceOptions, evidenceFrom, evidenceIn } from '../diagnose/evid
 import type { Harm } from '../diagnose/finding.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { profileName } from '../telemetry/profile-name.ts'
+import { askedGateway } from './asked-gateway.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
 import type { Output } from './output.ts'
@@ -66,7 +67,7 @@ function local({ state, from, since, profile }: DiagnoseCommandOptions, output: 
 }
 
 async function remote(url: string, { keyEnv, since, profile }: DiagnoseCommandOptions, output: Output): Promise<Diagnosis | undefined> {
-  const key = keyEnv === undefined ? undefined : process.env[keyEnv]
+  const { key } = await askedGateway({ url, ...(keyEnv !== undefined && { keyEnv }) })
   const query = new URLSearchParams({
     ...(since !== undefined && { since_ms: String(Date.now() - since) }),
     ...(profile !== undefined && { profile }),

@@ -1,12 +1,10 @@
 import { Option } from 'commander'
+import { KEY_ENV_HELP } from './asked-gateway.ts'
 import type { CommandLine } from './command-line.ts'
 import { demoCommand } from './demo.ts'
 import { anUrl, wholeNumber } from './parameters.ts'
 import { serveCommand } from './serve.ts'
 import { statusCommand } from './status.ts'
-
-/** Where a gateway listens unless it is told otherwise. */
-export const DEFAULT_URL = 'http://127.0.0.1:8089'
 
 /** `gatewatch serve|demo|status`: a gateway, and asking one. */
 export function addGatewayCommands(line: CommandLine): void {
@@ -29,8 +27,8 @@ export function addGatewayCommands(line: CommandLine): void {
     .action(line.action(demoCommand))
   line
     .add('status', 'ask a running gateway for its profiles and who refreshes; or say it of what watched processes recorded')
-    .option('--url <url>', 'address of the gateway', anUrl, DEFAULT_URL)
-    .option('--key-env <name>', "environment variable with one of the gateway's keys")
+    .option('--url <url>', 'address of the gateway (default: where the gatewatch.json here listens, else http://127.0.0.1:8089)', anUrl)
+    .option('--key-env <name>', KEY_ENV_HELP)
     .option('--probe', 'let the gateway probe every profile first, the way a call would go')
     .addOption(
       new Option('--state <folder>', 'state folder of watched processes, read in place of asking a gateway').conflicts([

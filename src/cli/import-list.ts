@@ -3,13 +3,8 @@ import { expiryOf, isOAuth } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { ImportedProfile, ProfileImport } from '../importers/profile-import.ts'
 import { profileName } from '../telemetry/profile-name.ts'
+import { keyPlaceNote, type ListenAddress, listenUrl, tokenGateUrl } from './gate-url.ts'
 import { inWords, table } from './table.ts'
-
-/** Where the gateway listens, for the address of its token endpoint gate. */
-export interface ListenAddress {
-  readonly host: string
-  readonly port: number
-}
 
 const APPLICATIONS: Readonly<Record<ImportSource, string>> = {
   openclaw: 'OpenClaw',
@@ -75,14 +70,14 @@ function rowOf({ id, provider, outcome, credential, rotates, notes }: ImportedPr
 }
 
 /** A rotating token that two programs hold ends with the one locking the other out: the incident this project comes from. */
-function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfile[], { host, port }: ListenAddress): string {
+function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfile[], listen: ListenAddress): string {
   const application = APPLICATIONS[source]
   const providers = [...new Set(rotating.map(({ provider }) => provider))]
   const taken = rotating.some(({ outcome }) => outcome === 'imported' || outcome === 'replaced')
   const opening = taken
     ? `A refresh token that rotates must have one owner, and ${application} still holds this one. Whoever refreshes second is locked out, so do one of these before either does:`
     : `A refresh token that rotates must have one owner: of two, whoever refreshes second is locked out. Choose one of these:`
-  const urls = providers.map(provider => `http://${host}:${port}/oauth/${provider}/token`).join(' or ')
+  const urls = providers.map(provider => tokenGateUrl(listenUrl(listen), provider, listen)).join(' or ')
   const pointed =
     source === 'codex'
       ? `start Codex with CODEX_REFRESH_TOKEN_URL_OVERRIDE=${urls}`
@@ -90,7 +85,7 @@ function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfi
   const flag = taken ? '' : ', and import with --take-ownership'
   return [
     opening,
-    `- both go through one gate: ${pointed}${flag}`,
+    `- both go through one gate: ${pointed}${keyPlaceNote(listen)}${flag}`,
     `- two logins, each with a token of its own: gatewatch profiles login --provider ${providers[0]}`,
     `- Gatewatch alone: take the login out of the file of ${application} (a logout there may revoke the token)${flag}`,
   ].join('\n')

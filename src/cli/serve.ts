@@ -3,6 +3,7 @@ import { createGatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
 import { readConfigFile } from './config-file.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
+import { keyPlaceNote, tokenGateUrl } from './gate-url.ts'
 import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
 import { untilSignal } from './until-signal.ts'
@@ -33,7 +34,13 @@ export async function serveCommand(
     const profiles = await watch.profiles()
     // Before anybody is told that it runs: a signal that comes with the first line must end it in order, too.
     const asked = untilSignal()
-    output.show({ event: 'listening', url: serving.url, profiles }, `gatewatch listens on ${serving.url}\n\n${profileTable(profiles)}`)
+    const logins = [...new Set(profiles.filter(({ type }) => type === 'oauth').map(({ provider }) => provider))]
+    const tokenUrls = logins.map(provider => tokenGateUrl(serving.url, provider, settings.listen))
+    const gateLine = tokenUrls.length === 0 ? '' : `\ntoken URL of clients: ${tokenUrls.join(', ')}${keyPlaceNote(settings.listen)}`
+    output.show(
+      { event: 'listening', url: serving.url, tokenUrls, profiles },
+      `gatewatch listens on ${serving.url}${gateLine}\n\n${profileTable(profiles)}`,
+    )
     await asked
     output.note('ending: requests under way are finished first')
     await serving.stop()

@@ -1,17 +1,14 @@
 import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { type AskedGatewayOptions, askedGateway } from './asked-gateway.ts'
 import { type CallerLists, callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './profile-list.ts'
 import { recordedStatus } from './recorded-status.ts'
 
-export interface StatusOptions {
-  /** Address of the running gateway. */
-  url: string
-  /** Environment variable that holds one of the gateway's keys. */
-  keyEnv?: string
+export interface StatusOptions extends AskedGatewayOptions {
   /** Let the gateway probe every profile first. */
   probe?: boolean
   /** State folder that is read in place of asking a gateway. */
@@ -23,9 +20,9 @@ const TIMEOUT_MS = 5_000
 const PROBES_TIMEOUT_MS = 300_000
 
 /** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes; or a state folder, who refreshed. */
-export async function statusCommand({ url, keyEnv, probe = false, state }: StatusOptions, output: Output): Promise<ExitCode> {
+export async function statusCommand({ probe = false, state, ...asked }: StatusOptions, output: Output): Promise<ExitCode> {
   if (state !== undefined) return recordedStatus(state, output)
-  const key = keyEnv === undefined ? undefined : process.env[keyEnv]
+  const { url, key } = await askedGateway(asked)
   try {
     const probes = probe ? (await ask<{ probes: ProbeResult[] }>(url, '/ops/probe', key, 'POST')).probes : undefined
     const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/status.json', key)
@@ -39,7 +36,7 @@ export async function statusCommand({ url, keyEnv, probe = false, state }: Statu
   }
 }
 
-/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, and what `fetch` throws where nobody answers. */
+/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, `GW_UPSTREAM`, and what `fetch` throws where nobody answers. */
 export async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
   const answer = await fetch(new URL(path, base), {
     method,
@@ -47,9 +44,13 @@ export async function ask<T>(base: string, path: string, key: string | undefined
     headers: key ? { authorization: `Bearer ${key}` } : {},
   })
   if (answer.ok) return (await answer.json()) as T
+  if (answer.status !== 401 && answer.status !== 403)
+    throw new GatewayError('GW_UPSTREAM', `the gateway answers ${answer.status} to ${path}: its log and its telemetry say why`, {
+      next: 'try_again_later',
+    })
   throw new GatewayError(
     'GW_UNAUTHORIZED',
-    `the gateway answers ${answer.status} to ${path}: ask from its own machine, or name its key with --key-env`,
+    `the gateway answers ${answer.status} to ${path}: name the environment variable with one of its keys (listen.keysEnv) with --key-env, or put that key into GATEWATCH_KEY`,
     { next: 'fix_configuration' },
   )
 }

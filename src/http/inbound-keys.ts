@@ -6,7 +6,7 @@ import { hideText } from '../tools/hidden-texts.ts'
 import { answerError } from './error-answer.ts'
 import { protocolOf } from './provider-endpoints.ts'
 
-/** The keys clients must show; without any, whoever reaches the port may call. */
+/** The keys clients must show. Where there are none, a request is trusted that comes straight from this machine. */
 export class InboundKeys {
   readonly #digests: readonly Buffer[]
 
@@ -19,9 +19,13 @@ export class InboundKeys {
     return this.#digests.length > 0
   }
 
-  /** Says whether the request shows one of the keys. Every key is compared, in constant time. */
+  /** Says whether the request shows one of the keys in a header. */
   admits({ headers }: Pick<Request, 'headers'>): boolean {
-    const shown = /^Bearer\s+(.+)$/i.exec(headers.authorization ?? '')?.[1] ?? headers['x-api-key']
+    return this.admitsKey(/^Bearer\s+(.+)$/i.exec(headers.authorization ?? '')?.[1] ?? headers['x-api-key'])
+  }
+
+  /** Says whether `shown` is one of the keys. Every key is compared, in constant time. */
+  admitsKey(shown: unknown): boolean {
     if (typeof shown !== 'string') return false
     const shownDigest = digest(shown)
     let found = false
@@ -30,20 +34,38 @@ export class InboundKeys {
   }
 }
 
+/** What proxies write into a request they pass on. Names in lower case. */
+const PROXY_HEADERS = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip'])
+const PROXY_HEADER_PREFIXES = ['x-forwarded-', 'x-original-forwarded-', 'x-envoy-external-']
+
 /**
- * Lets clients through: with a key where keys are configured, else by a loopback name and not from a page of another
- * site. A page in somebody's browser reaches loopback too, under a name of its own (DNS rebinding) or with a plain form
+ * Says whether a request comes straight from this machine: from a loopback address, to a loopback name, and past no proxy.
+ *
+ * A proxy on this machine in its default form (nginx's `proxy_pass` alone) sends loopback as name and no header of its own.
+ * Its requests cannot be distinguished from local ones. Where such a proxy stands, keys must be configured.
+ */
+export function isFromThisMachine({ socket, hostname, headers }: Pick<Request, 'socket' | 'hostname' | 'headers'>): boolean {
+  return isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname) && !Object.keys(headers).some(isOfProxy)
+}
+
+function isOfProxy(header: string): boolean {
+  return PROXY_HEADERS.has(header) || PROXY_HEADER_PREFIXES.some(prefix => header.startsWith(prefix))
+}
+
+/**
+ * Lets clients through: with a key where keys are configured, else from this machine and not from a page of another site.
+ * A page in a browser on this machine reaches loopback too, under a name of its own (DNS rebinding) or with a plain form
  * post, and would call providers on the operator's account.
  */
 export function requireClient(keys: InboundKeys): RequestHandler {
   return (request, response, next) => {
-    if (keys.isRequired ? keys.admits(request) : isLoopback(request.hostname) && request.headers['sec-fetch-site'] !== 'cross-site') {
+    if (keys.isRequired ? keys.admits(request) : isFromThisMachine(request) && !isOfForeignPage(request.headers)) {
       next()
       return
     }
     const message = keys.isRequired
       ? "show one of the gateway's keys as Bearer token or x-api-key"
-      : 'without listen.keysEnv the gateway answers to loopback names (127.0.0.1, localhost, [::1]) and to no page of another site'
+      : 'without listen.keysEnv the gateway answers only to this machine by a loopback name (127.0.0.1, localhost, [::1]), past no proxy, and to no page of another origin'
     answerError(response, new GatewayError('GW_UNAUTHORIZED', message, { next: 'fix_request' }), { protocol: protocolOf(request) })
   }
 }
@@ -51,39 +73,31 @@ export function requireClient(keys: InboundKeys): RequestHandler {
 export interface RequireOperatorOptions {
   /** Another way to show that one has a key: the session of a browser. */
   readonly sessions?: { admits(request: Pick<Request, 'headers'>): boolean }
-  /** Answers somebody without a key who came with a browser. */
+  /** Answers a browser that shows no key. */
   readonly offerSignIn?: RequestHandler
 }
 
-/** Lets operators through: with a key, or from this machine by a loopback name (see `requireClient`). */
+/** Lets operators through: with a key where keys are configured, else from this machine (see `isFromThisMachine`). */
 export function requireOperator(keys: InboundKeys, { sessions, offerSignIn }: RequireOperatorOptions = {}): RequestHandler {
   return (request, response, next) => {
-    if (isLocal(request) || (keys.isRequired && (keys.admits(request) || sessions?.admits(request) === true))) next()
+    if (keys.isRequired ? keys.admits(request) || sessions?.admits(request) === true : isFromThisMachine(request)) next()
     else if (offerSignIn && keys.isRequired && request.accepts('json', 'html') === 'html') offerSignIn(request, response, next)
-    else
-      answerError(
-        response,
-        new GatewayError('GW_UNAUTHORIZED', "operators' pages answer on loopback, or with one of the gateway's keys", {
-          next: 'fix_request',
-        }),
-      )
+    else {
+      const message = keys.isRequired
+        ? "operators' pages answer to one of the gateway's keys as Bearer token or x-api-key"
+        : "without listen.keysEnv operators' pages answer only to this machine by a loopback name, past no proxy"
+      answerError(response, new GatewayError('GW_UNAUTHORIZED', message, { next: 'fix_request' }))
+    }
   }
-}
-
-/** Comes from this machine, and by a loopback name. */
-function isLocal({ socket, hostname }: Request): boolean {
-  return isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname)
 }
 
 /**
  * Turns away what a page of another site sends. Reading is harmless, since such a page never sees the answer; an endpoint
- * that does something must not be set off by a form in somebody's browser.
+ * that does something must not be set off by a form in a browser.
  */
 export function refuseOtherSites(): RequestHandler {
   return ({ headers }, response, next) => {
-    const site = headers['sec-fetch-site']
-    const isOwn = (site === undefined || site === 'same-origin' || site === 'none') && isOwnOrigin(headers)
-    if (isOwn) next()
+    if (!isOfForeignPage(headers)) next()
     else
       answerError(response, new GatewayError('GW_UNAUTHORIZED', 'a page of another site may not ask for this', { next: 'fix_request' }), {
         status: 403,
@@ -91,9 +105,19 @@ export function refuseOtherSites(): RequestHandler {
   }
 }
 
-/** The scheme is left aside: behind a proxy that ends TLS it is another one. */
-function isOwnOrigin({ origin, host }: Request['headers']): boolean {
-  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)
+/**
+ * Says whether a page of another origin sent a request; another port of this machine is another origin. Browsers say it in
+ * `Sec-Fetch-Site`, which no page can set, and those that do not send that header in `Origin` or `Referer`.
+ */
+function isOfForeignPage({ 'sec-fetch-site': site, origin, referer, host }: Request['headers']): boolean {
+  // Not compared with `Host` as well: a proxy may have put its own there.
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none'
+  return [origin, referer].some(address => address !== undefined && hostOf(address) !== host)
+}
+
+/** Host and port of an address; its scheme is left aside, since it is another one behind a proxy that ends TLS. */
+function hostOf(address: string): string | undefined {
+  return URL.canParse(address) ? new URL(address).host : undefined
 }
 
 function digest(key: string): Buffer {

@@ -92,7 +92,8 @@ function appOf(
   app.use('/ops', requireOperator(keys, { sessions }))
   app.use(operatorEndpoints({ gateway, recorder }))
   app.use(tokenGate(gateway, keys))
-  app.use('/v1', requireClient(keys))
+  // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
+  app.use(requireClient(keys))
   app.use(providerEndpoints(gateway, listen))
   app.use((_request, response) => {
     const error = new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' })

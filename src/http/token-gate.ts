@@ -20,17 +20,18 @@ import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { providerOf } from '../given-settings.ts'
-import { isLoopback } from '../options.ts'
 import type { Provider } from '../providers/provider.ts'
 import { shapeOf } from '../watch/shape.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
-import type { InboundKeys } from './inbound-keys.ts'
+import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
 import { answerRefusal, answerTokens, refusalOf } from './token-gate-answer.ts'
 import { GuessLimit } from './token-gate-limit.ts'
 import { peerProcess } from './token-gate-peer.ts'
 import { readTokenRequest, reasonDeclared, type TokenGateRequest, type TokenRefusal } from './token-gate-request.ts'
 
 const ROUTE = '/oauth/:provider/token'
+/** With one of the gateway's keys: a client that is given a URL can seldom be given a header as well. */
+const KEYED_ROUTE = `${ROUTE}/:key`
 /** Tokens are short. */
 const LONGEST_BODY = '256kb'
 
@@ -51,14 +52,13 @@ interface Client {
  * one more visit: it leads or joins a flight, or gets what is there. Nobody else gets anything, and nothing goes upstream
  * for a token that is not known. What the client gets are the real tokens: it goes on without the gateway, too.
  *
- * Open to this machine, for a client that is given a URL can seldom be given a key as well and shows something better;
- * from elsewhere with one of the gateway's keys besides.
+ * Where the gateway has keys, one of them must be shown as well, in a header or as the last segment of the path.
  */
 export function tokenGate(gateway: Gateway, keys: InboundKeys): Router {
   const router = Router()
   const guesses = new GuessLimit()
   const readBody = express.text({ type: () => true, limit: LONGEST_BODY })
-  router.post(ROUTE, requireHolder(keys), readBody, async (request, response) => {
+  const answer: RequestHandler = async (request, response) => {
     const provider = providerOf(gateway.registry, String(request.params.provider))
     if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
     const client = { gateway, request, response, provider, span: trace.getActiveSpan() }
@@ -67,12 +67,15 @@ export function tokenGate(gateway: Gateway, keys: InboundKeys): Router {
     } catch (error) {
       answerRefusal(response, refusalOf(error, undefined), provider.oauth.refusals)
     }
-  })
-  router.all(ROUTE, (_request, response) => {
-    response.setHeader('allow', 'POST')
-    answerRefusal(response, { status: 405, error: 'invalid_request', description: 'token requests are POST requests' }, undefined)
-  })
-  router.use(ROUTE, onUnreadable)
+  }
+  for (const route of [ROUTE, KEYED_ROUTE]) {
+    router.post(route, requireHolder(keys), readBody, answer)
+    router.all(route, requireHolder(keys), (_request, response) => {
+      response.setHeader('allow', 'POST')
+      answerRefusal(response, { status: 405, error: 'invalid_request', description: 'token requests are POST requests' }, undefined)
+    })
+    router.use(route, onUnreadable)
+  }
   return router
 }
 
@@ -89,16 +92,18 @@ function known({ registry }: Gateway): string {
   return `no provider of that name has a token endpoint here; there are ${ids.join(', ')}`
 }
 
-/** Lets this machine through by a loopback name, and others with a key; no page of another site, which could post a form. */
+/** Lets clients through with a key, or from this machine where there are no keys; no page, which could post a form. */
 function requireHolder(keys: InboundKeys): RequestHandler {
   return (request, response, next) => {
-    const { headers, hostname, socket } = request
-    const isLocal = isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname)
+    const { headers, params } = request
     const isOfPage = headers.origin !== undefined || !['none', 'same-origin', undefined].includes(headers['sec-fetch-site'] as string)
-    if (!isOfPage && (isLocal || (keys.isRequired && keys.admits(request)))) return next()
+    const isAdmitted = keys.isRequired ? keys.admits(request) || keys.admitsKey(params.key) : isFromThisMachine(request)
+    if (!isOfPage && isAdmitted) return next()
     const description = isOfPage
       ? 'a page in a browser may not ask for tokens here'
-      : "the token endpoint gate answers on loopback (127.0.0.1, localhost, [::1]), or with one of the gateway's keys as Bearer token or x-api-key"
+      : keys.isRequired
+        ? "show one of the gateway's keys: as the last segment of the URL (/oauth/<provider>/token/<key>), as Bearer token or as x-api-key"
+        : 'without listen.keysEnv the token endpoint gate answers only to this machine by a loopback name (127.0.0.1, localhost, [::1]), past no proxy'
     if (!isOfPage) response.setHeader('www-authenticate', 'Bearer realm="gatewatch"')
     answerRefusal(response, { status: isOfPage ? 403 : 401, error: 'invalid_client', description }, undefined)
   }

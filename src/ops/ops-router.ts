@@ -25,6 +25,8 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 const WORTH_COMPRESSING_BYTES = 2_048
+/** What the form that asks for a key loads, before one was shown. */
+const SIGN_IN_ASSETS: ReadonlySet<string> = new Set(['page.css', 'sign-in.js'])
 const TRACE_ID = /^[0-9a-f]{32}$/
 
 const gzipped = promisify(gzip)
@@ -53,10 +55,14 @@ export function opsRouter(desk: OpsDesk, guard: RequestHandler): Router {
   router.get('/ops', guard, opsHeaders, async (request, response) => {
     sendAsset(request, response, (await pageAssets()).find('page.html'))
   })
-  // Without the guard: the way the page looks is no secret, and who signs in has shown no key yet.
-  router.get(`${ASSETS_PATH}/:build/:name`, opsHeaders, async (request, response) => {
-    sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
-  })
+  router.get(
+    `${ASSETS_PATH}/:build/:name`,
+    (request, response, next) => (SIGN_IN_ASSETS.has(String(request.params.name)) ? next() : guard(request, response, next)),
+    opsHeaders,
+    async (request, response) => {
+      sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
+    },
+  )
   router.get('/ops/events', guard, opsHeaders, desk.live.connect)
   data('overview', () => desk.overview())
   data('refreshes', wanted => refreshesAnswer(ledger, wanted))

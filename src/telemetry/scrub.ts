@@ -32,6 +32,8 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   // These make words too (`at-least-once`, `hf-mirror`): only with a digit behind them.
   [/(?<![\w-])(?:rt|at|pk|rk|gsk|hf|nvapi|xai|glpat)[-_.](?=[A-Za-z_.-]{0,64}\d)[\w.-]{8,}/g, '[token]'],
   [/\/\/[^/\s"'<>]{1,256}@/g, '//[credentials]@'],
+  // The token endpoint gate takes its key as the last segment of its path; a source file there is none.
+  [/(\/oauth\/[\w.-]{1,64}\/token\/)(?![\w.-]{1,128}\.[cm]?[jt]sx?\b)[^/\s"'?#<>]+(?![^\s"'?#<>])/gi, '$1[secret]'],
   [
     new RegExp(
       String.raw`([?&#;][\w.-]{0,32}(?:token|key|secret|code|verifier|password|state|sig|auth|session|nonce|assertion)[\w-]{0,32}=)${HARMLESS}[^&\s#]+`,

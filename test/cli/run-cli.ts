@@ -19,8 +19,12 @@ export interface Running {
 }
 
 /** Runs the command line as a real process. */
-export function runCli(parameters: readonly string[], { environment = {} }: { environment?: Record<string, string> } = {}): Running {
+export function runCli(
+  parameters: readonly string[],
+  { environment = {}, cwd }: { environment?: Record<string, string>; cwd?: string } = {},
+): Running {
   const child = spawn(process.execPath, [MAIN, ...parameters], {
+    cwd,
     env: { PATH: process.env.PATH ?? '', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

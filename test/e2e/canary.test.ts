@@ -408,7 +408,11 @@ async function misconfigure({ url }: Simulator, errors: unknown[]): Promise<void
 }
 
 async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promise<void> {
-  const read = async (path: string, accept = '*/*') => (await fetch(url + path, { headers: { accept } })).text()
+  const read = async (path: string, accept = '*/*') => {
+    const answer = await fetch(url + path, { headers: { accept, 'x-api-key': SECRETS.inboundKey } })
+    expect(answer.ok, path).toBe(true)
+    return answer.text()
+  }
   surfaces.set('/metrics as OpenMetrics', await read('/metrics', 'application/openmetrics-text'))
   surfaces.set('/metrics as text', await read('/metrics', 'text/plain'))
   for (const name of ['status', 'callers', 'refreshes', 'bypasses', 'findings'] as const)

@@ -73,12 +73,23 @@ describe('a gateway with keys', () => {
 })
 
 describe('the pages of operators', () => {
-  it.each(OPERATORS)('%s opens on loopback by a loopback name, or with a key', async path => {
+  // They answered without a key to every request that came over loopback, that is to everybody behind a proxy on the same
+  // machine: nginx's default form sends a loopback name and no header of its own. Once there are keys, one is needed (B1).
+  it.each(OPERATORS)('%s opens with a key alone where there are keys, over loopback too', async path => {
     const w = await withKeys()
+    const { port } = new URL(w.url)
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`]) {
+      expect((await ask(w.url, { host }, path)).status, host).toBe(401)
+      expect((await ask(w.url, { host, 'x-api-key': KEY }, path)).status, host).toBe(200)
+    }
+    expect((await ask(w.url, { host: 'gateway.example', 'x-api-key': KEY }, path)).status).toBe(200)
+  })
+
+  it.each(OPERATORS)('%s opens on loopback by a loopback name where there are no keys', async path => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     const { port } = new URL(w.url)
     for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`])
       expect((await ask(w.url, { host }, path)).status, host).toBe(200)
-    expect((await ask(w.url, { host: 'gateway.example', 'x-api-key': KEY }, path)).status).toBe(200)
   })
 
   it.each(['rebound.example', '127.0.0.1.rebound.example', 'localhost.', 'localhost.rebound.example:80', '0.0.0.0'])(
@@ -118,19 +129,45 @@ describe('a gateway without keys', () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     const { port } = new URL(w.url)
     expect((await ask(w.url, { host: `localhost:${port}` })).status).toBe(200)
-    expect((await ask(w.url, { host: `127.0.0.1:${port}`, 'sec-fetch-site': 'same-site' })).status).toBe(200)
     expect((await ask(w.url, { authorization: 'Bearer whatever the SDK insists on' })).status).toBe(200)
   })
 
+  it('serves a page of its own, and an address that a user opens', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    expect((await ask(w.url, { origin: w.url, 'sec-fetch-site': 'same-origin' })).status).toBe(200)
+    expect((await ask(w.url, { origin: w.url, referer: `${w.url}/ops` })).status).toBe(200)
+    expect((await ask(w.url, { 'sec-fetch-site': 'none' }, '/v1/models')).status).toBe(200)
+  })
+
+  // A page of another loopback port, and a browser that sends no Sec-Fetch-*, could call providers on the operator's account.
+  // `same-site` was let through, and `Origin` was not looked at. Another port is another origin (B2).
   it.each([
     ['under another name (DNS rebinding)', { host: 'rebound.example' }],
     ['from a page of another site', { 'sec-fetch-site': 'cross-site', 'content-type': 'text/plain' }],
+    ['from a page of another port of this machine', { 'sec-fetch-site': 'same-site', origin: 'http://127.0.0.1:1' }],
+    ['from a foreign page in a browser without Sec-Fetch-*', { origin: 'https://evil.example', 'content-type': 'text/plain' }],
+    ['from a page of another port in such a browser', { origin: 'http://localhost:1' }],
+    ['from a page that hides its origin', { origin: 'null' }],
+    ['from a page that only its referrer names', { referer: 'http://127.0.0.1:1/page' }],
+    ['past a proxy that says for whom', { 'x-forwarded-for': '203.0.113.7' }],
+    ['past a proxy that says so by the standard', { forwarded: 'for=203.0.113.7' }],
+    ['past a proxy that names its client', { 'x-real-ip': '203.0.113.7' }],
+    ['past a proxy that names itself', { via: '1.1 proxy' }],
+    ['past a proxy that only says by what scheme', { 'x-forwarded-proto': 'https' }],
   ])('spends nothing on a call that comes %s', async (_what, headers) => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    const answer = await ask(w.url, headers)
-    expect(answer.status).toBe(401)
-    expect(JSON.parse(answer.body.toString()).error.message).toContain('listen.keysEnv')
+    for (const path of ['/v1/chat/completions', '/v1/models']) {
+      const answer = await ask(w.url, headers, path)
+      expect(answer.status).toBe(401)
+      expect(JSON.parse(answer.body.toString()).error.message).toContain('listen.keysEnv')
+    }
     expect(w.simulator.counts().providerCalls.total).toBe(0)
+  })
+
+  it.each(OPERATORS)('shows %s to nobody past a proxy', async path => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    for (const header of ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'])
+      expect((await ask(w.url, { [header]: '203.0.113.7' }, path)).status, header).toBe(401)
   })
 })
 

@@ -413,19 +413,58 @@ describe('what is no refresh', () => {
 })
 
 describe('the door of the token endpoint gate', () => {
-  const ask = async (w: Awaited<ReturnType<typeof tokenWorld>>, headers: Record<string, string>) => {
+  const ask = async (w: Awaited<ReturnType<typeof tokenWorld>>, headers: Record<string, string>, path = CODEX) => {
     const body = JSON.stringify({ grant_type: 'refresh_token', refresh_token: refreshOf(w.mine) })
-    const { status, body: answer } = await rawRequest(w.url + CODEX, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body })
+    const { status, body: answer } = await rawRequest(w.url + path, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body })
     return { status, json: JSON.parse(answer.toString()) }
   }
 
-  it('is open on loopback although calls need a key: a client that takes a URL takes no key', async () => {
+  // It was open to all of loopback although there were keys, and so to everybody behind a proxy on the same machine. A client
+  // that takes a URL takes no header: the key stands in the path (B1).
+  it('needs a key where there are keys, in a header or as the last segment of the path', async () => {
+    const odd = 'gw/key+0123456789 b'
+    const w = await tokenWorld({}, { listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: `${KEY},${odd}` } })
+    for (const [path, headers, status] of [
+      ['', {}, 401],
+      ['', { 'x-api-key': `${KEY}x` }, 401],
+      ['', { authorization: `Bearer ${KEY}x` }, 401],
+      [`/${KEY}x`, {}, 401],
+      [`/${KEY.slice(0, -1)}`, {}, 401],
+      [`/${encodeURIComponent(`${KEY},${odd}`)}`, {}, 401],
+      [`/${KEY}`, {}, 200],
+      [`/${encodeURIComponent(odd)}`, {}, 200],
+      [`/${KEY}`, { host: 'gateway.example' }, 200],
+      ['', { 'x-api-key': KEY }, 200],
+      ['', { host: 'gateway.example', authorization: `Bearer ${KEY}` }, 200],
+    ] as const)
+      expect((await ask(w, headers, CODEX + path)).status, path + JSON.stringify(headers)).toBe(status)
+    const refusal = await ask(w, {}, `${CODEX}/canary-0123456789`)
+    expect(JSON.stringify(refusal.json)).toContain('/oauth/<provider>/token/<key>')
+    expect(JSON.stringify(refusal.json)).not.toContain('canary')
+    for (const method of ['GET', 'PUT']) expect((await w.ask(CODEX, { method })).status).toBe(401)
+    expect((await w.ask(`${CODEX}/${KEY}`)).status).toBe(405)
+  })
+
+  it('shows the key of a path in no span, metric or page', async () => {
     const w = await tokenWorld({}, { listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: KEY } })
-    expect((await w.responses()).status).toBe(401)
+    await ask(w, {}, `${CODEX}/${KEY}`)
+    await ask(w, {}, `${CODEX}/canary-0123456789`)
+    await ask(w, {}, `/oauth/%E0%A4%A/token/${KEY}`)
+    await ask(w, {}, `/oauth/openai-codex/tokens/${KEY}`)
+    expect((await w.spanned(`${ROUTE}/:key`)).attributes).toMatchObject({ [ATTR_PROFILE]: 'openai-codex:me' })
+    const pages = ['/metrics', '/ops/callers.json', '/ops/refreshes.json', '/ops/data/overview']
+    const read = await Promise.all(pages.map(async page => (await w.ask(page, { headers: { 'x-api-key': KEY } })).text))
+    const shown = [JSON.stringify(w.spans()), ...read].join('\n')
+    expect(shown).not.toContain(KEY)
+    expect(shown).not.toContain('canary')
+  })
+
+  it('is closed past a proxy where there are no keys', async () => {
+    const w = await tokenWorld()
+    for (const header of ['forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'via'])
+      expect((await ask(w, { [header]: '203.0.113.7' })).status, header).toBe(401)
+    expect(w.tokenRequests()).toBe(0)
     expect((await ask(w, {})).status).toBe(200)
-    expect((await ask(w, { host: 'gateway.example', 'x-api-key': KEY })).status).toBe(200)
-    expect((await ask(w, { host: 'gateway.example', authorization: `Bearer ${KEY}` })).status).toBe(200)
-    expect((await ask(w, { host: 'gateway.example', authorization: `Bearer ${KEY}x` })).status).toBe(401)
   })
 
   it.each([

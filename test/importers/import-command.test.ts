@@ -48,6 +48,17 @@ describe('gatewatch profiles import', () => {
     expect(folder.changes()).toEqual([])
   })
 
+  it('shows the token URL with the place of a key where the gateway has keys, and no key (B1)', async () => {
+    const folder = new SourceFolder()
+    folder.put('codex/chatgpt.json', '.codex/auth.json')
+    const config = folder.write('gatewatch.json', { listen: { port: 9000, keysEnv: 'GATEWAY_KEYS' } })
+    const environment = { GATEWAY_KEYS: 'canary-key-0123456789' }
+    const { stdout } = await start(folder, ['profiles', 'import', '--from', 'codex', '--dry-run', '--config', config], environment).ended
+    expect(stdout).toContain('CODEX_REFRESH_TOKEN_URL_OVERRIDE=http://127.0.0.1:9000/oauth/openai-codex/token/<key>')
+    expect(stdout).toContain('one of the keys in GATEWAY_KEYS')
+    expect(stdout).not.toMatch(CANARIES)
+  })
+
   it('stores what may come, ends with 2 for what was left out, and the recorder knows of it', async () => {
     const folder = new SourceFolder()
     folder.put('openclaw', AGENT)

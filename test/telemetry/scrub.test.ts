@@ -16,6 +16,18 @@ describe('what is secret', () => {
     expect(scrubText('/callback?code=abcdef&scope=openid')).toBe('/callback?code=[secret]&scope=openid')
   })
 
+  it('keeps the key in a URL of the token endpoint gate (B1)', () => {
+    expect(scrubText('POST http://127.0.0.1:8089/oauth/openai-codex/token/my-gateway-key failed')).toBe(
+      'POST http://127.0.0.1:8089/oauth/openai-codex/token/[secret] failed',
+    )
+    for (const path of [
+      '/oauth/google/token/refresh.ts:12:3',
+      'src/oauth/google/token/refresh/index.ts',
+      'POST /oauth/:provider/token/:key',
+    ])
+      expect(scrubText(path)).toBe(path)
+  })
+
   it('finds 32 random bytes in hex every time, in base64url hardly ever not', () => {
     const missed = (encoding: 'hex' | 'base64url') =>
       Array.from({ length: 1000 }, () => randomBytes(32).toString(encoding)).filter(text => !scrubText(text).includes('[opaque]')).length

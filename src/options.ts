@@ -93,8 +93,12 @@ const GATE = v.strictObject({
   earlyMs: v.exactOptional(whole(0, 86_400_000)),
   /** What a forced visit gets when the token is still usable and was not rejected. @default 'reuse' */
   forced: v.exactOptional(v.picklist(FORCED_POLICIES)),
+  /** Longest wait of a refresh for another process that refreshes the profile, in ms. @default 90_000 */
   leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),
+  /** How long callers wait for the token endpoint's answer, in ms; the refresh listens on. @default 20_000 */
   requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
+  /** How long a refresh listens for the token endpoint's answer, in ms: hanging up would lose a rotation. @default 300_000 */
+  listenMs: v.exactOptional(whole(100, 3_600_000)),
   /** What is done about a token request that does not come through the gate. @default 'observe' */
   bypass: v.exactOptional(v.picklist(GATE_POLICIES)),
 })

@@ -38,7 +38,7 @@ export interface Transience {
 
 /** The error for a refresh that failed for now. */
 export function transient(
-  { deck, profile }: Exchanged,
+  { deck, profile }: { readonly deck: Pick<FlightDeck, 'nameOf'>; readonly profile: Pick<StoredProfile, 'id'> },
   outcome: FlightOutcome,
   { what = outcome, retryAfterMs, cause }: Transience,
 ): GatewayError {

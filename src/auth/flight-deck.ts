@@ -8,14 +8,16 @@ import type { Clock } from '../tools/clock.ts'
 import type { Unwritten } from './unwritten.ts'
 import type { ForcedPolicy } from './visit.ts'
 
-/** Where a flight is; each step is told before the next begins. */
+/** Where a flight is; each step is said before the next begins. At `request_sent` the connection stands and nothing has left. */
 export type FlightStep = 'lease_held' | 'request_sent' | 'answer_received' | 'persisted' | 'published'
 
 export interface FlightOptions {
   /** Longest wait for the lease of a profile, in ms. @default 90_000 */
   leaseWaitMs: number
-  /** Longest wait for the token endpoint's answer, in ms; shorter than a lease stays good without renewal. @default 20_000 */
+  /** How long visits wait for the token endpoint's answer, in ms; the flight listens on. @default 20_000 */
   requestTimeoutMs: number
+  /** How long a flight listens for the token endpoint's answer under its lease, in ms: hanging up would lose a rotation. @default 300_000 */
+  listenMs: number
   /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
   earlyMs: number
   /** What a forced visit with a usable token gets. @default 'reuse' */
@@ -35,15 +37,16 @@ export interface FlightDeck {
 }
 
 /** How a flight ended: with a profile that can be used, or with an error for all who waited. */
-export type FlightResult =
-  | { readonly outcome: FlightOutcome; readonly profile: StoredProfile; readonly error?: undefined }
-  | {
-      readonly outcome: FlightOutcome
-      readonly profile?: undefined
-      readonly error: GatewayError
-      /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default told by the error */
-      readonly errorType?: string
-    }
+export type FlightResult = { readonly outcome: FlightOutcome; readonly profile: StoredProfile; readonly error?: undefined } | FailedFlight
+
+/** A flight that brought no token. */
+export interface FailedFlight {
+  readonly outcome: FlightOutcome
+  readonly profile?: undefined
+  readonly error: GatewayError
+  /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default the error's own */
+  readonly errorType?: string
+}
 
 /** What is known to be dead about the grant the profile holds now; a newer login is not affected. */
 export function deadGrant(profile: StoredProfile): StoredProfile['needsLogin'] {

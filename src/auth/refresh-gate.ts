@@ -1,4 +1,6 @@
-import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { diag } from '@opentelemetry/api'
+import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/names.ts'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
@@ -30,6 +32,7 @@ import { abortedVisit, waitFor } from './wait.ts'
 export const GATE_DEFAULTS = {
   leaseWaitMs: 90_000,
   requestTimeoutMs: 20_000,
+  listenMs: 300_000,
   earlyMs: NEEDS_REFRESH_DEFAULTS.earlyMs,
   forced: 'reuse',
 } as const satisfies FlightOptions
@@ -49,9 +52,28 @@ const VISIT_DEADLINE_MS = 60_000
 /** How often at the most a visit tries again to write what the store refused. */
 const REWRITE_EVERY_MS = 5_000
 
+/** How long a visit that comes to a flight that let its visits go is to leave it alone. */
+const LISTENING_RETRY_MS = 5_000
+/** Pause between the last tries to write what the store refused. */
+const LAST_WRITES_EVERY_MS = 200
+
 interface Flight {
-  readonly result: Promise<FlightResult>
   readonly record: FlightRecord
+  /** How it ends for its visits: with its end, or when they need not wait any longer. */
+  readonly result: Promise<FlightResult>
+  readonly end: Promise<FlightResult>
+  /** Ends what it waits for. */
+  readonly ending: AbortController
+  /** Why its visits need not wait any longer, since that is so. */
+  letGo?: GatewayError
+}
+
+/** How long an ending process waits, in ms. */
+export interface SettleOptions {
+  /** For the flights under way; what they then wait for is given up. @default `requestTimeoutMs` */
+  graceMs?: number
+  /** For a store that refuses the new tokens. @default 0: one try */
+  writeMs?: number
 }
 
 /**
@@ -67,6 +89,8 @@ export class RefreshGate {
   readonly #telemetry: Telemetry
   readonly #backoff: Backoff
   readonly #flights = new Map<string, Flight>()
+  /** Flights whose lease is not given back yet. */
+  readonly #departed = new Set<Promise<void>>()
   readonly #lastKnown = new LastKnown()
   /** Why the last flight of a profile failed, for those who are told to wait. */
   readonly #failures = new Map<string, GatewayError>()
@@ -142,13 +166,23 @@ export class RefreshGate {
   }
 
   /**
-   * Waits for the flights under way, so that a process that ends does not leave an answer unheard, and tries a last time
-   * to write what the store refused.
+   * Waits for the flights under way, so that a process that ends does not leave an answer unheard, and tries until
+   * `writeMs` have passed to write what the store refused.
+   *
+   * @returns Names of the profiles whose new token is in the memory of this process only: with the process it is gone.
    */
-  async settled(): Promise<void> {
-    const { unwritten, store } = this.#deck
-    await Promise.all([...this.#flights.values()].map(({ result }) => result))
-    await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
+  async settled({ graceMs = this.#deck.options.requestTimeoutMs, writeMs = 0 }: SettleOptions = {}): Promise<readonly string[]> {
+    const giveUp = setTimeout(() => {
+      for (const { ending } of this.#flights.values()) ending.abort(new DOMException('the process ends', 'AbortError'))
+    }, graceMs)
+    await Promise.all(this.#departed)
+    clearTimeout(giveUp)
+    const { unwritten, store, nameOf } = this.#deck
+    for (const start = performance.now(); unwritten.profileIds.length > 0; await sleep(LAST_WRITES_EVERY_MS)) {
+      await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
+      if (performance.now() - start >= writeMs) break
+    }
+    return unwritten.tokensOf.map(nameOf)
   }
 
   async #admit(visit: Visit, record: VisitRecord): Promise<Admission> {
@@ -162,14 +196,16 @@ export class RefreshGate {
 
   async #board(visit: Visit, profile: StoredProfile, record: VisitRecord): Promise<Admission> {
     const underWay = this.#flights.get(visit.profileId)
-    const refusal = underWay ? undefined : this.#refusal(visit, profile)
+    const refusal = underWay ? this.#stillListening(visit, underWay) : this.#refusal(visit, profile)
     if (refusal) return this.#orStillUsable(visit, profile, { error: refusal })
     const flight = underWay ?? this.#takeOff(visit, profile)
     record.boards(flight.record, underWay ? 'join' : 'lead')
     const { clock } = this.#deck
     const boardedAt = clock.monotonic()
     const deadlineMs = visit.deadlineMs ?? VISIT_DEADLINE_MS
-    const result = await this.#await(flight, { ...visit, deadlineMs })
+    // An operator waits as long as he said, whatever the others do.
+    const work = visit.reason === 'operator' ? flight.end : flight.result
+    const result = await this.#await(work, { ...visit, deadlineMs })
     if (result.error) return this.#orStillUsable(visit, profile, result)
     // A flight that had begun before the provider rejected this token may have brought nothing newer.
     if (underWay && visit.rejected && !isUsable(result.profile, clock.now(), visit.rejected))
@@ -183,7 +219,7 @@ export class RefreshGate {
 
   /** The flight's end, or the end of this visitor's patience as the error of a flight without outcome. */
   async #await(
-    { result }: Flight,
+    result: Promise<FlightResult>,
     { deadlineMs, signal }: Visit & { deadlineMs: number },
   ): Promise<FlightResult | { error: GatewayError }> {
     try {
@@ -198,6 +234,16 @@ export class RefreshGate {
   #orStillUsable(visit: Visit, profile: StoredProfile, { outcome, error }: { outcome?: FlightOutcome; error: GatewayError }): Admission {
     if (visit.reason === 'operator' || !isUsable(profile, this.#deck.clock.now(), visit.rejected)) throw error
     return { decision: 'reuse', profile, ...(outcome && { outcome }) }
+  }
+
+  /** The answer has been awaited for so long already that nobody waits for it: another profile may serve meanwhile. */
+  #stillListening({ profileId, reason }: Visit, { letGo }: Flight): GatewayError | undefined {
+    if (!letGo || reason === 'operator') return undefined
+    return new GatewayError(
+      'GW_REFRESH_BACKOFF',
+      `the refresh of profile ${this.#deck.nameOf(profileId)} is still under way (${letGo.message})`,
+      { next: letGo.next, retryAfterMs: LISTENING_RETRY_MS, cause: letGo, ...(letGo.outcome && { outcome: letGo.outcome }) },
+    )
   }
 
   #refusal(visit: Visit, profile: StoredProfile): GatewayError | undefined {
@@ -223,18 +269,34 @@ export class RefreshGate {
       caller: visit.caller,
       reason: visit.reason,
     })
-    const result = fly(this.#deck, visit, record).then(ended => {
-      record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome)))
-      this.#noteEnd(visit.profileId, ended)
-      return ended
-    })
-    const flight: Flight = { result, record }
+    const end = Promise.withResolvers<FlightResult>()
+    const result = Promise.withResolvers<FlightResult>()
+    const flight: Flight = { record, result: result.promise, end: end.promise, ending: new AbortController() }
     this.#flights.set(visit.profileId, flight)
+    const departed = fly({
+      deck: this.#deck,
+      visit,
+      record,
+      ending: flight.ending.signal,
+      letGo: failure => {
+        flight.letGo = failure.error
+        guarded(() => record.event(EVENT_WAITING_ENDED))
+        result.resolve(failure)
+      },
+      ended: ended => {
+        this.#flights.delete(visit.profileId)
+        // Whatever fails in here must not cost the visits the token.
+        guarded(() => record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))))
+        guarded(() => this.#noteEnd(visit.profileId, ended))
+        end.resolve(ended)
+        result.resolve(ended)
+      },
+    }).finally(() => this.#departed.delete(departed))
+    this.#departed.add(departed)
     return flight
   }
 
   #noteEnd(profileId: string, { outcome, profile, error }: FlightResult): void {
-    this.#flights.delete(profileId)
     if (profile) {
       this.lineage.learn(profile)
       this.#lastKnown.read(profileId, profile)
@@ -251,6 +313,15 @@ export class RefreshGate {
     this.#rewriteAt = clock.monotonic() + REWRITE_EVERY_MS
     // The store says again what is wrong at the next flight; until then the tokens serve from memory.
     for (const profileId of unwritten.profileIds) unwritten.write(profileId, store).catch(() => undefined)
+  }
+}
+
+/** Runs what only notes: a fault in there is reported, and goes no further. */
+function guarded(note: () => void): void {
+  try {
+    note()
+  } catch (error) {
+    diag.error(`a refresh could not be noted (${errorType(error)})`)
   }
 }
 

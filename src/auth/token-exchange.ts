@@ -16,13 +16,14 @@ import {
   ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   EVENT_ANSWER_RECEIVED,
+  EVENT_HELD_BACK,
   EVENT_PERSISTED,
   EVENT_PUBLISHED,
   EVENT_REPLAY,
   EVENT_REQUEST_SENT,
 } from '../../otel/names.ts'
 import type { FlightOutcome } from '../../otel/words.ts'
-import { isOAuth, type NeedsLogin, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, isGatewayError } from '../domain/gateway-error.ts'
@@ -30,9 +31,11 @@ import { Permit } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../providers/refresh-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
+import type { SentShape } from '../providers/sent-shape.ts'
 import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
+import type { Lease } from '../store/profile-store.ts'
 import { cannotDeclare, lostAnswer, transient } from './exchange-error.ts'
-import { type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
+import { type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
 import type { FlightRecord } from './flight-record.ts'
 import { holds, rotate, withRotation } from './rotation.ts'
 
@@ -45,16 +48,28 @@ export interface ExchangeOptions {
   /** The profile as it was reloaded under the lease, with its credential. */
   readonly profile: StoredProfile
   readonly credential: OAuthCredential
-  /** Aborts when the lease was taken away. */
-  readonly leaseLost: AbortSignal
+  readonly lease: Pick<Lease, 'lost' | 'confirm'>
+  /** Aborts when the answer is not waited for any longer: the process ends. */
+  readonly ending: AbortSignal
+  /** Called when the visits need not wait any longer for the answer, which is listened for all the same. */
+  readonly letGo: (result: FailedFlight) => void
 }
 
 /** One token request: what was sent for which profile, and what was known before. */
 interface Exchange extends ExchangeOptions {
   /** The refresh token that is sent. */
   readonly sent: string
+  /** What the store says while it is under way. */
+  readonly pending: PendingRefresh
   /** This very token was sent before, and no answer was stored: its process died, or the answer never came. */
   readonly interrupted: boolean
+}
+
+/** The lease is not held any more, or may not be: what was read under it is old. To be leased, reloaded and judged again. */
+export interface AskAgain {
+  readonly again: true
+  /** What it comes to where the store then still holds the token that was sent: it was refused. Absent where nothing was sent. */
+  readonly unlessNewer?: { readonly sent: string; readonly settle: () => Promise<FlightResult> }
 }
 
 /**
@@ -63,17 +78,19 @@ interface Exchange extends ExchangeOptions {
  * The intent is written before the request goes out, the rotated token before anybody sees it. So after a crash the
  * store says which of the two happened.
  *
- * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, ask again.
+ * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, reload again.
  * @throws {GatewayError} `GW_CONFIG`, `GW_PERMIT` before anything is sent.
  */
-export async function exchangeRefreshToken(options: ExchangeOptions): Promise<FlightResult | 'overtaken'> {
-  const { deck, record, profile, credential, leaseLost } = options
+export async function exchangeRefreshToken(options: ExchangeOptions): Promise<FlightResult | 'overtaken' | AskAgain> {
+  const { deck, record, profile, credential, lease } = options
   const sent = credential.refresh
+  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: deck.clock.now(), pid: process.pid }
   // What a careless program made of a missing token (openclaw#82069 posted `refresh_token=undefined`) is never sent.
   if (sent === undefined || secretText(sent) === undefined) {
-    return ground({ ...options, sent: sent ?? '', interrupted: false }, 'malformed')
+    return ground({ ...options, sent: sent ?? '', pending, interrupted: false }, 'malformed')
   }
-  const exchange: Exchange = { ...options, sent, interrupted: profile.pending?.refreshFingerprint === fingerprint(sent) }
+  const interrupted = profile.pending?.refreshFingerprint === pending.refreshFingerprint
+  const exchange: Exchange = { ...options, sent, pending, interrupted }
   const provider = deck.registry.get(profile.provider)
   try {
     if (!(await declareIntent(exchange))) return 'overtaken'
@@ -82,8 +99,7 @@ export async function exchangeRefreshToken(options: ExchangeOptions): Promise<Fl
     return { outcome: 'unavailable', error: cannotDeclare(deck, profile, error) }
   }
   // Whoever has the lease now may be sending this very token.
-  if (leaseLost.aborted)
-    return { outcome: 'contention', error: transient(exchange, 'contention', { what: 'the lease was lost before anything was sent' }) }
+  if (lease.lost.aborted) return heldBack(exchange)
   const answer = await send(exchange, provider)
   noteAnswer(exchange, answer)
   deck.onStep?.('answer_received')
@@ -94,6 +110,8 @@ export async function exchangeRefreshToken(options: ExchangeOptions): Promise<Fl
       return refused(exchange, answer)
     case 'unanswered':
       return unanswered(exchange, answer)
+    case 'held_back':
+      return heldBack(exchange)
     default:
       return answer satisfies never
   }
@@ -105,8 +123,7 @@ export async function exchangeRefreshToken(options: ExchangeOptions): Promise<Fl
  *
  * @returns false when the store holds another token by now: sending ours would be a replay.
  */
-async function declareIntent({ deck, profile, sent }: Exchange): Promise<boolean> {
-  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: deck.clock.now(), pid: process.pid }
+async function declareIntent({ deck, profile, sent, pending }: Exchange): Promise<boolean> {
   try {
     await deck.unwritten.write(profile.id, deck.store)
     const stored = await deck.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
@@ -118,7 +135,7 @@ async function declareIntent({ deck, profile, sent }: Exchange): Promise<boolean
 }
 
 async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
-  const { deck, record, credential, sent } = exchange
+  const { deck, record, credential, sent, ending } = exchange
   const now = deck.clock.now()
   record.span.setAttributes({
     [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(sent) ?? '',
@@ -128,18 +145,44 @@ async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnsw
     record.span.setAttribute(ATTR_TOKEN_AGE, Math.round((now - credential.issuedAt) / 1000))
     record.tokenAge(now - credential.issuedAt)
   }
-  const { requestTimeoutMs } = deck.options
+  const { requestTimeoutMs, listenMs } = deck.options
   const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
-  record.event(EVENT_REQUEST_SENT)
-  deck.onStep?.('request_sent')
+  // A flight that listens no longer than its visits wait ends for all of them at once.
+  const patience = listenMs > requestTimeoutMs ? setTimeout(() => letGo(exchange), requestTimeoutMs) : undefined
   try {
-    const signal = AbortSignal.timeout(requestTimeoutMs)
-    return await requestRefresh({ provider, credential, permit, signal, now, onSent: shape => record.looksLike(shape) })
+    const signal = AbortSignal.any([AbortSignal.timeout(listenMs), ending])
+    const onSent = (shape: SentShape) => record.looksLike(shape)
+    return await requestRefresh({ provider, credential, permit, signal, now, onSent, mayLeave: () => mayLeave(exchange) })
   } catch (error) {
     // Refused on our own side before anything left: the next flight must not take it for a lost answer.
     if (isGatewayError(error)) await forgetIntent(exchange)
     throw error
+  } finally {
+    clearTimeout(patience)
   }
+}
+
+/**
+ * The last question before the token leaves, in the same synchronous run as the write to the socket: a process that was
+ * stopped or suspended anywhere before this line wakes up here, and does not send what another one has rotated since.
+ */
+function mayLeave({ deck, record, lease }: Exchange): boolean {
+  deck.onStep?.('request_sent')
+  const isHeld = lease.confirm()
+  record.event(isHeld ? EVENT_REQUEST_SENT : EVENT_HELD_BACK)
+  return isHeld
+}
+
+function letGo(exchange: Exchange): void {
+  const seconds = exchange.deck.options.requestTimeoutMs / 1000
+  const what = `no answer within ${seconds} s; it is listened for on`
+  exchange.letGo({ outcome: 'timeout', error: transient(exchange, 'timeout', { what }) })
+}
+
+/** Nothing was sent, and what was read is old: the token may have been rotated meanwhile. */
+async function heldBack(exchange: Exchange): Promise<AskAgain> {
+  await forgetIntent(exchange)
+  return { again: true }
 }
 
 function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
@@ -176,7 +219,7 @@ async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<Flight
   } catch (error) {
     record.storeFailed('write', errorType(error))
     record.span.setAttribute(ATTR_NEXT, isGatewayError(error) ? error.next : 'nothing')
-    deck.unwritten.hold(profile.id, update)
+    deck.unwritten.holdToken(profile.id, update)
     return publish(exchange, deck.unwritten.over(profile.id, profile), 'not_persisted', rotation.credential)
   }
 }
@@ -195,8 +238,8 @@ function publish(
   return { outcome: isOurs ? outcome : 'reused', profile: saved }
 }
 
-async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<FlightResult> {
-  const { record, profile, sent, interrupted } = exchange
+async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<FlightResult | AskAgain> {
+  const { record, profile, sent, interrupted, lease } = exchange
   record.span.setAttributes({
     ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
     ...(contentType !== undefined && { [ATTR_ANSWER_TYPE]: contentType }),
@@ -211,7 +254,9 @@ async function refused(exchange: Exchange, { status, judgement, contentType }: R
   if (isPermanent(judgement.outcome)) {
     // The provider took the token the first time; what it gave for it is gone.
     const lost = interrupted && (replayed || judgement.outcome === 'invalidated')
-    return ground(exchange, lost ? 'lost' : judgement.outcome, judgement.providerCode)
+    const settle = () => ground(exchange, lost ? 'lost' : judgement.outcome, judgement.providerCode)
+    // Without the lease the refusal may be the answer to a replay: whoever has it now may be storing the newer token.
+    return lease.confirm() ? settle() : { again: true, unlessNewer: { sent, settle } }
   }
   // A server error may come from a proxy in front of a server that did rotate (502, 504).
   if (status < 500) await forgetIntent(exchange)
@@ -223,14 +268,18 @@ async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: 
   return { outcome, errorType: type, error: transient(exchange, outcome, { what: `${outcome}, ${type}`, cause }) }
 }
 
-/** The provider certainly did not take the token, so a later failure is not the trace of a lost answer. */
-async function forgetIntent({ deck, record, profile, sent, interrupted }: Exchange): Promise<void> {
-  if (interrupted) return
+/**
+ * Takes the intent back: the provider certainly did not take the token, so a later failure is not the trace of a lost
+ * answer. An earlier request of the same token may be; what the store said of that one stands again.
+ */
+async function forgetIntent({ deck, record, profile, sent, pending, interrupted }: Exchange): Promise<void> {
   try {
     await deck.store.change(profile.id, current => {
-      if (!current?.pending || !holds(current, sent)) return current
+      if (!current || !holds(current, sent)) return current
+      // Whoever has the lease by now may have declared one of its own.
+      if (current.pending?.sentAt !== pending.sentAt || current.pending.pid !== pending.pid) return current
       const { pending: _pending, ...rest } = current
-      return rest
+      return interrupted && profile.pending ? { ...rest, pending: profile.pending } : rest
     })
   } catch (error) {
     record.storeFailed('write', errorType(error))

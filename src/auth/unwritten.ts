@@ -11,6 +11,8 @@ type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
  */
 export class Unwritten {
   readonly #updates = new Map<string, Update[]>()
+  /** Updates that bring a new token. */
+  readonly #tokens = new WeakSet<Update>()
 
   /** Says whether something of the profile is only in memory. */
   has(profileId: string): boolean {
@@ -19,6 +21,17 @@ export class Unwritten {
 
   get profileIds(): readonly string[] {
     return [...this.#updates.keys()]
+  }
+
+  /** Profiles with a new token that is only in memory. */
+  get tokensOf(): readonly string[] {
+    return [...this.#updates].filter(([, updates]) => updates.some(update => this.#tokens.has(update))).map(([profileId]) => profileId)
+  }
+
+  /** Keeps a new token of the profile that the store could not take. */
+  holdToken(profileId: string, update: Update): void {
+    this.#tokens.add(update)
+    this.hold(profileId, update)
   }
 
   hold(profileId: string, update: Update): void {

@@ -14,7 +14,7 @@ import {
 import type { Decision, FlightOutcome, RefreshReason } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import type { GatewayError } from '../domain/gateway-error.ts'
+import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'
 import type { FlightRecord } from './flight-record.ts'
@@ -72,7 +72,8 @@ export class VisitRecord {
     const { provider, reason, caller } = this.#facts
     const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
     this.span.setAttribute(ATTR_DECISION, decision)
-    if (outcome) this.span.setAttribute(ATTR_OUTCOME, outcome)
+    const ended = outcome ?? (isGatewayError(error) ? error.outcome : undefined)
+    if (ended) this.span.setAttribute(ATTR_OUTCOME, ended)
     if (error !== undefined) failSpan(this.span, error)
     this.#telemetry.instruments.add('visits', labels)
     this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, exemplarOf(this.span))

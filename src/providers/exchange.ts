@@ -16,6 +16,11 @@ export interface UpstreamRequest {
   readonly signal?: AbortSignal
   /** Most bytes of an answer that is collected. @default ERROR_BODY_READ */
   readonly collectBytes?: number
+  /**
+   * Asked when the connection stands and the request is about to be written to its socket: `false` ends the request, and
+   * no byte of it has left. undici writes a `Buffer` body in the same synchronous run, so nothing comes in between.
+   */
+  readonly mayLeave?: () => boolean
 }
 
 /**
@@ -27,15 +32,17 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
   readonly #sink: AnswerSink
   readonly #signal: AbortSignal | undefined
   readonly #collectBytes: number
+  readonly #mayLeave: () => boolean
   #controller: Dispatcher.DispatchController | undefined
   #collected: Buffer[] | undefined
   #collectedBytes = 0
   #isSent = false
   #isOver = false
 
-  constructor({ signal, collectBytes = ERROR_BODY_READ }: UpstreamRequest, sink: AnswerSink) {
+  constructor({ signal, collectBytes = ERROR_BODY_READ, mayLeave = () => true }: UpstreamRequest, sink: AnswerSink) {
     this.#sink = sink
     this.#collectBytes = collectBytes
+    this.#mayLeave = mayLeave
     this.#signal = signal
     if (!signal) return
     // The sink hears of it on a later tick even then: nobody expects `onError` before `send` has returned.
@@ -65,7 +72,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#isOver) controller.abort(new UpstreamError('aborted', false, undefined))
+    if (this.#isOver || !this.#mayLeave()) controller.abort(new UpstreamError('aborted', false, undefined))
     else this.#isSent = true
   }
 

@@ -14,6 +14,8 @@ export interface OAuthPost {
   readonly headers: Record<string, string>
   readonly encoding: OAuthEndpoints['encoding']
   readonly signal: AbortSignal
+  /** See `UpstreamRequest.mayLeave`. */
+  readonly mayLeave?: (() => boolean) | undefined
 }
 
 /** An answer, read whole or cut. */
@@ -23,7 +25,7 @@ export interface PostedAnswer extends CollectedBody {
 }
 
 /** Posts to an OAuth endpoint. @throws {UpstreamError} when no complete answer came. */
-export function post(upstream: Upstream, { url, body, headers, encoding, signal }: OAuthPost): Promise<PostedAnswer> {
+export function post(upstream: Upstream, { url, body, headers, encoding, signal, mayLeave }: OAuthPost): Promise<PostedAnswer> {
   const { origin, pathname, search } = new URL(url)
   const isJson = encoding === 'json'
   return new Promise((resolve, reject) => {
@@ -38,6 +40,7 @@ export function post(upstream: Upstream, { url, body, headers, encoding, signal 
         body: Buffer.from(isJson ? JSON.stringify(Object.fromEntries(body)) : body.toString()),
         signal,
         collectBytes: ANSWER_READ,
+        ...(mayLeave && { mayLeave }),
       },
       {
         onHead(finalStatus, finalHeaders) {

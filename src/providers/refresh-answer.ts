@@ -53,4 +53,9 @@ export interface UnansweredRefresh extends Partial<AnswerFacts> {
   readonly cause: unknown
 }
 
-export type RefreshAnswer = GrantedAnswer | RefusedRefresh | UnansweredRefresh
+/** `RefreshRequest.mayLeave` said no: no byte of the request has left. */
+export interface HeldBackRefresh extends Partial<AnswerFacts> {
+  readonly kind: 'held_back'
+}
+
+export type RefreshAnswer = GrantedAnswer | RefusedRefresh | UnansweredRefresh | HeldBackRefresh

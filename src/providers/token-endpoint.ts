@@ -35,6 +35,11 @@ export interface RefreshRequest {
   readonly now: number
   /** Told what the request looks like, a moment before it leaves. */
   readonly onSent?: (shape: SentShape) => void
+  /**
+   * Asked once the connection stands, right before the first byte is written, in the same synchronous run: the place to
+   * make sure that this token may still be sent. @default it may
+   */
+  readonly mayLeave?: () => boolean
 }
 
 /**
@@ -47,7 +52,8 @@ export interface RefreshRequest {
  *   machine), `GW_NEEDS_LOGIN` (no refresh token), `GW_PERMIT` (the permit does not open this URL).
  * @see RFC 6749 section 6
  */
-export async function requestRefresh({ provider, credential, permit, signal, now, onSent }: RefreshRequest): Promise<RefreshAnswer> {
+export async function requestRefresh(request: RefreshRequest): Promise<RefreshAnswer> {
+  const { provider, credential, permit, signal, now, onSent } = request
   const oauth = usableEndpoints(provider)
   const refreshToken = secretText(credential.refresh)
   if (refreshToken === undefined) {
@@ -67,6 +73,11 @@ export async function requestRefresh({ provider, credential, permit, signal, now
   const upstream = new Upstream(TRANSPORT)
   const startedAt = performance.now()
   let answer: PostedAnswer | undefined
+  let isHeldBack = false
+  const mayLeave = () => {
+    isHeldBack = request.mayLeave?.() === false
+    return !isHeldBack
+  }
   try {
     await carryPermit(permit, () =>
       refreshTokenGrantRequest(
@@ -80,14 +91,14 @@ export async function requestRefresh({ provider, credential, permit, signal, now
           [allowInsecureRequests]: true, // isTokenUrlSafe has decided: loopback only
           [customFetch]: async (url, { body, headers }) => {
             onSent?.(sentShape(body as URLSearchParams, oauth.encoding))
-            answer = await post(upstream, { url, body: body as URLSearchParams, headers, encoding: oauth.encoding, signal })
+            answer = await post(upstream, { url, body: body as URLSearchParams, headers, encoding: oauth.encoding, signal, mayLeave })
             return new Response(null)
           },
         },
       ),
     )
   } catch (error) {
-    return unanswered(error)
+    return isHeldBack ? { kind: 'held_back' } : unanswered(error)
   } finally {
     await upstream.close()
   }

@@ -8,8 +8,8 @@ export const timedOutAfterRotation: Scenario = {
   source: 'openclaw/openclaw#82069, reproduced; AutoGPT#14195',
   symptom: 'One refresh times out, and every refresh after that is refused as already used.',
   finding: 'timed_out_after_rotation',
-  played: 'The endpoint answers after 4 s in place of two minutes, and the client waits 1 s.',
-  setting: { logins: [{ firstAccessLifeMs: 60_000, ageMs: 3_600_000 }], gateway: { gate: { requestTimeoutMs: 1_000 } } },
+  played: 'The endpoint answers after 4 s in place of ten minutes, and the gateway listens for 1 s in place of five.',
+  setting: { logins: [{ firstAccessLifeMs: 60_000, ageMs: 3_600_000 }], gateway: { gate: { requestTimeoutMs: 1_000, listenMs: 1_000 } } },
   steps: [
     { do: 'fault', fault: { where: 'token', latencyMs: 4_000, times: 1 } },
     { do: 'call' },

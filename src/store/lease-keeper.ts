@@ -1,6 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { uptimeMs } from '../tools/clock.ts'
 import { BEATS_PER_TTL, type LeaseHolder, type LeaseTable, type Renewal } from './lease-table.ts'
+import { isDead } from './process-identity.ts'
 import type { Lease, LeaseOptions } from './profile-store.ts'
 import { closed } from './store-failure.ts'
 
@@ -9,10 +11,14 @@ export interface LeaseKeeperOptions {
   ttlMs: number
   /** Milliseconds that never jump. */
   monotonic: () => number
+  /** Milliseconds that go on while the machine sleeps, good to a second. @default `uptimeMs` */
+  sleepless?: () => number
 }
 
 const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 100
+/** Longest time `confirm` stands still for other processes that are changing the table; their transactions are short. */
+const CONFIRM_MS = 50
 
 /** Waits for leases, keeps them alive while they are held, and says when one is lost. */
 export class LeaseKeeper {
@@ -54,17 +60,28 @@ export class LeaseKeeper {
     this.#table.close()
   }
 
-  #keep(profileId: string, holder: string, waitedMs: number, takenFrom: number | undefined): Lease {
+  #keep(profileId: string, holder: string, waitedMs: number, takenFrom: LeaseHolder | undefined): Lease {
     const lease = new HeldLease(profileId, holder, this.#table, this.#options, () => this.#held.delete(lease))
     this.#held.add(lease)
     return {
       waitedMs,
-      ...(takenFrom !== undefined && { takenFrom }),
+      ...(takenFrom && { takenFrom: takenFrom.pid }),
+      mayGoOn: () => takenFrom?.confirmed === 1 && !isDead(takenFrom),
       lost: lease.lost,
+      confirm: () => lease.confirm(),
       release: () => lease.release(),
     }
   }
 }
+
+/** One moment by two clocks: the finer one stands still while the machine sleeps. */
+interface Moment {
+  readonly monotonic: number
+  readonly sleepless: number
+}
+
+/** How coarse the clock may be that goes on while the machine sleeps. */
+const SLEEPLESS_GRAIN_MS = 1_000
 
 /** A lease that is held: a beat every third of its time to live, until it is released or lost. */
 class HeldLease {
@@ -74,7 +91,7 @@ class HeldLease {
   readonly #options: LeaseKeeperOptions
   readonly #onEnd: () => void
   readonly #lost = new AbortController()
-  #lastBeat: number
+  #lastBeat: Moment
   #timer: NodeJS.Timeout | undefined
   #ended: Promise<void> | undefined
 
@@ -84,7 +101,7 @@ class HeldLease {
     this.#table = table
     this.#options = options
     this.#onEnd = onEnd
-    this.#lastBeat = options.monotonic()
+    this.#lastBeat = this.#now()
     this.#beatIn(options.ttlMs / BEATS_PER_TTL)
   }
 
@@ -103,31 +120,60 @@ class HeldLease {
     return this.release()
   }
 
+  /** See `Lease.confirm`. */
+  confirm(): boolean {
+    if (this.#ended || this.#lost.signal.aborted) return false
+    const isSilent = this.#isSilent()
+    let renewal = this.#tryRenew('confirm')
+    for (const start = this.#options.monotonic(); renewal === 'busy' && this.#options.monotonic() - start < CONFIRM_MS; ) {
+      standStill(1)
+      renewal = this.#tryRenew('confirm')
+    }
+    if (renewal === 'lost') this.#lose()
+    if (renewal !== 'renewed') return false
+    this.#lastBeat = this.#now()
+    return !isSilent
+  }
+
   #beatIn(pauseMs: number): void {
     this.#timer = setTimeout(() => this.#beat(), pauseMs).unref()
   }
 
   #beat(): void {
-    const { ttlMs, monotonic } = this.#options
-    const renewal = this.#tryRenew()
+    const { ttlMs } = this.#options
+    const renewal = this.#tryRenew('renew')
     if (renewal === 'renewed') {
-      this.#lastBeat = monotonic()
+      this.#lastBeat = this.#now()
       this.#beatIn(ttlMs / BEATS_PER_TTL)
-    } else if (renewal === 'lost' || monotonic() - this.#lastBeat >= ttlMs) {
-      this.#onEnd()
-      this.#ended ??= Promise.resolve() // what is lost is not ours to give back
-      this.#lost.abort(
-        new GatewayError('GW_LEASE_TIMEOUT', 'the lease was lost: this process was silent for too long', { next: 'try_again_later' }),
-      )
-    } else {
-      this.#beatIn(Math.min(ttlMs / 10, LONGEST_PAUSE_MS) * (0.5 + Math.random()))
-    }
+    } else if (renewal === 'lost' || this.#isSilent()) this.#lose()
+    else this.#beatIn(Math.min(ttlMs / 10, LONGEST_PAUSE_MS) * (0.5 + Math.random()))
+  }
+
+  /** Its time to live has passed since the last beat, awake or not. */
+  #isSilent(): boolean {
+    const { monotonic, sleepless } = this.#now()
+    const silentMs = Math.max(monotonic - this.#lastBeat.monotonic, sleepless - this.#lastBeat.sleepless - SLEEPLESS_GRAIN_MS)
+    return silentMs >= this.#options.ttlMs
+  }
+
+  #now(): Moment {
+    const { monotonic, sleepless = uptimeMs } = this.#options
+    return { monotonic: monotonic(), sleepless: sleepless() }
+  }
+
+  #lose(): void {
+    clearTimeout(this.#timer)
+    this.#onEnd()
+    this.#ended ??= Promise.resolve() // what is lost is not ours to give back
+    this.#lost.abort(
+      new GatewayError('GW_LEASE_TIMEOUT', 'the lease was lost: this process was silent for too long', { next: 'try_again_later' }),
+    )
   }
 
   /** A table that cannot be written is as good as a busy one: either it can be again in time, or the lease is lost. */
-  #tryRenew(): Renewal {
+  #tryRenew(how: 'renew' | 'confirm'): Renewal {
     try {
-      return this.#table.renew(this.#profileId, this.#holder)
+      return this.#table[how](this.#profileId, this.#holder)
     } catch {
       return 'busy'
     }
@@ -146,6 +192,11 @@ class HeldLease {
       this.#onEnd()
     }
   }
+}
+
+/** Holds the thread: what waits here must not give way to anything else. */
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 function aborted(signal: AbortSignal): GatewayError {

@@ -11,11 +11,13 @@ export interface LeaseHolder extends ProcessIdentity {
   readonly beat: number
   /** How long silence is allowed, in ms. */
   readonly ttlMs: number
+  /** 1 when the holder went on to what must not happen without the lease. */
+  readonly confirmed: 0 | 1
 }
 
 /** What came of asking for a lease. */
 export type Claim =
-  | { readonly kind: 'held'; readonly holder: string; readonly takenFrom?: number }
+  | { readonly kind: 'held'; readonly holder: string; readonly takenFrom?: LeaseHolder }
   /** `by` is absent when another process was changing the table at this very moment. */
   | { readonly kind: 'refused'; readonly by?: LeaseHolder }
 
@@ -34,11 +36,15 @@ export const BEATS_PER_TTL = 3
 
 const CREATE = `CREATE TABLE IF NOT EXISTS leases (
   key TEXT PRIMARY KEY, holder TEXT NOT NULL, pid INTEGER NOT NULL, host TEXT NOT NULL, started TEXT NOT NULL,
-  beat INTEGER NOT NULL, ttl_ms INTEGER NOT NULL
+  beat INTEGER NOT NULL, ttl_ms INTEGER NOT NULL, confirmed INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID`
-const FIND = 'SELECT holder, pid, host, started, beat, ttl_ms AS ttlMs FROM leases WHERE key = ?'
+/** A table that an earlier version made has no such column; its rows say nothing about it. */
+const HAS_CONFIRMED = "SELECT 1 FROM pragma_table_info('leases') WHERE name = 'confirmed'"
+const ADD_CONFIRMED = 'ALTER TABLE leases ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0'
+const FIND = 'SELECT holder, pid, host, started, beat, ttl_ms AS ttlMs, confirmed FROM leases WHERE key = ?'
 const WRITE = 'INSERT OR REPLACE INTO leases (key, holder, pid, host, started, beat, ttl_ms) VALUES (?, ?, ?, ?, ?, 0, ?)'
 const RENEW = 'UPDATE leases SET beat = beat + 1 WHERE key = ? AND holder = ?'
+const CONFIRM = 'UPDATE leases SET beat = beat + 1, confirmed = 1 WHERE key = ? AND holder = ?'
 const DELETE = 'DELETE FROM leases WHERE key = ? AND holder = ?'
 
 /**
@@ -69,7 +75,7 @@ export class LeaseTable {
       const holder = randomUUID()
       const { pid, host, started } = thisProcess()
       connection.prepare(WRITE).run(key, holder, pid, host, started, this.#ttlMs)
-      return { kind: 'held', holder, ...(row && { takenFrom: row.pid }) }
+      return { kind: 'held', holder, ...(row && { takenFrom: row }) }
     })
     if (claim?.kind === 'held') this.#seen.delete(key)
     return claim ?? { kind: 'refused' }
@@ -77,8 +83,12 @@ export class LeaseTable {
 
   /** Says that the holder lives. @throws {GatewayError} as `LockDatabase.tryBegin` */
   renew(profileId: string, holder: string): Renewal {
-    const changes = this.#inTransaction(connection => connection.prepare(RENEW).run(keyOf(profileId), holder).changes)
-    return changes === undefined ? 'busy' : changes === 0 ? 'lost' : 'renewed'
+    return this.#renewBy(RENEW, profileId, holder)
+  }
+
+  /** Renews, and writes down that the holder goes on to what must not happen without the lease. @throws as `renew` */
+  confirm(profileId: string, holder: string): Renewal {
+    return this.#renewBy(CONFIRM, profileId, holder)
   }
 
   /** Gives a lease back, if it is still the holder's. @returns false when it must be tried again. */
@@ -88,6 +98,11 @@ export class LeaseTable {
 
   close(): void {
     this.#database.close()
+  }
+
+  #renewBy(update: string, profileId: string, holder: string): Renewal {
+    const changes = this.#inTransaction(connection => connection.prepare(update).run(keyOf(profileId), holder).changes)
+    return changes === undefined ? 'busy' : changes === 0 ? 'lost' : 'renewed'
   }
 
   #mayTake(key: string, row: LeaseHolder): boolean {
@@ -112,6 +127,7 @@ export class LeaseTable {
     let result: T
     try {
       connection.exec(CREATE)
+      if (!connection.prepare(HAS_CONFIRMED).get()) connection.exec(ADD_CONFIRMED)
       result = work(connection)
     } catch (cause) {
       this.#database.undo(connection)

@@ -79,7 +79,13 @@ class MemoryStore implements ProfileStore {
       signal?.removeEventListener('abort', onAbort)
       this.#closing.signal.removeEventListener('abort', onClose)
     }
-    return { waitedMs: performance.now() - start, lost: this.#closing.signal, release }
+    return {
+      waitedMs: performance.now() - start,
+      mayGoOn: () => false,
+      lost: this.#closing.signal,
+      confirm: () => queue[0] === waiter && !this.#closing.signal.aborted,
+      release,
+    }
   }
 
   async close(): Promise<void> {

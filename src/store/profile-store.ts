@@ -10,8 +10,24 @@ export interface Lease {
   readonly waitedMs: number
   /** Process id of the dead or silent holder it was taken from. */
   readonly takenFrom?: number
+  /**
+   * Says whether the process it was taken from had confirmed its lease, fell silent then, and is not known to be dead: it
+   * may wake up and end what it began.
+   */
+  mayGoOn(): boolean
   /** Aborts when the lease was taken away: its holder was silent for too long. */
   readonly lost: AbortSignal
+  /**
+   * Says whether the lease is held at this very moment, and renews it. To be called right before what must not happen
+   * without it: a process that was stopped or suspended learns here that its time is over, before any timer runs.
+   *
+   * Synchronous, so that nothing can come between the answer and what follows. A store whose table cannot be asked
+   * without waiting compares its last renewal with a clock that goes on while the machine sleeps (`uptimeMs`).
+   *
+   * @returns false when it is lost, when it may be, and when its holder was silent for its whole time to live: what was
+   *   read under it is old then, even where the lease itself can still be renewed. Never throws.
+   */
+  confirm(): boolean
   /** Gives it back. Never rejects; a lease that is lost is left alone. Not worth waiting for: `close` of the store waits. */
   release(): Promise<void>
 }

@@ -54,7 +54,7 @@ const WAYS: Record<GateOutcome, Way> = {
   forbidden: { bring: w => fault(w, { name: 'region_403' }), errorType: 'forbidden' },
   throttled: { bring: w => fault(w, { name: 'throttled_429' }), errorType: 'throttled' },
   unavailable: { bring: w => fault(w, { name: 'bad_gateway_html_502' }), errorType: 'unavailable' },
-  timeout: { bring: w => fault(w, { hang: true }), errorType: 'TimeoutError', options: { requestTimeoutMs: 200 } },
+  timeout: { bring: w => fault(w, { hang: true }), errorType: 'TimeoutError', options: { requestTimeoutMs: 200, listenMs: 200 } },
   lost: {
     bring: async w => {
       await w.signIn()

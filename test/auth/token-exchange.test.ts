@@ -203,7 +203,13 @@ describe('an answer that was lost', () => {
   it.each([
     ['the connection is reset after the rotation', { resetAfterCommit: true }, 'unavailable', 'ECONNRESET', {}],
     // The endpoint must have the first request, and answer the second, within this time.
-    ['the endpoint is silent after the rotation', { hangAfterCommit: true }, 'timeout', 'TimeoutError', { requestTimeoutMs: 2_000 }],
+    [
+      'the endpoint is silent after the rotation',
+      { hangAfterCommit: true },
+      'timeout',
+      'TimeoutError',
+      { requestTimeoutMs: 2_000, listenMs: 2_000 },
+    ],
     ['the answer breaks off in the middle', { invalidJson: true }, 'unavailable', 'answer_not_json', {}],
   ])('%s: the next flight says lost, once, with what to do; then nothing is sent', async (_, effect, first, errorType, options) => {
     const w = await world({ options })

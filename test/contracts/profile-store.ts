@@ -143,6 +143,16 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(crowds).toEqual(Array.from({ length: 20 }, () => 1))
     })
 
+    it('a lease is confirmed while it is held, and not when it was given back', async () => {
+      const store = await freshStore()
+      const lease = await store.lease(ID, { waitMs: 0 })
+      expect([lease.confirm(), lease.confirm(), lease.mayGoOn()]).toEqual([true, true, false])
+      await lease.release()
+      expect(lease.confirm()).toBe(false)
+      const next = await store.lease(ID, { waitMs: 0 })
+      expect([lease.confirm(), next.confirm(), next.mayGoOn()]).toEqual([false, true, false])
+    })
+
     it('leases of different profiles do not wait for each other', async () => {
       const store = await freshStore()
       const first = await store.lease('a', { waitMs: 0 })
@@ -195,7 +205,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       const told = expect(waiting).rejects.toMatchObject({ code: 'GW_CLOSED' })
       await store.close()
       await told
-      expect(held.lost.aborted).toBe(true)
+      expect([held.lost.aborted, held.confirm()]).toEqual([true, false])
       await held.release()
       const closed = { code: 'GW_CLOSED' }
       await expect(store.read(ID)).rejects.toMatchObject(closed)

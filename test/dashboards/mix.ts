@@ -236,7 +236,7 @@ function stumblingStore(inner: ProfileStore): ProfileStore & { stumble(how: Stum
       if (!takes('lease_lost')) return lease
       const lost = new AbortController()
       setImmediate(() => lost.abort())
-      return { waitedMs: lease.waitedMs, lost: lost.signal, release: () => lease.release() }
+      return { ...lease, lost: lost.signal }
     },
   }
 }

@@ -145,7 +145,7 @@ function optionsFor({ url }: Simulator, otlp: OtlpReceiver): GatewatchOptions {
       'anthropic:key': { provider: 'anthropic', apiKeyEnv: 'ANTHROPIC_KEY' },
     },
     // One token request is never answered; every other must have its answer in time on a slow machine, too.
-    gate: { requestTimeoutMs: 2_000 },
+    gate: { requestTimeoutMs: 2_000, listenMs: 2_000 },
     upstream: { headersTimeoutMs: 20_000 },
     environment: {
       GATEWAY_KEYS: SECRETS.inboundKey,

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
@@ -12,7 +12,7 @@ import { openaiCodex } from '../../src/providers/openai-codex.ts'
 import { openaiCompatible } from '../../src/providers/openai-compatible.ts'
 import { carriedPermit, Permit } from '../../src/providers/permit.ts'
 import type { Provider } from '../../src/providers/provider.ts'
-import { requestRefresh } from '../../src/providers/token-endpoint.ts'
+import { type RefreshRequest, requestRefresh } from '../../src/providers/token-endpoint.ts'
 
 const closers: (() => unknown)[] = []
 
@@ -56,8 +56,8 @@ async function world(answer: Answer, make: Make = openaiCodex) {
   const provider = make({ tokenUrl, clientId: 'client-1' })
   const credential: OAuthCredential = { type: 'oauth', access: 'at-old', refresh: 'rt-old', generation: 3 }
   const permit = new Permit({ url: tokenUrl, lifetimeMs: 60_000 })
-  const request = { provider, credential, permit, signal: new AbortController().signal, now: Date.now() }
-  return { seen, server, tokenUrl, request, refresh: (changes: Partial<typeof request> = {}) => requestRefresh({ ...request, ...changes }) }
+  const request: RefreshRequest = { provider, credential, permit, signal: new AbortController().signal, now: Date.now() }
+  return { seen, server, tokenUrl, request, refresh: (changes: Partial<RefreshRequest> = {}) => requestRefresh({ ...request, ...changes }) }
 }
 
 describe('a token request', () => {
@@ -108,6 +108,56 @@ describe('a token request', () => {
     await w.refresh()
     await w.refresh({ permit: new Permit({ url: w.tokenUrl, lifetimeMs: 60_000 }) })
     expect(connections).toBe(2)
+  })
+})
+
+// Seen: a process that was stopped after it had looked at its lease sent a token that had been rotated since.
+// Fix: whether the request may leave is asked when the connection stands, and undici writes it in the same synchronous run.
+// Issue 1 of 6, C1. A release of undici that lets anything come in between fails here.
+describe('whether a token request may leave', () => {
+  it.each(['form', 'json'] as const)(
+    'is asked when the connection stands, and nothing runs between the yes and the write (%s)',
+    async encoding => {
+      const w = await world(json({ access_token: 'at', expires_in: 60 }), encoding === 'json' ? anthropic : openaiCodex)
+      const order: string[] = []
+      const onHeaders = (message: unknown) => {
+        const { socket } = message as { socket: Socket }
+        const write = socket.write.bind(socket) as (...parameters: unknown[]) => boolean
+        Object.assign(socket, { write: (...parameters: unknown[]) => order.push('write') > 0 && write(...parameters) })
+      }
+      subscribe('undici:client:sendHeaders', onHeaders)
+      closers.push(() => unsubscribe('undici:client:sendHeaders', onHeaders))
+      const mayLeave = () => {
+        order.push('asked')
+        queueMicrotask(() => order.push('microtask'))
+        process.nextTick(() => order.push('tick'))
+        return true
+      }
+      expect(await w.refresh({ mayLeave })).toMatchObject({ kind: 'granted' })
+      expect(order.slice(0, 3)).toEqual(['asked', 'write', 'write'])
+      expect(order.filter(step => step === 'asked')).toHaveLength(1)
+    },
+  )
+
+  it('and where it may not, no byte of it leaves', async () => {
+    const w = await world(json({ access_token: 'at', expires_in: 60 }))
+    const received: unknown[] = []
+    let connections = 0
+    w.server.on('connection', socket => {
+      connections += 1
+      socket.on('data', (chunk: unknown) => received.push(chunk))
+    })
+    expect(await w.refresh({ mayLeave: () => false })).toEqual({ kind: 'held_back' })
+    await expect.poll(() => connections).toBe(1)
+    expect([received, w.seen]).toEqual([[], []])
+  })
+
+  it('is not asked where no connection can be made', async () => {
+    const w = await world(json({}))
+    await new Promise(resolve => w.server.close(resolve))
+    const asked: boolean[] = []
+    await w.refresh({ mayLeave: () => asked.push(true) > 0 })
+    expect(asked).toEqual([])
   })
 })
 

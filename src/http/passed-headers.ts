@@ -44,7 +44,24 @@ const NOT_SENT = new Set([
   'referer',
 ])
 const NOT_SENT_PREFIX = ['x-forwarded-', 'x-gatewatch-', 'x-real-', 'sec-', 'cf-']
-const NOT_RETURNED = new Set([...HOP_BY_HOP, 'set-cookie', 'alt-svc', 'strict-transport-security'])
+/**
+ * Headers of an answer that stay here: what speaks to a browser about the provider's origin, not about the answer. Passed on,
+ * they would hold for the gateway's: `access-control-allow-origin: *` lets every page read what the operator pays for.
+ */
+const NOT_RETURNED = new Set([
+  ...HOP_BY_HOP,
+  'set-cookie',
+  'set-cookie2',
+  'alt-svc',
+  'strict-transport-security',
+  'clear-site-data',
+  'timing-allow-origin',
+  'service-worker-allowed',
+  'reporting-endpoints',
+  'report-to',
+  'nel',
+])
+const NOT_RETURNED_PREFIX = ['x-gatewatch-', 'access-control-', 'cross-origin-']
 
 /** The client's headers that are passed on to the provider, names in lower case. */
 export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string> {
@@ -66,7 +83,8 @@ export function returnedHeaders(headers: AnswerHeaders, served: Served): Record<
   for (const name in headers) {
     const value = headers[name]
     // Only we say who served.
-    if (value === undefined || NOT_RETURNED.has(name) || name.startsWith('x-gatewatch-') || ofConnection.includes(name)) continue
+    if (value === undefined || NOT_RETURNED.has(name) || NOT_RETURNED_PREFIX.some(prefix => name.startsWith(prefix))) continue
+    if (ofConnection.includes(name)) continue
     returned[name] = value
   }
   return { ...returned, ...servedHeaders(served) }

@@ -119,6 +119,15 @@ describe('headers on their way back', () => {
         'x-gatewatch-fallback': 'canary',
         'x-gatewatch-billing-changed': 'canary',
         'x-gatewatch-profile': 'canary',
+        // A page of any origin could read what the gateway answers, if the provider's word counted for it (B2).
+        'access-control-allow-origin': '*',
+        'access-control-allow-credentials': 'true',
+        'access-control-expose-headers': 'x-request-id',
+        'cross-origin-resource-policy': 'cross-origin',
+        'timing-allow-origin': '*',
+        'clear-site-data': '"*"',
+        'report-to': '{}',
+        nel: '{}',
         'x-undefined': undefined,
       },
       SERVED,
@@ -140,7 +149,12 @@ describe('headers on their way back', () => {
 
   it('reach the client so, the id of the provider’s request among them', async () => {
     const baseUrl = await providerOf((_request, response) => {
-      response.writeHead(200, { 'set-cookie': 'a=canary', 'x-request-id': 'req_0123456789', 'x-gatewatch-fallback': 'canary' })
+      response.writeHead(200, {
+        'set-cookie': 'a=canary',
+        'access-control-allow-origin': 'http://canary.localhost',
+        'x-request-id': 'req_0123456789',
+        'x-gatewatch-fallback': 'canary',
+      })
       response.end('{}')
     })
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE, providers: { openai: { baseUrl } } })

@@ -219,7 +219,7 @@ export class Gatewatch {
       caller: takeCallerSite(Gatewatch.prototype.call),
       protocol,
       model,
-      stream: bytes !== undefined && peekedTrue(bytes, peekMembers(bytes, ['stream'])?.get('stream')),
+      stream: bytes !== undefined && peekedTrue(bytes, peekMembers(bytes, ['stream'])?.members.get('stream')),
       headers: { 'content-type': 'application/json', ...sentHeaders(inLowerCase(headers)) },
       ...(bytes && { body: bytes }),
       ...(provider !== undefined && { provider }),

@@ -113,11 +113,16 @@ function relay(response: Response, { status, headers, body }: Refusal, served: S
   response.end(body)
 }
 
-/** @throws {GatewayError} `GW_BAD_REQUEST` when the body is no JSON object or names no model. */
+/** @throws {GatewayError} `GW_BAD_REQUEST` when the body is no JSON object, names no model, or names it or the stream flag twice. */
 function addressOf(gateway: Gateway, body: unknown): Addressed {
   const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0)
-  const members = peekMembers(bytes, ['model', 'stream'])
-  if (!members) throw new GatewayError('GW_BAD_REQUEST', 'the body is not a JSON object', { next: 'fix_request' })
+  const peeked = peekMembers(bytes, ['model', 'stream'])
+  if (!peeked) throw new GatewayError('GW_BAD_REQUEST', 'the body is not a JSON object', { next: 'fix_request' })
+  const { members, ambiguous } = peeked
+  if (ambiguous.length > 0) {
+    const message = `the body holds ${ambiguous.map(name => `"${name}"`).join(' and ')} more than once, or in another case: parsers differ in which one they take; send each once, in lower case`
+    throw new GatewayError('GW_BAD_REQUEST', message, { next: 'fix_request' })
+  }
   const named = members.get('model')
   const model = peekedString(bytes, named)
   if (!named || !model)

@@ -15,49 +15,98 @@ const CLOSE_BRACKET = 0x5d
 const COLON = 0x3a
 const COMMA = 0x2c
 
+/** What was found at the top of a JSON object. */
+export interface PeekedObject {
+  /** The wanted members by their name; of one that stands there twice the last, which most parsers take. */
+  readonly members: ReadonlyMap<string, PeekedMember>
+  /** Wanted names that stand there twice, or in another case: parsers differ in which member they take. */
+  readonly ambiguous: readonly string[]
+}
+
+/** An escape (`\u0065`) takes six bytes for one character. */
+const LONGEST_ESCAPE = 6
+
 /**
  * Finds top-level members of a JSON object without parsing the rest.
  *
- * A request body only passes through the gateway; its model and a flag or two are all that is needed of it, and they
- * mostly stand first. The scan stops as soon as every wanted member is found.
+ * A request body only passes through the gateway; its model and a flag or two are all that is needed of it. Names are read
+ * as parsers read them, escapes included, and the whole object is read: `{"model":"a", ..., "mod\u0065l":"b"}` runs as `b`
+ * at a provider whose parser takes the last one, and in any case where names are compared without it (Go's encoding/json).
  *
  * @param body The bytes of one JSON object.
- * @param wanted Names of the members, without escapes.
- * @returns The members found; `undefined` when `body` is not a JSON object as far as it was read.
+ * @param wanted Names of the members, in lower case.
+ * @returns What was found; `undefined` when `body` is not one JSON object as far as this looks at it.
  */
-export function peekMembers(body: Buffer, wanted: readonly string[]): Map<string, PeekedMember> | undefined {
-  const found = new Map<string, PeekedMember>()
+export function peekMembers(body: Buffer, wanted: readonly string[]): PeekedObject | undefined {
+  return peek(body, wanted, false)
+}
+
+/**
+ * Finds top-level members in the beginning of a JSON object, as far as it is there: what a bystander needs of a body that
+ * passes. It stops as soon as every wanted member is found.
+ *
+ * @returns What was found; `undefined` when `piece` does not begin with a JSON object.
+ */
+export function peekBeginning(piece: Buffer, wanted: readonly string[]): PeekedObject | undefined {
+  return peek(piece, wanted, true)
+}
+
+function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): PeekedObject | undefined {
+  const members = new Map<string, PeekedMember>()
+  const ambiguous = new Set<string>()
+  const longestName = LONGEST_ESCAPE * Math.max(...wanted.map(({ length }) => length))
   let at = skipSpace(body, 0)
   if (body[at] !== OPEN_BRACE) return undefined
   at = skipSpace(body, at + 1)
   while (at < body.length && body[at] !== CLOSE_BRACE) {
     if (body[at] !== QUOTE) return undefined
-    const nameEnd = endOfString(body, at)
-    const name = body.toString('utf8', at + 1, nameEnd - 1)
+    const open = at
+    const nameEnd = endOfString(body, open)
     at = skipSpace(body, nameEnd)
+    if (isBeginning && at >= body.length) break
     if (body[at] !== COLON) return undefined
     const start = skipSpace(body, at + 1)
     const end = endOfValue(body, start)
+    if (isBeginning && end >= body.length) break
     if (end <= start || end > body.length) return undefined
-    if (wanted.includes(name)) {
-      found.set(name, { start, end })
-      if (found.size === wanted.length) return found
+    if (nameEnd - open - 2 <= longestName) {
+      const name = textOf(body, open, nameEnd)
+      if (name === undefined) return undefined
+      const found = wanted.find(each => each === name || each === withoutCase(name))
+      if (found !== undefined) {
+        if (found !== name || members.has(found)) ambiguous.add(found)
+        if (found === name) members.set(found, { start, end })
+        if (isBeginning && members.size === wanted.length) break
+      }
     }
     at = skipSpace(body, end)
     if (body[at] === COMMA) at = skipSpace(body, at + 1)
-    else if (body[at] !== CLOSE_BRACE) return undefined
+    else if (body[at] !== CLOSE_BRACE && !(isBeginning && at >= body.length)) return undefined
   }
-  return at < body.length ? found : undefined
+  // Nothing may follow: where a parser goes on to a second object, its members count.
+  const isWhole = at < body.length && skipSpace(body, at + 1) === body.length
+  return isWhole || isBeginning ? { members, ambiguous: [...ambiguous] } : undefined
+}
+
+/** The text of a JSON string; `undefined` where an escape in it is none. */
+function textOf(body: Buffer, open: number, end: number): string | undefined {
+  const text = body.toString('utf8', open + 1, end - 1)
+  if (!text.includes('\\')) return text
+  try {
+    return JSON.parse(body.toString('utf8', open, end)) as string
+  } catch {
+    return undefined
+  }
+}
+
+/** By way of upper case, as simple case folding has it: the long s (U+017F) is an s. */
+function withoutCase(name: string): string {
+  return name.toUpperCase().toLowerCase()
 }
 
 /** The value of a peeked string member, or `undefined` when it is not a string. */
 export function peekedString(body: Buffer, member: PeekedMember | undefined): string | undefined {
-  if (!member || body[member.start] !== QUOTE) return undefined
-  try {
-    return JSON.parse(body.toString('utf8', member.start, member.end)) as string
-  } catch {
-    return undefined
-  }
+  return member && body[member.start] === QUOTE ? textOf(body, member.start, member.end) : undefined
 }
 
 /** Whether a peeked member is the literal `true`. */
@@ -76,16 +125,27 @@ function skipSpace(body: Buffer, from: number): number {
   return at
 }
 
+/** Longest stretch of a string that is read byte by byte before the next quote is searched for, which begins slowly and is fast then. */
+const READ_BYTES = 128
+
 /** Index after the closing quote; past the end when there is none. */
 function endOfString(body: Buffer, open: number): number {
-  let close = body.indexOf(QUOTE, open + 1)
-  while (close > 0) {
+  let from = open + 1
+  for (;;) {
+    const until = Math.min(body.length, from + READ_BYTES)
+    let at = from
+    while (at < until) {
+      const byte = body[at]
+      if (byte === QUOTE) return at + 1
+      at += byte === BACKSLASH ? 2 : 1
+    }
+    const quote = body.indexOf(QUOTE, at)
+    if (quote < 0) return body.length + 1
     let backslashes = 0
-    while (body[close - 1 - backslashes] === BACKSLASH) backslashes += 1
-    if (backslashes % 2 === 0) return close + 1
-    close = body.indexOf(QUOTE, close + 1)
+    while (quote - 1 - backslashes >= at && body[quote - 1 - backslashes] === BACKSLASH) backslashes += 1
+    if (backslashes % 2 === 0) return quote + 1
+    from = quote + 1
   }
-  return body.length + 1
 }
 
 function endOfValue(body: Buffer, start: number): number {
@@ -93,7 +153,7 @@ function endOfValue(body: Buffer, start: number): number {
   if (first === QUOTE) return endOfString(body, start)
   if (first === OPEN_BRACE || first === OPEN_BRACKET) return endOfNested(body, start)
   let at = start
-  while (at < body.length && !isDelimiter(body[at] as number)) at += 1
+  while (at < body.length && isOfScalar(body[at] as number)) at += 1
   return at
 }
 
@@ -111,6 +171,9 @@ function endOfNested(body: Buffer, start: number): number {
   return body.length + 1
 }
 
-function isDelimiter(byte: number): boolean {
-  return byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || byte <= 0x20
+/** Of a number, `true`, `false` or `null`. */
+function isOfScalar(byte: number): boolean {
+  return (
+    (byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x7a) || byte === 0x2d || byte === 0x2b || byte === 0x2e || byte === 0x45
+  )
 }

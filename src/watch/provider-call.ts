@@ -32,7 +32,7 @@ import { errorType } from '../domain/gateway-error.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
-import { peekedString, peekedTrue, peekMembers } from '../tools/json-peek.ts'
+import { peekBeginning, peekedString, peekedTrue } from '../tools/json-peek.ts'
 import { type Bearer, bearerIn } from './bearer.ts'
 import type { CallSample } from './call-sample.ts'
 import type { OutgoingEnd } from './following.ts'
@@ -149,10 +149,10 @@ export class ProviderCall {
   /** Reads the model and a flag where they stand in the first bytes; the rest is only passed over. */
   #peek(piece: Uint8Array): void {
     const body = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
-    const peeked = peekMembers(body, ['model', 'stream'])
-    const model = peekedString(body, peeked?.get('model'))
+    const peeked = peekBeginning(body, ['model', 'stream'])
+    const model = peekedString(body, peeked?.members.get('model'))
     this.#model = model === undefined ? undefined : givenName(model)
-    this.#streams = peeked && peekedTrue(body, peeked.get('stream'))
+    this.#streams = peeked && peekedTrue(body, peeked.members.get('stream'))
   }
 
   /** Enters what the request carries into the ledger. */

@@ -151,6 +151,30 @@ describe('a body', () => {
     expect(w.simulator.counts().providerCalls.total).toBe(0)
   })
 
+  // The first model was counted and checked, the last one ran; so with a name that holds an escape (B7).
+  it.each([
+    ['{"model":"gpt-5.5","stream":true,"model":"gpt-5.5-pro"}', '"model"'],
+    ['{"model":"openai/gpt-5.5","mod\\u0065l":"anthropic/claude-opus-5"}', '"model"'],
+    ['{"model":"gpt-5.5","Model":"gpt-5.5-pro"}', '"model"'],
+    ['{"model":"gpt-5.5","stream":false,"\\u0073tream":true}', '"stream"'],
+  ])('%s is refused: parsers differ in what it means', async (body, name) => {
+    const w = await gatewayWorld({ profiles: { ...OPENAI_PROFILE, ...ANTHROPIC_PROFILE } })
+    for (const path of ENDPOINTS) {
+      const { status, json } = await w.post(path, body)
+      expect(status, path).toBe(400)
+      expect(json.error.message, path).toContain(`the body holds ${name} more than once`)
+    }
+    expect(w.simulator.counts().providerCalls.total).toBe(0)
+  })
+
+  it('that names its model with an escape is served and counted by that name', async () => {
+    const w = await echoing()
+    const body = '{"mod\\u0065l":"gpt-\\u0035.5","messages":[]}'
+    expect((await w.post(CHAT, body)).status).toBe(200)
+    expect(w.seen.body).toBe(body)
+    expect((await w.spanned('chat gpt-5.5')).attributes['gen_ai.request.model']).toBe('gpt-5.5')
+  })
+
   it.each([
     ['gzip', gzipSync],
     ['deflate', deflateSync],

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { peekedString, peekedTrue, peekMembers, replaceMember } from '../../src/tools/json-peek.ts'
+import { peekBeginning, peekedString, peekedTrue, peekMembers, replaceMember } from '../../src/tools/json-peek.ts'
 
 const WANTED = ['model', 'stream']
 
 /** What peeking says of a text: the wanted members as JSON text, or `undefined` where it is no object. */
 function peek(text: string, wanted: readonly string[] = WANTED): Record<string, string> | undefined {
   const body = Buffer.from(text)
-  const found = peekMembers(body, wanted)
+  const found = peekMembers(body, wanted)?.members
   return found && Object.fromEntries([...found].map(([name, { start, end }]) => [name, body.toString('utf8', start, end)]))
 }
 
@@ -121,22 +121,71 @@ describe('peeking into a JSON object', () => {
       const bytes = Buffer.from(JSON.stringify(randomObject(random)))
       for (let hit = 0; hit <= random() * 3; hit += 1) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
       const damaged = bytes.subarray(0, Math.ceil(random() * bytes.length))
-      for (const { start, end } of peekMembers(damaged, WANTED)?.values() ?? []) {
+      for (const { start, end } of peekMembers(damaged, WANTED)?.members.values() ?? []) {
         expect(start).toBeLessThan(end)
         expect(end).toBeLessThanOrEqual(damaged.length)
       }
     }
   })
 
-  it('stops as soon as everything is found: what follows is not looked at', () => {
-    expect(peek('{"model":"m","stream":true, then rubbish')).toEqual({ model: '"m"', stream: 'true' })
+  it.each([
+    '{"model":"m"}{"model":"n"}',
+    '{"model":"m"} x',
+    '{"model":"m","stream":true, then rubbish',
+    '{"a":1"model":"m"}',
+    '{"mod\\x65l":"m"}',
+  ])('reads on to the end, and %j is no JSON object', text => {
+    expect(peek(text)).toBeUndefined()
+  })
+
+  // `{"model":"a","stream":true,"model":"b"}` was counted and checked as a, and ran as b; the name with an escape likewise.
+  // The scan stopped when it had found everything, and compared names as they are written (B7).
+  it.each<[string, string[]]>([
+    ['{"model":"a","stream":true,"model":"b"}', ['model']],
+    ['{"model":"a","mod\\u0065l":"b"}', ['model']],
+    ['{"\\u006d\\u006f\\u0064\\u0065\\u006c":"a","model":"b","stream":true,"\\u0073tream":false}', ['model', 'stream']],
+    ['{"model":"a","MODEL":"b"}', ['model']],
+    ['{"model":"a","\\u004dodel":"b"}', ['model']],
+    ['{"model":"a","Stream":true}', ['stream']],
+    ['{"model":"a","\u017ftream":true}', ['stream']],
+    ['{"model":"a","metadata":{"model":"b"},"tools":[{"model":"c"}],"models":["d"],"model_":"e"}', []],
+    ['{"mod\\u0065l":"a","stream":true}', []],
+  ])('of %s says which names are ambiguous: %j', (text, ambiguous) => {
+    expect(peekMembers(Buffer.from(text), WANTED)?.ambiguous).toEqual(ambiguous)
+  })
+
+  it('reads a name with escapes, and of one that stands there twice the last', () => {
+    expect(peek('{"mod\\u0065l":"a","stream":true}')).toEqual({ model: '"a"', stream: 'true' })
+    expect(peek('{"model":"a","input":"x","model":"b"}')).toEqual({ model: '"b"' })
+  })
+})
+
+describe('peeking into the beginning of a JSON object', () => {
+  const begins = (text: string) => {
+    const body = Buffer.from(text)
+    const found = peekBeginning(body, WANTED)?.members
+    return found && Object.fromEntries([...found].map(([name, { start, end }]) => [name, body.toString('utf8', start, end)]))
+  }
+
+  it('finds at every length what is whole, and stops when everything is found', () => {
+    const text = '{"model":"m","stream":true,"input":"hello"}'
+    for (let length = 1; length <= text.length; length += 1) {
+      const seen = text.slice(0, length)
+      const expected = { ...(seen.includes('"m",') && { model: '"m"' }), ...(seen.includes('true,') && { stream: 'true' }) }
+      expect(begins(seen), seen).toEqual(expected)
+    }
+    expect(begins('{"model":"m","stream":true, then rubbish')).toEqual({ model: '"m"', stream: 'true' })
+  })
+
+  it.each(['', '[{"model":"m"}', '{model', '{"a":1 "b"'])('says that %j does not begin one', text => {
+    expect(begins(text)).toBeUndefined()
   })
 })
 
 describe('a peeked value', () => {
   const value = (text: string) => {
     const body = Buffer.from(`{"model":${text}}`)
-    return { body, member: peekMembers(body, ['model'])?.get('model') }
+    return { body, member: peekMembers(body, ['model'])?.members.get('model') }
   }
 
   it.each([
@@ -169,7 +218,7 @@ describe('a peeked value', () => {
 
   it('is replaced without touching another byte', () => {
     const body = Buffer.from('{ "a":"é" ,"model" : "openai/gpt-5.5", "z":[1.50] }')
-    const member = peekMembers(body, ['model'])?.get('model')
+    const member = peekMembers(body, ['model'])?.members.get('model')
     if (!member) throw new Error('the model was not found')
     expect(replaceMember(body, member, 'gpt-5.5').toString()).toBe('{ "a":"é" ,"model" : "gpt-5.5", "z":[1.50] }')
   })

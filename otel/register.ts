@@ -8,17 +8,24 @@ import { isTooOld, LEAST_NODE } from '../src/tools/least-node.ts'
  * Loaded before the application, so whatever goes wrong in here is one line on stderr and no more; the application never
  * knows. What it needs is loaded synchronously, because an import that is awaited would delay the application, and one
  * that is not would come too late.
+ *
+ * `globalThis[Symbol.for('gatewatch watch')].stop()` ends the watch: what was patched is put back.
  */
 const STARTED = Symbol.for('gatewatch watch')
 
 try {
-  const host = globalThis as { [STARTED]?: true }
+  const host = globalThis as { [STARTED]?: { stop: () => void } }
   if (!host[STARTED]) {
-    Object.defineProperty(host, STARTED, { value: true })
+    const started: { stop: () => void } = { stop: () => undefined }
+    Object.defineProperty(host, STARTED, { value: started, configurable: true })
     requireNode()
     const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     const { startWatch } = createRequire(import.meta.url)(`./watch.${ending}`) as typeof import('./watch.ts')
-    startWatch()
+    const { stop } = startWatch()
+    started.stop = () => {
+      stop()
+      Reflect.deleteProperty(host, STARTED)
+    }
   }
 } catch (fault) {
   say(fault)

@@ -76,6 +76,12 @@ export class WatchDelivery {
     this.#recorder.writeNow()
   }
 
+  /** Takes no more; what waits is written. Resolves when it is. Never rejects. */
+  async close(): Promise<void> {
+    this.#deliverUnsettled()
+    await this.#recorder.shutdown()
+  }
+
   /** Sends what waits, once. */
   send(): void {
     if (this.#isSent) return

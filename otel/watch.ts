@@ -1,6 +1,8 @@
 import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { GatewayError } from '../src/domain/gateway-error.ts'
+import { atExit } from '../src/tools/at-exit.ts'
+import { runGuarded } from '../src/tools/run-guarded.ts'
 import type { Observation } from '../src/watch/observation.ts'
 import { asOwnWork } from '../src/watch/own-work.ts'
 import { ProcessWatch } from '../src/watch/process-watch.ts'
@@ -10,77 +12,94 @@ import type { WatchDelivery } from './watch-delivery.ts'
 /** Observations that wait until what delivers them is loaded. */
 const MOST_WAITING = 1_000
 
+/** A watch under way. */
+export interface StartedWatch {
+  /** Ends it: every patch and listener is undone; what was seen is written. Does nothing a second time. */
+  stop(): void
+}
+
 /**
  * Watches this process, from now to its end.
  *
- * What delivers is loaded when the first request is seen, not at start-up: most processes that inherit the preload
- * never send anything that matters.
+ * What delivers is loaded when the first request is seen, not at start-up, and no listener of the process is added before:
+ * most processes that inherit the preload never send anything that matters.
  *
  * @throws {GatewayError} `GW_CONFIG` when the settings cannot be used.
  */
-export function startWatch(): void {
-  let isOver = false
+export function startWatch(): StartedWatch {
   const settings = readWatchSettings(process.env)
-  const waiting = new Waiting(settings, stop)
-  const watch = new ProcessWatch({ settings, sink: waiting, onFault: stop })
-  const endForensics = settings.forensicUntilMs === undefined ? () => undefined : load('forensic-watch').watchForensically(settings, tell)
-  const onExit = () => {
-    guarded(() => {
-      watch.leave()
-      waiting.writeNow()
-    })
+  const undo: (() => void)[] = []
+  let isOver = false
+  const waiting = new Waiting(settings, { onBegin: listen, onFault: stopBecause })
+  const watch = new ProcessWatch({ settings, sink: waiting, onFault: stopBecause, onNotice: tellOnce })
+  if (settings.forensicUntilMs !== undefined) undo.push(load('forensic-watch').watchForensically(settings, tell))
+  undo.push(() => watch.stop())
+  try {
+    watch.start()
+  } catch (fault) {
+    stop()
+    throw fault
   }
-  const onBeforeExit = () => guarded(() => waiting.send())
-  process.on('exit', onExit)
-  process.on('beforeExit', onBeforeExit)
 
-  function guarded(work: () => void): void {
-    if (isOver) return
-    try {
-      work()
-    } catch (fault) {
-      stop(fault)
-    }
+  /** From the first request on there is something to write when the process ends. */
+  function listen(): void {
+    undo.push(
+      atExit(() =>
+        guarded(() => {
+          watch.leave()
+          waiting.writeNow()
+        }),
+      ),
+    )
+    const send = () => guarded(() => waiting.send())
+    process.on('beforeExit', send)
+    undo.push(() => void process.off('beforeExit', send))
   }
-  /** A fault of the watch ends the watch, and nothing else. */
-  function stop(fault: unknown): void {
+  function guarded(work: () => void): void {
+    if (!isOver) runGuarded(work, stopBecause)
+  }
+  function stop(): void {
     if (isOver) return
     isOver = true
-    try {
-      endForensics()
-      process.off('exit', onExit)
-      process.off('beforeExit', onBeforeExit)
-      watch.stop()
-    } catch {
-      // What cannot be stopped is at least said.
-    }
+    for (const step of undo.splice(0).reverse()) runGuarded(step, () => undefined)
+    runGuarded(
+      () => waiting.close(),
+      () => undefined,
+    )
+  }
+  /** A fault of the watch ends the watch, and nothing else. */
+  function stopBecause(fault: unknown): void {
+    if (isOver) return
+    stop()
     say('this process is no longer watched', fault)
   }
+  return { stop }
 }
 
 /** Observations on their way to the delivery, which is loaded a moment after it is known to be needed. */
 class Waiting {
   readonly #settings: WatchSettings
+  readonly #onBegin: () => void
   readonly #onFault: (fault: unknown) => void
   readonly #queue: Observation[] = []
   #delivery: WatchDelivery | undefined
   #isExpected = false
+  #isClosed = false
 
-  constructor(settings: WatchSettings, onFault: (fault: unknown) => void) {
+  /** @param options.onBegin Called once, with the first request that will end in an observation. */
+  constructor(settings: WatchSettings, { onBegin, onFault }: { onBegin: () => void; onFault: (fault: unknown) => void }) {
     this.#settings = settings
+    this.#onBegin = onBegin
     this.#onFault = onFault
   }
 
   expect(): void {
     if (this.#isExpected) return
     this.#isExpected = true
+    this.#onBegin()
     // While the request is on its way, and without holding a process that is done.
     setImmediate(() => {
-      try {
-        this.#load()
-      } catch (fault) {
-        this.#onFault(fault)
-      }
+      if (!this.#isClosed) runGuarded(() => this.#load(), this.#onFault)
     }).unref()
   }
 
@@ -90,6 +109,7 @@ class Waiting {
   }
 
   take(observation: Observation): void {
+    if (this.#isClosed) return
     if (this.#delivery) asOwnWork(() => this.#delivery?.take(observation))
     else if (this.#queue.length < MOST_WAITING) this.#queue.push(observation)
   }
@@ -104,6 +124,13 @@ class Waiting {
   send(): void {
     if (this.#queue.length > 0) this.#load()
     asOwnWork(() => this.#delivery?.send())
+  }
+
+  /** Takes no more; what was seen is written, a moment later. */
+  close(): void {
+    if (this.#queue.length > 0) this.#load()
+    this.#isClosed = true
+    void this.#delivery?.close()
   }
 
   /** Synchronously: a module that is being imported could not be had when the process ends meanwhile. */
@@ -126,6 +153,15 @@ interface Loaded {
 function load<Name extends keyof Loaded>(name: Name): Loaded[Name] {
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   return createRequire(import.meta.url)(`./${name}.${ending}`) as Loaded[Name]
+}
+
+/** Lines that were written: each stands on stderr once. */
+const written = new Set<string>()
+
+function tellOnce(line: string): void {
+  if (written.has(line)) return
+  written.add(line)
+  tell(line)
 }
 
 let hasSpoken = false

@@ -4,6 +4,7 @@ import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
 import type { ProcessRole } from '../../otel/words.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { OnDropped } from '../telemetry/redaction.ts'
+import { atExit } from '../tools/at-exit.ts'
 import { thisProcessRow } from './process-row.ts'
 import { isLasting, recorderFailure } from './recorder-failure.ts'
 import { type RetentionOptions, retentionOf } from './retention.ts'
@@ -52,29 +53,24 @@ const LAST_WRITE_MS = 2_000
 export class DiskRecorder implements SpanProcessor {
   readonly #options: Required<Pick<DiskRecorderOptions, keyof typeof DISK_DEFAULTS>> & DiskRecorderOptions
   readonly #writer: SpanWriter
-  readonly #beforeExit = () => this.#writeLast(0)
-  readonly #exit = () => {
-    this.#writeLast(LAST_WRITE_MS)
-    this.#end()
-  }
   #waiting: SpanRow[] = []
   #timer: NodeJS.Timeout | undefined
   #draining: Promise<void> | undefined
   #failure: GatewayError | undefined
   #closed = false
+  /** Set from the first span on. */
+  #forgetExit: (() => void) | undefined
   #dropped = 0
   /** Drops that the file does not know of yet. */
   #unsaidDrops = 0
 
-  /** Touches no file. @throws {RangeError} if a bound is not a positive whole number. */
+  /** Touches no file and no process event. @throws {RangeError} if a bound is not a positive whole number. */
   constructor(options: DiskRecorderOptions) {
     const { folder, processRole, title, mostInteresting, mostOrdinary, mostAgeMs, mostBytes } = options
     this.#options = { ...DISK_DEFAULTS, ...options }
     const bounds = { mostInteresting, mostOrdinary, mostAgeMs, mostBytes }
     const given = Object.fromEntries(Object.entries(bounds).filter(([, value]) => value !== undefined))
     this.#writer = new SpanWriter(folder, thisProcessRow(processRole, title), retentionOf(given))
-    process.on('beforeExit', this.#beforeExit)
-    process.on('exit', this.#exit)
   }
 
   /** Where the spans go. */
@@ -109,6 +105,10 @@ export class DiskRecorder implements SpanProcessor {
       return
     }
     this.#waiting.push(row)
+    this.#forgetExit ??= atExit(() => {
+      this.#writeLast(LAST_WRITE_MS)
+      this.#end()
+    })
     this.#wake(batchMs)
   }
 
@@ -209,8 +209,7 @@ export class DiskRecorder implements SpanProcessor {
   #end(): void {
     this.#closed = true
     clearTimeout(this.#timer)
-    process.off('beforeExit', this.#beforeExit)
-    process.off('exit', this.#exit)
+    this.#forgetExit?.()
     this.#writer.close()
     const { length } = this.#waiting
     this.#waiting = []

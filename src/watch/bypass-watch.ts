@@ -1,3 +1,4 @@
+import { diag } from '@opentelemetry/api'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
@@ -65,6 +66,7 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
       request.onEnd(end => record.ended(end))
     },
     onFault,
+    onNotice: line => diag.warn(`gatewatch: ${line}`),
   })
   return { add, stop }
 }

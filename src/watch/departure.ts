@@ -5,6 +5,7 @@ import type { Following } from './following.ts'
 import { type BodyListener, MOST_BYTES, type Refusal, tapUndiciBody, type UndiciRequest } from './request-body.ts'
 import { type SentHeaders, undiciHeader, undiciHeaders } from './sent-headers.ts'
 import { hearUndiciAnswer } from './undici-answer.ts'
+import type { UndiciShapes } from './undici-shape.ts'
 
 /** What the kinds of requests are taken apart into. */
 export interface Departure {
@@ -21,7 +22,8 @@ export interface Departure {
   /** @returns Tells what was heard so far. */
   tap(heard: BodyListener, refusal?: Refusal): () => void
   tapStart?(heard: StartListener): void
-  block(error: Error): void
+  /** @returns false where the client is not known, and would send it all the same. */
+  block(error: Error): boolean
   /** Hears the answer's body where no channel tells of it. */
   hear?(followed: Following, safely: Guard): void
   /** Reads what would have been sent, where nobody else does. */
@@ -33,11 +35,13 @@ export class UndiciDeparture implements Departure {
   readonly identity: UndiciRequest
   readonly method: string
   readonly url: string
+  readonly #shapes: UndiciShapes
 
-  constructor(request: UndiciRequest, method: string, url: string) {
+  constructor(request: UndiciRequest, method: string, url: string, shapes: UndiciShapes) {
     this.identity = request
     this.method = method
     this.url = url
+    this.#shapes = shapes
   }
 
   get body(): Uint8Array | undefined {
@@ -53,22 +57,32 @@ export class UndiciDeparture implements Departure {
   }
 
   tap(heard: BodyListener, refusal?: Refusal): () => void {
-    return tapUndiciBody(this.identity, heard, refusal)
+    if (this.#mayWriteTo()) return tapUndiciBody(this.identity, heard, refusal)
+    heard(undefined)
+    return () => undefined
   }
 
   tapStart(heard: StartListener): void {
-    hearUndiciStart(this.identity, heard)
+    if (this.#mayWriteTo()) hearUndiciStart(this.identity, heard)
   }
 
-  block(error: Error): void {
-    blockUndici(this.identity, error)
+  block(error: Error): boolean {
+    const isKnown = this.#shapes.isKnown(this.identity)
+    if (isKnown) blockUndici(this.identity, error)
+    return isKnown
   }
 
   hear(followed: Following, safely: Guard): void {
-    followed.isHeardDirectly = hearUndiciAnswer(this.identity, followed, safely)
+    followed.isHeardDirectly = this.#shapes.isKnown(this.identity) && hearUndiciAnswer(this.identity, followed, safely)
   }
 
   drain(): Promise<void> {
     return drain(this.identity, MOST_BYTES)
+  }
+
+  /** Bytes at hand are read where they are; anything else is read in its place. */
+  #mayWriteTo(): boolean {
+    const { body } = this.identity
+    return typeof body !== 'object' || body === null || body instanceof Uint8Array || this.#shapes.isKnown(this.identity)
   }
 }

@@ -1,6 +1,7 @@
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
 import { createRequire, registerHooks } from 'node:module'
 import { Duplex } from 'node:stream'
+import { runGuarded } from '../tools/run-guarded.ts'
 import { takeFrames } from '../tools/stack-frames.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
@@ -22,8 +23,10 @@ type Listener = (departure: Http2Departure) => void
 type Request = ClientHttp2Session['request']
 
 const listeners = new Set<Listener>()
-let isPatched = false
-let isAwaited = false
+/** Puts `request` of the sessions back. */
+let unpatch: (() => void) | undefined
+/** Waits no longer for the module to be loaded. */
+let stopAwaiting: (() => void) | undefined
 
 /**
  * Sees the requests of `node:http2` before they are sent.
@@ -33,13 +36,21 @@ let isAwaited = false
  * undici makes over HTTP/2 are left to the channels of undici.
  *
  * @param listener Must not throw.
- * @returns Stops telling the listener.
+ * @param onFault Called with a fault of the watch itself; the module is loaded, and the request made, all the same.
+ * @returns Stops calling the listener; with the last one the sessions are as Node made them.
  */
-export function watchHttp2(listener: Listener): () => void {
+export function watchHttp2(listener: Listener, onFault: (fault: unknown) => void): () => void {
   listeners.add(listener)
-  if (isLoaded()) patch()
-  else awaitModule()
-  return () => void listeners.delete(listener)
+  if (isLoaded()) patch(onFault)
+  else awaitModule(onFault)
+  return () => {
+    listeners.delete(listener)
+    if (listeners.size > 0) return
+    stopAwaiting?.()
+    stopAwaiting = undefined
+    unpatch?.()
+    unpatch = undefined
+  }
 }
 
 function isLoaded(): boolean {
@@ -47,36 +58,43 @@ function isLoaded(): boolean {
   return moduleLoadList?.includes('NativeModule http2') ?? true
 }
 
-function awaitModule(): void {
-  if (isAwaited) return
-  isAwaited = true
-  registerHooks({
+function awaitModule(onFault: (fault: unknown) => void): void {
+  if (stopAwaiting) return
+  const hooks = registerHooks({
     resolve: (specifier, context, next) => {
-      if (specifier === 'node:http2' || specifier === 'http2') patch()
+      if (specifier === 'node:http2' || specifier === 'http2') runGuarded(() => patch(onFault), onFault)
       return next(specifier, context)
     },
   })
+  stopAwaiting = () => hooks.deregister()
 }
 
 /** The class of client sessions is not exported; one that leads nowhere shows its prototype. */
-function patch(): void {
-  if (isPatched) return
-  isPatched = true
+function patch(onFault: (fault: unknown) => void): void {
+  if (unpatch) return
+  // Loading the module asks for the patch once more.
+  unpatch = () => undefined
   const { connect } = createRequire(import.meta.url)('node:http2') as typeof import('node:http2')
   const nowhere = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
   const session = connect('http://localhost', { createConnection: () => nowhere })
   const prototype = Object.getPrototypeOf(session) as ClientHttp2Session
   session.on('error', () => undefined)
   session.destroy()
-  prototype.request = wrapped(prototype.request)
+  const { request: original } = prototype
+  const patched = wrapped(original, onFault)
+  prototype.request = patched
+  unpatch = () => {
+    // Over a patch of another library ours stays, and has no listener.
+    if (prototype.request === patched) prototype.request = original
+  }
 }
 
-function wrapped(original: Request): Request {
+function wrapped(original: Request, onFault: (fault: unknown) => void): Request {
   return function request(this: ClientHttp2Session, ...given: Parameters<Request>): ClientHttp2Stream {
     const [headers = {}] = given
     const heard: ((stream: ClientHttp2Stream) => void)[] = []
     let error: Error | undefined
-    if (listeners.size > 0) {
+    const tell = () => {
       const departure: Http2Departure = {
         ...targetOf(headers),
         url: () => urlOf(this, headers),
@@ -89,6 +107,7 @@ function wrapped(original: Request): Request {
       }
       for (const listener of listeners) listener(departure)
     }
+    if (listeners.size > 0) runGuarded(tell, onFault)
     const stream = Reflect.apply(original, error ? waiting(this) : this, given) as ClientHttp2Stream
     if (error) failLater(stream, error)
     for (const listener of heard) listener(stream)

@@ -32,8 +32,10 @@ export interface OutgoingRequest {
   /**
    * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
    * or when the body is told, where `onBody` holds it back.
+   *
+   * @returns false where the client is not known, and sends it all the same.
    */
-  block(error: Error): void
+  block(error: Error): boolean
   /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
   onBodyStart(listener: StartListener): void
   /**
@@ -107,9 +109,10 @@ export class WatchedRequest implements OutgoingRequest, Follower {
     return this.#noted
   }
 
-  block(error: Error): void {
-    this.#refusal = error
-    this.#departure.block(error)
+  block(error: Error): boolean {
+    const isBlocked = this.#departure.block(error)
+    if (isBlocked) this.#refusal = error
+    return isBlocked
   }
 
   onBodyStart(listener: StartListener): void {

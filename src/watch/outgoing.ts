@@ -14,6 +14,7 @@ import { RecentUrls } from './recent-urls.ts'
 import { Redirects } from './redirects.ts'
 import { tapHttpBody, type UndiciRequest } from './request-body.ts'
 import { httpHeader, httpHeaders } from './sent-headers.ts'
+import { UndiciShapes } from './undici-shape.ts'
 
 export interface WatchOutgoingOptions {
   /** Asked first, for every request of the process: whoever is not wanted costs no more than this. */
@@ -22,6 +23,8 @@ export interface WatchOutgoingOptions {
   listener: (request: OutgoingRequest) => void
   /** Told of what the listeners throw; the application never is. */
   onFault: (fault: unknown) => void
+  /** Takes a line about what cannot be seen or refused in this process. @default no line is written */
+  onNotice?: (line: string) => void
 }
 
 /**
@@ -31,10 +34,11 @@ export interface WatchOutgoingOptions {
  *
  * @returns Stops watching.
  */
-export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOptions): () => void {
+export function watchOutgoing({ wanted, listener, onFault, onNotice = () => undefined }: WatchOutgoingOptions): () => void {
   const following = privateNotes<Following>()
   const redirects = new Redirects()
   const urls = new RecentUrls()
+  const shapes = new UndiciShapes(onNotice)
   const tell = teller(onFault)
   const safely: Guard = handle => message => tell(handle, message)
 
@@ -47,7 +51,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
       const method = request.method.toUpperCase()
       noteRequest()
       if (!wanted(method, request.path)) return
-      follow(new UndiciDeparture(request, method, urls.of(String(request.origin), request.path).href))
+      follow(new UndiciDeparture(request, method, urls.of(String(request.origin), request.path).href, shapes))
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
@@ -75,6 +79,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         block: error => {
           blockHttp(request, error)
           request.once('close', () => following.of(request)?.end(error))
+          return true
         },
       })
     }),
@@ -116,6 +121,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         block: error => {
           block(error)
           if (made) failStream(made, error)
+          return true
         },
         hear: followed => {
           if (made) followStream(followed, made, safely)
@@ -129,6 +135,7 @@ export function watchOutgoing({ wanted, listener, onFault }: WatchOutgoingOption
         },
       })
     }),
+    onFault,
   )
   for (const [name, handle] of Object.entries(channels)) diagnostics.subscribe(name, handle)
   return () => {

@@ -1,3 +1,4 @@
+import { runGuarded } from '../tools/run-guarded.ts'
 import { bypassError } from './block.ts'
 import { CallSample } from './call-sample.ts'
 import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
@@ -31,6 +32,8 @@ export interface ProcessWatchOptions {
   sink: ObservationSink
   /** Told of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
+  /** Takes a line about what cannot be seen or refused in this process. @default no line is written */
+  onNotice?: (line: string) => void
 }
 
 /** How something ends that the process leaves behind. */
@@ -61,39 +64,49 @@ export class ProcessWatch {
   readonly #telling: Telling
   /** When a request to a token host was last seen. */
   readonly #clients = new Map<string, number>()
-  readonly #stops: (() => void)[]
+  readonly #onFault: (fault: unknown) => void
+  readonly #onNotice: (line: string) => void
+  #stops: (() => void)[] = []
 
-  /** Watches from now on. @throws {GatewayError} `GW_CONFIG` when a URL of the settings cannot be used. */
-  constructor({ settings, sink, onFault }: ProcessWatchOptions) {
+  /** Watches nothing yet. @throws {GatewayError} `GW_CONFIG` when a URL of the settings cannot be used. */
+  constructor({ settings, sink, onFault, onNotice = () => undefined }: ProcessWatchOptions) {
     this.#sink = sink
+    this.#onFault = onFault
+    this.#onNotice = onNotice
     this.#telling = { sink, open: new Set() }
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
     this.#gate = new GateFrames(settings.gate, settings.approach)
     this.#credentials = new CredentialFiles(settings.credentials)
+  }
+
+  /** Watches from now on. Whatever it subscribes to or patches, `stop` undoes, also where a part of it fails. */
+  start(): void {
+    const { policy, coalesceWindowMs } = this.#settings
+    const onFault = this.#onFault
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
-    keepCallers({ onFault })
-    this.#stops = [
-      noteInboundRoutes(),
+    this.#stops.push(keepCallers({ onFault }))
+    this.#stops.push(noteInboundRoutes())
+    this.#stops.push(
       watchSideDoors({
         tokenHosts: this.#endpoints.tokenHosts(),
         hasClient: host => (this.#clients.get(host) ?? Number.NEGATIVE_INFINITY) > performance.now() - CLIENT_MS,
         told: observation => {
-          sink.expect()
-          sink.take(observation)
+          this.#sink.expect()
+          this.#sink.take(observation)
         },
         onFault,
       }),
-      watchOutgoing({ wanted: method => method !== 'CONNECT', listener, onFault }),
-    ]
-    if (settings.policy !== 'coalesce') return
+    )
+    this.#stops.push(watchOutgoing({ wanted: method => method !== 'CONNECT', listener, onFault, onNotice: this.#onNotice }))
+    if (policy !== 'coalesce') return
     const serviceAt = ({ href }: URL) => {
       const { isExcluded, tokenService, api } = this.#endpoints.look(href)
       return isExcluded ? undefined : (tokenService ?? (api ? undefined : 'unnamed'))
     }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
-    this.#stops.push(coalesceRefreshes({ windowMs: settings.coalesceWindowMs, serviceAt, asking, onFault }))
+    this.#stops.push(coalesceRefreshes({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
   /** Tells of what is still under way: the process ends now. */
@@ -101,8 +114,9 @@ export class ProcessWatch {
     for (const untold of [...this.#telling.open]) untold.leave()
   }
 
+  /** Undoes what `start` did, in reverse, each step whatever the others run into. */
   stop(): void {
-    for (const stop of this.#stops) stop()
+    for (const stop of this.#stops.splice(0).reverse()) runGuarded(stop, this.#onFault)
     this.#telling.open.clear()
   }
 

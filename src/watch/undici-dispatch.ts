@@ -28,7 +28,8 @@ type Method = (this: object, options: unknown, handler: unknown, ...rest: unknow
 /** Where undici, since version 5, keeps the dispatcher that all its copies share. */
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')]
 
-const wrapped = new WeakSet<object>()
+/** Prototypes whose `dispatch` is wrapped, and whether the wrapper does anything. */
+const wrapped = new WeakMap<object, { isOn: boolean }>()
 /** What they were wrapped in. */
 const wrappers = new WeakSet<object>()
 const departures = privateNotes<FirstDispatch>()
@@ -38,7 +39,8 @@ let dispatching: FirstDispatch | undefined
 
 /** Where a handler was first dispatched: by whom, and in which context. */
 class FirstDispatch {
-  readonly #context = new AsyncResource('GATEWATCH_DISPATCH', { requireManualDestroy: true })
+  // Destroyed by the collector, and known to be so by whoever of the host follows async resources.
+  readonly #context = new AsyncResource('GATEWATCH_DISPATCH')
   readonly #entry: Entry | undefined = entryNow()
 
   get isOnStack(): boolean {
@@ -70,23 +72,38 @@ class FirstDispatch {
  */
 export function interceptDispatches(wanted: DispatchInterceptor): () => void {
   interceptor = wanted
-  if (!wrapShared()) wrapAtFirstFetch()
+  const undoFetch = wrapShared() ? () => undefined : wrapAtFirstFetch()
   return () => {
-    if (interceptor === wanted) interceptor = undefined
+    undoFetch()
+    if (interceptor !== wanted) return
+    interceptor = undefined
+    for (const undo of shared.splice(0).reverse()) undo()
   }
 }
+
+/** Puts back what `wrapShared` has wrapped. */
+const shared: (() => void)[] = []
 
 /**
  * Wraps `dispatch` of a class of dispatchers. A handler that is dispatched again, from a queue or for another hop, goes
  * on in the context it was first dispatched in.
+ *
+ * @returns Puts the class's own `dispatch` back; where another library has wrapped it since, ours stays and only calls it.
  */
-export function wrapDispatch({ prototype }: { prototype: object }): void {
+export function wrapDispatch({ prototype }: { prototype: object }): () => void {
   const { dispatch: original } = prototype as { dispatch?: Method }
-  if (wrapped.has(prototype) || typeof original !== 'function') return
-  wrapped.add(prototype)
+  const known = wrapped.get(prototype)
+  if (known?.isOn || typeof original !== 'function') return () => undefined
+  const state = known ?? { isOn: true }
+  state.isOn = true
+  if (known)
+    return () => {
+      state.isOn = false
+    }
+  wrapped.set(prototype, state)
   const wrapper = {
     dispatch(this: object, options: unknown, handler: unknown, ...rest: unknown[]): unknown {
-      if (!isPost(options) || !isObject(handler)) return original.call(this, options, handler, ...rest)
+      if (!state.isOn || !isPost(options) || !isObject(handler)) return original.call(this, options, handler, ...rest)
       const known = departures.of(handler)
       const intercept = interceptor
       // From one dispatcher to the one behind it: most calls of most requests.
@@ -108,8 +125,15 @@ export function wrapDispatch({ prototype }: { prototype: object }): void {
       )
     },
   }
+  const before = Object.getOwnPropertyDescriptor(prototype, 'dispatch')
   wrappers.add(wrapper.dispatch)
   Object.assign(prototype, wrapper)
+  return () => {
+    state.isOn = false
+    if (!before || (prototype as { dispatch?: unknown }).dispatch !== wrapper.dispatch) return
+    Object.defineProperty(prototype, 'dispatch', before)
+    wrapped.delete(prototype)
+  }
 }
 
 function first(handler: object): FirstDispatch {
@@ -142,7 +166,7 @@ export function wrapShared(): boolean {
     for (let prototype = Object.getPrototypeOf(dispatcher); isObject(prototype); prototype = Object.getPrototypeOf(prototype)) {
       // The one that all dispatchers descend from only says that its method is not implemented.
       const isAbstract = prototype.constructor.name === 'Dispatcher'
-      if (Object.hasOwn(prototype, 'dispatch') && !isAbstract) wrapDispatch({ prototype })
+      if (Object.hasOwn(prototype, 'dispatch') && !isAbstract) shared.push(wrapDispatch({ prototype }))
     }
   }
   return found.length > 0
@@ -152,12 +176,15 @@ export function wrapShared(): boolean {
  * Node loads its undici at the first fetch. To load it sooner would change which copy of undici the application shares
  * its dispatcher with, so the first call is waited for; after it `fetch` is again what it was.
  */
-function wrapAtFirstFetch(): void {
+function wrapAtFirstFetch(): () => void {
   const { fetch: original } = globalThis
-  if (typeof original !== 'function') return
+  if (typeof original !== 'function') return () => undefined
+  const undo = () => {
+    if (globalThis.fetch === first.fetch) globalThis.fetch = original
+  }
   const first = {
     fetch(...given: Parameters<typeof fetch>): ReturnType<typeof fetch> {
-      if (globalThis.fetch === first.fetch) globalThis.fetch = original
+      undo()
       // Looking at it loads undici, as the call below is about to do.
       if (interceptor) void globalThis.Headers
       wrapShared()
@@ -166,6 +193,7 @@ function wrapAtFirstFetch(): void {
   }
   Object.defineProperty(first.fetch, 'length', { value: original.length, configurable: true })
   globalThis.fetch = first.fetch
+  return undo
 }
 
 function isObject(value: unknown): value is object {

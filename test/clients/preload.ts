@@ -11,4 +11,5 @@ new ProcessWatch({
     take: ({ attributes }) => void process.send?.({ type: 'seen', attributes }),
   },
   onFault: fault => void writeSync(2, `fault: ${fault instanceof Error ? fault.stack : String(fault)}\n`),
-})
+  onNotice: line => void writeSync(2, `notice: ${line}\n`),
+}).start()

@@ -94,6 +94,7 @@ export function watchPosts() {
       })
     },
     onFault: fault => faults.push(fault),
+    onNotice: line => faults.push(line),
   })
   closers.push(stop)
   return { seen, faults, stop }

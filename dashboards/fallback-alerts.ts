@@ -1,4 +1,4 @@
-import { LABEL_BILLING_CHANGED, LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/names.ts'
+import { LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/names.ts'
 import type { ProfileState } from '../otel/words.ts'
 import { type Alert, label, VALUE } from './alert.ts'
 import { grown, is, maxBy, oneOf, series, sumBy } from './query.ts'
@@ -12,7 +12,6 @@ const fallback = {
   [LABEL_FROM]: is('openai-codex:work'),
   [LABEL_TO]: is('openai:default'),
   [LABEL_REASON]: is('rate_limit'),
-  [LABEL_BILLING_CHANGED]: is('true'),
 }
 const fallbackLabels = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_FROM]: 'openai-codex:work', [LABEL_TO]: 'openai:default' }
 const stateOf = (profile: string, state: ProfileState) =>
@@ -25,7 +24,7 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
     for: '15m',
     severity: 'warning',
     summary: 'Calls have been falling back to another profile for a quarter of an hour.',
-    description: `Calls meant for profile ${label(LABEL_FROM)} at ${label(LABEL_PROVIDER)} keep going on to ${label(LABEL_TO)} (${VALUE} in the last 5 minutes).`,
+    description: `Calls keep going on from profile ${label(LABEL_FROM)} at ${label(LABEL_PROVIDER)} to ${label(LABEL_TO)} (${VALUE} in the last 5 minutes).`,
     board: 'profileFallback',
     chooses: [LABEL_PROVIDER],
     proof: {
@@ -39,15 +38,20 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
   },
   {
     name: 'GatewatchBillingSwitched',
-    expression: `${sumBy(ROW, grown(series('fallbacks', { [LABEL_BILLING_CHANGED]: is('true') }), '10m'))} > 0`,
+    expression: `${sumBy(ROW, grown(series('billingChanges'), '10m'))} > 0`,
     for: '0m',
     severity: 'warning',
-    summary: 'Calls went on to a profile that is paid for otherwise.',
-    description: `${VALUE} call(s) meant for ${label(LABEL_FROM)} went on to ${label(LABEL_TO)}, which is paid for otherwise, in the last 10 minutes.`,
+    summary: 'Calls were answered by a profile that is paid for otherwise than the one they were meant for.',
+    description: `${VALUE} call(s) meant for ${label(LABEL_FROM)} were answered by ${label(LABEL_TO)}, which is paid for otherwise, in the last 10 minutes.`,
     board: 'profileFallback',
     chooses: [LABEL_PROVIDER],
     proof: {
-      series: { [series('fallbacks', fallback)]: '_x10 3x40' },
+      series: {
+        [series('billingChanges', fallback)]: '_x10 3x40',
+        // The way led over a profile that pays alike: it is not the one that the calls were meant for.
+        [series('fallbacks', { ...fallback, [LABEL_TO]: is('openai-codex:team') })]: '_x10 3x40',
+        [series('fallbacks', { ...fallback, [LABEL_FROM]: is('openai-codex:team') })]: '_x10 3x40',
+      },
       notYet: 9,
       fires: 11,
       resolved: 22,

@@ -1,6 +1,5 @@
 import {
   ATTR_ERROR_TYPE,
-  LABEL_BILLING_CHANGED,
   LABEL_CALLER,
   LABEL_FROM,
   LABEL_LABEL,
@@ -78,14 +77,18 @@ function fallbacks(reason: string): string {
       [LABEL_FROM]: is(toKey[LABEL_FROM]),
       [LABEL_TO]: is(toKey[LABEL_TO]),
       [LABEL_REASON]: is(reason),
-      [LABEL_BILLING_CHANGED]: is('true'),
     }),
   )
+}
+
+function billingChanges(reason: string): string {
+  return fallbacks(reason).replace(series('fallbacks'), series('billingChanges'))
 }
 
 /** One of each counter that an alert watches, as a gateway has them that has met everything once. */
 const COUNTERS: readonly string[] = [
   fallbacks('rate_limit'),
+  billingChanges('rate_limit'),
   refreshes('rotated'),
   refreshes('unavailable', 'unavailable'),
   refreshes('contention', 'GW_LEASE_TIMEOUT'),
@@ -127,6 +130,7 @@ export const OUTAGES: readonly Outage[] = [
       [refreshes('rotated')]: '1x103 2x57 3x240',
       [refreshes('unavailable', 'unavailable')]: '_x58 1+1x45 46x300',
       [fallbacks('unavailable')]: '_x60 1+1x43 44x300',
+      [billingChanges('unavailable')]: '_x60 1+1x43 44x300',
     },
     looks: {
       50: [],
@@ -200,6 +204,7 @@ export const OUTAGES: readonly Outage[] = [
       [keyState('ready')]: '1x200',
       [refreshes('rotated')]: '1x200',
       [fallbacks('overloaded')]: '_x30 1+1x29 30x140',
+      [billingChanges('overloaded')]: '_x30 1+1x29 30x140',
     },
     looks: {
       29: [],
@@ -228,6 +233,7 @@ export const OUTAGES: readonly Outage[] = [
       [refreshes('rotated')]: '1x200',
       [refreshes('invalidated', 'invalidated')]: '_x25 1x175',
       [fallbacks('needs_login')]: '_x25 1+1x34 35x140',
+      [billingChanges('needs_login')]: '_x25 1+1x34 35x140',
     },
     looks: {
       24: [],

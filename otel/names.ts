@@ -95,6 +95,7 @@ export interface AttributeDefinition {
 
 export const ATTR_PROVIDER = 'gatewatch.provider'
 export const ATTR_PROFILE = 'gatewatch.profile'
+export const ATTR_PREFERRED_PROFILE = 'gatewatch.profile.preferred'
 export const ATTR_BILLING = 'gatewatch.billing'
 export const ATTR_BILLING_CHANGED = 'gatewatch.billing.changed'
 export const ATTR_CREDENTIAL_TYPE = 'gatewatch.credential.type'
@@ -186,8 +187,12 @@ export const ATTR_URL_PATH = 'url.path'
 export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_PROVIDER]: { class: 'label', help: 'The service that answers model calls or mints its tokens.' },
   [ATTR_PROFILE]: { class: 'label', help: 'The profile, its name hashed unless it is a plain word or configured otherwise.' },
+  [ATTR_PREFERRED_PROFILE]: { class: 'label', help: 'The profile that serves the call when all is well, named as the profile is.' },
   [ATTR_BILLING]: { class: 'list', values: BILLINGS, help: 'How the profile pays.' },
-  [ATTR_BILLING_CHANGED]: { class: 'boolean', help: 'The serving profile pays otherwise than the preferred one.' },
+  [ATTR_BILLING_CHANGED]: {
+    class: 'boolean',
+    help: 'The profile that answered pays otherwise than the preferred one; on the span of a call, once it is answered.',
+  },
   [ATTR_CREDENTIAL_TYPE]: { class: 'list', values: CREDENTIAL_TYPES, help: 'What the profile holds.' },
   [ATTR_CREDENTIAL_FINGERPRINT]: { class: 'digest', help: 'Fingerprint of the access token or key in use.' },
   [ATTR_CREDENTIAL_GENERATION]: { class: 'number', help: 'Rotations this OAuth credential has seen.' },
@@ -320,7 +325,6 @@ export const LABEL_POLICY = 'policy'
 export const LABEL_STATE = 'state'
 export const LABEL_FROM = 'from'
 export const LABEL_TO = 'to'
-export const LABEL_BILLING_CHANGED = 'billing_changed'
 export const LABEL_CREDENTIAL_TYPE = 'credential_type'
 export const LABEL_OPERATION = 'operation'
 export const LABEL_APPLICATION = 'application'
@@ -351,7 +355,6 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_STATE]: { values: PROFILE_STATES },
   [LABEL_FROM]: { cap: 1000 },
   [LABEL_TO]: { cap: 1000 },
-  [LABEL_BILLING_CHANGED]: { values: ['true', 'false'] },
   [LABEL_CREDENTIAL_TYPE]: { values: CREDENTIAL_TYPES },
   [LABEL_OPERATION]: { values: [...STORE_OPERATIONS, ...OAUTH_OPERATIONS] },
   [LABEL_APPLICATION]: { values: IMPORT_SOURCES },
@@ -464,7 +467,14 @@ export const METRICS = {
     kind: 'counter',
     unit: '{fallback}',
     help: 'Calls that went on to another profile, by profiles and by what drove them there.',
-    labels: [LABEL_PROVIDER, LABEL_FROM, LABEL_TO, LABEL_REASON, LABEL_BILLING_CHANGED],
+    labels: [LABEL_PROVIDER, LABEL_FROM, LABEL_TO, LABEL_REASON],
+  },
+  billingChanges: {
+    name: 'gatewatch.billing.changes',
+    kind: 'counter',
+    unit: '{call}',
+    help: 'Calls that were answered by a profile that pays otherwise than the preferred one: from the preferred one, to the one that answered, and why the preferred one was given up.',
+    labels: [LABEL_PROVIDER, LABEL_FROM, LABEL_TO, LABEL_REASON],
   },
   profileState: {
     name: 'gatewatch.profile.state',

@@ -41,7 +41,7 @@ export interface Served {
   readonly attempts: number
   /** The steps from the preferred profile to this one; empty when it was the preferred one. */
   readonly fallbacks: readonly FallbackStep[]
-  /** How the preferred profile would have paid, where this one pays otherwise. */
+  /** How the preferred profile would have paid, where this one pays otherwise; absent where it refused the call: that costs nothing. */
   readonly billingInsteadOf?: Billing
   readonly traceId: string
 }

@@ -1,6 +1,5 @@
 import type { Span } from '@opentelemetry/api'
 import {
-  ATTR_BILLING_CHANGED,
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_REASON,
   ATTR_FALLBACK_TO,
@@ -23,6 +22,7 @@ export class CallTrail {
   /** Who was given up last, and why, until it is known who comes next. */
   #givenUp: { readonly candidate: Candidate; readonly reason: FallbackReason } | undefined
   #failures: string[] = []
+  #answeredBy: Served | undefined
   attempts = 0
   /** How many calls the spans of this one stand for. */
   standsFor = 1
@@ -57,20 +57,17 @@ export class CallTrail {
       to: this.#telemetry.profile(candidate.profile.id),
       reason,
     }
-    const billingChanged = former.billing !== candidate.billing
     this.#steps.push(step)
     this.#span.addEvent(EVENT_FALLBACK, {
       [ATTR_FALLBACK_FROM]: step.from,
       [ATTR_FALLBACK_TO]: step.to,
       [ATTR_FALLBACK_REASON]: step.reason,
-      [ATTR_BILLING_CHANGED]: billingChanged,
     })
     this.#telemetry.instruments.add('fallbacks', {
       provider: former.provider.id,
       from: step.from,
       to: step.to,
       reason,
-      billing_changed: String(billingChanged),
     })
   }
 
@@ -86,6 +83,29 @@ export class CallTrail {
       traceId: this.#span.spanContext().traceId,
       ...(preferredBilling && preferredBilling !== candidate.billing && { billingInsteadOf: preferredBilling }),
     }
+  }
+
+  /** The profile began to answer: from here on its bill runs, however the answer ends. */
+  answered(served: Served): void {
+    this.#answeredBy = served
+    const [first] = served.fallbacks
+    if (!served.billingInsteadOf || !first || !this.#preferred) return
+    this.#telemetry.instruments.add('billingChanges', {
+      provider: this.#preferred.provider.id,
+      from: first.from,
+      to: served.profile,
+      reason: first.reason,
+    })
+  }
+
+  /** Who answered the call; `undefined` while every profile refused it, or none was asked. */
+  get answeredBy(): Served | undefined {
+    return this.#answeredBy
+  }
+
+  /** The preferred profile's name; `undefined` where there is none for the call. */
+  get preferred(): string | undefined {
+    return this.#preferred && this.#telemetry.profile(this.#preferred.profile.id)
   }
 
   /** Every profile that did not serve, with its reason; fit for a message. */

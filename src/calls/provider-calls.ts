@@ -13,6 +13,7 @@ import {
   ATTR_BILLING_CHANGED,
   ATTR_ERROR_TYPE,
   ATTR_LAST_RESORT,
+  ATTR_PREFERRED_PROFILE,
   ATTR_PROFILE,
   ATTR_PROTOCOL,
   ATTR_PROVIDER,
@@ -200,7 +201,12 @@ export class ProviderCalls {
     })
     trail.attempts += 1
     trail.standsFor = end.standsFor ?? 1
-    return { end, served }
+    if (end.begun) {
+      trail.answered(served)
+      return { end, served }
+    }
+    const { billingInsteadOf: _unpaid, ...tried } = served
+    return { end, served: tried }
   }
 
   #judge({ request }: Call, { profile }: Candidate, { end, served }: { end: AttemptEnd; served: Served }): Turn {
@@ -220,7 +226,7 @@ export class ProviderCalls {
 
   #noteEnd(span: Span, { request }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
     const served = 'served' in end ? end.served : undefined
-    const failure = failureOf(end)
+    const failure = failureOf(end, request)
     if (end.type === 'aborted') span.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')
     if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
     const providerId = served?.provider ?? preferred?.provider.id
@@ -240,8 +246,10 @@ export class ProviderCalls {
 
 /** What the span of a call says, once somebody wants to know. */
 function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd | undefined): Attributes {
-  const served = end && 'served' in end ? end.served : undefined
-  const failure = end && failureOf(end)
+  const answered = call?.trail.answeredBy
+  const served = answered ?? (end && 'served' in end ? end.served : undefined)
+  const failure = end && failureOf(end, request)
+  const preferred = call?.trail.preferred
   return {
     [GENAI_REQUEST_MODEL]: request.model,
     [GENAI_REQUEST_STREAM]: request.stream,
@@ -249,19 +257,22 @@ function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd
     ...callerAttributes(request.caller),
     ...(call && end && { [ATTR_ATTEMPTS]: call.trail.attempts }),
     ...(call && call.trail.standsFor > 1 && { [ATTR_STANDS_FOR]: call.trail.standsFor }),
+    ...(preferred !== undefined && { [ATTR_PREFERRED_PROFILE]: preferred }),
     ...(call?.isLastResort && { [ATTR_LAST_RESORT]: true }),
     ...(served && {
       [ATTR_PROVIDER]: served.provider,
       [ATTR_PROFILE]: served.profile,
       [ATTR_BILLING]: served.billing,
-      [ATTR_BILLING_CHANGED]: served.billingInsteadOf !== undefined,
     }),
+    ...(answered && { [ATTR_BILLING_CHANGED]: answered.billingInsteadOf !== undefined }),
     ...(failure && { [ATTR_ERROR_TYPE]: failure }),
   }
 }
 
-function failureOf(end: CallEnd): string | undefined {
+/** A caller who leaves has not failed; a call that the gateway gives up although somebody waits for it has. */
+function failureOf(end: CallEnd, { signal }: CallRequest): string | undefined {
   if (end.type === 'failed') return end.error.code
+  if (end.type === 'aborted') return signal?.aborted ? undefined : 'GW_CLOSED'
   return end.type === 'broken_off' ? end.type : undefined
 }
 

@@ -6,10 +6,11 @@ export interface CallerLists {
   readonly refreshes: readonly CallerCount[]
   readonly visits: readonly VisitCount[]
   readonly fallbacks: readonly FallbackCount[]
+  readonly billingChanges: readonly FallbackCount[]
 }
 
 /** Who refreshed, who visited the gate and which profiles were given up, as tables for people. */
-export function callerTables({ refreshes, visits, fallbacks }: CallerLists, nowMs: number): string {
+export function callerTables({ refreshes, visits, fallbacks, billingChanges }: CallerLists, nowMs: number): string {
   const ago = (lastSeenMs: number) => `${inWords(Math.max(0, (nowMs - lastSeenMs) / 1000))} ago`
   const parts: string[] = []
   parts.push(
@@ -28,13 +29,12 @@ export function callerTables({ refreshes, visits, fallbacks }: CallerLists, nowM
       )}`,
     )
   }
-  if (fallbacks.length > 0) {
-    parts.push(
-      `Fallbacks\n${table(
-        ['FROM', 'TO', 'REASON', 'BILLING CHANGED', 'COUNT', 'LAST'],
-        fallbacks.map(row => [row.from, row.to, row.reason, row.billingChanged, row.count, ago(row.lastSeenMs)]),
-      )}`,
-    )
+  const moves = (title: string, from: string, to: string, rows: readonly FallbackCount[]) => {
+    if (rows.length === 0) return
+    const lines = rows.map(row => [row.from, row.to, row.reason, row.count, ago(row.lastSeenMs)])
+    parts.push(`${title}\n${table([from, to, 'REASON', 'COUNT', 'LAST'], lines)}`)
   }
+  moves('Fallbacks', 'FROM', 'TO', fallbacks)
+  moves('Answered at another price', 'MEANT FOR', 'ANSWERED BY', billingChanges)
   return parts.join('\n\n')
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Demo, startDemo } from '../demo/demo.ts'
-import { callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
@@ -57,7 +57,12 @@ async function show(demo: Demo, scenes: readonly string[], output: Output, signa
 
 async function print(demo: Demo, scenes: readonly string[], output: Output): Promise<void> {
   const { recorder } = demo.watch
-  const callers = { refreshes: callerTable(recorder), visits: visitTable(recorder), fallbacks: fallbackTable(recorder) }
+  const callers = {
+    refreshes: callerTable(recorder),
+    visits: visitTable(recorder),
+    fallbacks: fallbackTable(recorder),
+    billingChanges: billingChangeTable(recorder),
+  }
   const profiles = await demo.watch.profiles()
   const story = scenes.length === 0 ? [] : [`What happened\n${scenes.join('\n')}`]
   const text = [addresses(demo), profileTable(profiles), callerTables(callers, Date.now()), ...story].join('\n\n')

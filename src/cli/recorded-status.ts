@@ -1,5 +1,5 @@
 import { readRecords } from '../recorder/disk-records.ts'
-import { callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
@@ -13,6 +13,7 @@ export function recordedStatus(folder: string, output: Output): ExitCode {
     refreshes: callerTable(records),
     visits: visitTable(records),
     fallbacks: fallbackTable(records),
+    billingChanges: billingChangeTable(records),
   }))
   const lines = processes.map(({ pid, role, title, host, startedMs, dropped }) => {
     return [pid, role, title, host, `${inWords(Math.max(0, (nowMs - startedMs) / 1000))} ago`, dropped]

@@ -1,5 +1,6 @@
 import type { AttributeValue } from '@opentelemetry/api'
 import {
+  ATTR_ATTEMPT_OUTCOME,
   ATTR_CALLER,
   ATTR_CODE_FILE,
   ATTR_CODE_LINE,
@@ -78,6 +79,10 @@ export class SeenSpan {
   }
   get isError(): boolean {
     return this.#span.status === 'error'
+  }
+  /** A call or an attempt that went well: neither did it fail nor did its caller give it up. */
+  get isServed(): boolean {
+    return !this.isError && this.text(ATTR_ATTEMPT_OUTCOME) !== 'aborted'
   }
   get process(): SeenProcess | undefined {
     return this.#span.process

@@ -4,7 +4,7 @@ import { diagnose } from '../diagnose/diagnose.ts'
 import { evidenceOf } from '../diagnose/evidence-source.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
+import { billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { answerError } from './error-answer.ts'
@@ -86,7 +86,12 @@ export function operatorEndpoints({ gateway, recorder }: Pick<OperatorEndpointsO
     response.json(diagnose(evidenceOf(recorder, { sinceMs }), names))
   })
   router.get('/ops/callers.json', (_request, response) => {
-    response.json({ refreshes: callerTable(recorder), visits: visitTable(recorder), fallbacks: fallbackTable(recorder) })
+    response.json({
+      refreshes: callerTable(recorder),
+      visits: visitTable(recorder),
+      fallbacks: fallbackTable(recorder),
+      billingChanges: billingChangeTable(recorder),
+    })
   })
   router.get('/ops/refreshes.json', (_request, response) => {
     response.json({ refreshes: refreshes(recorder) })

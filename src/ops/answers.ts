@@ -169,7 +169,16 @@ export interface ProfileLine {
   readonly generation: number | undefined
   readonly restsUntilMs: number | undefined
   readonly probe: { readonly outcome: string; readonly atMs: number; readonly diverges: boolean } | undefined
-  readonly runtime: { readonly ok: number; readonly failed: number; readonly lastOutcome: string; readonly lastMs: number } | undefined
+  readonly runtime:
+    | {
+        readonly ok: number
+        readonly failed: number
+        /** Given up by their callers. */
+        readonly aborted: number
+        readonly lastOutcome: string
+        readonly lastMs: number
+      }
+    | undefined
   readonly states: readonly StateSpan[]
   readonly refreshes: readonly RefreshLine[]
 }
@@ -193,7 +202,6 @@ export interface FallbackRow {
   readonly from: string
   readonly to: string
   readonly reason: string
-  readonly billingChanged: boolean
   readonly count: number
   readonly perHour: number
   readonly lastMs: number
@@ -207,8 +215,13 @@ export interface FallbacksAnswer {
   readonly calls: number
   readonly fellBack: number
   readonly changedBilling: number
+  /** Calls that their callers gave up. */
+  readonly aborted: number
+  readonly notServed: number
   readonly ways: readonly WayRow[]
   readonly fallbacks: readonly FallbackRow[]
+  /** Calls that a profile answered that pays otherwise than the preferred one: from that one, whatever was tried between. */
+  readonly billingChanges: readonly FallbackRow[]
   /** Calls that ended with each profile, for each step of time. */
   readonly timeline: {
     readonly atMs: readonly number[]
@@ -235,12 +248,14 @@ export interface CallsAnswer {
   readonly stepMs: number
   readonly total: number
   readonly failures: number
+  readonly aborts: number
   readonly p50Ms: number | undefined
   readonly p95Ms: number | undefined
   readonly firstChunkMs: number | undefined
   readonly atMs: readonly number[]
   readonly good: readonly number[]
   readonly failed: readonly number[]
+  readonly aborted: readonly number[]
   readonly p50: readonly (number | null)[]
   readonly p95: readonly (number | null)[]
   readonly first50: readonly (number | null)[]

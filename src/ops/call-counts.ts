@@ -70,12 +70,18 @@ export class WayBucket {
   }
 }
 
+/** A third of its own: an attempt that its caller gave up says neither that the profile works nor that it fails. */
+export function classOf({ failed, outcome }: Pick<AttemptCount, 'failed' | 'outcome'>): 'good' | 'failed' | 'aborted' {
+  if (failed) return 'failed'
+  return outcome === 'aborted' ? 'aborted' : 'good'
+}
+
 export function wayOf(
   counts: Map<string, WayCount>,
   way: Pick<WayCount, 'steps' | 'end' | 'billingChanged'>,
   mostKeys = MOST_KEYS,
 ): WayCount {
-  const key = `${way.steps.map(({ profile, reason }) => `${reason}>${profile}`).join('\0')}\0${way.end}`
+  const key = `${way.steps.map(({ profile, reason }) => `${reason}>${profile}`).join('\0')}\0${way.end}\0${way.billingChanged}`
   const found = counts.get(key)
   if (found) return found
   if (counts.size >= mostKeys && way.steps[0]?.profile !== OTHER)

@@ -1,5 +1,5 @@
 import type { CallRow, CallsAnswer } from './answers.ts'
-import { type AttemptBucket, type AttemptCount, countOf } from './call-counts.ts'
+import { type AttemptBucket, type AttemptCount, classOf, countOf } from './call-counts.ts'
 import { Durations } from './durations.ts'
 import type { Ledger } from './ledger.ts'
 import type { Slice } from './time-buckets.ts'
@@ -13,7 +13,7 @@ const MOST_KEYS = 500
 export function callsAnswer(ledger: Ledger, wanted: Wanted): CallsAnswer {
   const slice = ledger.attempts.between(wanted.fromMs, wanted.toMs)
   const { stepMs, atMs, indexOf } = pointsOf(slice, wanted)
-  const points = atMs.map(() => ({ good: 0, failed: 0, all: new Durations(), first: new Durations() }))
+  const points = atMs.map(() => ({ good: 0, failed: 0, aborted: 0, all: new Durations(), first: new Durations() }))
   const rows = new Map<string, AttemptCount>()
   const all = new Durations()
   const first = new Durations()
@@ -25,7 +25,7 @@ export function callsAnswer(ledger: Ledger, wanted: Wanted): CallsAnswer {
       if (count.lastMs >= row.lastMs) Object.assign(row, { lastMs: count.lastMs, lastTrace: count.lastTrace })
       for (const into of [row.durations, all, point?.all]) into?.addAll(count.durations)
       for (const into of [row.firstChunks, first, point?.first]) into?.addAll(count.firstChunks)
-      if (point) point[count.failed ? 'failed' : 'good'] += count.count
+      if (point) point[classOf(count)] += count.count
     }
   }
   const curve = (pick: (point: (typeof points)[number]) => number | undefined) => points.map(point => pick(point) ?? null)
@@ -35,12 +35,14 @@ export function callsAnswer(ledger: Ledger, wanted: Wanted): CallsAnswer {
     stepMs,
     total: all.count,
     failures: points.reduce((sum, { failed }) => sum + failed, 0),
+    aborts: points.reduce((sum, { aborted }) => sum + aborted, 0),
     p50Ms: all.quantile(0.5),
     p95Ms: all.quantile(0.95),
     firstChunkMs: first.quantile(0.5),
     atMs,
     good: points.map(({ good }) => good),
     failed: points.map(({ failed }) => failed),
+    aborted: points.map(({ aborted }) => aborted),
     p50: curve(point => point.all.quantile(0.5)),
     p95: curve(point => point.all.quantile(0.95)),
     first50: curve(point => point.first.quantile(0.5)),

@@ -32,29 +32,49 @@ export function fallbacksAnswer(ledger: Ledger, wanted: Wanted): FallbacksAnswer
     calls: countOf(() => true),
     fellBack: countOf(({ steps }) => steps.length > 1),
     changedBilling: countOf(({ billingChanged }) => billingChanged),
+    aborted: countOf(({ end }) => end === 'aborted'),
+    notServed: countOf(({ end }) => end === 'failed'),
     ways: all.map(({ steps, end, count, lastMs, lastTrace }) => ({ steps, end, count, lastMs, lastTrace })),
-    fallbacks: fallbackRows(all, hoursOf(wanted, ledger)),
+    fallbacks: rowsOf(all, hoursOf(wanted, ledger), stepsOf),
+    billingChanges: rowsOf(all, hoursOf(wanted, ledger), changesOf),
     timeline: { atMs, ends: [...ends].map(([name, counts]) => ({ name, counts })).sort((a, b) => a.name.localeCompare(b.name)) },
   }
 }
 
-/** Who served, or that nobody did. */
+/** Who served, that nobody did, or that the caller left first. */
 function endOf({ steps, end }: WayCount): string {
-  return end === 'failed' ? 'not served' : (steps.at(-1)?.profile ?? 'unknown')
+  if (end === 'failed') return 'not served'
+  return end === 'aborted' ? 'aborted' : (steps.at(-1)?.profile ?? 'unknown')
 }
 
 function* wantedWays(bucket: WayBucket, { profile }: Wanted): Generator<WayCount> {
   for (const way of bucket.counts.values()) if (profile === '' || way.steps.some(step => step.profile === profile)) yield way
 }
 
-function fallbackRows(ways: readonly WayCount[], hours: number): FallbackRow[] {
+type Move = Pick<FallbackRow, 'from' | 'to' | 'reason'>
+
+/** Each step from one profile to the next. */
+function stepsOf({ steps }: WayCount): Move[] {
+  return steps.flatMap(({ profile: to, reason }, index) => {
+    const from = steps[index - 1]?.profile
+    return from === undefined ? [] : [{ from, to, reason }]
+  })
+}
+
+/** From the preferred profile to the one that answered, where they pay differently: one for a call, whatever stood between. */
+function changesOf({ steps, billingChanged }: WayCount): Move[] {
+  const [first, second] = steps
+  const last = steps.at(-1)
+  return billingChanged && first && last ? [{ from: first.profile, to: last.profile, reason: second?.reason ?? 'unknown' }] : []
+}
+
+function rowsOf(ways: readonly WayCount[], hours: number, movesOf: (way: WayCount) => Move[]): FallbackRow[] {
   const rows = new Map<string, { -readonly [Key in keyof FallbackRow]: FallbackRow[Key] }>()
-  for (const { steps, count, lastMs, lastTrace, billingChanged } of ways) {
-    for (const [index, { profile: to, reason }] of steps.entries()) {
-      const from = steps[index - 1]?.profile
-      if (from === undefined) continue
-      const row = entry(rows, `${from}\0${to}\0${reason}\0${billingChanged}`, () => ({
-        ...{ from, to, reason, billingChanged, count: 0, perHour: 0, lastMs: 0, lastTrace: '' },
+  for (const way of ways) {
+    const { count, lastMs, lastTrace } = way
+    for (const { from, to, reason } of movesOf(way)) {
+      const row = entry(rows, `${from}\0${to}\0${reason}`, () => ({
+        ...{ from, to, reason, count: 0, perHour: 0, lastMs: 0, lastTrace: '' },
       }))
       row.count += count
       row.perHour = row.count / hours

@@ -1,5 +1,6 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import type { ProfileLine, ProfilesAnswer, RefreshLine } from './answers.ts'
+import { classOf } from './call-counts.ts'
 import type { Ledger, SeenProfile } from './ledger.ts'
 import type { ProfileHistory } from './profile-history.ts'
 import { refreshLine } from './refreshes-answer.ts'
@@ -69,19 +70,22 @@ function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, Refresh
   return lines
 }
 
-function runtimeByProfile(ledger: Ledger, { fromMs, toMs }: Wanted): Map<string, { ok: number; failed: number }> {
-  const runtime = new Map<string, { ok: number; failed: number }>()
+type Runtime = Record<ReturnType<typeof classOf>, number>
+
+function runtimeByProfile(ledger: Ledger, { fromMs, toMs }: Wanted): Map<string, Runtime> {
+  const runtime = new Map<string, Runtime>()
   for (const { bucket } of ledger.attempts.between(fromMs, toMs).buckets) {
-    for (const { profile, failed, count } of bucket.counts.values()) {
-      const of = runtime.get(profile) ?? { ok: 0, failed: 0 }
-      of[failed ? 'failed' : 'ok'] += count
-      runtime.set(profile, of)
+    for (const count of bucket.counts.values()) {
+      const of = runtime.get(count.profile) ?? { good: 0, failed: 0, aborted: 0 }
+      of[classOf(count)] += count.count
+      runtime.set(count.profile, of)
     }
   }
   return runtime
 }
 
-function runtimeOf(counts: { ok: number; failed: number } | undefined, seen: SeenProfile | undefined): ProfileLine['runtime'] {
+function runtimeOf(counts: Runtime | undefined, seen: SeenProfile | undefined): ProfileLine['runtime'] {
   const last = seen?.lastAttempt
-  return last && { ok: counts?.ok ?? 0, failed: counts?.failed ?? 0, lastOutcome: last.outcome, lastMs: last.endMs }
+  const { good: ok, failed, aborted } = counts ?? { good: 0, failed: 0, aborted: 0 }
+  return last && { ok, failed, aborted, lastOutcome: last.outcome, lastMs: last.endMs }
 }

@@ -11,6 +11,7 @@ import {
   ATTR_FALLBACK_REASON,
   ATTR_FALLBACK_TO,
   ATTR_PERMANENT,
+  ATTR_PREFERRED_PROFILE,
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_STANDS_FOR,
@@ -72,6 +73,7 @@ export interface AttemptFact {
   readonly profile: string
   readonly model: string
   readonly outcome: string
+  /** Neither a good one nor one that its caller gave up. */
   readonly failed: boolean
   readonly billing: string
   readonly type: string
@@ -86,8 +88,9 @@ export interface CallFact {
   readonly atMs: number
   /** First the preferred profile, then each one that was gone on to, with what drove the call there. */
   readonly steps: readonly { readonly profile: string; readonly reason: string }[]
-  /** How the profile that served pays; `failed` when none did. */
+  /** How the profile that served pays; `failed` when none did, `aborted` when the caller left first. */
   readonly end: string
+  /** A profile answered that pays otherwise than the preferred one. */
   readonly billingChanged: boolean
   readonly traceId: string
   /** How many like it there were, itself included. */
@@ -147,7 +150,8 @@ export function callFact({ name, attributes, events, startMs, traceId, status }:
   if (name !== SPAN_CALL) return undefined
   const fallbacks = events.filter(event => event.name === EVENT_FALLBACK)
   const served = textOf(attributes[ATTR_PROFILE])
-  const preferred = textOf(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? served ?? 'no profile'
+  const preferred =
+    textOf(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? textOf(attributes[ATTR_PREFERRED_PROFILE]) ?? served ?? 'no profile'
   return {
     atMs: startMs,
     steps: [
@@ -157,11 +161,17 @@ export function callFact({ name, attributes, events, startMs, traceId, status }:
         reason: textOf(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
       })),
     ],
-    end: status === 'error' || served === undefined ? 'failed' : (textOf(attributes[ATTR_BILLING]) ?? 'unknown billing'),
+    end: endOf(attributes, status, served),
     billingChanged: attributes[ATTR_BILLING_CHANGED] === true,
     traceId,
     standsFor: standsFor(attributes),
   }
+}
+
+function endOf(attributes: SpanRow['attributes'], status: SpanRow['status'], served: string | undefined): string {
+  if (status === 'error') return 'failed'
+  if (attributes[ATTR_ATTEMPT_OUTCOME] === 'aborted') return 'aborted'
+  return served === undefined ? 'failed' : (textOf(attributes[ATTR_BILLING]) ?? 'unknown billing')
 }
 
 /** The generation a span speaks of, on itself or on one of its events. */

@@ -21,8 +21,8 @@ export interface VisitCount extends Readonly<Record<VisitKey, string>> {
   readonly lastSeenMs: number
 }
 
-/** One row of the fallback table. */
-export interface FallbackCount extends Readonly<Record<FallbackKey, string>> {
+/** One row of the fallback table, and of that of changed billing. */
+export interface FallbackCount extends Readonly<Record<Exclude<FallbackKey, 'billingChanged'>, string>> {
   readonly count: number
   readonly lastSeenMs: number
 }
@@ -54,8 +54,17 @@ export function visitTable(recorder: RecordedSpans, filter: Partial<Record<Visit
 }
 
 /** Which profile calls went on to, from which, and why, over all that is counted; the most frequent first. */
-export function fallbackTable(recorder: RecordedSpans, filter: Partial<Record<FallbackKey, string>> = {}): FallbackCount[] {
-  return flat(recorder.fallbackCounts(), filter)
+export function fallbackTable(recorder: RecordedSpans): FallbackCount[] {
+  return fallbackRows(recorder, 'false')
+}
+
+/** Calls that were answered by a profile that pays otherwise than the preferred one: from that one, and why it was given up. */
+export function billingChangeTable(recorder: RecordedSpans): FallbackCount[] {
+  return fallbackRows(recorder, 'true')
+}
+
+function fallbackRows(recorder: RecordedSpans, billingChanged: string): FallbackCount[] {
+  return flat(recorder.fallbackCounts(), { billingChanged }).map(({ billingChanged: _same, ...row }) => row)
 }
 
 /** What is still known of a trace, in the order in which its spans began. */

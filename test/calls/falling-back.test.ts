@@ -46,7 +46,8 @@ describe('a fallback', () => {
     const answer = await w.responses()
     expect(answer.status).toBe(200)
     expect(answer.headers.get('x-gatewatch-fallback')).toBe(`${ME} -> ${KEY}; reason=${reason}`)
-    expect(await w.labels('fallbacks')).toEqual([{ provider: 'openai-codex', from: ME, to: KEY, reason, billing_changed: 'true' }])
+    for (const counter of ['fallbacks', 'billingChanges'] as const)
+      expect(await w.labels(counter)).toEqual([{ provider: 'openai-codex', from: ME, to: KEY, reason }])
     expect(w.simulator.counts().tokenRequests.total).toBe(0)
   })
 
@@ -63,7 +64,6 @@ describe('a fallback', () => {
           [ATTR_FALLBACK_FROM]: ME,
           [ATTR_FALLBACK_TO]: KEY,
           [ATTR_FALLBACK_REASON]: 'rate_limit',
-          [ATTR_BILLING_CHANGED]: true,
         },
       },
     ])
@@ -83,7 +83,8 @@ describe('a fallback', () => {
       'x-gatewatch-attempts': '2',
       'x-gatewatch-fallback': 'openai:a -> openai:b; reason=auth',
     })
-    expect(await w.labels('fallbacks')).toMatchObject([{ reason: 'auth', billing_changed: 'false' }])
+    expect(await w.labels('fallbacks')).toMatchObject([{ reason: 'auth' }])
+    expect(await w.labels('billingChanges')).toEqual([])
   })
 
   it('to a metered profile is denied where policy says so, and the call fails with both reasons', async () => {
@@ -137,10 +138,9 @@ describe('a fallback', () => {
     expect(answer.headers.get('x-gatewatch-fallback')).toBe(
       'openai-codex:a -> openai-codex:b; reason=rate_limit, openai-codex:b -> openai-codex:c; reason=server_error, openai-codex:c -> openai:default; reason=billing',
     )
-    expect((await w.labels('fallbacks')).map(({ reason, billing_changed }) => [reason, billing_changed])).toEqual([
-      ['rate_limit', 'false'],
-      ['server_error', 'false'],
-      ['billing', 'true'],
+    expect((await w.labels('fallbacks')).map(({ reason }) => reason)).toEqual(['rate_limit', 'server_error', 'billing'])
+    expect(await w.labels('billingChanges')).toEqual([
+      { provider: 'openai-codex', from: 'openai-codex:a', to: 'openai:default', reason: 'rate_limit' },
     ])
   })
 

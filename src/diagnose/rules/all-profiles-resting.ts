@@ -50,7 +50,7 @@ function tell(evidence: Evidence, calls: readonly SeenSpan[]): Found {
   const lastMs = greatest(calls.map(({ endMs }) => endMs))
   const resting = calls.filter(call => call.flag(ATTR_LAST_RESORT) === true).length
   const models = wordsOf(attempts, ({ name }) => name.split(' ')[1]).map(({ word }) => word)
-  const again = evidence.calls.find(call => !call.isError && call.startMs >= lastMs && call.profile !== undefined)
+  const again = evidence.calls.find(call => call.isServed && call.startMs >= lastMs && call.profile !== undefined)
   return found(allProfilesResting, evidence, {
     about: [...calls, ...attempts].sort((a, b) => a.startMs - b.startMs),
     callers: calls,

@@ -34,8 +34,8 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const id = about.flatMap(span => span.text(ATTR_PROVIDER_REQUEST_ID) ?? []).at(-1)
   const [first, last] = [about[0], about.at(-1)]
   const through = evidence.attempts.filter(
-    ({ provider, isError, startMs }) =>
-      provider === first?.provider && !isError && startMs >= (first?.startMs ?? 0) && startMs <= (last?.endMs ?? 0),
+    ({ provider, isServed, startMs }) =>
+      provider === first?.provider && isServed && startMs >= (first?.startMs ?? 0) && startMs <= (last?.endMs ?? 0),
   )
   return found(firewallPage, evidence, {
     about,

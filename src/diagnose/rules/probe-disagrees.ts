@@ -127,7 +127,7 @@ function failuresOf({ attempts, refreshes, calls }: Evidence, profile: string): 
 
 function hasRecovered({ attempts }: Evidence, profile: string, last: SeenSpan): boolean {
   return attempts.some(
-    attempt => !attempt.isError && attempt.profile === profile && attempt.startMs >= last.endMs && isSameProcess(attempt, last),
+    attempt => attempt.isServed && attempt.profile === profile && attempt.startMs >= last.endMs && isSameProcess(attempt, last),
   )
 }
 

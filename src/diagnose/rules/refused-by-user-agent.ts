@@ -40,7 +40,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found | undefined
   const served = evidence.refreshes.filter(refresh => !refresh.isError && refresh.status === 200 && isNear(refresh))
   if (!first || served.some(refresh => agentOf(refresh) === agentOf(first))) return undefined
   const others = served.filter(refresh => agentOf(refresh) !== undefined)
-  const calls = evidence.attempts.filter(attempt => !attempt.isError && attempt.startMs >= first.startMs && isNear(attempt)).length
+  const calls = evidence.attempts.filter(attempt => attempt.isServed && attempt.startMs >= first.startMs && isNear(attempt)).length
   if (others.length === 0 && (about.length < FEWEST_ALONE || calls === 0)) return undefined
   const [other] = others
   const callsText = calls > 0 ? `; ${times(calls, 'call')} of the provider went through in the same time` : ''

@@ -30,7 +30,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const calls = about.filter(span => isCall.has(span)).length
   const others = about.length - calls
   const through = evidence.attempts.filter(
-    ({ provider, isError, startMs }) => provider === first?.provider && !isError && startMs >= (first?.startMs ?? 0),
+    ({ provider, isServed, startMs }) => provider === first?.provider && isServed && startMs >= (first?.startMs ?? 0),
   ).length
   const parts = [others > 0 ? times(others, 'token request') : '', calls > 0 ? times(calls, 'call') : ''].filter(Boolean).join(' and ')
   const isSplit = calls === 0 && through > 0

@@ -30,7 +30,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const calls = about.filter(span => isCall.has(span)).length
   const others = about.length - calls
   const served = evidence.attempts.filter(
-    ({ isError, profile, startMs }) => !isError && profile === first?.profile && startMs >= (first?.startMs ?? 0),
+    ({ isServed, profile, startMs }) => isServed && profile === first?.profile && startMs >= (first?.startMs ?? 0),
   ).length
   const parts = [calls > 0 ? times(calls, 'call') : '', others > 0 ? `${times(others, 'request')} for tokens` : '']
     .filter(Boolean)

@@ -32,12 +32,12 @@ function tell(evidence: Evidence, group: readonly SeenSpan[]): Found | undefined
   const isBefore = ({ startMs }: SeenSpan) => startMs < first.startMs && startMs >= first.startMs - SINCE_MS
   const rotation = evidence.refreshes.findLast(span => !span.isError && span.profile === first.profile && isBefore(span))
   const former = evidence.attempts.findLast(
-    span => !span.isError && span.caller === first.caller && span.profile !== first.profile && isBefore(span),
+    span => span.isServed && span.caller === first.caller && span.profile !== first.profile && isBefore(span),
   )
   const cause = rotation ?? former
   if (!cause) return undefined
   const works = evidence.attempts.filter(
-    ({ isError, profile, startMs }) => !isError && profile === first.profile && startMs > first.startMs,
+    ({ isServed, profile, startMs }) => isServed && profile === first.profile && startMs > first.startMs,
   )
   const secondsAfter = Math.max(0, Math.round((first.startMs - cause.endMs) / 1000))
   return found(sessionBrokenByRotation, evidence, {

@@ -42,7 +42,7 @@ function throughGateway(evidence: Evidence): Found[] {
     const lastMs = greatest(calls.map(({ endMs }) => endMs))
     const failures = evidence.refreshes.filter(({ isError, profile, startMs }) => isError && profile === preferred && startMs <= lastMs)
     const reasons = wordsOf(calls, call => call.events(EVENT_FALLBACK).at(-1)?.text(ATTR_FALLBACK_REASON))
-    const back = evidence.calls.find(({ isError, profile, startMs }) => !isError && profile === preferred && startMs > lastMs)
+    const back = evidence.calls.find(({ isServed, profile, startMs }) => isServed && profile === preferred && startMs > lastMs)
     return tell(evidence, failures, calls, {
       what: `${times(calls.length, 'call')} meant for ${preferred} went to ${first?.profile}, which is paid by use (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')})${causeText(failures)}. ${back ? `Since ${new Date(back.startMs).toISOString()} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,
       confidence: 'certain',
@@ -60,7 +60,7 @@ function inWatchedProcesses(evidence: Evidence): Found[] {
   const seen = evidence.attempts.filter(attempt => attempt.text(ATTR_BILLING) === undefined && attempt.process !== undefined)
   const failed = evidence.refreshes.filter(({ isError }) => isError)
   return [...Map.groupBy(seen, ({ process }) => `${process?.host} ${process?.pid}`).values()].flatMap(attempts => {
-    const good = attempts.filter(({ isError }) => !isError)
+    const good = attempts.filter(({ isServed }) => isServed)
     const login = good.findLast(attempt => attempt.text(ATTR_CREDENTIAL_TYPE) === 'token')
     const paid = good.filter(attempt => attempt.text(ATTR_CREDENTIAL_TYPE) === 'api_key')
     const [firstPaid] = paid

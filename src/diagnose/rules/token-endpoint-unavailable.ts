@@ -40,8 +40,8 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const lastMs = greatest(about.map(({ endMs }) => endMs))
   const again = evidence.refreshes.find(({ profile, isError, startMs }) => profile === first?.profile && !isError && startMs >= lastMs)
   const served = evidence.attempts.filter(
-    ({ profile, isError, startMs }) =>
-      profile === first?.profile && !isError && startMs >= (first?.startMs ?? 0) && startMs <= (again?.startMs ?? Number.POSITIVE_INFINITY),
+    ({ profile, isServed, startMs }) =>
+      profile === first?.profile && isServed && startMs >= (first?.startMs ?? 0) && startMs <= (again?.startMs ?? Number.POSITIVE_INFINITY),
   )
   return found(tokenEndpointUnavailable, evidence, {
     about,

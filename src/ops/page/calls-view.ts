@@ -30,7 +30,7 @@ export const callsView: View<CallsAnswer> = {
   load: ask => ask<CallsAnswer>('calls'),
 
   show(answer, { change }) {
-    const { total, failures, p50Ms, p95Ms, firstChunkMs, atMs, stepMs, rows } = answer
+    const { total, failures, aborts, p50Ms, p95Ms, firstChunkMs, atMs, stepMs, rows } = answer
     if (total === 0)
       return [empty('No provider call in this time.', 'Look further back, or send a request: every attempt upstream shows up here.')]
     const onRange = (from: number, to: number) => change(rangeOf(from, to))
@@ -53,6 +53,7 @@ export const callsView: View<CallsAnswer> = {
       figures(
         { label: 'Attempts', value: count(total) },
         { label: 'Failed', value: count(failures), note: share(failures, total), tone: failures > 0 ? 'bad' : undefined },
+        { label: 'Given up by callers', value: count(aborts) },
         { label: 'Median', value: duration(p50Ms) },
         { label: '95th percentile', value: duration(p95Ms) },
         { label: 'First chunk, median', value: duration(firstChunkMs) },
@@ -72,6 +73,7 @@ export const callsView: View<CallsAnswer> = {
             curves: [
               { label: 'good', values: answer.good, color: 'series-1' },
               { label: 'failed', values: answer.failed, color: 'bad' },
+              { label: 'given up', values: answer.aborted, color: 'quiet' },
             ],
           }),
         ),
@@ -87,16 +89,16 @@ export const callsView: View<CallsAnswer> = {
           columns: COLUMNS,
           rows,
           keyOf: row => `${row.profile} ${row.model} ${row.outcome}`,
-          isBad: row => row.outcome !== 'ok',
+          isBad: row => row.outcome !== 'ok' && row.outcome !== 'aborted',
         }),
       ),
     ]
   },
 
-  markdown({ fromMs, toMs, total, failures, p50Ms, p95Ms, rows }) {
+  markdown({ fromMs, toMs, total, failures, aborts, p50Ms, p95Ms, rows }) {
     return [
       `### Provider calls (${clock(fromMs)} to ${clock(toMs)})`,
-      `${count(total)} attempts, ${count(failures)} failed (${share(failures, total)}), p50 ${duration(p50Ms)}, p95 ${duration(p95Ms)}.`,
+      `${count(total)} attempts, ${count(failures)} failed (${share(failures, total)}), ${count(aborts)} given up by their callers, p50 ${duration(p50Ms)}, p95 ${duration(p95Ms)}.`,
       markdownTable(
         ['profile', 'model', 'outcome', 'count', 'p50', 'p95', 'last seen'],
         rows.map(row => [row.profile, row.model, row.outcome, row.count, duration(row.p50Ms), duration(row.p95Ms), clock(row.lastMs)]),

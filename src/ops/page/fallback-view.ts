@@ -12,11 +12,15 @@ const COLUMNS: readonly Column<FallbackRow>[] = [
   { title: 'From', cell: row => row.from },
   { title: 'To', cell: row => row.to },
   { title: 'Because of', cell: row => badge(row.reason) },
-  { title: 'Billing', cell: row => (row.billingChanged ? badge('changed', 'warn') : element('span', { class: 'quiet' }, 'same')) },
   { title: 'Count', cell: row => count(row.count), isNumber: true },
   { title: 'Rate', cell: row => rate(row.perHour), isNumber: true },
   { title: 'Last seen', cell: row => moment(row.lastMs), isNumber: true },
   { title: 'Last trace', cell: row => traceLink(row.lastTrace), isMinor: true },
+]
+const BILLING_COLUMNS: readonly Column<FallbackRow>[] = [
+  { title: 'Meant for', cell: row => row.from },
+  { title: 'Answered by', cell: row => row.to },
+  ...COLUMNS.slice(2),
 ]
 const COLORS = ['series-1', 'series-2', 'series-3', 'series-4', 'series-5', 'series-6']
 
@@ -29,7 +33,7 @@ export const fallbackView: View<FallbacksAnswer> = {
   load: ask => ask<FallbacksAnswer>('fallbacks'),
 
   show(answer, { change }) {
-    const { calls, fellBack, changedBilling, ways, fallbacks, timeline, stepMs } = answer
+    const { calls, fellBack, changedBilling, aborted, notServed, ways, fallbacks, billingChanges, timeline, stepMs } = answer
     if (calls === 0)
       return [
         empty(
@@ -41,7 +45,7 @@ export const fallbackView: View<FallbacksAnswer> = {
     const curves = timeline.ends.map(({ name, counts }) => ({
       label: name,
       values: counts,
-      color: name === 'not served' ? 'bad' : (COLORS[series++ % COLORS.length] ?? 'series-1'),
+      color: name === 'not served' ? 'bad' : name === 'aborted' ? 'quiet' : (COLORS[series++ % COLORS.length] ?? 'series-1'),
     }))
     return [
       figures(
@@ -53,7 +57,8 @@ export const fallbackView: View<FallbacksAnswer> = {
           note: share(changedBilling, calls),
           tone: changedBilling > 0 ? 'warn' : undefined,
         },
-        { label: 'Not served', value: count(ways.filter(({ end }) => end === 'failed').reduce((sum, way) => sum + way.count, 0)) },
+        { label: 'Not served', value: count(notServed), tone: notServed > 0 ? 'bad' : undefined },
+        { label: 'Given up by callers', value: count(aborted) },
       ),
       panel(
         'From the preferred profile to the bill',
@@ -81,20 +86,40 @@ export const fallbackView: View<FallbacksAnswer> = {
             caption: 'Fallbacks by profiles and reason',
             columns: COLUMNS,
             rows: fallbacks,
-            keyOf: row => `${row.from} ${row.to} ${row.reason} ${row.billingChanged}`,
+            keyOf: row => `${row.from} ${row.to} ${row.reason}`,
+          }),
+        ),
+      billingChanges.length > 0 &&
+        panel(
+          'Answered at another price',
+          [element('span', { class: 'quiet' }, 'by a profile that pays otherwise than the preferred one')],
+          table({
+            name: 'billing',
+            caption: 'Calls that changed how they are paid',
+            columns: BILLING_COLUMNS,
+            rows: billingChanges,
+            keyOf: row => `${row.from} ${row.to} ${row.reason}`,
           }),
         ),
     ]
   },
 
-  markdown({ fromMs, toMs, calls, fellBack, changedBilling, fallbacks }) {
+  markdown({ fromMs, toMs, calls, fellBack, changedBilling, aborted, notServed, fallbacks, billingChanges }) {
     return [
       `### Fallback (${clock(fromMs)} to ${clock(toMs)})`,
-      `${count(calls)} calls, ${count(fellBack)} fell back (${share(fellBack, calls)}), ${count(changedBilling)} changed billing.`,
+      `${count(calls)} calls, ${count(fellBack)} fell back (${share(fellBack, calls)}), ${count(changedBilling)} changed billing, ${count(notServed)} were not served, ${count(aborted)} were given up by their callers.`,
       markdownTable(
-        ['from', 'to', 'because of', 'billing', 'count', 'last seen'],
-        fallbacks.map(row => [row.from, row.to, row.reason, row.billingChanged ? 'changed' : 'same', row.count, clock(row.lastMs)]),
+        ['from', 'to', 'because of', 'count', 'last seen'],
+        fallbacks.map(row => [row.from, row.to, row.reason, row.count, clock(row.lastMs)]),
       ),
+      ...(billingChanges.length === 0
+        ? []
+        : [
+            markdownTable(
+              ['meant for', 'answered by', 'because of', 'count', 'last seen'],
+              billingChanges.map(row => [row.from, row.to, row.reason, row.count, clock(row.lastMs)]),
+            ),
+          ]),
     ].join('\n\n')
   },
 }

@@ -41,7 +41,7 @@ export const profilesView: View<ProfilesAnswer> = {
     return [
       '### Profiles',
       markdownTable(
-        ['profile', 'type', 'billing', 'state', 'expires', 'generation', 'last probe', 'calls ok / failed', 'note'],
+        ['profile', 'type', 'billing', 'state', 'expires', 'generation', 'last probe', 'calls ok / failed / given up', 'note'],
         profiles.map(line => [
           line.profile,
           line.type || '-',
@@ -50,7 +50,7 @@ export const profilesView: View<ProfilesAnswer> = {
           line.expiresAtMs === undefined ? '-' : clock(line.expiresAtMs),
           line.generation ?? '-',
           line.probe ? `${line.probe.outcome}${line.probe.diverges ? ' (diverges)' : ''}` : '-',
-          line.runtime ? `${line.runtime.ok} / ${line.runtime.failed}` : '-',
+          line.runtime ? `${line.runtime.ok} / ${line.runtime.failed} / ${line.runtime.aborted}` : '-',
           line.note || '-',
         ]),
       ),
@@ -94,7 +94,7 @@ function profilePanel(line: ProfileLine, answer: ProfilesAnswer): HTMLElement {
             ' ',
             moment(runtime.lastMs),
             quiet(
-              `, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${share(runtime.failed, runtime.ok + runtime.failed)})`,
+              `, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${share(runtime.failed, runtime.ok + runtime.failed)})${runtime.aborted > 0 ? `, ${count(runtime.aborted)} given up by their callers` : ''}`,
             ),
           )
         : quiet('none seen'),

@@ -138,5 +138,6 @@ function graphOf(ways: readonly WayRow[]): { nodes: Node[]; links: Link[] } {
 }
 
 function endText(end: string): string {
+  if (end === 'aborted') return 'given up by the caller'
   return end === 'failed' ? 'not served' : `served, ${plain(end)}`
 }

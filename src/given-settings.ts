@@ -6,7 +6,7 @@ import type { Provider } from './providers/provider.ts'
 import type { ProviderSettings } from './providers/provider-settings.ts'
 import { createRegistry, type Registry } from './providers/registry.ts'
 import { scrubText } from './telemetry/scrub.ts'
-import { hideText } from './tools/hidden-texts.ts'
+import { pinHiddenText, showName } from './tools/hidden-texts.ts'
 
 /** Settings, and where they and their secrets come from. */
 export interface GivenSettings {
@@ -62,6 +62,7 @@ function readProviders({ settings, environment, source }: GivenSettings): Record
 
 /** The profiles of the configuration, with their keys. @throws {GatewayError} `GW_CONFIG` */
 export function readProfiles({ settings, environment, source }: GivenSettings, registry: Registry): ConfiguredProfile[] {
+  for (const name of [...registry.all().map(({ id }) => id), ...Object.keys(settings.profiles).flatMap(id => id.split(':'))]) showName(name)
   return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
     if (!providerOf(registry, provider))
       throw refused(source, [`${placeOf(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`])
@@ -74,7 +75,7 @@ export function readProfiles({ settings, environment, source }: GivenSettings, r
 function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
   const value = environment[name]
   if (value) {
-    hideText(value)
+    pinHiddenText(value)
     return value
   }
   throw refused(source, [`${key}: the environment variable ${variableName(name)} is ${value === undefined ? 'not set' : 'empty'}`])

@@ -6,7 +6,7 @@ import { type StoredProfile, secretsOf } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { hideText } from '../tools/hidden-texts.ts'
+import { hideText, pinHiddenText } from '../tools/hidden-texts.ts'
 
 /** A profile the configuration names. */
 export interface ConfiguredProfile {
@@ -121,7 +121,9 @@ export class ProfileBook {
     const stored = await this.#store.list()
     for (const profile of stored) {
       this.#gate.lineage.learn(profile)
-      for (const secret of secretsOf(profile.credential)) hideText(secret)
+      // A key or static token is configured; a login's tokens come and go.
+      const hide = profile.credential.type === 'oauth' ? hideText : pinHiddenText
+      for (const secret of secretsOf(profile.credential)) hide(secret)
     }
     const held = new Map(stored.map(profile => [profile.id, this.#withConfigured(profile)]))
     for (const { id, provider, billing, apiKey } of this.#configured.values()) {

@@ -41,15 +41,15 @@ describe('a name that somebody outside chose', () => {
   it('is not shown when it is a key in use, whatever it looks like; nor is the profile called by it', () => {
     const screen = new Screen()
     const shown = () => [
-      givenName('model-marmaladejar'),
-      profileName('acme:marmaladejar'),
-      screen.attributes({ [ATTR_CALLER]: 'client:marmaladejar' }).attributes[ATTR_CALLER],
+      givenName('model-marmaladejarlids'),
+      profileName('acme:marmaladejarlids'),
+      screen.attributes({ [ATTR_CALLER]: 'client:marmaladejarlids' }).attributes[ATTR_CALLER],
     ]
-    expect(shown().slice(0, 1)).toEqual(['model-marmaladejar'])
-    expect(shown()[2]).toBe('client:marmaladejar')
-    hideText('marmaladejar')
-    expect(givenName('model-marmaladejar')).toBe('model-[secret]')
-    expect(screen.attributes({ [ATTR_CALLER]: 'client:marmaladejar' }).attributes[ATTR_CALLER]).toBe('client:[secret]')
+    expect(shown().slice(0, 1)).toEqual(['model-marmaladejarlids'])
+    expect(shown()[2]).toBe('client:marmaladejarlids')
+    hideText('marmaladejarlids')
+    expect(givenName('model-marmaladejarlids')).toBe('model-[secret]')
+    expect(screen.attributes({ [ATTR_CALLER]: 'client:marmaladejarlids' }).attributes[ATTR_CALLER]).toBe('client:[secret]')
     hideText('quincejelly')
     expect(profileName('acme:quincejelly')).toMatch(/^acme:[0-9a-f]{8}$/)
   })

@@ -1,15 +1,9 @@
 import { GatewayError } from '../domain/gateway-error.ts'
+import { SQLITE_RESULT, sqliteFull, sqliteResult } from '../store/sqlite-result.ts'
 import { newer, unreadable, unwritable } from '../store/store-failure.ts'
 import { SCHEMA_VERSION } from './recorder-schema.ts'
 
-/** Primary result codes of SQLite (sqlite.org/rescode.html). */
-const SQLITE = { ERROR: 1, BUSY: 5, LOCKED: 6, CORRUPT: 11, FULL: 13, CANTOPEN: 14, PROTOCOL: 15, NOTADB: 26 } as const
-const PASSING: ReadonlySet<number | undefined> = new Set([SQLITE.BUSY, SQLITE.LOCKED, SQLITE.PROTOCOL])
-
-/** Says whether somebody else is at the database just now; a moment later it may go. */
-export function isBusy(cause: unknown): boolean {
-  return PASSING.has(resultCode(cause))
-}
+export { isSqliteBusy as isBusy } from '../store/sqlite-result.ts'
 
 /** Says whether trying again cannot help: the file is not for us, and is left alone. */
 export function isLasting(error: GatewayError): boolean {
@@ -19,14 +13,14 @@ export function isLasting(error: GatewayError): boolean {
 /** Says what a failure of SQLite, or of the system, means for the recorder's file. */
 export function recorderFailure(file: string, cause: unknown): GatewayError {
   if (cause instanceof GatewayError) return cause
-  switch (resultCode(cause)) {
-    case SQLITE.ERROR: // tables that are not ours
-    case SQLITE.CORRUPT:
-    case SQLITE.NOTADB:
+  switch (sqliteResult(cause)) {
+    case SQLITE_RESULT.ERROR: // tables that are not ours
+    case SQLITE_RESULT.CORRUPT:
+    case SQLITE_RESULT.NOTADB:
       return damagedRecorder(file, 'SQLite cannot read it', cause)
-    case SQLITE.FULL:
-      return unwritable(file, Object.assign(new Error('database or disk is full', { cause }), { code: 'SQLITE_FULL' }))
-    case SQLITE.CANTOPEN:
+    case SQLITE_RESULT.FULL:
+      return unwritable(file, sqliteFull(cause))
+    case SQLITE_RESULT.CANTOPEN:
       return unreadable(file, cause)
     default:
       return unwritable(file, cause)
@@ -54,10 +48,4 @@ export function nothingRecorded(folder: string, why: string): GatewayError {
 export function pinnedJournal(file: string, bytes: number): GatewayError {
   const message = `${file} has a journal of ${bytes} bytes that somebody who keeps reading holds open; nothing is added; end that reader`
   return new GatewayError('GW_STORE_UNWRITABLE', message, { next: 'try_again_later' })
-}
-
-/** The primary result code: the lowest byte of the extended one. */
-function resultCode(cause: unknown): number | undefined {
-  const code = cause instanceof Error ? (cause as { errcode?: unknown }).errcode : undefined
-  return typeof code === 'number' ? code & 0xff : undefined
 }

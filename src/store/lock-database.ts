@@ -2,12 +2,11 @@ import { chmodSync, closeSync, mkdirSync, openSync, renameSync, statSync } from 
 import { uptime } from 'node:os'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import type { GatewayError } from '../domain/gateway-error.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
+import { requireOwnDatabase } from './own-files.ts'
+import { isSqliteBusy, SQLITE_RESULT, sqliteFull, sqliteResult } from './sqlite-result.ts'
 import { damagedLock, systemCode, unreadable, unwritable } from './store-failure.ts'
-
-/** Primary result codes of SQLite (sqlite.org/rescode.html). */
-const SQLITE = { ERROR: 1, PERM: 3, BUSY: 5, READONLY: 8, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const
 
 /**
  * A small SQLite file that processes lock against each other.
@@ -35,7 +34,7 @@ export class LockDatabase {
     try {
       return this.#begin()
     } catch (cause) {
-      if (isBusy(cause)) return undefined
+      if (isSqliteBusy(cause)) return undefined
       const failure = this.failure(cause)
       if (failure.code !== 'GW_STORE_DAMAGED' || !this.#setAside()) throw failure
       return this.tryBegin()
@@ -49,7 +48,7 @@ export class LockDatabase {
       return true
     } catch (cause) {
       this.undo(connection)
-      if (isBusy(cause)) return false
+      if (isSqliteBusy(cause)) return false
       throw this.failure(cause)
     }
   }
@@ -61,14 +60,15 @@ export class LockDatabase {
 
   /** Says what a failure of this database means for the store. */
   failure(cause: unknown): GatewayError {
-    switch (resultCode(cause)) {
-      case SQLITE.ERROR: // tables that are not ours
-      case SQLITE.CORRUPT:
-      case SQLITE.NOTADB:
+    if (cause instanceof GatewayError) return cause
+    switch (sqliteResult(cause)) {
+      case SQLITE_RESULT.ERROR: // tables that are not ours
+      case SQLITE_RESULT.CORRUPT:
+      case SQLITE_RESULT.NOTADB:
         return damagedLock(this.path, cause)
-      case SQLITE.FULL:
-        return unwritable(this.path, Object.assign(new Error('database or disk is full', { cause }), { code: 'SQLITE_FULL' }))
-      case SQLITE.CANTOPEN:
+      case SQLITE_RESULT.FULL:
+        return unwritable(this.path, sqliteFull(cause))
+      case SQLITE_RESULT.CANTOPEN:
         return unreadable(this.path, cause)
       default:
         return unwritable(this.path, cause)
@@ -105,6 +105,7 @@ export class LockDatabase {
     // Somebody may have removed the file, or the whole folder, under us: a lock on a file nobody else can find guards nothing.
     if (this.#open && this.#open.identity === identity) return this.#open.connection
     this.close()
+    requireOwnDatabase(this.path)
     this.#create()
     const connection = openDatabase(this.path)
     this.#open = { connection, identity: this.#identity() }
@@ -144,14 +145,4 @@ function openDatabase(path: string): DatabaseSync {
     connection.close()
     throw cause
   }
-}
-
-function isBusy(cause: unknown): boolean {
-  return resultCode(cause) === SQLITE.BUSY
-}
-
-/** The primary result code: the lowest byte of the extended one. */
-function resultCode(cause: unknown): number | undefined {
-  const code = cause instanceof Error ? (cause as { errcode?: unknown }).errcode : undefined
-  return typeof code === 'number' ? code & 0xff : undefined
 }

@@ -51,6 +51,7 @@ export interface ProfileStore {
   read(profileId: string): Promise<StoredProfile | undefined>
   /** As `read`, but always from the source of truth. */
   reload(profileId: string): Promise<StoredProfile | undefined>
+  /** Every profile, in the order in which they came. */
   list(): Promise<readonly StoredProfile[]>
   /**
    * Replaces what is stored of one profile, atomically and durably, under mutual exclusion with every other process.

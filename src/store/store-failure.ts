@@ -18,6 +18,12 @@ export function unwritable(file: string, cause: unknown): GatewayError {
   return new GatewayError('GW_STORE_UNWRITABLE', `cannot write ${file}${why(cause)}; nothing was changed; ${ADVICE[next]}`, { next, cause })
 }
 
+/** The error for a change that is stored and may not be on the disk yet. */
+export function notFlushed(file: string, cause: unknown): GatewayError {
+  const message = `${file} was changed, but the change may not survive a power failure${why(cause)}; check the disk`
+  return new GatewayError('GW_STORE_UNWRITABLE', message, { next: 'try_again_later', cause })
+}
+
 /** The error for a store that another process, alive, keeps for itself for too long. */
 export function occupied(file: string, waitedMs: number): GatewayError {
   const message = `another process has been changing the profiles for more than ${Math.round(waitedMs)} ms (lock: ${file}); nothing was changed; end that process if it hangs, or try again`

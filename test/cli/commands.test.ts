@@ -115,8 +115,8 @@ describe('a configuration that cannot be used', () => {
 
   it('and a damaged store names the file, ends with 1 and leaves it as it is', async () => {
     await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() }))
-    const path = join(folder, 'gatewatch-state', 'profiles.json')
-    await writeFile(path, '{"format":"gatewatch-prof')
+    const path = join(folder, 'gatewatch-state', 'profiles.sqlite')
+    await writeFile(path, 'SQLite format 3')
     const { code, stderr } = await start(['profiles', '--config', await configFile({})]).ended
     expect(stderr).toContain(path)
     expect(code).toBe(EXIT.dead)

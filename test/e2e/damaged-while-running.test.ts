@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { fileStore } from '../../src/store/file-store.ts'
+import { profileFile } from '../store/fixtures/stored.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { codexLogin, providersOf } from '../support/gateway-world.ts'
 
@@ -29,14 +29,16 @@ describe('a store file that is cut in half while the gateway runs', () => {
     }
     expect(await call()).toBe(200)
 
-    const path = join(folder, 'profiles.json')
-    const half = readFileSync(path, 'utf8').slice(0, 100)
-    writeFileSync(path, half)
+    const path = profileFile(folder)
+    const half = readFileSync(path).subarray(0, 5_000)
+    for (const ending of ['-wal', '-shm']) rmSync(`${path}${ending}`)
+    writeFileSync(`${path}.half`, half, { mode: 0o600 })
+    renameSync(`${path}.half`, path)
     // A listing is good for a second; the next one meets the damaged file.
     await sleep(1_100)
 
     expect(await call()).toBe(200)
     expect(await watch.profiles()).toMatchObject([{ state: 'not_persisted' }])
-    expect(readFileSync(path, 'utf8')).toBe(half)
+    expect(readFileSync(path).equals(half)).toBe(true)
   })
 })

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ATTR_NEXT, ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/names.ts'
 import { fileStore } from '../../src/store/file-store.ts'
+import { profileFile, stored } from '../store/fixtures/stored.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { TestClock } from '../support/test-clock.ts'
 import { type LIVES, PROFILE, type World, world } from '../support/world.ts'
@@ -16,7 +17,8 @@ const LATER_MS = 1_000
 function smallDisk(): string | undefined {
   const folder = stateFolder()
   mkdirSync(folder)
-  if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=96k', 'tmpfs', folder]).status !== 0) return undefined
+  if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=700', 'tmpfs', folder]).status !== 0)
+    return undefined
   afterwards(() => spawnSync('umount', [folder]))
   return folder
 }
@@ -32,7 +34,6 @@ function fill(folder: string): void {
 }
 
 const makeRoom = (folder: string) => rmSync(join(folder, 'ballast'))
-const fileOf = (folder: string) => readFileSync(join(folder, 'profiles.json'), 'utf8')
 const refusalOf = (w: World, reason: 'expired' | 'expiring' | 'forced' = 'expired') =>
   w.gate.enter(w.visit({ reason })).catch((error: unknown) => error)
 
@@ -59,8 +60,7 @@ describe('a disk that is full when the rotated token is to be stored', () => {
     expect(w.admission).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
     expect(w.span(SPAN_REFRESH).attributes).toMatchObject({ [ATTR_OUTCOME]: 'not_persisted', [ATTR_NEXT]: 'free_disk_space' })
     expect(await stateOf(w)).toBe('not_persisted')
-    expect(JSON.parse(fileOf(folder)).profiles[PROFILE].credential).toMatchObject({ refresh: w.grant.refresh, generation: 0 })
-    expect(readdirSync(folder)).not.toContain('profiles.json.next')
+    expect(stored(folder).profiles).toMatchObject([{ credential: { refresh: w.grant.refresh, generation: 0 } }])
     expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)
     makeRoom(folder)
@@ -74,12 +74,12 @@ describe('a disk that is full when the rotated token is to be stored', () => {
     makeRoom(folder)
     w.clock.advance(5_000)
     await expect.poll(() => stateOf(w)).toBe('ready')
-    const written = fileOf(folder)
-    expect(JSON.parse(written).profiles[PROFILE].credential).toMatchObject({ generation: 1 })
+    const written = stored(folder)
+    expect(written.profiles).toMatchObject([{ credential: { generation: 1 } }])
     w.clock.advance(60_000)
     await w.gate.current(PROFILE)
     await w.gate.settled()
-    expect(fileOf(folder)).toBe(written)
+    expect(stored(folder)).toEqual(written)
     const store = fileStore(folder)
     afterwards(() => store.close())
     expect(await w.anotherGate({ store }).enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
@@ -96,7 +96,7 @@ describe('a disk that is full before a refresh', () => {
     if (!folder) return context.skip(NEEDS_MOUNT)
     const w = await world({ store: fileStore(folder, { leaseTtlMs: 200 }) })
     const { access } = await w.signIn(life)
-    const before = fileOf(folder)
+    const before = stored(folder)
     fill(folder)
     const ended = await refusalOf(w, life)
     if (life === 'expiring') expect(ended).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
@@ -105,7 +105,7 @@ describe('a disk that is full before a refresh', () => {
       expect(String(ended)).toContain(join(folder, 'leases.sqlite'))
     }
     expect(w.tokenRequests()).toBe(0)
-    expect(fileOf(folder)).toBe(before)
+    expect(stored(folder)).toEqual(before)
     makeRoom(folder)
     w.clock.advance(60_000)
     expect(await w.gate.enter(w.visit())).toMatchObject({ profile: { credential: { generation: 1 } } })
@@ -124,7 +124,7 @@ describe('a folder that cannot be written', () => {
     const { access } = await w.signIn(life)
     await writer.close() // a file that is open for writing keeps the file system writable
     expect(spawnSync('mount', ['-o', 'remount,ro', folder]).status).toBe(0)
-    const before = fileOf(folder)
+    const before = readFileSync(profileFile(folder))
     const store = fileStore(folder)
     afterwards(() => store.close())
     const ended = await w
@@ -137,7 +137,7 @@ describe('a folder that cannot be written', () => {
       expect(String(ended)).toContain(folder)
     }
     expect(w.tokenRequests()).toBe(0)
-    expect(fileOf(folder)).toBe(before)
+    expect(readFileSync(profileFile(folder)).equals(before)).toBe(true)
   })
 
   it('because it is a file: refused when Gatewatch starts, naming it, and left as it is', async () => {
@@ -147,25 +147,42 @@ describe('a folder that cannot be written', () => {
     const w = await world({ store: fileStore(folder) })
     const error = await w.gatewatch().catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'GW_STORE_UNREADABLE', next: 'fix_permissions' })
-    expect(String(error)).toContain(join(folder, 'profiles.json'))
+    expect(String(error)).toContain(profileFile(folder))
     expect(readFileSync(folder, 'utf8')).toBe('I am a file')
   })
 })
 
+/** Puts another file in the place of a database, as a restore would. */
+function replaceFile(path: string, content: Buffer): void {
+  writeFileSync(`${path}.other`, content, { mode: 0o600 })
+  for (const ending of ['-wal', '-shm']) rmSync(`${path}${ending}`, { force: true })
+  renameSync(`${path}.other`, path)
+}
+
+/** The file with a later format version: bytes 60 to 63 are `user_version` (sqlite.org/fileformat.html section 1.3). */
+function fromLater(good: Buffer): Buffer {
+  const later = Buffer.from(good)
+  later.writeUInt32BE(2, 60)
+  return later
+}
+
 describe.each([
-  ['cut in half', (text: string) => text.slice(0, text.length / 2), 'GW_STORE_DAMAGED', 'restore_store'],
-  ['from a later Gatewatch', (text: string) => text.replace('"version": 1', '"version": 2'), 'GW_STORE_NEWER', 'upgrade_gatewatch'],
+  ['cut in half', (good: Buffer) => good.subarray(0, good.length / 2), 'GW_STORE_DAMAGED', 'restore_store'],
+  ['from a later Gatewatch', fromLater, 'GW_STORE_NEWER', 'upgrade_gatewatch'],
 ] as const)('a store file %s', (_, spoil, code, next) => {
   async function spoiledWorld(life: keyof typeof LIVES) {
     const folder = stateFolder()
+    const writer = fileStore(folder)
+    const first = await world({ store: writer })
+    const grant = await first.signIn(life)
+    await writer.close()
+    const good = readFileSync(profileFile(folder))
     const clock = new TestClock()
     const w = await world({ store: fileStore(folder, { clock }) })
-    const grant = await w.signIn(life)
     await w.gate.current(PROFILE)
-    const good = fileOf(folder)
     const bad = spoil(good)
-    expect(bad).not.toBe(good)
-    writeFileSync(join(folder, 'profiles.json'), bad)
+    expect(bad.equals(good)).toBe(false)
+    replaceFile(profileFile(folder), bad)
     clock.advance(LATER_MS)
     return { ...w, folder, grant, good, bad, later: () => clock.advance(LATER_MS) }
   }
@@ -179,11 +196,11 @@ describe.each([
     expect(await stateOf(w)).toBe('not_persisted')
     const error = await w.gate.enter(w.visit({ reason: 'operator' })).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code, next })
-    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
+    expect(String(error)).toContain(profileFile(w.folder))
     await w.gate.settled()
-    expect(fileOf(w.folder)).toBe(w.bad)
+    expect(readFileSync(profileFile(w.folder)).equals(w.bad)).toBe(true)
     expect(w.tokenRequests()).toBe(0)
-    writeFileSync(join(w.folder, 'profiles.json'), w.good)
+    replaceFile(profileFile(w.folder), w.good)
     w.later()
     expect(await stateOf(w)).toBe('ready')
   })
@@ -192,8 +209,8 @@ describe.each([
     const w = await spoiledWorld('expired')
     const error = await refusalOf(w)
     expect(error).toMatchObject({ code, next })
-    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
-    expect(fileOf(w.folder)).toBe(w.bad)
+    expect(String(error)).toContain(profileFile(w.folder))
+    expect(readFileSync(profileFile(w.folder)).equals(w.bad)).toBe(true)
     expect(w.tokenRequests()).toBe(0)
   })
 
@@ -203,7 +220,7 @@ describe.each([
     afterwards(() => store.close())
     const error = await w.gatewatch({ store }).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code, next })
-    expect(String(error)).toContain(join(w.folder, 'profiles.json'))
-    expect(fileOf(w.folder)).toBe(w.bad)
+    expect(String(error)).toContain(profileFile(w.folder))
+    expect(readFileSync(profileFile(w.folder)).equals(w.bad)).toBe(true)
   })
 })

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ATTR_LEASE_TAKEN_FROM, ATTR_OUTCOME, EVENT_LEASE_HELD, SPAN_REFRESH } from '../../otel/names.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
@@ -106,22 +104,23 @@ describe('a refresher is killed after the provider took the token, before the an
     await killedAt(w, refresher)
   })
 
-  it('with the answer in its hands: lost is said once, then nothing is sent until somebody signs in', async () => {
+  it.each([
+    ['with the answer in its hands', 'answer_received'],
+    ['with the rotated token written, before it was committed', 'written'],
+  ])('%s: lost is said once, then nothing is sent until somebody signs in', async (_, step) => {
     const w = await killedWorld()
-    await killedAt(w, w.refresher('answer_received'))
+    await killedAt(w, w.refresher(step))
   })
 })
 
 describe('a refresher is killed when the rotated token was safe', () => {
   it.each([
-    ['completely written beside the file', 'next_written'],
-    ['in the file’s place', 'renamed'],
+    ['committed', 'committed'],
     ['persisted', 'persisted'],
     ['published', 'published'],
   ])('%s: the next process uses it and sends nothing', async (_, step) => {
     const w = await killedWorld()
     expect(await w.refresher(step).ended).toBe('SIGKILL')
-    expect(existsSync(join(w.folder, 'profiles.json.next'))).toBe(step === 'next_written')
     expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(sent(w)).toEqual(['current taken'])
     expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({ outcome: 'rotated' })

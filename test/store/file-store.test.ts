@@ -1,10 +1,11 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../src/store/file-store.ts'
 import { profileStoreContract } from '../contracts/profile-store.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { generationOf, oauthProfile, rotate } from './fixtures/rotate.ts'
+import { inDatabase, profileFile, stored } from './fixtures/stored.ts'
 import { openStore } from './open-store.ts'
 
 profileStoreContract('the file store', async () => openStore(stateFolder()))
@@ -12,77 +13,87 @@ profileStoreContract('the file store', async () => openStore(stateFolder()))
 const ID = 'openai-codex:me@example.com'
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
 
-function document(profiles: Record<string, unknown>, revision = 1): string {
-  return JSON.stringify({ format: 'gatewatch-profiles', version: 1, revision, profiles })
+/** A state folder whose store holds one profile and is closed again. */
+async function closedFolder(generation = 3): Promise<string> {
+  const folder = stateFolder()
+  const store = fileStore(folder)
+  await store.change(ID, () => oauthProfile(ID, generation))
+  await store.close()
+  return folder
 }
 
 describe('the files of a file store', () => {
-  it('only their owner can read them, the database files too', async () => {
+  it('only their owner can read them, those that SQLite puts beside them too', async () => {
     const folder = stateFolder()
     const store = openStore(folder)
     await store.change(ID, () => oauthProfile(ID))
     await store.lease(ID, { waitMs: 0 })
     expect(modeOf(folder)).toBe('700')
-    expect(readdirSync(folder).sort()).toEqual(['leases.sqlite', 'locks.sqlite', 'profiles.json'])
+    expect(readdirSync(folder).sort()).toEqual(['leases.sqlite', 'profiles.sqlite', 'profiles.sqlite-shm', 'profiles.sqlite-wal'])
     for (const file of readdirSync(folder)) expect([file, modeOf(join(folder, file))]).toEqual([file, '600'])
   })
 
+  it('lie there alone when the store is closed', async () => {
+    expect(readdirSync(await closedFolder())).toEqual(['profiles.sqlite'])
+  })
+
   it('a file that others can read is tightened as soon as it is read', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    for (const file of ['profiles.json', 'locks.sqlite', 'leases.sqlite']) writeFileSync(join(folder, file), '')
-    writeFileSync(join(folder, 'profiles.json'), document({ [ID]: oauthProfile(ID, 3) }))
-    for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o664)
+    const folder = await closedFolder()
+    writeFileSync(join(folder, 'leases.sqlite'), '')
+    for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o644)
     const store = openStore(folder)
     expect(generationOf(await store.read(ID))).toBe(3)
-    expect(modeOf(join(folder, 'profiles.json'))).toBe('600')
-    await store.change(ID, current => current)
     await store.lease(ID, { waitMs: 0 })
     for (const file of readdirSync(folder)) expect([file, modeOf(join(folder, file))]).toEqual([file, '600'])
   })
 
   it('reading alone creates nothing', async () => {
     const folder = stateFolder()
-    expect(await openStore(folder).list()).toEqual([])
+    const store = openStore(folder)
+    expect(await store.list()).toEqual([])
+    expect(await store.reload(ID)).toBeUndefined()
     expect(() => statSync(folder)).toThrow(/ENOENT/)
   })
 
-  it('the file says what it is and counts its changes; a change that changes nothing is not written', async () => {
+  it('a change that changes nothing is not written', async () => {
     const folder = stateFolder()
     const store = openStore(folder)
     await store.change('a', () => oauthProfile('a'))
     await store.change('b', () => oauthProfile('b'))
-    const before = statSync(join(folder, 'profiles.json'))
+    const size = statSync(`${profileFile(folder)}-wal`).size
     await store.change('b', current => current)
     await store.change('nobody', () => undefined)
-    const after = statSync(join(folder, 'profiles.json'))
-    expect([after.ino, after.mtimeMs]).toEqual([before.ino, before.mtimeMs])
-    expect(JSON.parse(readFileSync(join(folder, 'profiles.json'), 'utf8'))).toEqual({
-      format: 'gatewatch-profiles',
-      version: 1,
-      revision: 2,
-      profiles: { a: oauthProfile('a'), b: oauthProfile('b') },
-    })
+    expect(statSync(`${profileFile(folder)}-wal`).size).toBe(size)
+    expect(stored(folder)).toEqual({ revision: 2, profiles: [oauthProfile('a'), oauthProfile('b')] })
   })
 
-  it('keys that this version does not know are kept', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    const profile = { ...oauthProfile('a'), nickname: 'work' }
-    writeFileSync(join(folder, 'profiles.json'), JSON.stringify({ ...JSON.parse(document({ a: profile })), note: 'by hand' }))
-    await openStore(folder).change('b', () => oauthProfile('b'))
-    expect(JSON.parse(readFileSync(join(folder, 'profiles.json'), 'utf8'))).toMatchObject({
-      note: 'by hand',
-      profiles: { a: { nickname: 'work' } },
-    })
+  it('keys of a profile that this version does not know are kept', async () => {
+    const folder = await closedFolder()
+    inDatabase(folder, database =>
+      database.prepare('UPDATE profiles SET profile = ?').run(JSON.stringify({ ...oauthProfile(ID), nickname: 'work' })),
+    )
+    await openStore(folder).change(ID, current => current && { ...current, billing: 'metered' })
+    expect(stored(folder).profiles).toMatchObject([{ nickname: 'work', billing: 'metered' }])
   })
 
-  it('no profile id stands in the lock files', async () => {
+  it('no profile id stands in the lease file', async () => {
     const folder = stateFolder()
     const store = openStore(folder)
     await store.change(ID, () => oauthProfile(ID))
     await store.lease(ID, { waitMs: 0 })
-    for (const file of ['locks.sqlite', 'leases.sqlite']) expect(readFileSync(join(folder, file), 'latin1')).not.toContain('example.com')
+    expect(readFileSync(join(folder, 'leases.sqlite'), 'latin1')).not.toContain('example.com')
+  })
+
+  it('a token that was rotated away or removed stands in no file any more once the store is closed', async () => {
+    const folder = await closedFolder()
+    const store = fileStore(folder)
+    await store.change(ID, rotate(ID))
+    await store.change('other', () => oauthProfile('other', 77))
+    await store.change('other', () => undefined)
+    await store.close()
+    const content = readFileSync(profileFile(folder), 'latin1')
+    expect(content).toContain('refresh-4')
+    for (const gone of ['refresh-3', 'refresh-77']) expect(content).not.toContain(gone)
   })
 
   it('times that make no sense are refused before anything is opened', () => {
@@ -110,26 +121,53 @@ describe('reading a file store', () => {
     expect(generationOf(await reader.read(ID))).toBe(3)
   })
 
-  it('while the file is unchanged it is not even opened again', async () => {
+  it('what is unchanged stays the same object, and so does the listing: nothing is parsed again', async () => {
     const folder = stateFolder()
     let now = 0
+    const writer = openStore(folder)
     const store = openStore(folder, { clock: { monotonic: () => now } })
-    await store.change(ID, rotate(ID))
+    await writer.change(ID, rotate(ID))
+    await writer.change('other', rotate('other'))
     const first = await store.read(ID)
+    const listed = await store.list()
+    expect(listed).toEqual([oauthProfile(ID, 1), oauthProfile('other', 1)])
     now += 10_000
-    expect(await store.read(ID)).toBe(first) // the same object: it was not parsed again
-    expect(await store.reload(ID)).not.toBe(first)
+    expect(await store.list()).toBe(listed)
+    await writer.change('other', rotate('other'))
+    now += 10_000
+    expect(await store.read(ID)).toBe(first)
+    expect(await store.list()).toEqual([oauthProfile(ID, 1), oauthProfile('other', 2)])
+  })
+
+  it('a profile that another process adds or removes is noticed, in a listing too', async () => {
+    const folder = stateFolder()
+    let now = 0
+    const reader = openStore(folder, { clock: { monotonic: () => now } })
+    const writer = openStore(folder)
+    const ids = async () => {
+      now += 250
+      return (await reader.list()).map(({ id }) => id)
+    }
+    expect(await ids()).toEqual([])
+    await writer.change('a', rotate('a'))
+    await writer.change('b', rotate('b'))
+    expect(await ids()).toEqual(['a', 'b'])
+    await writer.change('a', () => undefined)
+    await writer.change('c', rotate('c'))
+    expect(await ids()).toEqual(['b', 'c'])
+    expect(await reader.read('a')).toBeUndefined()
   })
 
   it('a file removed or put in place by hand is noticed', async () => {
+    const other = await closedFolder(8)
     const folder = stateFolder()
     let now = 0
     const store = openStore(folder, { clock: { monotonic: () => now } })
     await store.change(ID, rotate(ID))
-    rmSync(join(folder, 'profiles.json'))
+    for (const ending of ['', '-wal', '-shm']) rmSync(`${profileFile(folder)}${ending}`)
     now += 250
     expect(await store.read(ID)).toBeUndefined()
-    writeFileSync(join(folder, 'profiles.json'), document({ [ID]: oauthProfile(ID, 8) }))
+    renameSync(profileFile(other), profileFile(folder))
     now += 250
     expect(generationOf(await store.read(ID))).toBe(8)
   })
@@ -144,9 +182,215 @@ describe('reading a file store', () => {
   })
 })
 
-describe('a profile file that is not as it should be', () => {
+describe('a profile database that is not as it should be', () => {
+  const secret = 'refresh-3'
+  const sql = (folder: string, statement: string) => inDatabase(folder, database => database.exec(statement))
+  const cut = (folder: string, to: (bytes: Buffer) => Buffer) => writeFileSync(profileFile(folder), to(readFileSync(profileFile(folder))))
+  it.each([
+    ['is cut in half', folder => cut(folder, bytes => bytes.subarray(0, bytes.length / 2)), 'GW_STORE_DAMAGED'],
+    ['is cut inside its header', folder => cut(folder, bytes => bytes.subarray(0, 60)), 'GW_STORE_DAMAGED'],
+    ['is empty', folder => cut(folder, () => Buffer.alloc(0)), 'GW_STORE_DAMAGED'],
+    ['is no database', folder => cut(folder, () => Buffer.from(`refresh_token=${secret}`)), 'GW_STORE_DAMAGED'],
+    ['belongs to another program', folder => sql(folder, 'PRAGMA application_id = 7'), 'GW_STORE_DAMAGED'],
+    ['has a version that never was', folder => sql(folder, 'PRAGMA user_version = 0'), 'GW_STORE_DAMAGED'],
+    ['has a row that is no JSON', folder => sql(folder, "UPDATE profiles SET profile = replace(profile, '{', '')"), 'GW_STORE_DAMAGED'],
+    [
+      'has a generation that is text',
+      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, '"generation":3', '"generation":"3"')`),
+      'GW_STORE_DAMAGED',
+    ],
+    [
+      'has a credential of an unknown type',
+      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"')`),
+      'GW_STORE_DAMAGED',
+    ],
+    [
+      'has a profile under another id',
+      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, 'me@', 'you@')`),
+      'GW_STORE_DAMAGED',
+    ],
+    ['was written by a later version', folder => sql(folder, 'PRAGMA user_version = 2; DROP TABLE store'), 'GW_STORE_NEWER'],
+  ] as [string, (folder: string) => unknown, string][])(
+    'one that %s is named, with what to do, and stays byte for byte',
+    async (_, spoil, code) => {
+      const folder = await closedFolder()
+      spoil(folder)
+      const path = profileFile(folder)
+      const content = readFileSync(path)
+      const before = statSync(path)
+      const store = fileStore(folder)
+      const errors = [
+        await store.read(ID).catch((error: unknown) => error),
+        await store.reload(ID).catch((error: unknown) => error),
+        await store.list().catch((error: unknown) => error),
+        await store.change(ID, rotate(ID)).catch((error: unknown) => error),
+        await store.change(ID, () => undefined).catch((error: unknown) => error),
+      ]
+      for (const error of errors) {
+        expect(error).toMatchObject({ code, next: code === 'GW_STORE_NEWER' ? 'upgrade_gatewatch' : 'restore_store' })
+        expect(String(error)).toContain(path)
+        const { message, stack, cause } = error as Error
+        for (const shown of [message, stack, String(cause)]) {
+          expect(shown).not.toContain(secret)
+          expect(shown).not.toContain('example.com')
+        }
+      }
+      await store.close()
+      expect(readFileSync(path).equals(content)).toBe(true)
+      expect(statSync(path).ino).toBe(before.ino)
+      expect(readdirSync(folder)).toEqual(['profiles.sqlite'])
+    },
+  )
+
+  it('a row that holds no profile does not keep others from being read and changed', async () => {
+    const folder = await closedFolder()
+    inDatabase(folder, database => database.prepare("UPDATE profiles SET profile = 'no profile'").run())
+    const store = openStore(folder)
+    await store.change('other', rotate('other'))
+    expect(generationOf(await store.read('other'))).toBe(1)
+    expect(generationOf(await store.reload('other'))).toBe(1)
+    await expect(store.read(ID)).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
+  })
+
+  it('a later Gatewatch that converts the file while this one has it open is noticed before anything is read or changed', async () => {
+    const folder = await closedFolder()
+    const store = openStore(folder)
+    await store.list()
+    inDatabase(folder, database => database.exec('PRAGMA user_version = 2'))
+    for (const attempt of [() => store.reload(ID), () => store.change(ID, rotate(ID))])
+      await expect(attempt()).rejects.toMatchObject({ code: 'GW_STORE_NEWER' })
+  })
+
+  it('once it is restored the same store goes on', async () => {
+    const folder = await closedFolder()
+    renameSync(profileFile(folder), `${profileFile(folder)}.good`)
+    writeFileSync(profileFile(folder), 'no database')
+    const store = openStore(folder)
+    await expect(store.change(ID, rotate(ID))).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
+    renameSync(`${profileFile(folder)}.good`, profileFile(folder))
+    expect(generationOf(await store.change(ID, rotate(ID)))).toBe(4)
+  })
+
+  it('something that is no file is unreadable, not empty', async () => {
+    const folder = stateFolder()
+    mkdirSync(profileFile(folder), { recursive: true, mode: 0o700 })
+    await expect(openStore(folder).read(ID)).rejects.toMatchObject({ code: 'GW_STORE_UNREADABLE' })
+    await expect(openStore(folder).change(ID, rotate(ID))).rejects.toMatchObject({ code: 'GW_STORE_UNREADABLE' })
+  })
+
+  it('a leases.sqlite that is no database is reported and left alone', async () => {
+    const folder = stateFolder()
+    mkdirSync(folder)
+    const path = join(folder, 'leases.sqlite')
+    writeFileSync(path, 'this is not a database')
+    const store = openStore(folder)
+    const error = await store.lease(ID, { waitMs: 1_000 }).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'GW_STORE_DAMAGED', next: 'restore_store' })
+    expect(String(error)).toContain(path)
+    expect(String(error)).toContain('no tokens')
+    expect(readFileSync(path, 'utf8')).toBe('this is not a database')
+    expect(await store.read(ID)).toBeUndefined()
+  })
+
+  it('a leases.sqlite with tables of somebody else is reported', async () => {
+    const folder = stateFolder()
+    mkdirSync(folder)
+    const { DatabaseSync } = process.getBuiltinModule('node:sqlite')
+    const foreign = new DatabaseSync(join(folder, 'leases.sqlite'))
+    foreign.exec('CREATE TABLE leases (flat TEXT)')
+    foreign.close()
+    await expect(openStore(folder).lease(ID, { waitMs: 0 })).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
+  })
+})
+
+// Seen: 5,000 profiles and 300 refreshes at once ended at the heap limit of 4 GB; one refresh took 505 ms at 5,000 profiles.
+// Why: all profiles were one JSON file, parsed whole for each reload and rewritten twice a refresh.
+// The fix: one row of SQLite for each profile. Issue 1, C6.
+describe('what a refresh reads and writes', () => {
+  /** Bytes that one process reads and writes by system calls, from `/proc/self/io`. */
+  const bytesNow = () => {
+    const [read = 0, written = 0] = [...readFileSync('/proc/self/io', 'utf8').matchAll(/^[rw]char: (\d+)$/gm)].map(([, count]) =>
+      Number(count),
+    )
+    return read + written
+  }
+
+  it.runIf(process.platform === 'linux')('does not grow with the number of profiles', async () => {
+    const costs: number[] = []
+    for (const profiles of [10, 1_000]) {
+      const folder = await closedFolder()
+      inDatabase(folder, database => {
+        const insert = database.prepare('INSERT INTO profiles (id, revision, profile) VALUES (?, 1, ?)')
+        database.exec('BEGIN')
+        for (let index = 0; index < profiles; index += 1) insert.run(`p${index}`, JSON.stringify(oauthProfile(`p${index}`)))
+        database.exec('COMMIT')
+      })
+      const store = openStore(folder)
+      const refresh = async () => {
+        const lease = await store.lease('p7', { waitMs: 1_000 })
+        await store.reload('p7')
+        await store.change('p7', current => current && { ...current, pending: { refreshFingerprint: 'f', sentAt: 1, pid: 1 } })
+        await store.change('p7', rotate('p7'))
+        await store.read('p7')
+        await lease.release()
+      }
+      await refresh()
+      const before = bytesNow()
+      for (let index = 0; index < 10; index += 1) await refresh()
+      costs.push(bytesNow() - before)
+    }
+    const [few = 0, many = 0] = costs
+    // A tree of pages that is one level deeper, not a hundred times the bytes.
+    expect(many).toBeLessThan(few * 2)
+  })
+})
+
+/** The file of an earlier Gatewatch. */
+function document(profiles: Record<string, unknown>, revision = 1): string {
+  return JSON.stringify({ format: 'gatewatch-profiles', version: 1, revision, profiles })
+}
+
+describe('the profiles.json of an earlier Gatewatch', () => {
   const good = document({ [ID]: oauthProfile(ID, 3) })
   const secret = 'refresh-3'
+
+  function folderWith(files: Record<string, string>): string {
+    const folder = stateFolder()
+    mkdirSync(folder, { mode: 0o700 })
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content, { mode: 0o600 })
+    return folder
+  }
+
+  it.each(['read', 'reload', 'list', 'change'] as const)('is taken over by the first %s, once, and kept as a backup', async how => {
+    const folder = folderWith({ 'profiles.json': document({ [ID]: { ...oauthProfile(ID, 3), nickname: 'work' }, b: oauthProfile('b') }) })
+    const store = openStore(folder)
+    if (how === 'list') await store.list()
+    else if (how === 'change') await store.change(ID, current => current)
+    else await store[how](ID)
+    expect(stored(folder).profiles).toEqual([{ ...oauthProfile(ID, 3), nickname: 'work' }, oauthProfile('b')])
+    expect(readdirSync(folder)).toContain('profiles.json.imported')
+    expect(readdirSync(folder)).not.toContain('profiles.json')
+    expect(modeOf(join(folder, 'profiles.json.imported'))).toBe('600')
+    expect(generationOf(await openStore(folder).read(ID))).toBe(3)
+  })
+
+  it('that is there still although its profiles were taken over, because the process died between, brings none of them back', async () => {
+    const folder = folderWith({ 'profiles.json': good })
+    const first = openStore(folder)
+    await first.read(ID)
+    await first.change(ID, () => undefined)
+    renameSync(join(folder, 'profiles.json.imported'), join(folder, 'profiles.json'))
+    expect(await openStore(folder).list()).toEqual([])
+    expect(readdirSync(folder)).not.toContain('profiles.json')
+  })
+
+  it('that comes later adds what is not stored and changes nothing that is', async () => {
+    const folder = await closedFolder(5)
+    writeFileSync(join(folder, 'profiles.json'), document({ [ID]: oauthProfile(ID, 3), b: oauthProfile('b', 2) }), { mode: 0o600 })
+    const store = openStore(folder)
+    expect([generationOf(await store.read(ID)), generationOf(await store.read('b'))]).toEqual([5, 2])
+  })
+
   it.each([
     ['is cut in half', good.slice(0, good.length / 2), 'GW_STORE_DAMAGED'],
     ['is cut inside a token', good.slice(0, good.indexOf(secret) + 4), 'GW_STORE_DAMAGED'],
@@ -167,11 +411,9 @@ describe('a profile file that is not as it should be', () => {
       good.replace('"version":1', '"version":2').replace('"profiles"', '"p"'),
       'GW_STORE_NEWER',
     ],
-  ])('one that %s is named, told what to do about, and left as it is byte for byte', async (_, content, code) => {
-    const folder = stateFolder()
-    mkdirSync(folder)
+  ])('one that %s is named, with what to do, and left as it is byte for byte', async (_, content, code) => {
+    const folder = folderWith({ 'profiles.json': content })
     const path = join(folder, 'profiles.json')
-    writeFileSync(path, content)
     const before = statSync(path)
     const store = openStore(folder)
     const errors = [
@@ -185,87 +427,42 @@ describe('a profile file that is not as it should be', () => {
       expect(error).toMatchObject({ code, next: code === 'GW_STORE_NEWER' ? 'upgrade_gatewatch' : 'restore_store' })
       expect(String(error)).toContain(path)
       const { message, stack, cause } = error as Error
-      for (const told of [message, stack, String(cause)]) {
-        expect(told).not.toContain(secret)
-        expect(told).not.toContain('example.com')
+      for (const shown of [message, stack, String(cause)]) {
+        expect(shown).not.toContain(secret)
+        expect(shown).not.toContain('example.com')
       }
     }
     expect(readFileSync(path, 'utf8')).toBe(content)
     expect([statSync(path).ino, statSync(path).mtimeMs]).toEqual([before.ino, before.mtimeMs])
-    expect(readdirSync(folder).sort()).toEqual(['locks.sqlite', 'profiles.json'])
+    expect(readdirSync(folder)).not.toContain('profiles.sqlite')
   })
 
-  it('once it is restored the same store goes on', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    writeFileSync(join(folder, 'profiles.json'), good.slice(0, 40))
-    const store = openStore(folder)
-    await expect(store.change(ID, rotate(ID))).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
-    writeFileSync(join(folder, 'profiles.json'), good)
-    expect(generationOf(await store.change(ID, rotate(ID)))).toBe(4)
-  })
-
-  it('something that is no file is unreadable, not empty', async () => {
-    const folder = stateFolder()
-    mkdirSync(join(folder, 'profiles.json'), { recursive: true })
-    await expect(openStore(folder).read(ID)).rejects.toMatchObject({ code: 'GW_STORE_UNREADABLE' })
-    await expect(openStore(folder).change(ID, rotate(ID))).rejects.toMatchObject({ code: 'GW_STORE_UNREADABLE' })
-  })
-
-  it.each(['locks.sqlite', 'leases.sqlite'])('a %s that is no database is reported and left alone', async file => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    const path = join(folder, file)
-    writeFileSync(path, 'this is not a database')
-    const store = openStore(folder)
-    const attempt = file === 'locks.sqlite' ? store.change(ID, rotate(ID)) : store.lease(ID, { waitMs: 1_000 })
-    const error = await attempt.catch((caught: unknown) => caught)
-    expect(error).toMatchObject({ code: 'GW_STORE_DAMAGED', next: 'restore_store' })
-    expect(String(error)).toContain(path)
-    expect(String(error)).toContain('no tokens')
-    expect(readFileSync(path, 'utf8')).toBe('this is not a database')
-    expect(await store.read(ID)).toBeUndefined()
-  })
-
-  it('a leases.sqlite with tables of somebody else is reported', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    const { DatabaseSync } = process.getBuiltinModule('node:sqlite')
-    const foreign = new DatabaseSync(join(folder, 'leases.sqlite'))
-    foreign.exec('CREATE TABLE leases (flat TEXT)')
-    foreign.close()
-    await expect(openStore(folder).lease(ID, { waitMs: 0 })).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
-  })
-})
-
-describe('what a change finds beside the file', () => {
   const current = document({ [ID]: oauthProfile(ID, 4) }, 4)
   it.each([
-    ['the next state, complete: it is taken over', document({ [ID]: oauthProfile(ID, 5) }, 5), 5, ['locks.sqlite', 'profiles.json']],
-    ['half a state: it is removed', document({ [ID]: oauthProfile(ID, 5) }, 5).slice(0, 120), 4, ['locks.sqlite', 'profiles.json']],
-    ['nothing in it: it is removed', '', 4, ['locks.sqlite', 'profiles.json']],
+    ['the next state, complete: it is taken over', document({ [ID]: oauthProfile(ID, 5) }, 5), 5, []],
+    ['half a state: it is removed', document({ [ID]: oauthProfile(ID, 5) }, 5).slice(0, 120), 4, []],
+    ['nothing in it: it is removed', '', 4, []],
     [
       'a complete state that does not follow: it is put aside',
       document({ [ID]: oauthProfile(ID, 9) }, 9),
       4,
-      ['locks.sqlite', 'profiles.json', 'profiles.json.next-revision-9'],
+      ['profiles.json.next-revision-9'],
     ],
-  ])('%s', async (_, next, generation, files) => {
-    const folder = stateFolder()
-    mkdirSync(folder)
-    writeFileSync(join(folder, 'profiles.json'), current)
-    writeFileSync(join(folder, 'profiles.json.next'), next)
+  ])('with a change beside it that its process did not finish, %s', async (_, next, generation, left) => {
+    const folder = folderWith({ 'profiles.json': current, 'profiles.json.next': next })
     expect(generationOf(await openStore(folder).reload(ID))).toBe(generation)
-    expect(readdirSync(folder).sort()).toEqual(files)
+    expect(readdirSync(folder).filter(name => name.includes('.next'))).toEqual(left)
     expect(generationOf(await openStore(folder).change(ID, rotate(ID)))).toBe(generation + 1)
   })
 
-  it('a state of a later version is left alone, and so is the file', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
+  it('whose very first change was not finished is taken over', async () => {
+    const folder = folderWith({ 'profiles.json.next': document({ [ID]: oauthProfile(ID, 1) }, 1) })
+    expect(generationOf(await openStore(folder).read(ID))).toBe(1)
+  })
+
+  it('with a state of a later version beside it is left alone, and so is that', async () => {
     const next = document({}, 5).replace('"version":1', '"version":2')
-    writeFileSync(join(folder, 'profiles.json'), current)
-    writeFileSync(join(folder, 'profiles.json.next'), next)
+    const folder = folderWith({ 'profiles.json': current, 'profiles.json.next': next })
     const error = await openStore(folder)
       .change(ID, rotate(ID))
       .catch((caught: unknown) => caught)
@@ -275,12 +472,9 @@ describe('what a change finds beside the file', () => {
     expect(readFileSync(join(folder, 'profiles.json.next'), 'utf8')).toBe(next)
   })
 
-  it('beside a damaged file even a complete state is left alone', async () => {
-    const folder = stateFolder()
-    mkdirSync(folder)
+  it('that is damaged leaves even a complete state beside it alone', async () => {
     const next = document({ [ID]: oauthProfile(ID, 5) }, 5)
-    writeFileSync(join(folder, 'profiles.json'), current.slice(0, 50))
-    writeFileSync(join(folder, 'profiles.json.next'), next)
+    const folder = folderWith({ 'profiles.json': current.slice(0, 50), 'profiles.json.next': next })
     await expect(openStore(folder).change(ID, rotate(ID))).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
     expect(readFileSync(join(folder, 'profiles.json.next'), 'utf8')).toBe(next)
   })

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { generationOf, oauthProfile, rotate } from './fixtures/rotate.ts'
+import { profileFile, stored } from './fixtures/stored.ts'
 import { openStore } from './open-store.ts'
 
 const ID = 'openai-codex:me@example.com'
@@ -12,7 +13,8 @@ const ID = 'openai-codex:me@example.com'
 function smallDisk(): string | undefined {
   const folder = stateFolder()
   mkdirSync(folder)
-  if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]).status !== 0) return undefined
+  if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=192k,mode=700', 'tmpfs', folder]).status !== 0)
+    return undefined
   afterwards(() => spawnSync('umount', [folder]))
   return folder
 }
@@ -21,7 +23,7 @@ const NEEDS_MOUNT = 'mounting a file system is not permitted here (needs root on
 
 function bigProfile() {
   const profile = oauthProfile('big')
-  return { ...profile, credential: { ...profile.credential, access: 'x'.repeat(100_000) } }
+  return { ...profile, credential: { ...profile.credential, access: 'x'.repeat(200_000) } }
 }
 
 describe('a disk without room', () => {
@@ -30,12 +32,11 @@ describe('a disk without room', () => {
     if (!folder) return context.skip(NEEDS_MOUNT)
     const store = openStore(folder)
     await store.change(ID, rotate(ID))
-    const before = readFileSync(join(folder, 'profiles.json'), 'utf8')
+    const before = stored(folder)
     const error = await store.change('big', bigProfile).catch((caught: unknown) => caught)
-    expect(error).toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'free_disk_space', cause: { code: 'ENOSPC' } })
-    expect(String(error)).toContain(join(folder, 'profiles.json'))
-    expect(readFileSync(join(folder, 'profiles.json'), 'utf8')).toBe(before)
-    expect(readdirSync(folder)).not.toContain('profiles.json.next')
+    expect(error).toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'free_disk_space', cause: { code: 'SQLITE_FULL' } })
+    expect(String(error)).toContain(profileFile(folder))
+    expect(stored(folder)).toEqual(before)
     expect(generationOf(await store.change(ID, rotate(ID)))).toBe(2)
   })
 

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { isDead, thisProcess } from '../../src/store/process-identity.ts'
 import { startChild } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { generationOf, rotate } from './fixtures/rotate.ts'
+import { stored } from './fixtures/stored.ts'
 import { openStore } from './open-store.ts'
 
 const ID = 'openai-codex:me@example.com'
@@ -19,47 +20,51 @@ describe('several processes change profiles at once', () => {
     ['two processes, a profile each', ['a', 'b'], { a: 50, b: 50 }],
     ['four processes, one profile', ['a', 'a', 'a', 'a'], { a: 200 }],
     ['four processes, two profiles', ['a', 'b', 'a', 'b'], { a: 100, b: 100 }],
-  ])('%s, fifty changes each: none is lost', async (_, profiles, expected) => {
+  ])('%s, fifty changes each: none is lost', async (_, names, expected) => {
     const folder = stateFolder()
-    const processes = profiles.map(profile => startChild(fixture('change-many.ts'), folder, profile, '50'))
+    const processes = names.map(profile => startChild(fixture('change-many.ts'), folder, profile, '50'))
     for (const one of processes) expect(await one.line()).toBe('ready')
     for (const one of processes) one.goOn()
     for (const one of processes) expect(await one.line()).toBe('done')
-    const stored = await openStore(folder).list()
-    expect(Object.fromEntries(stored.map(profile => [profile.id, generationOf(profile)]))).toEqual(expected)
-    const { revision } = JSON.parse(readFileSync(join(folder, 'profiles.json'), 'utf8'))
-    expect(revision).toBe(profiles.length * 50)
+    const profiles = await openStore(folder).list()
+    expect(Object.fromEntries(profiles.map(profile => [profile.id, generationOf(profile)]))).toEqual(expected)
+    expect(stored(folder).revision).toBe(names.length * 50)
   })
 })
 
 describe('a process is killed', () => {
   it.each([
     ['inside the exclusion, before anything was written', 'update', 1],
-    ['after the next state was written, before it took its place', 'next_written', 2],
-    ['after the next state took its place', 'renamed', 2],
+    ['after the next state was written, before it was committed', 'written', 1],
+    ['after the next state was committed', 'committed', 2],
   ])('%s: the next one goes on with the right content', async (_, step, generation) => {
     const folder = stateFolder()
     await openStore(folder).change(ID, rotate(ID))
     expect(await startChild(fixture('die-in-change.ts'), folder, ID, step).ended).toBe('SIGKILL')
     expect(generationOf(await openStore(folder).reload(ID))).toBe(generation)
     expect(generationOf(await openStore(folder, { changeWaitMs: 5_000 }).change(ID, rotate(ID)))).toBe(generation + 1)
-    expect(existsSync(join(folder, 'profiles.json.next'))).toBe(false)
   })
 
-  it('in the very first change, after the next state was written: the profile is there', async () => {
+  it('in the very first change, once it was committed: the profile is there', async () => {
     const folder = stateFolder()
-    expect(await startChild(fixture('die-in-change.ts'), folder, ID, 'next_written').ended).toBe('SIGKILL')
-    expect(existsSync(join(folder, 'profiles.json'))).toBe(false)
+    expect(await startChild(fixture('die-in-change.ts'), folder, ID, 'committed').ended).toBe('SIGKILL')
     expect(generationOf(await openStore(folder).read(ID))).toBe(1)
   })
 
-  it('after the next state was written: a change of another profile rescues it too', async () => {
+  it('in the middle of many changes, at any moment: what was acknowledged is there', async () => {
     const folder = stateFolder()
-    await openStore(folder).change(ID, rotate(ID))
-    await startChild(fixture('die-in-change.ts'), folder, ID, 'next_written').ended
-    const store = openStore(folder)
-    await store.change('other', rotate('other'))
-    expect(generationOf(await store.reload(ID))).toBe(2)
+    let acknowledged = 0
+    for (let kill = 0; kill < 5; kill += 1) {
+      const writer = startChild(fixture('change-and-count.ts'), folder, ID)
+      for (let line = 0; line < 3 + kill * 7; line += 1) acknowledged = Number(await writer.line())
+      writer.signal('SIGKILL')
+      const { stdout } = await writer.exit
+      acknowledged = Math.max(acknowledged, ...stdout.trim().split('\n').map(Number))
+      const { profiles } = stored(folder)
+      const generation = generationOf(profiles[0])
+      expect([acknowledged, acknowledged + 1]).toContain(generation)
+      acknowledged = generation
+    }
   })
 
   it('while it holds a lease: the next one takes it at once and says from whom', async () => {
@@ -80,8 +85,8 @@ describe('a process is stopped inside a change', () => {
   it('the others do not touch what it prepared, say that it hangs, and it ends its change when it goes on', async () => {
     const folder = stateFolder()
     await openStore(folder).change(ID, rotate(ID))
-    const stopped = startChild(fixture('die-in-change.ts'), folder, ID, 'next_written', 'SIGSTOP')
-    expect(await stopped.line()).toBe('at next_written')
+    const stopped = startChild(fixture('die-in-change.ts'), folder, ID, 'written', 'SIGSTOP')
+    expect(await stopped.line()).toBe('at written')
     const store = openStore(folder, { changeWaitMs: 200 })
     for (const attempt of [() => store.change(ID, rotate(ID)), () => store.reload(ID)]) {
       await expect(attempt()).rejects.toMatchObject({ code: 'GW_STORE_UNWRITABLE', next: 'try_again_later' })

@@ -28,10 +28,11 @@ import { FaultReporter } from './telemetry/fault-reporter.ts'
 import type { OnDropped } from './telemetry/redaction.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { peekedTrue, peekMembers } from './tools/json-peek.ts'
+import { runSteps, type Step } from './tools/run-steps.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
 export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
-  /** Where profiles live. Without one Gatewatch instruments what you bring and keeps nothing. */
+  /** Where profiles live; it stays open when Gatewatch stops. Without one Gatewatch instruments what you bring and keeps nothing. */
   store?: ProfileStore
   /** Where API keys, client secrets and `OTEL_*` variables are looked up. @default process.env */
   environment?: NodeJS.ProcessEnv
@@ -82,6 +83,8 @@ interface Parts {
   readonly settings: Settings
   readonly environment: NodeJS.ProcessEnv
   readonly source: string
+  /** Ends what was started, last come first. */
+  readonly stopSteps: readonly Step[]
 }
 
 /** Gauges are renewed this often for exporters that push; a scrape renews them itself. */
@@ -94,31 +97,29 @@ const GAUGES_EVERY_MS = 15_000
  */
 export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
   const mapRead = readMapOfCaller(createGatewatch)
-  const {
-    store = memoryStore(),
-    environment = process.env,
-    source = 'options',
-    standalone = false,
-    processRole,
-    recordIn,
-    onFault = warnOnce(),
-    ...input
-  } = options
+  const { store: given, environment = process.env, source = 'options', standalone = false, processRole, recordIn, ...rest } = options
+  const { onFault = warnOnce(), ...input } = rest
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
   const recorder = new Recorder()
   const role = processRole && { processRole }
-  const others = (onDropped: OnDropped) =>
-    diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure: fault => faults.report('the recorder on disk', fault), ...role })
-  const sdk = await startSdk({ recorder, others, standalone, environment, ...role })
+  const onFailure = (fault: unknown) => faults.report('the recorder on disk', fault)
+  const others = (onDropped: OnDropped) => diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role })
+  const started: Step[] = []
   try {
+    const sdk = await startSdk({ recorder, others, standalone, environment, ...role })
+    started.unshift({ name: 'telemetry', run: () => sdk.shutdown() })
+    const store = given ?? memoryStore()
+    if (!given) started.unshift({ name: 'store', run: () => store.close() })
     const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings), faults })
     const gateway = new Gateway({ settings, store, telemetry, environment, source })
+    started.unshift(...gateway.stopSteps())
     await gateway.start()
     await mapRead
-    return new Gatewatch({ gateway, sdk, recorder, settings, environment, source })
+    return new Gatewatch({ gateway, sdk, recorder, settings, environment, source, stopSteps: started })
   } catch (error) {
-    await sdk.shutdown()
+    // What goes wrong on the way out says less than why it could not start.
+    await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
     throw error
   }
 }
@@ -129,6 +130,9 @@ export class Gatewatch {
   readonly recorder: Recorder
   readonly #parts: Parts
   readonly #gauges: NodeJS.Timeout
+  /** The servers that listen, or are about to. */
+  readonly #servers = new Set<Promise<Serving>>()
+  #stopped: Promise<void> | undefined
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -195,6 +199,7 @@ export class Gatewatch {
    */
   async visit({ profile: profileId, reason, rejected, signal, deadlineMs }: CodeVisit): Promise<Admission> {
     const caller = takeCallerSite(Gatewatch.prototype.visit)
+    this.#mustRun()
     const waitMs = checkedDeadline('visit: deadlineMs', deadlineMs)
     return this.#parts.gateway.visit({
       profileId,
@@ -214,9 +219,11 @@ export class Gatewatch {
    *   answered), `GW_ABORTED`, or a store's code.
    */
   async call({ protocol, model, body, headers, provider, profile, signal }: CodeCall): Promise<CallAnswer> {
+    const caller = takeCallerSite(Gatewatch.prototype.call)
+    this.#mustRun()
     const bytes = callBody(body)
     const request = {
-      caller: takeCallerSite(Gatewatch.prototype.call),
+      caller,
       protocol,
       model,
       stream: bytes !== undefined && peekedTrue(bytes, peekMembers(bytes, ['stream'])?.members.get('stream')),
@@ -236,7 +243,9 @@ export class Gatewatch {
    * @throws {GatewayError} `GW_PROFILE_UNKNOWN`, or a store's code; what ails a profile is its result.
    */
   async probe(profile?: string): Promise<readonly ProbeResult[]> {
-    return this.#parts.gateway.probe(profile, takeCallerSite(Gatewatch.prototype.probe))
+    const caller = takeCallerSite(Gatewatch.prototype.probe)
+    this.#mustRun()
+    return this.#parts.gateway.probe(profile, caller)
   }
 
   /** What every profile can do right now. */
@@ -250,10 +259,19 @@ export class Gatewatch {
     return this.#parts.sdk.metrics(accept)
   }
 
-  /** Serves the provider endpoints, health, metrics and operators' data as `listen` says. */
-  serve(): Promise<Serving> {
-    const { settings, ...parts } = this.#parts
-    return serve({ ...parts, metrics: accept => this.metrics(accept), listen: settings.listen, version: packageVersion() })
+  /**
+   * Serves the provider endpoints, health, metrics and operators' data as `listen` says. `stop` ends it too.
+   *
+   * @throws {GatewayError} `GW_CONFIG` when the address cannot be bound, `GW_CLOSED` once stopped.
+   */
+  async serve(): Promise<Serving> {
+    this.#mustRun()
+    const { settings, gateway, recorder, environment, source } = this.#parts
+    const parts = { gateway, recorder, environment, source, listen: settings.listen, version: packageVersion() }
+    const server = serve({ ...parts, metrics: accept => this.metrics(accept) })
+    this.#servers.add(server)
+    server.catch(() => this.#servers.delete(server))
+    return server
   }
 
   /** Sends what telemetry is waiting. Never rejects. */
@@ -261,11 +279,38 @@ export class Gatewatch {
     return this.#parts.sdk.flush()
   }
 
-  /** Waits for refreshes under way, gives connections and leases back, sends what telemetry is waiting. */
-  async stop(): Promise<void> {
-    clearInterval(this.#gauges)
-    await this.#parts.gateway.stop()
-    await this.#parts.sdk.shutdown()
+  /**
+   * Stops everything that was started, in order: servers of `serve`, probes, refreshes under way (which are waited for), the
+   * watch over token requests, connections to providers, telemetry with what it has to send. A store that was given stays
+   * open. Calls in code that are under way end with `GW_CLOSED`. Asked again, it is the same stop.
+   *
+   * @param graceMs How long requests under way at the servers may take to end, in ms. @default listen.stopGraceMs
+   * @throws {AggregateError} with what the steps threw that failed; all the others were done.
+   */
+  stop(graceMs?: number): Promise<void> {
+    this.#stopped ??= runSteps('Gatewatch stops', [
+      { name: 'gauges', run: () => clearInterval(this.#gauges) },
+      { name: 'servers', run: () => this.#stopServers(graceMs) },
+      ...this.#parts.stopSteps,
+    ])
+    return this.#stopped
+  }
+
+  /** As `stop`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #stopServers(graceMs: number | undefined): Promise<void> {
+    const stops = [...this.#servers].map(async server => {
+      const serving = await server.catch(() => undefined)
+      await serving?.stop(graceMs)
+    })
+    await Promise.all(stops)
+  }
+
+  #mustRun(): void {
+    if (this.#stopped) throw new GatewayError('GW_CLOSED', 'Gatewatch has been stopped in this process', { next: 'nothing' })
   }
 }
 
@@ -276,14 +321,21 @@ function answerOf(gateway: Gateway, request: Omit<CallRequest, 'signal'>, signal
   return new Promise((resolve, reject) => {
     const sink: CallSink = new AnswerStream(resolve, () => givenUp.abort())
     gateway.calls.call({ ...request, signal: signals }, sink).then(end => {
-      if (end.type === 'aborted')
-        reject(new GatewayError('GW_ABORTED', 'the call was given up by its caller', { next: 'nothing', cause: signal?.reason }))
+      if (end.type === 'aborted') reject(signals.aborted ? givenUpByCaller(signal) : givenUpByUs())
       else if (end.type === 'failed' && end.refusal && end.served) {
         const { status, headers, body } = end.refusal
         resolve({ status, headers, body: Readable.from([body]), served: end.served })
       } else if (end.type === 'failed') reject(end.error)
     }, reject)
   })
+}
+
+function givenUpByCaller(signal: AbortSignal | undefined): GatewayError {
+  return new GatewayError('GW_ABORTED', 'the call was given up by its caller', { next: 'nothing', cause: signal?.reason })
+}
+
+function givenUpByUs(): GatewayError {
+  return new GatewayError('GW_CLOSED', 'Gatewatch was stopped while the call was under way', { next: 'try_again_later' })
 }
 
 /** Header names are the same in any case; two spellings of one must not both be sent. */

@@ -19,6 +19,7 @@ import type { Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
+import { runSteps, type Step } from './tools/run-steps.ts'
 import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
 export interface GatewayOptions extends GivenSettings {
@@ -77,16 +78,15 @@ export class Gateway {
     })
   }
 
-  /** Checks what can only be checked against the store. @throws {GatewayError} `GW_CONFIG`, or what the store throws. */
+  /**
+   * Checks what can only be checked against the store. A gateway that could not start is stopped like any other.
+   *
+   * @throws {GatewayError} `GW_CONFIG`, or what the store throws.
+   */
   async start(): Promise<void> {
-    try {
-      checkProfiles(this.#options, await this.book.list(), this.registry)
-      await this.refreshGauges()
-      this.#schedule.start()
-    } catch (error) {
-      this.#watch.stop()
-      throw error
-    }
+    checkProfiles(this.#options, await this.book.list(), this.registry)
+    await this.refreshGauges()
+    this.#schedule.start()
   }
 
   /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
@@ -157,14 +157,25 @@ export class Gateway {
     this.telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
   }
 
-  /** Waits for refreshes under way, then lets go of connections and the store. */
+  /** Waits for refreshes under way, then lets go of what was started. The store stays open. @throws as `runSteps` */
   async stop(): Promise<void> {
-    this.#schedule.stop()
-    await this.#probes.close()
-    this.#watch.stop()
-    await this.gate.settled()
-    await this.#upstream.close()
-    await this.#options.store.close()
+    await runSteps('the gateway stops', this.stopSteps())
+  }
+
+  /** What `stop` does, in its order. */
+  stopSteps(): Step[] {
+    return [
+      { name: 'probe schedule', run: () => this.#schedule.stop() },
+      { name: 'probes', run: () => this.#probes.close() },
+      { name: 'refreshes', run: () => this.gate.settled() },
+      { name: 'watch over token requests', run: () => this.#watch.stop() },
+      { name: 'provider connections', run: () => this.#upstream.close() },
+    ]
+  }
+
+  /** As `stop`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
   }
 
   #tokenUrl(wrapper: string, options: { provider: string; tokenUrl?: string }): string {

@@ -86,6 +86,8 @@ const LISTEN = v.strictObject({
   requestTimeoutMs: v.optional(whole(100, 3_600_000), 60_000),
   /** Longest time a client may leave a full send buffer unread, in ms. @default 120_000 */
   stalledClientMs: v.optional(whole(100, 3_600_000), 120_000),
+  /** Longest time that requests under way get to end when the gateway stops, in ms; then they are cut. @default 25_000 */
+  stopGraceMs: v.optional(whole(0, 3_600_000), 25_000),
 })
 
 const GATE = v.strictObject({

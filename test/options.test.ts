@@ -42,7 +42,14 @@ const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, up
 describe('settings', () => {
   it('all have a default', () => {
     expect(parseSettings({}, SOURCE)).toEqual({
-      listen: { host: '127.0.0.1', port: 8089, maxBodyBytes: 33_554_432, requestTimeoutMs: 60_000, stalledClientMs: 120_000 },
+      listen: {
+        host: '127.0.0.1',
+        port: 8089,
+        maxBodyBytes: 33_554_432,
+        requestTimeoutMs: 60_000,
+        stalledClientMs: 120_000,
+        stopGraceMs: 25_000,
+      },
       state: './gatewatch-state',
       providers: {},
       profiles: {},
@@ -55,7 +62,15 @@ describe('settings', () => {
 
   it('are taken as they are when every key is used', () => {
     const all = {
-      listen: { host: '0.0.0.0', port: 0, keysEnv: 'KEYS', maxBodyBytes: 2048, requestTimeoutMs: 100, stalledClientMs: 100 },
+      listen: {
+        host: '0.0.0.0',
+        port: 0,
+        keysEnv: 'KEYS',
+        maxBodyBytes: 2048,
+        requestTimeoutMs: 100,
+        stalledClientMs: 100,
+        stopGraceMs: 0,
+      },
       state: '/var/lib/gatewatch',
       providers: {
         corp: {
@@ -85,7 +100,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     [JSON.parse('{"__proto__": {}}'), `__proto__: is an unknown key; allowed: ${ROOT_KEYS}`],
     [
       { listen: { prot: 1 } },
-      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, requestTimeoutMs, stalledClientMs',
+      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, requestTimeoutMs, stalledClientMs, stopGraceMs',
     ],
     [
       { providers: { corp: { url: 'x' } } },

@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../../otel/words.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import type { Upstream } from '../providers/upstream.ts'
@@ -97,7 +97,8 @@ class AttemptSink implements AnswerSink {
   }
 
   onError(error: UpstreamError): void {
-    const gone = this.#facts.request.signal?.aborted === true
+    const { signal } = this.#facts.request
+    const gone = signal?.aborted === true && !isGatewayError(signal.reason, 'GW_CLOSED')
     const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
     // A caller who leaves is no error; a request that we gave up although somebody waits for it is one.
     this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))

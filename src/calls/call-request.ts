@@ -28,7 +28,10 @@ export interface CallRequest {
    * is not refreshed for it, since the next call may never meet that rejection.
    */
   readonly probe?: boolean
-  /** Aborts when the caller is gone: the upstream request is given up, and that is not an error. */
+  /**
+   * Aborts when the caller is gone: the upstream request is given up, and that is not an error. It is one when the reason is
+   * `GW_CLOSED`: the gateway stops, and the caller waits on.
+   */
   readonly signal?: AbortSignal
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Demo, startDemo } from '../demo/demo.ts'
 import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { runSteps } from '../tools/run-steps.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
@@ -38,9 +39,11 @@ export async function demoCommand({ port, seconds }: DemoCommandOptions, output:
     await asked
   } finally {
     ended.abort()
-    await shown
-    await print(demo, scenes, output)
-    await demo.stop()
+    await runSteps('gatewatch demo ends', [
+      { name: 'table', run: () => shown },
+      { name: 'last table', run: () => print(demo, scenes, output) },
+      { name: 'demo', run: () => demo.stop() },
+    ])
   }
   return EXIT.good
 }

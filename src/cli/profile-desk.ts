@@ -11,6 +11,7 @@ import { DiskRecorder } from '../recorder/disk-recorder.ts'
 import { fileStore } from '../store/file-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
+import { runSteps } from '../tools/run-steps.ts'
 import { readConfigFile } from './config-file.ts'
 import type { Output } from './output.ts'
 import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
@@ -81,8 +82,10 @@ export async function atProfileDesk<T>(
     const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(place.settings) })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })
   } finally {
-    await store.close()
-    await sdk.shutdown()
+    await runSteps(`gatewatch ${command} ends`, [
+      { name: 'store', run: () => store.close() },
+      { name: 'telemetry', run: () => sdk.shutdown() },
+    ])
     if (recorder.failure) output.note(`gatewatch: what was done is not in the recorder: ${recorder.failure.message}`)
   }
 }

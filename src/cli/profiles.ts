@@ -1,5 +1,6 @@
-import { createGatewatch } from '../gatewatch.ts'
+import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
+import { runSteps } from '../tools/run-steps.ts'
 import type { ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { profilePlace } from './profile-desk.ts'
@@ -10,12 +11,17 @@ export async function profilesCommand({ config }: { config?: string }, output: O
   const { settings, stateFolder, source } = await profilePlace({ ...(config !== undefined && { config }) })
   // A look into the state folder is no gateway: nothing is asked of a provider.
   const { state: _state, probe: _probe, ...options } = settings
-  const watch = await createGatewatch({ ...options, store: fileStore(stateFolder), source, processRole: 'cli' })
+  const store = fileStore(stateFolder)
+  let watch: Gatewatch | undefined
   try {
+    watch = await createGatewatch({ ...options, store, source, processRole: 'cli' })
     const profiles = await watch.profiles()
     output.show({ profiles }, profileTable(profiles))
     return exitCodeOf(profiles)
   } finally {
-    await watch.stop()
+    await runSteps('gatewatch profiles ends', [
+      { name: 'gateway', run: () => watch?.stop() },
+      { name: 'store', run: () => store.close() },
+    ])
   }
 }

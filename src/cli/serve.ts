@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
-import { createGatewatch } from '../gatewatch.ts'
+import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
+import { runSteps } from '../tools/run-steps.ts'
 import { readConfigFile } from './config-file.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { keyPlaceNote, tokenGateUrl } from './gate-url.ts'
@@ -21,15 +22,17 @@ export async function serveCommand(
 ): Promise<ExitCode> {
   const { settings, stateFolder, path } = await readConfigFile(config)
   const { state: _state, ...options } = settings
-  const watch = await createGatewatch({
-    ...options,
-    store: fileStore(stateFolder),
-    source: path,
-    standalone: true,
-    processRole: 'gateway',
-    ...(state && { recordIn: resolve(state) }),
-  })
+  const store = fileStore(stateFolder)
+  let watch: Gatewatch | undefined
   try {
+    watch = await createGatewatch({
+      ...options,
+      store,
+      source: path,
+      standalone: true,
+      processRole: 'gateway',
+      ...(state && { recordIn: resolve(state) }),
+    })
     const serving = await watch.serve()
     const profiles = await watch.profiles()
     // Before anybody is told that it runs: a signal that comes with the first line must end it in order, too.
@@ -43,9 +46,11 @@ export async function serveCommand(
     )
     await asked
     output.note('ending: requests under way are finished first')
-    await serving.stop()
   } finally {
-    await watch.stop()
+    await runSteps('gatewatch serve ends', [
+      { name: 'gateway', run: () => watch?.stop() },
+      { name: 'store', run: () => store.close() },
+    ])
   }
   return EXIT.good
 }

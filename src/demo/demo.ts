@@ -9,6 +9,7 @@ import { type Simulator, startSimulator } from '../simulator/simulator.ts'
 import { TOKEN_PATHS } from '../simulator/token-dialect.ts'
 import { fileStore } from '../store/file-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
+import { runSteps, type Step } from '../tools/run-steps.ts'
 import { answerUser } from './agent-turn.ts'
 import { type Application, every } from './application.ts'
 import { sendMessage } from './chat-page.ts'
@@ -44,10 +45,25 @@ const ACCESS_LIFE_MS = 12_000
 const EARLY_MS = 2_000
 
 /** Starts gateway, simulated provider and an application with live traffic, all on loopback. */
-export async function startDemo({ port, environment = process.env, onScene = () => {} }: DemoOptions = {}): Promise<Demo> {
+export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
+  const started: Step[] = []
+  try {
+    return await start(options, started)
+  } catch (error) {
+    // Why it could not start says more than what goes wrong on the way out.
+    await runSteps('a start that failed is undone', started).catch(() => undefined)
+    throw error
+  }
+}
+
+/** @param started Filled with what ends the demo again, last come first. */
+async function start({ port, environment = process.env, onScene = () => {} }: DemoOptions, started: Step[]): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-demo-'))
+  started.unshift({ name: 'folder', run: () => rm(folder, { recursive: true, force: true }) })
   const simulator = await startSimulator({ accessLifeMs: ACCESS_LIFE_MS })
+  started.unshift({ name: 'simulator', run: () => simulator.stop() })
   const store = fileStore(folder)
+  started.unshift({ name: 'store', run: () => store.close() })
   const paidKey = `demo-key-${process.pid}`
   simulator.addApiKey(paidKey, { provider: 'openai' })
   let copied = await signIn(simulator, store)
@@ -66,6 +82,7 @@ export async function startDemo({ port, environment = process.env, onScene = () 
     order: [PROFILE_ID, PAID_PROFILE_ID],
     gate: { earlyMs: EARLY_MS },
   })
+  started.unshift({ name: 'gateway', run: () => watch.stop() })
   const serving = await watch.serve()
   const ending = new AbortController()
   const application: Application = {
@@ -85,18 +102,13 @@ export async function startDemo({ port, environment = process.env, onScene = () 
     },
   }
   const running = [...traffic(application), story(stage, onScene)]
+  started.unshift({ name: 'traffic', run: () => Promise.all(running) })
+  started.unshift({ name: 'signal', run: () => ending.abort() })
   return {
     watch,
     gatewayUrl: serving.url,
     simulatorUrl: simulator.url,
-    async stop() {
-      ending.abort()
-      await Promise.all(running)
-      await serving.stop()
-      await watch.stop()
-      await simulator.stop()
-      await rm(folder, { recursive: true, force: true })
-    },
+    stop: () => runSteps('the demo ends', started),
   }
 }
 

@@ -13,6 +13,8 @@ import { ResponseSink } from './response-sink.ts'
 export interface ProviderEndpointsOptions {
   maxBodyBytes: number
   stalledClientMs: number
+  /** Holds the calls that are not answered yet, for whoever wants to give them up. */
+  underWay: Set<AbortController>
 }
 
 const ROUTES: Readonly<Record<string, Protocol>> = {
@@ -30,13 +32,13 @@ interface Addressed {
 }
 
 /** The endpoints that clients of OpenAI and Anthropic know: calls go through profiles, gate and fallback. */
-export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClientMs }: ProviderEndpointsOptions): Router {
+export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOptions): Router {
   const router = Router()
-  const readBody = express.raw({ type: () => true, limit: maxBodyBytes })
+  const readBody = express.raw({ type: () => true, limit: options.maxBodyBytes })
   for (const [path, protocol] of Object.entries(ROUTES)) {
     router.post(path, readBody, async (request, response) => {
       try {
-        await serve(gateway, request, response, { protocol, ...addressOf(gateway, request.body) }, stalledClientMs)
+        await serve(gateway, request, response, { protocol, ...addressOf(gateway, request.body) }, options)
       } catch (error) {
         answerError(response, error, { protocol })
       }
@@ -49,7 +51,7 @@ export function providerEndpoints(gateway: Gateway, { maxBodyBytes, stalledClien
         request,
         response,
         { protocol: 'models', speaking: languageOf(request), model: '', stream: false, query: queryOf(request) },
-        stalledClientMs,
+        options,
       )
     } catch (error) {
       answerError(response, error)
@@ -74,10 +76,12 @@ async function serve(
   request: Request,
   response: Response,
   call: Omit<CallRequest, 'caller' | 'headers' | 'signal'>,
-  stalledClientMs: number,
+  { stalledClientMs, underWay }: ProviderEndpointsOptions,
 ): Promise<void> {
   const gone = new AbortController()
+  underWay.add(gone)
   response.once('close', () => {
+    underWay.delete(gone)
     if (!response.writableFinished) gone.abort()
   })
   const sink: CallSink = new ResponseSink(response, stalledClientMs)
@@ -90,7 +94,7 @@ async function serve(
 }
 
 /** The call was given up, but not by the client: it waits and must hear of it. */
-function stopping(): GatewayError {
+export function stopping(): GatewayError {
   return new GatewayError('GW_CLOSED', 'the gateway stops; the call was given up', { next: 'try_again_later' })
 }
 

@@ -5,11 +5,12 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewayShown } from '../ops/gateway-shown.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { refused, type Settings, variableName } from '../options.ts'
+import { ConnectionDrain } from './connection-drain.ts'
 import { answerError } from './error-answer.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { healthEndpoints, metricsEndpoint, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
-import { protocolOf, providerEndpoints } from './provider-endpoints.ts'
+import { protocolOf, providerEndpoints, stopping } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
 
@@ -26,13 +27,19 @@ export interface ServeOptions extends OperatorEndpointsOptions {
 export interface Serving {
   /** `http://127.0.0.1:8089` */
   readonly url: string
-  /** Stops taking requests, gives those under way `graceMs` to end, then cuts them. */
+  /**
+   * Stops listening, answers what comes on connections that are open with `Connection: close`, gives requests under way
+   * `graceMs` to end, then gives them up and cuts them. Asked again, the shorter grace counts.
+   *
+   * @param graceMs @default listen.stopGraceMs
+   */
   stop(graceMs?: number): Promise<void>
+  /** As `stop`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 const HEADERS_TIMEOUT_MS = 15_000
 const KEEP_ALIVE_MS = 65_000
-const GRACE_MS = 5_000
 /** Node looks for requests that take too long only this often, by itself: a limit shorter than that would be none. */
 const LOOKS_PER_LIMIT = 4
 
@@ -55,33 +62,49 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const sessions = new OperatorSessions()
   const shown = gatewayShown({ title: options.source, version: options.version, recorder, profiles: () => gateway.snapshot() })
   const page = opsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
-  const server = createServer(limits, appOf(options, keys, sessions, page))
-  const close = closer(server)
+  const underWay = new Set<AbortController>()
+  const server = createServer(limits)
+  const drain = new ConnectionDrain(server, () => {
+    for (const call of underWay) call.abort(stopping())
+  })
+  server.on('request', appOf(options, { keys, sessions, page, drain, underWay }))
   try {
     await bind(server, options)
   } catch (error) {
     page.stop()
     throw error
   }
+  // What goes wrong later (no more file descriptors) must not end the process.
+  server.on('error', fault => gateway.telemetry.faults.report('the server', fault))
   const { port } = server.address() as AddressInfo
+  const stop = async (graceMs = listen.stopGraceMs) => {
+    page.stop()
+    await drain.end(graceMs)
+  }
   return {
     url: `http://${listen.host.includes(':') ? `[${listen.host.replace(/[[\]]/g, '')}]` : listen.host}:${port}`,
-    stop(graceMs = GRACE_MS) {
-      page.stop()
-      return close(graceMs)
-    },
+    stop,
+    [Symbol.asyncDispose]: () => stop(),
   }
 }
 
-function appOf(
-  { gateway, recorder, metrics, listen }: ServeOptions,
-  keys: InboundKeys,
-  sessions: OperatorSessions,
-  page: OpsPage,
-): express.Express {
+interface AppParts {
+  readonly keys: InboundKeys
+  readonly sessions: OperatorSessions
+  readonly page: OpsPage
+  readonly drain: ConnectionDrain
+  /** The provider calls that are not answered yet. */
+  readonly underWay: Set<AbortController>
+}
+
+function appOf({ gateway, recorder, metrics, listen }: ServeOptions, { keys, sessions, page, drain, underWay }: AppParts): express.Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
+  app.get('/readyz', (_request, response, next) => {
+    if (drain.isDraining) response.status(503).json({ status: 'stopping' })
+    else next()
+  })
   app.use(healthEndpoints(gateway))
   // Before the spans: a page that is told of every change would tell itself of its own questions.
   app.use(page.router)
@@ -94,7 +117,7 @@ function appOf(
   app.use(tokenGate(gateway, keys))
   // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
   app.use(requireClient(keys))
-  app.use(providerEndpoints(gateway, listen))
+  app.use(providerEndpoints(gateway, { ...listen, underWay }))
   app.use((_request, response) => {
     const error = new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' })
     answerError(response, error, { status: 404 })
@@ -140,26 +163,4 @@ function bind(server: Server, { listen, source }: ServeOptions): Promise<void> {
     })
     server.listen(listen.port, listen.host.replace(/[[\]]/g, ''), resolve)
   })
-}
-
-/** Watches over the requests of a server, so that it can end with the last one: kept-alive connections hold it open else. */
-function closer(server: Server): (graceMs: number) => Promise<void> {
-  let closing: Promise<void> | undefined
-  server.on('request', (_request, response) => {
-    if (closing) response.shouldKeepAlive = false
-    response.once('close', () => {
-      if (closing) setImmediate(() => server.closeIdleConnections())
-    })
-  })
-  return graceMs => {
-    closing ??= new Promise(resolve => {
-      const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-      server.close(() => {
-        clearTimeout(cut)
-        resolve()
-      })
-      server.closeIdleConnections()
-    })
-    return closing
-  }
 }

@@ -43,9 +43,10 @@ async function play({
 }: GatewayJob): Promise<void> {
   const { now } = Date
   if (clockAheadMs !== 0) Date.now = () => now() + clockAheadMs
+  const store = fileStore(profiles)
   const watch = await createGatewatch({
     ...gatewaySettings(simulatorUrl, setting),
-    store: fileStore(profiles),
+    store,
     source: 'scenario',
     processRole: role,
     recordIn: state,
@@ -59,6 +60,6 @@ async function play({
     claim: join(profiles, CLAIM),
   })
   for (const step of steps) await actor.play(step)
-  await serving.stop(0)
-  await watch.stop()
+  await watch.stop(0)
+  await store.close()
 }

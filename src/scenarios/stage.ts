@@ -52,7 +52,6 @@ interface Parts {
   readonly watch: Gatewatch
   readonly actor: GatewayActor
   readonly children: Children
-  readonly stopServing: () => Promise<unknown>
 }
 
 /** A provider, a gateway and whoever else a scenario needs. */
@@ -96,8 +95,7 @@ export class Stage {
     const copied = { token: provider.logins.values().next().value?.grant.refresh ?? '' }
     const tokenOf = (choice: TokenChoice) => tokenFor(choice, { store, provider, copied })
     const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf, claim: join(profiles, CLAIM) })
-    const stopServing = () => serving.stop(0)
-    return new Stage({ setting, state, profiles, provider, store, disk, moments, watch, actor, children, stopServing }, copied)
+    return new Stage({ setting, state, profiles, provider, store, disk, moments, watch, actor, children }, copied)
   }
 
   async play(step: Step): Promise<void> {
@@ -136,11 +134,11 @@ export class Stage {
 
   /** Waits for whoever plays beside, stops everything and writes what was recorded. */
   async end(): Promise<void> {
-    const { stopServing, watch, provider, children, profiles } = this.#parts
+    const { store, watch, provider, children, profiles } = this.#parts
     await Promise.allSettled(this.#beside)
     await children.stop()
-    await stopServing()
-    await watch.stop()
+    await watch.stop(0)
+    await store.close()
     await provider.simulator.stop()
     await rm(profiles, { recursive: true, force: true })
   }

@@ -5,6 +5,7 @@ import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, posted } from '../support/gateway-world.ts'
+import { rawConnection } from '../support/raw-request.ts'
 
 const CHAT = '/v1/chat/completions'
 const STREAM = posted({ model: 'gpt-5.5', stream: true, messages: [{ role: 'user', content: 'hello' }] })
@@ -214,6 +215,55 @@ describe('stopping', () => {
     await expect(response.text()).rejects.toThrow()
   })
 
+  it('answers what comes on connections that are open, says that they will be closed, and closes those that stay idle', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    const used = await rawConnection(w.url)
+    const ask = (path: string) => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`
+    used.socket.write(ask('/healthz'))
+    await eventually(() => expect(used.received()).toContain('Connection: keep-alive'))
+    const fresh = await rawConnection(w.url)
+    const idle = await rawConnection(w.url)
+
+    // The grace is an hour: what ends before ends by itself.
+    const stopped = w.serving.stop(3_600_000)
+    await eventually(() => expect(fetch(`${w.url}/healthz`)).rejects.toThrow())
+    used.socket.write(ask('/healthz'))
+    fresh.socket.write(ask('/readyz'))
+    await Promise.all([used.closed, fresh.closed, idle.closed, stopped])
+    expect(used.received()).toMatch(/HTTP\/1\.1 200 OK.*HTTP\/1\.1 200 OK\r\n.*Connection: close/s)
+    expect(fresh.received()).toMatch(/HTTP\/1\.1 503 .*Connection: close.*\{"status":"stopping"\}/s)
+    expect(idle.received()).toBe('')
+  })
+
+  it('leaves a connection open for a while whose answer, begun before, has not said that it will be closed', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    w.simulator.inject({ where: 'provider', slowChunksMs: 20 })
+    const { socket, received, closed } = await rawConnection(w.url)
+    const call = `POST ${CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${String(STREAM.body).length}\r\n\r\n${STREAM.body}`
+    const answers = () => received().match(/HTTP\/1\.1 200 OK/g)?.length ?? 0
+    const ends = () => received().match(/data: \[DONE\]/g)?.length ?? 0
+    socket.write(call)
+    await eventually(() => expect(answers()).toBe(1))
+    const stopped = w.serving.stop(3_600_000)
+    await eventually(() => expect(ends()).toBe(1))
+    expect(received()).toContain('Connection: keep-alive')
+    socket.write(call)
+    await Promise.all([closed, stopped])
+    expect([answers(), ends()]).toEqual([2, 2])
+    expect(received()).toContain('Connection: close')
+  })
+
+  it('takes the shorter grace when it is asked for again', async () => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    const hanging = w.simulator.inject({ where: 'provider', hang: true })
+    const waiting = w.chat()
+    await eventually(() => expect(hanging.hits()).toBe(1))
+    const patient = w.serving.stop(3_600_000)
+    await w.serving.stop(50)
+    await patient
+    expect((await waiting).status).toBe(503)
+  })
+
   it('can be asked for twice', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     const ends = await Promise.allSettled([w.serving.stop(), w.serving.stop()])
@@ -225,7 +275,7 @@ describe('stopping', () => {
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     const waiting = w.chat()
     await eventually(() => expect(hanging.hits()).toBe(1))
-    await w.watch.stop()
+    await w.watch.stop(50)
     expect(await waiting).toMatchObject({ status: 503, json: { error: { code: 'GW_CLOSED', next: 'try_again_later' } } })
     expect(w.spans('chat gpt-5.5')).toMatchObject([{ status: 'error', attributes: { 'gatewatch.attempt.outcome': 'aborted' } }])
   })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { diagnose } from '../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../src/diagnose/evidence-source.ts'
 import { readRecords } from '../src/recorder/disk-records.ts'
-import { thisProcessRow } from '../src/recorder/process-row.ts'
+import { knownProcess, processRow } from '../src/recorder/process-row.ts'
 import { retentionOf } from '../src/recorder/retention.ts'
 import { writtenSpan } from '../src/recorder/span-columns.ts'
 import type { SpanRow } from '../src/recorder/span-row.ts'
@@ -106,7 +106,7 @@ async function playedRows(root: string): Promise<SpanRow[]> {
 function write(state: string, cycle: readonly SpanRow[]): number {
   const most = SPANS * 2
   const bounds = retentionOf({ mostInteresting: most, mostOrdinary: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS })
-  const writer = new SpanWriter(state, thisProcessRow('gateway', 'bench'), bounds)
+  const writer = new SpanWriter(state, () => processRow(knownProcess('gateway', 'bench')), bounds)
   const startMs = Date.now() - A_WEEK_MS
   let bytes = 0
   for (let from = 0; from < SPANS; from += ROWS_AT_ONCE) {

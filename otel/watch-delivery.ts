@@ -7,7 +7,7 @@ import { ATTR_CALLER } from './names.ts'
 import { ObservedSpan } from './observed-span.ts'
 import type { WatchExport } from './watch-export.ts'
 
-/** Longest time a call to a provider waits in memory, in ms; token requests are written at once. */
+/** Longest time a call to a provider waits in memory, in ms; token requests are handed to the thread that writes at once. */
 const BATCH_MS = 200
 const MOST_UNSENT = 2_000
 /** Observations that wait for source maps, and how long: what a SIGKILL can cost. */
@@ -24,9 +24,12 @@ export class WatchDelivery {
   #isExported = exportsSomewhere(process.env)
   #isSent = false
 
-  /** @param onFailure Told when nothing can be recorded. */
-  constructor({ state, role }: WatchSettings, onFailure: (error: unknown) => void) {
-    this.#recorder = new DiskRecorder({ folder: state, processRole: role, batchMs: BATCH_MS, onFailure })
+  /**
+   * @param listeners.onFailure Told when nothing can be recorded.
+   * @param listeners.onNotice Takes a line where nothing can be recorded before the process exits.
+   */
+  constructor({ state, role }: WatchSettings, listeners: { onFailure: (error: unknown) => void; onNotice: (line: string) => void }) {
+    this.#recorder = new DiskRecorder({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', ...listeners })
     this.#redaction = new RedactingSpanProcessor([{ processor: this.#recorder, place: 'recorder' }], { onDropped: () => undefined })
     if (this.#isExported) void this.#loadExport(role)
   }
@@ -64,7 +67,7 @@ export class WatchDelivery {
   #deliver(observation: Observation): void {
     const span = new ObservedSpan(observation)
     if (observation.isRecorded) this.#redaction.onEnd(span)
-    if (observation.isUrgent) void this.#recorder.flush()
+    if (observation.isUrgent) this.#recorder.hurry()
     if (this.#export) this.#export.take(span, observation)
     else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
   }

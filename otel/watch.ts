@@ -137,7 +137,10 @@ class Waiting {
   #load(): WatchDelivery {
     this.#delivery ??= asOwnWork(() => {
       const { WatchDelivery } = load('watch-delivery')
-      return new WatchDelivery(this.#settings, failure => say('what is seen cannot be recorded', failure))
+      return new WatchDelivery(this.#settings, {
+        onFailure: failure => say('what is seen cannot be recorded', failure),
+        onNotice: tellOnce,
+      })
     })
     for (const observation of this.#queue.splice(0)) this.take(observation)
     return this.#delivery

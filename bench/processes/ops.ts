@@ -15,7 +15,7 @@ import { refreshesAnswer, refreshLines } from '../../src/ops/refreshes-answer.ts
 import { stacksAnswer } from '../../src/ops/stacks-answer.ts'
 import { traceAnswer } from '../../src/ops/trace-answer.ts'
 import { wantedOf } from '../../src/ops/wanted.ts'
-import { thisProcessRow } from '../../src/recorder/process-row.ts'
+import { knownProcess, processRow } from '../../src/recorder/process-row.ts'
 import { retentionOf } from '../../src/recorder/retention.ts'
 import { writtenSpan } from '../../src/recorder/span-columns.ts'
 import type { SpanRow } from '../../src/recorder/span-row.ts'
@@ -99,7 +99,7 @@ try {
   const endMs = Date.now()
   const writer = new SpanWriter(
     folder,
-    thisProcessRow('unknown', 'bench'),
+    () => processRow(knownProcess('unknown', 'bench')),
     retentionOf({ mostInteresting: SPANS, mostOrdinary: SPANS, mostBytes: 8_000_000_000 }),
   )
   for (let begun = 0; begun < SPANS; begun += ROWS_AT_ONCE)

@@ -75,7 +75,7 @@ export async function atProfileDesk<T>(
 ): Promise<T> {
   const place = await profilePlace(options)
   const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source })
-  const recorder = new DiskRecorder({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}` })
+  const recorder = new DiskRecorder({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
   const store = fileStore(place.stateFolder)
   const sdk = await startSdk({ recorder, standalone: false, processRole: 'cli' })
   try {

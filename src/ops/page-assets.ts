@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
-import { findPackageJSON, stripTypeScriptTypes } from 'node:module'
+import { findPackageJSON } from 'node:module'
 import { dirname, extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { Request, Response } from 'express'
 import { readLibraries } from './page-libraries.ts'
-import { scriptOf } from './type-stripping.ts'
+import { scriptsOf } from './type-stripping.ts'
 
 /** Where the parts of the page are asked for; followed by the build they belong to. */
 export const ASSETS_PATH = '/ops/assets'
@@ -90,16 +90,15 @@ export async function readPageFiles(): Promise<Map<string, string>> {
   const folder = join(import.meta.dirname, 'page')
   const isSource = extname(import.meta.filename) === '.ts'
   const names = (await readdir(folder)).filter(name => ['.html', '.css', isSource ? '.ts' : '.js'].includes(extname(name)))
-  const files = await Promise.all(
-    names.sort().map(async name => {
-      const text = await readFile(join(folder, name), 'utf8')
-      return extname(name) === '.ts'
-        ? ([name.replace(/\.ts$/, '.js'), scriptOf(text, stripTypeScriptTypes)] as const)
-        : ([name, text] as const)
-    }),
-  )
+  const files = await Promise.all(names.sort().map(async name => [name, await readFile(join(folder, name), 'utf8')] as const))
+  const modules = files.filter(([name]) => extname(name) === '.ts')
+  const scripts = modules.length === 0 ? [] : await scriptsOf(modules.map(([, text]) => text))
   const root = dirname(findPackageJSON(import.meta.url) ?? '')
-  return new Map([...files, ...(isSource ? await readLibraries(join(root, 'node_modules')) : [])])
+  return new Map([
+    ...files.filter(file => !modules.includes(file)),
+    ...modules.map(([name], index) => [name.replace(/\.ts$/, '.js'), scripts[index] ?? ''] as const),
+    ...(isSource ? await readLibraries(join(root, 'node_modules')) : []),
+  ])
 }
 
 /** Answers with a file, packed as the browser likes it; or that there is none. */

@@ -1,27 +1,24 @@
-/**
- * The JavaScript of a TypeScript module of the page, its types blanked out and its imports named as the browser asks
- * for them.
- *
- * Node calls `stripTypeScriptTypes` experimental and says so once on stderr; the function that says it is replaced for
- * the moment of the call, as `quietSqlite` does, and lets every other warning through.
- *
- * @param strip `stripTypeScriptTypes` of `node:module`.
- */
-export function scriptOf(source: string, strip: (source: string) => string): string {
-  return quietly(() => strip(source)).replaceAll(/(from '\.\/[\w-]+)\.ts'/g, "$1.js'")
-}
+import { startQuietThread } from '../tools/quiet-thread.ts'
 
-function quietly<T>(work: () => T): T {
-  const before = Object.getOwnPropertyDescriptor(process, 'emitWarning')
-  if (!before?.configurable || typeof before.value !== 'function') return work()
-  const warn = before.value as (...parameters: unknown[]) => void
-  const quiet = (...parameters: unknown[]): void => {
-    if (!String(parameters[0]).startsWith('stripTypeScriptTypes ')) Reflect.apply(warn, process, parameters)
-  }
-  Object.defineProperty(process, 'emitWarning', { ...before, value: quiet })
-  try {
-    return work()
-  } finally {
-    Object.defineProperty(process, 'emitWarning', before)
-  }
+const MOST_HEAP_MIB = 256
+
+/**
+ * The JavaScript of the TypeScript modules of the page, their types blanked out and their imports named as the browser
+ * asks for them. In a thread of ours: Node calls what blanks them out experimental, and would say so on stderr.
+ *
+ * @param sources Texts of modules.
+ * @returns Their scripts, in the same order.
+ * @throws What the thread ends with.
+ */
+export function scriptsOf(sources: readonly string[]): Promise<readonly string[]> {
+  return new Promise((resolve, reject) => {
+    const thread = startQuietThread('./type-stripping-worker', import.meta.url, {
+      data: sources,
+      mostHeapMiB: MOST_HEAP_MIB,
+      onMessage: scripts => resolve(scripts as readonly string[]),
+      onEnd: fault => reject(fault ?? new Error('the thread that blanks out types has ended without an answer')),
+    })
+    // The page is waited for.
+    thread.ref()
+  })
 }

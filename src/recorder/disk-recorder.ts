@@ -5,12 +5,14 @@ import type { ProcessRole } from '../../otel/words.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { OnDropped } from '../telemetry/redaction.ts'
 import { atExit } from '../tools/at-exit.ts'
-import { thisProcessRow } from './process-row.ts'
+import { knownProcess, processRow } from './process-row.ts'
 import { isLasting, recorderFailure } from './recorder-failure.ts'
+import { RecorderThread } from './recorder-thread.ts'
 import { type RetentionOptions, retentionOf } from './retention.ts'
-import { tableOf, type WrittenSpan, writtenSpan } from './span-columns.ts'
+import { tableOf, writtenSpanOrNothing } from './span-columns.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
 import { SpanWriter } from './span-writer.ts'
+import { pauseAfter } from './write-pause.ts'
 
 export interface DiskRecorderOptions extends RetentionOptions {
   /** The state folder; made with mode 0700 when it is not there. */
@@ -25,18 +27,30 @@ export interface DiskRecorderOptions extends RetentionOptions {
   mostWaiting?: number
   /** Pause after the file could not be written, in ms. @default 5_000 */
   retryMs?: number
+  /**
+   * Who writes. `preferred`: a thread, else the main thread in batches; for a program that may be part of another one.
+   * `required`: a thread, else nothing is written before the process exits; for a watched host, whose event loop no wait of
+   * SQLite may hold up. `never`: the main thread in batches, for a program of our own that is done in a moment.
+   *
+   * @default 'preferred'
+   */
+  thread?: 'preferred' | 'required' | 'never'
   /** Told of every span that is not recorded. */
   onDropped?: OnDropped
   /** Told once when the file cannot be used, and again when that happens after it could. */
   onFailure?: (error: GatewayError) => void
+  /** Takes a line, once, where a thread is required and none can be had. */
+  onNotice?: (line: string) => void
 }
 
 export const DISK_DEFAULTS = { batchMs: 200, mostWaiting: 10_000, retryMs: 5_000 } as const
 
-/** Spans of one transaction: the event loop stands still for so long. */
+/** Spans of one transaction, and of one message to the thread. */
 const ROWS_AT_ONCE = 100
-const SHORTEST_PAUSE_MS = 2
-const LONGEST_PAUSE_MS = 25
+/** The thread ends when it had nothing to write for so long, in ms. */
+const IDLE_MS = 10_000
+/** Threads that end before they have written anything, one after the other: then there is none to be had. */
+const MOST_THREAD_FAULTS = 3
 /** Longest time `flush` waits for other processes. */
 const FLUSH_MS = 5_000
 /** Longest time an ending process stands still for other processes. */
@@ -45,19 +59,29 @@ const LAST_WRITE_MS = 2_000
 /**
  * Keeps finished spans in `recorder.sqlite` of the state folder, together with those of every other process there.
  *
- * A span costs its caller a place in a queue; it is written in batches on later turns. Nothing here holds the process
- * or throws: a file that cannot be used is reported once, its spans are counted as dropped, and the host goes on.
- * A process that ends by itself, by `process.exit` or by an exception loses nothing; one that is killed by a signal it
- * does not handle loses at most the last `batchMs`. Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
+ * A span costs its caller a place in a queue; a thread of ours, started with the first batch, writes it. Nothing here holds
+ * the process or throws: a file that cannot be used is reported once, its spans are counted as dropped, and the host goes on.
+ * A process that ends by itself, by `process.exit` or by an exception loses nothing: what is not written by then is written
+ * synchronously. One that is killed by a signal it does not handle loses at most the last `batchMs` and the batch on its way.
+ * Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
 export class DiskRecorder implements SpanProcessor {
   readonly #options: Required<Pick<DiskRecorderOptions, keyof typeof DISK_DEFAULTS>> & DiskRecorderOptions
+  /** Of the main thread. */
   readonly #writer: SpanWriter
+  readonly #thread: RecorderThread
+  #threadFaults = 0
+  /** Nothing is written before the process exits. */
+  #isHeldBack = false
   #waiting: SpanRow[] = []
+  /** Of those that wait, the first ones are on their way to the thread, and the drops that were said with them. */
+  #inFlight: { readonly count: number; readonly unsaid: number } | undefined
+  #idle: NodeJS.Timeout | undefined
   #timer: NodeJS.Timeout | undefined
   #draining: Promise<void> | undefined
   #failure: GatewayError | undefined
   #closed = false
+  #isClosing = false
   /** Set from the first span on. */
   #forgetExit: (() => void) | undefined
   #dropped = 0
@@ -69,8 +93,10 @@ export class DiskRecorder implements SpanProcessor {
     const { folder, processRole, title, mostInteresting, mostOrdinary, mostAgeMs, mostBytes } = options
     this.#options = { ...DISK_DEFAULTS, ...options }
     const bounds = { mostInteresting, mostOrdinary, mostAgeMs, mostBytes }
-    const given = Object.fromEntries(Object.entries(bounds).filter(([, value]) => value !== undefined))
-    this.#writer = new SpanWriter(folder, thisProcessRow(processRole, title), retentionOf(given))
+    const kept = retentionOf(Object.fromEntries(Object.entries(bounds).filter(([, value]) => value !== undefined)))
+    const self = knownProcess(processRole, title)
+    this.#writer = new SpanWriter(folder, () => processRow(self), kept)
+    this.#thread = new RecorderThread({ folder, self, bounds: kept })
   }
 
   /** Where the spans go. */
@@ -112,6 +138,11 @@ export class DiskRecorder implements SpanProcessor {
     this.#wake(batchMs)
   }
 
+  /** Begins to write what waits, without waiting for it or holding the process. */
+  hurry(): void {
+    if (!this.#isOver() && this.#waiting.length > 0) void this.#drain()
+  }
+
   /** Writes what waits. Never rejects, never waits longer than five seconds; what could not be written waits on. */
   async flush(): Promise<void> {
     if (this.#isOver() || this.#waiting.length === 0) return
@@ -136,8 +167,11 @@ export class DiskRecorder implements SpanProcessor {
   /** Writes what waits and closes the file; what could not be written is dropped. */
   async shutdown(): Promise<void> {
     if (this.#closed) return
+    this.#isClosing = true
     await this.flush()
+    const threadEnded = this.#thread.end()
     this.#end()
+    await threadEnded
   }
 
   #isOver(): boolean {
@@ -159,42 +193,94 @@ export class DiskRecorder implements SpanProcessor {
   }
 
   async #drainAll(): Promise<void> {
-    let pauseMs = SHORTEST_PAUSE_MS
-    while (this.#waiting.length > 0 && !this.#isOver()) {
-      const batch = this.#waiting.slice(0, ROWS_AT_ONCE)
-      const result = this.#write(batch, 0)
-      if (result === 'failed') return
-      if (result === 'busy') {
-        await pause(pauseMs * (0.5 + Math.random()))
-        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
-      } else {
-        pauseMs = SHORTEST_PAUSE_MS
-        await nextTurn()
-      }
+    clearTimeout(this.#idle)
+    while (this.#waiting.length > 0 && !this.#isOver() && !this.#isHeldBack) {
+      const goesOn = this.#mayStartThread() ? await this.#drainByThread() : await this.#drainHere()
+      if (!goesOn) return
+    }
+    if (this.#thread.isRunning && !this.#isOver()) this.#idle = setTimeout(() => this.#thread.dismiss(), IDLE_MS).unref()
+  }
+
+  /** A program that shuts down at once has no use for a thread. */
+  #mayStartThread(): boolean {
+    if (this.#thread.isRunning) return true
+    return this.#options.thread !== 'never' && this.#threadFaults < MOST_THREAD_FAULTS && !this.#isClosing
+  }
+
+  /** @returns Says whether to go on with what waits. */
+  async #drainByThread(): Promise<boolean> {
+    const batch = this.#waiting.slice(0, ROWS_AT_ONCE)
+    const unsaid = this.#unsaidDrops
+    this.#inFlight = { count: batch.length, unsaid }
+    const end = await this.#thread.write(batch, unsaid)
+    if (end.type === 'taken_back') return false
+    this.#inFlight = undefined
+    switch (end.type) {
+      case 'written':
+        this.#threadFaults = 0
+        this.#written(batch.length, unsaid, end.unwritable)
+        return true
+      case 'failed':
+        this.#fail(end.failure)
+        return false
+      case 'no_thread':
+        this.#threadFaults += 1
+        if (this.#threadFaults === MOST_THREAD_FAULTS && this.#options.thread === 'required') this.#holdBack(end.fault)
+        return true
     }
   }
 
-  /** Writes the first rows that wait. */
+  #holdBack(fault: unknown): void {
+    this.#isHeldBack = true
+    const { code } = (fault ?? {}) as { code?: unknown }
+    const why = typeof code === 'string' ? ` (${code})` : ''
+    tell(() => this.#options.onNotice?.(`no thread can be started here${why}: what is seen is recorded when the process ends`))
+  }
+
+  /** @returns Says whether to go on with what waits. */
+  async #drainHere(): Promise<boolean> {
+    for (let tries = 0; ; tries += 1) {
+      const result = this.#write(this.#waiting.slice(0, ROWS_AT_ONCE), 0)
+      if (result === 'failed' || this.#isOver()) return false
+      if (result === 'written') {
+        await nextTurn()
+        return true
+      }
+      await pause(pauseAfter(tries))
+    }
+  }
+
+  /** Writes the first rows that wait, on this thread. */
   #write(batch: readonly SpanRow[], waitMs: number): 'written' | 'busy' | 'failed' {
-    const spans = batch.map(written)
+    const spans = batch.map(writtenSpanOrNothing)
+    const whole = spans.filter(span => span !== undefined)
     const unsaid = this.#unsaidDrops
     try {
-      if (!this.#writer.tryWrite(spans.filter(isWritten), unsaid, waitMs)) return 'busy'
+      if (!this.#writer.tryWrite(whole, unsaid, waitMs)) return 'busy'
     } catch (error) {
       this.#fail(error)
       return 'failed'
     }
-    this.#failure = undefined
-    this.#unsaidDrops -= unsaid
-    this.#waiting.splice(0, batch.length)
-    this.#drop(spans.filter(span => !isWritten(span)).length)
+    this.#written(batch.length, unsaid, spans.length - whole.length)
     return 'written'
   }
 
-  /** Between two turns no transaction is open: the process may end at any of them. */
+  /** The first rows that wait are in the file, but for those that cannot be. */
+  #written(count: number, unsaid: number, unwritable: number): void {
+    this.#failure = undefined
+    this.#unsaidDrops -= unsaid
+    this.#waiting.splice(0, count)
+    this.#drop(unwritable)
+  }
+
+  /** The process may end after any turn: what the thread has not written by now is written here. */
   #writeLast(waitMs: number): void {
     if (this.#isOver()) return
+    const sent = this.#inFlight
+    this.#inFlight = undefined
+    if (sent && this.#thread.takeBack(waitMs)) this.#written(sent.count, sent.unsaid, 0)
     if (this.#waiting.length > 0) this.#write(this.#waiting.slice(), waitMs)
+    this.#thread.giveBack()
   }
 
   #fail(cause: unknown): void {
@@ -209,7 +295,9 @@ export class DiskRecorder implements SpanProcessor {
   #end(): void {
     this.#closed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#idle)
     this.#forgetExit?.()
+    this.#thread.dismiss()
     this.#writer.close()
     const { length } = this.#waiting
     this.#waiting = []
@@ -236,19 +324,6 @@ function tell(listener: () => void): void {
   } catch {
     // It was told.
   }
-}
-
-/** A row that cannot be written must not keep the others waiting. */
-function written(row: SpanRow): WrittenSpan | undefined {
-  try {
-    return writtenSpan(row)
-  } catch {
-    return undefined
-  }
-}
-
-function isWritten(span: WrittenSpan | undefined): span is WrittenSpan {
-  return span !== undefined
 }
 
 function pause(waitMs: number): Promise<void> {

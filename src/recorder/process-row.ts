@@ -17,15 +17,22 @@ export interface ProcessRow {
 
 const LONGEST_TITLE = 80
 
-/** The process this code runs in. @param title What to call it. @default the base name of its script */
-export function thisProcessRow(role: ProcessRole = 'unknown', title?: string): ProcessRow {
+/** A row as far as it is known without a look at files: that is left to the thread which writes it. */
+export type KnownProcess = Omit<ProcessRow, 'host'>
+
+/** The process this code runs in; from its main thread. @param title What to call it. @default the base name of its script */
+export function knownProcess(role: ProcessRole = 'unknown', title?: string): KnownProcess {
   return {
     pid: process.pid,
     role,
     startedMs: Math.round(Date.now() - process.uptime() * 1000),
     title: (title ?? basename(process.argv[1] ?? '')).slice(0, LONGEST_TITLE),
-    host: fingerprint(thisProcess().host) ?? '',
   }
+}
+
+/** The whole row of this process; from any of its threads. */
+export function processRow(known: KnownProcess): ProcessRow {
+  return { ...known, host: fingerprint(thisProcess().host) ?? '' }
 }
 
 /** Says whether both rows are of one process, whatever it was called at the time. Workers of a process are that process. */

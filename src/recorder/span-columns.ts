@@ -45,6 +45,15 @@ export function writtenSpan(row: SpanRow): WrittenSpan {
   }
 }
 
+/** As `writtenSpan`; `undefined` for a row that cannot be written: it must not keep the others waiting. */
+export function writtenSpanOrNothing(row: SpanRow): WrittenSpan | undefined {
+  try {
+    return writtenSpan(row)
+  } catch {
+    return undefined
+  }
+}
+
 /** The row that was written. */
 export function readSpan(text: string): SpanRow {
   const row = JSON.parse(text) as SpanRow

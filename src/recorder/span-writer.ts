@@ -27,11 +27,12 @@ interface Open {
  */
 export class SpanWriter {
   readonly path: string
-  readonly #process: ProcessRow
+  readonly #process: () => ProcessRow
   readonly #bounds: Required<RetentionOptions>
+  #row: ProcessRow | undefined
   #open: Open | undefined
 
-  constructor(folder: string, process: ProcessRow, bounds: Required<RetentionOptions>) {
+  constructor(folder: string, process: () => ProcessRow, bounds: Required<RetentionOptions>) {
     this.path = recorderFile(folder)
     this.#process = process
     this.#bounds = bounds
@@ -51,7 +52,7 @@ export class SpanWriter {
       open.database.exec(`PRAGMA busy_timeout = ${waitMs}`)
       this.#requireRoom(open)
       open.database.exec('BEGIN IMMEDIATE')
-      write(open, this.#process, spans, dropped)
+      write(open, this.#self(), spans, dropped)
       open.database.exec('COMMIT')
       return true
     } catch (cause) {
@@ -61,6 +62,12 @@ export class SpanWriter {
       this.close()
       throw recorderFailure(this.path, cause)
     }
+  }
+
+  /** Asked once, with the first write. */
+  #self(): ProcessRow {
+    this.#row ??= this.#process()
+    return this.#row
   }
 
   /** Closes the file; whoever is the last to do so leaves it alone, without journals beside it. */

@@ -1,31 +1,12 @@
 type Sqlite = typeof import('node:sqlite')
 
-let loaded: Sqlite | undefined
-
 /**
- * `node:sqlite`, loaded on first use, without a word on the host's stderr.
+ * `node:sqlite`, loaded on first use.
  *
- * Node 22 warns when the module is loaded ("SQLite is an experimental feature"). Loading is synchronous and so is the
- * call of `process.emitWarning` in it: that function is replaced for the moment of the load, lets every other warning
- * through, and is back before anybody else can run.
+ * Node 22 says once, as a warning of the process, that the module is experimental. Nothing of the process is exchanged to
+ * keep it from that: a watched host never gets here outside of a thread of ours and of its exit, where no warning is
+ * published any more, and the command line leaves the warning out by itself.
  */
 export function quietSqlite(): Sqlite {
-  loaded ??= withoutSqliteWarning(() => process.getBuiltinModule('node:sqlite'))
-  return loaded
-}
-
-function withoutSqliteWarning<T>(load: () => T): T {
-  const before = Object.getOwnPropertyDescriptor(process, 'emitWarning')
-  // Whoever has locked the function will see the warning.
-  if (!before?.configurable || typeof before.value !== 'function') return load()
-  const warn = before.value as (...parameters: unknown[]) => void
-  const quiet = (...parameters: unknown[]): void => {
-    if (!String(parameters[0]).startsWith('SQLite is ')) Reflect.apply(warn, process, parameters)
-  }
-  Object.defineProperty(process, 'emitWarning', { ...before, value: quiet })
-  try {
-    return load()
-  } finally {
-    Object.defineProperty(process, 'emitWarning', before)
-  }
+  return process.getBuiltinModule('node:sqlite')
 }

@@ -28,11 +28,20 @@ describe('a process that cannot be watched', () => {
     expect(refreshesIn(w.state)).toEqual([])
   })
 
-  it('is none under the permission model where every file is allowed: it is recorded, and nothing is said', async () => {
+  it('is none under the permission model where every file is allowed: it is recorded as it ends, and one line says so', async () => {
     const w = await world()
     const allowed = ['--permission', '--allow-fs-read=*', '--allow-fs-write=*', '--no-warnings']
-    expect(await w.run(process.execPath, ...allowed)).toMatchObject({ code: 0, stdout: '200\n', stderr: '' })
+    const { code, stdout, stderr } = await w.run(process.execPath, ...allowed)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '200\n' })
+    expect(stderr).toBe('gatewatch: no thread can be started here (ERR_ACCESS_DENIED): what is seen is recorded when the process ends\n')
     expect(refreshesIn(w.state)).toMatchObject([{ caller: expect.stringContaining('app.mjs#refreshToken'), outcome: 'renewed' }])
+  })
+
+  it('is none where threads are allowed too, and nothing is said', async () => {
+    const w = await world()
+    const allowed = ['--permission', '--allow-fs-read=*', '--allow-fs-write=*', '--allow-worker', '--no-warnings']
+    expect(await w.run(process.execPath, ...allowed)).toMatchObject({ code: 0, stdout: '200\n', stderr: '' })
+    expect(refreshesIn(w.state)).toHaveLength(1)
   })
 })
 

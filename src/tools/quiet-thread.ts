@@ -1,0 +1,41 @@
+import type { Worker } from 'node:worker_threads'
+
+export interface QuietThreadOptions {
+  /** Handed over as `workerData`. */
+  data?: unknown
+  /** Old-generation heap of the thread, in MiB: past it the thread ends, not the process. */
+  mostHeapMiB: number
+  onMessage: (message: unknown) => void
+  /** Called once: the thread has ended, by itself, by a fault, or was never there. */
+  onEnd: (fault: unknown) => void
+}
+
+/**
+ * Starts a thread of ours in the process of a host: it holds no process that is done, writes to no stream of it, and is
+ * not watched, since it gets none of the preloads and options of the process.
+ *
+ * @param file The thread's module, without its ending: that of the module which asks.
+ * @param base `import.meta.url` of that module.
+ * @throws What Node throws where a process may have no threads (`--permission` without `--allow-worker`).
+ */
+export function startQuietThread(file: string, base: string, { data, mostHeapMiB, onMessage, onEnd }: QuietThreadOptions): Worker {
+  // Loaded when it is needed: most processes never get here.
+  const { Worker } = process.getBuiltinModule('node:worker_threads')
+  const thread = new Worker(new URL(`${file}.${base.endsWith('.ts') ? 'ts' : 'js'}`, base), {
+    workerData: data,
+    execArgv: [],
+    env: {},
+    stdout: true,
+    stderr: true,
+    resourceLimits: { maxOldGenerationSizeMb: mostHeapMiB },
+  })
+  let fault: unknown
+  thread.on('message', onMessage)
+  thread.on('error', error => {
+    fault = error
+  })
+  thread.on('exit', () => onEnd(fault))
+  // After the listeners, which hold the process.
+  thread.unref()
+  return thread
+}

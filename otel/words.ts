@@ -18,6 +18,8 @@ export const FLIGHT_OUTCOMES = [
   'reused',
   'invalidated',
   'grant_expired',
+  'interaction_required',
+  'refused',
   'malformed',
   'forbidden',
   'throttled',

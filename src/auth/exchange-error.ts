@@ -1,6 +1,7 @@
 import type { FlightOutcome } from '../../otel/words.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { RefreshJudgement } from '../providers/provider.ts'
 import type { FlightDeck } from './flight-deck.ts'
 
 /** Whose refresh it was. */
@@ -26,6 +27,19 @@ export function cannotDeclare({ nameOf }: FlightDeck, profile: StoredProfile, ca
     'GW_REFRESH_FAILED',
     `profile ${nameOf(profile.id)} is not refreshed while a new token could not be stored${why}`,
     { next, cause },
+  )
+}
+
+/** How long a refused client is left alone, in ms: only somebody who mends the configuration helps. */
+const CLIENT_RETRY_MS = 300_000
+
+/** The error for a refresh whose client, not its grant, the provider refuses. */
+export function clientRefused({ deck, profile }: Exchanged, { providerCode }: RefreshJudgement): GatewayError {
+  const said = providerCode === undefined ? '' : ` (${providerCode})`
+  return new GatewayError(
+    'GW_REFRESH_FAILED',
+    `${profile.provider} does not accept the client that refreshes profile ${deck.nameOf(profile.id)}${said}: check the client id and secret (providers.${profile.provider}.clientId, clientSecretEnv); the login itself is not refused`,
+    { next: 'check_client_credentials', outcome: 'refused', retryAfterMs: CLIENT_RETRY_MS },
   )
 }
 

@@ -186,7 +186,7 @@ class ForeignGate<R> {
     const { faults } = this.#telemetry
     try {
       const result = await carryPermit(permit, async () => asked.run())
-      faults.guard('the record of a refresh', () => this.#landed(asked, result, record), undefined)
+      faults.guard('the record of a refresh', () => this.#landed(asked, result, record, permit), undefined)
       return result
     } catch (error) {
       faults.guard('the record of a refresh', () => failed(record, permit, error), undefined)
@@ -197,7 +197,13 @@ class ForeignGate<R> {
     }
   }
 
-  #landed({ profileId, replaced }: Asked<R>, result: R, record: FlightRecord): void {
+  #landed({ profileId, replaced }: Asked<R>, result: R, record: FlightRecord, permit: Permit): void {
+    // A function that looks at the status alone takes a refusal with status 200 for tokens.
+    if (permit.refusal && permit.answered !== undefined && permit.answered < 300) {
+      noteRequests(record, permit)
+      record.ended(permit.refusal.outcome)
+      return
+    }
     record.ended('rotated')
     const { adopts, accessOf } = this.#options
     if (!adopts || profileId === undefined) return
@@ -213,12 +219,21 @@ class ForeignGate<R> {
 }
 
 function failed(record: FlightRecord, permit: Permit, error: unknown): void {
-  if (permit.answered !== undefined) record.span.setAttribute(ATTR_HTTP_STATUS, permit.answered)
-  record.span.setAttribute(ATTR_TOKEN_REQUESTS, permit.shown)
-  record.ended(judgeFailure(permit.answered), errorType(error))
+  noteRequests(record, permit)
+  record.ended(outcomeOf(permit), errorType(error))
 }
 
-/** The outcome as far as the status alone shows it; the foreign function has read the body. */
+function noteRequests({ span }: FlightRecord, { answered, shown }: Permit): void {
+  if (answered !== undefined) span.setAttribute(ATTR_HTTP_STATUS, answered)
+  span.setAttribute(ATTR_TOKEN_REQUESTS, shown)
+}
+
+/** By the provider's code where it gave one, else by the status. */
+function outcomeOf({ answered, refusal }: Permit): FlightOutcome {
+  const isClear = refusal?.providerCode !== undefined || (answered !== undefined && answered < 300)
+  return refusal && isClear ? refusal.outcome : judgeFailure(answered)
+}
+
 function judgeFailure(status: number | undefined): FlightOutcome {
   if (status === undefined) return 'unavailable'
   if (status === 400 || status === 401) return 'invalidated'

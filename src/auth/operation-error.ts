@@ -59,15 +59,24 @@ export function loginRefused(providerId: string, what: string, answer: RefusedRe
       ? ['denied', 'sign_in_again']
       : code === 'expired_token'
         ? ['expired', 'sign_in_again']
-        : ['refused', CONFIGURED_WRONG.has(code ?? '') ? 'fix_configuration' : 'sign_in_again']
+        : [
+            'refused',
+            CLIENT_REFUSED.has(code ?? '')
+              ? 'check_client_credentials'
+              : CONFIGURED_WRONG.has(code ?? '')
+                ? 'fix_configuration'
+                : 'sign_in_again',
+          ]
   return failed(ended, `${providerId} refused ${what} (${said}); nothing was stored. ${ADVICE[next] ?? ''}`.trim(), next)
 }
 
-const CONFIGURED_WRONG = new Set(['invalid_client', 'invalid_scope', 'unauthorized_client', 'unsupported_grant_type'])
+const CLIENT_REFUSED = new Set(['invalid_client', 'unauthorized_client', 'incorrect_client_credentials'])
+const CONFIGURED_WRONG = new Set(['invalid_scope', 'unsupported_grant_type', 'redirect_uri_mismatch', 'device_flow_disabled'])
 
 const ADVICE: Partial<Record<NextStep, string>> = {
   try_again_later: 'Try again later',
   sign_in_again: 'Begin again: gatewatch profiles login',
+  check_client_credentials: 'Check the client id and secret of the provider (clientId, clientSecretEnv)',
   fix_configuration: 'Check clientId, scopes and redirectUrl of the provider',
 }
 

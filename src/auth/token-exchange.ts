@@ -34,7 +34,7 @@ import { secretText } from '../providers/secret-text.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
 import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
 import type { Lease } from '../store/profile-store.ts'
-import { cannotDeclare, lostAnswer, transient } from './exchange-error.ts'
+import { cannotDeclare, clientRefused, lostAnswer, transient } from './exchange-error.ts'
 import { type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './flight-deck.ts'
 import type { FlightRecord } from './flight-record.ts'
 import { holds, rotate, withRotation } from './rotation.ts'
@@ -260,6 +260,10 @@ async function refused(exchange: Exchange, { status, judgement, contentType }: R
   }
   // A server error may come from a proxy in front of a server that did rotate (502, 504).
   if (status < 500) await forgetIntent(exchange)
+  if (judgement.outcome === 'refused') {
+    record.span.setAttribute(ATTR_NEXT, 'check_client_credentials')
+    return { outcome: 'refused', error: clientRefused(exchange, judgement) }
+  }
   return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, { retryAfterMs: judgement.retryAfterMs }) }
 }
 

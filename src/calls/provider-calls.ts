@@ -33,6 +33,7 @@ import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfVisit } from './fallback.ts'
+import { adviceFor, nextStepFor } from './next-step.ts'
 import { OrdinaryCalls } from './ordinary-calls.ts'
 import type { ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
@@ -112,9 +113,10 @@ export class ProviderCalls {
     })
   }
 
-  async #goThrough(call: Call, { candidates, skipped }: Order): Promise<CallEnd> {
+  async #goThrough(call: Call, { candidates, skipped, preferred }: Order): Promise<CallEnd> {
     const { request, trail } = call
     let reason: FallbackReason | undefined = skipped.at(-1)?.reason
+    let meant: FallbackReason | undefined = skipped.find(({ profile }) => profile === preferred?.profile)?.reason
     let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
     for (const candidate of candidates) {
       // A caller who left while the last profile failed has not fallen back to the next one.
@@ -124,13 +126,13 @@ export class ProviderCalls {
       if ('end' in turn) return turn.end
       trail.gaveUp(candidate, turn.reason)
       reason = turn.reason
+      meant ??= turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
     const code = candidates.length === 0 ? 'GW_NO_PROFILE' : 'GW_ALL_PROFILES_FAILED'
     const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
-    const error = new GatewayError(code, `no profile could serve ${wanted}: ${trail.failures}`, {
-      next: candidates.length === 0 ? 'add_profile' : 'try_again_later',
-    })
+    const next = nextStepFor(meant)
+    const error = new GatewayError(code, `no profile could serve ${wanted}: ${trail.failures}${adviceFor(next)}`, { next })
     return { type: 'failed', error, ...(reason && { reason }), ...last }
   }
 

@@ -10,9 +10,12 @@ export const OUTCOME_DURATION = {
   reused: 'success',
   invalidated: 'permanent',
   grant_expired: 'permanent',
+  interaction_required: 'permanent',
   malformed: 'permanent',
   lost: 'permanent',
   identity_mismatch: 'permanent',
+  // The client or the request is at fault, not the grant: it works again once the configuration is right.
+  refused: 'transient',
   forbidden: 'transient',
   throttled: 'transient',
   unavailable: 'transient',

@@ -33,6 +33,7 @@ export type GatewayErrorCode =
 /** What the person or program that sees the error can do. */
 export const NEXT_STEPS = [
   'sign_in_again',
+  'check_client_credentials',
   'try_again_later',
   'free_disk_space',
   'fix_permissions',

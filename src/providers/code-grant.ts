@@ -74,13 +74,13 @@ export function handedOverCode({ server, client }: OAuthParty, code: string): UR
 }
 
 async function readGrant(
-  { kind: _kind, shape, text, ...facts }: Extract<Awaited<ReturnType<typeof askOAuth>>, { kind: 'answered' }>,
+  { kind: _kind, shape, fields, ...facts }: Extract<Awaited<ReturnType<typeof askOAuth>>, { kind: 'answered' }>,
   party: OAuthParty,
   now: number,
   nonce: string | undefined,
 ): Promise<CodeGrantAnswer> {
   const { provider, server, client } = party
-  const answer = await readGrantedAnswer(text, facts, { provider, server, client, now: now + (facts.skewMs ?? 0) })
+  const answer = await readGrantedAnswer(fields, facts, { provider, server, client, now: now + (facts.skewMs ?? 0) })
   if (typeof answer === 'string') return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: answer, cause: undefined }
   const verified = await verifiedSubject(answer, party, nonce)
   if (verified === 'unverified') return { kind: 'unverified', ...facts, shape, answer }

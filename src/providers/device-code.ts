@@ -1,5 +1,4 @@
 import { deviceAuthorizationRequest, None, processDeviceAuthorizationResponse } from 'oauth4webapi'
-import { parseJsonObject } from '../tools/json-object.ts'
 import { handedOverCode } from './code-grant.ts'
 import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type UnansweredRequest } from './oauth-request.ts'
 import { secretText } from './secret-text.ts'
@@ -46,7 +45,7 @@ export async function requestDeviceCode(options: AskOptions): Promise<DeviceCode
   )
   if (answer.kind !== 'answered') return answer
   try {
-    const issued = await processDeviceAuthorizationResponse(server, client, Response.json(parseJsonObject(answer.text) ?? {}))
+    const issued = await processDeviceAuthorizationResponse(server, client, Response.json(answer.fields ?? {}))
     return {
       kind: 'issued',
       shape: answer.shape,
@@ -69,7 +68,7 @@ export async function requestChatgptCode(options: AskOptions): Promise<DeviceCod
     encoding: 'json',
   })
   if (answer.kind !== 'answered') return answer
-  const { device_auth_id: id, user_code: userCode, usercode, interval } = parseJsonObject(answer.text) ?? {}
+  const { device_auth_id: id, user_code: userCode, usercode, interval } = answer.fields ?? {}
   const deviceCode = secretText(id)
   const shownCode = userCode ?? usercode
   if (deviceCode === undefined || typeof shownCode !== 'string') return notConform(answer.shape)
@@ -106,7 +105,7 @@ export async function requestChatgptHandover(
   )
   if (answer.kind === 'refused' && (answer.status === 403 || answer.status === 404)) return 'pending'
   if (answer.kind !== 'answered') return answer
-  const fields = parseJsonObject(answer.text) ?? {}
+  const fields = answer.fields ?? {}
   const code = secretText(fields.authorization_code)
   const codeVerifier = secretText(fields.code_verifier)
   if (code === undefined || codeVerifier === undefined) return notConform(answer.shape)

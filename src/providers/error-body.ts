@@ -1,7 +1,8 @@
 import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
-import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
+import { isJsonObject } from '../tools/json-object.ts'
 import type { RefusedAnswer } from './provider.ts'
 import { readSpokenLimit, type SpokenLimit } from './spoken-limit.ts'
+import { readAnswerFields } from './token-fields.ts'
 
 /** What error bodies of providers have in common, whatever their dialect. */
 export interface ErrorBody {
@@ -34,7 +35,7 @@ const CODE = /^(?!(?:sk|rt|at|pk)[-_.]|eyJ)(?=.{1,64}$)[A-Za-z]+\d{0,3}(?:[_.-][
  */
 export function readErrorBody({ headers, body, model }: RefusedAnswer): ErrorBody {
   const isHtml = String(headers['content-type'] ?? '').includes('text/html') || /^\s*<(?:!doctype|html)/i.test(body)
-  const { error, ...rest } = (isHtml ? undefined : (parseJsonObject(body) ?? firstObject(body))) ?? {}
+  const { error, ...rest } = (isHtml ? undefined : (readAnswerFields(body) ?? firstObject(body))) ?? {}
   const inner = object(error) ?? (error === undefined ? object(rest.detail) : undefined)
   const code = inner ? (inner.code ?? inner.type) : (error ?? rest.code)
   const message = inner ? inner.message : (rest.error_description ?? rest.detail ?? rest.message)
@@ -42,8 +43,8 @@ export function readErrorBody({ headers, body, model }: RefusedAnswer): ErrorBod
   const resetsAt = positive(inner?.resets_at)
   const resetsIn = positive(inner?.resets_in_seconds)
   return {
-    code: word(code) ?? word(inner?.type) ?? word(inner?.status),
-    type: word(inner?.type) ?? word(inner?.status),
+    code: codeWord(code) ?? codeWord(inner?.type) ?? codeWord(inner?.status),
+    type: codeWord(inner?.type) ?? codeWord(inner?.status),
     message: text,
     isHtml,
     resetsAt: resetsAt === undefined ? undefined : resetsAt * 1000,
@@ -80,7 +81,8 @@ export function dateOf(headers: RefusedAnswer['headers']): number | undefined {
   return Number.isNaN(at) ? undefined : at
 }
 
-function word(value: unknown): string | undefined {
+/** A provider's word as it may be recorded, or `undefined` for what may be anything else. */
+export function codeWord(value: unknown): string | undefined {
   return typeof value === 'string' && CODE.test(value) && withoutHiddenTexts(value, '') === value ? value : undefined
 }
 

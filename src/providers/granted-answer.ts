@@ -1,8 +1,8 @@
 import { type AuthorizationServer, type Client, processRefreshTokenResponse } from 'oauth4webapi'
-import { parseJsonObject } from '../tools/json-object.ts'
 import type { Provider } from './provider.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'
 import { secretText } from './secret-text.ts'
+import type { TokenFields } from './token-fields.ts'
 import { tokenLife } from './token-life.ts'
 
 /** What is wrong with an answer that should have held tokens. */
@@ -31,14 +31,14 @@ export interface GrantReading {
  * answer has to pass oauth4webapi. The id token is taken as it is: nobody is signed in by it here, and its issuer is not
  * among the facts that are configured.
  *
+ * @param answer The fields as `readTokenFields` read them; `undefined` where it read none.
  * @returns The tokens, or what is wrong with the answer; never any text of it.
  */
 export async function readGrantedAnswer(
-  text: string,
+  answer: TokenFields | undefined,
   facts: GrantedFacts,
   reading: GrantReading,
 ): Promise<GrantedAnswer | UnreadableAnswer> {
-  const answer = parseJsonObject(text)
   if (!answer) return 'answer_not_json'
   const access = secretText(answer.access_token)
   if (access === undefined) return 'access_token_missing'

@@ -17,6 +17,7 @@ import type { OAuthEndpoints, Provider } from './provider.ts'
 import { readText } from './refused-answer.ts'
 import { type SentShape, sentShape } from './sent-shape.ts'
 import { factsOf } from './token-endpoint.ts'
+import { isTokenRefusal, readTokenFields, type TokenFields } from './token-fields.ts'
 import { isTokenUrlSafe } from './token-url.ts'
 import { Upstream } from './upstream.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -30,11 +31,12 @@ export interface OAuthParty {
   readonly authentication: ClientAuth
 }
 
-/** An answer of an OAuth endpoint, read whole; its text may hold tokens. */
+/** An answer of an OAuth endpoint, read whole; it may hold tokens. */
 export interface AnsweredRequest extends GrantedFacts {
   readonly kind: 'answered'
   readonly shape: SentShape
-  readonly text: string
+  /** `undefined` where the body is neither JSON nor a form. */
+  readonly fields: TokenFields | undefined
 }
 
 /** The endpoint said no. */
@@ -150,9 +152,10 @@ export async function askOAuth(
 function read({ status, headers, bytes, cut }: PostedAnswer, shape: SentShape, now: number): OAuthAnswer {
   const facts = factsOf(status, headers, now)
   const text = readText(headers, bytes, ANSWER_READ)
-  if (status >= 200 && status <= 299) {
+  const fields = readTokenFields(text)
+  if (!isTokenRefusal(status, fields)) {
     if (cut) return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: 'answer_too_long', cause: undefined }
-    return { kind: 'answered', ...facts, shape, text }
+    return { kind: 'answered', ...facts, shape, fields }
   }
   const { code } = readErrorBody({ status, headers, body: text })
   const waitMs = retryAfterMs(headers)

@@ -1,62 +1,133 @@
 import type { FlightOutcome } from '../../otel/words.ts'
-import { type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
+import { isJsonObject } from '../tools/json-object.ts'
+import { codeWord, type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
 import type { RefreshJudgement, RefusedAnswer } from './provider.ts'
+import { readAnswerFields } from './token-fields.ts'
 
-/** Codes of one provider's token endpoint beyond RFC 6749. */
+/** Codes of one provider's token endpoint beyond RFC 6749, in lower case. */
 export type RefreshCodes = Readonly<Record<string, FlightOutcome>>
 
 /** RFC 6749 section 5.2 and RFC 8628 section 3.5. */
 const RFC_CODES: RefreshCodes = {
   invalid_grant: 'invalidated',
-  invalid_client: 'malformed',
+  invalid_client: 'refused',
+  unauthorized_client: 'refused',
   invalid_request: 'malformed',
   invalid_scope: 'malformed',
-  unauthorized_client: 'malformed',
   unsupported_grant_type: 'malformed',
   slow_down: 'throttled',
   server_error: 'unavailable',
   temporarily_unavailable: 'unavailable',
 }
 
+/**
+ * What providers say beyond it. Somebody must sign in, and answer what the provider asks (OpenID Connect Core 1.0 section
+ * 3.1.2.6, RFC 9470; Google's `invalid_rapt`): nothing else helps.
+ */
+const DIALECT_CODES: RefreshCodes = {
+  interaction_required: 'interaction_required',
+  consent_required: 'interaction_required',
+  login_required: 'interaction_required',
+  account_selection_required: 'interaction_required',
+  mfa_required: 'interaction_required',
+  unmet_authentication_requirements: 'interaction_required',
+  insufficient_user_authentication: 'interaction_required',
+  invalid_rapt: 'interaction_required',
+  // GitHub's word for invalid_client.
+  incorrect_client_credentials: 'refused',
+  // GitHub, HubSpot, Notion, Supabase, Slack.
+  bad_refresh_token: 'invalidated',
+  invalid_refresh_token: 'invalidated',
+  refresh_token_not_found: 'invalidated',
+  refresh_token_already_used: 'invalidated',
+  token_revoked: 'invalidated',
+  account_inactive: 'invalidated',
+  // Of a refresh token (Firebase has the first one); for device codes the second is RFC 8628's.
+  token_expired: 'grant_expired',
+  expired_token: 'grant_expired',
+}
+
+const REUSED_CODES = new Set(['refresh_token_reused', 'refresh_token_already_used'])
 const USED_BEFORE_TEXT = /(?:already|previously) (?:been )?used|token reuse|reuse detected/
 const EMPTY_TOKEN_TEXT = /refresh_token.*empty string/
+/** Salesforce, of two requests at once: the login is well. */
+const BUSY_TEXT = /already being processed/
+/** Under codes that say less (Atlassian's `unauthorized_client`, Cognito's `NotAuthorizedException`). */
+const DEAD_TOKEN_TEXT = /refresh[ _]token (?:is|was|has) (?:been )?(?:invalid|revoked|expired|unknown|not (?:valid|found))/
+const CLIENT_TEXT = /client[ _]?secret/
 
 /**
- * Judges a refused token request.
+ * Judges a refused token request. A refusal that came with a status of the 200s is judged as if it were a 400.
  *
  * Only clear codes are permanent, and only with a status of the 400s. What is not clear passes: a bare 401 or 400
  * without a code that we know is `forbidden` (transient, it backs off), because signing in again is the dearest remedy
  * and a proxy or a wall in between answers just so. A redirect is `unavailable`: token requests follow none, and what
- * redirects them is a portal or a moved endpoint.
+ * redirects them is a portal or a moved endpoint. Where the client is at fault, the grant is not: `refused`.
  *
  * @param codes What the provider says beyond RFC 6749.
  */
 export function judgeRefresh(answer: RefusedAnswer, codes: RefreshCodes = {}): RefreshJudgement {
   const body = readErrorBody(answer)
-  const outcome = outcomeOf(answer.status, body, codes)
+  const words = body.isHtml ? [] : wordsOf(answer.body, body)
+  const status = answer.status >= 200 && answer.status <= 299 ? 400 : answer.status
+  const { outcome, word } = outcomeOf(status, body, words, codes)
+  const providerCode = word ?? body.code ?? words[0]
   const waitMs = outcome === 'throttled' || outcome === 'unavailable' ? retryAfterMs(answer.headers) : undefined
-  const replayed = outcome === 'invalidated' && (body.code === 'refresh_token_reused' || USED_BEFORE_TEXT.test(body.message))
+  const replayed = outcome === 'invalidated' && (REUSED_CODES.has(providerCode ?? '') || USED_BEFORE_TEXT.test(body.message))
   return {
     outcome,
-    ...(body.code === undefined ? {} : { providerCode: body.code }),
+    ...(providerCode === undefined ? {} : { providerCode }),
     ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }),
     ...(replayed ? { replayed } : {}),
   }
 }
 
-function outcomeOf(status: number, body: ErrorBody, codes: RefreshCodes): FlightOutcome {
-  if (status === 429) return 'throttled'
-  if (status >= 500 || status === 408 || status < 400) return 'unavailable'
-  const { code, message } = body
-  if (code === 'token_expired' && message.includes('could not validate')) return 'malformed'
-  if (status === 400 && EMPTY_TOKEN_TEXT.test(message)) return 'malformed'
-  const known = code === undefined ? undefined : (meaningOf(codes, code) ?? meaningOf(RFC_CODES, code))
-  if (known) return known
-  // 404, 405, 410: the endpoint is not there (any more), which says nothing about the grant.
-  return status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden'
+/**
+ * Everything in a refusal that may be its code: what `readErrorBody` finds, then the finer word that some give beside
+ * `invalid_grant`, then the fields in which others keep theirs.
+ */
+function wordsOf(text: string, { code }: ErrorBody): string[] {
+  const fields = readAnswerFields(text) ?? {}
+  const inner = isJsonObject(fields.error) ? fields.error : {}
+  const places = [
+    code,
+    fields.suberror,
+    fields.error_subtype,
+    fields.error_reason,
+    fields.error_code,
+    fields.status,
+    fields.__type,
+    inner.message,
+  ]
+  return places.map(codeWord).filter(word => word !== undefined)
 }
 
-/** A table is asked for its own words only: a code may be called `constructor`. */
-function meaningOf(codes: RefreshCodes, code: string): FlightOutcome | undefined {
-  return Object.hasOwn(codes, code) ? codes[code] : undefined
+/** The outcome, and the word that told it where another one stands before it. */
+function outcomeOf(
+  status: number,
+  { code, message }: ErrorBody,
+  words: readonly string[],
+  codes: RefreshCodes,
+): { readonly outcome: FlightOutcome; readonly word?: string } {
+  if (status === 429) return { outcome: 'throttled' }
+  if (status >= 500 || status === 408 || status < 400) return { outcome: 'unavailable' }
+  if (code === 'token_expired' && message.includes('could not validate')) return { outcome: 'malformed' }
+  if (status === 400 && EMPTY_TOKEN_TEXT.test(message)) return { outcome: 'malformed' }
+  const [first, ...others] = words.flatMap(word => {
+    const outcome = known(codes, word) ?? known(RFC_CODES, word) ?? known(DIALECT_CODES, word)
+    return outcome ? [{ outcome, word }] : []
+  })
+  const finer = others.find(({ outcome }) => outcome === 'interaction_required')
+  if (first?.outcome === 'invalidated') return BUSY_TEXT.test(message) ? { outcome: 'throttled' } : (finer ?? first)
+  if ((!first || first.outcome === 'refused' || first.outcome === 'malformed') && DEAD_TOKEN_TEXT.test(message))
+    return { outcome: 'invalidated' }
+  if (first?.outcome === 'malformed' && CLIENT_TEXT.test(message)) return { outcome: 'refused' }
+  if (first) return first
+  // 404, 405, 410: the endpoint is not there (any more), which says nothing about the grant.
+  return { outcome: status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden' }
+}
+
+function known(codes: RefreshCodes, word: string): FlightOutcome | undefined {
+  const name = word.toLowerCase()
+  return Object.hasOwn(codes, name) ? codes[name] : undefined
 }

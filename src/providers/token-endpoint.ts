@@ -19,6 +19,7 @@ import type { RefreshAnswer, UnansweredRefresh } from './refresh-answer.ts'
 import { readText } from './refused-answer.ts'
 import { secretText } from './secret-text.ts'
 import { type SentShape, sentShape } from './sent-shape.ts'
+import { isTokenRefusal, readTokenFields } from './token-fields.ts'
 import { isTokenUrlSafe } from './token-url.ts'
 import { Upstream } from './upstream.ts'
 import { UpstreamError } from './upstream-error.ts'
@@ -135,10 +136,11 @@ interface JudgeContext {
 async function judge({ status, headers, bytes, cut }: PostedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
   const facts = factsOf(status, headers, context.now)
   const text = readText(headers, bytes, ANSWER_READ)
-  if (status < 200 || status > 299)
+  const fields = readTokenFields(text)
+  if (isTokenRefusal(status, fields))
     return { kind: 'refused', ...facts, ...mediaTypeOf(headers), judgement: context.provider.judgeRefresh({ status, headers, body: text }) }
   if (cut) return unreadable('answer_too_long', facts)
-  const granted = await readGrantedAnswer(text, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
+  const granted = await readGrantedAnswer(fields, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
   return typeof granted === 'string' ? unreadable(granted, facts) : granted
 }
 

@@ -1,7 +1,12 @@
-/** Reads a JSON object. @returns `undefined` for whatever is no JSON, or JSON of another kind. Never throws. */
+/**
+ * Reads a JSON object. A byte order mark in front of it, as .NET and Windows editors write it, is passed over (RFC 8259
+ * section 8.1).
+ *
+ * @returns `undefined` for whatever is no JSON, or JSON of another kind. Never throws.
+ */
 export function parseJsonObject(text: string): Record<string, unknown> | undefined {
   try {
-    const parsed: unknown = JSON.parse(text)
+    const parsed: unknown = JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text)
     return isJsonObject(parsed) ? parsed : undefined
   } catch {
     return undefined

@@ -8,6 +8,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { bypassError } from './block.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import { watchOutgoing } from './outgoing.ts'
+import { refusalIn } from './token-verdict.ts'
 import type { GatePolicy } from './watch-policy.ts'
 
 export interface BypassWatchOptions {
@@ -20,6 +21,9 @@ export interface BypassWatchOptions {
   /** Told of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
 }
+
+/** A refusal may come with status 200, so the body of a good answer is read too; it is short. */
+const WHOLE_ANSWER = { keepsGood: true } as const
 
 /** A watch under way. */
 export interface BypassWatch {
@@ -50,20 +54,21 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
     listener: function seen(request) {
       const providerId = tokenUrls.get(normalizeUrl(request.url))
       if (providerId === undefined) return
+      const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
       const permit = carriedPermit()
       if (permit?.show(request.url, request.identity)) {
-        request.onEnd(({ status }) => {
-          permit.answered = status
-        })
+        request.onEnd(end => {
+          permit.answered = end.status
+          permit.refusal = refusalIn(end, judge)
+        }, WHOLE_ANSWER)
         return
       }
-      const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
       const url = new URL(request.url)
       const caller = siteOf(request.frames(seen))
       if (policy === 'enforce') request.block(bypassError(url, caller.label))
       const record = new BypassRecord(telemetry, { providerId, url, caller, policy, judge, lineageOf })
       request.onBody(body => record.body(body))
-      request.onEnd(end => record.ended(end))
+      request.onEnd(end => record.ended(end), WHOLE_ANSWER)
     },
     onFault,
     onNotice: line => diag.warn(`gatewatch: ${line}`),

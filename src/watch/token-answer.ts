@@ -1,6 +1,7 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
+import { readTokenFields } from '../providers/token-fields.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
 
 /** The answer of a token endpoint as it came, to be given to others as well. It holds tokens: it stays in memory, and is never told of. */
@@ -19,7 +20,7 @@ const OF_THE_BYTES = /^(?:content-length|content-encoding|transfer-encoding|cont
 
 /** The refresh token that an answer grants; `undefined` where it grants none, or cannot be read. */
 export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
-  return answer.status >= 200 && answer.status < 300 ? fingerprint(secretText(fieldsOf(answer)?.refresh_token)) : undefined
+  return answer.status >= 200 && answer.status < 300 ? fingerprint(secretText(readTokenFields(textOf(answer))?.refresh_token)) : undefined
 }
 
 /**
@@ -28,7 +29,7 @@ export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
  * At least a second is left: some clients take zero for an hour. An answer without the field is given as it is.
  */
 export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer {
-  const fields = fieldsOf(answer)
+  const fields = parseJsonObject(textOf(answer))
   const life = fields?.expires_in
   if (!fields || typeof life !== 'number' || elapsedMs < 1000) return answer
   const body = Buffer.from(JSON.stringify({ ...fields, expires_in: Math.max(1, life - Math.floor(elapsedMs / 1000)) }))
@@ -48,6 +49,6 @@ export function headersOf({ headers }: TokenAnswer): Record<string, string> {
   return Object.fromEntries(table)
 }
 
-function fieldsOf(answer: TokenAnswer): Record<string, unknown> | undefined {
-  return parseJsonObject(readText(headersOf(answer), answer.body, MOST_INFLATED))
+function textOf(answer: TokenAnswer): string {
+  return readText(headersOf(answer), answer.body, MOST_INFLATED)
 }

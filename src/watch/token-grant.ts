@@ -2,8 +2,8 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import type { ExpiresInRepair } from '../providers/refresh-answer.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
+import { readTokenFields } from '../providers/token-fields.ts'
 import { tokenLife } from '../providers/token-life.ts'
-import { parseJsonObject } from '../tools/json-object.ts'
 import { accessTokenOf } from './bearer.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
@@ -28,7 +28,7 @@ const MOST_BYTES = 256 * 1024
  */
 export function readGrant({ headers = {}, body }: OutgoingEnd, service: KnownService, now: number): TokenGrant | undefined {
   if (!body) return undefined
-  const answer = parseJsonObject(readText(headers, body, MOST_BYTES))
+  const answer = readTokenFields(readText(headers, body, MOST_BYTES))
   if (!answer) return undefined
   const access = secretText(answer.access_token)
   const refresh = secretText(answer.refresh_token)

@@ -61,7 +61,7 @@ import type { Sighting } from './sighting.ts'
 import { shownHeader } from './token-fields.ts'
 import { readGrant } from './token-grant.ts'
 import type { Lineage, TokenLedger } from './token-ledger.ts'
-import { requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
+import { refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {
@@ -115,9 +115,10 @@ export class TokenRequest {
   ended(end: OutgoingEnd): Observation {
     const { service, sighting, ledger } = this.#facts
     const endedMs = Date.now()
-    const grant = end.status !== undefined && end.status < 300 ? readGrant(end, service, endedMs) : undefined
+    const isGranted =
+      end.status !== undefined && end.status >= 200 && end.status < 300 && refusalIn(end, service.judgeRefresh) === undefined
+    const grant = isGranted ? readGrant(end, service, endedMs) : undefined
     const isRefresh = this.#shape.grantType === undefined || this.#shape.grantType === 'refresh_token'
-    const isGranted = end.status !== undefined && end.status >= 200 && end.status < 300
     const seen = ledger.exchanged({
       provider: service.id,
       sentMs: sighting.startMs,

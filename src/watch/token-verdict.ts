@@ -1,8 +1,9 @@
 import type { FlightOutcome } from '../../otel/words.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { dateOf } from '../providers/error-body.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Provider, RefreshJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
+import { isTokenRefusal, readTokenFields } from '../providers/token-fields.ts'
 import type { OutgoingEnd } from './following.ts'
 
 /** What became of a token request. `failure` is the `error.type` of one that brought no token. */
@@ -39,8 +40,9 @@ export function verdictOf(
     const failure = errorType(error)
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
   }
-  if (status >= 200 && status < 300) return { outcome: isRetained ? 'renewed' : 'rotated' }
-  const { outcome, providerCode, retryAfterMs, replayed } = judgeRefresh(readRefusedAnswer(status, headers, body))
+  const refusal = refusalIn({ status, headers, body }, judgeRefresh)
+  if (!refusal) return { outcome: isRetained ? 'renewed' : 'rotated' }
+  const { outcome, providerCode, retryAfterMs, replayed } = refusal
   return {
     outcome,
     failure: outcome,
@@ -48,6 +50,16 @@ export function verdictOf(
     ...(replayed && { isReplay: true }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   }
+}
+
+/** What an answer says that grants nothing, whatever its status; `undefined` for one that grants, or cannot be seen. */
+export function refusalIn(
+  { status, headers = {}, body = Buffer.alloc(0) }: OutgoingEnd,
+  judgeRefresh: Provider['judgeRefresh'],
+): RefreshJudgement | undefined {
+  if (status === undefined) return undefined
+  const answer = readRefusedAnswer(status, headers, body)
+  return isTokenRefusal(status, readTokenFields(answer.body)) ? judgeRefresh(answer) : undefined
 }
 
 /** The provider's id of the request. */

@@ -50,6 +50,11 @@ const WAYS: Record<GateOutcome, Way> = {
   },
   invalidated: { bring: async w => w.simulator.revoke((await w.signIn()).refresh), errorType: 'invalidated' },
   grant_expired: { bring: async w => w.simulator.expireGrant((await w.signIn()).account), errorType: 'grant_expired' },
+  interaction_required: {
+    bring: w => fault(w, { status: 400, body: { error: 'interaction_required' } }),
+    errorType: 'interaction_required',
+  },
+  refused: { bring: w => fault(w, { name: 'invalid_client_401' }), errorType: 'refused' },
   malformed: { bring: w => w.signIn('expired', { refresh: 'undefined' }), errorType: 'malformed' },
   forbidden: { bring: w => fault(w, { name: 'region_403' }), errorType: 'forbidden' },
   throttled: { bring: w => fault(w, { name: 'throttled_429' }), errorType: 'throttled' },

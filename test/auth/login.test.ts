@@ -124,7 +124,7 @@ describe('signing in with a browser', () => {
     const failure = await w.login().catch(error => error)
     expect(failure).toMatchObject({
       ended: 'refused',
-      next: 'fix_configuration',
+      next: 'check_client_credentials',
       message: expect.stringContaining('invalid_client, status 401'),
     })
     expect(failure.message).not.toContain('rt_a-secret')
@@ -200,6 +200,25 @@ describe('a code on another device', () => {
     const w = await loginWorld({ method: 'device' })
     w.simulator.inject({ where: 'token', name: 'unavailable_503', times: 2 })
     expect((await w.login()).replaced).toBe(false)
+  })
+
+  // Seen: GitHub says authorization_pending with status 200, and answers with a form: the login ended as an answer that
+  // could not be read. Issue 1 of 6, C3.
+  it('is waited for where the provider says "not yet" with status 200', async () => {
+    const w = await loginWorld({ method: 'device' })
+    w.simulator.inject({ where: 'token', status: 200, body: { error: 'authorization_pending' }, times: 2 })
+    expect((await w.login()).replaced).toBe(false)
+    expect(w.spans(SPAN_DEVICE)[0]?.attributes[ATTR_DEVICE_POLLS]).toBeGreaterThanOrEqual(3)
+  })
+
+  it('that the provider refuses because of the client, with status 200, says which credentials to check', async () => {
+    const w = await loginWorld({ method: 'device' })
+    w.simulator.inject({ where: 'token', status: 200, body: { error: 'incorrect_client_credentials' } })
+    await expect(w.login()).rejects.toMatchObject({
+      ended: 'refused',
+      next: 'check_client_credentials',
+      message: expect.stringContaining('Check the client id and secret'),
+    })
   })
 
   it('given up while it waits stores nothing', async () => {

@@ -142,15 +142,33 @@ describe('when no profile serves', () => {
     w.simulator.expireGrant('dead')
     const answer = await w.responses()
     expect(answer.status).toBe(502)
-    expect(answer.json.error).toMatchObject({ type: 'gatewatch_error', code: 'GW_ALL_PROFILES_FAILED', next: 'try_again_later' })
+    expect(answer.json.error).toMatchObject({ type: 'gatewatch_error', code: 'GW_ALL_PROFILES_FAILED', next: 'sign_in_again' })
     expect(answer.json.error.message).toBe(
-      'no profile could serve responses of model gpt-5.5: openai-codex:empty (missing_credential), openai-codex:old (expired), openai-codex:dead (needs_login)',
+      'no profile could serve responses of model gpt-5.5: openai-codex:empty (missing_credential), openai-codex:old (expired), openai-codex:dead (needs_login). Sign in again: gatewatch profiles login',
     )
     await eventually(async () => {
       const again = await w.responses()
       expect(again.status).toBe(503)
-      expect(again.json.error).toMatchObject({ code: 'GW_NO_PROFILE', next: 'add_profile' })
+      expect(again.json.error).toMatchObject({ code: 'GW_NO_PROFILE', next: 'sign_in_again' })
     })
+  })
+
+  // Seen: the client of the gateway heard "try again later" of a dead login and of a client secret that had expired; some of
+  // them were tried again for ever. Issue 1 of 6, C3.
+  it.each([
+    [200, { error: 'bad_refresh_token' }, 'sign_in_again', 'needs_login', 'Sign in again'],
+    [400, { error: 'interaction_required' }, 'sign_in_again', 'needs_login', 'Sign in again'],
+    [401, { error: 'invalid_client' }, 'check_client_credentials', 'expired', 'Check the client id and secret'],
+    [400, { error: 'invalid_grant' }, 'sign_in_again', 'needs_login', 'Sign in again'],
+    [503, {}, 'try_again_later', 'expired', '(unavailable)'],
+  ])('because the token endpoint says %i %j, the client hears %s, each time', async (status, body, next, state, words) => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
+    w.simulator.inject({ where: 'token', status, body })
+    for (const _ of ['the first call', 'one that comes later']) {
+      const { error } = (await w.responses()).json
+      expect(error).toMatchObject({ next, message: expect.stringContaining(words) })
+    }
+    expect((await w.watch.profiles()).map(profile => profile.state)).toEqual([state])
   })
 
   it('because none speaks the language, the answer says so', async () => {

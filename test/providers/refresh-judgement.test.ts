@@ -4,6 +4,7 @@ import { openaiCodex } from '../../src/providers/openai-codex.ts'
 
 const E = (code: string | null, message = '') => JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code } })
 const R = (error: string, description?: string) => JSON.stringify({ error, error_description: description })
+const J = (body: object) => JSON.stringify(body)
 const html = '<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></html>'
 
 describe("judging OpenAI's refusals of a token request", () => {
@@ -73,9 +74,15 @@ describe('judging refusals by RFC 6749', () => {
       { outcome: 'invalidated', providerCode: 'invalid_grant', replayed: true },
     ],
     ['a dead grant under 403, as Auth0 has it', 403, R('invalid_grant'), { outcome: 'invalidated', providerCode: 'invalid_grant' }],
-    ['an unknown client', 401, R('invalid_client'), { outcome: 'malformed', providerCode: 'invalid_client' }],
-    ['a missing secret', 400, R('invalid_request', 'client_secret is missing.'), { outcome: 'malformed', providerCode: 'invalid_request' }],
-    ['a client without the right', 400, R('unauthorized_client'), { outcome: 'malformed', providerCode: 'unauthorized_client' }],
+    ['an unknown client', 401, R('invalid_client'), { outcome: 'refused', providerCode: 'invalid_client' }],
+    ['a missing secret', 400, R('invalid_request', 'client_secret is missing.'), { outcome: 'refused', providerCode: 'invalid_request' }],
+    [
+      'a request without a token',
+      400,
+      R('invalid_request', 'refresh token is missing'),
+      { outcome: 'malformed', providerCode: 'invalid_request' },
+    ],
+    ['a client without the right', 400, R('unauthorized_client'), { outcome: 'refused', providerCode: 'unauthorized_client' }],
     ['a code only OpenAI has', 401, E('refresh_token_expired'), { outcome: 'forbidden', providerCode: 'refresh_token_expired' }],
     ['a 400 of an unknown kind', 400, '{"msg":"no"}', { outcome: 'forbidden' }],
     ['an endpoint that moved', 404, html, { outcome: 'unavailable' }],
@@ -85,6 +92,80 @@ describe('judging refusals by RFC 6749', () => {
     ['a redirect', 307, '', { outcome: 'unavailable' }],
   ])('%s is judged', (_what, status, body, judgement) => {
     expect(judgeRefresh({ status, headers: {}, body })).toEqual(judgement)
+  })
+
+  // Seen: interaction_required and its kin were "forbidden", tried again for ever; invalid_client said "sign in again"; a
+  // refusal with status 200 was taken for an answer that was lost on its way. Issue 1 of 6, C3.
+  it.each([
+    ['multi-factor authentication (Entra)', 400, R('interaction_required'), 'interaction_required', 'interaction_required'],
+    ['consent', 400, R('consent_required'), 'interaction_required', 'consent_required'],
+    ['a login', 400, R('login_required'), 'interaction_required', 'login_required'],
+    ['an account', 400, R('account_selection_required'), 'interaction_required', 'account_selection_required'],
+    [
+      'consent, beside invalid_grant (Entra)',
+      400,
+      J({ error: 'invalid_grant', suberror: 'consent_required' }),
+      'interaction_required',
+      'consent_required',
+    ],
+    [
+      'a new sign-in, beside invalid_grant (Google)',
+      400,
+      J({ error: 'invalid_grant', error_subtype: 'invalid_rapt' }),
+      'interaction_required',
+      'invalid_rapt',
+    ],
+    [
+      'nothing new, beside invalid_grant (Entra)',
+      400,
+      J({ error: 'invalid_grant', suberror: 'bad_token' }),
+      'invalidated',
+      'invalid_grant',
+    ],
+    ['with 200 (GitHub)', 200, R('bad_refresh_token'), 'invalidated', 'bad_refresh_token'],
+    [
+      'as a form with 200 (GitHub)',
+      200,
+      'error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect',
+      'invalidated',
+      'bad_refresh_token',
+    ],
+    ['with ok: false (Slack)', 200, J({ ok: false, error: 'invalid_refresh_token' }), 'invalidated', 'invalid_refresh_token'],
+    ['with 200 and no code that is known', 200, R('strange_thing'), 'forbidden', 'strange_thing'],
+    ['with 200, for now', 200, R('server_error'), 'unavailable', 'server_error'],
+    ['in a field called status (HubSpot)', 400, J({ status: 'BAD_REFRESH_TOKEN', message: 'unknown' }), 'invalidated', 'BAD_REFRESH_TOKEN'],
+    [
+      'in a message (Firebase)',
+      400,
+      J({ error: { code: 400, message: 'TOKEN_EXPIRED', status: 'INVALID_ARGUMENT' } }),
+      'grant_expired',
+      'TOKEN_EXPIRED',
+    ],
+    [
+      'in a sentence (Cognito)',
+      400,
+      J({ __type: 'NotAuthorizedException', message: 'Refresh Token has been revoked' }),
+      'invalidated',
+      'NotAuthorizedException',
+    ],
+    [
+      'in a sentence, under a code that says something else (Atlassian)',
+      403,
+      R('unauthorized_client', 'refresh_token is invalid'),
+      'invalidated',
+      'unauthorized_client',
+    ],
+    ['of a client, in another word (GitHub)', 200, R('incorrect_client_credentials'), 'refused', 'incorrect_client_credentials'],
+    [
+      'of one of two requests at once (Salesforce)',
+      400,
+      R('invalid_grant', 'token request is already being processed'),
+      'throttled',
+      'invalid_grant',
+    ],
+    ['in a wall of HTML', 200, html, 'forbidden', undefined],
+  ])('a refusal that asks for %s is known', (_what, status, body, outcome, providerCode) => {
+    expect(judgeRefresh({ status, headers: {}, body })).toEqual({ outcome, ...(providerCode && { providerCode }) })
   })
 
   it('reads how long to wait where waiting helps', () => {

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { gzipSync } from 'node:zlib'
+import { deflateRawSync, gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
@@ -258,6 +258,46 @@ describe('an answer with tokens', () => {
     const w = await world(json({ access_token: token }, 200, { date: new Date(provider).toUTCString() }))
     const answer = await w.refresh()
     expect(answer).toMatchObject({ kind: 'granted', repaired: 'missing', expiresInMs: 600_000 })
+  })
+
+  // Seen: a byte order mark, gzip without its header or a form was "not JSON": the new token was thrown away, the old one
+  // sent again, and the login was dead. Fix: one reader for all token answers. Issue 1 of 6, C3.
+  const TOKENS = { access_token: 'at', refresh_token: 'rt-new', token_type: 'bearer', expires_in: 60 }
+  it.each<[string, Record<string, string>, Buffer | string]>([
+    ['begins with a byte order mark, as .NET writes it', {}, `\ufeff${JSON.stringify(TOKENS)}`],
+    ['is UTF-16, and says so by its first bytes', {}, Buffer.from(`\ufeff${JSON.stringify(TOKENS)}`, 'utf16le')],
+    ['is gzip and does not say so', {}, gzipSync(JSON.stringify(TOKENS))],
+    ['is gzip behind a byte order mark', { 'content-encoding': 'gzip' }, gzipSync(`\ufeff${JSON.stringify(TOKENS)}`)],
+    ['is compressed twice', { 'content-encoding': 'gzip, gzip' }, gzipSync(gzipSync(JSON.stringify(TOKENS)))],
+    ['says gzip and is not', { 'content-encoding': 'gzip' }, JSON.stringify(TOKENS)],
+    ['says br and is not', { 'content-encoding': 'br' }, JSON.stringify(TOKENS)],
+    ['is deflate without its wrapper', { 'content-encoding': 'deflate' }, deflateRawSync(JSON.stringify(TOKENS))],
+    [
+      'is a form, as GitHub sends it',
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      'access_token=at&expires_in=60&refresh_token=rt-new&scope=&token_type=bearer',
+    ],
+    ['is a form called plain text', { 'content-type': 'text/plain' }, 'access_token=at&expires_in=60&refresh_token=rt-new\n'],
+    ['is in camel case', {}, JSON.stringify({ accessToken: 'at', refreshToken: 'rt-new', expiresIn: 60 })],
+    ['is in an envelope', {}, JSON.stringify({ status: 0, body: TOKENS })],
+    ['says that there was no error', {}, JSON.stringify({ ...TOKENS, error: null, ok: true, errcode: 0 })],
+    ['holds tokens and an error', {}, JSON.stringify({ ...TOKENS, error: 'scope_reduced' })],
+  ])('is read when it %s', async (_what, headers, body) => {
+    const w = await world(response => response.writeHead(200, headers).end(body))
+    expect(await w.refresh()).toMatchObject({ kind: 'granted', access: 'at', refresh: 'rt-new', expiresInMs: 60_000 })
+  })
+
+  it.each([
+    [
+      'GitHub',
+      '{"error":"bad_refresh_token","error_description":"The refresh token passed is incorrect or expired."}',
+      'bad_refresh_token',
+    ],
+    ['GitHub, as a form', 'error=bad_refresh_token&error_description=rt-secret', 'bad_refresh_token'],
+    ['Slack', '{"ok":false,"error":"invalid_refresh_token"}', 'invalid_refresh_token'],
+  ])('that refuses with 200 is a refusal, and not an answer that was lost (%s)', async (_who, body, providerCode) => {
+    const w = await world(response => response.writeHead(200).end(body))
+    expect(await w.refresh()).toMatchObject({ kind: 'refused', status: 200, judgement: { outcome: 'invalidated', providerCode } })
   })
 
   it.each([

@@ -97,7 +97,8 @@ describe('a token request without a permit', () => {
 
   it('is counted by caller, and its duration by how it ended', async () => {
     const w = await world(
-      (response, { body }) => void response.writeHead(body.includes('bad') ? 400 : 200).end('{"error":"invalid_grant"}'),
+      (response, { body }) =>
+        void (body.includes('bad') ? response.writeHead(400).end('{"error":"invalid_grant"}') : response.writeHead(200).end('{}')),
     )
     await refreshBehindTheGate(w.tokenUrl)
     await refreshBehindTheGate(w.tokenUrl)
@@ -110,6 +111,21 @@ describe('a token request without a permit', () => {
       { ...labels, outcome: 'invalidated', [ATTR_ERROR_TYPE]: 'invalidated', value: 1 },
     ])
     expect(await w.points('replays')).toEqual([])
+  })
+
+  // Seen: GitHub's refusal of a dead token, 200 with {error}, counted as a good refresh. Issue 1 of 6, C3.
+  it.each([
+    ['as JSON', '{"error":"bad_refresh_token"}'],
+    ['as a form', 'error=bad_refresh_token&error_description=expired'],
+  ])('knows a refusal that comes with status 200 (%s)', async (_how, body) => {
+    const w = await world(response => void response.writeHead(200).end(body))
+    await refreshBehindTheGate(w.tokenUrl)
+    await until(() => w.spans().length === 1)
+    expect(w.spans()[0]?.attributes).toMatchObject({
+      [ATTR_HTTP_STATUS]: 200,
+      [ATTR_OUTCOME]: 'invalidated',
+      [ATTR_PROVIDER_ERROR_CODE]: 'bad_refresh_token',
+    })
   })
 
   it.each([

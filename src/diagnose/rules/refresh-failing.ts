@@ -1,5 +1,14 @@
 import { ATTR_PERMANENT } from '../../../otel/names.ts'
+import type { SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+
+const CLIENT_REFUSED = {
+  title: 'The provider does not accept the client: its id or secret is wrong, or has expired',
+  remedy: [
+    'Check the client id and secret (providers.<id>.clientId and clientSecretEnv): renewed at the provider, renewed in the variable?',
+    'Start again what reads them. Nothing needs to be signed in again: the login itself was not refused.',
+  ],
+}
 
 /** Refreshes fail in a way that may pass, and nothing narrower says why. */
 export const refreshFailing: Rule = {
@@ -11,11 +20,15 @@ export const refreshFailing: Rule = {
   remedy: ['Look at the outcome and at the status; the traces say how long each one waited.', 'Nothing needs to be signed in again.'],
   look: evidence => {
     const failing = evidence.refreshes.filter(refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) !== true)
-    return [...Map.groupBy(failing, ({ profile, provider }) => profile ?? provider ?? '').values()].map((about): Found => {
+    // A client that is refused does not pass by itself, and is no reason to sign in: it stands apart.
+    const isRefused = ({ outcome }: SeenSpan) => outcome === 'refused'
+    const groups = Map.groupBy(failing, refresh => `${isRefused(refresh)} ${refresh.profile ?? refresh.provider ?? ''}`)
+    return [...groups.values()].map((about): Found => {
       const last = about.at(-1)
       return found(refreshFailing, evidence, {
         about,
-        what: `${times(about.length, 'refresh')} failed for now: ${last?.status ?? 'no answer'} ${last?.outcome ?? ''}.`,
+        ...(last && isRefused(last) && CLIENT_REFUSED),
+        what: `${times(about.length, 'refresh')} failed for now: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}.`,
         confidence: 'possible',
         surerBy: 'the answer of the token endpoint, where none came',
       })

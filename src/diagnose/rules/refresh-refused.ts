@@ -10,6 +10,14 @@ const UNSEEN_REMEDY = [
   'Then sign in again here.',
 ]
 
+const INTERACTION = {
+  title: 'The provider wants somebody to sign in: a second factor, consent or an account is asked for',
+  remedy: [
+    'Sign in again and answer what the provider asks: gatewatch profiles login, or the login of the application.',
+    'If it asks again and again, look at the policy of the account (conditional access, session length, consent of the administrator).',
+  ],
+}
+
 /** The token endpoint refuses for good, and nothing narrower says why. */
 export const refreshRefused: Rule = {
   kind: 'refresh_refused',
@@ -40,6 +48,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const looksAlike = shape?.lastGood !== undefined && shape.differences.length === 0
   return found(refreshRefused, evidence, {
     about,
+    ...(about.every(({ outcome }) => outcome === 'interaction_required') && INTERACTION),
     ...(unseen && { title: 'The refresh token was used up by somebody who is not recorded', remedy: UNSEEN_REMEDY }),
     what: `${times(about.length, 'refresh')} refused for good: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}${unseen ? `; ${usedUp.length} of them sent a token that had been used before, and nobody who is recorded here used it` : ''}.`,
     confidence: unseen ? 'likely' : 'possible',

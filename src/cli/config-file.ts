@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { parseSettings, refused, type Settings } from '../options.ts'
+import { readNamedFile, stateFolderAt } from '../store/own-files.ts'
 import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
 /** A configuration file that was read and checked. */
@@ -12,9 +12,12 @@ export interface ConfigFile {
   /** The settings as they are written in the file. */
   readonly written: Settings
   readonly stateSettings: StateSettings
-  /** Absolute folder of the profile store. */
+  /** Absolute folder in which state is stored: `state` as it is written, or a folder of ours in it (`stateFolderAt`). */
   readonly stateFolder: string
 }
+
+/** Longest configuration that is read, in bytes. */
+const MOST_BYTES = 4 * 1024 * 1024
 
 /**
  * Reads a configuration file.
@@ -24,13 +27,14 @@ export interface ConfigFile {
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    text = await readNamedFile(path, MOST_BYTES)
   } catch (cause) {
+    if (isGatewayError(cause)) throw new GatewayError('GW_CONFIG', cause.message, { next: 'fix_configuration', cause })
     const why = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
     throw new GatewayError('GW_CONFIG', `${path}: cannot be read (${why})`, { next: 'fix_configuration', cause })
   }
   const written = parseSettings(parseJson(text, path), path)
-  const stateFolder = resolve(dirname(path), written.state)
+  const stateFolder = stateFolderAt(resolve(dirname(path), written.state))
   const stateSettings = await readStateSettings(stateFolder)
   return { path, settings: withStateSettings(written, stateSettings), written, stateSettings, stateFolder }
 }

@@ -6,6 +6,8 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { InboundKeys, requireOperator } from '../http/inbound-keys.ts'
 import { folderShown } from '../ops/folder-shown.ts'
 import { opsPage } from '../ops/ops-page.ts'
+import { recorderFile, requireOwnRecorder } from '../recorder/recorder-file.ts'
+import { stateFolderAt } from '../store/own-files.ts'
 import { openInBrowser } from './browser.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
@@ -23,7 +25,9 @@ export interface OpsCommandOptions {
 const HOST = '127.0.0.1'
 
 /** `gatewatch ops --state DIR`: the ops page over what watched processes recorded, on loopback, until it is asked to end. */
-export async function opsCommand({ state, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
+export async function opsCommand({ state: named, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
+  const state = stateFolderAt(named)
+  requireOwnRecorder(recorderFile(state))
   const page = opsPage(folderShown({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
   const app = express()
   app.disable('x-powered-by')

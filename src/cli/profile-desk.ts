@@ -9,6 +9,7 @@ import { parseSettings, type Settings } from '../options.ts'
 import type { Registry } from '../providers/registry.ts'
 import { DiskRecorder } from '../recorder/disk-recorder.ts'
 import { fileStore } from '../store/file-store.ts'
+import { stateFolderAt } from '../store/own-files.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
@@ -51,7 +52,7 @@ export const DEFAULT_CONFIG = 'gatewatch.json'
 export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {
   if (config !== undefined && state !== undefined) throw misused('--config names a state folder already: leave --state out')
   if (state !== undefined) {
-    const stateFolder = resolve(state)
+    const stateFolder = stateFolderAt(resolve(state))
     const stateSettings = await readStateSettings(stateFolder)
     const settings = withStateSettings(parseSettings({}, 'options'), stateSettings)
     return { source: stateFolder, stateFolder, settings, stateSettings }

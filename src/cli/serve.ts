@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
 import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
+import { recorderFile, requireOwnRecorder } from '../recorder/recorder-file.ts'
 import { fileStore } from '../store/file-store.ts'
+import { stateFolderAt } from '../store/own-files.ts'
 import { runSteps } from '../tools/run-steps.ts'
 import { readConfigFile } from './config-file.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
@@ -21,6 +23,8 @@ export async function serveCommand(
   output: Output,
 ): Promise<ExitCode> {
   const { settings, stateFolder, path } = await readConfigFile(config)
+  const recordIn = state ? stateFolderAt(resolve(state)) : undefined
+  if (recordIn !== undefined) requireOwnRecorder(recorderFile(recordIn))
   const { state: _state, ...options } = settings
   const store = fileStore(stateFolder)
   let watch: Gatewatch | undefined
@@ -31,7 +35,7 @@ export async function serveCommand(
       source: path,
       standalone: true,
       processRole: 'gateway',
-      ...(state && { recordIn: resolve(state) }),
+      ...(recordIn !== undefined && { recordIn }),
     })
     const serving = await watch.serve()
     const profiles = await watch.profiles()

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { recorderFile } from '../recorder/recorder-file.ts'
+import { recorderFile, requireOwnRecorder } from '../recorder/recorder-file.ts'
 import { setProviderSide } from '../scenarios/provider-side.ts'
 import { rehearse } from '../scenarios/rehearsal.ts'
 import type { Scenario } from '../scenarios/scenario.ts'
@@ -48,6 +48,7 @@ function showList(output: Output): ExitCode {
 
 async function play(scenario: Scenario, { state }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const folder = state === undefined ? await mkdtemp(join(tmpdir(), 'gatewatch-simulated-')) : resolve(state)
+  requireOwnRecorder(recorderFile(folder))
   output.note(`playing ${scenario.name}: ${scenario.title}`)
   if (scenario.played !== undefined) output.note(`instead of the original: ${scenario.played}`)
   const interrupted = untilInterrupted()

@@ -1,7 +1,8 @@
-import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { parseSettings, refused, type Settings } from '../options.ts'
+import { readOwnFile, requireOwnFolder, stateFolderAt } from '../store/own-files.ts'
 import { ProcessLock } from '../store/process-lock.ts'
 import { systemCode, unreadable, unwritable } from '../store/store-failure.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
@@ -17,11 +18,13 @@ export interface StateSettings {
 }
 
 const NOTHING: StateSettings = { profiles: {} }
+/** Longest file that is read, in bytes. */
+const MOST_BYTES = 4 * 1024 * 1024
 const FORMAT = { format: 'gatewatch-settings', version: 1 } as const
 
 /** Where they are. */
 export function stateSettingsFile(folder: string): string {
-  return join(folder, 'settings.json')
+  return join(stateFolderAt(folder), 'settings.json')
 }
 
 /** Reads them; none are there before the first was set. @throws {GatewayError} `GW_CONFIG`, `GW_STORE_UNREADABLE` naming the file. */
@@ -29,10 +32,11 @@ export async function readStateSettings(folder: string): Promise<StateSettings> 
   const path = stateSettingsFile(folder)
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    requireOwnFolder(dirname(path))
+    text = await readOwnFile(path, MOST_BYTES)
   } catch (cause) {
     if (systemCode(cause) === 'ENOENT') return NOTHING
-    throw unreadable(path, cause)
+    throw cause instanceof GatewayError ? cause : unreadable(path, cause)
   }
   const { format, version, ...settings } = parseJsonObject(text) ?? {}
   if (format !== FORMAT.format || version !== FORMAT.version) throw refused(path, ['is no settings file of this Gatewatch; move it away'])
@@ -48,9 +52,10 @@ export async function readStateSettings(folder: string): Promise<StateSettings> 
  * @param update Sees what is there; returning the same object writes nothing. What it throws leaves all as it was.
  */
 export async function changeStateSettings(folder: string, update: (current: StateSettings) => StateSettings): Promise<StateSettings> {
-  const lock = new ProcessLock(join(folder, 'locks.sqlite'))
+  const place = stateFolderAt(folder)
+  const lock = new ProcessLock(join(place, 'locks.sqlite'))
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await mkdir(place, { recursive: true, mode: 0o700 })
     return await lock.run(async () => {
       const current = await readStateSettings(folder)
       const next = update(current)
@@ -79,14 +84,15 @@ export function withoutProfile(state: StateSettings, profileId: string): StateSe
 async function write(path: string, { profiles, order }: StateSettings): Promise<void> {
   const draft = `${path}.next`
   try {
-    const file = await open(draft, 'w', 0o600)
+    // What a process left behind that died while it wrote; `wx` neither follows a link nor keeps wider permissions.
+    await rm(draft, { force: true })
+    const file = await open(draft, 'wx', 0o600)
     try {
       await file.writeFile(`${JSON.stringify({ ...FORMAT, profiles, ...(order && { order }) }, undefined, 2)}\n`)
       await file.sync()
     } finally {
       await file.close()
     }
-    await chmod(draft, 0o600)
     await rename(draft, path)
     const folder = await open(dirname(path), 'r')
     await folder.sync().catch(() => undefined) // not every file system can

@@ -6,7 +6,7 @@ import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
 import type { ProcessRow } from './process-row.ts'
 import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
 import { isLasting, nothingRecorded, recorderFailure } from './recorder-failure.ts'
-import { readUntouched, recorderFile } from './recorder-file.ts'
+import { readUntouched, recorderFile, requireOwnRecorder } from './recorder-file.ts'
 import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import { readSpan } from './span-columns.ts'
@@ -25,12 +25,12 @@ const MOST_SENDS = 50_000
  *
  * @param query Gets the records, and may read them until it returns.
  * @throws {GatewayError} `GW_CONFIG` when nothing was ever recorded there, `GW_STORE_DAMAGED`, `GW_STORE_NEWER`,
- *   `GW_STORE_UNREADABLE`; and what `query` throws.
+ *   `GW_STORE_UNREADABLE` (also when another user controls the folder or the file); and what `query` throws.
  */
 export function readRecords<T>(folder: string, query: (records: DiskRecords) => T): T {
   if (!isThere(folder)?.isDirectory()) throw nothingRecorded(folder, 'is no folder')
   const path = recorderFile(folder)
-  if (!isThere(path)) throw nothingRecorded(folder, 'holds no recorder file')
+  if (!requireOwnRecorder(path)) throw nothingRecorded(folder, 'holds no recorder file')
   return readRecorderFile(path, query)
 }
 

@@ -1,70 +1,51 @@
-import { randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import { systemCode } from '../store/store-failure.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { createDatabaseFile } from '../store/database-file.ts'
+import { requireOwnDatabase, stateFolderAt } from '../store/own-files.ts'
+import { unreadable } from '../store/store-failure.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedRecorder, newerRecorder, recorderFailure } from './recorder-failure.ts'
 import { APPLICATION_ID, CREATE_SCHEMA, SCHEMA_VERSION } from './recorder-schema.ts'
+
+export { fileIdentity } from '../store/database-file.ts'
 
 const FILE_NAME = 'recorder.sqlite'
 /** Longest wait of a reader for somebody who is just opening or closing the file, in ms. */
 const READ_WAIT_MS = 2_000
 
-/** Where the recorder of a state folder lies. */
+/** Where the recorder of a state folder is stored. */
 export function recorderFile(folder: string): string {
-  return join(folder, FILE_NAME)
-}
-
-/** Which file lies at a path right now; changes when it is replaced. `undefined` where there is none. */
-export function fileIdentity(path: string): string | undefined {
-  const found = statSync(path, { bigint: true, throwIfNoEntry: false })
-  return found && `${found.dev}-${found.ino}`
+  return join(stateFolderAt(folder), FILE_NAME)
 }
 
 /**
- * Puts an empty recorder file at `path`, mode 0600, in a folder of mode 0700, unless somebody was quicker.
+ * Refuses a recorder file that another user controls, or whose folder one controls.
  *
- * It is built beside and linked into its place: nobody ever sees half of it, so whatever lies there and does not look
- * like a recorder file is not one.
+ * @returns Whether the file is there.
+ * @throws {GatewayError} `GW_STORE_UNREADABLE`
+ */
+export function requireOwnRecorder(path: string): boolean {
+  try {
+    return requireOwnDatabase(path) !== undefined
+  } catch (cause) {
+    throw cause instanceof GatewayError ? cause : unreadable(path, cause)
+  }
+}
+
+/**
+ * Puts an empty recorder file at `path`, mode 0600, in a folder of mode 0700, unless another process was quicker.
+ *
+ * @throws {GatewayError} as `requireOwnDatabase`, and what a failure of the file means.
  */
 export function createRecorderFile(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const draft = `${path}.new-${randomUUID()}`
   try {
-    const descriptor = openSync(draft, 'wx', 0o600)
-    try {
-      build(draft)
-      // Once, here, instead of after each step of SQLite: what is linked into its place must survive a power cut.
-      synchronize(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    linkSync(draft, path)
+    requireOwnDatabase(path)
+    createDatabaseFile(path, CREATE_SCHEMA)
   } catch (cause) {
-    if (systemCode(cause) !== 'EEXIST') throw recorderFailure(path, cause)
-  } finally {
-    for (const ending of ['', '-wal', '-shm', '-journal']) rmSync(`${draft}${ending}`, { force: true })
-  }
-}
-
-/** Under `--permission` Node denies `fsync` whatever is allowed: the file is then as durable as the system makes it by itself. */
-function synchronize(descriptor: number): void {
-  try {
-    fsyncSync(descriptor)
-  } catch (cause) {
-    if (systemCode(cause) !== 'ERR_ACCESS_DENIED') throw cause
-  }
-}
-
-function build(draft: string): void {
-  const { DatabaseSync } = quietSqlite()
-  const database = new DatabaseSync(draft)
-  try {
-    database.exec(`PRAGMA synchronous = OFF; ${CREATE_SCHEMA}`)
-  } finally {
-    database.close()
+    throw recorderFailure(path, cause)
   }
 }
 
@@ -74,14 +55,17 @@ function build(draft: string): void {
  * No descriptor of its own touches the file: closing one would drop the locks this very process holds on it (POSIX
  * record locks, sqlite.org/howtocorrupt.html section 2.2).
  *
- * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`; and what SQLite throws, when somebody else is at it.
+ * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`, and as `requireOwnDatabase`; and what SQLite throws, when another process is
+ *   at it.
  */
 export function openForWriting(path: string): DatabaseSync {
+  requireOwnDatabase(path)
   readUntouched(path, () => undefined, 0)
   const { DatabaseSync } = quietSqlite()
   const database = new DatabaseSync(address(path, { mode: 'rw' }), { timeout: 0 })
   try {
     database.exec('PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304')
+    requireOwnDatabase(path)
     return database
   } catch (cause) {
     database.close()

@@ -276,6 +276,7 @@ export class ProfileDatabase {
     if (this.#open && this.#open.identity === identity && !this.#open.isReadOnly) return this.#open
     this.close()
     if (identity === undefined) {
+      requireOwnDatabase(this.path)
       if (!create) return undefined
       this.#create()
     }
@@ -291,7 +292,6 @@ export class ProfileDatabase {
   }
 
   #create(): void {
-    requireOwnDatabase(this.path)
     try {
       createDatabaseFile(this.path, SCHEMA)
     } catch (cause) {

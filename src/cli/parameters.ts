@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { GatewayError } from '../domain/gateway-error.ts'
 
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -29,8 +30,15 @@ export function aSpanOfTime(text: string): number {
   throw new InvalidArgumentError('must be a number and a unit, such as 30s, 15m, 1h or 7d')
 }
 
-/** An http or https address. */
+/**
+ * An http or https address. A password in it would stand in messages and in the list of processes, and no request would take it.
+ *
+ * @throws {GatewayError} `GW_CONFIG` where it holds one: an `InvalidArgumentError` would show the address.
+ */
 export function anUrl(text: string): string {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
-  throw new InvalidArgumentError('must be an http or https URL')
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) throw new InvalidArgumentError('must be an http or https URL')
+  const { username, password } = new URL(text)
+  if (username || password)
+    throw new GatewayError('GW_CONFIG', 'an address must hold no user name and no password', { next: 'fix_configuration' })
+  return text
 }

@@ -9,6 +9,7 @@ import {
   LONGEST_FORENSIC_MS,
   LONGEST_WINDOW_MS,
   namedUrls,
+  plainUrls,
   presetOf,
   SETTINGS_VARIABLE,
 } from '../watch/watch-settings.ts'
@@ -100,7 +101,7 @@ function settingsOf({
     ...(state !== undefined && { state: resolve(state) }),
     ...(gate && { gate }),
     ...(preset && { preset }),
-    ...(exclude && { exclude }),
+    ...(exclude && { exclude: plainUrls('--exclude', exclude) }),
     ...(credentials && { credentials: credentials.map(path => (path.startsWith('~') ? path : resolve(path))) }),
     ...(role && { role }),
     ...(policy && { policy }),

@@ -51,6 +51,8 @@ export interface Place {
 /** Places remembered, and how long their URLs may be: a process asks the same few all the time. */
 const MOST_PLACES = 500
 const LONGEST_URL = 200
+/** The token endpoint gate takes a key as the last segment of its path; the URL that names it is without. */
+const GATE_KEY = /(?<=\/oauth\/[^/]+\/token)\/[^/]+$/
 const MODELS: Provider['paths'] = { responses: '/responses', chat_completions: '/chat/completions', messages: '/messages' }
 
 /** Which of the requests that leave the process are token requests and provider calls, by where they go. */
@@ -108,7 +110,8 @@ export class KnownEndpoints {
 
   /** The service whose token endpoint this is. */
   tokenServiceAt(url: URL): KnownService | undefined {
-    const id = this.#tokenUrls.get(`${url.protocol}//${url.host}${url.pathname}`)
+    const plain = `${url.protocol}//${url.host}${url.pathname}`
+    const id = this.#tokenUrls.get(plain) ?? this.#tokenUrls.get(plain.replace(GATE_KEY, ''))
     return id === undefined ? undefined : this.service(id)
   }
 

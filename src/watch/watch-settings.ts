@@ -93,7 +93,7 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     credentials: [...list('CREDENTIALS', handed.credentials), ...presets.flatMap(name => presetOf(name).credentials(environment))],
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
     apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
-    exclude: list('EXCLUDE', handed.exclude),
+    exclude: [...(handed.exclude ?? []), ...plainUrls('GATEWATCH_EXCLUDE', words(environment.GATEWATCH_EXCLUDE))],
     ...(forensicUntilMs !== undefined && { forensicUntilMs }),
   }
 }
@@ -111,10 +111,37 @@ export function namedUrls(source: string, texts: readonly string[]): Record<stri
   return Object.fromEntries(
     texts.map(text => {
       const [, provider, url = ''] = /^(?:([a-z0-9][a-z0-9._-]{0,63})=)?(.*)$/s.exec(text) ?? []
-      if (!/^https?:\/\//.test(url) || !URL.canParse(url)) throw wrong(`${source}: must be an http or https URL, or provider=URL`)
-      return [url, provider ?? new URL(url).hostname]
+      if (!isHttpUrl(url)) throw wrong(`${source}: must be an http or https URL, or provider=URL`)
+      const { hostname } = requirePlain(source, url)
+      return [url, provider ?? hostname]
     }),
   )
+}
+
+/** URLs alone. @throws {GatewayError} `GW_CONFIG`. */
+export function plainUrls(source: string, texts: readonly string[]): readonly string[] {
+  for (const text of texts) {
+    if (!isHttpUrl(text)) throw wrong(`${source}: must be an http or https URL`)
+    requirePlain(source, text)
+  }
+  return texts
+}
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:\/\//.test(text) && URL.canParse(text)
+}
+
+/**
+ * Settings go into the environment of every process that is watched, and an option stands in the list of processes: a URL
+ * that holds a password or a key is no URL to give here. None is needed, since requests are recognised without them.
+ */
+function requirePlain(source: string, text: string): URL {
+  const url = new URL(text)
+  if (url.username || url.password || url.search || url.hash)
+    throw wrong(
+      `${source}: must hold no user name, password, query or fragment: they stand in the list of processes, and requests are recognised without them`,
+    )
+  return url
 }
 
 /** What is known of an application. @throws {GatewayError} `GW_CONFIG` naming the presets there are. */

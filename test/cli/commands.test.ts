@@ -134,6 +134,20 @@ describe('arguments that cannot be used', () => {
   )
 })
 
+describe('an address with a password', () => {
+  it.each([
+    ['status', '--url'],
+    ['diagnose', '--url'],
+    ['dashboards install', '--grafana'],
+    ['dashboards export x', '--runbook'],
+  ])('is refused by %s %s and not repeated (B5)', async (command, option) => {
+    const { code, stdout, stderr } = await start([...command.split(' '), option, 'http://me:canary-pw@127.0.0.1:9']).ended
+    expect(stderr).toContain('must hold no user name and no password')
+    expect(stdout + stderr).not.toContain('canary')
+    expect(code).toBe(EXIT.usage)
+  })
+})
+
 describe('gatewatch serve', () => {
   it('says where it listens, answers status, and ends cleanly when asked to', async () => {
     await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + HOUR_MS }))

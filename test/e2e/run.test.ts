@@ -113,6 +113,23 @@ describe('gatewatch run', () => {
     expect(stderr).toMatch(message)
   })
 
+  // A password in --token-url stood in the environment of every child, and in the list of processes. Requests are recognised
+  // by what stands before it, so that such a URL is refused, unnamed (B5).
+  it.each([
+    ['--token-url', 'acme=https://me:canary-pw@login.example/token'],
+    ['--token-url', 'https://login.example/token?subscription-key=canary-pw'],
+    ['--token-url', 'https://login.example/token#canary-pw'],
+    ['--api', 'https://canary-pw@llm.example/v1'],
+    ['--api', 'acme=https://llm.example/v1?key=canary-pw'],
+    ['--exclude', 'https://me:canary-pw@metrics.example/'],
+  ])('starts nothing with a secret in %s %s, and does not repeat it', async (option, url) => {
+    const { command } = await world()
+    const { code, stderr, stdout } = await command(['run', option, url, '--', process.execPath, '-p', '"started"']).ended
+    expect({ code, stdout }).toEqual({ code: 64, stdout: '' })
+    expect(stderr).toMatch(`${option}: must hold no user name, password, query or fragment`)
+    expect(stderr).not.toContain('canary')
+  })
+
   it('watches from a folder with spaces, quotes and percent signs in its name, compiled', async () => {
     const { job, environment, state } = await world()
     const folder = mkdtempSync(join(tmpdir(), 'gate "watch" 100% it\'s '))

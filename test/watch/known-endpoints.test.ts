@@ -3,7 +3,11 @@ import { KnownEndpoints } from '../../src/watch/known-endpoints.ts'
 
 describe('known endpoints', () => {
   const endpoints = new KnownEndpoints({
-    tokenUrls: { 'http://127.0.0.1:9/oauth/token': 'openai-codex', 'https://auth.acme.test/token': 'acme' },
+    tokenUrls: {
+      'http://127.0.0.1:9/oauth/token': 'openai-codex',
+      'http://127.0.0.1:8/oauth/acme/token': 'acme',
+      'https://auth.acme.test/token': 'acme',
+    },
     apis: { 'http://127.0.0.1:9/backend-api': 'openai-codex', 'https://llm.acme.test/v1/': 'acme' },
     exclude: ['https://api.openai.com/v1/files'],
   })
@@ -15,6 +19,8 @@ describe('known endpoints', () => {
     ['https://oauth2.googleapis.com/token', 'google'],
     ['http://127.0.0.1:9/oauth/token', 'openai-codex'],
     ['https://auth.acme.test/token', 'acme'],
+    ['http://127.0.0.1:8/oauth/acme/token/key-of-the-gateway', 'acme'],
+    ['http://127.0.0.1:8/oauth/other/token/key-of-the-gateway', undefined],
     ['https://auth.openai.com/oauth/authorize', undefined],
     ['https://auth.openai.com.evil.test/oauth/token', undefined],
   ])('the token endpoint %s belongs to %s', (url, service) => {

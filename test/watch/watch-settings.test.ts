@@ -64,6 +64,10 @@ describe('the settings of a watched process', () => {
     [{ [SETTINGS_VARIABLE]: '{"coalesceWindowMs":-1}' }, /must be a whole number from 0/],
     [{ GATEWATCH_PRESET: 'openclaws' }, /preset "openclaws" is not known; there are openclaw/],
     [{ GATEWATCH_TOKEN_URLS: 'ftp://x/token' }, /GATEWATCH_TOKEN_URLS: must be an http or https URL/],
+    [{ GATEWATCH_TOKEN_URLS: 'https://me:pw@x.test/token' }, /GATEWATCH_TOKEN_URLS: must hold no user name, password/],
+    [{ GATEWATCH_APIS: 'https://x.test/v1?key=pw' }, /GATEWATCH_APIS: must hold no user name, password, query/],
+    [{ GATEWATCH_EXCLUDE: 'https://pw@x.test' }, /GATEWATCH_EXCLUDE: must hold no user name, password/],
+    [{ GATEWATCH_EXCLUDE: 'x.test' }, /GATEWATCH_EXCLUDE: must be an http or https URL/],
   ])('are refused where they cannot be used, with what is allowed: %o', (environment, message) => {
     expect(() => readWatchSettings(environment)).toThrow(message)
     expect(() => readWatchSettings(environment)).toThrow(expect.objectContaining({ code: 'GW_CONFIG' }))

@@ -39,8 +39,15 @@ export function answerError(response: Response, error: unknown, { protocol, stat
     response.destroy()
     return
   }
+  keepPrivate(response)
   if (known.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(known.retryAfterMs / 1000))
   response.status(status ?? STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
+}
+
+/** Keeps an answer out of caches, and a browser from taking it for something else than its type says. */
+export function keepPrivate(response: Response): void {
+  response.setHeader('cache-control', 'no-store')
+  response.setHeader('x-content-type-options', 'nosniff')
 }
 
 function bodyOf({ code, message, next }: GatewayError, protocol: Protocol | undefined): object {

@@ -1,4 +1,4 @@
-import { Router } from 'express'
+import { type RequestHandler, Router } from 'express'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { diagnose } from '../diagnose/diagnose.ts'
 import { evidenceOf } from '../diagnose/evidence-source.ts'
@@ -7,7 +7,7 @@ import type { Gateway } from '../gateway.ts'
 import { billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import { profileName } from '../telemetry/profile-name.ts'
-import { answerError } from './error-answer.ts'
+import { answerError, keepPrivate } from './error-answer.ts'
 import { refuseOtherSites } from './inbound-keys.ts'
 import { runbookPage } from './runbook-page.ts'
 
@@ -21,9 +21,16 @@ export interface OperatorEndpointsOptions {
 /** A profile in one of these states can serve a call, now or after a refresh. */
 const SERVING = new Set<ProfileSnapshot['state']>(['ready', 'expiring', 'expired', 'not_persisted'])
 
+/** What is answered here holds for a moment, and is nobody else's. */
+const neverCached: RequestHandler = (_request, response, next) => {
+  keepPrivate(response)
+  next()
+}
+
 /** Liveness and readiness, for whatever restarts or routes: they say yes or no and nothing about profiles. */
 export function healthEndpoints(gateway: Gateway): Router {
   const router = Router()
+  router.use(['/healthz', '/readyz'], neverCached)
   router.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' })
   })
@@ -43,6 +50,7 @@ export function healthEndpoints(gateway: Gateway): Router {
 /** `/metrics`. A router of its own: a scrape leaves no span, or the traces of a quiet gateway would be those of its scrapes. */
 export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'metrics'>): Router {
   const router = Router()
+  router.use('/metrics', neverCached)
   router.get('/metrics', async (request, response) => {
     try {
       const { contentType, body } = await metrics(request.headers.accept)
@@ -58,6 +66,7 @@ export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'met
 /** What operators read: the data behind status, tables and traces; and what they can ask for, a probe. */
 export function operatorEndpoints({ gateway, recorder }: Pick<OperatorEndpointsOptions, 'gateway' | 'recorder'>): Router {
   const router = Router()
+  router.use('/ops', neverCached)
   router.get('/ops/status.json', async (_request, response) => {
     try {
       response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })

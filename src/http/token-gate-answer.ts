@@ -2,6 +2,7 @@ import type { Response } from 'express'
 import type { OAuthCredential } from '../domain/credential.ts'
 import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import type { OAuthEndpoints } from '../providers/provider.ts'
+import { keepPrivate } from './error-answer.ts'
 import type { TokenRefusal } from './token-gate-request.ts'
 
 /**
@@ -63,7 +64,8 @@ const RETRY_AFTER_MS = 1_000
 
 /** RFC 6749 section 5.1: no cache may keep what holds tokens; nor is a refusal one to be kept. */
 function keepFromCaches(response: Response): Response {
-  return response.setHeader('cache-control', 'no-store').setHeader('pragma', 'no-cache')
+  keepPrivate(response)
+  return response.setHeader('pragma', 'no-cache')
 }
 
 /** RFC 6749 section 5.2: printable ASCII without quotation mark and backslash. */

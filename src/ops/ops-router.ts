@@ -110,6 +110,7 @@ async function sendJson(request: Request, response: Response, answer: unknown): 
 function sendFailure(response: Response, error: unknown): void {
   // What is not ours may hold anything; its text stays here.
   const known = error instanceof GatewayError ? error : undefined
+  response.setHeader('cache-control', 'no-store')
   response.status(known ? 503 : 500).json({
     error: { code: known?.code ?? 'GW_FAULT', message: known?.message ?? 'the ops page failed here; please report it' },
   })

@@ -1,5 +1,5 @@
 import { hiddenTextChanges } from '../tools/hidden-texts.ts'
-import { scrubText } from './scrub.ts'
+import { scrubLine } from './scrub.ts'
 
 /** Longest name, in characters, before it is looked at. */
 const LONGEST = 480
@@ -14,7 +14,7 @@ const clean = new Set<string>()
 let cleanAt = hiddenTextChanges()
 
 /**
- * A name that somebody outside chose, as it may be shown: of a model, of a client. As `scrubText`, with less faith in it:
+ * A name that somebody outside chose, as it may be shown: of a model, of a client. As `scrubLine`, with less faith in it:
  * a client that puts its key where a name belongs must not find the key in its operator's dashboards.
  */
 export function givenName(name: string): string {
@@ -23,7 +23,7 @@ export function givenName(name: string): string {
     cleanAt = hiddenTextChanges()
   }
   if (clean.has(name)) return name
-  const shown = scrubText(name.slice(0, LONGEST))
+  const shown = scrubLine(name.slice(0, LONGEST))
     .replace(UUID, '[opaque]')
     .replace(RUN, run => (changeRate(run) > RANDOM ? '[opaque]' : run))
   if (shown === name) {

@@ -124,8 +124,11 @@ function labelsOf(attributes: Attributes, bound?: string): string {
   return `{${Array.from(labels, ([label, value]) => `${label}="${escaped(value)}"`).join(',')}}`
 }
 
+/** Both formats take control characters as they are, and a terminal obeys them; a label of the resource may hold any. */
+const CONTROLS = /(?!\n)\p{Cc}/gu
+
 function escaped(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
+  return text.replace(CONTROLS, '\ufffd').replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
 }
 
 function number(value: number): string {

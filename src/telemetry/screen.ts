@@ -1,7 +1,7 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import { ATTR_PROVIDER_REQUEST_ID, ATTRIBUTES, type AttributeClass } from '../../otel/names.ts'
 import { hiddenTextChanges, withoutHiddenTexts } from '../tools/hidden-texts.ts'
-import { scrubText } from './scrub.ts'
+import { scrubLine, scrubText } from './scrub.ts'
 
 /** Longest value by class, in characters. */
 export const LONGEST_VALUES = { label: 120, code: 8192, text: 2048 } as const
@@ -95,7 +95,8 @@ export class Screen {
     const longest = this.#longest[kind]
     // Cut before as well, generously: a huge text must not cost more than a long one. What the first cut splits lies
     // beyond the second one.
-    const safe = scrubText(text.length > longest * 4 ? text.slice(0, longest * 4) : text)
+    const scrub = kind === 'label' ? scrubLine : scrubText
+    const safe = scrub(text.length > longest * 4 ? text.slice(0, longest * 4) : text)
     if (safe !== text || safe.length > longest) return safe.slice(0, longest)
     if (clean.size >= MOST_REMEMBERED[kind]) clean.clear()
     clean.add(text)

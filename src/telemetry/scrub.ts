@@ -52,6 +52,11 @@ const E_MAIL = new RegExp(
   'giu',
 )
 
+/**
+ * What is no text: escape sequences, which a terminal obeys, and marks that turn the direction of what follows. Lines and tabs
+ * stay, since stacks have them.
+ */
+const CONTROLS = /(?![\n\t])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu
 const ENCODED = /%[0-9a-f]{2}/i
 /** Base64 holds slashes, so runs with slashes are looked at first; then each name of a path by itself. */
 const RUN = /[\w+/=~-]{32,}/g
@@ -67,8 +72,13 @@ export function scrubText(text: string): string {
   return cleanDecoded === decoded ? clean : cleanDecoded
 }
 
+/** As `scrubText`, for a text of one line: a name, a label. */
+export function scrubLine(text: string): string {
+  return scrubText(text).replace(/[\n\t]/g, '\ufffd')
+}
+
 function scrubPlain(text: string): string {
-  let clean = withoutHiddenTexts(text, '[secret]')
+  let clean = withoutHiddenTexts(text, '[secret]').replace(CONTROLS, '\ufffd')
   for (const [pattern, name] of SECRETS) clean = clean.replace(pattern, name)
   if (AT_SIGN.test(clean)) clean = clean.replace(E_MAIL, '[e-mail]')
   if (clean.length < 20) return clean

@@ -88,5 +88,12 @@ function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfi
     `- both go through one gate: ${pointed}${keyPlaceNote(listen)}${flag}`,
     `- two logins, each with a token of its own: gatewatch profiles login --provider ${providers[0]}`,
     `- Gatewatch alone: take the login out of the file of ${application} (a logout there may revoke the token)${flag}`,
+    ...(source === 'codex' ? [codexCalls(listen)] : []),
   ].join('\n')
+}
+
+/** Without `supports_websockets = false` the Codex CLI may try a WebSocket first, and logs that it was refused. */
+function codexCalls(listen: ListenAddress): string {
+  const provider = `base_url = "${listenUrl(listen)}/v1", wire_api = "responses" and supports_websockets = false`
+  return `The calls of Codex go through the gateway with a model provider of its own in ~/.codex/config.toml: ${provider}.`
 }

@@ -22,6 +22,9 @@ const ROUTES: Readonly<Record<string, Protocol>> = {
   '/v1/chat/completions': 'chat_completions',
   '/v1/messages': 'messages',
 }
+const MODELS_ROUTE = '/v1/models'
+/** What there is, as an answer names it. */
+const ENDPOINTS = [...Object.keys(ROUTES).map(path => `POST ${path}`), `GET ${MODELS_ROUTE}`].join(', ')
 
 /** What of a request body the gateway has to know. */
 interface Addressed {
@@ -43,8 +46,12 @@ export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOp
         answerError(response, error, { protocol })
       }
     })
+    router.get(path, (request, response, next) => {
+      if (asksForWebSocket(request)) refuseWebSocket(response, protocol)
+      else next()
+    })
   }
-  router.get('/v1/models', async (request, response) => {
+  router.get(MODELS_ROUTE, async (request, response) => {
     try {
       await serve(
         gateway,
@@ -57,7 +64,30 @@ export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOp
       answerError(response, error)
     }
   })
+  router.use('/v1', (request, response) => {
+    const message = `there is no such endpoint; below /v1 there are: ${ENDPOINTS}`
+    const protocol = Object.entries(ROUTES).find(([path]) => `${request.baseUrl}${request.path}`.startsWith(path))?.[1]
+    answerError(response, new GatewayError('GW_BAD_REQUEST', message, { next: 'fix_request' }), { protocol, status: 404 })
+  })
   return router
+}
+
+function asksForWebSocket({ headers }: Request): boolean {
+  return (headers.upgrade ?? '').split(',').some(wanted => wanted.trim().toLowerCase() === 'websocket')
+}
+
+/**
+ * The Codex CLI tries a WebSocket first where its settings allow one. 426 alone sends it on to HTTP at once; after any
+ * other status it tries six times more.
+ *
+ * @see RFC 9110 section 15.5.22
+ */
+function refuseWebSocket(response: Response, protocol: Protocol): void {
+  const message =
+    'this endpoint is asked by POST and answers with JSON or server-sent events, not over a WebSocket; the Codex CLI goes on by HTTP, and spares the try with a model provider of its own that says supports_websockets = false'
+  response.setHeader('upgrade', 'HTTP/1.1')
+  response.setHeader('connection', 'upgrade, close')
+  answerError(response, new GatewayError('GW_BAD_REQUEST', message, { next: 'fix_request' }), { protocol, status: 426 })
 }
 
 /** The language a client reads a listing of models in. The Codex CLI asks with its version, and reads ChatGPT's. */

@@ -21,6 +21,11 @@ export interface CodexHomeOptions {
   gatewayUrl: string
   /** A ChatGPT login of its own; its tokens go along with each request, and are refreshed at the gateway. */
   login?: Grant
+  /**
+   * How it is pointed there: by a model provider of its own, or in its default form, by the base URL of the built-in one,
+   * which tries a WebSocket first. @default 'model_provider'
+   */
+  by?: 'model_provider' | 'openai_base_url'
 }
 
 const LONGEST_RUN_MS = 60_000
@@ -32,19 +37,9 @@ export class CodexHome {
 
   constructor(options: CodexHomeOptions) {
     this.#options = options
-    const { gatewayUrl, login } = options
+    const { login } = options
     afterwards(() => rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 }))
-    const config = [
-      'model = "gpt-5.5"',
-      'model_provider = "gatewatch"',
-      '[model_providers.gatewatch]',
-      'name = "Gatewatch"',
-      `base_url = "${gatewayUrl}/v1"`,
-      'wire_api = "responses"',
-      'request_max_retries = 0',
-      'stream_max_retries = 0',
-      ...(login ? ['requires_openai_auth = true'] : []),
-    ]
+    const config = ['model = "gpt-5.5"', ...(options.by === 'openai_base_url' ? builtInProvider(options) : ownProvider(options))]
     writeFileSync(join(this.#folder, 'config.toml'), config.join('\n'))
     if (login) this.#signIn(login)
   }
@@ -77,4 +72,23 @@ export class CodexHome {
   #authFile(): string {
     return join(this.#folder, 'auth.json')
   }
+}
+
+/** What the README says. */
+function ownProvider({ gatewayUrl, login }: CodexHomeOptions): string[] {
+  return [
+    'model_provider = "gatewatch"',
+    '[model_providers.gatewatch]',
+    'name = "Gatewatch"',
+    `base_url = "${gatewayUrl}/v1"`,
+    'wire_api = "responses"',
+    'supports_websockets = false',
+    'request_max_retries = 0',
+    'stream_max_retries = 0',
+    ...(login ? ['requires_openai_auth = true'] : []),
+  ]
+}
+
+function builtInProvider({ gatewayUrl }: CodexHomeOptions): string[] {
+  return [`openai_base_url = "${gatewayUrl}/v1"`]
 }

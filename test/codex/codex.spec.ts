@@ -6,6 +6,7 @@ import {
   ATTR_CALLER_KIND,
   ATTR_CLIENT_PROCESS,
   ATTR_DECISION,
+  ATTR_HTTP_STATUS,
   ATTR_PROFILE,
   ATTR_REASON,
   ATTR_REASON_DECLARED,
@@ -28,6 +29,7 @@ const CALLER = `client:codex_exec/${VERSION}`
 const PROFILE = 'openai-codex:me'
 const ANSWER = 'Simulated answer of gpt-5.5'
 const TOKEN_ROUTE = 'POST /oauth/:provider/token'
+const UPGRADE_SPAN = 'GET /v1/responses'
 
 /** A gateway with an expired ChatGPT login, and a Codex CLI that is pointed at it. */
 async function codexWorld(simulated: SimulatorOptions = {}) {
@@ -42,6 +44,8 @@ async function codexWorld(simulated: SimulatorOptions = {}) {
     grant,
     /** A Codex CLI; with the very login that the gateway keeps when it is given. */
     codexAt: (login?: Grant) => new CodexHome({ codex, gatewayUrl: w.url, ...(login && { login }) }),
+    /** A Codex CLI in its default form. */
+    defaultCodex: () => new CodexHome({ codex, gatewayUrl: w.url, login: grant, by: 'openai_base_url' }),
     stored: async () => credentialOf(await store.reload(PROFILE)),
     tokenRequests: () => w.simulator.tokenRequests().map(({ refreshToken, userAgent }) => `${refreshToken} by ${userAgent}`),
     visits: () => w.spans(SPAN_VISIT).map(({ attributes }) => attributes),
@@ -72,6 +76,27 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     expect(call?.attributes).toMatchObject({ [ATTR_CALLER]: CALLER, [ATTR_CALLER_KIND]: 'client', [ATTR_PROFILE]: PROFILE })
     expect(w.visits()).toMatchObject([{ [ATTR_CALLER]: CALLER, [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'lead' }])
     expect(w.simulator.counts().providerCalls.byPath).toMatchObject({ '/backend-api/codex/responses': { 200: 1 } })
+  })
+
+  // Seen: in its default form, without a model provider of its own, it tried a WebSocket seven times and logged five times
+  // that it reconnects. Why: the gateway answered the upgrade with 404. Fix: 426, at once. Issue "1 of 6", point D7.
+  it('has a turn in its default form, by HTTP at once after one try of a WebSocket', async () => {
+    const w = await codexWorld()
+
+    const turn = await w.defaultCodex().turn()
+
+    expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining(ANSWER) })
+    expect(turn.stderr).not.toContain('Reconnecting')
+    expect(w.spans(UPGRADE_SPAN).map(({ attributes }) => attributes[ATTR_HTTP_STATUS])).toEqual([426])
+    expect(w.simulator.counts().providerCalls.byPath).toMatchObject({ '/backend-api/codex/responses': { 200: 1 } })
+  })
+
+  it('is spared that try by the model provider of the README', async () => {
+    const w = await codexWorld()
+    const turn = await w.codexAt(w.grant).turn()
+    expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining(ANSWER) })
+    expect(turn.stderr).not.toMatch(/websocket/i)
+    expect(w.spans(UPGRADE_SPAN)).toEqual([])
   })
 
   it('refreshes its own expired login at the gate while the gateway refreshes it: one token request, both work', async () => {

@@ -51,22 +51,27 @@ export interface OtlpReceiver {
   stop(): Promise<void>
 }
 
+export interface OtlpReceiverOptions {
+  /** Address of another OTLP/HTTP receiver that gets each request as well, and whose status is the answer. */
+  readonly forwardTo?: string
+}
+
 /** A real OTLP/HTTP receiver on loopback: protobuf or JSON, gzip or plain. */
-export async function startOtlpReceiver(): Promise<OtlpReceiver> {
+export async function startOtlpReceiver({ forwardTo }: OtlpReceiverOptions = {}): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = []
   const bodies: string[] = []
   let metrics: ReceivedMetric[] = []
   const allMetrics: ReceivedMetric[] = []
   const server = createServer((request, response) => {
     readBody(request)
-      .then(body => {
+      .then(async body => {
         bodies.push(body.toString('latin1'))
         if (request.url === '/v1/traces') spans.push(...toSpans(decode(request, body, 'TracesRequest')))
         else if (request.url === '/v1/metrics') {
           metrics = toMetrics(decode(request, body, 'MetricsRequest'))
           allMetrics.push(...metrics)
         } else return answer(response, 404)
-        return answer(response, 200)
+        return answer(response, forwardTo === undefined ? 200 : await forward(`${forwardTo}${request.url}`, request, body))
       })
       .catch(() => answer(response, 400))
   })
@@ -89,6 +94,17 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   for await (const chunk of request) chunks.push(chunk as Buffer)
   const body = Buffer.concat(chunks)
   return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body
+}
+
+/** @returns The status of the receiver behind this one. */
+async function forward(url: string, { headers }: IncomingMessage, body: Buffer): Promise<number> {
+  const passed = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': headers['content-type'] ?? '' },
+    body: new Uint8Array(body),
+  })
+  await passed.arrayBuffer()
+  return passed.status
 }
 
 function decode(request: IncomingMessage, body: Buffer, name: 'TracesRequest' | 'MetricsRequest'): Decoded {

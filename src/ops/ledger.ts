@@ -9,6 +9,7 @@ import {
   type RefreshDetail,
   type RefreshFact,
   refreshFact,
+  signInFact,
   type VisitFact,
   visitFact,
 } from './span-facts.ts'
@@ -38,6 +39,10 @@ export interface SeenProfile {
   lastRefresh: RefreshFact | undefined
   lastAttempt: AttemptFact | undefined
   generation: number | undefined
+  /** The access token or key of the calls, and when it was seen first. */
+  credential: { readonly fingerprint: string; readonly sinceMs: number } | undefined
+  /** When somebody signed in last, epoch ms. */
+  signedInMs: number | undefined
 }
 
 /**
@@ -109,6 +114,11 @@ export class Ledger {
     if (visit) this.#visits.push({ ...visit, caller: this.#word(visit.caller), profile: this.#word(visit.profile) })
     const attempt = attemptFact(span)
     if (attempt) this.#addAttempt(attempt)
+    const signIn = signInFact(span)
+    if (signIn) {
+      const seen = this.#profile(signIn.profile, signIn.provider)
+      if (seen) seen.signedInMs = Math.max(seen.signedInMs ?? 0, signIn.atMs)
+    }
     const call = callFact(span)
     if (call) {
       if (call.steps.length > 1) this.#fallbacks += 1
@@ -148,7 +158,13 @@ export class Ledger {
   #addAttempt(attempt: AttemptFact): void {
     for (const bucket of this.attempts.at(attempt.endMs)) bucket.add(attempt)
     const seen = this.#profile(attempt.profile, attempt.provider)
-    if (seen && (!seen.lastAttempt || seen.lastAttempt.endMs <= attempt.endMs)) seen.lastAttempt = attempt
+    if (!seen) return
+    if (!seen.lastAttempt || seen.lastAttempt.endMs <= attempt.endMs) seen.lastAttempt = attempt
+    const { credential: fingerprint, endMs, durationMs } = attempt
+    const sinceMs = endMs - durationMs
+    const known = seen.credential
+    if (fingerprint !== '' && fingerprint !== known?.fingerprint && sinceMs > (known?.sinceMs ?? 0))
+      seen.credential = { fingerprint, sinceMs }
   }
 
   #keepNewest(key: string, good: GoodShape): void {
@@ -159,7 +175,15 @@ export class Ledger {
   #profile(profile: string, provider: string): SeenProfile | undefined {
     let seen = this.profiles.get(profile)
     if (!seen && this.profiles.size < this.#bounds.mostProfiles) {
-      seen = { profile, provider, lastRefresh: undefined, lastAttempt: undefined, generation: undefined }
+      seen = {
+        profile,
+        provider,
+        lastRefresh: undefined,
+        lastAttempt: undefined,
+        generation: undefined,
+        credential: undefined,
+        signedInMs: undefined,
+      }
       this.profiles.set(profile, seen)
     }
     return seen

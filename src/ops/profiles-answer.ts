@@ -42,7 +42,7 @@ function lineOf(profile: string, snapshot: ProfileSnapshot | undefined, seen: Se
       type: seen?.lastAttempt?.type ?? '',
       billing: seen?.lastAttempt?.billing ?? '',
       state: '',
-      note: seen?.lastRefresh?.permanent ? `last refresh ended in ${seen.lastRefresh.outcome}: sign in again` : '',
+      note: seen ? noteOf(seen) : '',
       expiresAtMs: seen?.lastAttempt?.expiresAtMs,
       generation: seen?.generation,
       restsUntilMs: undefined,
@@ -68,6 +68,16 @@ function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, Refresh
     lines.set(fact.profile, of)
   }
   return lines
+}
+
+/**
+ * What ails a login, from spans alone: its last refresh was refused for good, and since then nobody signed in and no call
+ * carried another token.
+ */
+function noteOf({ lastRefresh, credential, signedInMs = 0 }: SeenProfile): string {
+  if (!lastRefresh?.permanent) return ''
+  const diedMs = lastRefresh.atMs
+  return Math.max(signedInMs, credential?.sinceMs ?? 0) > diedMs ? '' : `last refresh ended in ${lastRefresh.outcome}: sign in again`
 }
 
 type Runtime = Record<ReturnType<typeof classOf>, number>

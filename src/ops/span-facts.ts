@@ -5,6 +5,7 @@ import {
   ATTR_BILLING_CHANGED,
   ATTR_CALLER_KIND,
   ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_FINGERPRINT,
   ATTR_CREDENTIAL_GENERATION,
   ATTR_CREDENTIAL_TYPE,
   ATTR_FALLBACK_FROM,
@@ -18,6 +19,7 @@ import {
   ATTR_TIME_TO_FIRST_CHUNK,
   EVENT_FALLBACK,
   SPAN_CALL,
+  SPAN_LOGIN,
 } from '../../otel/names.ts'
 import { FLIGHT_OUTCOMES } from '../../otel/words.ts'
 import { isSuccess } from '../domain/flight-outcome.ts'
@@ -64,6 +66,13 @@ export interface VisitFact {
   readonly traceId: string
 }
 
+/** Somebody signed in. */
+export interface SignInFact {
+  readonly atMs: number
+  readonly provider: string
+  readonly profile: string
+}
+
 /** One upstream request. */
 export interface AttemptFact {
   readonly endMs: number
@@ -78,6 +87,8 @@ export interface AttemptFact {
   readonly billing: string
   readonly type: string
   readonly expiresAtMs: number | undefined
+  /** Fingerprint of the token or key; empty where none was seen. */
+  readonly credential: string
   readonly traceId: string
   /** How many like it there were, itself included: not every good call is recorded. */
   readonly standsFor: number
@@ -124,6 +135,12 @@ export function visitFact(span: SpanRow): VisitFact | undefined {
   return words && { ...words, atMs: span.startMs, profile: textOf(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
 }
 
+export function signInFact({ name, attributes, startMs, durationMs, status }: SpanRow): SignInFact | undefined {
+  const profile = textOf(attributes[ATTR_PROFILE])
+  if (name !== SPAN_LOGIN || status === 'error' || profile === undefined) return undefined
+  return { atMs: startMs + durationMs, provider: textOf(attributes[ATTR_PROVIDER]) ?? 'unknown', profile }
+}
+
 export function attemptFact({ name, attributes, startMs, durationMs, traceId, status }: SpanRow): AttemptFact | undefined {
   const outcome = textOf(attributes[ATTR_ATTEMPT_OUTCOME])
   if (outcome === undefined || name === SPAN_CALL) return undefined
@@ -140,6 +157,7 @@ export function attemptFact({ name, attributes, startMs, durationMs, traceId, st
     failed: outcome !== 'ok' && (status === 'error' || outcome !== 'aborted'),
     billing: textOf(attributes[ATTR_BILLING]) ?? '',
     type: textOf(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
+    credential: textOf(attributes[ATTR_CREDENTIAL_FINGERPRINT]) ?? '',
     expiresAtMs: typeof expiresIn === 'number' ? startMs + expiresIn * 1000 : undefined,
     traceId,
     standsFor: standsFor(attributes),

@@ -1,14 +1,20 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
+  ATTR_ATTEMPT_OUTCOME,
   ATTR_CODE_FILE,
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
+  ATTR_CREDENTIAL_FINGERPRINT,
+  ATTR_PERMANENT,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
   ATTR_REPLAY,
   ATTR_SHAPE_FIELDS,
   ATTR_STACK_ID,
   ATTR_VIA,
+  SPAN_LOGIN,
 } from '../../otel/names.ts'
 import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/answers.ts'
 import { ROOT } from '../house/source-files.ts'
@@ -68,6 +74,43 @@ describe('gatewatch ops', () => {
     ])
   })
 
+  // Seen: the page over a state folder said "sign in again" of a login long after somebody had done so, until its next
+  // refresh an hour later. Why: it went by the last refresh alone. Fix: a sign-in, or a call with a token that was not seen
+  // before the login died, ends it; calls with the old token do not (issue 1, E10).
+  it('says to sign in again until somebody has, or calls carry a new token', async () => {
+    const { folder, recorder, tracer, refresh } = diskWorld()
+    const call = (token: string, atMs: number) =>
+      tracer
+        .startSpan('chat gpt-5.5', {
+          startTime: atMs,
+          attributes: {
+            ...{ [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: 'openai-codex:default' },
+            ...{ [ATTR_ATTEMPT_OUTCOME]: 'ok', [ATTR_CREDENTIAL_FINGERPRINT]: token },
+          },
+        })
+        .end(atMs + 10)
+    const now = Date.now()
+    call('aaaaaaaaaaaa', now - 60_000)
+    refresh({ startMs: now - 50_000, outcome: 'invalidated', attributes: { [ATTR_PERMANENT]: true } })
+    call('aaaaaaaaaaaa', now - 40_000)
+    await recorder.flush()
+    const ops = await startOps(folder)
+    const note = async (spans: number) => {
+      await ops.read(spans)
+      return (await ops.data<ProfilesAnswer>('profiles?window=all')).profiles[0]?.note
+    }
+    expect(await note(3)).toBe('last refresh ended in invalidated: sign in again')
+    call('bbbbbbbbbbbb', now - 30_000)
+    await recorder.flush()
+    expect(await note(4)).toBe('')
+    refresh({ startMs: now - 20_000, outcome: 'invalidated', attributes: { [ATTR_PERMANENT]: true } })
+    await recorder.flush()
+    expect(await note(5)).toContain('sign in again')
+    tracer.startSpan(SPAN_LOGIN, { startTime: now - 10_000, attributes: { [ATTR_PROFILE]: 'openai-codex:default' } }).end(now - 9_000)
+    await recorder.flush()
+    expect(await note(6)).toBe('')
+  })
+
   it('goes on reading while processes go on writing', async () => {
     const { folder, recorder, refresh } = diskWorld()
     refresh()
@@ -96,7 +139,8 @@ describe('gatewatch ops', () => {
 
   it('tells when the file is no recorder file, and goes on', async () => {
     const folder = stateFolder()
-    mkdirSync(join(folder, 'recorder.sqlite'), { recursive: true })
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    writeFileSync(join(folder, 'recorder.sqlite'), 'this is no database, it only has its name', { mode: 0o600 })
     const ops = await startOps(folder)
     await eventually(async () => expect((await ops.data<Overview>('overview')).trouble).toMatch(/recorder\.sqlite/))
     expect((await fetch(`${ops.url}/ops/data/bypasses`)).status).toBe(503)

@@ -41,7 +41,7 @@ function throughGateway(evidence: Evidence): Found[] {
     const preferred = first && preferredOf(first)
     const lastMs = greatest(calls.map(({ endMs }) => endMs))
     const failures = evidence.refreshes.filter(({ isError, profile, startMs }) => isError && profile === preferred && startMs <= lastMs)
-    const reasons = wordsOf(calls, call => call.events(EVENT_FALLBACK).at(-1)?.text(ATTR_FALLBACK_REASON))
+    const reasons = wordsOf(calls, call => call.events(EVENT_FALLBACK)[0]?.text(ATTR_FALLBACK_REASON))
     const back = evidence.calls.find(({ isServed, profile, startMs }) => isServed && profile === preferred && startMs > lastMs)
     return tell(evidence, failures, calls, {
       what: `${times(calls.length, 'call')} meant for ${preferred} went to ${first?.profile}, which is paid by use (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')})${causeText(failures)}. ${back ? `Since ${new Date(back.startMs).toISOString()} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,

@@ -104,7 +104,8 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   const recorder = new Recorder()
   const role = processRole && { processRole }
   const onFailure = (fault: unknown) => faults.report('the recorder on disk', fault)
-  const others = (onDropped: OnDropped) => diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role })
+  const others = (onDropped: OnDropped) =>
+    diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role, ...(standalone && { failedRefreshes: 'at_once' }) })
   const started: Step[] = []
   try {
     const sdk = await startSdk({ recorder, others, standalone, environment, ...role })

@@ -1,10 +1,12 @@
 import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
+import { ATTR_OUTCOME } from '../../otel/names.ts'
 import type { ProcessRole } from '../../otel/words.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { OnDropped } from '../telemetry/redaction.ts'
 import { atExit } from '../tools/at-exit.ts'
+import { isOwnRefresh } from './interest.ts'
 import { knownProcess, processRow } from './process-row.ts'
 import { isLasting, recorderFailure } from './recorder-failure.ts'
 import { RecorderThread } from './recorder-thread.ts'
@@ -35,6 +37,14 @@ export interface DiskRecorderOptions extends RetentionOptions {
    * @default 'preferred'
    */
   thread?: 'preferred' | 'required' | 'never'
+  /**
+   * How a refresh that failed is written, since nothing but this process knows of it and the next SIGKILL ends that.
+   * `at_once`: before `onEnd` returns, on this thread; for a gateway of our own, where such a write is rare and takes less than
+   * a request. `soon`: handed to the thread in place of waiting for the batch.
+   *
+   * @default 'soon'
+   */
+  failedRefreshes?: 'at_once' | 'soon'
   /** Told of every span that is not recorded. */
   onDropped?: OnDropped
   /** Told once when the file cannot be used, and again when that happens after it could. */
@@ -55,6 +65,8 @@ const MOST_THREAD_FAULTS = 3
 const FLUSH_MS = 5_000
 /** Longest time an ending process stands still for other processes. */
 const LAST_WRITE_MS = 2_000
+/** Longest time a process stands still for other processes to write what must not wait. */
+const AT_ONCE_MS = 50
 
 /**
  * Keeps finished spans in `recorder.sqlite` of the state folder, together with those of every other process there.
@@ -136,6 +148,9 @@ export class DiskRecorder implements SpanProcessor {
       this.#end()
     })
     this.#wake(batchMs)
+    if (!isOwnRefresh(row)) return
+    if (isTrouble(row) && this.#options.failedRefreshes === 'at_once') this.#writeLast(AT_ONCE_MS)
+    this.hurry()
   }
 
   /** Begins to write what waits, without waiting for it or holding the process. */
@@ -310,6 +325,11 @@ export class DiskRecorder implements SpanProcessor {
     this.#unsaidDrops += count
     tell(() => this.#options.onDropped?.('recorder', count))
   }
+}
+
+/** The refresh brought no token, or one that no file holds. */
+function isTrouble({ status, attributes }: SpanRow): boolean {
+  return status === 'error' || attributes[ATTR_OUTCOME] === 'not_persisted'
 }
 
 /** The recorder of a folder, if one is named. */

@@ -1,4 +1,4 @@
-import { ATTR_DECISION, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_DECISION, ATTR_OUTCOME, ATTR_VIA, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
 import { isEventfulEvent, isEventfulSpan } from '../telemetry/eventful.ts'
 import { isBypass, isSharedRefresh } from './refresh-row.ts'
 import type { SpanRow } from './span-row.ts'
@@ -12,4 +12,9 @@ export function isInteresting(row: SpanRow): boolean {
 export function isOAuth(row: SpanRow): boolean {
   if (row.name === SPAN_VISIT) return row.attributes[ATTR_DECISION] !== 'reuse' || isSharedRefresh(row)
   return isEventfulSpan(row.name) || isBypass(row)
+}
+
+/** Says whether a span is of a refresh that this process made itself, through its gate: nobody else can tell how it ended. */
+export function isOwnRefresh({ name, attributes }: SpanRow): boolean {
+  return name === SPAN_REFRESH && attributes[ATTR_VIA] === 'gate' && attributes[ATTR_OUTCOME] !== 'reused'
 }

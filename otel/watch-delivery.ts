@@ -1,6 +1,7 @@
 import { DiskRecorder } from '../src/recorder/disk-recorder.ts'
 import { callersSettled, mappedCaller, settleCallersNow } from '../src/telemetry/caller.ts'
 import { RedactingSpanProcessor } from '../src/telemetry/redaction.ts'
+import { runGuarded } from '../src/tools/run-guarded.ts'
 import type { Measure, Observation } from '../src/watch/observation.ts'
 import type { WatchSettings } from '../src/watch/watch-settings.ts'
 import { ATTR_CALLER } from './names.ts'
@@ -10,25 +11,32 @@ import type { WatchExport } from './watch-export.ts'
 /** Longest time a call to a provider waits in memory, in ms; token requests are handed to the thread that writes at once. */
 const BATCH_MS = 200
 const MOST_UNSENT = 2_000
-/** Observations that wait for source maps, and how long: what a SIGKILL can cost. */
+/** Observations that wait for source maps or the application's files, and how long: what a SIGKILL can cost. */
 const MOST_UNSETTLED = 500
 const LONGEST_UNSETTLED_MS = 1_000
+
+export interface WatchDeliveryListeners {
+  /** Called when nothing can be recorded. */
+  onFailure: (error: unknown) => void
+  /** Takes a line where nothing can be recorded before the process exits. */
+  onNotice: (line: string) => void
+  /** Called with a fault of the delivery itself. */
+  onFault: (fault: unknown) => void
+}
 
 /** Takes observations to the recorder of the state folder, and to where `OTEL_*` says, if it says so. */
 export class WatchDelivery {
   readonly #recorder: DiskRecorder
   readonly #redaction: RedactingSpanProcessor
   readonly #unsent: [ObservedSpan, Observation][] = []
-  readonly #unsettled: Observation[] = []
+  readonly #unsettled = new Set<Observation>()
+  readonly #onFault: (fault: unknown) => void
   #export: WatchExport | undefined
   #isExported = exportsSomewhere(process.env)
   #isSent = false
 
-  /**
-   * @param listeners.onFailure Told when nothing can be recorded.
-   * @param listeners.onNotice Takes a line where nothing can be recorded before the process exits.
-   */
-  constructor({ state, role }: WatchSettings, listeners: { onFailure: (error: unknown) => void; onNotice: (line: string) => void }) {
+  constructor({ state, role }: WatchSettings, { onFault, ...listeners }: WatchDeliveryListeners) {
+    this.#onFault = onFault
     this.#recorder = new DiskRecorder({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', ...listeners })
     this.#redaction = new RedactingSpanProcessor([{ processor: this.#recorder, place: 'recorder' }], { onDropped: () => undefined })
     if (this.#isExported) void this.#loadExport(role)
@@ -40,28 +48,32 @@ export class WatchDelivery {
   }
 
   take(observation: Observation): void {
-    const settled = callersSettled()
-    if (!settled || this.#unsettled.length >= MOST_UNSETTLED) {
+    const known = [callersSettled(), observation.pending].filter(one => one !== undefined)
+    if (known.length === 0 || this.#unsettled.size >= MOST_UNSETTLED) {
       this.#deliver(observation)
       return
     }
-    this.#unsettled.push(observation)
-    if (this.#unsettled.length === 1) void this.#deliverSettled(settled)
+    this.#unsettled.add(observation)
+    void this.#deliverSettled(observation, known)
   }
 
-  /** Observations wait, one after the other, until it is known where their callers are in the sources. */
-  async #deliverSettled(settled: Promise<void>): Promise<void> {
+  /** An observation waits until it is known where its caller is in the sources, and what files say of its token. */
+  async #deliverSettled(observation: Observation, known: readonly Promise<void>[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const timeUp = new Promise<void>(resolve => {
       timer = setTimeout(resolve, LONGEST_UNSETTLED_MS).unref()
     })
-    await Promise.race([settled, timeUp])
+    await Promise.race([Promise.all(known), timeUp])
     clearTimeout(timer)
-    this.#deliverUnsettled()
+    runGuarded(() => this.#deliverLate(observation), this.#onFault)
+  }
+
+  #deliverLate(observation: Observation): void {
+    if (this.#unsettled.delete(observation)) this.#deliver(mapped(observation.retold?.() ?? observation))
   }
 
   #deliverUnsettled(): void {
-    for (const observation of this.#unsettled.splice(0)) this.#deliver(mapped(observation.retold?.() ?? observation))
+    for (const observation of [...this.#unsettled]) this.#deliverLate(observation)
   }
 
   #deliver(observation: Observation): void {
@@ -74,7 +86,7 @@ export class WatchDelivery {
 
   /** Writes what waits, at once. */
   writeNow(): void {
-    if (this.#unsettled.length > 0) settleCallersNow()
+    if (this.#unsettled.size > 0) settleCallersNow()
     this.#deliverUnsettled()
     this.#recorder.writeNow()
   }
@@ -89,7 +101,7 @@ export class WatchDelivery {
   send(): void {
     if (this.#isSent) return
     this.#isSent = true
-    if (this.#unsettled.length > 0) settleCallersNow()
+    if (this.#unsettled.size > 0) settleCallersNow()
     this.#deliverUnsettled()
     void this.#export?.flush()
   }

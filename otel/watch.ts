@@ -51,7 +51,7 @@ export function startWatch(): StartedWatch {
         }),
       ),
     )
-    const send = () => guarded(() => waiting.send())
+    const send = () => guarded(() => waiting.send(() => watch.settle()))
     process.on('beforeExit', send)
     undo.push(() => void process.off('beforeExit', send))
   }
@@ -120,9 +120,11 @@ class Waiting {
     this.#delivery?.writeNow()
   }
 
-  /** The process has nothing left to do: what is to be sent elsewhere is sent. */
-  send(): void {
+  /** The process has nothing left to do: what is to be sent elsewhere is sent. @param settle Called before, if anything is. */
+  send(settle: () => void): void {
     if (this.#queue.length > 0) this.#load()
+    if (!this.#delivery?.wantsAll) return
+    settle()
     asOwnWork(() => this.#delivery?.send())
   }
 
@@ -140,6 +142,7 @@ class Waiting {
       return new WatchDelivery(this.#settings, {
         onFailure: failure => say('what is seen cannot be recorded', failure),
         onNotice: tellOnce,
+        onFault: this.#onFault,
       })
     })
     for (const observation of this.#queue.splice(0)) this.take(observation)

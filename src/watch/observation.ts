@@ -40,6 +40,8 @@ export interface Observation {
   readonly measures: () => readonly Measure[]
   /** Tells it anew when the sources of its stack are known, where more than the caller's place hangs on them. */
   readonly retold?: (() => Observation) | undefined
+  /** Resolves when something else is known that `retold` then tells of. Never rejects. */
+  readonly pending?: Promise<void> | undefined
 }
 
 /** Takes observations. Must not throw. */

@@ -85,6 +85,7 @@ export class ProcessWatch {
     const { policy, coalesceWindowMs } = this.#settings
     const onFault = this.#onFault
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
+    this.#stops.push(() => this.#credentials.stop())
     this.#stops.push(keepCallers({ onFault }))
     this.#stops.push(noteInboundRoutes())
     this.#stops.push(
@@ -111,7 +112,13 @@ export class ProcessWatch {
 
   /** Tells of what is still under way: the process ends now. */
   leave(): void {
+    this.settle()
     for (const untold of [...this.#telling.open]) untold.leave()
+  }
+
+  /** Finds out at once what is still being looked up: the process has nothing left to do. */
+  settle(): void {
+    this.#credentials.settleNow()
   }
 
   /** Undoes what `start` did, in reverse, each step whatever the others run into. */

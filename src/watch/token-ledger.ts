@@ -121,6 +121,18 @@ export class TokenLedger {
     if (token) this.#keep(family, token, atMs)
   }
 
+  /** What is said of a token request that was entered already, now that more may be known of the token it sent. */
+  recalled(provider: string, sent: Fingerprint, sentMs: number): Pick<Lineage, 'profile' | 'reason' | 'before' | 'wasRejected'> {
+    const family = this.#byRefresh.get(sent)
+    const before = family && inUse(family, sentMs)
+    return {
+      profile: family && nameOf(family),
+      reason: this.#reason(provider, before, sentMs, false),
+      before,
+      wasRejected: before?.rejectedMs !== undefined && before.rejectedMs <= sentMs,
+    }
+  }
+
   /** Why a token was to be refreshed by a request that was never sent, since another one was sent for it. */
   asked(provider: string, sent: Fingerprint, sentMs: number): Pick<Lineage, 'profile' | 'reason' | 'generation'> {
     const family = this.#familyOf(provider, sent, undefined)
@@ -205,7 +217,9 @@ export class TokenLedger {
       return
     }
     family.account ??= token.account
-    family.access.push({ ...token, sinceMs: atMs, usedMs: atMs })
+    // What a file says of the time before may be known later than what came after.
+    const before = family.access.findLastIndex(({ sinceMs }) => sinceMs <= atMs)
+    family.access.splice(before + 1, 0, { ...token, sinceMs: atMs, usedMs: atMs })
     this.#byAccess.set(token.fingerprint, family)
     const oldest = family.access.length > MOST_TOKENS ? family.access.shift() : undefined
     if (oldest) this.#byAccess.delete(oldest.fingerprint)

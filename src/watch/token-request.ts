@@ -51,6 +51,7 @@ import { callerAttributes } from '../telemetry/caller.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { accessTokenOf } from './bearer.ts'
 import type { CredentialFiles } from './credential-files.ts'
+import type { StoredCredential } from './credential-search.ts'
 import type { OutgoingEnd } from './following.ts'
 import type { KnownService } from './known-endpoints.ts'
 import { compact, type Measure, type Observation, type ObservedEvent } from './observation.ts'
@@ -93,6 +94,11 @@ export class TokenRequest {
   #shape: Shape = shapeOf(undefined)
   #headerNames = ''
   #userAgent: Fingerprint | undefined
+  /** Under way, or over, where the application's files are asked. */
+  #lookup: Promise<void> | undefined
+  #isEnded = false
+  /** The files have answered when the request had ended. */
+  #isFoundLate = false
 
   constructor(facts: TokenRequestFacts) {
     this.#facts = facts
@@ -114,6 +120,7 @@ export class TokenRequest {
   /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
   ended(end: OutgoingEnd): Observation {
     const { service, sighting, ledger } = this.#facts
+    this.#isEnded = true
     const endedMs = Date.now()
     const isGranted =
       end.status !== undefined && end.status >= 200 && end.status < 300 && refusalIn(end, service.judgeRefresh) === undefined
@@ -132,7 +139,16 @@ export class TokenRequest {
     const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
     const durationMs = performance.now() - sighting.startedAtMs
     const told = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
-    return this.#facts.passage.told(() => this.#observation(told))
+    const observation = this.#facts.passage.told(() => this.#observation(this.#recalled(told)))
+    return this.#lookup ? { ...observation, retold: () => this.#observation(this.#recalled(told)), pending: this.#lookup } : observation
+  }
+
+  /** What the files of the application have told since it ended. */
+  #recalled(told: Told): Told {
+    const { service, ledger, sighting } = this.#facts
+    const { refreshFingerprint: sent } = this.#shape
+    if (!this.#isFoundLate || sent === undefined) return told
+    return { ...told, lineage: { ...told.lineage, ...ledger.recalled(service.id, sent, sighting.startMs) } }
   }
 
   #observation(told: Told): Observation {
@@ -171,13 +187,19 @@ export class TokenRequest {
     }
   }
 
-  /** Asks the application's files for a token that was not seen yet; now, for the answer will change them. */
+  /** Asks the application's files for a token that was not seen yet; from now on, for the answer will change them. */
   #lookUp(refresh: Fingerprint): void {
     const { ledger, service, credentials, sighting } = this.#facts
     if (!ledger.lacksAccess(service.id, refresh)) return
-    const stored = credentials.find(refresh) ?? credentials.onlyOne(service.id)
-    if (!stored) return
-    const { access, expiresAt, profileId } = stored
+    const question = { refresh, provider: service.id, sentMs: sighting.startMs }
+    this.#lookup = credentials.find(question, stored => {
+      this.#enter(refresh, stored)
+      this.#isFoundLate = this.#isEnded
+    })
+  }
+
+  #enter(refresh: Fingerprint, { access, expiresAt, profileId }: StoredCredential): void {
+    const { ledger, service, sighting } = this.#facts
     // An access token that nobody has seen goes by the name of the refresh token it came with.
     const known = access === undefined ? { fingerprint: `with ${refresh}` } : accessTokenOf(access, service)
     const token = access === undefined && expiresAt === undefined ? undefined : { ...known, ...(expiresAt !== undefined && { expiresAt }) }

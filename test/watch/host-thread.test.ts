@@ -17,9 +17,12 @@ it('nothing is read or written synchronously on the thread of the host, whoever 
   const state = stateFolder()
   const folder = `${stateFolder()}-credentials`
   mkdirSync(folder)
-  for (const name of ['a.json', 'b.json'])
-    writeFileSync(join(folder, name), JSON.stringify({ 'openai-codex:me': { refresh: `a-refresh-token-${name}`, expires: 1 } }))
-  const settings = { gate: [], credentials: [] }
+  for (const number of [3, 4])
+    writeFileSync(
+      join(folder, `${number}.json`),
+      JSON.stringify({ [`openai-codex:${number}`]: { refresh: `a-refresh-token-${number}`, expires: 1 } }),
+    )
+  const settings = { gate: [], credentials: [join(folder, '*')] }
   const environment = watchingEnvironment(state, { url: `${url}/token`, steps: [] }, settings)
   const { child, ended, said } = startNode([FIXTURE, `${url}/token`, state, folder], environment)
   await said('ready')
@@ -33,6 +36,7 @@ it('nothing is read or written synchronously on the thread of the host, whoever 
   locker.exec('ROLLBACK')
   locker.close()
   await until(() => refreshesOf(state) === 6)
+  expect(refreshesIn(state).map(({ reason }) => reason)).toEqual(['unknown', 'unknown', 'expired', 'expired', 'unknown', 'unknown'])
 
   child.stdin?.end('once more\n')
   const { code, stdout, stderr } = await ended

@@ -8,6 +8,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import { AttemptRecord } from './attempt-record.ts'
 import type { Refusal } from './call-request.ts'
+import { EchoFilter } from './echo-filter.ts'
 import { endpointOf } from './endpoint.ts'
 
 /** How an attempt ended. Once the answer `begun` it cannot be repeated, whatever happens. */
@@ -57,6 +58,7 @@ class AttemptSink implements AnswerSink {
   readonly #facts: AttemptFacts
   readonly #record: AttemptRecord
   readonly #done: (end: AttemptEnd) => void
+  readonly #echo: EchoFilter
   #status = 0
   #headers: AnswerHeaders = {}
   #begun = false
@@ -65,6 +67,7 @@ class AttemptSink implements AnswerSink {
     this.#facts = facts
     this.#record = record
     this.#done = done
+    this.#echo = new EchoFilter(facts.profile.credential)
   }
 
   onHead(status: number, headers: AnswerHeaders, flow: Flow): 'stream' | 'collect' {
@@ -73,26 +76,33 @@ class AttemptSink implements AnswerSink {
     this.#record.head(status, headers)
     if (status >= 300) return 'collect'
     this.#begun = true
-    this.#facts.sink.head(status, headers, this.#facts.served, flow)
+    this.#facts.sink.head(status, this.#echo.headers(headers), this.#facts.served, flow)
     return 'stream'
   }
 
   onChunk(chunk: Buffer): boolean {
     this.#record.chunk(chunk)
-    return this.#facts.sink.chunk(chunk)
+    const passed = this.#echo.chunk(chunk)
+    return passed.length === 0 || this.#facts.sink.chunk(passed)
   }
 
   onEnd(collected: CollectedBody | undefined): void {
     if (!collected) {
       this.#record.ended('ok')
+      const rest = this.#echo.rest()
+      if (rest.length > 0) this.#facts.sink.chunk(rest)
       this.#facts.sink.end()
       this.#done({ outcome: 'ok', begun: true, standsFor: this.#record.standsFor })
       return
     }
-    const refusal: Refusal = { status: this.#status, headers: this.#headers, body: collected.bytes, cut: collected.cut }
     const answer = { ...readRefusedAnswer(this.#status, this.#headers, collected.bytes), model: this.#facts.request.model }
     const { outcome, providerCode, retryAfterMs } = this.#facts.candidate.provider.judgeAttempt(answer)
     this.#record.ended(outcome, outcome, providerCode)
+    const refusal: Refusal = {
+      status: this.#status,
+      ...this.#echo.refusal(this.#headers, collected.bytes, answer.body),
+      cut: collected.cut,
+    }
     this.#done({ outcome, begun: false, refusal, ...(retryAfterMs !== undefined && { retryAfterMs }) })
   }
 

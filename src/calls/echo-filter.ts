@@ -1,0 +1,155 @@
+import { bearerOf, type Credential } from '../domain/credential.ts'
+import type { AnswerHeaders } from '../providers/answer-sink.ts'
+import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
+
+/** Stands where a secret stood in a refusal. */
+const REMOVED = '[credential]'
+/** In an answer that streams the length is announced already: each byte is replaced by one. */
+const MASK = 0x2a
+/** A shorter key is no more than a word, which an answer may hold by chance; a refusal loses it all the same. */
+const SHORTEST_IN_STREAM = 16
+const SHORTEST_IN_REFUSAL = 8
+/** So much of the secret at the end of a chunk is passed on: every stream would wait for the next chunk that ends in its first letter. */
+const PASSED = 3
+/** Enough of a random text to be kept, where a stream ends in the middle of it. */
+const ENOUGH = 12
+
+const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){1,4}/g
+
+/** A secret as it is looked for. */
+interface Sought {
+  readonly secret: string
+  readonly spellings: readonly string[]
+  /** Absent where it is too short to be looked for in a stream. */
+  readonly needle?: Buffer
+}
+
+/** Made once for each credential: every call shows it. */
+const soughtBy = new WeakMap<Credential, Sought>()
+
+/**
+ * Keeps the secret of an attempt from its client: a provider, or a proxy before it, may hand back what it was sent, in a
+ * header, a redirect or the text of an error.
+ *
+ * A good answer is looked through as it passes, chunk by chunk and over their borders, and nothing of it is parsed: the
+ * bytes of the secret become asterisks. One that comes compressed although nothing was asked for passes unseen. A refusal is
+ * here as a whole, and loses every other secret of the process as well.
+ */
+export class EchoFilter {
+  readonly #sought: Sought
+  /** Bytes of the needle's beginning that the stream ended with so far, and how many of them were not passed on. */
+  #matched = 0
+  #held = 0
+
+  constructor(credential: Credential) {
+    this.#sought = soughtFor(credential)
+  }
+
+  /** The headers of a good answer. */
+  headers(headers: AnswerHeaders): AnswerHeaders {
+    const { needle, secret, spellings } = this.#sought
+    if (!needle) return headers
+    let clean: Record<string, string | string[] | undefined> | undefined
+    for (const name in headers) {
+      const value = headers[name]
+      if (value === undefined || String(value).length < secret.length || !spellings.some(each => String(value).includes(each))) continue
+      clean ??= { ...headers }
+      clean[name] = mapped(value, text => without(text, spellings))
+    }
+    return clean ?? headers
+  }
+
+  /**
+   * A refusal.
+   *
+   * @param text Its body, inflated; the empty string where it could not be.
+   * @returns Headers and body as they came where nothing is in them; else without.
+   */
+  refusal(headers: AnswerHeaders, bytes: Buffer, text: string): { readonly headers: AnswerHeaders; readonly body: Buffer } {
+    const cleanHeaders: AnswerHeaders = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, value && mapped(value, each => this.#withoutAll(each))]),
+    )
+    const cleanText = this.#withoutAll(text)
+    if (cleanText === text && (text !== '' || bytes.length === 0)) return { headers: cleanHeaders, body: bytes }
+    // What cannot be read is not passed on either.
+    const { 'content-encoding': _encoding, 'content-length': _length, ...plain } = cleanHeaders
+    return { headers: plain, body: Buffer.from(cleanText) }
+  }
+
+  /** The next bytes of a good answer that may be passed on; may be none. */
+  chunk(chunk: Buffer): Buffer {
+    const { needle } = this.#sought
+    if (!needle) return chunk
+    // What came before and may be the beginning of the secret is looked at together with what comes now.
+    const before = this.#matched
+    const data = before === 0 ? chunk : Buffer.concat([needle.subarray(0, before), chunk])
+    const from = before - this.#held
+    const { bytes, end } = masked(data, needle)
+    this.#matched = beginningAtEnd(data.subarray(end), needle)
+    const until = this.#matched > PASSED ? Math.max(from, data.length - this.#matched) : data.length
+    this.#held = data.length - until
+    return bytes.subarray(from, until)
+  }
+
+  /** What was held back when the answer ended; may be nothing. */
+  rest(): Buffer {
+    const { needle } = this.#sought
+    if (!needle || this.#held === 0) return Buffer.alloc(0)
+    const held = needle.subarray(this.#matched - this.#held, this.#matched)
+    return this.#matched < ENOUGH ? held : Buffer.alloc(held.length, MASK)
+  }
+
+  #withoutAll(text: string): string {
+    const clean = withoutHiddenTexts(text, REMOVED).replace(JWT, REMOVED)
+    return this.#sought.secret.length >= SHORTEST_IN_REFUSAL ? without(clean, this.#sought.spellings) : clean
+  }
+}
+
+function soughtFor(credential: Credential): Sought {
+  const known = soughtBy.get(credential)
+  if (known) return known
+  const secret = bearerOf(credential)?.trim() ?? ''
+  const spellings = spellingsOf(secret)
+  const sought = { secret, spellings, ...(secret.length >= SHORTEST_IN_STREAM && { needle: Buffer.from(secret) }) }
+  soughtBy.set(credential, sought)
+  return sought
+}
+
+/** How a secret is spelled in texts, addresses, JSON and HTML. */
+function spellingsOf(secret: string): readonly string[] {
+  if (/^[\w.~-]*$/.test(secret)) return [secret]
+  const inJson = JSON.stringify(secret).slice(1, -1)
+  const inHtml = secret.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
+  return [...new Set([secret, encodeURIComponent(secret), encodeURI(secret), inJson, inJson.replaceAll('/', '\\/'), inHtml])]
+}
+
+function without(text: string, secrets: readonly string[]): string {
+  return secrets.reduce((clean, secret) => clean.replaceAll(secret, REMOVED), text)
+}
+
+function mapped(value: string | string[], change: (text: string) => string): string | string[] {
+  return Array.isArray(value) ? value.map(change) : change(value)
+}
+
+/** The bytes with every needle masked, and where the last one ends. What comes from the transport stays as it is. */
+function masked(data: Buffer, needle: Buffer): { readonly bytes: Buffer; readonly end: number } {
+  let bytes = data
+  let end = 0
+  for (let at = data.indexOf(needle); at >= 0; at = data.indexOf(needle, end)) {
+    if (bytes === data) bytes = Buffer.from(data)
+    end = at + needle.length
+    bytes.fill(MASK, at, end)
+  }
+  return { bytes, end }
+}
+
+/** How many of the last bytes are the beginning of the needle. */
+function beginningAtEnd(data: Buffer, needle: Buffer): number {
+  const longest = Math.min(data.length, needle.length - 1)
+  const head = needle.subarray(0, PASSED + 1)
+  for (let at = data.indexOf(head, data.length - longest); at >= 0; at = data.indexOf(head, at + 1))
+    if (data.compare(needle, 0, data.length - at, at) === 0) return data.length - at
+  for (let length = Math.min(PASSED, longest); length > 0; length -= 1)
+    if (data.compare(needle, 0, length, data.length - length) === 0) return length
+  return 0
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { EchoFilter } from '../../src/calls/echo-filter.ts'
+import type { Credential } from '../../src/domain/credential.ts'
+
+const SECRET = 'sk-sk-s7KmQ2vXb9LtRz4Nw'
+const KEY: Credential = { type: 'api_key', key: SECRET }
+
+/** Numbers that look random and are the same in every run (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** What comes out of a stream that comes in these pieces, and how much of it was there after each. */
+function passed(pieces: readonly string[], credential = KEY) {
+  const filter = new EchoFilter(credential)
+  const out = pieces.map(piece => filter.chunk(Buffer.from(piece)))
+  return { text: Buffer.concat([...out, filter.rest()]).toString(), out: out.map(String) }
+}
+
+describe('a stream', () => {
+  it('loses the secret however it is cut into pieces, and nothing else', () => {
+    const random = randomNumbers(5)
+    const parts = [SECRET, SECRET, SECRET.slice(0, 9), 'sk-', 's', SECRET.slice(3), 'data: {"x":1}\n\n', 'é🙂']
+    for (let round = 0; round < 3_000; round += 1) {
+      const text = Array.from({ length: 1 + random() * 6 }, () => parts[Math.floor(random() * parts.length)]).join('')
+      const pieces: string[] = []
+      const characters = [...`${text}.`]
+      while (characters.length > 0) pieces.push(characters.splice(0, 1 + Math.floor(random() ** 3 * 30)).join(''))
+      const whole = `${text}.`
+      const { text: out } = passed(pieces)
+      expect(out.length).toBe(whole.length)
+      for (let at = 0; at < whole.length; at += 1) {
+        if (!whole.startsWith(SECRET, at)) expect(out[at], JSON.stringify(pieces)).toBe(whole[at])
+        else {
+          // The first three characters may be gone by when the next ones come; they are no secret.
+          expect(out.slice(at + 3, at + SECRET.length), JSON.stringify(pieces)).toMatch(/^[*]+$/)
+          at += SECRET.length - 1
+        }
+      }
+    }
+  })
+
+  it('passes on at once what is no beginning of it, and is not copied', () => {
+    const filter = new EchoFilter(KEY)
+    const chunk = Buffer.from('data: {"delta":"hello s"}\n\ndata: sk')
+    const out = filter.chunk(chunk)
+    expect([out.length, out.buffer === chunk.buffer]).toEqual([chunk.length, true])
+    expect(passed(['hello sk-sk', '-other']).out).toEqual(['hello ', 'sk-sk-other'])
+  })
+
+  it('that ends in the middle of it keeps that part', () => {
+    expect(passed([`x ${SECRET.slice(0, -1)}`]).text).toBe(`x ${'*'.repeat(SECRET.length - 1)}`)
+    expect(passed(['x sk-sk']).text).toBe('x sk-sk')
+  })
+
+  it('leaves a word alone that somebody has as a key', () => {
+    const credential: Credential = { type: 'api_key', key: 'lm-studio' }
+    expect(passed(['I am lm-', 'studio'], credential).text).toBe('I am lm-studio')
+  })
+})

@@ -31,7 +31,7 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
 }
 
 /** The colour of each door; a token request past the gate is a failure, one where no gate was named is neither. */
-export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, undeclared: BLUE }
+export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, uncertain: YELLOW, undeclared: BLUE }
 
 /** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
 export const HELD_BACK = 'blocked' satisfies FlightOutcome

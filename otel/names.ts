@@ -40,6 +40,7 @@ import {
   SIDE_DOORS,
   SKIP_REASONS,
   STORE_OPERATIONS,
+  UNCERTAINTIES,
   VIAS,
 } from './words.ts'
 
@@ -128,6 +129,8 @@ export const ATTR_LOGIN_METHOD = 'gatewatch.login.method'
 export const ATTR_DEVICE_POLLS = 'gatewatch.device.polls'
 export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
+export const ATTR_UNCERTAINTY = 'gatewatch.via.uncertainty'
+export const ATTR_GATE_SEEN = 'gatewatch.gate.seen'
 export const ATTR_SIDE_DOOR = 'gatewatch.side_door'
 export const ATTR_POLICY = 'gatewatch.policy'
 export const ATTR_CALLER = 'gatewatch.caller'
@@ -231,6 +234,11 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_DEVICE_POLLS]: { class: 'number', help: 'How often the provider was asked whether the code had been entered.' },
   [ATTR_PROTOCOL]: { class: 'list', values: PROTOCOLS, help: 'The wire language of the call.' },
   [ATTR_VIA]: { class: 'list', values: VIAS, help: 'Whether the token request went through the gate.' },
+  [ATTR_UNCERTAINTY]: { class: 'list', values: UNCERTAINTIES, help: 'Why it cannot be decided whether it did.' },
+  [ATTR_GATE_SEEN]: {
+    class: 'boolean',
+    help: 'Whether the declared gate had been on any stack of the process before this bypass; false may mean that its name is wrong.',
+  },
   [ATTR_SIDE_DOOR]: {
     class: 'list',
     values: SIDE_DOORS,
@@ -257,7 +265,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_EXPIRES_IN_REPAIRED]: { class: 'label', help: 'What was wrong with expires_in: missing, zero, string, milliseconds.' },
   [ATTR_REPLAY]: { class: 'boolean', help: 'The refresh token sent had already been rotated away.' },
   [ATTR_VISITS]: { class: 'number', help: 'Visits that led or joined the flight.' },
-  [ATTR_SHAPE_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, other.' },
+  [ATTR_SHAPE_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, query, other.' },
   [ATTR_SHAPE_FIELDS]: { class: 'text', help: 'Sorted field names of the token request with the class of each value, never a value.' },
   [ATTR_SHAPE_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
   [ATTR_SHAPE_SCOPES]: { class: 'text', help: 'Sorted scopes that the token request asked for.' },

@@ -71,9 +71,21 @@ export const PROBE_OUTCOMES: readonly ProbeOutcome[] = [
 export const PROCESS_ROLES = ['gateway', 'cli', 'probe', 'child', 'unknown'] as const
 export type ProcessRole = (typeof PROCESS_ROLES)[number]
 
-/** Which door a token request took; `undeclared` where nobody said what the gate is, so that nothing can be called a bypass. */
-export const VIAS = ['gate', 'bypass', 'undeclared'] as const
+/**
+ * Which way a token request took. `undeclared`: no gate is declared for it, as for any grant but a refresh. `uncertain`: a gate is
+ * declared, and it cannot be decided whether the request came through it; such a request is never refused.
+ */
+export const VIAS = ['gate', 'bypass', 'uncertain', 'undeclared'] as const
 export type Via = (typeof VIAS)[number]
+
+/**
+ * Why the way of a token request is uncertain. `stack_cut`: its stack does not go back to the evaluation of a module, an inbound
+ * request, or a timer or event of the application. `frame_limit`: the stack has more frames than are taken.
+ * `preset_unmatched`: the functions that the preset names were not found in the code of the version that runs.
+ * `grant_unknown`: the body could not be read, or does not show that it asks for a refresh.
+ */
+export const UNCERTAINTIES = ['stack_cut', 'frame_limit', 'preset_unmatched', 'grant_unknown'] as const
+export type Uncertainty = (typeof UNCERTAINTIES)[number]
 
 /** How something may reach a token host that is no HTTP client of the watched process. */
 export const SIDE_DOORS = ['child', 'socket'] as const

@@ -76,11 +76,24 @@ export function shapeHint(shape: string | undefined): string {
 
 function cellsOf(row: RefreshRow, replays: Replays): string[] {
   const process = row.pid === undefined ? '-' : [row.role, row.pid, row.title].filter(Boolean).join(' ')
-  const note = [givenNote(row), joinedNote(row), shapeHint(row.shape), row.providerCode ?? '', replayNote(row, replays.get(row.spanId))]
+  const note = [
+    viaNote(row),
+    givenNote(row),
+    joinedNote(row),
+    shapeHint(row.shape),
+    row.providerCode ?? '',
+    replayNote(row, replays.get(row.spanId)),
+  ]
     .filter(Boolean)
     .join(', ')
   const words = [process, row.profile ?? row.provider ?? '-', row.caller, row.reason, row.via, outcomeOf(row.outcome, row.status), note]
   return [timeOf(row.atMs), ...words.map(plain)]
+}
+
+/** Why the way is not known, or may be known wrong. */
+function viaNote({ uncertainty, gateSeen }: RefreshRow): string {
+  if (uncertainty !== undefined) return uncertainty
+  return gateSeen === false ? 'the gate was not seen in this process yet' : ''
 }
 
 /** Whose answer a caller got who sent nothing. */

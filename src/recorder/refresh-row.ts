@@ -5,6 +5,7 @@ import {
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
   ATTR_DECISION,
+  ATTR_GATE_SEEN,
   ATTR_HTTP_STATUS,
   ATTR_OUTCOME,
   ATTR_POLICY,
@@ -17,6 +18,7 @@ import {
   ATTR_REPLAY,
   ATTR_SHAPE_FIELDS,
   ATTR_STACK_ID,
+  ATTR_UNCERTAINTY,
   ATTR_VIA,
   EVENT_BYPASS,
   EVENT_JOINED,
@@ -36,6 +38,10 @@ export interface RefreshRow {
   readonly caller: string
   readonly reason: string
   readonly via: string
+  /** Why `via` is `uncertain`. */
+  readonly uncertainty?: string
+  /** Of a bypass: whether the declared gate had been seen in its process before. */
+  readonly gateSeen?: boolean
   readonly outcome: string | undefined
   /** What a watched process was given in place of a request of its own; absent for what was sent. */
   readonly decision?: string
@@ -88,6 +94,8 @@ export function refreshRow(row: SpanRow): RefreshRow {
   const event = bypassEvent(row)
   const joinedBy = joinersOf(row)
   const read = (key: string): AttributeValue | undefined => event?.attributes[key] ?? row.attributes[key]
+  const uncertainty = textOf(read(ATTR_UNCERTAINTY))
+  const gateSeen = read(ATTR_GATE_SEEN)
   return {
     atMs: event?.atMs ?? row.startMs,
     durationMs: row.durationMs,
@@ -96,6 +104,8 @@ export function refreshRow(row: SpanRow): RefreshRow {
     caller: textOf(read(ATTR_CALLER)) ?? 'unknown',
     reason: textOf(read(ATTR_REASON)) ?? 'unknown',
     via: isBypass(row) ? 'bypass' : (textOf(read(ATTR_VIA)) ?? 'gate'),
+    ...(uncertainty !== undefined && { uncertainty }),
+    ...(typeof gateSeen === 'boolean' && { gateSeen }),
     outcome: textOf(read(ATTR_OUTCOME)),
     status: numberOf(read(ATTR_HTTP_STATUS)),
     providerCode: textOf(read(ATTR_PROVIDER_ERROR_CODE)),

@@ -1,3 +1,5 @@
+import { endOfSites, type StackEnd } from './stack-end.ts'
+
 /** One call site as V8 gives it: raw file and position, nothing mapped, nothing shortened. */
 export interface RawFrame {
   /** Absolute path or URL; empty for native code. */
@@ -46,7 +48,7 @@ export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRA
  * Notes the stack of the caller of `above` as it is now, for frames that may never be asked for: that costs a third of
  * what `takeFrames` does.
  *
- * @returns Gives the frames, as `takeFrames` would have.
+ * @returns Gives the frames, as `takeFrames` would have; `endOf` says where they end.
  */
 export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): () => readonly RawFrame[] {
   const holder: { stack?: unknown } = {}
@@ -63,9 +65,23 @@ export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRA
     frames = []
   }
   return () => {
-    frames ??= withSites(() => framesIn(holder)) ?? []
+    frames ??= withSites(() => endedFramesIn(holder, most)) ?? []
     return frames
   }
+}
+
+/** Where stacks end that `noteFrames` gave, or `putEnd` was asked to remember. */
+const ends = new WeakMap<readonly RawFrame[], StackEnd>()
+
+/** Where a stack ends; `cut` for frames that did not come from `noteFrames`. */
+export function endOf(frames: readonly RawFrame[]): StackEnd {
+  return ends.get(frames) ?? 'cut'
+}
+
+/** Notes where a stack ends that was put together from others. @returns The same frames. */
+export function putEnd(frames: readonly RawFrame[], end: StackEnd): readonly RawFrame[] {
+  ends.set(frames, end)
+  return frames
 }
 
 /** Does `work` while stacks are read as structured sites. @returns `undefined` where the application forbids that. */
@@ -87,6 +103,12 @@ function withSites<T>(work: () => T): T | undefined {
 /** V8 reads a stack when it is first looked at, and with what is set up at that moment. */
 function framesIn({ stack }: { stack?: unknown }): RawFrame[] {
   return Array.isArray(stack) ? (stack as NodeJS.CallSite[]).map(toRawFrame) : []
+}
+
+function endedFramesIn(holder: { stack?: unknown }, most: number): RawFrame[] {
+  const frames = framesIn(holder)
+  if (Array.isArray(holder.stack)) ends.set(frames, endOfSites(holder.stack as NodeJS.CallSite[], most))
+  return frames
 }
 
 /** Frames by file and position: line and column are counted once for each place in the code, not once for each call. */

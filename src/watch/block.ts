@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import type { ClientRequest } from 'node:http'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { UndiciRequest } from './request-body.ts'
@@ -6,13 +7,27 @@ import type { UndiciRequest } from './request-body.ts'
  * The error an application gets in place of an answer, one for each request: clients write into the errors they hand on.
  *
  * @param caller Who asked, as telemetry names it.
+ * @param isGateSeen Whether the gate has been seen in this process; `false` may mean that its name is wrong. @default true
  */
-export function bypassError(url: URL, caller: string): GatewayError {
+export function bypassError(url: URL, caller: string, isGateSeen = true): GatewayError {
   return new GatewayError(
     'GATEWATCH_BYPASS',
-    `the token request to ${url.host}${url.pathname} was not sent: it does not come through the refresh gate (asked for by ${caller}); send it through the gate, or set the policy to observe`,
+    `the token request to ${url.host}${url.pathname} was not sent: it does not come through the refresh gate (asked for by ${caller})${isGateSeen ? '' : '; that gate has not been seen in this process yet'}; send it through the gate, or set the policy to observe`,
     { next: 'fix_configuration' },
   )
+}
+
+let hasSaidRefusal = false
+
+/** Says on stderr, for the first request of this process that is refused, which one and why. Later ones are recorded only. */
+export function sayRefusal({ message }: GatewayError): void {
+  if (hasSaidRefusal) return
+  hasSaidRefusal = true
+  try {
+    writeSync(2, `gatewatch: ${message} (said once; every refused request is recorded with the outcome blocked)\n`)
+  } catch {
+    // A closed stderr is no reason to break the application.
+  }
 }
 
 /**
@@ -25,22 +40,6 @@ export function blockUndici(request: UndiciRequest, error: Error): void {
     throw error
   }
   Object.assign(request, { error, onConnect: start, onRequestStart: start })
-}
-
-/**
- * Reads a body that nobody will send, so that it can be heard all the same.
- *
- * Only one whose length is known, and is a token request's: fetch goes on reading a stream that has no end, and shows
- * nothing of it, once its request has failed.
- */
-export async function drain({ body, contentLength }: UndiciRequest, mostBytes: number): Promise<void> {
-  if (typeof body !== 'object' || body === null || !(Symbol.asyncIterator in body) || 'pipe' in body) return
-  if (typeof contentLength !== 'number' || contentLength > mostBytes) return
-  try {
-    for await (const _chunk of body as AsyncIterable<unknown>);
-  } catch {
-    // The request fails anyway, and with our error.
-  }
 }
 
 /**

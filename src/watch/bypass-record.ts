@@ -14,6 +14,7 @@ import {
   ATTR_SERVER_ADDRESS,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
+  ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_BYPASS,
@@ -21,17 +22,18 @@ import {
   SPAN_EXCHANGE,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
-import type { BypassPolicy, FlightOutcome } from '../../otel/words.ts'
+import type { BypassPolicy, FlightOutcome, Uncertainty, Via } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
-import type { GatewayErrorCode } from '../domain/gateway-error.ts'
+import type { GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { bypassError } from './block.ts'
 import type { OutgoingEnd } from './following.ts'
-import { shapeOf } from './shape.ts'
-import { type Verdict, verdictOf } from './token-verdict.ts'
+import { type AskedGrant, shapeOf } from './shape.ts'
+import { BLOCKED, type Verdict, verdictOf } from './token-verdict.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {
@@ -44,7 +46,6 @@ export interface BypassFacts {
   readonly providerId: string
   readonly url: URL
   readonly caller: CallerSite
-  /** Under `enforce` nothing was sent. */
   readonly policy: BypassPolicy
   readonly judge: Provider['judgeRefresh']
   readonly lineageOf: (refresh: Fingerprint) => SeenToken | undefined
@@ -59,56 +60,82 @@ export class BypassRecord {
   /** The profile's name for labels, once the token that is sent tells it. */
   #profile = 'unknown'
   #isReplay = false
-  /** A code or a device is exchanged for tokens: past the gate like any other, but no refresh. */
-  #isExchange = false
+  /** What it asks for; `unknown` until its body is. */
+  #grant: AskedGrant = 'unknown'
+  #isRefused = false
+  #isOver = false
 
   constructor(telemetry: Telemetry, facts: BypassFacts) {
-    const { providerId, url, caller, policy } = facts
+    const { providerId, url, caller } = facts
     this.#telemetry = telemetry
     this.#facts = facts
     this.#span = telemetry.startSpan(SPAN_REFRESH, {
       kind: SpanKind.CLIENT,
       attributes: {
         [ATTR_PROVIDER]: providerId,
-        [ATTR_VIA]: 'bypass',
-        [ATTR_POLICY]: policy,
         [ATTR_REASON]: 'unknown',
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
         ...callerAttributes(caller),
       },
     })
-    this.#span.addEvent(EVENT_BYPASS)
-    telemetry.instruments.add('bypasses', { provider: providerId, caller: caller.label, policy })
   }
 
-  /** The request's body is complete. */
+  /** The request's body is known. */
   body(body: string | undefined): void {
-    if (!this.#span.isRecording()) return
-    const { encoding, fields, grantType, refreshFingerprint } = shapeOf(body)
-    this.#span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields })
-    if (grantType !== undefined && grantType !== 'refresh_token') {
-      this.#isExchange = true
-      this.#span.updateName(SPAN_EXCHANGE)
-    }
+    if (this.#isOver) return
+    const { encoding, fields, grant, refreshFingerprint } = shapeOf(body, this.#facts.url.search)
+    this.#grant = grant
+    this.#span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields, [ATTR_VIA]: this.#via })
+    if (grant === 'refresh') this.#noteBypass()
+    if (grant === 'unknown') this.#span.setAttribute(ATTR_UNCERTAINTY, 'grant_unknown' satisfies Uncertainty)
+    if (grant === 'other') this.#span.updateName(SPAN_EXCHANGE)
     if (!refreshFingerprint) return
     this.#span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, refreshFingerprint)
     const known = this.#facts.lineageOf(refreshFingerprint)
     if (known) this.#noteLineage(known)
   }
 
+  /**
+   * Why it must not be sent; to be asked once its body is known. Only a refresh is refused.
+   *
+   * @returns The error that the application gets; `undefined` for a request that goes on.
+   */
+  refusal(): GatewayError | undefined {
+    const { policy, url, caller } = this.#facts
+    return policy === 'enforce' && this.#grant === 'refresh' ? bypassError(url, caller.label) : undefined
+  }
+
+  /** It was kept from being sent. */
+  refused(): void {
+    this.#isRefused = true
+  }
+
   /** The answer is complete, or the request failed. */
   ended(end: OutgoingEnd): void {
+    this.#isOver = true
     const { outcome, failure, providerCode, isReplay = false } = this.#judge(end)
     if (isReplay) this.#noteReplay()
     if (end.status !== undefined) this.#span.setAttribute(ATTR_HTTP_STATUS, end.status)
     if (providerCode) this.#span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
-    if (!this.#isExchange) this.#noteOutcome(outcome, failure)
+    if (this.#grant !== 'other') this.#noteOutcome(outcome, failure)
     if (!isSuccess(outcome)) {
       this.#span.setAttribute(ATTR_ERROR_TYPE, failure ?? outcome)
       this.#span.setStatus({ code: SpanStatusCode.ERROR })
     }
     this.#span.end()
+  }
+
+  /** A gate for refreshes is past by a refresh alone; of a body that cannot be read it is not known. */
+  get #via(): Via {
+    return this.#grant === 'refresh' ? 'bypass' : this.#grant === 'other' ? 'undeclared' : 'uncertain'
+  }
+
+  #noteBypass(): void {
+    const { providerId, caller, policy } = this.#facts
+    this.#span.setAttribute(ATTR_POLICY, policy)
+    this.#span.addEvent(EVENT_BYPASS)
+    this.#telemetry.instruments.add('bypasses', { provider: providerId, caller: caller.label, policy })
   }
 
   #noteLineage({ profileId, rotatedAway }: SeenToken): void {
@@ -139,7 +166,7 @@ export class BypassRecord {
         profile: this.#profile,
         reason: 'unknown',
         outcome,
-        via: 'bypass',
+        via: this.#via,
         caller: caller.label,
         ...(failure && { [ATTR_ERROR_TYPE]: failure }),
       },
@@ -148,7 +175,7 @@ export class BypassRecord {
   }
 
   #judge(end: OutgoingEnd): Verdict {
-    if (this.#facts.policy === 'enforce') return { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
+    if (this.#isRefused) return BLOCKED
     // The answer itself is not read here: whether it left the refresh token as it was is not known.
     return verdictOf(end, this.#facts.judge, false)
   }

@@ -5,9 +5,10 @@ import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
 import { siteOf } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { bypassError } from './block.ts'
+import { sayRefusal } from './block.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import { watchOutgoing } from './outgoing.ts'
+import { shapeOf } from './shape.ts'
 import { refusalIn } from './token-verdict.ts'
 import type { GatePolicy } from './watch-policy.ts'
 
@@ -35,9 +36,10 @@ export interface BypassWatch {
 /**
  * Sees every token request of this process and says which of them did not come through the gate.
  *
- * A request that shows a permit is the gate's own. Any other is a bypass: a span with the caller's stack, the shape of
+ * A request that shows a permit is the gate's own. Any other refresh is a bypass: a span with the caller's stack, the shape of
  * what was sent and how it ended, and a count by caller. Under the policy `observe` nothing is held back; under `enforce`
- * a bypass is never sent, and the application gets an error with the code `GATEWATCH_BYPASS` from its client.
+ * a bypass is never sent, and the application gets an error with the code `GATEWATCH_BYPASS` from its client. Requests for other
+ * grants, such as a code exchange, are spans and no bypasses: the gate is one for refreshes.
  */
 export function watchBypasses({ telemetry, registry, policy = 'observe', lineageOf, onFault }: BypassWatchOptions): BypassWatch {
   const tokenUrls = new Map<string, string>()
@@ -65,9 +67,16 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
       }
       const url = new URL(request.url)
       const caller = siteOf(request.frames(seen))
-      if (policy === 'enforce') request.block(bypassError(url, caller.label))
       const record = new BypassRecord(telemetry, { providerId, url, caller, policy, judge, lineageOf })
-      request.onBody(body => record.body(body))
+      const onBody = (body: string | undefined) => {
+        record.body(body)
+        const error = record.refusal()
+        if (!error || !request.block(error)) return
+        record.refused()
+        sayRefusal(error)
+      }
+      const isEnough = (heard: string) => shapeOf(heard, url.search).grant === 'refresh'
+      request.onBody(onBody, policy === 'enforce' ? isEnough : undefined)
       request.onEnd(end => record.ended(end), WHOLE_ANSWER)
     },
     onFault,

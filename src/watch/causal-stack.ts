@@ -1,5 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { noteFrames, type RawFrame, SEAM } from '../tools/stack-frames.ts'
+import { isOfClientPackage, placeOf } from '../telemetry/place.ts'
+import type { StackEnd } from '../tools/stack-end.ts'
+import { endOf, noteFrames, putEnd, type RawFrame, SEAM } from '../tools/stack-frames.ts'
 
 /**
  * Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own, and those of a proxied fetch
@@ -138,9 +140,22 @@ export function noteCausalFrames(
   if (!older && !before && !trail) return here
   let frames: readonly RawFrame[] | undefined
   return () => {
-    frames ??= withTrail(joined(joined(here(), older?.() ?? []), before?.() ?? []), trail)
+    frames ??= withTrail(joined(joined(here(), older?.()), before?.()), trail)
     return frames
   }
+}
+
+/**
+ * Whether a causal stack is whole: it goes back to a root, with no step between that is not on it. `limit` and `cut` say why
+ * it is not.
+ *
+ * A timer is a root where it runs a function of the application; one of a library is a step of what the library does.
+ */
+export function wholenessOf(frames: readonly RawFrame[]): Exclude<StackEnd, 'timer'> {
+  const end = endOf(frames)
+  if (end !== 'timer') return end
+  const outermost = outermostCode(frames)
+  return outermost !== undefined && placeOf(outermost.file)?.kind === 'application' ? 'root' : 'cut'
 }
 
 /** Frames of a brief entry: they are noted as it returns, or at once for whoever cannot wait. */
@@ -156,21 +171,36 @@ function framesOf(entry: Entry, above: (...args: never[]) => unknown, most: numb
   }
 }
 
-/** Behind a mark, what the steps before add to a stack. */
+/** Behind a mark, what the steps before add to a stack. Each step was begun by the one behind it. */
 function withTrail(frames: readonly RawFrame[], trail: Trail | undefined): readonly RawFrame[] {
   let whole = frames
+  let end: StackEnd = wholenessOf(frames)
   for (const step of trail?.before() ?? []) {
+    if (end === 'cut') end = wholenessOf(step)
     const rest = step.filter(old => old.file !== '' && !old.file.startsWith('node:') && !whole.some(frame => isSame(frame, old)))
     if (rest.length > 0) whole = [...whole, SEAM, ...rest]
-    if (whole.length >= MOST_FRAMES) return whole.slice(0, MOST_FRAMES)
+    if (whole.length >= MOST_FRAMES) return putEnd(whole.slice(0, MOST_FRAMES), end === 'root' ? 'root' : 'limit')
   }
-  return whole
+  return whole === frames ? frames : putEnd(whole, end)
 }
 
 /** The stack, and behind it what of the older one it does not reach by itself. */
-function joined(frames: readonly RawFrame[], older: readonly RawFrame[]): readonly RawFrame[] {
+function joined(frames: readonly RawFrame[], older: readonly RawFrame[] | undefined): readonly RawFrame[] {
+  if (!older) return frames
+  const own = wholenessOf(frames)
   const rest = older.filter(old => !frames.some(frame => isSame(frame, old)))
-  return rest.length === 0 ? frames : [...frames, ...rest]
+  return putEnd([...frames, ...rest], own === 'cut' && isCutInClient(frames) ? wholenessOf(older) : own)
+}
+
+/** It is the client library that let go of its caller: what entered the library is all that came before. */
+function isCutInClient(frames: readonly RawFrame[]): boolean {
+  const outermost = outermostCode(frames)
+  const place = outermost && placeOf(outermost.file)
+  return !place || isOfClientPackage(place)
+}
+
+function outermostCode(frames: readonly RawFrame[]): RawFrame | undefined {
+  return frames.findLast(({ file }) => placeOf(file) !== null)
 }
 
 function isSame(one: RawFrame, other: RawFrame): boolean {

@@ -17,6 +17,7 @@ import {
   ATTR_SERVER_ADDRESS,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
+  ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_BYPASS,
@@ -76,7 +77,8 @@ interface Told {
 function observe({ service, url, passage, sighting, shape, decision }: CoalescedVisitFacts, told: Told): Observation {
   const { end, durationMs, verdict } = told
   const { profile, reason, generation } = told.asked
-  const { via, caller } = passage
+  const { caller } = passage
+  const { via, uncertainty } = passage.viaOf(shape.grant)
   const labels = { provider: service.id, profile: profile ?? 'unknown', reason, decision, caller: caller.label }
   return {
     name: SPAN_VISIT,
@@ -92,6 +94,7 @@ function observe({ service, url, passage, sighting, shape, decision }: Coalesced
       [ATTR_REASON_DECLARED]: shape.declaredReason,
       [ATTR_DECISION]: decision,
       [ATTR_VIA]: via,
+      [ATTR_UNCERTAINTY]: uncertainty,
       [ATTR_POLICY]: via === 'bypass' ? 'coalesce' : undefined,
       [ATTR_CREDENTIAL_GENERATION]: generation,
       [ATTR_SHAPE_ENCODING]: shape.encoding,

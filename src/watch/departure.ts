@@ -1,8 +1,8 @@
 import type { Guard } from './answers.ts'
-import { blockUndici, drain } from './block.ts'
+import { blockUndici } from './block.ts'
 import { hearUndiciStart, type StartListener } from './body-start.ts'
 import type { Following } from './following.ts'
-import { type BodyListener, MOST_BYTES, type Refusal, tapUndiciBody, type UndiciRequest } from './request-body.ts'
+import { type BodyDecision, type BodyListener, tapUndiciBody, type UndiciRequest } from './request-body.ts'
 import { type SentHeaders, undiciHeader, undiciHeaders } from './sent-headers.ts'
 import { hearUndiciAnswer } from './undici-answer.ts'
 import type { UndiciShapes } from './undici-shape.ts'
@@ -19,15 +19,13 @@ export interface Departure {
   headers(): SentHeaders
   /** @param name In lower case. */
   header(name: string): string | undefined
-  /** @returns Tells what was heard so far. */
-  tap(heard: BodyListener, refusal?: Refusal): () => void
+  /** @returns Reports what was heard so far. @see tapUndiciBody */
+  tap(heard: BodyListener, decision?: BodyDecision): () => void
   tapStart?(heard: StartListener): void
   /** @returns false where the client is not known, and would send it all the same. */
   block(error: Error): boolean
   /** Hears the answer's body where no channel tells of it. */
   hear?(followed: Following, safely: Guard): void
-  /** Reads what would have been sent, where nobody else does. */
-  drain?(): Promise<void>
 }
 
 /** A request of undici, or of the fetch that is built on it. One object and no closures: there is one for every call. */
@@ -56,8 +54,8 @@ export class UndiciDeparture implements Departure {
     return undiciHeader(this.identity, name)
   }
 
-  tap(heard: BodyListener, refusal?: Refusal): () => void {
-    if (this.#mayWriteTo()) return tapUndiciBody(this.identity, heard, refusal)
+  tap(heard: BodyListener, decision?: BodyDecision): () => void {
+    if (this.#mayWriteTo()) return tapUndiciBody(this.identity, heard, decision)
     heard(undefined)
     return () => undefined
   }
@@ -74,10 +72,6 @@ export class UndiciDeparture implements Departure {
 
   hear(followed: Following, safely: Guard): void {
     followed.isHeardDirectly = this.#shapes.isKnown(this.identity) && hearUndiciAnswer(this.identity, followed, safely)
-  }
-
-  drain(): Promise<void> {
-    return drain(this.identity, MOST_BYTES)
   }
 
   /** Bytes at hand are read where they are; anything else is read in its place. */

@@ -6,7 +6,7 @@ import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames }
 import type { Departure } from './departure.ts'
 import { type AnswerHeaders, type Follower, Following, type FollowOptions, type OutgoingEnd } from './following.ts'
 import type { Redirects } from './redirects.ts'
-import type { BodyListener } from './request-body.ts'
+import type { BodyDecision, BodyListener } from './request-body.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** One request on its way out. */
@@ -30,8 +30,8 @@ export interface OutgoingRequest {
   /** The same for whoever may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
   noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames
   /**
-   * Keeps it from being sent: the application gets this error as one of its connection. Only at once, and before `onBody`;
-   * or when the body is told, where `onBody` holds it back.
+   * Keeps it from being sent: the application gets this error as one of its connection. Only at once, or from the
+   * listener of `onBody`, where that was given `isEnough`.
    *
    * @returns false where the client is not known, and sends it all the same.
    */
@@ -41,9 +41,10 @@ export interface OutgoingRequest {
   /**
    * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
    *
-   * @param options.holds Nothing of a body that can be held back is sent before the listener was told. @default false
+   * @param isEnough With it the listener is called before the body can be complete at its receiver, and as soon as this holds of
+   *   what was heard so far; it may block the request then.
    */
-  onBody(listener: BodyListener, options?: { holds?: boolean }): void
+  onBody(listener: BodyListener, isEnough?: BodyDecision['isEnough']): void
   /** Told once, after the body, when the answer is complete or the request failed. */
   onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
 }
@@ -66,7 +67,6 @@ export class WatchedRequest implements OutgoingRequest, Follower {
   readonly #before: NotedFrames | undefined
   #noted: NotedFrames | undefined
   #tellBodySoFar: (() => void) | undefined
-  #unsent: Promise<void> | undefined
   #refusal: Error | undefined
   #listener: ((end: OutgoingEnd) => void) | undefined
 
@@ -119,9 +119,20 @@ export class WatchedRequest implements OutgoingRequest, Follower {
     this.#departure.tapStart?.(this.#surroundings.safely(listener))
   }
 
-  onBody(listener: BodyListener, { holds = false }: { holds?: boolean } = {}): void {
-    this.#tellBodySoFar = this.#departure.tap(this.#surroundings.safely(listener), holds ? () => this.#refusal : undefined)
-    if (this.#refusal) this.#unsent = this.#departure.drain?.()
+  onBody(listener: BodyListener, isEnough?: BodyDecision['isEnough']): void {
+    const decision = isEnough && { isEnough: this.#safely(isEnough), refusal: () => this.#refusal }
+    this.#tellBodySoFar = this.#departure.tap(this.#surroundings.safely(listener), decision)
+  }
+
+  /** A fault of ours decides nothing. */
+  #safely(isEnough: BodyDecision['isEnough']): BodyDecision['isEnough'] {
+    return heard => {
+      let holds = false
+      this.#surroundings.tell(() => {
+        holds = isEnough(heard)
+      }, undefined)
+      return holds
+    }
   }
 
   onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void {
@@ -138,11 +149,6 @@ export class WatchedRequest implements OutgoingRequest, Follower {
   }
 
   ended(end: OutgoingEnd): void {
-    if (this.#unsent) void this.#unsent.then(() => this.#tell(end))
-    else this.#tell(end)
-  }
-
-  #tell(end: OutgoingEnd): void {
     this.#tellBodySoFar?.()
     if (this.#listener) this.#surroundings.tell(this.#listener, end)
     // Clients hold on to a request when it is over, and the collector would have to carry all this along with it.

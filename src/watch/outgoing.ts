@@ -74,7 +74,7 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
         body: undefined,
         headers: () => httpHeaders(request),
         header: name => httpHeader(request, name),
-        tap: (heard, refusal) => tapHttpBody(request, heard, refusal),
+        tap: (heard, decision) => tapHttpBody(request, heard, decision, () => lengthOf(httpHeader(request, 'content-length'))),
         tapStart: heard => hearHttpStart(request, heard),
         block: error => {
           blockHttp(request, error)
@@ -126,10 +126,10 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
         hear: followed => {
           if (made) followStream(followed, made, safely)
         },
-        tap: (heard, refusal) => {
+        tap: (heard, decision) => {
           let soFar: () => void = () => undefined
           tapStream = stream => {
-            soFar = tapHttpBody(stream, heard, refusal)
+            soFar = tapHttpBody(stream, heard, decision, () => lengthOf(headers()['content-length']))
           }
           return () => soFar()
         },
@@ -164,6 +164,10 @@ function hostOf(request: ClientRequest): string {
   const { _header: written } = request as { _header?: unknown }
   const host = request.getHeader('host') ?? (typeof written === 'string' ? /^host:\s*(\S+)/im.exec(written)?.[1] : undefined)
   return typeof host === 'string' ? host : request.host
+}
+
+function lengthOf(header: string | undefined): number | undefined {
+  return header === undefined || header.trim() === '' ? undefined : Number(header)
 }
 
 /** undici publishes raw header names and values in turn. */

@@ -1,10 +1,15 @@
-import type { Via } from '../../otel/words.ts'
+import type { Uncertainty, Via } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { settleCallersNow } from '../telemetry/caller.ts'
 import { SOURCE_MAP_BOUNDS } from '../tools/source-maps.ts'
-import type { GateFrames } from './gate-frames.ts'
+import { wholenessOf } from './causal-stack.ts'
+import type { GateFrames, GateVerdict } from './gate-frames.ts'
 import type { Observation } from './observation.ts'
+import type { AskedGrant } from './shape.ts'
 import { callerOf, type Sighting } from './sighting.ts'
+
+/** Why a stack that is not whole may lack the gate. */
+const GAPS = { limit: 'frame_limit', cut: 'stack_cut', root: undefined } as const
 
 /** By whom a token request was sent, and through the gate or past it; as far as that is known by now. */
 export class Passage {
@@ -16,8 +21,21 @@ export class Passage {
     this.#gate = gate
   }
 
+  /** By the stack alone, as for a refresh. */
   get via(): Via {
-    return this.#gate.viaOf(this.#sighting.frames)
+    return this.#verdict().via
+  }
+
+  /** The way of a request for that grant: a refresh gate is declared for refreshes alone. */
+  viaOf(grant: AskedGrant): GateVerdict {
+    const verdict = this.#verdict()
+    if (grant === 'refresh' || verdict.via === 'gate' || verdict.via === 'undeclared') return verdict
+    return grant === 'other' ? { via: 'undeclared' } : { via: 'uncertain', uncertainty: verdict.uncertainty ?? UNKNOWN_GRANT }
+  }
+
+  /** Whether the declared gate has been on a stack of this process. */
+  get isGateSeen(): boolean {
+    return this.#gate.isSeen
   }
 
   /** Who came to the gate, or went past it. */
@@ -27,13 +45,13 @@ export class Passage {
 
   /** Has the source maps of the stack read, while the request is under way. */
   askForSources(): void {
-    // Whoever describes a caller asks for them.
+    // To describe a caller is to ask for them.
     void this.caller
   }
 
   /**
-   * Says, for who must decide at once, whether it goes past the gate. Source maps are read on the spot, however long they
-   * are, once for each file: to refuse the gate its own request would be dearer than a second.
+   * Decides at once whether it goes past the gate. Source maps are read on the spot, however long they are, once for each file:
+   * to refuse the gate its own request would cost more than a second.
    */
   isBypass(): boolean {
     if (this.via !== 'bypass') return false
@@ -42,9 +60,16 @@ export class Passage {
     return this.via === 'bypass'
   }
 
-  /** What `observe` tells, by what is known now; a bypass is told anew when the sources of its stack are known. */
+  /** What `observe` returns, by what is known now; and again when the sources of its stack are known, where they may show the gate. */
   told(observe: () => Observation): Observation {
     const { via } = this
-    return via === 'bypass' ? { ...observe(), retold: observe } : observe()
+    return via === 'bypass' || via === 'uncertain' ? { ...observe(), retold: observe } : observe()
+  }
+
+  #verdict(): GateVerdict {
+    const { frames } = this.#sighting
+    return this.#gate.judge(frames, GAPS[wholenessOf(frames)])
   }
 }
+
+const UNKNOWN_GRANT: Uncertainty = 'grant_unknown'

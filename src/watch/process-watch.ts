@@ -1,5 +1,5 @@
 import { runGuarded } from '../tools/run-guarded.ts'
-import { bypassError } from './block.ts'
+import { sayRefusal } from './block.ts'
 import { CallSample } from './call-sample.ts'
 import { type NotedFrames, noteCausalFrames } from './causal-stack.ts'
 import { coalescedVisit, type SharedEnd } from './coalesced-visit.ts'
@@ -15,9 +15,10 @@ import { watchOutgoing } from './outgoing.ts'
 import type { OutgoingRequest } from './outgoing-request.ts'
 import { isOwnWork } from './own-work.ts'
 import { Passage } from './passage.ts'
+import { PresetFunctions } from './preset-functions.ts'
 import { ProviderCall } from './provider-call.ts'
 import { Redirects } from './redirects.ts'
-import { type Shape, shapeOf } from './shape.ts'
+import { mayNameGrant, type Shape, shapeOf } from './shape.ts'
 import { watchSideDoors } from './side-doors.ts'
 import { type Sighting, takeSighting } from './sighting.ts'
 import { headersOf } from './token-answer.ts'
@@ -55,6 +56,7 @@ export class ProcessWatch {
   readonly #sink: ObservationSink
   readonly #settings: WatchSettings
   readonly #endpoints: KnownEndpoints
+  readonly #presetFunctions: PresetFunctions
   readonly #gate: GateFrames
   readonly #ledger = new TokenLedger()
   readonly #credentials: CredentialFiles
@@ -76,16 +78,19 @@ export class ProcessWatch {
     this.#telling = { sink, open: new Set() }
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
-    this.#gate = new GateFrames(settings.gate, settings.approach)
+    const { gate, presetGate, approach } = settings
+    this.#presetFunctions = new PresetFunctions(presetGate)
+    this.#gate = new GateFrames(gate, { preset: presetGate, isPresetFound: () => this.#presetFunctions.areFound, approach })
     this.#credentials = new CredentialFiles(settings.credentials)
   }
 
   /** Watches from now on. Whatever it subscribes to or patches, `stop` undoes, also where a part of it fails. */
   start(): void {
-    const { policy, coalesceWindowMs } = this.#settings
+    const { policy, coalesceWindowMs, presetGate } = this.#settings
     const onFault = this.#onFault
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
     this.#stops.push(() => this.#credentials.stop())
+    if (presetGate.length > 0) this.#stops.push(this.#presetFunctions.start(onFault))
     this.#stops.push(keepCallers({ onFault }))
     this.#stops.push(noteInboundRoutes())
     this.#stops.push(
@@ -136,32 +141,45 @@ export class ProcessWatch {
     const api = service ? undefined : apiAt
     if (service) this.#seeTokenRequest(request, url, service, takeSighting(request, above))
     else if (api) this.#seeCall(request, url, api, takeSighting(request, above, this.#framesOfCall(api)))
-    else if (isPost && mayCarryGrant(request)) this.#seeSuspect(request, url, takeSighting(request, above))
+    else if (isPost && (mayNameGrant(url.search) || mayCarryGrant(request))) this.#seeSuspect(request, url, takeSighting(request, above))
   }
 
   #seeTokenRequest(request: OutgoingRequest, url: URL, service: KnownService, sighting: Sighting): void {
     this.#clients.set(url.hostname, performance.now())
     const passage = new Passage(sighting, this.#gate)
     const seen = this.#tokenRequest(url, service, sighting, passage)
-    if (seen.isRefused()) request.block(bypassError(url, passage.caller.label))
-    request.onBody(body => seen.body(shapeOf(body), request.headers()))
+    const onBody = (body: string | undefined) => this.#seeBody(request, seen, shapeOf(body, url.search))
+    request.onBody(onBody, this.#isEnough(passage, url))
     this.#untilEnd(request, seen, { keepsGood: true })
   }
 
   /** Any POST that says what it grants is a token request, wherever it goes; that is known with its body. */
   #seeSuspect(request: OutgoingRequest, url: URL, sighting: Sighting): void {
     const passage = new Passage(sighting, this.#gate)
-    const holds = this.#settings.policy === 'enforce' && passage.via === 'bypass'
-    const told = (body: string | undefined) => {
-      if (body === undefined || !body.includes('grant_type')) return
-      const shape: Shape = shapeOf(body)
+    const onBody = (body: string | undefined) => {
+      if (!mayNameGrant(body ?? '') && !mayNameGrant(url.search)) return
+      const shape: Shape = shapeOf(body, url.search)
       if (!shape.asksForToken) return
       const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), sighting, passage)
-      if (seen.isRefused()) request.block(bypassError(url, passage.caller.label))
-      seen.body(shape, request.headers())
+      this.#seeBody(request, seen, shape)
       this.#untilEnd(request, seen, { keepsGood: true })
     }
-    request.onBody(told, { holds })
+    request.onBody(onBody, this.#isEnough(passage, url))
+  }
+
+  /** The body of a token request is known, so that it can be decided whether it is sent. */
+  #seeBody(request: OutgoingRequest, seen: TokenRequest, shape: Shape): void {
+    seen.body(shape, request.headers())
+    const error = seen.refusal()
+    if (!error || !request.block(error)) return
+    seen.refused()
+    sayRefusal(error)
+  }
+
+  /** What must be heard of a body before it is sent; nothing where no request with this stack is refused. */
+  #isEnough(passage: Passage, { search }: URL): ((heard: string) => boolean) | undefined {
+    if (this.#settings.policy !== 'enforce' || passage.via !== 'bypass') return undefined
+    return heard => (heard.includes('refresh') || mayNameGrant(search)) && shapeOf(heard, search).grant === 'refresh'
   }
 
   #tokenRequest(url: URL, service: KnownService, sighting: Sighting, passage: Passage): TokenRequest {
@@ -214,7 +232,12 @@ export class ProcessWatch {
 
 function mayCarryGrant(request: OutgoingRequest): boolean {
   const { body } = request
-  if (body) return body.byteLength <= MOST_BODY_BYTES && Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes('grant_type')
+  if (body) return body.byteLength <= MOST_BODY_BYTES && holdsGrant(body)
   const { 'content-type': type = '', 'content-length': length = '0' } = request.headers()
   return MAY_CARRY_GRANT.test(type) && Number(length) <= MOST_BODY_BYTES
+}
+
+function holdsGrant({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
+  const bytes = Buffer.from(buffer, byteOffset, byteLength)
+  return bytes.includes('grant_type') || bytes.includes('grantType')
 }

@@ -15,11 +15,16 @@ export interface UndiciRequest {
 /** Told once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
 export type BodyListener = (body: string | undefined) => void
 
-/** Why a body that is held back must not go on, once it is told. */
-export type Refusal = () => Error | undefined
+/** Who decides, before a body is sent, whether it goes on. A body of which nothing shows a token request is not delayed. */
+export interface BodyDecision {
+  /** Whether what was heard so far is enough to decide; then the listener is called. */
+  isEnough(heard: string): boolean
+  /** Asked once the listener was called: the error with which the request fails in place of being sent. */
+  refusal(): Error | undefined
+}
 
 /** Longer than any token request. */
-export const MOST_BYTES = 64 * 1024
+const MOST_BYTES = 64 * 1024
 
 /** What was heard of a body so far. Nothing thrown in here reaches the request. */
 class Heard {
@@ -32,24 +37,55 @@ class Heard {
     this.#listener = listener
   }
 
-  /** Takes a piece as it was written: a string in some encoding, or bytes. Whatever else it is, it is not for us. */
-  piece(chunk: unknown, encoding?: unknown): void {
-    if (this.#isTold || this.#bytes > MOST_BYTES) return
+  /**
+   * Takes a piece as it was written: a string in some encoding, or bytes. Whatever else it is, it is not for us.
+   *
+   * @returns Whether it counts; once the listener was called, no piece does.
+   */
+  piece(chunk: unknown, encoding?: unknown): boolean {
+    if (this.#isTold || this.isTooLong) return false
     const bytes = bytesOf(chunk, encoding)
-    if (!bytes) return
+    if (!bytes) return false
     this.#bytes += bytes.byteLength
-    if (this.#bytes <= MOST_BYTES) this.#held.push(bytes)
-    else this.#held.length = 0
+    if (this.isTooLong) this.#held.length = 0
+    else this.#held.push(bytes)
+    return true
+  }
+
+  get bytes(): number {
+    return this.#bytes
   }
 
   get isTooLong(): boolean {
     return this.#bytes > MOST_BYTES
   }
 
+  /** Nothing of it will be heard. */
+  cannotHear(): void {
+    this.#bytes = MOST_BYTES + 1
+    this.tell()
+  }
+
   tell(): void {
     if (this.#isTold) return
     this.#isTold = true
-    this.#listener(this.#bytes > MOST_BYTES ? undefined : Buffer.concat(this.#held).toString('utf8'))
+    this.#listener(this.isTooLong ? undefined : this.#text())
+  }
+
+  /** Decides now, where what was heard is enough for it. @returns Why the body must not go on. */
+  decideSoFar(decision: BodyDecision | undefined): Error | undefined {
+    if (!decision || this.#isTold || this.isTooLong || !decision.isEnough(this.#text())) return undefined
+    return this.decide(decision)
+  }
+
+  /** Decides by all that was heard. @returns Why the body must not go on. */
+  decide(decision: BodyDecision | undefined): Error | undefined {
+    this.tell()
+    return decision?.refusal()
+  }
+
+  #text(): string {
+    return Buffer.concat(this.#held).toString('utf8')
   }
 }
 
@@ -57,37 +93,45 @@ class Heard {
  * Hears an undici request's body without changing or delaying it: bytes are there already; a fetch body is an async
  * iterable, which is handed on chunk by chunk. A Node stream is heard as it is filled, unless that has begun.
  *
- * @param refusal Holds an iterable of known length back until it is told; without one it is not delayed.
+ * @param decision Decides whether the body goes on. One that is declared to be as short as a token request waits until it is
+ *   complete; any other goes on piece by piece, and is refused by the piece that shows what it is, or by its end.
  * @returns Tells what was heard so far, if nothing was told yet.
  */
-export function tapUndiciBody(request: UndiciRequest, listener: BodyListener, refusal?: Refusal): () => void {
+export function tapUndiciBody(request: UndiciRequest, listener: BodyListener, decision?: BodyDecision): () => void {
   const heard = new Heard(listener)
   const tell = () => heard.tell()
   const { body } = request
-  if (isIterableBody(body)) {
-    request.body = refusal && isShort(request) ? holdBack(body, heard, refusal) : overhear(body, heard)
-    return tell
-  }
-  if (body === null || body === undefined || bytesOf(body)) {
+  if (isIterableBody(body)) request.body = heardPieces(body, heard, decision, decision !== undefined && isShort(request))
+  else if (body === null || body === undefined || bytesOf(body)) {
     heard.piece(body)
     tell()
-  } else if (isForm(body)) listener(textOfForm(body))
-  else if (isBlob(body)) {
-    if (body.size > MOST_BYTES) listener(undefined)
-    else
-      body.text().then(
-        text => {
-          heard.piece(text)
-          tell()
-        },
-        () => undefined,
-      )
-    return tell
-  } else if (isFreshStream(body)) {
-    tapPush(body, heard)
-    return tell
-  } else listener(undefined)
-  return () => undefined
+  } else if (isForm(body)) {
+    heard.piece(textOfForm(body))
+    tell()
+  } else if (isBlob(body)) tapBlob(request, body, heard, decision)
+  else if (isFreshStream(body)) tapPush(body, heard, decision)
+  else heard.cannotHear()
+  return tell
+}
+
+/** A blob of undici's own `request` is read as a stream when its turn has come; of one that is decided about, that stream is judged. */
+function tapBlob(request: UndiciRequest, body: Blob, heard: Heard, decision: BodyDecision | undefined): void {
+  if (body.size > MOST_BYTES) {
+    heard.cannotHear()
+    return
+  }
+  if (decision) {
+    const stream = () => heardPieces(body.stream(), heard, decision, true)
+    request.body = Object.create(body, { stream: { value: stream } })
+    return
+  }
+  body.text().then(
+    text => {
+      heard.piece(text)
+      heard.tell()
+    },
+    () => undefined,
+  )
 }
 
 /** A Node stream of which nothing is buffered yet. */
@@ -96,11 +140,16 @@ function isFreshStream(body: unknown): body is Readable {
   return typeof push === 'function' && readableLength === 0
 }
 
-function tapPush(body: Readable, heard: Heard): void {
+function tapPush(body: Readable, heard: Heard, decision: BodyDecision | undefined): void {
   const { push } = body
   body.push = function (this: Readable, ...given: unknown[]) {
-    if (given[0] === null) heard.tell()
-    else heard.piece(given[0], given[1])
+    const isEnd = given[0] === null
+    if (!isEnd) heard.piece(given[0], given[1])
+    const error = isEnd ? heard.decide(decision) : heard.decideSoFar(decision)
+    if (error) {
+      this.destroy(error)
+      return false
+    }
     return Reflect.apply(push, this, given)
   } as typeof push
 }
@@ -108,31 +157,46 @@ function tapPush(body: Readable, heard: Heard): void {
 /**
  * Hears the body written to a request of `node:http` or `node:http2`, from `write` and `end`, which go on as they were.
  *
- * @returns as `tapUndiciBody`.
+ * @param declaredLength The `content-length` as it stands when the first piece is written.
+ * @returns as `tapUndiciBody`, like the rest.
  */
-export function tapHttpBody(request: Writable, listener: BodyListener, refusal?: Refusal): () => void {
+export function tapHttpBody(
+  request: Writable,
+  listener: BodyListener,
+  decision?: BodyDecision,
+  declaredLength: () => number | undefined = () => undefined,
+): () => void {
   const heard = new Heard(listener)
   const { write, end } = request
-  let waiting: unknown[][] | undefined = refusal && []
+  const waiting: unknown[][] = []
+  let missing: number | undefined
   const release = () => {
-    for (const given of waiting ?? []) Reflect.apply(write, request, given)
-    waiting = undefined
+    for (const given of waiting.splice(0)) Reflect.apply(write, request, given)
   }
   request.write = function (this: Writable, ...given: unknown[]) {
-    heard.piece(given[0], given[1])
-    if (heard.isTooLong) release()
-    if (!waiting) return Reflect.apply(write, this, given)
-    waiting.push(acknowledged(given))
-    return true
+    const isHeard = heard.piece(given[0], given[1])
+    missing ??= decision ? shortLength(declaredLength()) : 0
+    if (isHeard && heard.bytes < missing) {
+      waiting.push(acknowledged(given))
+      return true
+    }
+    if (missing > 0 ? heard.decide(decision) : heard.decideSoFar(decision)) return true
+    missing = 0
+    release()
+    return Reflect.apply(write, this, given)
   } as typeof write
   request.end = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
-    heard.tell()
-    if (refusal?.()) return this
+    if (heard.decide(decision)) return this
     release()
     return Reflect.apply(end, this, given)
   } as typeof end
   return () => heard.tell()
+}
+
+/** A declared length for whose end a body can wait; 0 for one that cannot: it is unknown, or too long for a token request. */
+function shortLength(declared: number | undefined): number {
+  return declared !== undefined && declared <= MOST_BYTES ? declared : 0
 }
 
 function isIterableBody(body: unknown): body is AsyncIterable<unknown> {
@@ -160,25 +224,32 @@ function isShort({ contentLength }: UndiciRequest): boolean {
   return typeof contentLength === 'number' && contentLength <= MOST_BYTES
 }
 
-/** undici writes nothing, not even headers over HTTP/1, before the first piece comes. */
-async function* holdBack(body: AsyncIterable<unknown>, heard: Heard, refusal: Refusal): AsyncGenerator<unknown> {
-  const pieces: unknown[] = []
+/**
+ * The pieces of a body, heard on their way.
+ *
+ * @param isHeld Holds them until all are there: undici writes nothing, not even headers over HTTP/1, before the first one comes.
+ */
+async function* heardPieces(
+  body: AsyncIterable<unknown>,
+  heard: Heard,
+  decision: BodyDecision | undefined,
+  isHeld: boolean,
+): AsyncGenerator<unknown> {
+  const held: unknown[] = []
   for await (const piece of body) {
     heard.piece(piece)
-    pieces.push(piece)
+    if (isHeld && !heard.isTooLong) {
+      held.push(piece)
+      continue
+    }
+    const error = heard.decideSoFar(decision)
+    if (error) throw error
+    yield* held.splice(0)
+    yield piece
   }
-  heard.tell()
-  const error = refusal()
+  const error = heard.decide(decision)
   if (error) throw error
-  yield* pieces
-}
-
-async function* overhear(body: AsyncIterable<unknown>, heard: Heard): AsyncGenerator<unknown> {
-  for await (const chunk of body) {
-    heard.piece(chunk)
-    yield chunk
-  }
-  heard.tell()
+  yield* held
 }
 
 function bytesOf(chunk: unknown, encoding?: unknown): Buffer | undefined {

@@ -3,17 +3,25 @@ import { secretText } from '../providers/secret-text.ts'
 import { hideText } from '../tools/hidden-texts.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
 import { FILE_PART, readMultipart } from './multipart.ts'
-import { KNOWN_FIELDS, shownReason, shownScope } from './token-fields.ts'
+import { KNOWN_FIELDS, shownReason, shownScope, spellingsOf } from './token-fields.ts'
+
+/**
+ * What a request asks a token endpoint for. `unknown`: its body could not be read, or shows neither a grant type nor a refresh
+ * token.
+ */
+export type AskedGrant = 'refresh' | 'other' | 'unknown'
 
 /** What a token request looks like: which fields, of what kind; never a value. */
 export interface Shape {
-  readonly encoding: 'form' | 'json' | 'multipart' | 'other' | 'none'
+  readonly encoding: 'form' | 'json' | 'multipart' | 'query' | 'other' | 'none'
   /** `name=class` pairs, sorted by name, one space between. */
   readonly fields: string
   /** The `grant_type`, when it is one of the registered ones. */
   readonly grantType: string | undefined
   /** It says what it grants: a token request, wherever it goes. */
   readonly asksForToken: boolean
+  /** Only a refresh is judged by a refresh gate. */
+  readonly grant: AskedGrant
   /** Fingerprint of the refresh token in it. */
   readonly refreshFingerprint: Fingerprint | undefined
   /** It asks for a refresh, and what stands for the refresh token is none: absent, empty, a stringified nothing. */
@@ -55,19 +63,33 @@ const SECRET_FIELDS = [
 type Fields = Readonly<Record<string, unknown>>
 
 /**
- * Reads the shape of a token request's body. Every encoding seen in the wild is read, whatever the content type says.
+ * Reads the shape of a token request. Every encoding seen in the wild is read, whatever the content type says, and fields of
+ * the query too (Supabase has the grant type there, Zoho all of them).
  *
  * @param body The whole body, or `undefined` when it could not be heard or was too long for a token request.
+ * @param query Of the URL, with its question mark. @default ''
  */
-export function shapeOf(body: string | undefined): Shape {
-  if (body === undefined) return unread('other')
+export function shapeOf(body: string | undefined, query = ''): Shape {
+  const { encoding, fields } = bodyFields(body)
+  if (!mayNameGrant(query)) return fields ? read(encoding, fields) : unread(encoding)
+  return read(encoding === 'none' ? 'query' : encoding, { ...Object.fromEntries(new URLSearchParams(query)), ...fields })
+}
+
+/** Whether a text may say what a token request grants, in any spelling and encoding. */
+export function mayNameGrant(text: string): boolean {
+  return text.includes('grant_type') || text.includes('grantType')
+}
+
+function bodyFields(body: string | undefined): { encoding: Shape['encoding']; fields?: Fields } {
+  if (body === undefined) return { encoding: 'other' }
   const text = body.trim()
-  if (text === '') return unread('none')
+  if (text === '') return { encoding: 'none' }
   const json = text.startsWith('{') ? parseJsonObject(text) : undefined
-  if (json) return read('json', json)
+  if (json) return { encoding: 'json', fields: json }
   const multipart = readMultipart(text)
-  if (multipart) return read('multipart', multipart)
-  return /^[^\s=&]{1,200}=/.test(text) ? read('form', Object.fromEntries(new URLSearchParams(text))) : unread('other')
+  if (multipart) return { encoding: 'multipart', fields: multipart }
+  if (!/^[^\s=&]{1,200}=/.test(text)) return { encoding: 'other' }
+  return { encoding: 'form', fields: Object.fromEntries(new URLSearchParams(text)) }
 }
 
 /** The class of a value: enough to tell a token from what a careless program made of a missing one. */
@@ -82,12 +104,13 @@ export function classOf(value: unknown): string {
   return /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/.test(value) ? 'jwt' : `opaque:${value.length}`
 }
 
-function unread(encoding: 'other' | 'none'): Shape {
+function unread(encoding: Shape['encoding']): Shape {
   return {
     encoding,
     fields: '',
     grantType: undefined,
     asksForToken: false,
+    grant: 'unknown',
     refreshFingerprint: undefined,
     isTokenless: false,
     clientFingerprint: undefined,
@@ -97,10 +120,12 @@ function unread(encoding: 'other' | 'none'): Shape {
   }
 }
 
-function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
-  const { refresh_token: refresh, grant_type: grantType, client_id: client, scope, refresh_reason: declared } = fields
-  for (const name of SECRET_FIELDS) hideText(textOf(fields[name]))
+function read(encoding: Shape['encoding'], fields: Fields): Shape {
+  const { scope, refresh_reason: declared } = fields
+  const [refresh, grantType, client] = ['refresh_token', 'grant_type', 'client_id'].map(name => fieldOf(fields, name))
+  for (const name of SECRET_FIELDS) for (const spelling of spellingsOf(name)) hideText(textOf(fields[spelling]))
   const token = secretText(refresh)
+  const asksForToken = typeof grantType === 'string' && grantType !== ''
   const pairs = Object.keys(fields)
     .slice(0, MOST_FIELDS)
     .map(name => `${nameOf(name)}=${name === 'grant_type' ? (knownGrant(grantType) ?? classOf(grantType)) : classOf(fields[name])}`)
@@ -108,18 +133,19 @@ function read(encoding: 'form' | 'json' | 'multipart', fields: Fields): Shape {
     encoding,
     fields: pairs.sort().join(' '),
     grantType: knownGrant(grantType),
-    asksForToken: typeof grantType === 'string' && grantType !== '',
+    asksForToken,
+    grant: asksForToken ? (grantType === 'refresh_token' ? 'refresh' : 'other') : token === undefined ? 'unknown' : 'refresh',
     refreshFingerprint: textOf(refresh) === undefined ? undefined : fingerprint(textOf(refresh)),
     isTokenless: grantType === 'refresh_token' && token === undefined,
     clientFingerprint: fingerprint(textOf(client)),
-    rest: restOf(fields),
+    rest: restOf(client, fields),
     scopes: scopesOf(textOf(scope)),
     declaredReason: shownReason(declared),
   }
 }
 
 /** The parameters that decide what a refresh grants (RFC 6749 section 6, RFC 8707 section 2.2, and `audience`, which some providers have). */
-function restOf({ client_id: client, scope, resource, audience }: Fields): Fingerprint {
+function restOf(client: unknown, { scope, resource, audience }: Fields): Fingerprint {
   const scopes = textOf(scope)?.split(/\s+/).sort()
   return fingerprint(JSON.stringify([client, scopes, resource, audience])) ?? ''
 }
@@ -130,6 +156,12 @@ function scopesOf(scope: string | undefined): string | undefined {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** The value of a field, however its name is spelled. */
+function fieldOf(fields: Fields, name: string): unknown {
+  const spelling = spellingsOf(name).find(spelled => Object.hasOwn(fields, spelled))
+  return spelling && fields[spelling]
 }
 
 /** A name nobody expects may be a token itself: a body that is nothing but a token reads as a form with one field. */

@@ -56,9 +56,12 @@ const OF_PROVIDERS = [
  * Field names that may be shown: the registered ones, the providers' own, and how careless programs spell them
  * (`refreshToken`). The list is closed because a name comes from outside like any value.
  */
-export const KNOWN_FIELDS: ReadonlySet<string> = new Set(
-  [...REGISTERED, ...OF_PROVIDERS].flatMap(name => [name, camelCase(name), name.replaceAll('_', '-')]),
-)
+export const KNOWN_FIELDS: ReadonlySet<string> = new Set([...REGISTERED, ...OF_PROVIDERS].flatMap(spellingsOf))
+
+/** A name as the standards write it, and as programs do: `refresh_token`, `refreshToken`, `refresh-token`. */
+export function spellingsOf(name: string): readonly string[] {
+  return [name, camelCase(name), name.replaceAll('_', '-')]
+}
 
 function camelCase(name: string): string {
   return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())

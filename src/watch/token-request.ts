@@ -9,6 +9,7 @@ import {
   ATTR_CREDENTIAL_GENERATION,
   ATTR_ERROR_TYPE,
   ATTR_EXPIRES_IN_REPAIRED,
+  ATTR_GATE_SEEN,
   ATTR_HAS_REFRESH,
   ATTR_HTTP_METHOD,
   ATTR_HTTP_ROUTE,
@@ -36,6 +37,7 @@ import {
   ATTR_SHAPE_SCOPES,
   ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
+  ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_BYPASS,
@@ -47,9 +49,11 @@ import {
 import type { BypassPolicy, Via } from '../../otel/words.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import type { GatewayError } from '../domain/gateway-error.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { accessTokenOf } from './bearer.ts'
+import { bypassError } from './block.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { StoredCredential } from './credential-search.ts'
 import type { OutgoingEnd } from './following.ts'
@@ -62,7 +66,7 @@ import type { Sighting } from './sighting.ts'
 import { shownHeader } from './token-fields.ts'
 import { readGrant } from './token-grant.ts'
 import type { Lineage, TokenLedger } from './token-ledger.ts'
-import { refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
+import { BLOCKED, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {
@@ -99,14 +103,28 @@ export class TokenRequest {
   #isEnded = false
   /** The files have answered when the request had ended. */
   #isFoundLate = false
+  #isRefused = false
+  readonly #wasGateSeen: boolean
 
   constructor(facts: TokenRequestFacts) {
     this.#facts = facts
+    this.#wasGateSeen = facts.passage.isGateSeen
   }
 
-  /** It goes past the gate, and that is not allowed. */
-  isRefused(): boolean {
-    return this.#facts.policy === 'enforce' && this.#facts.passage.isBypass()
+  /**
+   * Why it must not be sent; to be asked once its body is known. Only a refresh that goes past the gate is refused.
+   *
+   * @returns The error that the application gets; `undefined` for a request that goes on.
+   */
+  refusal(): GatewayError | undefined {
+    const { policy, passage, url } = this.#facts
+    const isPast = policy === 'enforce' && this.#shape.grant === 'refresh' && passage.isBypass()
+    return isPast ? bypassError(url, passage.caller.label, passage.isGateSeen) : undefined
+  }
+
+  /** It was kept from being sent. */
+  refused(): void {
+    this.#isRefused = true
   }
 
   /** The request's body is complete; its headers are what they will be. */
@@ -125,7 +143,7 @@ export class TokenRequest {
     const isGranted =
       end.status !== undefined && end.status >= 200 && end.status < 300 && refusalIn(end, service.judgeRefresh) === undefined
     const grant = isGranted ? readGrant(end, service, endedMs) : undefined
-    const isRefresh = this.#shape.grantType === undefined || this.#shape.grantType === 'refresh_token'
+    const isRefresh = this.#shape.grant !== 'other'
     const seen = ledger.exchanged({
       provider: service.id,
       sentMs: sighting.startMs,
@@ -134,7 +152,7 @@ export class TokenRequest {
       isTokenless: this.#shape.isTokenless,
       ...(isGranted && { granted: grant ?? {} }),
     })
-    const verdict = verdictOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
+    const verdict = this.#isRefused ? BLOCKED : verdictOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
     // What another process rotated away is known to the provider alone.
     const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
     const durationMs = performance.now() - sighting.startedAtMs
@@ -154,7 +172,8 @@ export class TokenRequest {
   #observation(told: Told): Observation {
     const { service, sighting, url, passage } = this.#facts
     const { end, endedMs, grant, isRefresh, lineage, verdict, durationMs } = told
-    const { via, caller } = passage
+    const { caller } = passage
+    const { via, uncertainty } = passage.viaOf(this.#shape.grant)
     return {
       name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,
       kind: 'client',
@@ -167,7 +186,9 @@ export class TokenRequest {
         ...lineageAttributes(lineage, sighting.startMs),
         [ATTR_PROVIDER]: service.id,
         [ATTR_VIA]: via,
+        [ATTR_UNCERTAINTY]: uncertainty,
         [ATTR_POLICY]: via === 'bypass' ? this.#facts.policy : undefined,
+        [ATTR_GATE_SEEN]: via === 'bypass' ? this.#wasGateSeen : undefined,
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
         [ATTR_HTTP_METHOD]: 'POST',

@@ -1,5 +1,5 @@
 import type { FlightOutcome } from '../../otel/words.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { dateOf } from '../providers/error-body.ts'
 import type { Provider, RefreshJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
@@ -19,6 +19,9 @@ export interface Verdict {
 /** The process ended before the answer was there: the provider may have rotated the token. */
 export const PROCESS_ENDED = new Error('the process ended')
 
+/** It went past the gate, and was not sent. */
+export const BLOCKED: Verdict = { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
+
 /** Ways in which the application itself, or its clock, gives a request up. */
 const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 /** Where providers say what they call the request. */
@@ -36,6 +39,7 @@ export function verdictOf(
   isRetained: boolean,
 ): Verdict {
   if (error === PROCESS_ENDED) return { outcome: 'lost', failure: 'lost' }
+  if (errorType(error) === BLOCKED.failure) return BLOCKED
   if (status === undefined || (error !== undefined && status < 300)) {
     const failure = errorType(error)
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }

@@ -13,6 +13,8 @@ export interface WatchSettings {
   readonly role: ProcessRole
   /** Frames of the gate, `NAME` or `file#NAME`. Without any, nothing is called a bypass. @default [] */
   readonly gate: readonly string[]
+  /** Frames of the gate of a known application, likewise; its version may lack them. @default [] */
+  readonly presetGate: readonly string[]
   /** Functions through which everybody comes to the gate; whoever is outside of them is the caller. @default [] */
   readonly approach: readonly string[]
   /** Files in which the application keeps its tokens: read when a token it was not seen to use is refreshed. @default [] */
@@ -88,7 +90,8 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
     policy: oneOf('GATEWATCH_POLICY', policy, WATCH_POLICIES),
     coalesceWindowMs: windowOf(handed.coalesceWindowMs ?? environment.GATEWATCH_COALESCE_WINDOW_MS),
-    gate: [...list('GATE', handed.gate), ...presets.flatMap(name => presetOf(name).gate)],
+    gate: list('GATE', handed.gate),
+    presetGate: presets.flatMap(name => presetOf(name).gate),
     approach: presets.flatMap(name => presetOf(name).approach),
     credentials: [...list('CREDENTIALS', handed.credentials), ...presets.flatMap(name => presetOf(name).credentials(environment))],
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import {
   ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_GATE_SEEN,
   ATTR_HTTP_STATUS,
+  ATTR_POLICY,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
@@ -168,6 +170,21 @@ describe('a bypass', () => {
     const told = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
     expect(told).toHaveLength(1)
     expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', title: 'A token request past the gate was stopped' })
+  })
+
+  // Seen: "set the policy to enforce" below a request that enforce had refused. Issue 1, point A1.
+  it('is never answered with the policy that is on', () => {
+    const by = (policy: string, outcome: string) => findings(refresh(0, { via: 'bypass', outcome, more: { [ATTR_POLICY]: policy } }))
+    const remedies = [by('enforce', 'blocked'), by('coalesce', 'rotated'), by('observe', 'rotated')].map(([finding]) =>
+      String(finding?.remedy),
+    )
+    expect(remedies.map(remedy => remedy.includes('set the policy to enforce'))).toEqual([false, false, true])
+    expect(remedies.map(remedy => remedy.includes('sign in again'))).toEqual([false, true, true])
+  })
+
+  it('in a process that had not seen the gate asks for the name of the gate', () => {
+    const [finding] = findings(refresh(0, { via: 'bypass', more: { [ATTR_GATE_SEEN]: false } }))
+    expect(String(finding?.remedy)).toContain('had not seen the declared gate')
   })
 })
 

@@ -187,12 +187,14 @@ describe('a token request without a permit', () => {
     expect(w.spans()[0]?.attributes[ATTR_SHAPE_FIELDS]).toBe('client_id=opaque:3 grant_type=refresh_token refresh_token=literal:undefined')
   })
 
-  it('for another grant is an exchange, past the gate but no refresh', async () => {
+  // Issue 1, point A1: a refresh gate judges refreshes alone.
+  it('for another grant is an exchange, and no bypass', async () => {
     const w = await world()
     await refreshBehindTheGate(w.tokenUrl, 'grant_type=authorization_code&code=secret-code&code_verifier=secret-verifier')
     await until(() => w.spans().length === 1)
-    expect(w.spans()[0]).toMatchObject({ name: SPAN_EXCHANGE, attributes: { [ATTR_VIA]: 'bypass', [ATTR_HTTP_STATUS]: 200 } })
-    expect(await w.points('bypasses')).toMatchObject([{ value: 1 }])
+    expect(w.spans()[0]).toMatchObject({ name: SPAN_EXCHANGE, attributes: { [ATTR_VIA]: 'undeclared', [ATTR_HTTP_STATUS]: 200 } })
+    expect(w.spans()[0]?.events).toEqual([])
+    expect(await w.points('bypasses')).toEqual([])
     expect(await w.points('refreshDuration')).toEqual([])
   })
 

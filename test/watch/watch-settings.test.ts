@@ -11,6 +11,7 @@ describe('the settings of a watched process', () => {
       policy: 'observe',
       coalesceWindowMs: 600_000,
       gate: [],
+      presetGate: [],
       approach: [],
       tokenUrls: {},
       apis: {},
@@ -39,7 +40,8 @@ describe('the settings of a watched process', () => {
       exclude: ['https://metrics.test'],
       credentials: ['/srv/tokens.json', '/srv/claw/agents/*/agent/auth-profiles.json'],
     })
-    expect(settings.gate).toEqual(['withLock', 'oauth.js#refresh', 'doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'])
+    expect(settings.gate).toEqual(['withLock', 'oauth.js#refresh'])
+    expect(settings.presetGate).toEqual(['doRefreshOAuthTokenWithLock', 'refreshOAuthTokenWithLock'])
   })
 
   it('handed over by gatewatch run count before single ones; lists are joined', () => {

@@ -1,8 +1,16 @@
+import { ATTR_GATE_SEEN, ATTR_POLICY } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, judgeShape, supported } from '../hypotheses.ts'
 import { isRefusedAsUsed } from '../lost-answers.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
+
+const ASK_THE_GATE = 'Let the caller named here ask the gate for a token (visit) instead of the token endpoint.'
+const SET_A_POLICY =
+  'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go. A watched process can be given coalesce instead: it shares the answer.'
+const SIGN_IN = 'Where the login is dead by now, sign in again after that.'
+const CHECK_THE_NAME =
+  'The process that sent it had not seen the declared gate before: if its refreshes do come through a gate, look for the name that it has there (`gatewatch refreshes --stack`) and declare that one.'
 
 /** Somebody refreshes past the gate; what he gets, nobody else knows of. */
 export const gateBypassed: Rule = {
@@ -11,11 +19,7 @@ export const gateBypassed: Rule = {
   title: 'A token request went past the gate',
   symptom: 'Refreshes fail with "already used" although everything that is known to refresh goes through the gate.',
   toldBy: 'a token request without a permit, or without a frame of the declared gate on its stack; its file and line',
-  remedy: [
-    'Let the caller named here ask the gate for a token (visit) instead of the token endpoint.',
-    'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go. A watched process can be given coalesce instead: it shares the answer.',
-    'Where the login is dead by now, sign in again after that.',
-  ],
+  remedy: [ASK_THE_GATE, SET_A_POLICY, SIGN_IN],
   explains: ['refresh_refused', 'refresh_failing', 'rotated_token_replayed'],
   look: evidence => {
     const bypasses = evidence.refreshes.filter(({ via }) => via === 'bypass')
@@ -36,6 +40,7 @@ function tell(evidence: Evidence, bypasses: readonly SeenSpan[]): Found {
     callers: bypasses,
     ...(harmed && { harm: 'grant_dead', title: 'A token request past the gate has used up the refresh token of the gate' }),
     ...(stopped === bypasses.length && { title: 'A token request past the gate was stopped' }),
+    remedy: remedyFor(bypasses, harmed),
     what: `${times(bypasses.length, 'token request')} past the gate by ${offender?.caller}${offender?.place ? ` (${offender.place})` : ''}, ${rotated.length} of them rotated the token${stopped > 0 ? `, ${stopped} of them were stopped` : ''}${harmed ? `; ${times(victims.length, 'refresh')} through the gate then sent the token that was used up (${victim?.providerCode ?? victim?.outcome})` : ''}.`,
     confidence: 'certain',
     ...(victim && { shapeOf: victim }),
@@ -49,6 +54,20 @@ function tell(evidence: Evidence, bypasses: readonly SeenSpan[]): Found {
         : judgeShape(comparedShapes(evidence, victim))),
     ],
   })
+}
+
+/** A policy that is on by now is not advised; where nothing but refused requests are seen, no login has been harmed by them. */
+function remedyFor(bypasses: readonly SeenSpan[], harmed: boolean): string[] {
+  const policy = bypasses.at(-1)?.text(ATTR_POLICY)
+  const isObserved = policy === undefined || policy === 'observe'
+  const wasSent = harmed || bypasses.some(({ outcome }) => outcome !== 'blocked')
+  const isUnseen = bypasses.some(bypass => bypass.flag(ATTR_GATE_SEEN) === false)
+  return [
+    ASK_THE_GATE,
+    ...(isObserved && wasSent ? [SET_A_POLICY] : []),
+    ...(isUnseen ? [CHECK_THE_NAME] : []),
+    ...(wasSent ? [SIGN_IN] : []),
+  ]
 }
 
 /** Refreshes through the gate that were refused because a bypass had used their token up. */

@@ -1,10 +1,6 @@
-import { LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/names.ts'
-import type { ProfileState } from '../otel/words.ts'
+import { LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../otel/names.ts'
 import { type Alert, label, VALUE } from './alert.ts'
-import { grown, is, maxBy, oneOf, series, sumBy } from './query.ts'
-
-/** States in which a profile can serve: an expired token is refreshed on the way. */
-const ABLE = ['ready', 'expiring', 'expired', 'not_persisted'] as const satisfies readonly ProfileState[]
+import { grown, is, maxBy, series, sumBy } from './query.ts'
 
 const ROW = [LABEL_PROVIDER, LABEL_FROM, LABEL_TO]
 const fallback = {
@@ -14,8 +10,8 @@ const fallback = {
   [LABEL_REASON]: is('rate_limit'),
 }
 const fallbackLabels = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_FROM]: 'openai-codex:work', [LABEL_TO]: 'openai:default' }
-const stateOf = (profile: string, state: ProfileState) =>
-  series('profileState', { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is(profile), [LABEL_STATE]: is(state) })
+const servesOf = (profile: string) =>
+  withInstance(series('profileServes', { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is(profile) }))
 
 export const FALLBACK_ALERTS: readonly Alert[] = [
   {
@@ -83,20 +79,18 @@ export const FALLBACK_ALERTS: readonly Alert[] = [
   },
   {
     name: 'GatewatchAllProfilesResting',
-    // Cooldowns live in each gateway, so one of several can be out of service alone.
-    expression: `${sumBy([LABEL_PROVIDER, 'instance'], series('profileState', { [LABEL_STATE]: oneOf(...ABLE) }))} == 0`,
+    // Gateways of several state folders have profiles of their own: one can be out of service alone.
+    expression: `${sumBy([LABEL_PROVIDER, 'instance'], series('profileServes'))} == 0`,
     for: '1m',
     severity: 'critical',
     summary: 'No profile of a provider can serve.',
-    description: `Every profile of ${label(LABEL_PROVIDER)} rests, waits for a login or has no credential, at gateway {{ $labels.instance }}.`,
+    description: `Every profile of ${label(LABEL_PROVIDER)} rests, waits for a login, has no credential, is denied or cannot be refreshed, at gateway {{ $labels.instance }}.`,
     board: 'profileFallback',
     chooses: [LABEL_PROVIDER],
     proof: {
       series: {
-        [withInstance(stateOf('openai-codex:work', 'ready'))]: '1x9 0x9 1x20',
-        [withInstance(stateOf('openai-codex:work', 'resting'))]: '0x9 1x9 0x20',
-        [withInstance(stateOf('openai-codex:team', 'ready'))]: '1x4 0x14 0x20',
-        [withInstance(stateOf('openai-codex:team', 'needs_login'))]: '0x4 1x14 1x20',
+        [servesOf('openai-codex:work')]: '1x9 0x9 1x20',
+        [servesOf('openai-codex:team')]: '1x4 0x14 0x20',
       },
       notYet: 10,
       fires: 12,

@@ -59,6 +59,10 @@ function keyState(name: ProfileState): string {
   return at(series('profileState', { [LABEL_PROVIDER]: is('openai'), [LABEL_PROFILE]: is('openai:default'), [LABEL_STATE]: is(name) }))
 }
 
+/** Whether a call could use the login, or the key. */
+const SERVES = at(series('profileServes', work))
+const KEY_SERVES = at(series('profileServes', { [LABEL_PROVIDER]: is('openai'), [LABEL_PROFILE]: is('openai:default') }))
+
 function refreshes(outcome: string, errorType?: string): string {
   return at(
     observations('refreshDuration', {
@@ -127,6 +131,8 @@ export const OUTAGES: readonly Outage[] = [
       [state('expired')]: '0x59 1x43 0x296',
       [state('resting')]: '0x400',
       [keyState('ready')]: '1x400',
+      [SERVES]: '1x59 0x43 1x296',
+      [KEY_SERVES]: '1x400',
       [refreshes('rotated')]: '1x103 2x57 3x240',
       [refreshes('unavailable', 'unavailable')]: '_x58 1+1x45 46x300',
       [fallbacks('unavailable')]: '_x60 1+1x43 44x300',
@@ -136,13 +142,15 @@ export const OUTAGES: readonly Outage[] = [
       50: [],
       // Until the first failure is a fault: one alone is mended by the next.
       58: [],
-      // The token has ended and was not refreshed; calls went on to the key.
+      // The token has ended and was not refreshed: of its provider no profile is left, and calls went on to the key.
       70: [
+        { alert: 'GatewatchAllProfilesResting', labels: { [LABEL_PROVIDER]: 'openai-codex', instance: scraped.instance } },
         burn('1h', '5m'),
         { alert: 'GatewatchTokenNotRefreshed', labels: ofWork },
         { alert: 'GatewatchBillingSwitched', labels: toKey, value: '10' },
       ],
       90: [
+        { alert: 'GatewatchAllProfilesResting', labels: { [LABEL_PROVIDER]: 'openai-codex', instance: scraped.instance } },
         burn('1h', '5m'),
         burn('6h', '30m'),
         { alert: 'GatewatchTokenNotRefreshed', labels: ofWork },
@@ -163,6 +171,8 @@ export const OUTAGES: readonly Outage[] = [
       [refreshes('rotated')]: '9000x119 stale _x18 9000x400',
       [state('ready')]: '1x119 stale _x18 1x400',
       [keyState('ready')]: '1x119 stale _x18 1x400',
+      [SERVES]: '1x119 stale _x18 1x400',
+      [KEY_SERVES]: '1x119 stale _x18 1x400',
     },
     looks: {
       119: [],
@@ -179,6 +189,8 @@ export const OUTAGES: readonly Outage[] = [
       [refreshes('rotated')]: '9000x119 stale _x1 1x400',
       [state('ready')]: '1x119 stale _x1 1x400',
       [keyState('ready')]: '1x119 stale _x1 1x400',
+      [SERVES]: '1x119 stale _x1 1x400',
+      [KEY_SERVES]: '1x119 stale _x1 1x400',
       [at(series('bypasses', { ...codex, [LABEL_CALLER]: is('plugins/quick.js#refresh'), [LABEL_POLICY]: is('observe') }))]:
         '3x119 stale _x60 1x300',
     },
@@ -202,6 +214,8 @@ export const OUTAGES: readonly Outage[] = [
       [state('ready')]: '1x29 0x30 1x140',
       [state('resting')]: '0x29 1x30 0x140',
       [keyState('ready')]: '1x200',
+      [SERVES]: '1x29 0x30 1x140',
+      [KEY_SERVES]: '1x200',
       [refreshes('rotated')]: '1x200',
       [fallbacks('overloaded')]: '_x30 1+1x29 30x140',
       [billingChanges('overloaded')]: '_x30 1+1x29 30x140',
@@ -230,6 +244,8 @@ export const OUTAGES: readonly Outage[] = [
       [state('ready')]: '1x24 0x35 1x140',
       [state('needs_login')]: '0x24 1x35 0x140',
       [keyState('ready')]: '1x200',
+      [SERVES]: '1x24 0x35 1x140',
+      [KEY_SERVES]: '1x200',
       [refreshes('rotated')]: '1x200',
       [refreshes('invalidated', 'invalidated')]: '_x25 1x175',
       [fallbacks('needs_login')]: '_x25 1+1x34 35x140',

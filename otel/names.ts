@@ -491,11 +491,18 @@ export const METRICS = {
     help: '1 for the state the profile is in, 0 for the others.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_STATE],
   },
+  profileServes: {
+    name: 'gatewatch.profile.serves',
+    kind: 'gauge',
+    unit: '{profile}',
+    help: '1 while a call could use the profile, else 0: it rests, needs a login, is denied by policy or cannot be refreshed for now; absent where the order leaves it out.',
+    labels: [LABEL_PROVIDER, LABEL_PROFILE],
+  },
   tokenExpiry: {
     name: 'gatewatch.profile.token.expiry_time',
     kind: 'gauge',
     unit: 's',
-    help: 'When the access token expires, seconds since the epoch.',
+    help: 'When the access token, or a token that is never refreshed, expires, seconds since the epoch; absent without an expiry.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
   },
   generation: {

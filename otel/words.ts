@@ -58,6 +58,7 @@ export const SKIP_REASONS = [
   'mode_mismatch',
   'excluded_by_order',
   'billing_denied',
+  'refresh_paused',
 ] as const
 export type SkipReason = (typeof SKIP_REASONS)[number]
 

@@ -8,7 +8,8 @@ import { type ProbeResult, Probes } from './calls/probe.ts'
 import { ProbeBook } from './calls/probe-book.ts'
 import { ProbeSchedule } from './calls/probe-schedule.ts'
 import { ProfileBook } from './calls/profile-book.ts'
-import { setProfileGauges } from './calls/profile-gauges.ts'
+import type { Readiness } from './calls/profile-choice.ts'
+import { observeProfiles } from './calls/profile-gauges.ts'
 import { type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
 import type { CallerSite } from './domain/caller-site.ts'
@@ -55,7 +56,7 @@ export class Gateway {
       configured: readProfiles(options, this.registry),
       onStoreError: error => this.#storeFailed(error),
     })
-    this.#probeBook = new ProbeBook({ isResting: id => this.book.isResting(id), everyMs })
+    this.#probeBook = new ProbeBook({ isResting: profile => this.book.rests.isResting(profile), everyMs })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({
       telemetry,
@@ -92,13 +93,14 @@ export class Gateway {
   /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
   async visit({ rejected, ...visit }: Omit<Visit, 'provider' | 'rejected'> & { rejected?: string }): Promise<Admission> {
     const rejectedFingerprint = fingerprint(rejected)
-    const provider = (await this.gate.current(visit.profileId))?.provider ?? 'unknown'
+    const profile = await this.gate.current(visit.profileId)
+    const provider = profile?.provider ?? 'unknown'
     try {
       const admission = await this.gate.enter({ ...visit, provider, ...(rejectedFingerprint && { rejected: rejectedFingerprint }) })
       this.#probeBook.visitAdmitted(visit.profileId)
       return admission
     } catch (error) {
-      this.#probeBook.visitFailed(visit.profileId, error)
+      if (profile) this.#probeBook.visitFailed(profile, error)
       throw error
     }
   }
@@ -134,20 +136,24 @@ export class Gateway {
 
   /** What every profile can do right now. */
   async snapshot(): Promise<readonly ProfileSnapshot[]> {
-    const profiles = await this.book.list()
-    const sources = { telemetry: this.telemetry, book: this.book, probes: this.#probeBook }
-    return Promise.all(
-      profiles.map(async listed => {
-        const profile = await this.book.current(listed)
-        return profileSnapshot(profile, providerOf(this.registry, profile.provider)?.billingOf(profile.credential), sources)
-      }),
-    )
+    const profiles = await this.book.allCurrent()
+    const { standings } = this.calls.choice.readiness(profiles)
+    return profiles.map(profile => {
+      const billing = providerOf(this.registry, profile.provider)?.billingOf(profile.credential)
+      const standing = standings.get(profile.id) ?? { serves: false, reason: 'mode_mismatch' }
+      return profileSnapshot(profile, billing, { telemetry: this.telemetry, book: this.book, probes: this.#probeBook, standing })
+    })
+  }
+
+  /** Whether a call could be served now, and by which profile. @throws what the store throws. */
+  async readiness(): Promise<Readiness> {
+    return this.calls.choice.readiness(await this.book.allCurrent())
   }
 
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
   async refreshGauges(): Promise<void> {
     try {
-      await setProfileGauges(this.telemetry, this.book, this.#probeBook)
+      await observeProfiles({ telemetry: this.telemetry, book: this.book, probes: this.#probeBook, choice: this.calls.choice })
     } catch (error) {
       this.#storeFailed(error)
     }

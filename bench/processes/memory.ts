@@ -74,7 +74,7 @@ const telemetry = new Telemetry(sdk.source)
 const registry = createRegistry({ bench: { baseUrl: 'http://127.0.0.1:1/v1', tokenUrl: 'http://127.0.0.1:1/token', clientId: 'bench' } })
 const gate = new RefreshGate({ store, registry, telemetry })
 const book = new ProfileBook({ gate, store, configured: [] })
-const probes = new ProbeBook({ isResting: id => book.isResting(id), everyMs: 0 })
+const probes = new ProbeBook({ isResting: profile => book.rests.isResting(profile), everyMs: 0 })
 const calls = new ProviderCalls({ telemetry, gate, book, probes, registry, upstream, metered: 'allow' })
 const sink = { head() {}, chunk: () => true, end() {}, fail() {} }
 const body = Buffer.from(requestBody(false))

@@ -2,9 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/names.ts'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
-import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { type Credential, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { profileStateOf } from '../domain/profile-state.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -94,6 +96,8 @@ export class RefreshGate {
   readonly #lastKnown = new LastKnown()
   /** Why the last flight of a profile failed, for those who are told to wait. */
   readonly #failures = new Map<string, GatewayError>()
+  /** Which refresh token the last flight of a profile was about. */
+  readonly #lastTried = new Map<string, Fingerprint | undefined>()
   #rewriteAt = 0
 
   constructor({ store, registry, telemetry, options, clock = systemClock, random, onStep }: RefreshGateOptions) {
@@ -155,14 +159,29 @@ export class RefreshGate {
     }
   }
 
-  /** What the profile can do right now, as far as its login goes. */
-  stateOf(profile: StoredProfile): ProfileState {
-    if (deadGrant(profile)) return 'needs_login'
-    if (this.#deck.unwritten.has(profile.id) || this.#lastKnown.isUnreadable(profile.id)) return 'not_persisted'
-    if (!isOAuth(profile.credential)) return isUsable(profile, this.#deck.clock.now()) ? 'ready' : 'expired'
-    const need = this.needs(profile)
-    if (need === 'missing') return 'missing_credential'
-    return need ?? 'ready'
+  /** What the profile can do right now. @param isResting Calls leave it alone after a failure. @default false */
+  stateOf(profile: StoredProfile, isResting = false): ProfileState {
+    const { unwritten, clock, options } = this.#deck
+    return profileStateOf({
+      credential: profile.credential,
+      now: clock.now(),
+      earlyMs: options.earlyMs,
+      isDead: deadGrant(profile) !== undefined,
+      isInMemoryOnly: unwritten.has(profile.id) || this.#lastKnown.isUnreadable(profile.id),
+      isResting,
+    })
+  }
+
+  /**
+   * Why the gate sends no refresh of this login right now, and how long that lasts; `undefined` where it would send one.
+   *
+   * @returns The outcome of the refresh that failed a moment ago, and the ms that are left.
+   */
+  pauseOf(profile: StoredProfile): { readonly outcome: FlightOutcome; readonly waitMs: number } | undefined {
+    const underWay = this.#flights.get(profile.id)
+    if (underWay) return underWay.letGo && { outcome: underWay.letGo.outcome ?? 'timeout', waitMs: LISTENING_RETRY_MS }
+    const waitMs = this.#pauseMs(profile)
+    return waitMs === 0 ? undefined : { outcome: this.#failures.get(profile.id)?.outcome ?? 'unavailable', waitMs }
   }
 
   /**
@@ -251,7 +270,7 @@ export class RefreshGate {
     if (visit.reason === 'operator') return undefined
     const dead = deadGrant(profile)
     if (dead) return needsLogin(this.#deck, profile, dead.outcome)
-    const retryAfterMs = this.#backoff.remainingMs(profile.id, this.#deck.clock.monotonic())
+    const retryAfterMs = this.#pauseMs(profile)
     if (retryAfterMs === 0) return undefined
     const seconds = Math.ceil(retryAfterMs / 1000)
     const cause = this.#failures.get(profile.id)
@@ -262,7 +281,14 @@ export class RefreshGate {
     )
   }
 
+  /** Ms until the login may be refreshed again. A failure of the login before it does not hold up a new one. */
+  #pauseMs({ id, credential }: StoredProfile): number {
+    const waitMs = this.#backoff.remainingMs(id, this.#deck.clock.monotonic())
+    return waitMs > 0 && this.#lastTried.get(id) === refreshFingerprintOf(credential) ? waitMs : 0
+  }
+
   #takeOff(visit: Visit, profile: StoredProfile): Flight {
+    this.#lastTried.set(visit.profileId, refreshFingerprintOf(profile.credential))
     const record = new FlightRecord(this.#telemetry, {
       provider: profile.provider,
       profileId: visit.profileId,
@@ -323,6 +349,10 @@ function guarded(note: () => void): void {
   } catch (error) {
     diag.error(`a refresh could not be noted (${errorType(error)})`)
   }
+}
+
+function refreshFingerprintOf(credential: Credential): Fingerprint | undefined {
+  return isOAuth(credential) ? fingerprint(credential.refresh) : undefined
 }
 
 /** The narrowest class of a failure that is still bounded: what caused it, else our own code, else the outcome. */

@@ -2,6 +2,7 @@ import type { Decision, FlightOutcome, RefreshReason } from '../../otel/words.ts
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { isTokenUsable } from '../domain/profile-state.ts'
 import { needsRefresh } from './needs-refresh.ts'
 
 /** One caller at the gate. Caller and reason are fields, not flags: nobody passes without saying who and why. */
@@ -65,7 +66,7 @@ export function judgeVisit(
 
 /** The access token can be sent right now, whoever may want a newer one. */
 export function isUsable(profile: StoredProfile, now: number, rejected?: Fingerprint): boolean {
-  if (!isOAuth(profile.credential)) return true
-  const need = needsRefresh(profile.credential, now, { earlyMs: 0 })
-  return need === undefined && (rejected === undefined || fingerprint(profile.credential.access) !== rejected)
+  const { credential } = profile
+  if (!isOAuth(credential)) return isTokenUsable(credential, now)
+  return isTokenUsable(credential, now) && (rejected === undefined || fingerprint(credential.access) !== rejected)
 }

@@ -14,4 +14,6 @@ export interface AttemptFacts {
   readonly served: Served
   readonly sink: CallSink
   readonly ordinary: OrdinaryCalls
+  /** Called when the provider begins a good answer: the credential works and nothing limits it. */
+  readonly onAccepted: () => void
 }

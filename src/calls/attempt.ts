@@ -1,6 +1,7 @@
 import type { AttemptOutcome } from '../../otel/words.ts'
 import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
+import type { AttemptJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import type { UpstreamError } from '../providers/upstream-error.ts'
@@ -15,7 +16,8 @@ import { endpointOf } from './endpoint.ts'
 export interface AttemptEnd {
   readonly outcome: AttemptOutcome
   readonly begun: boolean
-  readonly retryAfterMs?: number
+  /** How the provider's refusal was judged, where it answered. */
+  readonly judgement?: AttemptJudgement
   readonly refusal?: Refusal
   /** How many good calls the spans of this one stand for; 0 when they are not kept. */
   readonly standsFor?: number
@@ -76,6 +78,7 @@ class AttemptSink implements AnswerSink {
     this.#record.head(status, headers)
     if (status >= 300) return 'collect'
     this.#begun = true
+    this.#facts.onAccepted()
     this.#facts.sink.head(status, this.#echo.headers(headers), this.#facts.served, flow)
     return 'stream'
   }
@@ -96,14 +99,15 @@ class AttemptSink implements AnswerSink {
       return
     }
     const answer = { ...readRefusedAnswer(this.#status, this.#headers, collected.bytes), model: this.#facts.request.model }
-    const { outcome, providerCode, retryAfterMs } = this.#facts.candidate.provider.judgeAttempt(answer)
+    const judgement = this.#facts.candidate.provider.judgeAttempt(answer)
+    const { outcome, providerCode } = judgement
     this.#record.ended(outcome, outcome, providerCode)
     const refusal: Refusal = {
       status: this.#status,
       ...this.#echo.refusal(this.#headers, collected.bytes, answer.body),
       cut: collected.cut,
     }
-    this.#done({ outcome, begun: false, refusal, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+    this.#done({ outcome, begun: false, judgement, refusal })
   }
 
   onError(error: UpstreamError): void {

@@ -89,6 +89,8 @@ export type CallEnd =
   | {
       readonly type: 'failed'
       readonly error: GatewayError
+      /** The trace that says why. */
+      readonly traceId: string
       /** Why the last profile was given up; absent where there was none for it. */
       readonly reason?: FallbackReason
       readonly refusal?: Refusal

@@ -25,6 +25,11 @@ export const AFTER_ATTEMPT = {
 /** Why a profile was given up: how its attempt ended, why it was passed over, or how its refresh failed. */
 export type FallbackReason = AttemptOutcome | SkipReason | FlightOutcome
 
+/** The reason in a profile that was passed over: of a refresh that is paused, how it failed. */
+export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | FlightOutcome }): FallbackReason {
+  return reason === 'refresh_paused' ? (because ?? reason) : reason
+}
+
 /** The reason in a visit that the gate refused. */
 export function reasonOfVisit(error: unknown): FallbackReason {
   if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'

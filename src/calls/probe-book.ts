@@ -1,4 +1,6 @@
 import type { AttemptOutcome, ProbeOutcome } from '../../otel/words.ts'
+import { type CredentialMark, concerns, markOf } from '../domain/cooldown.ts'
+import type { StoredProfile } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { reasonOfVisit } from './fallback.ts'
@@ -15,7 +17,7 @@ export interface LastProbe {
 
 export interface ProbeBookOptions {
   /** Whether calls leave the profile alone after a failure: for so long that failure is their last word. */
-  isResting: (profileId: string) => boolean
+  isResting: (profile: StoredProfile) => boolean
   /** How long an outcome counts as recent, in ms. @default 900_000 */
   windowMs?: number
   /** How often profiles are probed, in ms: where that is rarer than the window, the last probe counts until the next one. */
@@ -34,6 +36,7 @@ const REFUSALS = ['GW_NEEDS_LOGIN', 'GW_REFRESH_FAILED', 'GW_REFRESH_BACKOFF', '
 interface Seen {
   readonly at: number
   readonly outcome: ProbeOutcome
+  readonly credential: CredentialMark
 }
 
 /** What was seen at runtime; a refused visit is a failure of the credential whatever the word for it. */
@@ -43,7 +46,7 @@ interface SeenAtRuntime extends Seen {
 
 /** What probes and calls last saw of each profile, and whether they agree. */
 export class ProbeBook {
-  readonly #isResting: (profileId: string) => boolean
+  readonly #isResting: (profile: StoredProfile) => boolean
   readonly #windowMs: number
   readonly #clock: Clock
   readonly #probes = new Map<string, Seen>()
@@ -56,19 +59,19 @@ export class ProbeBook {
   }
 
   /** Notes how a probe ended. */
-  probed(profileId: string, outcome: ProbeOutcome): void {
-    this.#probes.set(profileId, { outcome, at: this.#clock.monotonic() })
+  probed(profile: StoredProfile, outcome: ProbeOutcome): void {
+    this.#probes.set(profile.id, this.#seen(profile, outcome))
   }
 
   /** Notes how a call's attempt ended. One that says nothing about the profile leaves standing what was said before. */
-  attempted(profileId: string, outcome: AttemptOutcome): void {
-    if (VERDICTS[outcome] !== 'silent') this.#runtime.set(profileId, { of: 'attempt', outcome, at: this.#clock.monotonic() })
+  attempted(profile: StoredProfile, outcome: AttemptOutcome): void {
+    if (VERDICTS[outcome] !== 'silent') this.#runtime.set(profile.id, { of: 'attempt', ...this.#seen(profile, outcome) })
   }
 
   /** Notes the error of a visit that was no probe's. */
-  visitFailed(profileId: string, error: unknown): void {
+  visitFailed(profile: StoredProfile, error: unknown): void {
     if (!isGatewayError(error, ...REFUSALS)) return
-    this.#runtime.set(profileId, { of: 'visit', outcome: reasonOfVisit(error), at: this.#clock.monotonic() })
+    this.#runtime.set(profile.id, { of: 'visit', ...this.#seen(profile, reasonOfVisit(error)) })
   }
 
   /** Notes that a visit got its token: no visit fails any more. What the provider said of the token last, it goes on saying. */
@@ -76,18 +79,22 @@ export class ProbeBook {
     if (this.#runtime.get(profileId)?.of === 'visit') this.#runtime.delete(profileId)
   }
 
-  /** The last probe of a profile; `undefined` when there was none. */
-  lastOf(profileId: string): LastProbe | undefined {
-    const probe = this.#probes.get(profileId)
-    if (!probe) return undefined
+  /** The last probe of a profile; `undefined` when there was none, or it was about a credential that is gone. */
+  lastOf(profile: StoredProfile): LastProbe | undefined {
+    const probe = this.#probes.get(profile.id)
+    if (!probe || !isAbout(probe, profile)) return undefined
     const ageSeconds = Math.round((this.#clock.monotonic() - probe.at) / 1000)
-    return { outcome: probe.outcome, ageSeconds, diverges: this.#diverges(profileId, probe) }
+    return { outcome: probe.outcome, ageSeconds, diverges: this.#diverges(profile, probe) }
   }
 
-  #diverges(profileId: string, probe: Seen): boolean {
-    const runtime = this.#runtime.get(profileId)
-    if (!runtime || !this.#isRecent(probe)) return false
-    if (!this.#isRecent(runtime) && !this.#isResting(profileId)) return false
+  #seen({ credential }: StoredProfile, outcome: ProbeOutcome): Seen {
+    return { outcome, at: this.#clock.monotonic(), credential: markOf(credential) }
+  }
+
+  #diverges(profile: StoredProfile, probe: Seen): boolean {
+    const runtime = this.#runtime.get(profile.id)
+    if (!runtime || !isAbout(runtime, profile) || !this.#isRecent(probe)) return false
+    if (!this.#isRecent(runtime) && !this.#isResting(profile)) return false
     const runtimeFails = runtime.of === 'visit' || failsByCredential(runtime.outcome)
     if (VERDICTS[probe.outcome] === 'good') return runtimeFails
     return failsByCredential(probe.outcome) && VERDICTS[runtime.outcome] === 'good'
@@ -96,4 +103,10 @@ export class ProbeBook {
   #isRecent({ at }: Seen): boolean {
     return this.#clock.monotonic() - at <= this.#windowMs
   }
+}
+
+/** What was seen is about what the profile holds now: a refusal about that very token, anything else about its account. */
+function isAbout({ outcome, credential }: Seen, profile: StoredProfile): boolean {
+  const isOfToken = failsByCredential(outcome) && outcome !== 'billing'
+  return concerns(isOfToken ? 'credential' : 'service', credential, profile)
 }

@@ -28,6 +28,7 @@ export const VERDICTS = {
   mode_mismatch: 'silent',
   excluded_by_order: 'silent',
   billing_denied: 'silent',
+  refresh_paused: 'unrefreshed',
   rotated: 'good',
   renewed: 'good',
   reused: 'good',

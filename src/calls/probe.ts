@@ -92,21 +92,23 @@ export class Probes {
     return mine
   }
 
-  #probe({ id, provider }: StoredProfile, caller: CallerSite): Promise<ProbeResult> {
-    const { telemetry, book } = this.#options
+  #probe(listed: StoredProfile, caller: CallerSite): Promise<ProbeResult> {
+    const { telemetry, book, profiles } = this.#options
+    const { id, provider } = listed
     const profile = telemetry.profile(id)
     const attributes = { [ATTR_PROVIDER]: provider, [ATTR_PROFILE]: profile, ...callerAttributes(caller) }
     return telemetry.inSpan(SPAN_PROBE, { attributes }, async span => {
       const outcome = await this.#ask(id, provider)
       const verdict: ProbeVerdict = VERDICTS[outcome]
       // What was given up halfway is no probe; the one before still holds.
-      if (outcome !== 'aborted') book.probed(id, outcome)
+      const current = await profiles.current(listed)
+      if (outcome !== 'aborted') book.probed(current, outcome)
       span.setAttribute(ATTR_PROBE_OUTCOME, outcome)
       if (verdict !== 'good' && verdict !== 'silent') {
         span.setAttribute(ATTR_ERROR_TYPE, outcome)
         span.setStatus({ code: SpanStatusCode.ERROR })
       }
-      return { profile, provider, outcome, verdict, diverges: book.lastOf(id)?.diverges ?? false }
+      return { profile, provider, outcome, verdict, diverges: book.lastOf(current)?.diverges ?? false }
     })
   }
 

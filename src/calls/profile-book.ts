@@ -1,12 +1,13 @@
-import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
+import type { Billing, ProfileState } from '../../otel/words.ts'
 import { deadGrant } from '../auth/flight-deck.ts'
 import type { RefreshGate } from '../auth/refresh-gate.ts'
-import { type Cooldown, isResting, nextCooldown, READY } from '../domain/cooldown.ts'
-import { type StoredProfile, secretsOf } from '../domain/credential.ts'
+import { expiryOf, type StoredProfile, secretsOf } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
+import { isTokenUsable } from '../domain/profile-state.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { hideText, pinHiddenText } from '../tools/hidden-texts.ts'
+import { RestBook } from './rest-book.ts'
 
 /** A profile the configuration names. */
 export interface ConfiguredProfile {
@@ -31,12 +32,12 @@ const LIST_FOR_MS = 1_000
 
 /** Every profile this gateway knows, from the configuration and the store, with how it fared lately. */
 export class ProfileBook {
+  readonly rests: RestBook
   readonly #gate: RefreshGate
   readonly #store: ProfileStore
   readonly #onStoreError: (error: unknown) => void
   readonly #clock: Clock
   readonly #configured: ReadonlyMap<string, ConfiguredProfile>
-  readonly #cooldowns = new Map<string, Cooldown>()
   readonly #lastUsed = new Map<string, number>()
   #uses = 0
   #lastGood: readonly StoredProfile[] | undefined
@@ -47,6 +48,7 @@ export class ProfileBook {
     this.#store = store
     this.#onStoreError = onStoreError
     this.#clock = clock
+    this.rests = new RestBook({ clock })
     this.#configured = new Map(configured.map(profile => [profile.id, profile]))
   }
 
@@ -78,26 +80,47 @@ export class ProfileBook {
     return current ? this.#withConfigured(current) : profile
   }
 
-  isResting(profileId: string): boolean {
-    return isResting(this.#cooldowns.get(profileId) ?? READY, this.#clock.now())
+  /**
+   * As `list`, with those looked at again that failed lately: a new login ends a rest at once, and a grant that has died is
+   * known as that.
+   *
+   * @throws as `list`
+   */
+  async listForCall(): Promise<readonly StoredProfile[]> {
+    const listed = await this.list()
+    if (!this.rests.knowsAny) return listed
+    return Promise.all(listed.map(profile => (this.rests.knows(profile.id) ? this.current(profile).catch(() => profile) : profile)))
   }
 
+  /** Every profile as it is now. @throws as `list` */
+  async allCurrent(): Promise<readonly StoredProfile[]> {
+    return Promise.all((await this.list()).map(listed => this.current(listed)))
+  }
+
+  /**
+   * Says that only a new login helps: the grant is dead, and its access token does not serve any more. Until then it does
+   * serve, although nothing can refresh it.
+   */
   isDead(profile: StoredProfile): boolean {
-    return deadGrant(profile) !== undefined
+    return deadGrant(profile) !== undefined && !this.#outlivesItsGrant(profile)
+  }
+
+  /** When a profile whose grant is dead stops serving, epoch ms, as far as is known; `undefined` where it does not serve or its grant lives. */
+  servesUntil(profile: StoredProfile): number | undefined {
+    return deadGrant(profile) && this.#outlivesItsGrant(profile) ? expiryOf(profile.credential) : undefined
+  }
+
+  /** Why the profile should visit the gate before it is used. A dead grant has nothing to ask there. */
+  needs(profile: StoredProfile): ReturnType<RefreshGate['needs']> {
+    return deadGrant(profile) && this.#outlivesItsGrant(profile) ? undefined : this.#gate.needs(profile)
   }
 
   lastUsed(profileId: string): number {
     return this.#lastUsed.get(profileId) ?? 0
   }
 
-  cooldownOf(profileId: string): Cooldown {
-    return this.#cooldowns.get(profileId) ?? READY
-  }
-
   stateOf(profile: StoredProfile): ProfileState {
-    if (profile.credential.type === 'oauth' && !profile.credential.access && !profile.credential.refresh) return 'missing_credential'
-    const state = this.#gate.stateOf(profile)
-    return state !== 'needs_login' && this.isResting(profile.id) ? 'resting' : state
+    return this.#gate.stateOf(profile, this.rests.isResting(profile))
   }
 
   /** Notes that the profile is about to serve, for the turn of the others. */
@@ -106,15 +129,8 @@ export class ProfileBook {
     this.#lastUsed.set(profileId, this.#uses)
   }
 
-  /** Notes how an attempt ended. */
-  ended(profileId: string, outcome: AttemptOutcome, retryAfterMs?: number): void {
-    const current = this.cooldownOf(profileId)
-    if (outcome === 'ok' && current.state === 'ready') return
-    const event =
-      outcome === 'ok'
-        ? ({ type: 'succeeded' } as const)
-        : { type: 'failed' as const, outcome, ...(retryAfterMs !== undefined && { retryAfterMs }) }
-    this.#cooldowns.set(profileId, nextCooldown(current, event, this.#clock.now()))
+  #outlivesItsGrant(profile: StoredProfile): boolean {
+    return isTokenUsable(profile.credential, this.#clock.now()) && !this.rests.isRefused(profile)
   }
 
   async #merge(): Promise<readonly StoredProfile[]> {
@@ -131,6 +147,7 @@ export class ProfileBook {
       // A login that is configured and not there yet: shown as missing, not left out in silence.
       else if (!held.has(id)) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'oauth', generation: 0 } })
     }
+    this.rests.retain(new Set(held.keys()))
     this.#lastGood = [...held.values()]
     return this.#lastGood
   }

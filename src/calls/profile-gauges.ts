@@ -1,24 +1,50 @@
 import { PROFILE_STATES } from '../../otel/words.ts'
-import { isOAuth } from '../domain/credential.ts'
+import { expiryOf, isOAuth } from '../domain/credential.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
+import type { ProfileChoice } from './profile-choice.ts'
 
-/** Sets the gauges of every profile: state, expiry, generation, what its last probe says. Called before each scrape and each export. */
-export async function setProfileGauges(telemetry: Telemetry, book: ProfileBook, probes: ProbeBook): Promise<void> {
-  for (const listed of await book.list()) {
-    const profile = await book.current(listed)
+/** What is asked for the gauges. */
+export interface GaugeSources {
+  readonly telemetry: Telemetry
+  readonly book: ProfileBook
+  readonly probes: ProbeBook
+  readonly choice: ProfileChoice
+}
+
+/**
+ * Observes the gauges of every profile there is now: state, whether it serves, expiry, generation, what its last probe
+ * says. Called before each scrape and each export. What is not observed again is gone: a profile that was removed, the
+ * expiry of a credential that has none, the generation of a login that a key replaced.
+ */
+export async function observeProfiles({ telemetry, book, probes, choice }: GaugeSources): Promise<void> {
+  const profiles = await book.allCurrent()
+  const { standings } = choice.readiness(profiles)
+  // From here on nothing waits: a scrape sees either what was or what is.
+  const gauges = telemetry.instruments.observe([
+    'profileState',
+    'profileServes',
+    'tokenExpiry',
+    'generation',
+    'probeDivergence',
+    'probeAge',
+  ])
+  for (const profile of profiles) {
+    const { credential } = profile
     const labels = { provider: profile.provider, profile: telemetry.profile(profile.id) }
     const current = book.stateOf(profile)
-    for (const state of PROFILE_STATES) telemetry.instruments.set('profileState', state === current ? 1 : 0, { ...labels, state })
-    const probe = probes.lastOf(profile.id)
-    if (probe) {
-      telemetry.instruments.set('probeDivergence', probe.diverges ? 1 : 0, labels)
-      telemetry.instruments.set('probeAge', probe.ageSeconds, labels)
-    }
-    if (!isOAuth(profile.credential)) continue
-    telemetry.instruments.set('generation', profile.credential.generation, labels)
-    if (profile.credential.expiresAt !== undefined)
-      telemetry.instruments.set('tokenExpiry', Math.round(profile.credential.expiresAt / 1000), labels)
+    for (const state of PROFILE_STATES) gauges.set('profileState', state === current ? 1 : 0, { ...labels, state })
+    const standing = standings.get(profile.id)
+    // Who the operator left out was never meant to serve: it is no outage of its provider.
+    const isMeant = standing && (standing.serves || standing.reason !== 'excluded_by_order')
+    if (isMeant) gauges.set('profileServes', standing.serves ? 1 : 0, labels)
+    const expiresAt = expiryOf(credential)
+    if (expiresAt !== undefined) gauges.set('tokenExpiry', Math.round(expiresAt / 1000), labels)
+    if (isOAuth(credential)) gauges.set('generation', credential.generation, labels)
+    const probe = probes.lastOf(profile)
+    if (!probe) continue
+    gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
+    gauges.set('probeAge', probe.ageSeconds, labels)
   }
 }

@@ -1,5 +1,6 @@
-import type { Billing, CredentialType, Protocol, SkipReason } from '../../otel/words.ts'
-import { bearerOf, expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome, Billing, CredentialType, FlightOutcome, Protocol, SkipReason } from '../../otel/words.ts'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { isTokenUsable, tokenLifeOf } from '../domain/profile-state.ts'
 import type { Provider } from '../providers/provider.ts'
 import { pathOf } from './endpoint.ts'
 
@@ -13,6 +14,18 @@ export interface Candidate {
 /** A profile that was passed over, and why. */
 export interface Skipped extends Candidate {
   readonly reason: SkipReason
+  /** What rests it, or how its refresh failed. */
+  readonly because?: AttemptOutcome | FlightOutcome
+  readonly providerCode?: string
+  /** Ms until it may serve again by itself. */
+  readonly waitMs?: number
+}
+
+/** What keeps a profile from serving for a while. */
+export interface Hindrance {
+  readonly because: AttemptOutcome | FlightOutcome
+  readonly waitMs: number
+  readonly providerCode?: string
 }
 
 export interface OrderQuestion {
@@ -28,7 +41,11 @@ export interface OrderQuestion {
   readonly speaking?: Protocol
   /** Whether a subscription's call may go on to a metered profile. */
   readonly metered: 'allow' | 'deny'
-  readonly isResting: (profileId: string) => boolean
+  /** What rests the profile, for calls of this model. */
+  readonly restOf: (profile: StoredProfile) => Hindrance | undefined
+  /** Why the gate sends no refresh of its login right now. */
+  readonly pauseOf: (profile: StoredProfile) => Hindrance | undefined
+  /** Only a new login helps. */
   readonly isDead: (profile: StoredProfile) => boolean
   /** When the profile was used last, any rising number; 0 for never. */
   readonly lastUsed: (profileId: string) => number
@@ -40,12 +57,13 @@ export interface OrderQuestion {
  * Who tries, in this order; who does not, and why. `preferred` is who would have tried first if all were well,
  * `isLastResort` says that those who try are resting, for want of anybody else.
  */
-export interface Order {
-  readonly candidates: readonly Candidate[]
+export type Order = {
   readonly skipped: readonly Skipped[]
   readonly preferred: Candidate | undefined
-  readonly isLastResort: boolean
-}
+} & (
+  | { readonly isLastResort: false; readonly candidates: readonly Candidate[] }
+  | { readonly isLastResort: true; readonly candidates: readonly Skipped[] }
+)
 
 const BY_TYPE: Readonly<Record<CredentialType, number>> = { oauth: 0, token: 1, api_key: 2 }
 
@@ -60,17 +78,16 @@ export function orderProfiles(question: OrderQuestion): Order {
   const { named, unnamed } = splitByOrder(speaking, question)
   const preferred = named[0]
   const skipped: Skipped[] = unnamed.map(candidate => ({ ...candidate, reason: 'excluded_by_order' }))
-  const resting: Candidate[] = []
+  const resting: Skipped[] = []
   const candidates: Candidate[] = []
   for (const candidate of named) {
-    const reason = skipReason(candidate, preferred, question)
-    if (reason) skipped.push({ ...candidate, reason })
-    else if (question.isResting(candidate.profile.id)) resting.push(candidate)
+    const hindered = skipOf(candidate, preferred, question)
+    if (hindered?.reason === 'cooldown') resting.push({ ...candidate, ...hindered })
+    else if (hindered) skipped.push({ ...candidate, ...hindered })
     else candidates.push(candidate)
   }
-  if (candidates.length === 0) return { candidates: resting, skipped, preferred, isLastResort: resting.length > 0 }
-  const passedOver = [...skipped, ...resting.map(candidate => ({ ...candidate, reason: 'cooldown' as const }))]
-  return { candidates, skipped: passedOver, preferred, isLastResort: false }
+  if (candidates.length === 0 && resting.length > 0) return { candidates: resting, skipped, preferred, isLastResort: true }
+  return { candidates, skipped: [...skipped, ...resting], preferred, isLastResort: false }
 }
 
 function asCandidate(
@@ -95,18 +112,23 @@ function splitByOrder(candidates: readonly Candidate[], { order, lastUsed }: Ord
   }
 }
 
-function skipReason(
+/** Why a profile cannot serve now: the one rule for calls, readiness, status, page and gauges. */
+function skipOf(
   { profile, provider, billing }: Candidate,
   preferred: Candidate | undefined,
-  { metered, isDead, now }: OrderQuestion,
-): SkipReason | undefined {
+  { metered, isDead, restOf, pauseOf, now }: OrderQuestion,
+): Pick<Skipped, 'reason' | 'because' | 'waitMs' | 'providerCode'> | undefined {
   const { credential } = profile
-  if (metered === 'deny' && billing === 'metered' && preferred?.billing === 'subscription') return 'billing_denied'
+  if (metered === 'deny' && billing === 'metered' && preferred?.billing === 'subscription') return { reason: 'billing_denied' }
+  const life = tokenLifeOf(credential, now)
   if (isOAuth(credential)) {
-    if (!provider.oauth) return 'mode_mismatch'
-    if (isDead(profile)) return 'needs_login'
-    return credential.access || credential.refresh ? undefined : 'missing_credential'
-  }
-  if (!bearerOf(credential)) return 'missing_credential'
-  return (expiryOf(credential) ?? Number.POSITIVE_INFINITY) <= now ? 'expired' : undefined
+    if (!provider.oauth) return { reason: 'mode_mismatch' }
+    if (isDead(profile)) return { reason: 'needs_login' }
+    if (life === 'missing' && !credential.refresh) return { reason: 'missing_credential' }
+  } else if (life === 'missing') return { reason: 'missing_credential' }
+  else if (life === 'expired') return { reason: 'expired' }
+  const rest = restOf(profile)
+  if (rest) return { reason: 'cooldown', ...rest }
+  const pause = isTokenUsable(credential, now) ? undefined : pauseOf(profile)
+  return pause && { reason: 'refresh_paused', ...pause }
 }

@@ -1,8 +1,30 @@
-import type { Billing, ProfileState } from '../../otel/words.ts'
-import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
+import { deadGrant } from '../auth/flight-deck.ts'
+import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { type FallbackReason, reasonOfSkip } from './fallback.ts'
 import type { LastProbe, ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
+import type { ProfileStanding } from './profile-choice.ts'
+import type { ActiveRest } from './rest-book.ts'
+
+/** Why a profile rests, for whom and until when, as an operator may see it. */
+export interface RestSnapshot {
+  /** The outcome that began it. */
+  readonly because: AttemptOutcome
+  /** The one model that rests; absent where the profile rests for every model. */
+  readonly model?: string
+  /** ISO dates: the same whenever they are asked for, which rounded seconds are not. */
+  readonly since: string
+  readonly until: string
+  /** The provider named the time; otherwise it is a guess. */
+  readonly isPromised: boolean
+  readonly consecutiveFailures: number
+  /** What the provider answered: HTTP status, its type of error and its code. */
+  readonly status?: number
+  readonly type?: string
+  readonly code?: string
+}
 
 /** One profile, as an operator may see it: no token, no e-mail. */
 export interface ProfileSnapshot {
@@ -11,14 +33,26 @@ export interface ProfileSnapshot {
   readonly type: StoredProfile['credential']['type']
   readonly billing: string
   readonly state: ProfileState
+  /** A call could use it now. */
+  readonly serves: boolean
+  /** Why no call could. */
+  readonly whyNot?: FallbackReason
   /** Seconds until the access token expires; negative when it has. */
   readonly expiresInSeconds?: number
   readonly generation?: number
-  readonly needsLogin?: { readonly outcome: string; readonly since: string; readonly providerCode?: string }
-  /** Seconds the profile still rests, rounded up. */
+  readonly needsLogin?: {
+    readonly outcome: string
+    readonly since: string
+    readonly providerCode?: string
+    /** Its access token serves on until then, as an ISO date. */
+    readonly servesUntil?: string
+  }
+  /** Seconds the profile still rests for every model, rounded up. */
   readonly restsForSeconds?: number
-  /** When its rest ends, as an ISO date: the same whenever it is asked for, which the rounded seconds are not. */
+  /** When that rest ends, as an ISO date. */
   readonly restsUntil?: string
+  /** Every rest under way, the longest first; absent without any. */
+  readonly rests?: readonly RestSnapshot[]
   /** The last probe, where there was one. */
   readonly probe?: LastProbe
 }
@@ -28,38 +62,63 @@ export interface SnapshotSources {
   readonly telemetry: Telemetry
   readonly book: ProfileBook
   readonly probes: ProbeBook
+  /** Whether the profile could serve a call now. */
+  readonly standing: ProfileStanding
 }
 
 /** What a profile can do right now. @param billing How its provider says it pays, where the profile does not say. */
 export function profileSnapshot(
   profile: StoredProfile,
   billing: Billing | undefined,
-  { telemetry, book, probes }: SnapshotSources,
+  { telemetry, book, probes, standing }: SnapshotSources,
 ): ProfileSnapshot {
-  const { credential, needsLogin } = profile
-  const expiresAt = credential.type === 'api_key' ? undefined : credential.expiresAt
-  const cooldown = book.cooldownOf(profile.id)
-  const probe = probes.lastOf(profile.id)
+  const { credential } = profile
+  const expiresAt = expiryOf(credential)
+  const rests = book.rests.restsOf(profile)
+  const forAll = rests.find(({ model }) => model === undefined)
+  const probe = probes.lastOf(profile)
   return {
     profile: telemetry.profile(profile.id),
     provider: profile.provider,
     type: credential.type,
     billing: profile.billing ?? billing ?? 'unknown',
     state: book.stateOf(profile),
+    serves: standing.serves,
+    ...(!standing.serves && { whyNot: reasonOfSkip(standing) }),
     ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
     ...(isOAuth(credential) && { generation: credential.generation }),
-    ...(needsLogin && {
-      needsLogin: {
-        outcome: needsLogin.outcome,
-        since: new Date(needsLogin.since).toISOString(),
-        ...(needsLogin.providerCode && { providerCode: needsLogin.providerCode }),
-      },
-    }),
-    ...(cooldown.state === 'resting' &&
-      book.isResting(profile.id) && {
-        restsForSeconds: Math.ceil((cooldown.until - Date.now()) / 1000),
-        restsUntil: new Date(cooldown.until).toISOString(),
-      }),
+    ...needsLoginOf(profile, book.servesUntil(profile)),
+    ...(forAll && { restsForSeconds: Math.ceil((forAll.until - Date.now()) / 1000), restsUntil: new Date(forAll.until).toISOString() }),
+    ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
     ...(probe && { probe }),
+  }
+}
+
+/** What was said of a grant that a login has replaced since is no word about this one. */
+function needsLoginOf(profile: StoredProfile, servesUntil: number | undefined): Pick<ProfileSnapshot, 'needsLogin'> {
+  const needsLogin = deadGrant(profile)
+  if (!needsLogin) return {}
+  return {
+    needsLogin: {
+      outcome: needsLogin.outcome,
+      since: new Date(needsLogin.since).toISOString(),
+      ...(needsLogin.providerCode && { providerCode: needsLogin.providerCode }),
+      ...(servesUntil !== undefined && { servesUntil: new Date(servesUntil).toISOString() }),
+    },
+  }
+}
+
+function restSnapshot({ because, model, since, until, isPromised, consecutiveFailures, answer = {} }: ActiveRest): RestSnapshot {
+  const { status, type, code } = answer
+  return {
+    because,
+    ...(model !== undefined && { model }),
+    since: new Date(since).toISOString(),
+    until: new Date(until).toISOString(),
+    isPromised,
+    consecutiveFailures,
+    ...(status !== undefined && { status }),
+    ...(type !== undefined && { type }),
+    ...(code !== undefined && { code }),
   }
 }

@@ -20,11 +20,8 @@ import {
   ATTR_STANDS_FOR,
   SPAN_CALL,
 } from '../../otel/names.ts'
-import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { Provider } from '../providers/provider.ts'
-import type { Registry } from '../providers/registry.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
@@ -32,24 +29,19 @@ import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
-import { AFTER_ATTEMPT, type FallbackReason, reasonOfVisit } from './fallback.ts'
-import { adviceFor, nextStepFor } from './next-step.ts'
+import { AFTER_ATTEMPT, type FallbackReason, reasonOfSkip, reasonOfVisit } from './fallback.ts'
+import { type Admittance, LastResort } from './last-resort.ts'
+import type { ProfileFailure } from './next-step.ts'
 import { OrdinaryCalls } from './ordinary-calls.ts'
 import type { ProbeBook } from './probe-book.ts'
-import type { ProfileBook } from './profile-book.ts'
-import { type Candidate, type Order, orderProfiles } from './profile-order.ts'
+import { hindranceOf, ProfileChoice, type ProfileChoiceOptions } from './profile-choice.ts'
+import type { Candidate, Order } from './profile-order.ts'
+import type { AttemptStart } from './rest-book.ts'
 
-export interface ProviderCallsOptions {
+export interface ProviderCallsOptions extends ProfileChoiceOptions {
   telemetry: Telemetry
-  gate: RefreshGate
-  book: ProfileBook
   probes: ProbeBook
-  registry: Registry
   upstream: Upstream
-  /** Profile ids in the operator's order. */
-  order?: readonly string[]
-  /** Whether a subscription's call may go on to a metered profile. */
-  metered: 'allow' | 'deny'
 }
 
 /** One call on its way: what it wants, where its answer goes, what it met so far. */
@@ -62,17 +54,34 @@ interface Call {
 }
 
 /** How one profile fared: it ended the call, or the next one may try. */
-type Turn = { readonly end: CallEnd } | { readonly reason: FallbackReason; readonly refusal?: Refusal; readonly served?: Served }
+type Turn = { readonly end: CallEnd } | (Omit<ProfileFailure, 'type'> & { readonly refusal?: Refusal; readonly served?: Served })
+
+/** One upstream request that was made, with what was known when it began. */
+interface Attempted {
+  readonly end: AttemptEnd
+  readonly served: Served
+  readonly profile: StoredProfile
+  readonly start: AttemptStart
+}
+
+/** What the gate said when it refused a visit: what can be done, and when it tries again. */
+type Refused = Pick<ProfileFailure, 'next' | 'waitMs'>
+/** What came of the refresh of a rejected token. */
+type Renewal = { readonly fresh: StoredProfile } | Refused
+
+/** How long a profile is left alone whose refresh is under way elsewhere, or failed without a pause. */
+const SHORT_PAUSE_MS = 1_000
 
 /** Makes provider calls: picks the profile, visits the gate, tries, falls back. */
 export class ProviderCalls {
+  readonly choice: ProfileChoice
   readonly #options: ProviderCallsOptions
-  readonly #providers: ReadonlyMap<string, Provider>
   readonly #ordinary = new OrdinaryCalls()
+  readonly #lastResort = new LastResort()
 
   constructor(options: ProviderCallsOptions) {
     this.#options = options
-    this.#providers = new Map(options.registry.all().map(provider => [provider.id, provider]))
+    this.choice = new ProfileChoice(options)
   }
 
   /**
@@ -87,7 +96,7 @@ export class ProviderCalls {
     let call: Call | undefined
     let end: CallEnd | undefined
     return telemetry.inSpan(SPAN_CALL, { describe: () => describeCall(request, call, end) }, async span => {
-      const order = await this.#order(request)
+      const order = await this.choice.orderFor(request)
       call = { request, sink, trail: new CallTrail(telemetry, span, order), isLastResort: order.isLastResort }
       end = await this.#goThrough(call, order)
       this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
@@ -95,67 +104,72 @@ export class ProviderCalls {
     })
   }
 
-  async #order({ protocol, provider, profile, speaking }: CallRequest): Promise<Order> {
-    const { book, order, metered } = this.#options
-    return orderProfiles({
-      profiles: await book.list(),
-      providerOf: id => this.#providers.get(id),
-      protocol,
-      metered,
-      now: Date.now(),
-      isResting: id => book.isResting(id),
-      isDead: candidate => book.isDead(candidate),
-      lastUsed: id => book.lastUsed(id),
-      ...(order && { order }),
-      ...(provider !== undefined && { provider }),
-      ...(profile !== undefined && { profile }),
-      ...(speaking && { speaking }),
-    })
-  }
-
-  async #goThrough(call: Call, { candidates, skipped, preferred }: Order): Promise<CallEnd> {
+  async #goThrough(call: Call, { candidates, skipped, isLastResort }: Order): Promise<CallEnd> {
     const { request, trail } = call
-    let reason: FallbackReason | undefined = skipped.at(-1)?.reason
-    let meant: FallbackReason | undefined = skipped.find(({ profile }) => profile === preferred?.profile)?.reason
+    const lastSkipped = skipped.at(-1)
+    let reason: FallbackReason | undefined = lastSkipped && reasonOfSkip(lastSkipped)
     let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
+    let isTried = false
     for (const candidate of candidates) {
-      // A caller who left while the last profile failed has not fallen back to the next one.
+      // A caller that left while the last profile failed has not fallen back to the next one.
       if (request.signal?.aborted) return { type: 'aborted' }
+      // A probe is asked for by itself, and rests nothing: it needs no pace.
+      const place = isLastResort && !request.probe ? await this.#enterLastResort(call, candidate) : undefined
+      if (place?.attempt === 'aborted') return { type: 'aborted' }
+      if (place?.attempt === 'none') {
+        reason = 'cooldown'
+        continue
+      }
+      isTried = true
       trail.turnsTo(candidate)
-      const turn = await this.#try(call, candidate)
+      const leave = place?.attempt === 'paced' ? place.leave : () => {}
+      const turn = await this.#try(call, candidate, leave).finally(leave)
       if ('end' in turn) return turn.end
-      trail.gaveUp(candidate, turn.reason)
+      trail.gaveUp(candidate, turn)
       reason = turn.reason
-      meant ??= turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
-    const code = candidates.length === 0 ? 'GW_NO_PROFILE' : 'GW_ALL_PROFILES_FAILED'
     const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
-    const next = nextStepFor(meant)
-    const error = new GatewayError(code, `no profile could serve ${wanted}: ${trail.failures}${adviceFor(next)}`, { next })
-    return { type: 'failed', error, ...(reason && { reason }), ...last }
+    const error = trail.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
+    return { type: 'failed', error, traceId: trail.traceId, ...(reason && { reason }), ...last }
   }
 
-  async #try(call: Call, candidate: Candidate): Promise<Turn> {
+  /** Everything rests: one call at a time tries, at a pace; the others share what becomes of it. */
+  async #enterLastResort({ request, trail }: Call, candidate: Candidate): Promise<Admittance> {
+    const { rests } = this.#options.book
+    const { model, signal } = request
+    const restOf = () => rests.restOf(candidate.profile, model)
+    const scope = restOf()?.model ?? ''
+    const place = await this.#lastResort.enter(`${candidate.profile.id}\0${scope}`, restOf, signal)
+    if (place.attempt === 'none') trail.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(restOf(), Date.now()) })
+    return place
+  }
+
+  /** @param onAccepted Called when the provider begins a good answer. */
+  async #try(call: Call, candidate: Candidate, onAccepted: () => void): Promise<Turn> {
     const { gate, book, probes } = this.#options
     const { caller, signal, probe = false } = call.request
     const { id, provider } = candidate.profile
     let profile = await book.current(candidate.profile)
-    const need = gate.needs(profile)
+    const need = book.needs(profile)
     try {
       if (need) profile = (await gate.enter({ provider, profileId: id, caller, reason: need, ...(signal && { signal }) })).profile
     } catch (error) {
       if (isGatewayError(error, 'GW_VISIT_ABORTED')) return { end: { type: 'aborted' } }
-      if (!probe) probes.visitFailed(id, error)
-      return { reason: reasonOfVisit(error) }
+      if (!probe) probes.visitFailed(profile, error)
+      return { reason: reasonOfVisit(error), ...this.#afterVisit(profile, error) }
     }
     if (!probe) book.used(id)
-    const first = await this.#attempt(call, candidate, profile)
-    if (!wasRejected(first.end, profile)) return this.#judge(call, candidate, first)
-    const fresh = probe ? await this.#newer(profile) : await this.#afterRejection(call, profile)
+    const first = await this.#attempt(call, candidate, profile, onAccepted)
+    if (!wasRejected(first.end, profile)) return this.#judge(call, first)
+    if (probe) {
+      const fresh = await this.#newer(profile)
+      return this.#judge(call, fresh ? await this.#attempt(call, candidate, fresh, onAccepted) : first)
+    }
+    const renewal = await this.#afterRejection(call, profile)
     if (call.request.signal?.aborted) return { end: { type: 'aborted' } }
-    if (!fresh) return this.#judge(call, candidate, first)
-    return this.#judge(call, candidate, await this.#attempt(call, candidate, fresh))
+    if ('fresh' in renewal) return this.#judge(call, await this.#attempt(call, candidate, renewal.fresh, onAccepted))
+    return this.#judge(call, first, renewal)
   }
 
   /** What holds now, if it is another token than the one that was rejected: somebody refreshed while the probe was on its way. */
@@ -165,9 +179,9 @@ export class ProviderCalls {
   }
 
   /** The provider rejected the access token: one refresh by compare, and only if it brings another token. */
-  async #afterRejection({ request: { caller, signal } }: Call, profile: StoredProfile): Promise<StoredProfile | undefined> {
+  async #afterRejection({ request: { caller, signal } }: Call, profile: StoredProfile): Promise<Renewal> {
     const rejected = bearerFingerprint(profile.credential)
-    if (!rejected) return undefined
+    if (!rejected) return {}
     try {
       const visit = {
         provider: profile.provider,
@@ -178,20 +192,24 @@ export class ProviderCalls {
         ...(signal && { signal }),
       }
       const admission = await this.#options.gate.enter(visit)
-      return bearerFingerprint(admission.profile.credential) === rejected ? undefined : admission.profile
-    } catch {
-      // The visit's span says why; the provider's refusal is what the caller has to hear.
-      return undefined
+      return bearerFingerprint(admission.profile.credential) === rejected ? {} : { fresh: admission.profile }
+    } catch (error) {
+      // The visit's span says why; the provider's refusal is what the caller has to see.
+      return this.#afterVisit(profile, error)
     }
   }
 
-  async #attempt(
-    { request, sink, trail }: Call,
-    candidate: Candidate,
-    profile: StoredProfile,
-  ): Promise<{ end: AttemptEnd; served: Served }> {
-    const { telemetry, upstream } = this.#options
+  /** What can be done after a visit that the gate refused, and when the gate tries again. */
+  #afterVisit(profile: StoredProfile, error: unknown): Refused {
+    if (!(error instanceof GatewayError)) return {}
+    if (error.code === 'GW_NEEDS_LOGIN') return { next: error.next }
+    return { next: error.next, waitMs: error.retryAfterMs ?? this.#options.gate.pauseOf(profile)?.waitMs ?? SHORT_PAUSE_MS }
+  }
+
+  async #attempt({ request, sink, trail }: Call, candidate: Candidate, profile: StoredProfile, onAccepted: () => void): Promise<Attempted> {
+    const { telemetry, upstream, book } = this.#options
     const served = trail.servedBy(candidate)
+    const start = book.rests.begin()
     const end = await makeAttempt(telemetry, upstream, {
       request,
       candidate,
@@ -200,30 +218,51 @@ export class ProviderCalls {
       served,
       sink,
       ordinary: this.#ordinary,
+      onAccepted: () => {
+        book.rests.succeeded(profile, start, whatProves(request))
+        onAccepted()
+      },
     })
     trail.attempts += 1
     trail.standsFor = end.standsFor ?? 1
     if (end.begun) {
       trail.answered(served)
-      return { end, served }
+      return { end, served, profile, start }
     }
     const { billingInsteadOf: _unpaid, ...tried } = served
-    return { end, served: tried }
+    return { end, served: tried, profile, start }
   }
 
-  #judge({ request }: Call, { profile }: Candidate, { end, served }: { end: AttemptEnd; served: Served }): Turn {
-    const { outcome, begun, retryAfterMs, refusal } = end
-    const { book, probes } = this.#options
-    if (!request.probe) {
-      book.ended(profile.id, outcome, retryAfterMs)
-      probes.attempted(profile.id, outcome)
-    }
+  /** @param renewal What became of the refresh after the token was rejected. */
+  #judge({ request }: Call, attempted: Attempted, renewal: Refused = {}): Turn {
+    const { end, served, profile } = attempted
+    const { outcome, begun, refusal, judgement } = end
+    if (!request.probe) this.#note(request, attempted, renewal.waitMs)
     if (outcome === 'ok') return { end: { type: 'served', served } }
     if (outcome === 'aborted') return { end: { type: 'aborted' } }
     if (begun) return { end: { type: 'broken_off', served } }
-    if (AFTER_ATTEMPT[outcome] === 'next') return { reason: outcome, ...(refusal && { refusal, served }) }
+    const providerCode = judgement?.providerCode
+    if (AFTER_ATTEMPT[outcome] === 'next') {
+      const rest = hindranceOf(this.#options.book.rests.restOf(profile, request.model), Date.now())
+      return { reason: outcome, providerCode, waitMs: rest?.waitMs, ...renewal, ...(refusal && { refusal, served }) }
+    }
     const error = new GatewayError('GW_BAD_REQUEST', `the provider could not read the request (${outcome})`, { next: 'fix_request' })
-    return { end: { type: 'failed', error, reason: outcome, ...(refusal && { refusal, served }) } }
+    return { end: { type: 'failed', error, traceId: served.traceId, reason: outcome, ...(refusal && { refusal, served }) } }
+  }
+
+  /** Notes how an attempt ended, for the calls that follow. */
+  #note(request: CallRequest, { end: { outcome, judgement, refusal }, profile, start }: Attempted, pauseMs: number | undefined): void {
+    const { book, probes } = this.#options
+    probes.attempted(profile, outcome)
+    if (outcome === 'ok') return
+    const model = judgement?.scope === 'model' && request.model !== '' ? request.model : undefined
+    book.rests.failed(profile, start, {
+      outcome,
+      // A token that was rejected and is not refreshed yet rests until the gate tries again, not by the ladder.
+      retryAfterMs: pauseMs ?? judgement?.retryAfterMs,
+      model,
+      answer: { status: refusal?.status, type: judgement?.providerType, code: judgement?.providerCode },
+    })
   }
 
   #noteEnd(span: Span, { request }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
@@ -237,7 +276,7 @@ export class ProviderCalls {
       seconds,
       {
         [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
-        [GENAI_PROVIDER_NAME]: this.#providers.get(providerId ?? '')?.genaiName ?? 'unknown',
+        [GENAI_PROVIDER_NAME]: this.choice.providerOf(providerId ?? '')?.genaiName ?? 'unknown',
         [GENAI_REQUEST_MODEL]: request.model,
         [ATTR_ERROR_TYPE]: failure,
       },
@@ -276,6 +315,11 @@ function failureOf(end: CallEnd, { signal }: CallRequest): string | undefined {
   if (end.type === 'failed') return end.error.code
   if (end.type === 'aborted') return signal?.aborted ? undefined : 'GW_CLOSED'
   return end.type === 'broken_off' ? end.type : undefined
+}
+
+/** What a good answer proves: a listing of models is not what limits are about. */
+function whatProves({ protocol, model }: CallRequest): { readonly model: string } | 'credential' {
+  return protocol === 'models' ? 'credential' : { model }
 }
 
 /** A 401 for an OAuth token that had not begun to answer: the one failure a refresh may mend. */

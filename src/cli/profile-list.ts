@@ -1,4 +1,5 @@
 import type { ProbeResult } from '../calls/probe.ts'
+import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { inWords, table } from './table.ts'
@@ -11,12 +12,13 @@ export function profileTable(profiles: readonly ProfileSnapshot[]): string {
   if (profiles.length === 0)
     return 'no profile yet: name one under "profiles" in the configuration, or sign in with gatewatch profiles login'
   return table(
-    ['PROFILE', 'TYPE', 'BILLING', 'STATE', 'EXPIRES IN', 'GENERATION', 'NOTE'],
+    ['PROFILE', 'TYPE', 'BILLING', 'STATE', 'SERVES', 'EXPIRES IN', 'GENERATION', 'NOTE'],
     profiles.map(profile => [
       profile.profile,
       profile.type,
       profile.billing,
       profile.state,
+      profile.serves ? 'yes' : `no: ${profile.whyNot ?? 'unknown'}`,
       profile.expiresInSeconds === undefined ? '-' : inWords(profile.expiresInSeconds),
       profile.generation ?? '-',
       noteOf(profile),
@@ -24,10 +26,13 @@ export function profileTable(profiles: readonly ProfileSnapshot[]): string {
   )
 }
 
-/** What a script needs to know: the worst state of all. An expired access token with a live login is refreshed when used. */
+/**
+ * What a script needs to know: whether a call could be served, and the worst state of all. An expired access token with a
+ * live login is refreshed when used.
+ */
 export function exitCodeOf(profiles: readonly ProfileSnapshot[]): ExitCode {
-  if (profiles.length === 0 || profiles.some(({ state, type }) => DEAD.has(state) || (state === 'expired' && type !== 'oauth')))
-    return EXIT.dead
+  if (!profiles.some(({ serves }) => serves)) return EXIT.dead
+  if (profiles.some(({ state, type }) => DEAD.has(state) || (state === 'expired' && type !== 'oauth'))) return EXIT.dead
   return profiles.some(({ state, probe }) => WARNING.has(state) || probe?.diverges) ? EXIT.warning : EXIT.good
 }
 
@@ -43,16 +48,11 @@ export function worseOf(one: ExitCode, other: ExitCode): ExitCode {
 }
 
 function noteOf(profile: ProfileSnapshot): string {
-  return [stateNoteOf(profile), probeNoteOf(profile)].filter(note => note !== '').join('; ')
+  const state = profileNote(profile, date => `for ${inWords(Math.max(0, (Date.parse(date) - Date.now()) / 1000))}`)
+  return [state, probeNoteOf(profile)].filter(note => note !== '').join('; ')
 }
 
 function probeNoteOf({ probe }: ProfileSnapshot): string {
   if (!probe) return ''
   return `probed ${inWords(probe.ageSeconds)} ago: ${probe.outcome}${probe.diverges ? ', calls say otherwise' : ''}`
-}
-
-function stateNoteOf({ state, needsLogin, restsForSeconds }: ProfileSnapshot): string {
-  if (needsLogin) return `${needsLogin.outcome} since ${needsLogin.since}: sign in again`
-  if (restsForSeconds !== undefined) return `rests for ${inWords(restsForSeconds)}`
-  return state === 'not_persisted' ? 'the store cannot be written; serving from memory' : ''
 }

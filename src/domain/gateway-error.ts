@@ -34,6 +34,7 @@ export type GatewayErrorCode =
 export const NEXT_STEPS = [
   'sign_in_again',
   'check_client_credentials',
+  'replace_key',
   'try_again_later',
   'free_disk_space',
   'fix_permissions',

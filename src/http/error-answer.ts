@@ -1,3 +1,4 @@
+import { context, isSpanContextValid, trace } from '@opentelemetry/api'
 import type { Response } from 'express'
 import type { Protocol } from '../../otel/words.ts'
 import { GatewayError, type GatewayErrorCode } from '../domain/gateway-error.ts'
@@ -27,10 +28,12 @@ export interface ErrorAnswerOptions {
   protocol?: Protocol | undefined
   /** @default by the error's code */
   status?: number
+  /** The trace that says why. @default the active one */
+  traceId?: string | undefined
 }
 
 /** Answers with an error of ours, in the words of the protocol the client speaks. */
-export function answerError(response: Response, error: unknown, { protocol, status }: ErrorAnswerOptions = {}): void {
+export function answerError(response: Response, error: unknown, { protocol, status, traceId }: ErrorAnswerOptions = {}): void {
   const known =
     error instanceof GatewayError
       ? error
@@ -41,6 +44,8 @@ export function answerError(response: Response, error: unknown, { protocol, stat
   }
   keepPrivate(response)
   if (known.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(known.retryAfterMs / 1000))
+  const found = traceId ?? activeTraceId()
+  if (found !== undefined) response.setHeader('x-gatewatch-trace', found)
   response.status(status ?? STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
 }
 
@@ -48,6 +53,11 @@ export function answerError(response: Response, error: unknown, { protocol, stat
 export function keepPrivate(response: Response): void {
   response.setHeader('cache-control', 'no-store')
   response.setHeader('x-content-type-options', 'nosniff')
+}
+
+function activeTraceId(): string | undefined {
+  const span = trace.getSpanContext(context.active())
+  return span && isSpanContextValid(span) ? span.traceId : undefined
 }
 
 function bodyOf({ code, message, next }: GatewayError, protocol: Protocol | undefined): object {

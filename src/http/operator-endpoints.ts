@@ -1,5 +1,4 @@
 import { type RequestHandler, Router } from 'express'
-import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { diagnose } from '../diagnose/diagnose.ts'
 import { evidenceOf } from '../diagnose/evidence-source.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
@@ -18,9 +17,6 @@ export interface OperatorEndpointsOptions {
   metrics: (accept: string | undefined) => Promise<{ contentType: string; body: string }>
 }
 
-/** A profile in one of these states can serve a call, now or after a refresh. */
-const SERVING = new Set<ProfileSnapshot['state']>(['ready', 'expiring', 'expired', 'not_persisted'])
-
 /** What is answered here holds for a moment, and is nobody else's. */
 const neverCached: RequestHandler = (_request, response, next) => {
   keepPrivate(response)
@@ -36,9 +32,9 @@ export function healthEndpoints(gateway: Gateway): Router {
   })
   router.get('/readyz', async (_request, response) => {
     try {
-      const profiles = await gateway.snapshot()
-      const ready = profiles.some(({ state }) => SERVING.has(state))
-      response.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'no profile can serve' })
+      const { canServe, retryAfterMs } = await gateway.readiness()
+      if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
+      response.status(canServe ? 200 : 503).json({ status: canServe ? 'ready' : 'no profile can serve' })
     } catch {
       // The error names files and profiles, and no key is asked for here.
       response.status(503).json({ status: 'the profiles cannot be read' })

@@ -128,9 +128,9 @@ export function stopping(): GatewayError {
   return new GatewayError('GW_CLOSED', 'the gateway stops; the call was given up', { next: 'try_again_later' })
 }
 
-function refuse(response: Response, { error, refusal, served }: Extract<CallEnd, { type: 'failed' }>, protocol: Protocol): void {
+function refuse(response: Response, { error, traceId, refusal, served }: Extract<CallEnd, { type: 'failed' }>, protocol: Protocol): void {
   if (refusal && served && concernsClient(refusal)) relay(response, refusal, served)
-  else answerError(response, error, { protocol })
+  else answerError(response, error, { protocol, traceId })
 }
 
 /**

@@ -55,6 +55,15 @@ export class Instruments {
     ;(this.#find(key, labels) as HistogramSeries).record(value, traceId)
   }
 
+  /**
+   * Begins a new observation of gauges: their series so far are forgotten, so that none stays of what is not there any
+   * more. What is to be seen must be set before anything waits.
+   */
+  observe(keys: readonly GaugeKey[]): Pick<Instruments, 'set'> {
+    for (const key of keys) this.#book.forget(key)
+    return this
+  }
+
   /** Sets a gauge. */
   set<K extends GaugeKey>(key: K, value: number, labels: LabelsOf<K>): void {
     if (this.#book.isOn) (this.#find(key, labels) as NumberSeries).value = value
@@ -89,7 +98,9 @@ export class Instruments {
     }
     const series = this.#book.series(key, labels)
     // What was changed may have been a secret or past the cap: it is looked at, and counted, each time.
-    if (isAsAsked && this.#knownSeries < MOST_KNOWN_SERIES) this.#remember(key, asked, series)
+    // The series of a gauge are forgotten with its next observation.
+    const isLasting = METRICS[key].kind !== 'gauge'
+    if (isAsAsked && isLasting && this.#knownSeries < MOST_KNOWN_SERIES) this.#remember(key, asked, series)
     return series
   }
 

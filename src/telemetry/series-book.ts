@@ -92,9 +92,14 @@ export class SeriesBook {
     return known.get(keyOf(labels)) ?? this.#open(key, labels, known)
   }
 
+  /** Forgets every series of a metric; those that were handed out count for nothing any more. */
+  forget(key: MetricKey): void {
+    this.#metrics.get(key)?.clear()
+  }
+
   /** Metrics that have a series, in the order in which they were first measured. */
   *metrics(): Generator<{ readonly key: MetricKey; readonly metric: MetricDefinition; readonly series: Iterable<Series> }> {
-    for (const [key, series] of this.#metrics) yield { key, metric: METRICS[key], series: series.values() }
+    for (const [key, series] of this.#metrics) if (series.size > 0) yield { key, metric: METRICS[key], series: series.values() }
   }
 
   /** Exemplars of a histogram by bucket. @param labels The very object that the series has. */

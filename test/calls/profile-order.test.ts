@@ -18,15 +18,16 @@ function profile(id: string, credential: Credential, more: Partial<StoredProfile
 /** Asks for the order, and gives the ids. */
 function order(
   profiles: readonly StoredProfile[],
-  more: Partial<OrderQuestion> & { resting?: string[]; dead?: string[]; used?: string[] } = {},
+  more: Partial<OrderQuestion> & { resting?: string[]; paused?: string[]; dead?: string[]; used?: string[] } = {},
 ) {
-  const { resting = [], dead = [], used = [], ...question } = more
+  const { resting = [], paused = [], dead = [], used = [], ...question } = more
   const { candidates, skipped, preferred } = orderProfiles({
     profiles,
     providerOf: id => registry.all().find(provider => provider.id === id),
     protocol: 'responses',
     metered: 'allow',
-    isResting: id => resting.includes(id),
+    restOf: ({ id }) => (resting.includes(id) ? { because: 'rate_limit', waitMs: 1000 } : undefined),
+    pauseOf: ({ id }) => (paused.includes(id) ? { because: 'unavailable', waitMs: 1000 } : undefined),
     isDead: ({ id }) => dead.includes(id),
     lastUsed: id => used.indexOf(id) + 1,
     now: NOW,

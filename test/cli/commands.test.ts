@@ -51,7 +51,7 @@ describe('gatewatch profiles', () => {
   it('shows what is stored and ends with 0 when all is good', async () => {
     await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + 9 * 24 * HOUR_MS }))
     const { code, stdout } = await start(['profiles', '--config', await configFile({})]).ended
-    expect(stdout).toMatch(/openai-codex:work\s+oauth\s+subscription\s+ready\s+9 d\s+3/)
+    expect(stdout).toMatch(/openai-codex:work\s+oauth\s+subscription\s+ready\s+yes\s+9 d\s+3/)
     expect(code).toBe(EXIT.good)
   })
 

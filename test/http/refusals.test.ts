@@ -49,24 +49,27 @@ describe('a refusal that concerns the client', () => {
 })
 
 describe('a refusal of our credential', () => {
-  it.each<FaultName>(['invalid_api_key_401', 'missing_scope_403', 'region_403', 'payment_required_402', 'cloudflare_html_403'])(
-    '%s becomes a 502 of ours: the client’s own key is not at fault',
-    async name => {
-      const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-      w.simulator.inject({ where: 'provider', name })
-      const answer = await w.chat()
-      expect(answer.status).toBe(502)
-      expect(answer.json).toEqual({
-        error: {
-          message: expect.stringMatching(/^no profile could serve chat_completions of model gpt-5\.5: openai:default \(\w+\)$/),
-          type: 'gatewatch_error',
-          param: null,
-          code: 'GW_ALL_PROFILES_FAILED',
-          next: 'try_again_later',
-        },
-      })
-    },
-  )
+  it.each<[FaultName, string]>([
+    ['invalid_api_key_401', 'replace_key'],
+    ['missing_scope_403', 'replace_key'],
+    ['region_403', 'check_network'],
+    ['payment_required_402', 'check_account'],
+    ['cloudflare_html_403', 'try_again_later'],
+  ])('%s becomes a 502 of ours: the client’s own key is not at fault', async (name, next) => {
+    const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
+    w.simulator.inject({ where: 'provider', name })
+    const answer = await w.chat()
+    expect(answer.status).toBe(502)
+    expect(answer.json).toEqual({
+      error: {
+        message: expect.stringMatching(/^no profile could serve chat_completions of model gpt-5\.5: openai:default \(\w+\)(?:$|\. [A-Z])/),
+        type: 'gatewatch_error',
+        param: null,
+        code: 'GW_ALL_PROFILES_FAILED',
+        next,
+      },
+    })
+  })
 
   it('becomes the same in the words of Anthropic', async () => {
     const w = await gatewayWorld({ profiles: ANTHROPIC_PROFILE })

@@ -70,10 +70,11 @@ describe('the data of operators', () => {
         type: 'oauth',
         billing: 'subscription',
         state: 'ready',
+        serves: true,
         expiresInSeconds: expect.any(Number),
         generation: 0,
       },
-      { profile: 'openai:default', provider: 'openai', type: 'api_key', billing: 'metered', state: 'ready' },
+      { profile: 'openai:default', provider: 'openai', type: 'api_key', billing: 'metered', state: 'ready', serves: true },
     ])
     expect(json.recorder).toMatchObject({ interesting: { dropped: 0 }, ordinary: { dropped: 0 } })
   })

@@ -100,6 +100,7 @@ async function hostileServer(): Promise<string> {
     type: 'oauth',
     billing: HOSTILE,
     state: 'needs_login',
+    serves: false,
     needsLogin: { outcome: HOSTILE, since: '', providerCode: HOSTILE },
   }
   const finding = {

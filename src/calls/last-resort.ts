@@ -1,0 +1,95 @@
+import type { Rest } from '../domain/cooldown.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
+
+/** How long a call waits for the attempt of another one, in ms: longer than a provider needs to refuse. */
+const LONGEST_WAIT_MS = 10_000
+const LONGEST_PACE_MS = 60_000
+const SHORTEST_PACE_MS = 1_000
+/** Attempts that a rest of our own guess may cost. */
+const ATTEMPTS_PER_GUESS = 6
+const MOST_PLACES = 10_000
+
+/** What a call may do with a profile that rests: send its attempt, or leave it alone. `over`: it does not rest any more. */
+export type Admittance = { readonly attempt: 'paced'; leave(): void } | { readonly attempt: 'over' | 'none' | 'aborted' }
+
+interface Place {
+  /** The attempt that is under way, until its outcome is known. */
+  underWay?: Promise<void>
+  /** Monotonic ms from which the next attempt may go. */
+  nextAt: number
+}
+
+/**
+ * How long after a failed attempt a profile that rests is left alone, in ms, although nothing else could serve. A time that
+ * the provider named is kept to, up to a minute: what is promised for hours may be over sooner, if somebody paid. Pure.
+ */
+export function paceOf({ since, until, isPromised }: Pick<Rest, 'since' | 'until' | 'isPromised'>, now: number): number {
+  const left = Math.max(0, until - now)
+  if (isPromised) return Math.min(left, LONGEST_PACE_MS)
+  return Math.min(left, LONGEST_PACE_MS, Math.max(SHORTEST_PACE_MS, (until - since) / ATTEMPTS_PER_GUESS))
+}
+
+/**
+ * Paces attempts at profiles that rest, for want of others: one at a time, and a pause after each that failed. Calls that
+ * come meanwhile wait for its outcome and share it.
+ */
+export class LastResort {
+  readonly #clock: Clock
+  readonly #places = new Map<string, Place>()
+
+  constructor({ clock = systemClock }: { clock?: Clock } = {}) {
+    this.#clock = clock
+  }
+
+  /**
+   * Asks for the attempt at a profile that rests. Whoever gets it must `leave`, as soon as its outcome is known.
+   *
+   * @param key Profile and model.
+   * @param restOf What rests it now; `undefined` once it rests no more.
+   */
+  async enter(key: string, restOf: () => Rest | undefined, signal?: AbortSignal): Promise<Admittance> {
+    const place = this.#places.get(key)
+    if (place?.underWay) {
+      await settledWithin(place.underWay, LONGEST_WAIT_MS, signal)
+      if (signal?.aborted) return { attempt: 'aborted' }
+      return { attempt: restOf() ? 'none' : 'over' }
+    }
+    if (!restOf()) return { attempt: 'over' }
+    if (place && this.#clock.monotonic() < place.nextAt) return { attempt: 'none' }
+    return this.#take(key, restOf)
+  }
+
+  #take(key: string, restOf: () => Rest | undefined): Admittance {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    if (this.#places.size >= MOST_PLACES) this.#forgetOld()
+    this.#places.set(key, { underWay: promise, nextAt: 0 })
+    const leave = () => {
+      if (this.#places.get(key)?.underWay !== promise) return
+      const rest = restOf()
+      if (rest) this.#places.set(key, { nextAt: this.#clock.monotonic() + paceOf(rest, this.#clock.now()) })
+      else this.#places.delete(key)
+      resolve()
+    }
+    return { attempt: 'paced', leave }
+  }
+
+  #forgetOld(): void {
+    const now = this.#clock.monotonic()
+    for (const [key, { underWay, nextAt }] of this.#places) if (!underWay && nextAt <= now) this.#places.delete(key)
+  }
+}
+
+/** Waits for work that never rejects, but no longer than `ms` and not after `signal` aborted. */
+function settledWithin(work: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise(resolve => {
+    const done = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done, { once: true })
+    if (signal?.aborted) done()
+    work.then(done)
+  })
+}

@@ -1,0 +1,124 @@
+import type { Protocol } from '../../otel/words.ts'
+import type { RefreshGate } from '../auth/refresh-gate.ts'
+import type { StoredProfile } from '../domain/credential.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Registry } from '../providers/registry.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
+import type { CallRequest } from './call-request.ts'
+import { retryAfterOf } from './next-step.ts'
+import type { ProfileBook } from './profile-book.ts'
+import { type Hindrance, type Order, type OrderQuestion, orderProfiles, type Skipped } from './profile-order.ts'
+import type { ActiveRest } from './rest-book.ts'
+
+/** Whether a profile could serve a call now, and why not. */
+export type ProfileStanding = { readonly serves: true } | ({ readonly serves: false } & Pick<Skipped, 'reason' | 'because' | 'waitMs'>)
+
+/** Who could serve a call now. */
+export interface Readiness {
+  readonly canServe: boolean
+  /** Ms until the first profile can again, where none can and that is known. */
+  readonly retryAfterMs?: number
+  /** By profile id. */
+  readonly standings: ReadonlyMap<string, ProfileStanding>
+}
+
+export interface ProfileChoiceOptions {
+  book: ProfileBook
+  gate: RefreshGate
+  registry: Registry
+  /** Profile ids in the operator's order. */
+  order?: readonly string[]
+  /** Whether a subscription's call may go on to a metered profile. */
+  metered: 'allow' | 'deny'
+  clock?: Clock
+}
+
+/** The wire languages of calls that cost something. */
+const CALLED = ['responses', 'chat_completions', 'messages'] as const satisfies readonly Protocol[]
+
+/**
+ * Who could serve a call now, and why not the others: one answer for the calls themselves, `/readyz`, `gatewatch status`,
+ * the ops page and the gauges.
+ */
+export class ProfileChoice {
+  readonly #options: ProfileChoiceOptions
+  readonly #clock: Clock
+  readonly #providers: ReadonlyMap<string, Provider>
+
+  constructor(options: ProfileChoiceOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#providers = new Map(options.registry.all().map(provider => [provider.id, provider]))
+  }
+
+  /** The provider of that id, where it is known here. */
+  providerOf(id: string): Provider | undefined {
+    return this.#providers.get(id)
+  }
+
+  /** Who tries a call, in this order. @throws what the store throws when it could never be listed. */
+  async orderFor(request: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>): Promise<Order> {
+    return this.#order(await this.#options.book.listForCall(), request)
+  }
+
+  /** Who could serve a call of any model now. @param profiles As they are now. */
+  readiness(profiles: readonly StoredProfile[]): Readiness {
+    const standings = new Map<string, ProfileStanding>()
+    for (const protocol of CALLED) {
+      const order = this.#order(profiles, { protocol, model: '' })
+      const passedOver = order.isLastResort ? [...order.skipped, ...order.candidates] : order.skipped
+      if (!order.isLastResort) for (const { profile } of order.candidates) standings.set(profile.id, { serves: true })
+      for (const one of passedOver) if (!standings.get(one.profile.id)) standings.set(one.profile.id, standingOf(one))
+    }
+    // Of a provider that is not known here, or that serves no calls.
+    for (const { id } of profiles) if (!standings.has(id)) standings.set(id, { serves: false, reason: 'mode_mismatch' })
+    const canServe = [...standings.values()].some(({ serves }) => serves)
+    const retryAfterMs = canServe ? undefined : retryAfterOf(failuresOf(profiles, standings))
+    return { canServe, standings, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+  }
+
+  #order(
+    profiles: readonly StoredProfile[],
+    { protocol, provider, profile, speaking, model }: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>,
+  ): Order {
+    const { book, gate, order, metered } = this.#options
+    const now = this.#clock.now()
+    const question: OrderQuestion = {
+      profiles,
+      providerOf: id => this.#providers.get(id),
+      protocol,
+      metered,
+      now,
+      restOf: candidate => hindranceOf(book.rests.restOf(candidate, model), now),
+      pauseOf: candidate => {
+        const pause = gate.pauseOf(candidate)
+        return pause && { because: pause.outcome, waitMs: pause.waitMs }
+      },
+      isDead: candidate => book.isDead(candidate),
+      lastUsed: id => book.lastUsed(id),
+      ...(order && { order }),
+      ...(provider !== undefined && { provider }),
+      ...(profile !== undefined && { profile }),
+      ...(speaking && { speaking }),
+    }
+    return orderProfiles(question)
+  }
+}
+
+/** A rest as what keeps a profile from serving. */
+export function hindranceOf(rest: ActiveRest | undefined, now: number): Hindrance | undefined {
+  if (!rest) return undefined
+  const { because, until, answer } = rest
+  return { because, waitMs: Math.max(0, until - now), ...(answer?.code !== undefined && { providerCode: answer.code }) }
+}
+
+function standingOf({ reason, because, waitMs }: Skipped): ProfileStanding {
+  return { serves: false, reason, ...(because && { because }), ...(waitMs !== undefined && { waitMs }) }
+}
+
+function failuresOf(profiles: readonly StoredProfile[], standings: ReadonlyMap<string, ProfileStanding>) {
+  return profiles.flatMap(({ id, credential }) => {
+    const standing = standings.get(id)
+    return standing && !standing.serves ? [{ ...standing, type: credential.type }] : []
+  })
+}

@@ -1,0 +1,50 @@
+import type { NextStep } from '../domain/gateway-error.ts'
+import { stepOf } from './next-step.ts'
+import type { ProfileSnapshot, RestSnapshot } from './profile-snapshot.ts'
+
+/** Rests of single models that a note names. */
+const MOST_RESTS = 3
+
+const STEPS: Partial<Record<NextStep, string>> = {
+  sign_in_again: 'sign in again',
+  replace_key: 'replace the key',
+  check_account: 'look at the plan and credit of the account',
+  check_network: 'the provider refuses this region',
+}
+
+/**
+ * What ails a profile, for people: why it rests and until when, which answer began it, what is to be done.
+ *
+ * @param until Writes an ISO date: `until 14:05` or `for 20 s`.
+ * @returns The empty string where nothing ails it.
+ */
+export function profileNote(snapshot: ProfileSnapshot, until: (date: string) => string): string {
+  const rests = (snapshot.rests ?? []).slice(0, MOST_RESTS).map(rest => restNote(snapshot, rest, until))
+  return [stateNote(snapshot, until), ...rests].filter(note => note !== '').join('; ')
+}
+
+function stateNote(snapshot: ProfileSnapshot, until: (date: string) => string): string {
+  const { state, needsLogin, serves, whyNot, type } = snapshot
+  if (needsLogin) {
+    const { outcome, providerCode, since, servesUntil } = needsLogin
+    const code = providerCode && providerCode !== outcome ? ` (${providerCode})` : ''
+    const still = serves ? `; the access token serves on${servesUntil === undefined ? '' : ` ${until(servesUntil)}`}` : ''
+    return `${outcome}${code} since ${since}: sign in again${still}`
+  }
+  if (state === 'missing_credential') return type === 'oauth' ? 'sign in: gatewatch profiles login' : 'there is no key'
+  if (state === 'expired' && type !== 'oauth') return 'expired: replace the token'
+  if (state === 'not_persisted') return 'the store cannot be written; serving from memory'
+  if (serves || whyNot === undefined || whyNot === 'cooldown') return ''
+  if (whyNot === 'excluded_by_order') return 'left out by the order'
+  if (whyNot === 'billing_denied') return 'denied by "fallback" in the configuration'
+  if (whyNot === 'mode_mismatch') return 'its provider serves no calls with it here'
+  return `its refresh failed (${whyNot}) and is tried again`
+}
+
+function restNote({ type }: ProfileSnapshot, rest: RestSnapshot, until: (date: string) => string): string {
+  const { because, model, status, code, consecutiveFailures } = rest
+  const answer = [status, code ?? rest.type].filter(word => word !== undefined).join(' ')
+  const again = consecutiveFailures > 1 ? `, ${consecutiveFailures} times in a row` : ''
+  const step = STEPS[stepOf({ type, reason: because, providerCode: code })]
+  return `${model === undefined ? '' : `${model} `}rests ${until(rest.until)} after ${because}${answer ? ` (${answer})` : ''}${again}${step ? `: ${step}` : ''}`
+}

@@ -285,12 +285,16 @@ export class Gatewatch {
    * watch over token requests, connections to providers, telemetry with what it has to send. A store that was given stays
    * open. Calls in code that are under way end with `GW_CLOSED`. Asked again, it is the same stop.
    *
-   * @param graceMs How long requests under way at the servers may take to end, in ms. @default listen.stopGraceMs
-   * @throws {AggregateError} with what the steps threw that failed; all the others were done.
+   * A new token that the store could not take (a full disk) is tried again until the grace is over.
+   *
+   * @param graceMs How long requests under way at the servers, and such writes, may take, in ms. @default listen.stopGraceMs
+   * @throws {AggregateError} with what the steps threw that failed; all the others were done. `GW_NOT_PERSISTED` is among it
+   *   when a new token is lost with this process: it names the profile.
    */
   stop(graceMs?: number): Promise<void> {
     this.#stopped ??= runSteps('Gatewatch stops', [
       { name: 'gauges', run: () => clearInterval(this.#gauges) },
+      { name: 'grace', run: () => this.#parts.gateway.endWithin(graceMs) },
       { name: 'servers', run: () => this.#stopServers(graceMs) },
       ...this.#parts.stopSteps,
     ])

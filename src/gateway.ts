@@ -14,7 +14,7 @@ import { type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.
 import { ProviderCalls } from './calls/provider-calls.ts'
 import type { CallerSite } from './domain/caller-site.ts'
 import { fingerprint } from './domain/fingerprint.ts'
-import { errorType, GatewayError } from './domain/gateway-error.ts'
+import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
 import { checkProfiles, type GivenSettings, providerOf, readProfiles, readRegistry } from './given-settings.ts'
 import type { Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
@@ -41,6 +41,7 @@ export class Gateway {
   readonly #probeBook: ProbeBook
   readonly #probes: Probes
   readonly #schedule: ProbeSchedule
+  #endBy: number | undefined
 
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry } = options
@@ -173,10 +174,29 @@ export class Gateway {
     return [
       { name: 'probe schedule', run: () => this.#schedule.stop() },
       { name: 'probes', run: () => this.#probes.close() },
-      { name: 'refreshes', run: () => this.gate.settled() },
+      { name: 'refreshes', run: () => this.#settle() },
       { name: 'watch over token requests', run: () => this.#watch.stop() },
       { name: 'provider connections', run: () => this.#upstream.close() },
     ]
+  }
+
+  /** What `stop` does may take so long from now on, in ms. @default listen.stopGraceMs */
+  endWithin(graceMs = this.#options.settings.listen.stopGraceMs): void {
+    this.#endBy = performance.now() + graceMs
+  }
+
+  /** @throws {GatewayError} `GW_NOT_PERSISTED` when a new token is lost with this process. */
+  async #settle(): Promise<void> {
+    const { stopGraceMs } = this.#options.settings.listen
+    const writeMs = this.#endBy === undefined ? stopGraceMs : Math.max(0, this.#endBy - performance.now())
+    const { profiles, cause } = await this.gate.settled({ writeMs })
+    if (profiles.length === 0) return
+    const why = isGatewayError(cause) ? `: ${cause.message}` : ''
+    throw new GatewayError(
+      'GW_NOT_PERSISTED',
+      `the new token of ${profiles.join(', ')} could not be stored before the process ended, and is lost${why}. Sign in again: gatewatch profiles login`,
+      { next: 'sign_in_again', cause },
+    )
   }
 
   /** As `stop`, for `await using`. */

@@ -70,6 +70,14 @@ interface Flight {
   letGo?: GatewayError
 }
 
+/** New tokens that the store could not take. */
+export interface Unsaved {
+  /** Names of their profiles, as messages may show them. */
+  readonly profiles: readonly string[]
+  /** What the store said last. */
+  readonly cause: unknown
+}
+
 /** How long an ending process waits, in ms. */
 export interface SettleOptions {
   /** For the flights under way; what they then wait for is given up. @default `requestTimeoutMs` */
@@ -188,20 +196,22 @@ export class RefreshGate {
    * Waits for the flights under way, so that a process that ends does not leave an answer unheard, and tries until
    * `writeMs` have passed to write what the store refused.
    *
-   * @returns Names of the profiles whose new token is in the memory of this process only: with the process it is gone.
+   * @returns What is in the memory of this process only: with the process it is gone.
    */
-  async settled({ graceMs = this.#deck.options.requestTimeoutMs, writeMs = 0 }: SettleOptions = {}): Promise<readonly string[]> {
+  async settled({ graceMs = this.#deck.options.requestTimeoutMs, writeMs = 0 }: SettleOptions = {}): Promise<Unsaved> {
     const giveUp = setTimeout(() => {
       for (const { ending } of this.#flights.values()) ending.abort(new DOMException('the process ends', 'AbortError'))
     }, graceMs)
     await Promise.all(this.#departed)
     clearTimeout(giveUp)
     const { unwritten, store, nameOf } = this.#deck
+    let cause: unknown
     for (const start = performance.now(); unwritten.profileIds.length > 0; await sleep(LAST_WRITES_EVERY_MS)) {
-      await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
+      const writes = await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
+      cause = writes.find(write => write.status === 'rejected')?.reason
       if (performance.now() - start >= writeMs) break
     }
-    return unwritten.tokensOf.map(nameOf)
+    return { profiles: unwritten.tokensOf.map(nameOf), cause }
   }
 
   async #admit(visit: Visit, record: VisitRecord): Promise<Admission> {

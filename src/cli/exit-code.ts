@@ -11,6 +11,8 @@ export const EXIT = {
   usage: 64,
   /** A fault of Gatewatch itself (EX_SOFTWARE). */
   fault: 70,
+  /** The gateway ended with a new token that it could not store (EX_IOERR): stderr names the profile, which needs a login. */
+  unsaved: 74,
   /** Broken off by a signal. */
   interrupted: 130,
 } as const

@@ -9,6 +9,7 @@ import { addGatewayCommands } from './gateway-commands.ts'
 import { addOpsCommands } from './ops-commands.ts'
 import { processOutput } from './output.ts'
 import { addProfileCommands } from './profile-commands.ts'
+import { unsavedIn } from './unsaved.ts'
 import { addWatchCommands } from './watch-commands.ts'
 
 /** Runs one command. What goes wrong is a line on stderr and an exit code; a stack stands for a fault of ours alone. */
@@ -35,7 +36,9 @@ export async function runProgram(parameters: string[]): Promise<number> {
   try {
     await line.program.parseAsync(parameters)
     return exitCode
-  } catch (error) {
+  } catch (thrown) {
+    const unsaved = unsavedIn(thrown)
+    const error = unsaved ?? thrown
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
     const output = processOutput(isJson)
     if (!(error instanceof GatewayError)) {
@@ -47,6 +50,7 @@ export async function runProgram(parameters: string[]): Promise<number> {
         ? JSON.stringify({ error: { code: error.code, message: error.message, next: error.next } })
         : `gatewatch: ${error.message}`,
     )
+    if (unsaved) return EXIT.unsaved
     return error.code === 'GW_CONFIG' ? EXIT.usage : EXIT.dead
   }
 }

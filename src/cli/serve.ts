@@ -50,6 +50,7 @@ export async function serveCommand(
     )
     await asked
     output.note('ending: requests under way are finished first')
+    await noteUnsaved(watch, settings.listen.stopGraceMs, output)
   } finally {
     await runSteps('gatewatch serve ends', [
       { name: 'gateway', run: () => watch?.stop() },
@@ -57,4 +58,12 @@ export async function serveCommand(
     ])
   }
   return EXIT.good
+}
+
+/** Says what would be lost by a second signal, or by whoever loses patience: the store has not taken it yet. */
+async function noteUnsaved(watch: Gatewatch, graceMs: number, output: Output): Promise<void> {
+  const profiles = await watch.profiles().catch(() => [])
+  const names = profiles.filter(({ state }) => state === 'not_persisted').map(({ profile }) => profile)
+  if (names.length === 0) return
+  output.note(`the new token of ${names.join(', ')} is only in memory: the store is tried for ${graceMs / 1000} s more (is the disk full?)`)
 }

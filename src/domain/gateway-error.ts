@@ -27,6 +27,8 @@ export type GatewayErrorCode =
   | 'GW_UPSTREAM'
   | 'GW_ABORTED'
   | 'GW_CLOSED'
+  /** The process ends and takes a rotated token with it that the store could not take. */
+  | 'GW_NOT_PERSISTED'
   /** Given to the application itself, whose token request was not sent. */
   | 'GATEWATCH_BYPASS'
 

@@ -134,9 +134,11 @@ export class Stage {
 
   /** Waits for whoever plays beside, stops everything and writes what was recorded. */
   async end(): Promise<void> {
-    const { store, watch, provider, children, profiles } = this.#parts
+    const { store, watch, provider, children, profiles, disk } = this.#parts
     await Promise.allSettled(this.#beside)
     await children.stop()
+    // There is room again at the end of the play: a token that could not be stored is no fault of it.
+    disk.isFull = false
     await watch.stop(0)
     await store.close()
     await provider.simulator.stop()

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ATTR_NEXT, ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/names.ts'
 import { fileStore } from '../../src/store/file-store.ts'
+import { runCli } from '../cli/run-cli.ts'
 import { profileFile, stored } from '../store/fixtures/stored.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { TestClock } from '../support/test-clock.ts'
-import { type LIVES, PROFILE, type World, world } from '../support/world.ts'
+import { type LIVES, PROFILE, PROVIDER, providersAt, type World, world } from '../support/world.ts'
 
 const NEEDS_MOUNT = 'mounting a file system is not permitted here (needs root on Linux)'
 /** Longer than a store answers from memory. */
@@ -84,6 +85,66 @@ describe('a disk that is full when the rotated token is to be stored', () => {
     afterwards(() => store.close())
     expect(await w.anotherGate({ store }).enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)
+  })
+})
+
+// Seen: a gateway that was stopped on a full disk dropped the only copy of a rotated token, in silence and with exit code 0.
+// Fix: the store is tried within the grace; then stderr names the profile, and the exit code is one of its own.
+// Issue 1 of 6, C4.
+describe('a gateway that is stopped while its disk is full', () => {
+  const CALL = { model: 'gpt-5.5', input: [{ role: 'user', content: 'hello' }], store: false, stream: true, instructions: 'Answer.' }
+
+  async function servedWorld(folder: string, stopGraceMs: number) {
+    const store = fileStore(folder)
+    afterwards(() => store.close())
+    const w = await world({ store, simulator: { onTokenRequest: step => (step === 'committed' ? fill(folder) : undefined) } })
+    await w.signIn()
+    const config = join(folder, '..', 'gatewatch.json')
+    const settings = {
+      listen: { port: 0, stopGraceMs },
+      state: folder,
+      providers: providersAt(w.simulator.url),
+      profiles: { [PROFILE]: { provider: PROVIDER, name: 'work' } },
+    }
+    writeFileSync(config, JSON.stringify(settings))
+    const gateway = runCli(['serve', '--config', config])
+    afterwards(async () => {
+      gateway.child.kill('SIGKILL')
+      await gateway.ended
+    })
+    const [, url] = await gateway.until(/listens on (\S+)/)
+    const answer = await fetch(`${url}/v1/responses`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(CALL),
+    })
+    expect([answer.status, answer.ok || (await answer.text())]).toEqual([200, true])
+    await answer.text()
+    return { ...w, gateway }
+  }
+
+  it('says whose new token is lost, and ends with 74', { timeout: 60_000 }, async context => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const { gateway } = await servedWorld(folder, 1_000)
+    gateway.child.kill('SIGTERM')
+    const { code, stderr } = await gateway.ended
+    expect(code).toBe(74)
+    expect(stderr).toMatch(/the new token of openai-codex:work is only in memory: the store is tried for 1 s more/)
+    expect(stderr).toMatch(/gatewatch: the new token of openai-codex:work could not be stored .* is lost: .*Sign in again/)
+    expect(stderr).not.toContain('me@example.com')
+    makeRoom(folder)
+  })
+
+  it('stores it when there is room within the grace, and ends with 0', { timeout: 60_000 }, async context => {
+    const folder = smallDisk()
+    if (!folder) return context.skip(NEEDS_MOUNT)
+    const w = await servedWorld(folder, 30_000)
+    w.gateway.child.kill('SIGTERM')
+    await w.gateway.until(/is only in memory/)
+    makeRoom(folder)
+    expect(await w.gateway.ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('lost') })
+    expect(await w.stored()).toMatchObject({ generation: 1 })
   })
 })
 

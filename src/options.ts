@@ -82,6 +82,11 @@ const LISTEN = v.strictObject({
   keysEnv: v.exactOptional(environmentName),
   /** Largest request body, in bytes. @default 33_554_432 */
   maxBodyBytes: v.optional(whole(1024, 1_073_741_824), 33_554_432),
+  /**
+   * Most bytes of request bodies that are held at one time, in all; a request beyond it is answered 503 with `Retry-After`.
+   * At least `maxBodyBytes`. @default 268_435_456, or `maxBodyBytes` where that is more
+   */
+  maxBufferedBytes: v.exactOptional(whole(1024, 68_719_476_736)),
   /** Longest time a client may take to send its request, in ms. @default 60_000 */
   requestTimeoutMs: v.optional(whole(100, 3_600_000), 60_000),
   /** Longest time a client may leave a full send buffer unread, in ms. @default 120_000 */
@@ -89,6 +94,13 @@ const LISTEN = v.strictObject({
   /** Longest time that requests under way get to end when the gateway stops, in ms; then they are cut. @default 25_000 */
   stopGraceMs: v.optional(whole(0, 3_600_000), 25_000),
 })
+
+const BUFFERED_BYTES = 268_435_456
+
+/** Most bytes of request bodies that are held at one time. */
+export function bufferedBytes({ maxBodyBytes, maxBufferedBytes }: Settings['listen']): number {
+  return maxBufferedBytes ?? Math.max(BUFFERED_BYTES, maxBodyBytes)
+}
 
 const GATE = v.strictObject({
   /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
@@ -161,7 +173,7 @@ export function parseSettings(input: unknown, source: string): Settings {
   const result = v.safeParse(SETTINGS, input)
   const wrong = [...(result.success ? [] : result.issues.map(describeIssue)), ...arraysInPlaceOfObjects(SETTINGS, input, [])]
   if (!result.success || wrong.length > 0) throw refused(source, wrong)
-  const unusable = [...repetitions(result.output), ...openDoor(result.output)]
+  const unusable = [...repetitions(result.output), ...openDoor(result.output), ...roomForNone(result.output)]
   if (unusable.length > 0) throw refused(source, unusable)
   return result.output
 }
@@ -273,4 +285,10 @@ function* openDoor({ listen }: Settings): Generator<string> {
   if (!isLoopback(listen.host) && !listen.keysEnv) {
     yield 'listen.host: is no loopback address, allowed: one, or listen.keysEnv beside it, naming the environment variable with the keys clients must show'
   }
+}
+
+function* roomForNone({ listen }: Settings): Generator<string> {
+  const { maxBodyBytes, maxBufferedBytes } = listen
+  if (maxBufferedBytes !== undefined && maxBufferedBytes < maxBodyBytes)
+    yield `listen.maxBufferedBytes: is the number ${maxBufferedBytes}, allowed: at least listen.maxBodyBytes, which is ${maxBodyBytes}`
 }

@@ -67,6 +67,7 @@ describe('settings', () => {
         port: 0,
         keysEnv: 'KEYS',
         maxBodyBytes: 2048,
+        maxBufferedBytes: 4096,
         requestTimeoutMs: 100,
         stalledClientMs: 100,
         stopGraceMs: 0,
@@ -100,7 +101,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     [JSON.parse('{"__proto__": {}}'), `__proto__: is an unknown key; allowed: ${ROOT_KEYS}`],
     [
       { listen: { prot: 1 } },
-      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, requestTimeoutMs, stalledClientMs, stopGraceMs',
+      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, maxBufferedBytes, requestTimeoutMs, stalledClientMs, stopGraceMs',
     ],
     [
       { providers: { corp: { url: 'x' } } },

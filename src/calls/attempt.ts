@@ -23,6 +23,9 @@ export interface AttemptEnd {
   readonly standsFor?: number
 }
 
+/** Longest time the body of a refusal may take, in ms: one that trickles in must hold neither the call nor its fallback. */
+const LONGEST_REFUSAL_MS = 3_000
+
 /**
  * Makes one attempt: one profile, one credential, one upstream request. Never rejects.
  *
@@ -48,6 +51,7 @@ export function makeAttempt(telemetry: Telemetry, upstream: Upstream, facts: Att
         method: request.body ? 'POST' : 'GET',
         headers: { ...request.headers, ...authorization },
         body: request.body,
+        collectMs: LONGEST_REFUSAL_MS,
         ...(request.signal && { signal: request.signal }),
       },
       new AttemptSink(facts, record, resolve),

@@ -23,6 +23,7 @@ export type GatewayErrorCode =
   | 'GW_ALL_PROFILES_FAILED'
   | 'GW_BAD_REQUEST'
   | 'GW_TOO_LARGE'
+  | 'GW_OVERLOADED'
   | 'GW_UNAUTHORIZED'
   | 'GW_UPSTREAM'
   | 'GW_ABORTED'

@@ -7,6 +7,7 @@ const STATUS: Readonly<Partial<Record<GatewayErrorCode, number>>> = {
   GW_BAD_REQUEST: 400,
   GW_UNAUTHORIZED: 401,
   GW_TOO_LARGE: 413,
+  GW_OVERLOADED: 503,
   GW_ALL_PROFILES_FAILED: 502,
   GW_UPSTREAM: 502,
   GW_NO_PROFILE: 503,
@@ -21,6 +22,7 @@ const ANTHROPIC_TYPE: Readonly<Partial<Record<GatewayErrorCode, string>>> = {
   GW_BAD_REQUEST: 'invalid_request_error',
   GW_UNAUTHORIZED: 'authentication_error',
   GW_TOO_LARGE: 'request_too_large',
+  GW_OVERLOADED: 'overloaded_error',
 }
 
 export interface ErrorAnswerOptions {

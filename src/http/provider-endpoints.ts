@@ -1,4 +1,4 @@
-import express, { type Request, type Response, Router } from 'express'
+import { type Request, type Response, Router } from 'express'
 import type { Protocol } from '../../otel/words.ts'
 import type { CallEnd, CallRequest, CallSink, Refusal, Served } from '../calls/call-request.ts'
 import { clientCaller } from '../domain/caller-site.ts'
@@ -7,11 +7,11 @@ import type { Gateway } from '../gateway.ts'
 import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-peek.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
+import { type InboundBodyOptions, inboundBody } from './inbound-body.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
 
-export interface ProviderEndpointsOptions {
-  maxBodyBytes: number
+export interface ProviderEndpointsOptions extends InboundBodyOptions {
   stalledClientMs: number
   /** Holds the calls that are not answered yet, for whoever wants to give them up. */
   underWay: Set<AbortController>
@@ -37,7 +37,7 @@ interface Addressed {
 /** The endpoints that clients of OpenAI and Anthropic know: calls go through profiles, gate and fallback. */
 export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOptions): Router {
   const router = Router()
-  const readBody = express.raw({ type: () => true, limit: options.maxBodyBytes })
+  const readBody = inboundBody(options)
   for (const [path, protocol] of Object.entries(ROUTES)) {
     router.post(path, readBody, async (request, response) => {
       try {
@@ -66,6 +66,8 @@ export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOp
   })
   router.use('/v1', (request, response) => {
     const message = `there is no such endpoint; below /v1 there are: ${ENDPOINTS}`
+    // A route that let it pass is not the one that answers: telemetry knows it as unmatched.
+    request.route = undefined
     const protocol = Object.entries(ROUTES).find(([path]) => `${request.baseUrl}${request.path}`.startsWith(path))?.[1]
     answerError(response, new GatewayError('GW_BAD_REQUEST', message, { next: 'fix_request' }), { protocol, status: 404 })
   })

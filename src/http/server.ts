@@ -4,9 +4,10 @@ import express, { type ErrorRequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewayShown } from '../ops/gateway-shown.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
-import { refused, type Settings, variableName } from '../options.ts'
+import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
 import { ConnectionDrain } from './connection-drain.ts'
 import { answerError } from './error-answer.ts'
+import { BodyRoom } from './inbound-body.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { healthEndpoints, metricsEndpoint, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
@@ -117,7 +118,7 @@ function appOf({ gateway, recorder, metrics, listen }: ServeOptions, { keys, ses
   app.use(tokenGate(gateway, keys))
   // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
   app.use(requireClient(keys))
-  app.use(providerEndpoints(gateway, { ...listen, underWay }))
+  app.use(providerEndpoints(gateway, { ...listen, room: new BodyRoom(bufferedBytes(listen)), underWay }))
   app.use((_request, response) => {
     const error = new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' })
     answerError(response, error, { status: 404 })

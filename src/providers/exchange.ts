@@ -16,6 +16,8 @@ export interface UpstreamRequest {
   readonly signal?: AbortSignal
   /** Most bytes of an answer that is collected. @default ERROR_BODY_READ */
   readonly collectBytes?: number
+  /** Longest time from the head of an answer that is collected to its end, in ms; what is there then is all. @default no limit */
+  readonly collectMs?: number
   /**
    * Asked when the connection stands and the request is about to be written to its socket: `false` ends the request, and
    * no byte of it has left. undici writes a `Buffer` body in the same synchronous run, so nothing comes in between.
@@ -32,16 +34,19 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
   readonly #sink: AnswerSink
   readonly #signal: AbortSignal | undefined
   readonly #collectBytes: number
+  readonly #collectMs: number | undefined
   readonly #mayLeave: () => boolean
   #controller: Dispatcher.DispatchController | undefined
   #collected: Buffer[] | undefined
   #collectedBytes = 0
+  #collectLimit: NodeJS.Timeout | undefined
   #isSent = false
   #isOver = false
 
-  constructor({ signal, collectBytes = ERROR_BODY_READ, mayLeave = () => true }: UpstreamRequest, sink: AnswerSink) {
+  constructor({ signal, collectBytes = ERROR_BODY_READ, collectMs, mayLeave = () => true }: UpstreamRequest, sink: AnswerSink) {
     this.#sink = sink
     this.#collectBytes = collectBytes
+    this.#collectMs = collectMs
     this.#mayLeave = mayLeave
     this.#signal = signal
     if (!signal) return
@@ -80,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
     if (status < 200 || this.#isOver) return
     this.#controller = controller
     try {
-      if (this.#sink.onHead(status, headers, this) === 'collect') this.#collected = []
+      if (this.#sink.onHead(status, headers, this) === 'collect') this.#beginToCollect()
     } catch (cause) {
       this.abort(cause)
     }
@@ -106,14 +111,22 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
 
   readonly #onAbort = (): void => this.abort(this.#signal?.reason)
 
+  #beginToCollect(): void {
+    this.#collected = []
+    if (this.#collectMs !== undefined) this.#collectLimit = setTimeout(() => this.#cut(), this.#collectMs)
+  }
+
   #collect(collected: Buffer[], chunk: Buffer): void {
     const room = this.#collectBytes - this.#collectedBytes
     collected.push(chunk.length > room ? chunk.subarray(0, room) : chunk)
     this.#collectedBytes += chunk.length
-    if (chunk.length > room) {
-      this.#end(true)
-      this.#controller?.abort(new UpstreamError('aborted', true, undefined))
-    }
+    if (chunk.length > room) this.#cut()
+  }
+
+  /** What was collected so far is all that is read. */
+  #cut(): void {
+    this.#end(true)
+    this.#controller?.abort(new UpstreamError('aborted', true, undefined))
   }
 
   #end(cut: boolean): void {
@@ -136,6 +149,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
 
   #close(): void {
     this.#isOver = true
+    clearTimeout(this.#collectLimit)
     this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 }

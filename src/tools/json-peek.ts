@@ -114,9 +114,24 @@ export function peekedTrue(body: Buffer, member: PeekedMember | undefined): bool
   return member !== undefined && body.toString('latin1', member.start, member.end) === 'true'
 }
 
-/** `body` with the value of `member` replaced; everything else stays byte for byte. */
-export function replaceMember(body: Buffer, member: PeekedMember, value: unknown): Buffer {
-  return Buffer.concat([body.subarray(0, member.start), Buffer.from(JSON.stringify(value)), body.subarray(member.end)])
+/**
+ * `body` with the value of `member` replaced; everything else stays byte for byte.
+ *
+ * A value that is not longer than the one before is written within the memory of `body`, which holds nothing useful
+ * afterwards: a body of 30 MB is not copied for a model's name.
+ */
+export function replaceMember(body: Buffer, { start, end }: PeekedMember, value: unknown): Buffer {
+  const text = Buffer.from(JSON.stringify(value))
+  const saved = end - start - text.length
+  if (saved < 0) return Buffer.concat([body.subarray(0, start), text, body.subarray(end)])
+  if (start <= body.length - end) {
+    body.copyWithin(saved, 0, start)
+    text.copy(body, start + saved)
+    return body.subarray(saved)
+  }
+  body.copyWithin(start + text.length, end)
+  text.copy(body, start)
+  return body.subarray(0, body.length - saved)
 }
 
 function skipSpace(body: Buffer, from: number): number {

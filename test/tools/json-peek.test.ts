@@ -216,10 +216,24 @@ describe('a peeked value', () => {
     expect(peekedTrue(Buffer.from('{}'), undefined)).toBe(false)
   })
 
-  it('is replaced without touching another byte', () => {
-    const body = Buffer.from('{ "a":"é" ,"model" : "openai/gpt-5.5", "z":[1.50] }')
+  it.each([
+    ['in the middle', '{ "a":"é" ,"model" : ', ', "z":[1.50] }'],
+    ['at the beginning', '{"model":', ',"messages":[{"role":"user","content":"grüß dich, \\"dear\\" reader"}]}'],
+    ['at the end', '{"messages":[{"role":"user","content":"grüß dich, \\"dear\\" reader"}],  "model":', ' }'],
+    ['alone', '{"model":', '}'],
+  ])('is replaced without touching another byte: %s', (_where, before, after) => {
+    for (const value of ['gpt-5.5', 'openai-gpt-5.5', 'a', '', 'a model with a longer name than before', 'größer']) {
+      const body = Buffer.from(`${before}"openai/gpt-5.5"${after}`)
+      const member = peekMembers(body, ['model'])?.members.get('model')
+      if (!member) throw new Error('the model was not found')
+      expect(replaceMember(body, member, value).toString()).toBe(before + JSON.stringify(value) + after)
+    }
+  })
+
+  it('is replaced in the memory of the body where it fits', () => {
+    const body = Buffer.from(`{"model":"openai/gpt-5.5","padding":"${'x'.repeat(10_000)}"}`)
     const member = peekMembers(body, ['model'])?.members.get('model')
     if (!member) throw new Error('the model was not found')
-    expect(replaceMember(body, member, 'gpt-5.5').toString()).toBe('{ "a":"é" ,"model" : "gpt-5.5", "z":[1.50] }')
+    expect(replaceMember(body, member, 'gpt-5.5').buffer).toBe(body.buffer)
   })
 })

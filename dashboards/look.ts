@@ -36,6 +36,9 @@ export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass:
 /** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
 export const HELD_BACK = 'blocked' satisfies FlightOutcome
 
+/** No try at the token endpoint: policy held it back, or an earlier refresh had found the grant dead and counts as the failure. */
+export const NOT_TRIED = [HELD_BACK, 'needs_login'] as const satisfies readonly FlightOutcome[]
+
 /** Outcomes with a new token: the refreshes that happened, kept in the store or not. */
 export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly FlightOutcome[]
 

@@ -1,7 +1,7 @@
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_PROVIDER, LABEL_VIA } from '../otel/names.ts'
 import { type Alert, label, type RecordingRule, type Severity } from './alert.ts'
-import { HELD_BACK, REFRESH_OBJECTIVE } from './look.ts'
-import { grown, is, isNot, isThere, observations, share, sumBy } from './query.ts'
+import { NOT_TRIED, REFRESH_OBJECTIVE } from './look.ts'
+import { grown, is, isThere, noneOf, observations, share, sumBy } from './query.ts'
 
 /** A pair of windows: the long one says that it matters, the short one that it still goes on. */
 interface Burn {
@@ -27,7 +27,7 @@ const WINDOWS = [...new Set(BURNS.flatMap(({ long, short }) => [short, long]))]
 const LEAST_FAILURES = 2
 
 const ROWS = [LABEL_PROVIDER]
-const TRIED = { [LABEL_OUTCOME]: isNot(HELD_BACK) }
+const TRIED = { [LABEL_OUTCOME]: noneOf(...NOT_TRIED) }
 const failures = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', { ...TRIED, [ATTR_ERROR_TYPE]: isThere }), window))
 const refreshes = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', TRIED), window))
 const ratio = (window: string) => `gatewatch:refresh_failures:ratio_${window}` as const

@@ -30,6 +30,8 @@ export const FLIGHT_OUTCOMES = [
   'identity_mismatch',
   'contention',
   'blocked',
+  // Nothing was sent: another flight had found out that the grant is dead.
+  'needs_login',
 ] as const
 export type FlightOutcome = (typeof FLIGHT_OUTCOMES)[number]
 

@@ -1,11 +1,11 @@
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME } from '../../otel/names.ts'
 import { toBoard } from '../links.ts'
-import { HELD_BACK, REFRESH_OBJECTIVE } from '../look.ts'
+import { NOT_TRIED, REFRESH_OBJECTIVE } from '../look.ts'
 import { stat } from '../panel-kinds.ts'
-import { grown, isNot, isThere, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
+import { grown, isThere, noneOf, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
 
 const tried = (failed: boolean) =>
-  selected('refreshDuration', { [LABEL_OUTCOME]: isNot(HELD_BACK), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+  selected('refreshDuration', { [LABEL_OUTCOME]: noneOf(...NOT_TRIED), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
 const all = sumBy([], grown(observations('refreshDuration', tried(false)), WHOLE_RANGE))
 const failed = sumBy([], grown(observations('refreshDuration', tried(true)), WHOLE_RANGE))
 

@@ -15,10 +15,8 @@ import {
   EVENT_LEASE_REQUESTED,
   EVENT_SENDER_AWAITED,
 } from '../../otel/names.ts'
-import { FLIGHT_OUTCOMES, type FlightOutcome } from '../../otel/words.ts'
-import { isOAuth, type NeedsLogin, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Lease } from '../store/profile-store.ts'
 import { transient } from './exchange-error.ts'
@@ -134,7 +132,7 @@ async function underLease(plan: FlightPlan, lease: Lease, again: AskAgain | unde
   const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
   if (verdict !== 'fly') return { outcome: 'reused', profile }
   const dead = deadGrant(profile)
-  if (dead && visit.reason !== 'operator') return { outcome: laterOutcome(dead), error: needsLogin(deck, profile, dead.outcome) }
+  if (dead && visit.reason !== 'operator') return { outcome: 'needs_login', error: needsLogin(deck, profile, dead.outcome) }
   if (isAnswerAwaited(profile, lease, deck)) {
     await answerOfSender(plan, profile, lease)
     if (plan.ending.aborted) return contention(plan, 'the process ends')
@@ -183,15 +181,6 @@ async function reload({ store }: FlightDeck, profileId: string, record: FlightRe
     record.storeFailed('read', errorType(error))
     throw error
   }
-}
-
-/**
- * The outcome of a flight that finds the grant dead already. A lost answer is told once, by the flight that found it out:
- * those who come later would count it again.
- */
-function laterOutcome({ outcome }: NeedsLogin): FlightOutcome {
-  const known = FLIGHT_OUTCOMES.find(word => word === outcome)
-  return known === undefined || known === 'lost' || !isPermanent(known) ? 'invalidated' : known
 }
 
 function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: FlightRecord): void {

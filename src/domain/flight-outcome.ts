@@ -14,6 +14,7 @@ export const OUTCOME_DURATION = {
   malformed: 'permanent',
   lost: 'permanent',
   identity_mismatch: 'permanent',
+  needs_login: 'permanent',
   // The client or the request is at fault, not the grant: it works again once the configuration is right.
   refused: 'transient',
   forbidden: 'transient',

@@ -80,6 +80,21 @@ const WAYS: Record<GateOutcome, Way> = {
     },
   },
   identity_mismatch: { bring: w => fault(w, { switchAccountTo: 'acct-of-somebody-else' }), errorType: 'identity_mismatch' },
+  needs_login: {
+    bring: async w => {
+      await w.signIn()
+      const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
+      const visiting = w.gate.enter(w.visit())
+      const refreshFingerprint = fingerprint((await w.stored()).refresh) ?? ''
+      await w.store.change(
+        PROFILE,
+        current => current && { ...current, needsLogin: { outcome: 'invalidated', since: 1, refreshFingerprint } },
+      )
+      await release()
+      await expect(visiting).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    },
+    errorType: 'needs_login',
+  },
   contention: {
     bring: async w => {
       await w.signIn()
@@ -160,10 +175,10 @@ describe('what a flight finds under the lease', () => {
   })
 
   it.each([
-    ['dead by a lost answer: told as invalidated, for `lost` is told once', 'lost', 'invalidated'],
-    ['dead since it was too old', 'grant_expired', 'grant_expired'],
-    ['dead in a word of a later Gatewatch', 'a_word_to_come', 'invalidated'],
-  ])('a grant that is %s', async (_, noted, told) => {
+    ['by a lost answer', 'lost'],
+    ['since it was too old', 'grant_expired'],
+    ['in a word of a later Gatewatch', 'a_word_to_come'],
+  ])('a grant that is dead %s: the flight that found it out counts the refusal, this one sends nothing', async (_, noted) => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
@@ -172,7 +187,7 @@ describe('what a flight finds under the lease', () => {
     await w.store.change(PROFILE, current => current && { ...current, needsLogin: { outcome: noted, since: 1, refreshFingerprint } })
     await release()
     await expect(visiting).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
-    expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe(told)
+    expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe('needs_login')
     expect(w.tokenRequests()).toBe(0)
   })
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RULE_GROUPS } from '../../dashboards/alerts.ts'
 import { BOARDS } from '../../dashboards/boards.ts'
-import { HELD_BACK } from '../../dashboards/look.ts'
+import { NOT_TRIED } from '../../dashboards/look.ts'
 import { grown, is, isNot, noneOf, observations, oneOf, series } from '../../dashboards/query.ts'
 import { tokenLife } from '../../dashboards/token-life.ts'
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_REASON, LABEL_VIA, METRICS, type MetricDefinition } from '../../otel/names.ts'
@@ -120,7 +120,7 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
   it('counts refreshes by caller, reason and door exactly as the simulated provider did', async () => {
     // Flights that never sent anything: no lease, no room to say so.
     const sent = observations('refreshDuration', {
-      [LABEL_OUTCOME]: noneOf('reused', 'contention', HELD_BACK),
+      [LABEL_OUTCOME]: noneOf('reused', 'contention', ...NOT_TRIED),
       [ATTR_ERROR_TYPE]: isNot('GW_STORE_UNWRITABLE'),
     })
     const answered = await prometheus.query(`sum by (caller, reason, via) (${sent})`)

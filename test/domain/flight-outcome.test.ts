@@ -10,7 +10,15 @@ describe('every flight outcome', () => {
   it('is one of success, permanent and transient', () => {
     const of = (wanted: string) => FLIGHT_OUTCOMES.filter(outcome => OUTCOME_DURATION[outcome] === wanted)
     expect(of('success')).toEqual(['rotated', 'renewed', 'reused', 'not_persisted'])
-    expect(of('permanent')).toEqual(['invalidated', 'grant_expired', 'interaction_required', 'malformed', 'lost', 'identity_mismatch'])
+    expect(of('permanent')).toEqual([
+      'invalidated',
+      'grant_expired',
+      'interaction_required',
+      'malformed',
+      'lost',
+      'identity_mismatch',
+      'needs_login',
+    ])
     expect(of('transient')).toEqual(['refused', 'forbidden', 'throttled', 'unavailable', 'timeout', 'contention', 'blocked'])
   })
 

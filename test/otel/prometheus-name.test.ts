@@ -15,6 +15,7 @@ describe('names in Prometheus', () => {
       'gatewatch_attempt_duration_seconds',
       'gatewatch_attempt_time_to_first_chunk_seconds',
       'gatewatch_fallbacks_total',
+      'gatewatch_billing_changes_total',
       'gatewatch_profile_state',
       'gatewatch_profile_token_expiry_time_seconds',
       'gatewatch_profile_generation',

@@ -30,7 +30,10 @@ export const refreshRefused: Rule = {
     'Sign in again; the refresh right after that shows whether the login or the request is at fault.',
   ],
   look: evidence => {
-    const refused = evidence.refreshes.filter(refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) === true)
+    // A flight that found the grant dead already was refused nothing: it sent nothing.
+    const refused = evidence.refreshes.filter(
+      refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) === true && refresh.outcome !== 'needs_login',
+    )
     return [...Map.groupBy(refused, ({ profile, provider }) => profile ?? provider ?? '').values()].map(group => tell(evidence, group))
   },
 }

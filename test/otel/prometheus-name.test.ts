@@ -17,6 +17,7 @@ describe('names in Prometheus', () => {
       'gatewatch_fallbacks_total',
       'gatewatch_billing_changes_total',
       'gatewatch_profile_state',
+      'gatewatch_profile_serves',
       'gatewatch_profile_token_expiry_time_seconds',
       'gatewatch_profile_generation',
       'gatewatch_probe_divergence',

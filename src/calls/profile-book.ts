@@ -81,15 +81,21 @@ export class ProfileBook {
   }
 
   /**
-   * As `list`, with those looked at again that failed lately: a new login ends a rest at once, and a grant that has died is
-   * known as that.
+   * As `list`, with those looked at again that might not serve as they are listed: a new login ends a rest, a pause of the
+   * gate and a dead grant at once, and a grant that has died is known as that.
    *
    * @throws as `list`
    */
   async listForCall(): Promise<readonly StoredProfile[]> {
     const listed = await this.list()
-    if (!this.rests.knowsAny) return listed
-    return Promise.all(listed.map(profile => (this.rests.knows(profile.id) ? this.current(profile).catch(() => profile) : profile)))
+    const now = this.#clock.now()
+    const isHeldUp = (profile: StoredProfile) =>
+      this.rests.knows(profile.id) ||
+      !isTokenUsable(profile.credential, now) ||
+      deadGrant(profile) !== undefined ||
+      this.#gate.pauseOf(profile) !== undefined
+    if (!listed.some(isHeldUp)) return listed
+    return Promise.all(listed.map(profile => (isHeldUp(profile) ? this.current(profile).catch(() => profile) : profile)))
   }
 
   /** Every profile as it is now. @throws as `list` */

@@ -106,11 +106,6 @@ export class RestBook {
     return this.#held.delete(profileId)
   }
 
-  /** Something failed lately. */
-  get knowsAny(): boolean {
-    return this.#held.size > 0
-  }
-
   /** The profile failed lately, whatever it holds now. */
   knows(profileId: string): boolean {
     return this.#held.has(profileId)

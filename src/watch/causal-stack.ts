@@ -11,6 +11,9 @@ const MOST_FRAMES = 160
 /** Frames of a client library that lie before its caller's when a request is made: those of fetch are about so many. */
 const LIBRARY_FRAMES = 24
 
+/** Steps before a request whose frames are shown, those that add none apart. */
+const MOST_HOPS = 24
+
 /** Frames that are read when somebody asks for them. */
 export type NotedFrames = () => readonly RawFrame[]
 
@@ -28,7 +31,7 @@ export interface Entry {
 /** What led to the code that runs now, step by step, where that is noted. */
 export interface Trail {
   /** Frames of the steps before, nearest first, each step's by themselves. */
-  before(): readonly (readonly RawFrame[])[]
+  before(): Iterable<readonly RawFrame[]>
   /** Stacks of others who wait for what is begun by the functions that are running. */
   joiners(running: readonly RawFrame[]): readonly (readonly RawFrame[])[]
 }
@@ -175,11 +178,15 @@ function framesOf(entry: Entry, above: (...args: never[]) => unknown, most: numb
 function withTrail(frames: readonly RawFrame[], trail: Trail | undefined): readonly RawFrame[] {
   let whole = frames
   let end: StackEnd = wholenessOf(frames)
+  let hops = 0
   for (const step of trail?.before() ?? []) {
     if (end === 'cut') end = wholenessOf(step)
     const rest = step.filter(old => old.file !== '' && !old.file.startsWith('node:') && !whole.some(frame => isSame(frame, old)))
-    if (rest.length > 0) whole = [...whole, SEAM, ...rest]
-    if (whole.length >= MOST_FRAMES) return putEnd(whole.slice(0, MOST_FRAMES), end === 'root' ? 'root' : 'limit')
+    // A step that shows nothing new, such as Node's own or another turn of a loop, is no hop.
+    if (rest.length === 0) continue
+    whole = [...whole, SEAM, ...rest]
+    hops += 1
+    if (whole.length >= MOST_FRAMES || hops === MOST_HOPS) return putEnd(whole.slice(0, MOST_FRAMES), end === 'root' ? 'root' : 'limit')
   }
   return whole === frames ? frames : putEnd(whole, end)
 }

@@ -16,6 +16,7 @@ export class Sighting {
   readonly parent: HostSpan | undefined = hostSpan()
   readonly #frames: NotedFrames
   readonly #trail = takeTrail()
+  #joined: readonly (readonly RawFrame[])[] | undefined
   readonly #inboundMethod: string | undefined
   readonly #inboundUrl: string | undefined
 
@@ -33,10 +34,11 @@ export class Sighting {
   /** Others who wait for what this request is made for: they share it. Seen in forensic mode only. */
   joiners(): CallerSite[] {
     const running = this.#frames()
+    // Asked once, while they wait: a moment later they have gone on.
+    this.#joined ??= this.#trail?.joiners(running) ?? []
     const isRunning = (frame: RawFrame) => running.some(one => one.file === frame.file && one.functionName === frame.functionName)
-    const stacks = this.#trail?.joiners(running) ?? []
     // What they have in common with the one who sends it, they all came through.
-    return stacks.map(stack =>
+    return this.#joined.map(stack =>
       siteOutside(
         stack,
         Math.max(

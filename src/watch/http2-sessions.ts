@@ -127,13 +127,16 @@ function failLater(stream: ClientHttp2Stream, error: Error): void {
 }
 
 /**
- * Fails a stream at once: headers that still wait to be written are not written then. Without `aborted`, which would
- * come first and let some clients tell that the server did it.
+ * Fails a stream at once: headers that still wait to be written are not written then. Its client hears of it later, when it
+ * listens, and without `aborted`, which would come first and let some clients say that the server did it.
  */
 export function failStream(stream: ClientHttp2Stream, error: Error): void {
   const { emit } = stream
   stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
-    return given[0] === 'aborted' ? false : Reflect.apply(emit, this, given)
+    if (given[0] === 'aborted') return false
+    if (given[0] !== 'error' && given[0] !== 'close') return Reflect.apply(emit, this, given)
+    setImmediate(() => Reflect.apply(emit, this, given))
+    return true
   } as typeof emit
   stream.destroy(error)
 }

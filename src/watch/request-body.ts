@@ -180,14 +180,19 @@ export function tapHttpBody(
       waiting.push(acknowledged(given))
       return true
     }
-    if (missing > 0 ? heard.decide(decision) : heard.decideSoFar(decision)) return true
+    const error = missing > 0 ? heard.decide(decision) : heard.decideSoFar(decision)
+    if (error) return refused(given, error)
     missing = 0
     release()
     return Reflect.apply(write, this, given)
   } as typeof write
   request.end = function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
-    if (heard.decide(decision)) return this
+    const error = heard.decide(decision)
+    if (error) {
+      refused(given, error)
+      return this
+    }
     release()
     return Reflect.apply(end, this, given)
   } as typeof end
@@ -219,6 +224,13 @@ function acknowledged(given: readonly unknown[]): unknown[] {
   return given.filter(one => one !== done)
 }
 
+/** A client that waits for its write learns from it that it failed, also where it does so before the request does. */
+function refused(given: readonly unknown[], error: Error): true {
+  const done = given.find(one => typeof one === 'function') as ((error: Error) => void) | undefined
+  if (done) process.nextTick(done, error)
+  return true
+}
+
 /** So short that it may be a token request, and complete in a moment. */
 function isShort({ contentLength }: UndiciRequest): boolean {
   return typeof contentLength === 'number' && contentLength <= MOST_BYTES
@@ -236,20 +248,40 @@ async function* heardPieces(
   isHeld: boolean,
 ): AsyncGenerator<unknown> {
   const held: unknown[] = []
-  for await (const piece of body) {
+  let error: Error | undefined
+  for await (const piece of leftWithoutWaiting(body, () => error !== undefined)) {
     heard.piece(piece)
     if (isHeld && !heard.isTooLong) {
       held.push(piece)
       continue
     }
-    const error = heard.decideSoFar(decision)
+    error = heard.decideSoFar(decision)
     if (error) throw error
     yield* held.splice(0)
     yield piece
   }
-  const error = heard.decide(decision)
+  error = heard.decide(decision)
   if (error) throw error
   yield* held
+}
+
+/** A source that may take for ever to be given up, as the stream of a blob in Node 22 and 24 does: a refusal does not wait for it. */
+function leftWithoutWaiting(body: AsyncIterable<unknown>, isRefused: () => boolean): AsyncIterable<unknown> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const source = body[Symbol.asyncIterator]()
+      const leave = async () => source.return?.()
+      return {
+        next: () => source.next(),
+        return: async () => {
+          const left = leave()
+          if (isRefused()) left.catch(() => undefined)
+          else await left
+          return { done: true, value: undefined }
+        },
+      }
+    },
+  }
 }
 
 function bytesOf(chunk: unknown, encoding?: unknown): Buffer | undefined {

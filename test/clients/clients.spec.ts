@@ -48,13 +48,15 @@ describe('every client', () => {
   })
 
   it('is held back by enforce: no token request arrives', () => {
-    expect(names(tokenRequests('enforce').filter(({ arrived }) => arrived > 0))).toEqual([])
+    // Over HTTP/2 headers are sent before the body is known that decides; on a session that is being opened they wait.
+    const headersFirst = /^node:http2, connected /
+    expect(names(tokenRequests('enforce').filter(({ arrived, on }) => arrived > 0 && !headersFirst.test(on)))).toEqual([])
+    expect(names(tokenRequests('enforce').filter(({ arrivedWhole }) => arrivedWhole > 0))).toEqual([])
     expect(tokenRequests('enforce').length).toBeGreaterThan(200)
   })
 
-  it('is held back by its body alone where nobody named the token URL, unless the length of the body is unknown', () => {
-    const unheld = /^(?:fetch, stream|undici . request, iterable) /
-    expect(names(tokenRequests('unnamed').filter(({ arrivedWhole, on }) => arrivedWhole > 0 && !unheld.test(on)))).toEqual([])
+  it('is held back by its body alone where the token URL is not named', () => {
+    expect(names(tokenRequests('unnamed').filter(({ arrivedWhole }) => arrivedWhole > 0))).toEqual([])
     expect(names(rows('unnamed').filter(row => !isSeen(row)))).toEqual([])
   })
 

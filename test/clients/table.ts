@@ -1,4 +1,4 @@
-import { isCallerFound, isHeldBack, isSeen, isShapeRead, isShared, isTokenKept, type Row, type Trial } from './trial.ts'
+import { isCallerFound, isSeen, isShapeRead, isShared, isTokenKept, type Row, type Trial } from './trial.ts'
 
 /** What one Node showed: everything let through, and everything held back. */
 export interface Trials {
@@ -24,7 +24,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'detected', holds: isSeen, of: 'observe', ofCalls: true },
   { title: 'caller', holds: isCallerFound, of: 'observe', ofCalls: true },
   { title: 'shape', holds: isShapeRead, of: 'observe', ofCalls: false },
-  { title: 'blocked', holds: isHeldBack, of: 'enforce', ofCalls: false },
+  { title: 'blocked', holds: isTokenKept, of: 'enforce', ofCalls: false },
   { title: 'blocked, unnamed', holds: isTokenKept, of: 'unnamed', ofCalls: false },
   { title: 'coalesced', holds: isShared, of: 'coalesce', ofCalls: false },
   { title: 'caller of the blocked', holds: isCallerFound, of: 'enforce', ofCalls: false },
@@ -40,9 +40,9 @@ that is watched from outside: the application's function \`refreshTheToken\` ask
 - **caller**: the frame that is named is the application's function, for each request that was made, redirects and retries too.
 - **shape**: the names of the fields of the token request were read.
 - **blocked**: under the policy \`enforce\` nothing came to the token endpoint, and the application got an error with the code
-  \`GATEWATCH_BYPASS\`, as itself or as the cause of its client's own.
-- **blocked, unnamed**: the same where nobody told the watch the token URL, so that the body alone shows what it is. A body
-  of unknown length is not held back, and over HTTP/2 headers without a body may arrive; no token does.
+  \`GATEWATCH_BYPASS\`, as itself or as the cause of its client's own. The body decides, and it is known after the headers: over
+  HTTP/2, on a session that is open, headers without a body may arrive.
+- **blocked, unnamed**: the same where the watch was not given the token URL, so that the body alone shows what it is.
 - **coalesced**: under the policy \`coalesce\` two that asked at once shared one request. That is done for fetch and undici,
   and for what is built on them; with the other clients \`coalesce\` only observes.
 

@@ -98,8 +98,9 @@ export async function runTrial(
   const rows: Row[] = []
   const faults: string[] = []
   let version = ''
-  // Warnings of the clients are nobody's business; a fault of the watch is a line.
-  child.stderr?.on('data', chunk => faults.push(...(String(chunk).match(/^(?:fault|gatewatch):.*$/gm) ?? [])))
+  // Warnings of the clients are not looked at; a fault of the watch is a line, and so is the first refusal, which is none.
+  const faultsIn = (text: string) => (text.match(/^(?:fault|gatewatch):.*$/gm) ?? []).filter(line => !line.includes(' was not sent: '))
+  child.stderr?.on('data', chunk => faults.push(...faultsIn(String(chunk))))
   let before = 0
   const on = async (message: Message) => {
     const row = rows.at(-1)
@@ -160,17 +161,12 @@ export function isShapeRead({ seen }: Row): boolean {
   return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_SHAPE_FIELDS] ?? '').includes('refresh_token='))
 }
 
-/** Nothing came to the token endpoint, and both the application and telemetry were told why. */
-export function isHeldBack(row: Row): boolean {
-  return row.arrived === 0 && isTokenKept(row)
-}
-
 /** Of several that asked at once one was sent, and each of them is told of. */
 export function isShared({ arrived, seen, error }: Row): boolean {
   return arrived === 1 && seen.length > 1 && error === undefined
 }
 
-/** As `isHeldBack`, but for a request without a body. */
+/** Nothing with a body came to the token endpoint, and both the application and telemetry know why. */
 export function isTokenKept({ seen, arrivedWhole, status, error = [] }: Row): boolean {
   const isTold = seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
   return arrivedWhole === 0 && status === undefined && isTold && error.includes('GATEWATCH_BYPASS')

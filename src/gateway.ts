@@ -177,6 +177,7 @@ export class Gateway {
       { name: 'refreshes', run: () => this.#settle() },
       { name: 'watch over token requests', run: () => this.#watch.stop() },
       { name: 'provider connections', run: () => this.#upstream.close() },
+      { name: 'rests', run: () => this.book.rests.settled() },
     ]
   }
 

@@ -48,7 +48,7 @@ export class ProfileBook {
     this.#store = store
     this.#onStoreError = onStoreError
     this.#clock = clock
-    this.rests = new RestBook({ clock })
+    this.rests = new RestBook({ clock, shared: store.rests, onStoreError })
     this.#configured = new Map(configured.map(profile => [profile.id, profile]))
   }
 
@@ -140,7 +140,7 @@ export class ProfileBook {
   }
 
   async #merge(): Promise<readonly StoredProfile[]> {
-    const stored = await this.#store.list()
+    const [stored] = await Promise.all([this.#store.list(), this.rests.look()])
     for (const profile of stored) {
       this.#gate.lineage.learn(profile)
       // A key or static token is configured; a login's tokens come and go.

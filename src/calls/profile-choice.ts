@@ -3,12 +3,12 @@ import type { RefreshGate } from '../auth/refresh-gate.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
+import type { StoredRest } from '../store/rest-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import type { CallRequest } from './call-request.ts'
 import { retryAfterOf } from './next-step.ts'
 import type { ProfileBook } from './profile-book.ts'
 import { type Hindrance, type Order, type OrderQuestion, orderProfiles, type Skipped } from './profile-order.ts'
-import type { ActiveRest } from './rest-book.ts'
 
 /** Whether a profile could serve a call now, and why not. */
 export type ProfileStanding = { readonly serves: true } | ({ readonly serves: false } & Pick<Skipped, 'reason' | 'because' | 'waitMs'>)
@@ -106,7 +106,7 @@ export class ProfileChoice {
 }
 
 /** A rest as what keeps a profile from serving. */
-export function hindranceOf(rest: ActiveRest | undefined, now: number): Hindrance | undefined {
+export function hindranceOf(rest: StoredRest | undefined, now: number): Hindrance | undefined {
   if (!rest) return undefined
   const { because, until, answer } = rest
   return { because, waitMs: Math.max(0, until - now), ...(answer?.code !== undefined && { providerCode: answer.code }) }

@@ -1,12 +1,12 @@
 import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
 import { deadGrant } from '../auth/flight-deck.ts'
 import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { StoredRest } from '../store/rest-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type FallbackReason, reasonOfSkip } from './fallback.ts'
 import type { LastProbe, ProbeBook } from './probe-book.ts'
 import type { ProfileBook } from './profile-book.ts'
 import type { ProfileStanding } from './profile-choice.ts'
-import type { ActiveRest } from './rest-book.ts'
 
 /** Why a profile rests, for whom and until when, as an operator may see it. */
 export interface RestSnapshot {
@@ -108,7 +108,7 @@ function needsLoginOf(profile: StoredProfile, servesUntil: number | undefined): 
   }
 }
 
-function restSnapshot({ because, model, since, until, isPromised, consecutiveFailures, answer = {} }: ActiveRest): RestSnapshot {
+function restSnapshot({ because, model, since, until, isPromised, consecutiveFailures, answer = {} }: StoredRest): RestSnapshot {
   const { status, type, code } = answer
   return {
     because,

@@ -2,17 +2,16 @@ import type { AttemptOutcome } from '../../otel/words.ts'
 import {
   type Cooldown,
   concerns,
-  isResting,
+  graverAndLonger,
   LONGEST_REST_MS,
   markOf,
   nextCooldown,
   READY,
-  type Rest,
   type RestAnswer,
-  type RestCause,
   restCauseOf,
 } from '../domain/cooldown.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import type { RestStore, StoredRest } from '../store/rest-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** Begun before an attempt: which rests were known then. An outcome counts only against those. */
@@ -28,33 +27,43 @@ export interface AttemptFailure {
   readonly answer?: RestAnswer | undefined
 }
 
-/** A rest that is under way and concerns what the profile holds now. */
-export interface ActiveRest extends Rest {
-  readonly cause: RestCause
-  /** The one model that rests; absent where the profile rests for all. */
-  readonly model?: string
-}
-
-/** What is known of one profile for one cause, and one model where it is that model's. */
+/** A rest, and when this process learnt of it, on the book's own count. */
 interface Held {
-  readonly cause: RestCause
-  readonly model: string | undefined
-  readonly cooldown: Extract<Cooldown, { state: 'resting' }>
-  /** When this process learnt of it, on the book's own count. */
+  readonly rest: StoredRest
   readonly knownSince: number
 }
 
 /** Models of one profile that may rest apart; a caller that makes names up must not fill the memory. */
 const MOST_MODELS = 100
 
-/** Which profiles rest, why, for whom and until when. */
+export interface RestBookOptions {
+  clock?: Clock
+  /** Where rests are shared with other processes; without it they are this process's own. */
+  shared?: RestStore | undefined
+  /** Called when rests could not be shared: they hold in this process all the same. */
+  onStoreError?: (error: unknown) => void
+}
+
+/**
+ * Which profiles rest, why, for which model and until when.
+ *
+ * What is asked is answered from memory. What changes here is written behind it, and what other processes of the state
+ * folder wrote comes in with `look`.
+ */
 export class RestBook {
   readonly #clock: Clock
+  readonly #shared: RestStore | undefined
+  readonly #onStoreError: (error: unknown) => void
   readonly #held = new Map<string, Map<string, Held>>()
   #learnt = 0
+  #seen: string | undefined
+  /** Profiles whose rests are being written: until then what is stored is behind. */
+  readonly #writing = new Map<string, Promise<void>>()
 
-  constructor({ clock = systemClock }: { clock?: Clock } = {}) {
+  constructor({ clock = systemClock, shared, onStoreError = () => {} }: RestBookOptions = {}) {
     this.#clock = clock
+    this.#shared = shared
+    this.#onStoreError = onStoreError
   }
 
   /** Takes what is known now, for an attempt that begins. */
@@ -67,9 +76,9 @@ export class RestBook {
     const cause = restCauseOf(outcome)
     if (!cause) return
     const scope = cause === 'service' ? model : undefined
-    const known = this.#held.get(profile.id)?.get(keyOf(cause, scope))
+    const known = this.#held.get(profile.id)?.get(keyOf({ cause, model: scope }))
     const isBehind = known !== undefined && known.knownSince > start
-    const isOfAnother = known !== undefined && !concerns(cause, known.cooldown.credential, profile)
+    const isOfAnother = known !== undefined && !concerns(cause, known.rest.credential, profile)
     // What a newer credential met is not taken back by the straggler of an older one.
     if (isOfAnother && isBehind) return
     const event = {
@@ -80,9 +89,13 @@ export class RestBook {
       ...(retryAfterMs !== undefined && { retryAfterMs }),
       ...(answer && { answer }),
     }
-    const current = known && !isOfAnother ? known.cooldown : READY
+    const current: Cooldown = known && !isOfAnother ? { state: 'resting', ...known.rest } : READY
     const next = nextCooldown(current, event, this.#clock.now())
-    if (next.state === 'resting' && next !== current) this.#hold(profile.id, cause, scope, next)
+    if (next.state === 'ready' || next === current) return
+    const { state: _state, ...rest } = next
+    const mine: StoredRest = { profileId: profile.id, cause, ...(scope !== undefined && { model: scope }), ...rest }
+    this.#hold(mine)
+    this.#write(profile.id, stored => withRest(stored, mine))
   }
 
   /**
@@ -94,16 +107,39 @@ export class RestBook {
   succeeded({ id }: StoredProfile, start: AttemptStart, proves: { readonly model: string } | 'credential'): void {
     const held = this.#held.get(id)
     if (!held) return
-    for (const [key, { cause, model, knownSince }] of held) {
+    const over: StoredRest[] = []
+    for (const { rest, knownSince } of held.values()) {
+      const { cause, model } = rest
       const isProven = cause === 'credential' || (proves !== 'credential' && (model === undefined || model === proves.model))
-      if (isProven && knownSince <= start) held.delete(key)
+      if (isProven && knownSince <= start) over.push(rest)
     }
+    if (over.length === 0) return
+    for (const rest of over) held.delete(keyOf(rest))
     if (held.size === 0) this.#held.delete(id)
+    // One that another process has written since is not what this success was about.
+    this.#write(id, stored => stored.filter(one => !over.some(rest => isSameRest(rest, one))))
   }
 
-  /** Ends every rest of a profile. @returns Whether there was one. */
-  wake(profileId: string): boolean {
-    return this.#held.delete(profileId)
+  /** Takes in what other processes of the state folder wrote since the last look. Never rejects. */
+  async look(): Promise<void> {
+    try {
+      const news = await this.#shared?.changed(this.#seen)
+      if (!news) return
+      const ids = new Set([...this.#held.keys(), ...news.rests.map(({ profileId }) => profileId)])
+      for (const id of ids)
+        this.#take(
+          id,
+          news.rests.filter(({ profileId }) => profileId === id),
+        )
+      this.#seen = news.seen
+    } catch (error) {
+      this.#onStoreError(error)
+    }
+  }
+
+  /** Waits until everything is written that is to be shared. Never rejects. */
+  async settled(): Promise<void> {
+    while (this.#writing.size > 0) await Promise.all(this.#writing.values())
   }
 
   /** The profile failed lately, whatever it holds now. */
@@ -117,58 +153,103 @@ export class RestBook {
   }
 
   /** The rest that lasts longest for calls of this model. */
-  restOf(profile: StoredProfile, model?: string): ActiveRest | undefined {
-    let longest: ActiveRest | undefined
-    for (const rest of this.restsOf(profile)) {
-      if (rest.model !== undefined && rest.model !== model) continue
-      if (!longest || rest.until > longest.until) longest = rest
-    }
-    return longest
+  restOf(profile: StoredProfile, model?: string): StoredRest | undefined {
+    return this.restsOf(profile).find(rest => rest.model === undefined || rest.model === model)
   }
 
   /** Every rest that is under way and concerns what the profile holds now, the longest first. */
-  restsOf(profile: StoredProfile): readonly ActiveRest[] {
+  restsOf(profile: StoredProfile): readonly StoredRest[] {
     const held = this.#held.get(profile.id)
     if (!held) return []
     const now = this.#clock.now()
     return [...held.values()]
-      .filter(({ cause, cooldown }) => isResting(cooldown, now) && concerns(cause, cooldown.credential, profile))
-      .map(({ cause, model, cooldown: { state: _state, ...rest } }) => ({ ...rest, cause, ...(model !== undefined && { model }) }))
+      .map(({ rest }) => rest)
+      .filter(({ cause, until, credential }) => until > now && concerns(cause, credential, profile))
       .sort((one, other) => other.until - one.until)
   }
 
   /** Says whether the provider refused the very token that the profile holds, however long ago, and nothing has worked with it since. */
   isRefused(profile: StoredProfile): boolean {
-    const refused = this.#held.get(profile.id)?.get(keyOf('credential', undefined))
-    return refused !== undefined && concerns('credential', refused.cooldown.credential, profile)
+    const refused = this.#held.get(profile.id)?.get(keyOf({ cause: 'credential' }))
+    return refused !== undefined && concerns('credential', refused.rest.credential, profile)
   }
 
   /** Forgets rests of profiles that are gone, and those that were over long ago. */
   retain(profileIds: ReadonlySet<string>): void {
     const longAgo = this.#clock.now() - LONGEST_REST_MS
     for (const [id, held] of this.#held) {
-      for (const [key, { cooldown }] of held) if (cooldown.until < longAgo) held.delete(key)
+      for (const [key, { rest }] of held) if (rest.until < longAgo) held.delete(key)
       if (held.size === 0 || !profileIds.has(id)) this.#held.delete(id)
     }
   }
 
-  #hold(profileId: string, cause: RestCause, model: string | undefined, cooldown: Held['cooldown']): void {
-    const held = this.#held.get(profileId) ?? new Map<string, Held>()
-    this.#held.set(profileId, held)
-    const key = keyOf(cause, model)
-    if (!held.has(key) && held.size > MOST_MODELS) dropSoonest(held)
+  #hold(rest: StoredRest): void {
+    const held = this.#held.get(rest.profileId) ?? new Map<string, Held>()
+    this.#held.set(rest.profileId, held)
+    const key = keyOf(rest)
+    const known = held.get(key)
+    if (known && isSameRest(known.rest, rest)) return
+    if (!known && held.size > MOST_MODELS) dropSoonest(held)
     this.#learnt += 1
-    held.set(key, { cause, model, cooldown, knownSince: this.#learnt })
+    held.set(key, { rest, knownSince: this.#learnt })
+  }
+
+  /** Takes what is stored of a profile for what holds, unless something newer of ours is on its way there. */
+  #take(profileId: string, stored: readonly StoredRest[]): void {
+    if (this.#writing.has(profileId)) return
+    const held = this.#held.get(profileId)
+    const keys = new Set(stored.map(keyOf))
+    for (const key of held?.keys() ?? []) if (!keys.has(key)) held?.delete(key)
+    if (held?.size === 0) this.#held.delete(profileId)
+    for (const rest of stored) this.#hold(rest)
+  }
+
+  #write(profileId: string, update: (stored: readonly StoredRest[]) => readonly StoredRest[]): void {
+    const shared = this.#shared
+    if (!shared) return
+    const before = this.#writing.get(profileId) ?? Promise.resolve()
+    const mine: Promise<void> = before.then(async () => {
+      let stored: readonly StoredRest[] | undefined
+      try {
+        stored = await shared.change(profileId, update)
+      } catch (error) {
+        this.#onStoreError(error)
+      }
+      if (this.#writing.get(profileId) !== mine) return
+      this.#writing.delete(profileId)
+      if (stored) this.#take(profileId, stored)
+    })
+    this.#writing.set(profileId, mine)
   }
 }
 
-function keyOf(cause: RestCause, model: string | undefined): string {
+function keyOf({ cause, model }: Pick<StoredRest, 'cause' | 'model'>): string {
   return model === undefined ? cause : `${cause}\0${model}`
+}
+
+function isSameRest(one: StoredRest, other: StoredRest): boolean {
+  return (
+    keyOf(one) === keyOf(other) &&
+    one.since === other.since &&
+    one.until === other.until &&
+    one.because === other.because &&
+    one.credential.bearer === other.credential.bearer
+  )
+}
+
+/** What is stored with another rest: of the same credential the longer and the graver holds, of another one the later. */
+function withRest(stored: readonly StoredRest[], mine: StoredRest): readonly StoredRest[] {
+  const known = stored.find(one => keyOf(one) === keyOf(mine))
+  if (!known) return [...stored, mine].slice(-MOST_MODELS)
+  const isOfSame = known.credential.bearer === mine.credential.bearer
+  const isUnderWay = isOfSame && known.until > mine.since
+  const next = isUnderWay ? graverAndLonger(known, mine) : known.since > mine.since ? known : mine
+  return next === known ? stored : stored.map(one => (one === known ? next : one))
 }
 
 function dropSoonest(held: Map<string, Held>): void {
   const [soonest] = [...held]
-    .filter(([, { model }]) => model !== undefined)
-    .sort(([, one], [, other]) => one.cooldown.until - other.cooldown.until)
+    .filter(([, { rest }]) => rest.model !== undefined)
+    .sort(([, one], [, other]) => one.rest.until - other.rest.until)
   if (soonest) held.delete(soonest[0])
 }

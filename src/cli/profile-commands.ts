@@ -7,6 +7,7 @@ import { logoutCommand } from './logout.ts'
 import { addCommand } from './profile-add.ts'
 import { orderCommand } from './profile-order.ts'
 import { renameCommand } from './profile-rename.ts'
+import { wakeCommand } from './profile-wake.ts'
 import { profilesCommand } from './profiles.ts'
 
 /** `gatewatch profiles`: what a configuration holds, and how profiles come in and go. */
@@ -61,6 +62,12 @@ export function addProfileCommands(line: CommandLine): void {
     .addOption(CONFIG())
     .addOption(STATE())
     .action(line.action(addCommand, 'name'))
+  line
+    .add('wake', 'end the rest of a profile whose cause is over, such as a bill that was paid', profiles)
+    .argument('<name>', 'profile')
+    .addOption(CONFIG())
+    .addOption(STATE())
+    .action(line.action(wakeCommand, 'name'))
   line
     .add('rename', 'give a profile another name', profiles)
     .argument('<name>', 'profile')

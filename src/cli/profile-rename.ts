@@ -1,6 +1,8 @@
 import { withQuietProfile } from '../auth/logout.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import type { StoredRest } from '../store/rest-store.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-desk.ts'
@@ -43,8 +45,19 @@ async function checkFree({ store, settings, telemetry }: ProfileDesk, from: stri
 async function move({ store, telemetry }: ProfileDesk, from: string, to: string): Promise<void> {
   await withQuietProfile({ store, telemetry, profileId: from }, async profile => {
     await store.change(to, () => ({ ...profile, id: to }))
+    await moveRests(store, from, to)
     await store.change(from, () => undefined)
   })
+}
+
+/** A limit is the account's, whatever its profile is called. */
+async function moveRests({ rests }: ProfileStore, from: string, to: string): Promise<void> {
+  let moved: readonly StoredRest[] = []
+  await rests?.change(from, current => {
+    moved = current
+    return current.length > 0 ? [] : current
+  })
+  if (moved.length > 0) await rests?.change(to, () => moved.map(rest => ({ ...rest, profileId: to })))
 }
 
 function isSameLogin({ credential: one }: StoredProfile, { credential: other }: StoredProfile): boolean {

@@ -78,7 +78,8 @@ const LADDERS: Partial<Record<AttemptOutcome, readonly number[]>> = {
 export const LONGEST_REST_MS = 24 * HOUR
 
 /** Which cause a rest has. The two rest side by side: a new login ends the first, and leaves a limit of the account standing. */
-export type RestCause = 'credential' | 'service'
+export const REST_CAUSES = ['credential', 'service'] as const
+export type RestCause = (typeof REST_CAUSES)[number]
 
 /** Outcomes that can rest a profile, with their cause and how grave they are within it. */
 const CAUSES: Partial<Record<AttemptOutcome, { readonly cause: RestCause; readonly gravity: number }>> = {

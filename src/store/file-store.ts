@@ -9,6 +9,7 @@ import { stateFolderAt } from './own-files.ts'
 import { PROCESS_LOCK_DEFAULTS, ProcessLock } from './process-lock.ts'
 import { type Changed, type ChangeStep, ProfileDatabase, type ProfileRow, type StoreRevision } from './profile-database.ts'
 import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
+import { REST_DATABASE, RestTable } from './rest-table.ts'
 import { isSqliteBusy } from './sqlite-result.ts'
 import { closed, occupied } from './store-failure.ts'
 
@@ -38,7 +39,8 @@ const SHORTEST_PAUSE_MS = 2
 const LONGEST_PAUSE_MS = 25
 
 /**
- * Keeps profiles in one folder: `profiles.sqlite`, one row a profile, with `leases.sqlite` for the leases between processes.
+ * Keeps profiles in one folder: `profiles.sqlite`, one row a profile, with `leases.sqlite` for the leases between processes
+ * and `rests.sqlite` for what rests.
  * All files are created with mode 0600, the folder with 0700; a folder or file that another user can change is refused. The
  * files hold secrets in the clear. The processes of one folder run on one machine: SQLite's shared memory does not reach further.
  *
@@ -54,6 +56,7 @@ export function fileStore(folder: string, options: FileStoreOptions = {}): Profi
 }
 
 class FileStore implements ProfileStore {
+  readonly rests: RestTable
   readonly #database: ProfileDatabase
   readonly #earlier: EarlierProfiles
   readonly #lock: ProcessLock
@@ -73,6 +76,7 @@ class FileStore implements ProfileStore {
     this.#monotonic = () => clock.monotonic()
     this.#changeWaitMs = changeWaitMs
     this.#database = new ProfileDatabase(folder, onStep)
+    this.rests = new RestTable(join(folder, REST_DATABASE))
     this.#earlier = new EarlierProfiles(join(folder, 'profiles.json'))
     this.#lock = new ProcessLock(join(folder, 'locks.sqlite'), { waitMs: changeWaitMs })
     const leaseOptions = { ttlMs: leaseTtlMs, monotonic: this.#monotonic }
@@ -126,6 +130,7 @@ class FileStore implements ProfileStore {
     this.#closed = true
     await Promise.allSettled(this.#underWay)
     await Promise.all([this.#leases.close(), this.#lock.close()])
+    this.rests.close()
     this.#database.close()
   }
 

@@ -1,6 +1,7 @@
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
+import { memoryRests } from './rest-store.ts'
 import { closed } from './store-failure.ts'
 import { acceptProfile } from './stored-profile.ts'
 
@@ -16,6 +17,7 @@ export function memoryStore(initial: Iterable<StoredProfile> = []): ProfileStore
 }
 
 class MemoryStore implements ProfileStore {
+  readonly rests = memoryRests()
   readonly #profiles = new Map<string, StoredProfile>()
   /** Who holds the lease of a profile, and who waits for it, in the order of coming. */
   readonly #queues = new Map<string, Waiter[]>()

@@ -1,4 +1,5 @@
 import type { StoredProfile } from '../domain/credential.ts'
+import type { RestStore } from './rest-store.ts'
 
 /**
  * A lease on one profile: while it is held, no other process refreshes that profile.
@@ -63,6 +64,8 @@ export interface ProfileStore {
   change(profileId: string, update: (current: StoredProfile | undefined) => StoredProfile | undefined): Promise<StoredProfile | undefined>
   /** Waits for the right to refresh one profile. */
   lease(profileId: string, options: LeaseOptions): Promise<Lease>
+  /** Where rests of profiles are shared; a store without it leaves them to each process. */
+  readonly rests?: RestStore
   /** Gives back what is held. Nothing works afterwards. */
   close(): Promise<void>
 }

@@ -1,9 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
+import type { StoredRest } from '../../src/store/rest-store.ts'
 import { generationOf, oauthProfile, rotate } from '../store/fixtures/rotate.ts'
 
 const ID = 'openai-codex:me@example.com'
+const UNTIL = Date.now() + 3_600_000
 
 /**
  * What every profile store does.
@@ -27,6 +29,48 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(await store.read(ID)).toBeUndefined()
       expect(await store.reload(ID)).toBeUndefined()
       expect(await store.list()).toEqual([])
+    })
+
+    describe('rests', () => {
+      const rest = (more: Partial<StoredRest> = {}): StoredRest => ({
+        profileId: ID,
+        cause: 'service',
+        since: 1_000,
+        until: UNTIL,
+        because: 'rate_limit',
+        isPromised: true,
+        consecutiveFailures: 2,
+        credential: { bearer: 'f', generation: 3, refresh: 'r', account: 'a' },
+        answer: { status: 429, type: 'requests', code: 'rate_limit_exceeded' },
+        ...more,
+      })
+      const freshRests = async () => {
+        const { rests } = await freshStore()
+        if (!rests) throw new Error('the store shares no rests')
+        return rests
+      }
+
+      it('come back as they went in, and once for each change', async () => {
+        const rests = await freshRests()
+        const first = await rests.changed(undefined)
+        expect(first?.rests).toEqual([])
+        expect(await rests.changed(first?.seen)).toBeUndefined()
+        const both = [rest(), rest({ cause: 'credential', because: 'auth' }), rest({ model: 'gpt-5.5' })]
+        expect(await rests.change(ID, () => both)).toEqual(both)
+        const second = await rests.changed(first?.seen)
+        expect(second?.rests).toHaveLength(3)
+        expect(second?.rests).toEqual(expect.arrayContaining(both))
+        expect(await rests.changed(second?.seen)).toBeUndefined()
+      })
+
+      it('of one profile are changed alone, and by what is there', async () => {
+        const rests = await freshRests()
+        await rests.change(ID, () => [rest()])
+        await rests.change('other', () => [rest({ profileId: 'other' })])
+        expect(await rests.change(ID, current => current)).toEqual([rest()])
+        expect(await rests.change(ID, () => [])).toEqual([])
+        expect((await rests.changed(undefined))?.rests).toMatchObject([{ profileId: 'other' }])
+      })
     })
 
     it('what a change returns is there for read, reload and list', async () => {

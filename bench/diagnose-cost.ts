@@ -48,7 +48,7 @@ export async function measureDiagnoseCost(note: (text: string) => void): Promise
     const cycle = await playedRows(join(folder, 'played'))
     note(`diagnose: writing ${SPANS} spans`)
     const state = join(folder, 'state')
-    const bytes = write(state, cycle)
+    const bytes = writeSpans(state, cycle, { spans: SPANS, firstCopy: 100, startMs: Date.now() - A_WEEK_MS, endMs: Date.now() })
     const readMs: number[] = []
     const diagnoseMs: number[] = []
     const processorMs: number[] = []
@@ -89,7 +89,8 @@ export function writeDiagnoseCost({ spans, bytes, rules, findings, readMs, diagn
   ].join('\n')
 }
 
-async function playedRows(root: string): Promise<SpanRow[]> {
+/** Spans of played scenarios, healthy ones mostly. @param root Folder to play in. */
+export async function playedRows(root: string): Promise<SpanRow[]> {
   const rows: SpanRow[] = []
   for (const [name, times] of Object.entries(PLAYED)) {
     const scenario = SCENARIOS.find((one): one is Scenario => one.name === name)
@@ -102,20 +103,28 @@ async function playedRows(root: string): Promise<SpanRow[]> {
   return rows
 }
 
-/** @returns Bytes of all spans as they are kept. */
-function write(state: string, cycle: readonly SpanRow[]): number {
-  const most = SPANS * 2
+/** Adds spans to a recorder, spread over a time. @returns Bytes of all spans as they are kept. */
+export function writeSpans(
+  state: string,
+  cycle: readonly SpanRow[],
+  {
+    spans: count,
+    firstCopy,
+    startMs,
+    endMs,
+  }: { readonly spans: number; readonly firstCopy: number; readonly startMs: number; readonly endMs: number },
+): number {
+  const most = 1_000_000_000
   const bounds = retentionOf({ mostInteresting: most, mostOrdinary: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS })
   const writer = new SpanWriter(state, () => processRow(knownProcess('gateway', 'bench')), bounds)
-  const startMs = Date.now() - A_WEEK_MS
   let bytes = 0
-  for (let from = 0; from < SPANS; from += ROWS_AT_ONCE) {
-    const spans = Array.from({ length: Math.min(ROWS_AT_ONCE, SPANS - from) }, (_, index) => {
+  for (let from = 0; from < count; from += ROWS_AT_ONCE) {
+    const spans = Array.from({ length: Math.min(ROWS_AT_ONCE, count - from) }, (_, index) => {
       const place = from + index
       const row = cycle[place % cycle.length] as SpanRow
       const written = writtenSpan({
-        ...renamed(row, 100 + Math.floor(place / cycle.length)),
-        startMs: startMs + (place / SPANS) * A_WEEK_MS,
+        ...renamed(row, firstCopy + Math.floor(place / cycle.length)),
+        startMs: startMs + (place / count) * (endMs - startMs),
       })
       bytes += String(written.columns.row).length
       return written

@@ -13,7 +13,7 @@ export function addDiagnoseCommands(line: CommandLine): void {
     .option('--from <file>', 'read a recorder.sqlite, or traces in OTLP JSON, instead of the state folder')
     .option('--url <url>', 'ask a running gateway for what it holds in memory, instead of the state folder', anUrl)
     .option('--key-env <name>', KEY_ENV_HELP)
-    .option('--since <time>', 'so far back: 30s, 15m, 1h, 7d', aSpanOfTime)
+    .option('--since <time>', 'so far back: 30s, 15m, 1h, 28d (default: 7d; with --from or --url all there is)', aSpanOfTime)
     .option('--profile <name>', 'only what concerns this profile')
     .action(line.action(diagnoseCommand))
   line

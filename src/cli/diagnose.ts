@@ -19,7 +19,7 @@ export interface DiagnoseCommandOptions {
   url?: string
   /** Environment variable that holds one of that gateway's keys. */
   keyEnv?: string
-  /** So far back, in ms. */
+  /** So far back, in ms. @default 7 days in a state folder (`EVIDENCE_DEFAULTS`), else all there is */
   since?: number
   profile?: string
 }

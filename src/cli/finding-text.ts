@@ -67,14 +67,14 @@ export function findingText(finding: Finding, nowMs: number, width: number): str
 function checkedText(checked: Diagnosis['checked'], width: number): string {
   const { spans, firstMs, lastMs, profiles, processes, counts, rules } = checked
   if (spans === 0 || firstMs === undefined || lastMs === undefined)
-    return `Checked: no span was recorded in this time; ${rules} rules had nothing to look at.`
+    return `Checked: no span was recorded in this time; ${rules} rules had nothing to look at.${gapsText(checked)}`
   const kinds = Object.entries(counts)
     .map(([kind, count]) => `${count} ${kind}`)
     .join(', ')
   const names = profiles.length === 0 ? 'none named' : profiles.join(', ')
   return wrapped(
     'checked',
-    `${spans} spans (${kinds}) of ${processes} ${processes === 1 ? 'process' : 'processes'}, from ${clock(firstMs)} to ${clock(lastMs)}, by ${rules} rules; profiles: ${names}`,
+    `${spans} spans (${kinds}) of ${processes} ${processes === 1 ? 'process' : 'processes'}, from ${clock(firstMs)} to ${clock(lastMs)}, by ${rules} rules; profiles: ${names}.${gapsText(checked)}`,
     width,
     '',
   )
@@ -111,6 +111,16 @@ function clock(epochMs: number): string {
   const at = new Date(epochMs)
   const two = (value: number) => String(value).padStart(2, '0')
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
+}
+
+/** What is missing in what was looked at. */
+function gapsText({ unreadable, leftOut }: Diagnosis['checked']): string {
+  return [
+    unreadable > 0 && ` Left out as damaged: ${unreadable} recorded ${unreadable === 1 ? 'row' : 'rows'}.`,
+    leftOut > 0 && ` About ${leftOut} older spans of this time were left out: name a shorter one with --since.`,
+  ]
+    .filter(Boolean)
+    .join('')
 }
 
 /** A label in a column of its own, with the text beside it in lines of that width; a word that is too long stays whole. */

@@ -37,6 +37,8 @@ interface Reading {
   readonly replayed: readonly ReplayRow[]
   /** Spans that the processes could not record. */
   readonly dropped: number
+  /** Rows that are damaged. */
+  readonly unreadable: number
 }
 
 /** `gatewatch refreshes --state DIR`: the token requests of all processes of a state folder, and who replayed whom. */
@@ -48,12 +50,13 @@ export async function refreshesCommand(options: RefreshesCommandOptions, output:
   return EXIT.good
 }
 
-function showList({ stack = false }: RefreshesCommandOptions, { rows, replayed, dropped }: Reading, output: Output): void {
+function showList({ stack = false }: RefreshesCommandOptions, { rows, replayed, dropped, unreadable }: Reading, output: Output): void {
   const known = bySpan(replayed)
   const parts = [rows.length === 0 ? 'no token request recorded' : new RefreshLines({ withStack: stack }).table(rows, known)]
   if (replayed.length > 0) parts.push(`Replays\n${replayed.map(replayLine).join('\n')}`)
   if (dropped > 0) parts.push(`${dropped} spans could not be recorded: see the stderr of the processes`)
-  output.show({ refreshes: rows.map(row => withReplay(row, known, stack)), replays: replayed, dropped }, parts.join('\n\n'))
+  if (unreadable > 0) parts.push(unreadableText(unreadable))
+  output.show({ refreshes: rows.map(row => withReplay(row, known, stack)), replays: replayed, dropped, unreadable }, parts.join('\n\n'))
 }
 
 /** Shows what there is, oldest first, then what comes; a JSON value, or a line, for each. */
@@ -93,6 +96,7 @@ async function follow(
     await sleep(FOLLOW_MS, undefined, { signal: ended.signal }).catch(() => undefined)
     const next = readRecords(state, records => readAfter(records, mark, filter))
     mark = next.mark
+    if (next.unreadable > 0) output.note(unreadableText(next.unreadable))
     const replayed = bySpan(next.replayed)
     for (const row of next.rows) showRow(row, replayed)
     showReplays(next.replayed)
@@ -103,7 +107,7 @@ async function follow(
 function read(records: DiskRecords, filter: RefreshFilter): Reading {
   const rows = refreshes(records, filter)
   const dropped = records.processes().reduce((sum, process) => sum + process.dropped, 0)
-  return { mark: records.mark(), rows, replayed: replaysAmong(records, rows), dropped }
+  return { mark: records.mark(), rows, replayed: replaysAmong(records, rows), dropped, unreadable: records.gaps.unreadable }
 }
 
 function readAfter(records: DiskRecords, mark: number, filter: RefreshFilter): Reading {
@@ -111,7 +115,12 @@ function readAfter(records: DiskRecords, mark: number, filter: RefreshFilter): R
   const end = records.mark()
   const spans = records.refreshesAfter(end < mark ? 0 : mark)
   const rows = spans.map(refreshRow).filter(row => matchesFilter(row, filter))
-  return { mark: end, rows, replayed: rows.length === 0 ? [] : replaysAmong(records, rows), dropped: 0 }
+  const replayed = rows.length === 0 ? [] : replaysAmong(records, rows)
+  return { mark: end, rows, replayed, dropped: 0, unreadable: records.gaps.unreadable }
+}
+
+function unreadableText(unreadable: number): string {
+  return `${unreadable} recorded ${unreadable === 1 ? 'row is' : 'rows are'} damaged and left out`
 }
 
 /** Replays in which one of the shown refreshes has a part. */

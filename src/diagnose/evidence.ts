@@ -18,6 +18,10 @@ export { SeenSpan } from './seen-span.ts'
 /** Over what was looked. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {
   readonly spans: number
+  /** Recorded rows that are damaged and were left out. */
+  readonly unreadable: number
+  /** Spans of the time that was asked for that are older than the newest ones, to which the reading is bounded; about. */
+  readonly leftOut: number
   readonly firstMs: number | undefined
   readonly lastMs: number | undefined
   readonly profiles: readonly string[]
@@ -29,7 +33,17 @@ export interface Extent {
 /** Spans on their way into evidence, so that a long reading can be shown. */
 export type OnRead = (spans: number) => void
 
-const TELL_EVERY = 10_000
+/** How evidence is read. */
+export interface EvidenceReading {
+  /** Called now and then with the number of spans that were read. */
+  readonly onRead?: OnRead
+  /** Asked once all are read: what could not be. */
+  readonly gaps?: () => Pick<Extent, 'unreadable' | 'leftOut'>
+}
+
+const OPERATIONS: ReadonlySet<string> = new Set([SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE])
+const REPORT_EVERY = 10_000
+const NO_GAPS = { unreadable: 0, leftOut: 0 } as const
 
 /**
  * What was recorded, as rules see it: read once, sorted by time, nothing else. Wherever the spans come from, a rule
@@ -56,24 +70,25 @@ export class Evidence {
   readonly #received = new Map<string, SeenSpan>()
 
   /** Reads spans, in any order. Evidence keeps what it needs of them and may be asked as often as one likes. */
-  constructor(spans: Iterable<PlainSpan>, onRead: OnRead = () => {}) {
+  constructor(spans: Iterable<PlainSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
     const all: SeenSpan[] = []
     for (const span of spans) {
       all.push(new SeenSpan(span))
-      if (all.length % TELL_EVERY === 0) onRead(all.length)
+      if (all.length % REPORT_EVERY === 0) onRead(all.length)
     }
     all.sort((a, b) => a.startMs - b.startMs)
-    const named = (...names: string[]) => all.filter(({ name }) => names.includes(name))
+    const byName = Map.groupBy(all, ({ name }) => name)
+    const named = (name: string) => byName.get(name) ?? []
     this.refreshes = named(SPAN_REFRESH)
     this.flights = this.refreshes.filter(span => span.hasEvent(EVENT_LEASE_REQUESTED))
     this.visits = named(SPAN_VISIT)
     this.calls = named(SPAN_CALL)
     this.attempts = all.filter(span => span.name !== SPAN_CALL && span.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
     this.probes = named(SPAN_PROBE)
-    this.operations = named(SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE)
+    this.operations = all.filter(({ name }) => OPERATIONS.has(name))
     this.sideDoors = named(SPAN_SIDE_DOOR)
     for (const span of all) this.#enter(span)
-    this.extent = extentOf(all, this)
+    this.extent = { ...extentOf(all, this), ...gaps() }
   }
 
   /** The span of that id, as a link or a parent names it. */
@@ -141,7 +156,10 @@ function append(map: Map<string, SeenSpan[]>, key: string, span: SeenSpan): void
   else map.set(key, [span])
 }
 
-function extentOf(all: readonly SeenSpan[], { refreshes, visits, calls, attempts, probes }: Evidence): Extent {
+function extentOf(
+  all: readonly SeenSpan[],
+  { refreshes, visits, calls, attempts, probes }: Evidence,
+): Omit<Extent, 'unreadable' | 'leftOut'> {
   const profiles = new Set<string>()
   const processes = new Set<SeenProcess | undefined>()
   let lastMs: number | undefined

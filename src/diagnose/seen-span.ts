@@ -15,6 +15,7 @@ import {
   ATTR_VIA,
   ATTRIBUTES,
 } from '../../otel/names.ts'
+import { READ_ATTRIBUTES, READ_EVENTS } from './read-by-rules.ts'
 
 /** The process that recorded a span. */
 export interface SeenProcess {
@@ -151,11 +152,11 @@ export class SeenSpan {
 
   /** Events of that name, as spans of their own right: same readers, no duration. */
   events(name: string): SeenEvent[] {
-    return this.#span.events.filter(event => event.name === name).map(event => new SeenEvent(event))
+    return eventsCalled(this.#span, name).map(event => new SeenEvent(event))
   }
 
   hasEvent(name: string): boolean {
-    return this.#span.events.some(event => event.name === name)
+    return eventsCalled(this.#span, name).length > 0
   }
 
   #read(name: string): AttributeValue | undefined {
@@ -191,9 +192,13 @@ export class SeenEvent {
   }
 }
 
-const KNOWN: ReadonlySet<string> = new Set(Object.keys(ATTRIBUTES))
+function eventsCalled({ events }: PlainSpan, name: string): readonly PlainEvent[] {
+  if (!READ_EVENTS.has(name)) throw new RangeError(`the event ${name} is not among READ_EVENTS`)
+  return events.filter(event => event.name === name)
+}
 
 function readKnown(attributes: PlainSpan['attributes'], name: string): AttributeValue | undefined {
-  if (!KNOWN.has(name)) throw new RangeError(`no attribute of telemetry is called ${name}`)
+  if (!READ_ATTRIBUTES.has(name))
+    throw new RangeError(`${name} is ${Object.hasOwn(ATTRIBUTES, name) ? 'not among READ_ATTRIBUTES' : 'no attribute of telemetry'}`)
   return attributes[name]
 }

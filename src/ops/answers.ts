@@ -16,6 +16,8 @@ export interface Overview {
   readonly read: number
   /** Why nothing can be read, for people. */
   readonly trouble: string | undefined
+  /** Damaged rows of the recorder that were left out. */
+  readonly unreadable: number
   readonly spans: number
   /** Refreshes that were forgotten to make room for newer ones. */
   readonly forgotten: number

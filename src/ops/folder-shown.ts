@@ -22,6 +22,7 @@ const ROWS_AT_ONCE = 4_000
 /** Spans `diagnose` looks at for the page; the command looks at all of them. */
 const MOST_EVIDENCE = 20_000
 const NOTHING: RecordedSpans = {
+  gaps: { unreadable: 0, leftOut: 0 },
   refreshSpans: () => [],
   spans: () => [],
   spansOf: () => [],
@@ -58,6 +59,7 @@ class FolderFeed implements Feed {
   #stopped = false
   read = 0
   trouble: string | undefined
+  unreadable = 0
 
   constructor(folder: string, everyMs: number, add: (span: SpanRow) => void) {
     this.#folder = folder
@@ -87,6 +89,7 @@ class FolderFeed implements Feed {
           all += last - first
           left += Math.max(0, last - Math.max(mark, first))
         }
+        this.unreadable += records.gaps.unreadable
         this.read = all === 0 ? 1 : 1 - left / Math.max(1, all)
         return left > 0
       })

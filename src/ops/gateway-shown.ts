@@ -20,7 +20,7 @@ export function gatewayShown({ title, version, recorder, profiles }: GatewayShow
       const before = [...recorder.interesting(), ...recorder.ordinary()]
       const stop = recorder.follow(add)
       for (const span of before.sort((a, b) => a.startMs + a.durationMs - b.startMs - b.durationMs)) add(span)
-      return { read: 1, trouble: undefined, stop }
+      return { read: 1, trouble: undefined, unreadable: 0, stop }
     },
     findings: async () => diagnose(new Evidence(recorder.spans())).findings,
   }

@@ -76,6 +76,7 @@ export class OpsDesk {
       sinceMs: ledger.sinceMs,
       read: this.#feed.read,
       trouble: this.#feed.trouble,
+      unreadable: this.#feed.unreadable,
       spans: ledger.version,
       forgotten: ledger.forgotten,
       can: { profiles: shown.profiles !== undefined, findings: shown.findings !== undefined, probe: shown.canProbe },

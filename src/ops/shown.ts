@@ -8,6 +8,8 @@ export interface Feed {
   readonly read: number
   /** Why nothing comes, for people. */
   readonly trouble: string | undefined
+  /** Damaged rows that were left out. */
+  readonly unreadable: number
   stop(): void
 }
 

@@ -4,7 +4,7 @@ import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
 import { unreadable } from '../store/store-failure.ts'
 import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
 import type { ProcessRow } from './process-row.ts'
-import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
+import type { ReadingGaps, RecordedSpans, RefreshFilter, SpanRange } from './recorded-spans.ts'
 import { isLasting, nothingRecorded, recorderFailure } from './recorder-failure.ts'
 import { readUntouched, recorderFile, requireOwnRecorder } from './recorder-file.ts'
 import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
@@ -19,6 +19,8 @@ const FILTER_COLUMNS = ['provider', 'profile', 'caller', 'reason', 'via', 'outco
 const PROCESS_COLUMNS = 'pid, role, started_ms, title, host'
 /** Sent tokens looked at for replays, the newest; more would not be read by anybody. */
 const MOST_SENDS = 50_000
+/** Rows in a run that are older than asked for, after which no younger one is expected. */
+const MOST_OUT_OF_ORDER = 5_000
 
 /**
  * Asks what all processes of a state folder have recorded. Creates, changes and locks nothing; writers go on meanwhile.
@@ -60,27 +62,46 @@ function isThere(path: string): Stats | undefined {
 /** What is recorded in a state folder, for as long as `readRecords` lets it be read. Rows name their processes. */
 export class DiskRecords implements RecordedSpans {
   readonly #database: DatabaseSync
+  #unreadable = 0
+  #leftOut = 0
 
   constructor(database: DatabaseSync) {
     this.#database = database
+  }
+
+  get gaps(): ReadingGaps {
+    return { unreadable: this.#unreadable, leftOut: this.#leftOut }
   }
 
   *refreshSpans(filter: RefreshFilter = {}): Generator<SpanRow> {
     const { sql, values } = conditions(filter)
     const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
       WHERE via IS NOT NULL ${sql} ORDER BY at_ms DESC`
-    for (const row of this.#database.prepare(query).iterate(...values)) yield spanRow(row)
+    for (const row of this.#database.prepare(query).iterate(...values)) yield* this.#readable(row)
   }
 
-  *spans(sinceMs = 0): Generator<SpanRow> {
+  /** The newest first, table by table: nothing beyond the range is read, however large the file is. */
+  *spans({ sinceMs = 0, most }: SpanRange = {}): Generator<SpanRow> {
     // Processes are few and spans are many: joined in here, each process is one object for all of its spans.
     const processes = this.#processesById()
     for (const table of SPAN_TABLES) {
-      const query = `SELECT process, row FROM ${table} WHERE ended_ms >= ?`
-      for (const { process: id, row } of this.#database.prepare(query).iterate(sinceMs)) {
-        const span = readSpan(String(row))
-        const process = processes.get(id)
-        yield process ? { ...span, process } : span
+      let left = most?.[table] ?? Number.POSITIVE_INFINITY
+      let older = 0
+      for (const { id, process, ended_ms: endedMs, row } of this.#database.prepare(newestFirst(table)).iterate()) {
+        // Rows lie in the order in which they were written, which is nearly that of their times: processes write in batches.
+        if (Number(endedMs) < sinceMs) {
+          older += 1
+          if (older > MOST_OUT_OF_ORDER) break
+          continue
+        }
+        older = 0
+        if (left === 0) {
+          this.#leftOut += this.#countOf(table, { upTo: Number(id), sinceMs })
+          break
+        }
+        left -= 1
+        const by = processes.get(process)
+        for (const span of this.#readable({ row: row ?? null })) yield by ? { ...span, process: by } : span
       }
     }
   }
@@ -88,7 +109,7 @@ export class DiskRecords implements RecordedSpans {
   *spansOf(traceId: string): Generator<SpanRow> {
     for (const table of SPAN_TABLES) {
       const query = `SELECT row, ${PROCESS_COLUMNS} FROM ${table} LEFT JOIN process ON process.id = ${table}.process WHERE trace_id = ?`
-      for (const row of this.#database.prepare(query).iterate(traceId)) yield spanRow(row)
+      for (const row of this.#database.prepare(query).iterate(traceId)) yield* this.#readable(row)
     }
   }
 
@@ -101,7 +122,10 @@ export class DiskRecords implements RecordedSpans {
   refreshesAfter(mark: number): SpanRow[] {
     const query = `SELECT row, ${PROCESS_COLUMNS} FROM interesting LEFT JOIN process ON process.id = interesting.process
       WHERE interesting.id > ? AND +via IS NOT NULL ORDER BY interesting.id`
-    return this.#database.prepare(query).all(mark).map(spanRow)
+    return this.#database
+      .prepare(query)
+      .all(mark)
+      .flatMap(row => this.#readable(row))
   }
 
   /** The first and the last row of a table; 0 and 0 when it is empty. */
@@ -115,7 +139,7 @@ export class DiskRecords implements RecordedSpans {
     const query = `SELECT ${table}.id AS mark, row, ${PROCESS_COLUMNS} FROM ${table} LEFT JOIN process ON process.id = ${table}.process
       WHERE ${table}.id > ? ORDER BY ${table}.id LIMIT ?`
     const rows = this.#database.prepare(query).all(mark, most)
-    return { spans: rows.map(spanRow), mark: Number(rows.at(-1)?.mark ?? mark) }
+    return { spans: rows.flatMap(row => this.#readable(row)), mark: Number(rows.at(-1)?.mark ?? mark) }
   }
 
   repeatedSends(): TokenSend[] {
@@ -160,6 +184,27 @@ export class DiskRecords implements RecordedSpans {
         const found = processRow(row)
         return found ? [{ ...found, dropped: Number(row.dropped) }] : []
       })
+  }
+
+  /** The span of a row, or nothing for a damaged one, which is counted. */
+  #readable(row: Row): SpanRow[] {
+    const span = readSpan(String(row.row))
+    if (!span) this.#unreadable += 1
+    if (!span) return []
+    const process = processRow(row)
+    return [process ? { ...span, process } : span]
+  }
+
+  /** About how many rows of a table ended since a moment, up to a row: by halving, since their numbers have no gaps. */
+  #countOf(table: SpanTable, { upTo, sinceMs }: { readonly upTo: number; readonly sinceMs: number }): number {
+    const endOf = this.#database.prepare(`SELECT ended_ms FROM ${table} WHERE id = ?`)
+    let [before, first] = [this.extentOf(table).first - 1, upTo]
+    while (first - before > 1) {
+      const middle = Math.floor((before + first) / 2)
+      if (Number(endOf.get(middle)?.ended_ms ?? 0) < sinceMs) before = middle
+      else first = middle
+    }
+    return upTo - first + 1
   }
 
   #processesById(): ReadonlyMap<SQLOutputValue | undefined, ProcessRow> {
@@ -207,10 +252,8 @@ function conditions({ sinceMs, callerPart, most: _most, ...words }: RefreshFilte
   return { sql: parts.join(' '), values }
 }
 
-function spanRow(row: Row): SpanRow {
-  const span = readSpan(String(row.row))
-  const process = processRow(row)
-  return process ? { ...span, process } : span
+function newestFirst(table: SpanTable): string {
+  return `SELECT id, process, ended_ms, row FROM ${table} ORDER BY id DESC`
 }
 
 function sendRow(row: Row): TokenSend {

@@ -1,4 +1,5 @@
 import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
 import type { TokenSend } from './token-send.ts'
@@ -22,12 +23,30 @@ export interface RefreshFilter {
   most?: number
 }
 
+/** Which spans are wanted. */
+export interface SpanRange {
+  /** Not ended before this moment, epoch ms. @default all that are kept */
+  readonly sinceMs?: number
+  /** Newest spans of each kind that are read. @default all */
+  readonly most?: Readonly<Record<SpanTable, number>>
+}
+
+/** What could not be read, or was not, up to now. */
+export interface ReadingGaps {
+  /** Rows that are damaged. */
+  readonly unreadable: number
+  /** Spans of the range that are older than the newest ones that were to be read; counted by their numbers, so about. */
+  readonly leftOut: number
+}
+
 /** What the queries need of a recorder: the one in memory, or the one on disk. */
 export interface RecordedSpans {
+  /** What is missing in the answers up to now. */
+  readonly gaps: ReadingGaps
   /** Spans that tell of a refresh, the newest first. May hold more than the filter asks for, never less. */
   refreshSpans(filter?: RefreshFilter): Iterable<SpanRow>
-  /** Everything that is still kept, what is interesting and what is not, in any order. @param sinceMs Not ended before this moment. */
-  spans(sinceMs?: number): Iterable<SpanRow>
+  /** What is still kept in a range, what is interesting and what is not, in any order. */
+  spans(range?: SpanRange): Iterable<SpanRow>
   /** What is still known of a trace, in any order. */
   spansOf(traceId: string): Iterable<SpanRow>
   /** Refresh tokens that were sent more than once, or were known to be replayed: every time they were sent. */

@@ -3,7 +3,7 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import type { ScreenedProcessor } from '../telemetry/redaction.ts'
 import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
 import { isInteresting, isOAuth } from './interest.ts'
-import type { RecordedSpans } from './recorded-spans.ts'
+import type { ReadingGaps, RecordedSpans, SpanRange } from './recorded-spans.ts'
 import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
 import { type CountRow, RunningCounts } from './running-counts.ts'
@@ -127,11 +127,16 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
     return this.#ordinary.newestFirst()
   }
 
+  /** Nothing that is kept is out of reach. */
+  get gaps(): ReadingGaps {
+    return { unreadable: 0, leftOut: 0 }
+  }
+
   *refreshSpans(): Generator<SpanRow> {
     for (const { row } of this.#oauth.newestFirst()) if (isRefresh(row)) yield row
   }
 
-  *spans(sinceMs = 0): Generator<SpanRow> {
+  *spans({ sinceMs = 0 }: SpanRange = {}): Generator<SpanRow> {
     for (const rows of [this.interesting(), this.ordinary()]) for (const row of rows) if (row.startMs + row.durationMs >= sinceMs) yield row
   }
 

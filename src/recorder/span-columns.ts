@@ -1,4 +1,5 @@
 import { ATTR_REFRESH_RETAINED } from '../../otel/names.ts'
+import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import { type Fallback, fallbacksOf, visitWords } from './counted-words.ts'
 import { isInteresting } from './interest.ts'
 import type { SpanColumn, SpanTable } from './recorder-schema.ts'
@@ -54,10 +55,46 @@ export function writtenSpanOrNothing(row: SpanRow): WrittenSpan | undefined {
   }
 }
 
-/** The row that was written. */
-export function readSpan(text: string): SpanRow {
-  const row = JSON.parse(text) as SpanRow
+/**
+ * Reads a row that was written.
+ *
+ * @returns `undefined` for one that is damaged: no JSON, a part missing, or a time that is none. What a later reader relies on is
+ *   checked here, once, so that a bad byte costs one row and not the whole answer.
+ */
+export function readSpan(text: string): SpanRow | undefined {
+  const row = parseJsonObject(text)
+  if (!row || !isSpanRow(row)) return undefined
   return row.parentSpanId === undefined ? { ...row, parentSpanId: undefined } : row
+}
+
+/** Furthest moment that a date can name, in ms before or after the epoch (ECMA-262, Time Values). */
+const FURTHEST_MS = 8.64e15
+
+function isSpanRow(value: object): value is SpanRow {
+  const { traceId, spanId, parentSpanId, name, startMs, durationMs, status, attributes, events, links } = value as Partial<SpanRow>
+  return (
+    isText(traceId) &&
+    isText(spanId) &&
+    (parentSpanId === undefined || isText(parentSpanId)) &&
+    isText(name) &&
+    isMoment(startMs) &&
+    isMoment(durationMs) &&
+    isMoment(startMs + durationMs) &&
+    (status === 'ok' || status === 'error' || status === 'unset') &&
+    isJsonObject(attributes) &&
+    Array.isArray(events) &&
+    events.every(event => isJsonObject(event) && isText(event.name) && isMoment(event.atMs) && isJsonObject(event.attributes)) &&
+    Array.isArray(links) &&
+    links.every(link => isJsonObject(link) && isText(link.traceId) && isText(link.spanId))
+  )
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isMoment(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= FURTHEST_MS
 }
 
 function isRetained(row: SpanRow, refresh: RefreshRow | undefined): boolean {

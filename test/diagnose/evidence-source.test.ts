@@ -7,12 +7,16 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { ATTR_CODE_FILE, ATTR_CODE_STACK } from '../../otel/names.ts'
+import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
+import type { Evidence } from '../../src/diagnose/evidence.ts'
 import { evidenceFrom, evidenceIn, evidenceOf } from '../../src/diagnose/evidence-source.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { recorderFile } from '../../src/recorder/recorder-file.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import { diskWorld } from '../recorder/world.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { codexLogin, providersOf } from '../support/gateway-world.ts'
 
@@ -183,3 +187,46 @@ function folder(): string {
   afterwards(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
+
+// Seen: diagnose read a recorder of 2 GB whole, in 72 s and with 2 GB of memory.
+// Why: every span that was kept was parsed, and stayed in memory with its stack.
+// The fix: the newest spans of a time, read backwards, with what rules read. Issue 1, D6 (figures: bench/diagnose-large.ts).
+describe('a recorder that holds more than is looked at', () => {
+  const DAY_MS = 86_400_000
+
+  /** Refreshes that ended so many days ago, in the order in which they were recorded. */
+  async function recorded(...daysAgo: number[]) {
+    const w = diskWorld({ mostAgeMs: 100 * DAY_MS })
+    for (const days of daysAgo) w.refresh({ caller: `src/${days}.ts#f`, startMs: Date.now() - days * DAY_MS - 1_000 })
+    await w.recorder.shutdown()
+    return w.folder
+  }
+  const seen = (evidence: Evidence) => evidence.refreshes.map(({ caller }) => caller)
+
+  it('is looked at over the last 7 days, or the time that is named', async () => {
+    const state = await recorded(40, 20, 6, 8, 0)
+    expect(seen(evidenceIn(state))).toEqual(['src/6.ts#f', 'src/0.ts#f'])
+    expect(evidenceIn(state).extent.leftOut).toBe(0)
+    expect(seen(evidenceIn(state, { sinceMs: Date.now() - 28 * DAY_MS }))).toHaveLength(4)
+    expect(seen(evidenceFrom(recorderFile(state)))).toHaveLength(5)
+  })
+
+  it('is looked at from the newest back, and what was left out is said', async () => {
+    const state = await recorded(5, 4, 3, 2, 1, 0)
+    const evidence = evidenceIn(state, { most: { interesting: 2, ordinary: 2 }, sinceMs: Date.now() - 4.5 * DAY_MS })
+    expect(seen(evidence)).toEqual(['src/1.ts#f', 'src/0.ts#f'])
+    expect(evidence.extent).toMatchObject({ spans: 2, leftOut: 3 })
+    expect(diagnosisText(diagnose(evidence), Date.now()).replaceAll(/\s+/g, ' ')).toContain(
+      'About 3 older spans of this time were left out',
+    )
+  })
+
+  it('keeps of a span what rules read: no stack', async () => {
+    const w = diskWorld()
+    w.refresh({ attributes: { [ATTR_CODE_STACK]: 'f (src/a.ts:1:1)', [ATTR_CODE_FILE]: 'src/a.ts' } })
+    await w.recorder.shutdown()
+    const [span] = evidenceIn(w.folder).refreshes
+    expect(span?.text(ATTR_CODE_FILE)).toBe('src/a.ts')
+    expect(() => span?.text(ATTR_CODE_STACK)).toThrow(RangeError)
+  })
+})

@@ -68,7 +68,7 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
     /** Everything recorded, the oldest first. */
     spans: (): SpanRow[] =>
       readUntouched(recorderFile(state), database =>
-        SPAN_TABLES.flatMap(table => database.prepare(`SELECT row FROM ${table}`).all()).map(({ row }) => readSpan(String(row))),
+        SPAN_TABLES.flatMap(table => database.prepare(`SELECT row FROM ${table}`).all()).flatMap(({ row }) => readSpan(String(row)) ?? []),
       ).sort((a, b) => a.startMs - b.startMs),
     /** Everything the watch has left on disk. */
     leftOnDisk: () =>

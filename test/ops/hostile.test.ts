@@ -119,7 +119,7 @@ async function hostileServer(): Promise<string> {
       read: query => query(recorder),
       feed(add) {
         for (const row of recorded) add(row)
-        return { read: 1, trouble: HOSTILE, stop: () => undefined }
+        return { read: 1, trouble: HOSTILE, unreadable: 0, stop: () => undefined }
       },
       profiles: async () => [profile],
       findings: async () => [finding],

@@ -117,11 +117,13 @@ function turnLive(): void {
   renewal = undefined
 }
 
-function notices({ read, trouble }: Overview): Child[] {
+function notices({ read, trouble, unreadable }: Overview): Child[] {
   return [
     read < 1 &&
       element('p', { class: 'notice' }, `Reading what was recorded: ${share(Math.floor(read * 100), 100)}. The numbers below still grow.`),
     trouble !== undefined && element('p', { class: 'notice bad' }, trouble),
+    unreadable > 0 &&
+      element('p', { class: 'notice bad' }, `${unreadable} recorded ${unreadable === 1 ? 'row is' : 'rows are'} damaged and left out.`),
   ]
 }
 

@@ -85,7 +85,12 @@ async function inRounds(plan: FlightPlan): Promise<void> {
   plan.ended(await (again?.unlessNewer?.settle() ?? contention(plan, 'the lease was lost again and again before anything was sent')))
 }
 
-async function leaseFor({ deck, visit, record, ending }: FlightPlan, waitMs: number): Promise<Lease | FailedFlight> {
+async function leaseFor(plan: FlightPlan, waitMs: number): Promise<Lease | FailedFlight> {
+  const { deck, visit, record, ending, letGo } = plan
+  const { requestTimeoutMs } = deck.options
+  // The holder may be listening for a slow answer: visits here wait for that no longer than visits there.
+  const patience =
+    waitMs > requestTimeoutMs ? setTimeout(() => letGo(contention(plan, 'another process has the lease')), requestTimeoutMs) : undefined
   try {
     record.event(EVENT_LEASE_REQUESTED)
     return await deck.store.lease(visit.profileId, { waitMs, signal: ending })
@@ -94,6 +99,8 @@ async function leaseFor({ deck, visit, record, ending }: FlightPlan, waitMs: num
     record.storeFailed('lease', errorType(error))
     if (isGatewayError(error) && error.heldBy !== undefined) record.span.setAttribute(ATTR_LEASE_HOLDER, String(error.heldBy))
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
+  } finally {
+    clearTimeout(patience)
   }
 }
 

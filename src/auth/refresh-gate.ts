@@ -315,6 +315,7 @@ export class RefreshGate {
       record,
       ending: flight.ending.signal,
       letGo: failure => {
+        if (flight.letGo) return
         flight.letGo = failure.error
         guarded(() => record.event(EVENT_WAITING_ENDED))
         result.resolve(failure)

@@ -38,6 +38,7 @@ function stateNote(snapshot: ProfileSnapshot, until: (date: string) => string): 
   if (whyNot === 'excluded_by_order') return 'left out by the order'
   if (whyNot === 'billing_denied') return 'denied by "fallback" in the configuration'
   if (whyNot === 'mode_mismatch') return 'its provider serves no calls with it here'
+  if (whyNot === 'refused') return 'the provider does not accept the client: check the client id and secret'
   return `its refresh failed (${whyNot}) and is tried again`
 }
 

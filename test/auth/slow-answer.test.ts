@@ -96,6 +96,19 @@ describe('an answer that comes after the callers stopped waiting', () => {
   })
 })
 
+describe('a lease that another process keeps while it listens', () => {
+  it('is waited for no longer than the answer would be; the flight goes on, and gets what is stored', async () => {
+    const w = await slowWorld({ store: fileStore(stateFolder()), options: { requestTimeoutMs: 150 } })
+    await w.gate.enter(w.visit()).catch(() => undefined)
+    const other = w.anotherGate()
+    await expect(other.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', outcome: 'contention' })
+    w.answer()
+    await Promise.all([w.gate.settled(PATIENT), other.settled(PATIENT)])
+    expect(outcomes(w).sort()).toEqual(['reused', 'rotated'])
+    expect(sent(w)).toEqual(['current taken'])
+  })
+})
+
 describe('an answer that never comes', () => {
   it('is given up after listenMs: a time-out, and the next refresh knows that it may be lost', async () => {
     const w = await slowWorld({ options: { requestTimeoutMs: 100, listenMs: 400 } })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { profileNote } from '../../src/calls/profile-note.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
@@ -168,7 +169,9 @@ describe('when no profile serves', () => {
       const { error } = (await w.responses()).json
       expect(error).toMatchObject({ next, message: expect.stringContaining(words) })
     }
-    expect((await w.watch.profiles()).map(profile => profile.state)).toEqual([state])
+    const [profile] = await w.watch.profiles()
+    expect(profile?.state).toBe(state)
+    if (profile && next !== 'try_again_later') expect(profileNote(profile, date => date).toLowerCase()).toContain(words.toLowerCase())
   })
 
   it('because none speaks the language, the answer says so', async () => {

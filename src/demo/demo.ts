@@ -22,8 +22,10 @@ export interface DemoOptions {
   /** Port of the gateway; 0 picks a free one. @default 8089, or a free one when that is taken */
   port?: number
   environment?: NodeJS.ProcessEnv
-  /** Told what happens, one line a scene. */
+  /** Called with what happens: one line a scene, and one for what came of it. */
   onScene?: (title: string) => void
+  /** How many times faster than in life the story is played, for tests. @default 1 */
+  tempo?: number
 }
 
 /** A demo under way. */
@@ -57,7 +59,7 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
 }
 
 /** @param started Filled with what ends the demo again, last come first. */
-async function start({ port, environment = process.env, onScene = () => {} }: DemoOptions, started: Step[]): Promise<Demo> {
+async function start({ port, environment = process.env, onScene = () => {}, tempo = 1 }: DemoOptions, started: Step[]): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-demo-'))
   started.unshift({ name: 'folder', run: () => rm(folder, { recursive: true, force: true }) })
   const simulator = await startSimulator({ accessLifeMs: ACCESS_LIFE_MS })
@@ -100,8 +102,15 @@ async function start({ port, environment = process.env, onScene = () => {} }: De
     async signIn() {
       copied = await signIn(simulator, store)
     },
+    async servedBy() {
+      const answer = await watch
+        .call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'hello', store: false }, signal: ending.signal })
+        .catch(() => undefined)
+      answer?.body.resume()
+      return answer?.status === 200 ? answer.served.profile : undefined
+    },
   }
-  const running = [...traffic(application), story(stage, onScene)]
+  const running = [...traffic(application), story(stage, onScene, tempo)]
   started.unshift({ name: 'traffic', run: () => Promise.all(running) })
   started.unshift({ name: 'signal', run: () => ending.abort() })
   return {
@@ -123,16 +132,19 @@ function traffic(application: Application): Promise<void>[] {
   ]
 }
 
-async function story(stage: Stage, onScene: (title: string) => void): Promise<void> {
+async function story(stage: Stage, onScene: (title: string) => void, tempo: number): Promise<void> {
   const { signal } = stage.application
   while (!signal.aborted) {
     const startedAt = performance.now()
     for (const scene of [...STORYLINE, { atSeconds: STORY_SECONDS, title: '', play: () => {} }]) {
-      await sleep(Math.max(0, startedAt + scene.atSeconds * 1000 - performance.now()), undefined, { signal }).catch(() => undefined)
+      await sleep(Math.max(0, startedAt + (scene.atSeconds * 1000) / tempo - performance.now()), undefined, { signal }).catch(
+        () => undefined,
+      )
       if (signal.aborted) return
       if (scene.title) onScene(scene.title)
       // A scene that fails is part of the story, as the traffic's failures are.
-      await Promise.resolve(scene.play(stage)).catch(() => undefined)
+      const outcome = await Promise.resolve(scene.play(stage)).catch(() => undefined)
+      if (outcome) onScene(outcome)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { NAMED_FAULTS } from '../simulator/named-faults.ts'
 import type { Simulator } from '../simulator/simulator.ts'
 import type { Application } from './application.ts'
@@ -8,15 +9,18 @@ export interface Stage {
   readonly application: Application
   readonly simulator: Simulator
   readonly account: string
-  /** Somebody signs in again: a new login is stored. */
+  /** Stores a new login of the account. */
   signIn(): Promise<void>
+  /** Makes a call. @returns The profile that served it; `undefined` where none did. */
+  servedBy(): Promise<string | undefined>
 }
 
-/** Something that happens in the demo, told in one line when it does. */
+/** Something that happens in the demo, reported in one line when it does. */
 export interface Scene {
   readonly atSeconds: number
   readonly title: string
-  play(stage: Stage): Promise<void> | void
+  /** @returns What came of it, as another line. */
+  play(stage: Stage): Promise<string | undefined> | Promise<void> | void
 }
 
 /** The story begins again after this long. */
@@ -48,5 +52,27 @@ export const STORYLINE: readonly Scene[] = [
     title: 'the plugin tries again: the provider revokes the whole login',
     play: ({ application }) => refreshOnItsOwn(application),
   },
-  { atSeconds: 42, title: 'somebody signs in again: the subscription serves once more', play: stage => stage.signIn() },
+  {
+    atSeconds: 42,
+    title: 'a person signs in again',
+    play: async stage => {
+      await stage.signIn()
+      return proofOfService(stage)
+    },
+  },
 ]
+
+export const SERVES_AGAIN = 'the subscription serves once more: it answered the next call'
+export const SERVES_NOT = 'the subscription does not serve, although a new login is stored'
+/** A gateway knows of a login that another process stores within a second. */
+const LONGEST_PROOF_MS = 4_000
+
+/** Calls until the subscription serves: what a new login is for. */
+async function proofOfService({ application: { profileId, signal }, servedBy }: Stage): Promise<string | undefined> {
+  const start = performance.now()
+  while (!signal.aborted && performance.now() - start < LONGEST_PROOF_MS) {
+    if ((await servedBy()) === profileId) return SERVES_AGAIN
+    await sleep(100, undefined, { signal }).catch(() => undefined)
+  }
+  return signal.aborted ? undefined : SERVES_NOT
+}

@@ -164,7 +164,7 @@ describe('judging refusals by RFC 6749', () => {
       'invalid_grant',
     ],
     ['in a wall of HTML', 200, html, 'forbidden', undefined],
-  ])('a refusal that asks for %s is known', (_what, status, body, outcome, providerCode) => {
+  ])('a refusal is known: %s', (_what, status, body, outcome, providerCode) => {
     expect(judgeRefresh({ status, headers: {}, body })).toEqual({ outcome, ...(providerCode && { providerCode }) })
   })
 

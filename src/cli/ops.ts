@@ -43,6 +43,8 @@ export async function opsCommand({ state: named, port, open }: OpsCommandOptions
       server.once('error', (cause: NodeJS.ErrnoException) => reject(cannotListen(port, cause)))
       server.listen(port, HOST, resolve)
     })
+    // What goes wrong later (no more file descriptors) must not end the page.
+    server.on('error', (fault: NodeJS.ErrnoException) => output.note(`the server of the page: ${fault.code ?? fault.name}`))
     const url = `http://${HOST}:${(server.address() as AddressInfo).port}/ops`
     const asked = untilSignal()
     output.show({ event: 'listening', url, state }, `ops page  ${url}\nshows     ${state}\nCtrl-C ends it.`)

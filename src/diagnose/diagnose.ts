@@ -1,4 +1,5 @@
-import type { Evidence, Extent, SeenSpan } from './evidence.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Evidence, type EvidenceReading, type Extent, type PlainSpan, SeenSpan } from './evidence.ts'
 import { CONFIDENCES, type ExplainedFinding, type Finding, HARMS } from './finding.ts'
 import type { Found, Rule } from './rule.ts'
 import { RULES } from './rules.ts'
@@ -20,13 +21,52 @@ export interface Diagnosis {
 
 /** Looks for every failure there is a rule for. Pure: the evidence says it all. */
 export function diagnose(evidence: Evidence, { profile, rules = RULES }: DiagnoseOptions = {}): Diagnosis {
-  const all = rules.flatMap(rule => rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) })))
-  const findings = all
-    .filter(one => !isExplained(one, all))
-    .map(one => ({ ...one.found.finding, explains: all.filter(other => explains(one, other)).map(explained) }))
-    .filter(finding => profile === undefined || concerns(finding, profile))
+  const entries = rules.flatMap(rule => entriesOf(rule, evidence))
+  const diagnosis = concluded(entries, evidence, rules.length)
+  return profile === undefined ? diagnosis : concerning(diagnosis, profile)
+}
+
+/** Spans that are seen between two turns of the event loop. */
+const SPANS_A_TURN = 2_000
+
+/**
+ * As `diagnose`, in steps: between two of them the event loop turns, so that a process that serves others goes on serving.
+ *
+ * @param spans A copy: what is recorded meanwhile does not belong to it.
+ * @param gaps As for `Evidence`.
+ */
+export async function diagnoseInTurns(spans: Iterable<PlainSpan>, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
+  const seen: SeenSpan[] = []
+  for (const span of spans) {
+    seen.push(new SeenSpan(span))
+    if (seen.length % SPANS_A_TURN === 0) await nextTurn()
+  }
+  await nextTurn()
+  const evidence = new Evidence(seen, gaps && { gaps })
+  const entries: Entry[] = []
+  for (const rule of RULES) {
+    await nextTurn()
+    entries.push(...entriesOf(rule, evidence))
+  }
+  await nextTurn()
+  return concluded(entries, evidence, RULES.length)
+}
+
+/** A diagnosis with the findings alone that concern a profile. @param profile Its names, as telemetry may show them. */
+export function concerning({ findings, checked }: Diagnosis, profile: readonly string[]): Diagnosis {
+  return { findings: findings.filter(finding => concerns(finding, profile)), checked }
+}
+
+function entriesOf(rule: Rule, evidence: Evidence): Entry[] {
+  return rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
+}
+
+function concluded(entries: readonly Entry[], evidence: Evidence, rules: number): Diagnosis {
+  const findings = entries
+    .filter(one => !isExplained(one, entries))
+    .map(one => ({ ...one.found.finding, explains: entries.filter(other => explains(one, other)).map(explained) }))
     .sort(byHarm)
-  return { findings, checked: { ...evidence.extent, rules: rules.length } }
+  return { findings, checked: { ...evidence.extent, rules } }
 }
 
 interface Entry {

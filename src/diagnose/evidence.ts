@@ -70,10 +70,10 @@ export class Evidence {
   readonly #received = new Map<string, SeenSpan>()
 
   /** Reads spans, in any order. Evidence keeps what it needs of them and may be asked as often as one likes. */
-  constructor(spans: Iterable<PlainSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
+  constructor(spans: Iterable<PlainSpan | SeenSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
     const all: SeenSpan[] = []
     for (const span of spans) {
-      all.push(new SeenSpan(span))
+      all.push(span instanceof SeenSpan ? span : new SeenSpan(span))
       if (all.length % REPORT_EVERY === 0) onRead(all.length)
     }
     all.sort((a, b) => a.startMs - b.startMs)

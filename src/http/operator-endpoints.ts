@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express'
-import { diagnose } from '../diagnose/diagnose.ts'
-import { evidenceOf } from '../diagnose/evidence-source.ts'
+import { concerning } from '../diagnose/diagnose.ts'
+import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../recorder/queries.ts'
@@ -60,7 +60,11 @@ export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'met
 }
 
 /** What operators read: the data behind status, tables and traces; and what they can ask for, a probe. */
-export function operatorEndpoints({ gateway, recorder }: Pick<OperatorEndpointsOptions, 'gateway' | 'recorder'>): Router {
+export function operatorEndpoints({
+  gateway,
+  recorder,
+  diagnosis,
+}: Pick<OperatorEndpointsOptions, 'gateway' | 'recorder'> & { readonly diagnosis: RunningDiagnosis }): Router {
   const router = Router()
   router.use('/ops', neverCached)
   router.get('/ops/status.json', async (_request, response) => {
@@ -85,10 +89,14 @@ export function operatorEndpoints({ gateway, recorder }: Pick<OperatorEndpointsO
       answerError(response, error)
     }
   })
-  router.get('/ops/diagnosis.json', ({ query: { since_ms: since, profile } }, response) => {
-    const sinceMs = Number(since ?? 0) || 0
-    const names = typeof profile === 'string' ? { profile: [profile, profileName(profile), gateway.telemetry.profile(profile)] } : {}
-    response.json(diagnose(evidenceOf(recorder, { sinceMs }), names))
+  router.get('/ops/diagnosis.json', async ({ query: { since_ms: since, profile } }, response) => {
+    try {
+      const found = await diagnosis.of(Number(since ?? 0) || 0)
+      const names = typeof profile === 'string' ? [profile, profileName(profile), gateway.telemetry.profile(profile)] : undefined
+      response.json(names ? concerning(found, names) : found)
+    } catch (error) {
+      answerError(response, error)
+    }
   })
   router.get('/ops/callers.json', (_request, response) => {
     response.json({

@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
+import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewayShown } from '../ops/gateway-shown.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
@@ -61,14 +62,19 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const keys = new InboundKeys(readKeys(listen.keysEnv, options.environment, options.source))
   const { gateway, recorder } = options
   const sessions = new OperatorSessions()
-  const shown = gatewayShown({ title: options.source, version: options.version, recorder, profiles: () => gateway.snapshot() })
+  const diagnosis = new RunningDiagnosis({
+    version: () => recorder.recorded,
+    spans: async range => ({ spans: [...recorder.spans(range)] }),
+  })
+  const profiles = () => gateway.snapshot()
+  const shown = gatewayShown({ title: options.source, version: options.version, recorder, diagnosis, profiles })
   const page = opsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
   const underWay = new Set<AbortController>()
   const server = createServer(limits)
   const drain = new ConnectionDrain(server, () => {
     for (const call of underWay) call.abort(stopping())
   })
-  server.on('request', appOf(options, { keys, sessions, page, drain, underWay }))
+  server.on('request', appOf(options, { keys, sessions, page, diagnosis, drain, underWay }))
   try {
     await bind(server, options)
   } catch (error) {
@@ -93,12 +99,16 @@ interface AppParts {
   readonly keys: InboundKeys
   readonly sessions: OperatorSessions
   readonly page: OpsPage
+  readonly diagnosis: RunningDiagnosis
   readonly drain: ConnectionDrain
   /** The provider calls that are not answered yet. */
   readonly underWay: Set<AbortController>
 }
 
-function appOf({ gateway, recorder, metrics, listen }: ServeOptions, { keys, sessions, page, drain, underWay }: AppParts): express.Express {
+function appOf(
+  { gateway, recorder, metrics, listen }: ServeOptions,
+  { keys, sessions, page, diagnosis, drain, underWay }: AppParts,
+): express.Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -114,7 +124,7 @@ function appOf({ gateway, recorder, metrics, listen }: ServeOptions, { keys, ses
   app.use(requestSpans(gateway.telemetry))
   app.use(signIn(keys, sessions))
   app.use('/ops', requireOperator(keys, { sessions }))
-  app.use(operatorEndpoints({ gateway, recorder }))
+  app.use(operatorEndpoints({ gateway, recorder, diagnosis }))
   app.use(tokenGate(gateway, keys))
   // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
   app.use(requireClient(keys))

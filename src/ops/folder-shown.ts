@@ -1,9 +1,9 @@
 import { clearTimeout, setTimeout } from 'node:timers'
-import { diagnose } from '../diagnose/diagnose.ts'
-import { Evidence } from '../diagnose/evidence.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { readRecords } from '../recorder/disk-records.ts'
-import type { RecordedSpans } from '../recorder/recorded-spans.ts'
+import type { ReadingGaps, RecordedSpans } from '../recorder/recorded-spans.ts'
 import { SPAN_TABLES, type SpanTable } from '../recorder/recorder-schema.ts'
 import type { SpanRow } from '../recorder/span-row.ts'
 import type { Feed, Shown } from './shown.ts'
@@ -21,6 +21,8 @@ export const DEFAULTS = { everyMs: 500 } as const
 const ROWS_AT_ONCE = 4_000
 /** Spans `diagnose` looks at for the page; the command looks at all of them. */
 const MOST_EVIDENCE = 20_000
+/** Of those, read in one go. */
+const EVIDENCE_AT_ONCE = 1_000
 const NOTHING: RecordedSpans = {
   gaps: { unreadable: 0, leftOut: 0 },
   refreshSpans: () => [],
@@ -34,6 +36,7 @@ const NOTHING: RecordedSpans = {
 
 /** The state folder of watched processes. A folder that holds nothing yet is shown as that, and looked at again. */
 export function folderShown({ folder, version, everyMs = DEFAULTS.everyMs }: FolderShownOptions): Shown {
+  const diagnosis = new RunningDiagnosis({ version: () => marksOf(folder), spans: () => newestSpans(folder) })
   return {
     ...{ kind: 'folder', title: folder, version, canProbe: false },
     read(query) {
@@ -45,7 +48,7 @@ export function folderShown({ folder, version, everyMs = DEFAULTS.everyMs }: Fol
       }
     },
     feed: add => new FolderFeed(folder, everyMs, add),
-    findings: async () => diagnose(new Evidence(newestSpans(folder))).findings,
+    findings: async () => (await diagnosis.of()).findings,
   }
 }
 
@@ -102,15 +105,42 @@ class FolderFeed implements Feed {
   }
 }
 
-function newestSpans(folder: string): SpanRow[] {
+/** The newest spans, read a piece at a time. */
+async function newestSpans(folder: string): Promise<{ spans: SpanRow[]; gaps: () => ReadingGaps }> {
+  const spans: SpanRow[] = []
+  let unreadable = 0
+  let leftOut = 0
+  for (const table of SPAN_TABLES) {
+    const { first, last } = extentIn(folder, table)
+    const before = Math.max(first - 1, last - MOST_EVIDENCE / SPAN_TABLES.length)
+    leftOut += Math.max(0, before - first + 1)
+    for (let mark = before; mark < last; ) {
+      const piece = readRecords(folder, records => ({ ...records.spansAfter(table, mark, EVIDENCE_AT_ONCE), gaps: records.gaps }))
+      if (piece.mark <= mark) break
+      for (const span of piece.spans) spans.push(span)
+      unreadable += piece.gaps.unreadable
+      mark = piece.mark
+      await nextTurn()
+    }
+  }
+  return { spans, gaps: () => ({ unreadable, leftOut }) }
+}
+
+/** What was written so far. */
+function marksOf(folder: string): string {
   try {
-    return readRecords(folder, records =>
-      SPAN_TABLES.flatMap(
-        table => records.spansAfter(table, records.extentOf(table).last - MOST_EVIDENCE / SPAN_TABLES.length, MOST_EVIDENCE).spans,
-      ),
-    )
+    return SPAN_TABLES.map(table => extentIn(folder, table).last).join(' ')
+  } catch {
+    // The reading itself says what is wrong.
+    return 'unreadable'
+  }
+}
+
+function extentIn(folder: string, table: SpanTable): { first: number; last: number } {
+  try {
+    return readRecords(folder, records => records.extentOf(table))
   } catch (error) {
-    if (isGatewayError(error, 'GW_CONFIG')) return []
+    if (isGatewayError(error, 'GW_CONFIG')) return { first: 0, last: 0 }
     throw error
   }
 }

@@ -1,6 +1,5 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import { diagnose } from '../diagnose/diagnose.ts'
-import { Evidence } from '../diagnose/evidence.ts'
+import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import type { Recorder } from '../recorder/recorder.ts'
 import type { Shown } from './shown.ts'
 
@@ -8,11 +7,13 @@ export interface GatewayShownOptions {
   readonly title: string
   readonly version: string
   readonly recorder: Recorder
+  /** What `diagnose` says of the recorder. */
+  readonly diagnosis: RunningDiagnosis
   readonly profiles: () => Promise<readonly ProfileSnapshot[]>
 }
 
 /** The gateway of this process, from its recorder in memory. */
-export function gatewayShown({ title, version, recorder, profiles }: GatewayShownOptions): Shown {
+export function gatewayShown({ title, version, recorder, diagnosis, profiles }: GatewayShownOptions): Shown {
   return {
     ...{ kind: 'gateway', title, version, profiles, canProbe: true },
     read: query => query(recorder),
@@ -22,6 +23,6 @@ export function gatewayShown({ title, version, recorder, profiles }: GatewayShow
       for (const span of before.sort((a, b) => a.startMs + a.durationMs - b.startMs - b.durationMs)) add(span)
       return { read: 1, trouble: undefined, unreadable: 0, stop }
     },
-    findings: async () => diagnose(new Evidence(recorder.spans())).findings,
+    findings: async () => (await diagnosis.of()).findings,
   }
 }

@@ -1,22 +1,43 @@
 import { clearInterval, setInterval } from 'node:timers'
 import type { RequestHandler, Response } from 'express'
 
-/** How often, at the most, pages hear that something changed. */
-const TELL_MS = 500
-/** A line without meaning this often, so that a connection that is dead is noticed. */
-const HEARTBEAT_MS = 15_000
+export interface LiveEventsOptions {
+  /** How often pages hear that something changed, in ms: once for all changes in between. @default 500 */
+  everyMs?: number
+  /** A line without meaning this often, so that a connection that is dead is noticed, in ms. @default 15_000 */
+  heartbeatMs?: number
+  /** A page that takes nothing for so long is let go, in ms; it connects again when it can. @default 30_000 */
+  stalledMs?: number
+}
+
+export const LIVE_EVENTS_DEFAULTS = { everyMs: 500, heartbeatMs: 15_000, stalledMs: 30_000 } as const satisfies LiveEventsOptions
+
 const MOST_PAGES = 50
 
-/** Tells open pages that there is something new, by server-sent events. What it is they ask themselves. */
+/** One open page. */
+interface Page {
+  readonly response: Response
+  /** The version it was sent last. */
+  sent: string
+  quietMs: number
+  /** How long it has taken nothing: what was written last waits in the buffer of its connection. 0 while it reads. */
+  stalledMs: number
+}
+
+/**
+ * Reports to open pages that there is something new, by server-sent events. What it is they ask themselves.
+ *
+ * A page that does not read gets nothing more until it has read, and then the newest version alone: at most one event waits for a page.
+ */
 export class LiveEvents {
   readonly #versionOf: () => string
-  readonly #pages = new Set<Response>()
+  readonly #options: Required<LiveEventsOptions>
+  readonly #pages = new Set<Page>()
   #timer: NodeJS.Timeout | undefined
-  #told = ''
-  #quietMs = 0
 
-  constructor(versionOf: () => string) {
+  constructor(versionOf: () => string, options: LiveEventsOptions = {}) {
     this.#versionOf = versionOf
+    this.#options = { ...LIVE_EVENTS_DEFAULTS, ...options }
   }
 
   readonly connect: RequestHandler = (request, response) => {
@@ -25,31 +46,48 @@ export class LiveEvents {
       return
     }
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-    response.write(`retry: 1000\nevent: changed\ndata: ${this.#versionOf()}\n\n`)
-    this.#pages.add(response)
+    const version = this.#versionOf()
+    const page: Page = { response, sent: version, quietMs: 0, stalledMs: 0 }
+    this.#pages.add(page)
     request.socket.setTimeout(0)
-    response.once('close', () => this.#leave(response))
-    if (this.#timer) return
-    this.#told = this.#versionOf()
-    this.#timer = setInterval(() => this.#tick(), TELL_MS).unref()
+    // A connection that breaks is no fault of ours; `close` follows.
+    response.on('error', () => undefined)
+    response.once('close', () => this.#leave(page))
+    response.write(`retry: 1000\nevent: changed\ndata: ${version}\n\n`)
+    this.#timer ??= setInterval(() => this.#tick(), this.#options.everyMs).unref()
   }
 
   /** Ends every connection: a server that stops must not wait for pages. */
   stop(): void {
-    for (const page of this.#pages) page.end()
+    for (const { response, stalledMs } of this.#pages) {
+      if (stalledMs > 0) response.destroy()
+      else response.end()
+    }
   }
 
   #tick(): void {
     const version = this.#versionOf()
-    this.#quietMs += TELL_MS
-    const isNew = version !== this.#told
-    if (!isNew && this.#quietMs < HEARTBEAT_MS) return
-    this.#quietMs = 0
-    this.#told = version
-    for (const page of this.#pages) page.write(isNew ? `event: changed\ndata: ${version}\n\n` : ': still here\n\n')
+    for (const page of this.#pages) this.#report(page, version)
   }
 
-  #leave(page: Response): void {
+  #report(page: Page, version: string): void {
+    const { everyMs, heartbeatMs, stalledMs } = this.#options
+    page.quietMs += everyMs
+    // What was written before has not left yet: anything more would pile up in this process.
+    if (page.response.writableLength > 0) {
+      page.stalledMs += everyMs
+      if (page.stalledMs >= stalledMs) page.response.destroy()
+      return
+    }
+    page.stalledMs = 0
+    if (version !== page.sent) page.response.write(`event: changed\ndata: ${version}\n\n`)
+    else if (page.quietMs >= heartbeatMs) page.response.write(': still here\n\n')
+    else return
+    page.sent = version
+    page.quietMs = 0
+  }
+
+  #leave(page: Page): void {
     this.#pages.delete(page)
     if (this.#pages.size > 0) return
     clearInterval(this.#timer)

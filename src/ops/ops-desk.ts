@@ -9,8 +9,6 @@ import type { Feed, Shown } from './shown.ts'
 const STATES_EVERY_MS = 5_000
 /** A gateway has better things to do with its memory than a process that shows the page alone. */
 const MOST_FACTS_IN_GATEWAY = 50_000
-/** Findings are worked out anew at the most this often: reading all spans is no small thing. */
-const FINDINGS_EVERY_MS = 2_000
 
 /** What the ops page asks: all it counts, until it is stopped. */
 export class OpsDesk {
@@ -20,7 +18,6 @@ export class OpsDesk {
   readonly live: LiveEvents
   readonly #feed: Feed
   readonly #timer: NodeJS.Timeout | undefined
-  #findings: { readonly at: number; readonly version: number; readonly answer: Promise<readonly unknown[]> } | undefined
 
   constructor(shown: Shown) {
     this.shown = shown
@@ -45,14 +42,9 @@ export class OpsDesk {
     }
   }
 
-  /** What `diagnose` says, at most two seconds old. */
+  /** What `diagnose` says. */
   async findings(): Promise<readonly unknown[]> {
-    const { version } = this.ledger
-    const known = this.#findings
-    if (known && (known.version === version || performance.now() - known.at < FINDINGS_EVERY_MS)) return known.answer
-    const answer = this.shown.findings?.() ?? Promise.resolve([])
-    this.#findings = { at: performance.now(), version, answer }
-    return answer
+    return (await this.shown.findings?.()) ?? []
   }
 
   overview(): Overview {

@@ -127,6 +127,11 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
     return this.#ordinary.newestFirst()
   }
 
+  /** How many spans were recorded, those that had to make room included. */
+  get recorded(): number {
+    return this.#place
+  }
+
   /** Nothing that is kept is out of reach. */
   get gaps(): ReadingGaps {
     return { unreadable: 0, leftOut: 0 }

@@ -15,6 +15,8 @@ export interface GivenSettings {
   readonly environment: NodeJS.ProcessEnv
   /** What the settings were read from, for messages. */
   readonly source: string
+  /** Keys and client secrets may be missing here: they are needed where the gateway runs, not where somebody looks. @default false */
+  readonly isLook?: boolean
 }
 
 /** The provider of that id, where it is known. */
@@ -48,11 +50,11 @@ export function readRegistry(options: GivenSettings): Registry {
   }
 }
 
-function readProviders({ settings, environment, source }: GivenSettings): Record<string, ProviderSettings> {
+function readProviders({ settings, environment, source, isLook = false }: GivenSettings): Record<string, ProviderSettings> {
   return Object.fromEntries(
     Object.entries(settings.providers).map(([id, { clientSecretEnv, ...provider }]) => {
       const clientSecret =
-        clientSecretEnv === undefined
+        clientSecretEnv === undefined || (isLook && !environment[clientSecretEnv])
           ? undefined
           : fromEnvironment(environment, clientSecretEnv, placeOf(['providers', id, 'clientSecretEnv']), source)
       return [id, { ...provider, ...(clientSecret && { clientSecret }) }]
@@ -61,13 +63,18 @@ function readProviders({ settings, environment, source }: GivenSettings): Record
 }
 
 /** The profiles of the configuration, with their keys. @throws {GatewayError} `GW_CONFIG` */
-export function readProfiles({ settings, environment, source }: GivenSettings, registry: Registry): ConfiguredProfile[] {
+export function readProfiles({ settings, environment, source, isLook = false }: GivenSettings, registry: Registry): ConfiguredProfile[] {
   for (const name of [...registry.all().map(({ id }) => id), ...Object.keys(settings.profiles).flatMap(id => id.split(':'))]) showName(name)
   return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
     if (!providerOf(registry, provider))
       throw refused(source, [`${placeOf(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`])
-    const apiKey =
-      apiKeyEnv === undefined ? undefined : fromEnvironment(environment, apiKeyEnv, placeOf(['profiles', id, 'apiKeyEnv']), source)
+    const isElsewhere = isLook && apiKeyEnv !== undefined && !environment[apiKeyEnv]
+    const isNamed = apiKeyEnv !== undefined && !isElsewhere
+    const apiKey = isNamed
+      ? fromEnvironment(environment, apiKeyEnv, placeOf(['profiles', id, 'apiKeyEnv']), source)
+      : isElsewhere
+        ? ''
+        : undefined
     return { id, provider, ...(billing && { billing }), ...(apiKey !== undefined && { apiKey }) }
   })
 }

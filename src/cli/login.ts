@@ -24,7 +24,7 @@ export async function loginCommand(options: LoginCommandOptions, output: Output)
   const { provider, profile = `${provider}:default`, paste = false, device = false, replaceAccount = false } = options
   if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')
   const method: LoginMethod = device ? 'device' : paste ? 'paste' : 'browser'
-  return atProfileDesk(options, { command: 'profiles login', output }, async desk => {
+  return atProfileDesk(options, { command: 'profiles login', output, asksProvider: true }, async desk => {
     const { registry, settings, store, telemetry, caller } = desk
     if (settings.profiles[profile]?.apiKeyEnv !== undefined)
       throw misused(

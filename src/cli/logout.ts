@@ -11,7 +11,7 @@ export interface LogoutCommandOptions extends PlaceOptions {
 
 /** `gatewatch profiles logout NAME`: gives the login back to its provider and forgets it. */
 export async function logoutCommand({ name, force = false, ...place }: LogoutCommandOptions, output: Output): Promise<ExitCode> {
-  return atProfileDesk(place, { command: 'profiles logout', output }, async desk => {
+  return atProfileDesk(place, { command: 'profiles logout', output, asksProvider: true }, async desk => {
     const { store, telemetry, registry, caller, stateFolder } = desk
     const profileId = await profileNamed(desk, name)
     const isStored = (await store.reload(profileId)) !== undefined

@@ -68,14 +68,15 @@ export async function profilePlace({ config, state }: PlaceOptions): Promise<Pro
  * an `OTEL_*` variable names an endpoint.
  *
  * @param command What the command is called, `profiles login`.
+ * @param asksProvider It speaks with a provider, so that client secrets must be there. @default false
  */
 export async function atProfileDesk<T>(
   options: PlaceOptions,
-  { command, output }: { command: string; output: Output },
+  { command, output, asksProvider = false }: { command: string; output: Output; asksProvider?: boolean },
   work: (desk: ProfileDesk) => Promise<T>,
 ): Promise<T> {
   const place = await profilePlace(options)
-  const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source })
+  const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
   const recorder = new DiskRecorder({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
   const store = fileStore(place.stateFolder)
   const sdk = await startSdk({ recorder, standalone: false, processRole: 'cli' })

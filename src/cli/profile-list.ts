@@ -7,8 +7,14 @@ import { inWords, table } from './table.ts'
 const WARNING = new Set<ProfileSnapshot['state']>(['expiring', 'resting', 'not_persisted'])
 const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credential'])
 
+/** A profile as a command lists it. */
+export interface ListedProfile extends ProfileSnapshot {
+  /** Name of the variable that holds its key where the gateway runs, and is not set in this shell. */
+  readonly keyNotSet?: string
+}
+
 /** Profiles as a table for people. */
-export function profileTable(profiles: readonly ProfileSnapshot[]): string {
+export function profileTable(profiles: readonly ListedProfile[]): string {
   if (profiles.length === 0)
     return 'no profile yet: name one under "profiles" in the configuration, or sign in with gatewatch profiles login'
   return table(
@@ -17,8 +23,8 @@ export function profileTable(profiles: readonly ProfileSnapshot[]): string {
       profile.profile,
       profile.type,
       profile.billing,
-      profile.state,
-      profile.serves ? 'yes' : `no: ${profile.whyNot ?? 'unknown'}`,
+      profile.keyNotSet === undefined ? profile.state : '-',
+      profile.keyNotSet !== undefined ? '-' : profile.serves ? 'yes' : `no: ${profile.whyNot ?? 'unknown'}`,
       profile.expiresInSeconds === undefined ? '-' : inWords(profile.expiresInSeconds),
       profile.generation ?? '-',
       noteOf(profile),
@@ -47,7 +53,8 @@ export function worseOf(one: ExitCode, other: ExitCode): ExitCode {
   return [EXIT.dead, EXIT.warning].find(code => code === one || code === other) ?? EXIT.good
 }
 
-function noteOf(profile: ProfileSnapshot): string {
+function noteOf(profile: ListedProfile): string {
+  if (profile.keyNotSet !== undefined) return `its key is in ${profile.keyNotSet}, which is not set in this shell`
   const state = profileNote(profile, date => `for ${inWords(Math.max(0, (Date.parse(date) - Date.now()) / 1000))}`)
   return [state, probeNoteOf(profile)].filter(note => note !== '').join('; ')
 }

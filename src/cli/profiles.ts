@@ -1,26 +1,47 @@
-import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
+import { startSdk } from '../../otel/sdk.ts'
+import { givenNames } from '../gatewatch.ts'
+import { Gateway } from '../gateway.ts'
+import { variableName } from '../options.ts'
+import { Recorder } from '../recorder/recorder.ts'
 import { fileStore } from '../store/file-store.ts'
+import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
-import type { ExitCode } from './exit-code.ts'
+import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { profilePlace } from './profile-desk.ts'
-import { exitCodeOf, profileTable } from './profile-list.ts'
+import { exitCodeOf, type ListedProfile, profileTable, worseOf } from './profile-list.ts'
 
-/** `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. */
+/**
+ * `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. A key whose
+ * variable is not set in this shell is named as that: the gateway has it where it runs.
+ */
 export async function profilesCommand({ config }: { config?: string }, output: Output): Promise<ExitCode> {
   const { settings, stateFolder, source } = await profilePlace({ ...(config !== undefined && { config }) })
-  // A look into the state folder is no gateway: nothing is asked of a provider.
-  const { state: _state, probe: _probe, ...options } = settings
   const store = fileStore(stateFolder)
-  let watch: Gatewatch | undefined
+  const sdk = await startSdk({ recorder: new Recorder(), standalone: false, processRole: 'cli' })
+  let gateway: Gateway | undefined
   try {
-    watch = await createGatewatch({ ...options, store, source, processRole: 'cli' })
-    const profiles = await watch.profiles()
+    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
+    // A look into the state folder is no gateway: nothing is asked of a provider.
+    gateway = new Gateway({ settings: { ...settings, probe: {} }, store, telemetry, environment: process.env, source, isLook: true })
+    await gateway.start()
+    const notSet = new Map(
+      Object.entries(settings.profiles).flatMap(([id, { apiKeyEnv }]) =>
+        apiKeyEnv === undefined || process.env[apiKeyEnv] ? [] : [[telemetry.profile(id), variableName(apiKeyEnv)]],
+      ),
+    )
+    const profiles = (await gateway.snapshot()).map((profile): ListedProfile => {
+      const keyNotSet = notSet.get(profile.profile)
+      return keyNotSet === undefined ? profile : { ...profile, keyNotSet }
+    })
     output.show({ profiles }, profileTable(profiles))
-    return exitCodeOf(profiles)
+    const here = profiles.filter(({ keyNotSet }) => keyNotSet === undefined)
+    if (here.length === profiles.length) return exitCodeOf(profiles)
+    return here.length === 0 ? EXIT.warning : worseOf(EXIT.warning, exitCodeOf(here))
   } finally {
     await runSteps('gatewatch profiles ends', [
-      { name: 'gateway', run: () => watch?.stop() },
+      { name: 'gateway', run: () => gateway?.stop() },
+      { name: 'telemetry', run: () => sdk.shutdown() },
       { name: 'store', run: () => store.close() },
     ])
   }

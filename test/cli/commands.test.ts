@@ -69,6 +69,18 @@ describe('gatewatch profiles', () => {
     expect(code).toBe(EXIT.dead)
   })
 
+  // Seen: `profiles --config` ended with a configuration error in a shell without the variable of a key.
+  // Why: the key was read as a gateway reads it. Fix: a look needs no key, and says where it is.
+  // Issue 22, E10.
+  it('works in a shell without the variable of a key, and names it', async () => {
+    await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() + 9 * 24 * HOUR_MS }))
+    const config = await configFile({ profiles: { 'openai:main': { provider: 'openai', apiKeyEnv: 'KEY_OF_THE_GATEWAY' } } })
+    const { code, stdout } = await start(['profiles', '--config', config]).ended
+    expect(stdout).toMatch(/openai-codex:work .*ready\s+yes/)
+    expect(stdout).toMatch(/openai:main\s+api_key\s+metered\s+-\s+-.*its key is in KEY_OF_THE_GATEWAY, which is not set in this shell/)
+    expect(code).toBe(EXIT.warning)
+  })
+
   it('shows no e-mail address of a profile id', async () => {
     await storeProfiles(login('openai-codex:someone@example.com', { expiresAt: Date.now() + HOUR_MS }))
     const { stdout, stderr } = await start(['profiles', '--json', '--config', await configFile({})]).ended

@@ -118,7 +118,7 @@ function burn(long: string, short: string): Firing {
 
 /**
  * Outages with their recovery. The proof of each alert shows its own fault and its own end; these show what the others do
- * meanwhile: an alert that fires for somebody else's fault is one that people learn to overlook.
+ * meanwhile: an alert that fires for another fault is one that people learn to overlook.
  */
 export const OUTAGES: readonly Outage[] = [
   {
@@ -236,8 +236,8 @@ export const OUTAGES: readonly Outage[] = [
     },
   },
   {
-    // The refresh token is refused for good; in minute 60 somebody signs in, and the login serves again.
-    name: 'a login dies, and somebody signs in again',
+    // The refresh token is refused for good; in minute 60 a new login serves again.
+    name: 'a login dies, and a new one serves',
     series: {
       [UP]: '1x200',
       [series('tokenExpiry', work)]: '1500x59 7200x140',

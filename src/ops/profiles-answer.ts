@@ -71,7 +71,7 @@ function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, Refresh
 }
 
 /**
- * What ails a login, from spans alone: its last refresh was refused for good, and since then nobody signed in and no call
+ * What ails a login, from spans alone: its last refresh was refused for good, and since then there was no sign-in and no call
  * carried another token.
  */
 function noteOf({ lastRefresh, credential, signedInMs = 0 }: SeenProfile): string {

@@ -40,7 +40,9 @@ function throughGateway(evidence: Evidence): Found[] {
     const [first] = calls
     const preferred = first && preferredOf(first)
     const lastMs = greatest(calls.map(({ endMs }) => endMs))
-    const failures = evidence.refreshes.filter(({ isError, profile, startMs }) => isError && profile === preferred && startMs <= lastMs)
+    const failures = evidence.refreshes.filter(
+      ({ isError, outcome, profile, startMs }) => isError && outcome !== 'needs_login' && profile === preferred && startMs <= lastMs,
+    )
     const reasons = wordsOf(calls, call => call.events(EVENT_FALLBACK)[0]?.text(ATTR_FALLBACK_REASON))
     const back = evidence.calls.find(({ isServed, profile, startMs }) => isServed && profile === preferred && startMs > lastMs)
     return tell(evidence, failures, calls, {

@@ -33,35 +33,3 @@ export function positiveNumberOf(environment: Environment, ...names: readonly st
 export function isTrue(environment: Environment, name: string): boolean {
   return textOf(environment, name)?.toLowerCase() === 'true'
 }
-
-/**
- * Runs `build` while `process.env` holds the `OTEL_*` variables of `environment`.
- *
- * OpenTelemetry's exporters and detectors read `process.env` and nothing else, when they are constructed. `build` must be
- * synchronous: nobody else then sees the exchange.
- */
-export function withEnvironment<T>(environment: Environment, build: () => T): T {
-  if (environment === process.env) return build()
-  const before = take()
-  put(environment)
-  try {
-    return build()
-  } finally {
-    take()
-    put(before)
-  }
-}
-
-function take(): Environment {
-  const taken: Record<string, string | undefined> = {}
-  for (const name of Object.keys(process.env)) {
-    if (!name.startsWith('OTEL_')) continue
-    taken[name] = process.env[name]
-    delete process.env[name]
-  }
-  return taken
-}
-
-function put(environment: Environment): void {
-  for (const [name, value] of Object.entries(environment)) if (name.startsWith('OTEL_') && value !== undefined) process.env[name] = value
-}

@@ -18,25 +18,20 @@ import {
 import type { OnDropped } from '../src/telemetry/redaction.ts'
 import type { SeriesBook } from '../src/telemetry/series-book.ts'
 import { SeriesProducer } from '../src/telemetry/series-producer.ts'
-import { type Environment, listOf, positiveNumberOf, textOf, withEnvironment } from './environment.ts'
+import { type Environment, listOf, positiveNumberOf, textOf } from './environment.ts'
 import { ExportQueue } from './export-queue.ts'
 import { ATTR_ERROR_TYPE } from './names.ts'
 import { type OtlpEncoding, withExemplars } from './otlp-exemplars.ts'
+import type { OtlpSignal } from './otlp-options.ts'
 import { packageVersion } from './resource.ts'
-
-type Signal = 'TRACES' | 'METRICS'
 
 const PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const
 type OtlpProtocol = (typeof PROTOCOLS)[number]
 
-/** What the OTLP exporter packages export, by signal. */
-interface OtlpModule<Exporter> {
-  readonly make: new () => Exporter
-}
-
 const OTLP_CONTENT_TYPES: Readonly<Record<OtlpEncoding, string>> = { protobuf: 'application/x-protobuf', json: 'application/json' }
 /** As the exporters of OpenTelemetry name themselves in their own metrics. */
 const OTLP_METRIC_COMPONENT = 'otlp_http_metric_exporter'
+const OTLP_SPAN_COMPONENT = 'otlp_http_span_exporter'
 
 const DEFAULT_INTERVAL_MS = 60_000
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -54,9 +49,8 @@ export async function spanProcessorsOf(environment: Environment, onDropped: OnDr
   for (const name of exportersOf(environment, 'TRACES')) {
     if (name === 'console') processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }))
     else if (name === 'otlp') {
-      const module = await otlpModule<SpanExporter>(environment, 'TRACES')
-      if (!module) continue
-      const exporter = withEnvironment(environment, () => new module.make())
+      const exporter = await otlpSpanExporter(environment)
+      if (!exporter) continue
       processors.push(batchProcessor(environment, new CountingExporter(exporter, onDropped), onDropped))
     } else diag.warn(`OTEL_TRACES_EXPORTER=${name} is not supported; use otlp, console or none`)
   }
@@ -78,60 +72,76 @@ export async function metricReadersOf(environment: Environment, book: SeriesBook
 }
 
 /** The exporters asked for. An endpoint alone asks for OTLP; without either nothing is sent, not even to localhost. */
-function exportersOf(environment: Environment, signal: Signal): string[] {
+function exportersOf(environment: Environment, signal: OtlpSignal): string[] {
   const named = listOf(environment, `OTEL_${signal}_EXPORTER`)
   if (named.includes('none')) return []
   if (named.length > 0) return named
   return textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, 'OTEL_EXPORTER_OTLP_ENDPOINT') === undefined ? [] : ['otlp']
 }
 
-/** Loads the exporter of the protocol asked for, and only that one: each costs start-up time. */
-async function otlpModule<Exporter>(environment: Environment, signal: Signal): Promise<OtlpModule<Exporter> | undefined> {
-  const protocol = protocolOf(environment, signal)
-  const packageName = `@opentelemetry/exporter-${signal === 'TRACES' ? 'trace' : 'metrics'}-otlp-${suffixOf(protocol)}`
-  try {
-    const module = (await import(packageName)) as Record<string, new () => Exporter>
-    const make = module[signal === 'TRACES' ? 'OTLPTraceExporter' : 'OTLPMetricExporter']
-    if (make) return { make }
-  } catch {
-    // Only gRPC's package is not among our dependencies; whatever is missing is named below.
-  }
-  diag.warn(`OTLP over ${protocol} needs the package ${packageName}; install it or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)
-  return undefined
+/** The OTLP exporter of spans. What it needs is loaded here: it costs start-up time. */
+async function otlpSpanExporter(environment: Environment): Promise<SpanExporter | undefined> {
+  const protocol = protocolOf(environment, 'TRACES')
+  if (protocol === 'grpc') return otlpGrpcExporter<SpanExporter>(environment, 'TRACES')
+  const [{ OTLPExporterBase }, { createOtlpHttpExportDelegate }, transformer, { otlpHttpOptions }] = await Promise.all([
+    import('@opentelemetry/otlp-exporter-base'),
+    import('@opentelemetry/otlp-exporter-base/node-http'),
+    import('@opentelemetry/otlp-transformer'),
+    import('./otlp-options.ts'),
+  ])
+  const encoding = encodingOf(protocol)
+  const serializer = encoding === 'json' ? transformer.JsonTraceSerializer : transformer.ProtobufTraceSerializer
+  const http = otlpHttpOptions(environment, 'TRACES', OTLP_CONTENT_TYPES[encoding])
+  const helper = transformer.TraceExporterMetricsHelper
+  return new OTLPExporterBase(createOtlpHttpExportDelegate(http, serializer, OTLP_SPAN_COMPONENT, helper, undefined))
 }
 
 /** The OTLP exporter of metrics. Over HTTP it sends the exemplars of `book`; gRPC's exporter has no place for them. */
 async function otlpMetricExporter(environment: Environment, book: SeriesBook): Promise<PushMetricExporter | undefined> {
   const protocol = protocolOf(environment, 'METRICS')
-  if (protocol === 'grpc') {
-    const module = await otlpModule<PushMetricExporter>(environment, 'METRICS')
-    return module && withEnvironment(environment, () => new module.make())
-  }
-  const [{ OTLPMetricExporterBase }, { convertLegacyHttpOptions, createOtlpHttpExportDelegate }, transformer] = await Promise.all([
-    import('@opentelemetry/exporter-metrics-otlp-http'),
-    import('@opentelemetry/otlp-exporter-base/node-http'),
-    import('@opentelemetry/otlp-transformer'),
-  ])
-  const encoding = protocol === 'http/json' ? 'json' : 'protobuf'
+  if (protocol === 'grpc') return otlpGrpcExporter<PushMetricExporter>(environment, 'METRICS')
+  const [{ OTLPMetricExporterBase }, { createOtlpHttpExportDelegate }, transformer, { otlpHttpOptions, temporalityOf }] = await Promise.all(
+    [
+      import('@opentelemetry/exporter-metrics-otlp-http'),
+      import('@opentelemetry/otlp-exporter-base/node-http'),
+      import('@opentelemetry/otlp-transformer'),
+      import('./otlp-options.ts'),
+    ],
+  )
+  const encoding = encodingOf(protocol)
   const serializer = encoding === 'json' ? transformer.JsonMetricsSerializer : transformer.ProtobufMetricsSerializer
-  return withEnvironment(environment, () => {
-    const http = convertLegacyHttpOptions({}, 'METRICS', 'v1/metrics', { 'Content-Type': OTLP_CONTENT_TYPES[encoding] })
-    const withOurs = withExemplars(serializer, { encoding, book })
-    const helper = transformer.MetricsExporterMetricsHelper
-    return new OTLPMetricExporterBase(createOtlpHttpExportDelegate(http, withOurs, OTLP_METRIC_COMPONENT, helper, undefined))
+  const http = otlpHttpOptions(environment, 'METRICS', OTLP_CONTENT_TYPES[encoding])
+  const withOurs = withExemplars(serializer, { encoding, book })
+  const helper = transformer.MetricsExporterMetricsHelper
+  return new OTLPMetricExporterBase(createOtlpHttpExportDelegate(http, withOurs, OTLP_METRIC_COMPONENT, helper, undefined), {
+    temporalityPreference: temporalityOf(environment),
   })
 }
 
-function protocolOf(environment: Environment, signal: Signal): OtlpProtocol {
+/** Loads the exporter over gRPC, whose packages are none of our dependencies. */
+async function otlpGrpcExporter<Exporter>(environment: Environment, signal: OtlpSignal): Promise<Exporter | undefined> {
+  const packageName = `@opentelemetry/exporter-${signal === 'TRACES' ? 'trace' : 'metrics'}-otlp-grpc`
+  try {
+    const module = (await import(packageName)) as Record<string, new (options: object) => Exporter>
+    const make = module[signal === 'TRACES' ? 'OTLPTraceExporter' : 'OTLPMetricExporter']
+    const { otlpGrpcOptions } = await import('./otlp-options.ts')
+    if (make) return new make(otlpGrpcOptions(environment, signal))
+  } catch {
+    // Said below.
+  }
+  diag.warn(`OTLP over grpc needs the package ${packageName}; install it or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)
+  return undefined
+}
+
+function protocolOf(environment: Environment, signal: OtlpSignal): OtlpProtocol {
   const text = textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`, 'OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
   const protocol = PROTOCOLS.find(known => known === text)
   if (!protocol) diag.warn(`OTLP protocol ${text} is not one of ${PROTOCOLS.join(', ')}; http/protobuf is used`)
   return protocol ?? 'http/protobuf'
 }
 
-function suffixOf(protocol: OtlpProtocol): string {
-  if (protocol === 'grpc') return 'grpc'
-  return protocol === 'http/json' ? 'http' : 'proto'
+function encodingOf(protocol: OtlpProtocol): OtlpEncoding {
+  return protocol === 'http/json' ? 'json' : 'protobuf'
 }
 
 function batchProcessor(environment: Environment, exporter: SpanExporter, onDropped: OnDropped): SpanProcessor {

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { defaultResource, detectResources, envDetector, type Resource, resourceFromAttributes } from '@opentelemetry/resources'
-import { type Environment, withEnvironment } from './environment.ts'
+import type { Attributes } from '@opentelemetry/api'
+import { parseKeyPairsIntoRecord } from '@opentelemetry/core'
+import { defaultResource, type Resource, resourceFromAttributes } from '@opentelemetry/resources'
+import { type Environment, textOf } from './environment.ts'
 import { ATTR_PROCESS_ROLE, SCOPE } from './names.ts'
 import type { ProcessRole } from './words.ts'
 
@@ -26,8 +28,15 @@ export function resourceOf({ environment, serviceName = SCOPE, processRole }: Re
     'process.pid': process.pid,
     ...(processRole && { [ATTR_PROCESS_ROLE]: processRole }),
   })
-  const fromEnvironment = withEnvironment(environment, () => detectResources({ detectors: [envDetector] }))
-  return defaultResource().merge(own).merge(fromEnvironment)
+  return defaultResource()
+    .merge(own)
+    .merge(resourceFromAttributes(attributesIn(environment)))
+}
+
+/** `OTEL_RESOURCE_ATTRIBUTES`, and the service's name before them. Read here: OpenTelemetry's detector knows `process.env` alone. */
+function attributesIn(environment: Environment): Attributes {
+  const name = textOf(environment, 'OTEL_SERVICE_NAME')
+  return { ...parseKeyPairsIntoRecord(environment.OTEL_RESOURCE_ATTRIBUTES), ...(name !== undefined && { 'service.name': name }) }
 }
 
 /** The version of this package; its file lies one folder up in the sources and two in what is published. */

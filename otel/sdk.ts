@@ -1,5 +1,16 @@
-import { context, createContextKey, createNoopMeter, diag, metrics, ProxyTracerProvider, ROOT_CONTEXT, trace } from '@opentelemetry/api'
+import {
+  context,
+  createContextKey,
+  createNoopMeter,
+  diag,
+  metrics,
+  ProxyTracerProvider,
+  ROOT_CONTEXT,
+  type TextMapPropagator,
+  trace,
+} from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core'
 import type { Resource } from '@opentelemetry/resources'
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
 import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
@@ -14,7 +25,7 @@ import { SeriesBook } from '../src/telemetry/series-book.ts'
 import { SeriesProducer } from '../src/telemetry/series-producer.ts'
 import type { LightSpanLimits } from '../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../src/telemetry/telemetry.ts'
-import { type Environment, isTrue, positiveNumberOf, withEnvironment } from './environment.ts'
+import { type Environment, isTrue, listOf, positiveNumberOf } from './environment.ts'
 import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
 import { LABEL_PLACE, SCOPE } from './names.ts'
 import { packageVersion, resourceOf } from './resource.ts'
@@ -167,12 +178,27 @@ function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutd
 async function globalProviders(parts: Parts, environment: Environment): Promise<Shutdown> {
   const { NodeSDK } = await import('@opentelemetry/sdk-node')
   // The resource is complete; detectors would add the command line.
-  const sdk = withEnvironment(environment, () => {
-    const started = new NodeSDK({ ...parts, autoDetectResources: false, logRecordProcessors: [] })
-    started.start()
-    return started
-  })
+  const sdk = new NodeSDK({ ...parts, ...propagatorOf(environment), autoDetectResources: false, logRecordProcessors: [] })
+  sdk.start()
   return () => sdk.shutdown()
+}
+
+/** `OTEL_PROPAGATORS` of another environment than the process's, which `NodeSDK` reads itself. */
+function propagatorOf(environment: Environment): { textMapPropagator?: TextMapPropagator | null } {
+  if (environment === process.env) return {}
+  const named = listOf(environment, 'OTEL_PROPAGATORS')
+  if (named.includes('none')) return { textMapPropagator: null }
+  const propagators = (named.length === 0 ? Object.keys(PROPAGATORS) : named).flatMap(name => {
+    if (Object.hasOwn(PROPAGATORS, name)) return [PROPAGATORS[name as keyof typeof PROPAGATORS]()]
+    diag.warn(`OTEL_PROPAGATORS=${name} is not one of ${Object.keys(PROPAGATORS).join(', ')}, none; it is left out`)
+    return []
+  })
+  return { textMapPropagator: new CompositePropagator({ propagators }) }
+}
+
+const PROPAGATORS = {
+  tracecontext: () => new W3CTraceContextPropagator(),
+  baggage: () => new W3CBaggagePropagator(),
 }
 
 /** Says whether nobody has registered OpenTelemetry yet: a second registration would send our spans through the first. */

@@ -268,10 +268,34 @@ describe('the environment', () => {
     expect(recorder.stats().interesting.kept).toBe(0)
   })
 
-  it('is left as it was', async () => {
-    const before = JSON.stringify(process.env)
-    await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_TRACES_EXPORTER: 'none', OTEL_METRICS_EXPORTER: 'none' })
-    expect(JSON.stringify(process.env)).toBe(before)
+  // What was seen: while exporters and resource were made, the OTEL_* variables of the process were exchanged for the given
+  // ones, for whoever else looks at them, and a host's own came along with a name of theirs. Issue 1 of 6, A7.
+  it('of the process is never written to, and nothing of it goes where another environment says', async () => {
+    const receiver = await receive()
+    const written: (string | symbol)[] = []
+    const host = process.env
+    process.env = new Proxy(
+      { ...host, OTEL_EXPORTER_OTLP_HEADERS: 'x-of-the-host=secret', OTEL_RESOURCE_ATTRIBUTES: 'of.the.host=1' },
+      {
+        set: (target, name, value) => Boolean(written.push(name)) && Reflect.set(target, name, value),
+        deleteProperty: (target, name) => Boolean(written.push(name)) && Reflect.deleteProperty(target, name),
+      },
+    )
+    try {
+      const { sdk, telemetry } = await start({
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+        OTEL_EXPORTER_OTLP_HEADERS: 'x-ours=yes',
+        OTEL_EXPORTER_OTLP_COMPRESSION: 'none',
+        OTEL_RESOURCE_ATTRIBUTES: 'of.ours=a%20value',
+      })
+      telemetry.startSpan(SPAN_REFRESH).end()
+      await sdk.flush()
+      expect(written).toEqual([])
+      expect(receiver.spans()[0]?.resource).toMatchObject({ 'of.ours': 'a value' })
+      expect(receiver.spans()[0]?.resource).not.toHaveProperty('of.the.host')
+    } finally {
+      process.env = host
+    }
   })
 })
 

@@ -4,12 +4,18 @@ import type { StateSpan } from './answers.ts'
 /** Changes of state that are kept of each profile, and profiles. */
 const MOST_CHANGES = 500
 const MOST_PROFILES = 1_000
+const GONE = ''
 
 /** Which state each profile was in over time, from snapshots taken now and then. */
 export class ProfileHistory {
   readonly #states = new Map<string, { state: string; fromMs: number }[]>()
 
+  /** Notes the state of every profile there is; one that is missing is gone, and has no state from then on. */
   note(snapshots: readonly Pick<ProfileSnapshot, 'profile' | 'state'>[], nowMs: number): void {
+    const present = new Set(snapshots.map(({ profile }) => profile))
+    for (const [profile, states] of this.#states) {
+      if (!present.has(profile) && states.at(-1)?.state !== GONE) states.push({ state: GONE, fromMs: nowMs })
+    }
     for (const { profile, state } of snapshots) {
       const states = this.#states.get(profile) ?? []
       if (states.at(-1)?.state === state) continue
@@ -29,6 +35,6 @@ export class ProfileHistory {
         fromMs: Math.max(began, fromMs),
         toMs: Math.min(states[index + 1]?.fromMs ?? toMs, toMs),
       }))
-      .filter(span => span.toMs >= span.fromMs)
+      .filter(span => span.state !== GONE && span.toMs >= span.fromMs)
   }
 }

@@ -1,3 +1,4 @@
+import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import type { ProfileLine, ProfilesAnswer, RefreshLine } from './answers.ts'
 import { classOf } from './call-counts.ts'
@@ -24,7 +25,10 @@ export function profilesAnswer(
     fromMs: wanted.fromMs,
     toMs: wanted.toMs,
     profiles: names.map(name => ({
-      ...lineOf(name, known.get(name), ledger.profiles.get(name), wanted.toMs),
+      ...lineOf(name, known.get(name), ledger.profiles.get(name), {
+        nowMs: wanted.toMs,
+        isGone: snapshots !== undefined && !known.has(name),
+      }),
       runtime: runtimeOf(runtime.get(name), ledger.profiles.get(name)),
       states: history.between(name, wanted.fromMs, wanted.toMs),
       refreshes: refreshes.get(name) ?? [],
@@ -34,7 +38,13 @@ export function profilesAnswer(
 
 type Line = Omit<ProfileLine, 'runtime' | 'states' | 'refreshes'>
 
-function lineOf(profile: string, snapshot: ProfileSnapshot | undefined, seen: SeenProfile | undefined, nowMs: number): Line {
+/** @param isGone Profiles are kept here, and this one is not among them. */
+function lineOf(
+  profile: string,
+  snapshot: ProfileSnapshot | undefined,
+  seen: SeenProfile | undefined,
+  { nowMs, isGone }: { nowMs: number; isGone: boolean },
+): Line {
   if (!snapshot) {
     return {
       profile,
@@ -42,17 +52,18 @@ function lineOf(profile: string, snapshot: ProfileSnapshot | undefined, seen: Se
       type: seen?.lastAttempt?.type ?? '',
       billing: seen?.lastAttempt?.billing ?? '',
       state: '',
-      note: seen ? noteOf(seen) : '',
+      // Of a profile that is gone nothing is to be mended.
+      note: seen && !isGone ? noteOf(seen) : '',
       expiresAtMs: seen?.lastAttempt?.expiresAtMs,
       generation: seen?.generation,
       restsUntilMs: undefined,
       probe: undefined,
     }
   }
-  const { provider, type, billing, state, expiresInSeconds, generation, needsLogin, restsUntil, probe } = snapshot
+  const { provider, type, billing, state, expiresInSeconds, generation, restsUntil, probe } = snapshot
   return {
     ...{ profile, provider, type, billing, state },
-    note: needsLogin ? `${needsLogin.outcome}${needsLogin.providerCode ? ` (${needsLogin.providerCode})` : ''}: sign in again` : '',
+    note: profileNote(snapshot, date => `until ${date.slice(11, 19)} UTC`),
     expiresAtMs: expiresInSeconds === undefined ? undefined : nowMs + expiresInSeconds * 1000,
     generation,
     restsUntilMs: restsUntil === undefined ? undefined : Date.parse(restsUntil),

@@ -14,6 +14,8 @@ export interface Preset {
  * `openclaw` (2026.5.14-beta.1, read and run; src/agents/auth-profiles/oauth-manager.ts): every refresh of the manager
  * goes through `refreshOAuthTokenWithLock`, which queues, and `doRefreshOAuthTokenWithLock`, which holds the lock files.
  * `refreshOAuthCredentialForRuntime` and `refreshRuntimeAuth` go past both. Its profiles lie below its state folder.
+ * 2026.9.6 (read and run) has no `doRefreshOAuthTokenWithLock`, and the stack of its refresh is cut at an arrow within
+ * `refreshOAuthTokenWithLock`: what it sends is uncertain.
  */
 export const PRESETS: Readonly<Record<string, Preset>> = {
   openclaw: {

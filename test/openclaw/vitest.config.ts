@@ -7,7 +7,7 @@ export default defineConfig({
     globalSetup: ['test/openclaw/global-setup.ts'],
     experimental: { viteModuleRunner: false },
     pool: 'forks',
-    testTimeout: 300_000,
+    testTimeout: 900_000,
     hookTimeout: 30_000,
     expect: { requireAssertions: true },
     allowOnly: false,

@@ -1,7 +1,7 @@
 import type { FindingKind } from '../../../src/diagnose/finding.ts'
 import type { Answer, ProfileWord } from './provider.ts'
 import type { Standing, Truth } from './truth.ts'
-import { type Day, type DrivenCall, GATEWAYS, NAMES, until } from './world.ts'
+import { type Day, type DrivenCall, GATEWAYS, LEFT_OUT, NAMES, until } from './world.ts'
 
 /** A finding that is true from a phase on. */
 export interface TrueFinding {
@@ -362,7 +362,7 @@ export const PHASES: readonly Phase[] = [
     },
   },
   {
-    name: 'a login gives way to a token without an end',
+    name: 'a login gives way to a token without an end, and a shell without the key lists the profiles',
     points: ['E10'],
     drive: async day => {
       await day.store('team', { type: 'token', token: day.provider.endlessToken('team') })
@@ -371,6 +371,18 @@ export const PHASES: readonly Phase[] = [
       const served = await day.atBoth()
       day.claim('profiles that served', ['team'], [...new Set(served.map(call => day.seenOf(call).at(-1)?.who))])
       day.provider.isWell()
+      const { code, stdout, stderr } = await day.command(['profiles', '--json', '--config', day.config], {})
+      day.claim('profiles --config without the key: what it says', '', stderr)
+      const listed = stdout === '' ? [] : (JSON.parse(stdout) as { profiles: { profile: string; state: string }[] }).profiles
+      day.claim(
+        'profiles --config without the key: profiles',
+        [...Object.values(NAMES)].sort(),
+        listed
+          .map(({ profile }) => profile)
+          .filter(name => name !== LEFT_OUT)
+          .sort(),
+      )
+      day.claim('profiles --config without the key: exit code', true, code !== null && code <= 2)
     },
   },
   {

@@ -114,8 +114,9 @@ function clock(epochMs: number): string {
 }
 
 /** What is missing in what was looked at. */
-function gapsText({ unreadable, leftOut }: Diagnosis['checked']): string {
+function gapsText({ unreadable, leftOut, failedRules = [] }: Diagnosis['checked']): string {
   return [
+    failedRules.length > 0 && ` Not looked for, by a fault of Gatewatch itself (please report it): ${failedRules.join(', ')}.`,
     unreadable > 0 && ` Left out as damaged: ${unreadable} recorded ${unreadable === 1 ? 'row' : 'rows'}.`,
     leftOut > 0 && ` About ${leftOut} older spans of this time were left out: name a shorter one with --since.`,
   ]

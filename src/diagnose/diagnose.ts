@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { diag } from '@opentelemetry/api'
 import { Evidence, type EvidenceReading, type Extent, type PlainSpan, SeenSpan } from './evidence.ts'
-import { CONFIDENCES, type ExplainedFinding, type Finding, HARMS } from './finding.ts'
+import { CONFIDENCES, type ExplainedFinding, type Finding, type FindingKind, HARMS } from './finding.ts'
 import type { Found, Rule } from './rule.ts'
 import { RULES } from './rules.ts'
 
@@ -16,13 +17,18 @@ export interface Diagnosis {
   /** The most harmful first; then the surest, then the latest. */
   readonly findings: readonly Finding[]
   /** Over what was looked, and for what. */
-  readonly checked: Extent & { readonly rules: number }
+  readonly checked: Extent & {
+    readonly rules: number
+    /** Rules that a fault of ours ended, so that what they look for was not looked for. Absent where there is none. */
+    readonly failedRules?: readonly FindingKind[]
+  }
 }
 
 /** Looks for every failure there is a rule for. Pure: the evidence says it all. */
 export function diagnose(evidence: Evidence, { profile, rules = RULES }: DiagnoseOptions = {}): Diagnosis {
-  const entries = rules.flatMap(rule => entriesOf(rule, evidence))
-  const diagnosis = concluded(entries, evidence, rules.length)
+  const failed: FindingKind[] = []
+  const entries = rules.flatMap(rule => entriesOf(rule, evidence, failed))
+  const diagnosis = concluded(entries, evidence, rules.length, failed)
   return profile === undefined ? diagnosis : concerning(diagnosis, profile)
 }
 
@@ -44,12 +50,13 @@ export async function diagnoseInTurns(spans: Iterable<PlainSpan>, gaps?: Evidenc
   await nextTurn()
   const evidence = new Evidence(seen, gaps && { gaps })
   const entries: Entry[] = []
+  const failed: FindingKind[] = []
   for (const rule of RULES) {
     await nextTurn()
-    entries.push(...entriesOf(rule, evidence))
+    entries.push(...entriesOf(rule, evidence, failed))
   }
   await nextTurn()
-  return concluded(entries, evidence, RULES.length)
+  return concluded(entries, evidence, RULES.length, failed)
 }
 
 /** A diagnosis with the findings alone that concern a profile. @param profile Its names, as telemetry may show them. */
@@ -57,16 +64,23 @@ export function concerning({ findings, checked }: Diagnosis, profile: readonly s
   return { findings: findings.filter(finding => concerns(finding, profile)), checked }
 }
 
-function entriesOf(rule: Rule, evidence: Evidence): Entry[] {
-  return rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
+/** What a rule finds. A rule that throws finds nothing and is added to `failed`: the findings of the others must not go with it. */
+function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): Entry[] {
+  try {
+    return rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
+  } catch (error) {
+    diag.error(`the rule ${rule.kind} failed`, error)
+    failed.push(rule.kind)
+    return []
+  }
 }
 
-function concluded(entries: readonly Entry[], evidence: Evidence, rules: number): Diagnosis {
+function concluded(entries: readonly Entry[], evidence: Evidence, rules: number, failedRules: readonly FindingKind[]): Diagnosis {
   const findings = entries
     .filter(one => !isExplained(one, entries))
     .map(one => ({ ...one.found.finding, explains: entries.filter(other => explains(one, other)).map(explained) }))
     .sort(byHarm)
-  return { findings, checked: { ...evidence.extent, rules } }
+  return { findings, checked: { ...evidence.extent, rules, ...(failedRules.length > 0 && { failedRules }) } }
 }
 
 interface Entry {

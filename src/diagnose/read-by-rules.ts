@@ -16,6 +16,7 @@ import {
   ATTR_EXPIRES_IN_REPAIRED,
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_REASON,
+  ATTR_GATE_SEEN,
   ATTR_HTTP_STATUS,
   ATTR_LAST_RESORT,
   ATTR_LEASE_HOLDER,
@@ -24,6 +25,7 @@ import {
   ATTR_PENDING_AGE,
   ATTR_PENDING_PROCESS,
   ATTR_PERMANENT,
+  ATTR_POLICY,
   ATTR_PROBE_OUTCOME,
   ATTR_PROFILE,
   ATTR_PROVIDER,
@@ -56,7 +58,7 @@ import {
 
 /**
  * The attributes that rules read, on spans and events. Evidence of a file keeps these alone: the others, stacks above all, are most of
- * what a recorder holds. Reading another one throws, in every test.
+ * what a recorder holds. Reading another one throws; a test holds this list against what the rules name.
  */
 export const READ_ATTRIBUTES: ReadonlySet<string> = new Set([
   ATTR_ACCOUNT_AFTER,
@@ -76,6 +78,7 @@ export const READ_ATTRIBUTES: ReadonlySet<string> = new Set([
   ATTR_EXPIRES_IN_REPAIRED,
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_REASON,
+  ATTR_GATE_SEEN,
   ATTR_HTTP_STATUS,
   ATTR_LAST_RESORT,
   ATTR_LEASE_HOLDER,
@@ -84,6 +87,7 @@ export const READ_ATTRIBUTES: ReadonlySet<string> = new Set([
   ATTR_PENDING_AGE,
   ATTR_PENDING_PROCESS,
   ATTR_PERMANENT,
+  ATTR_POLICY,
   ATTR_PROBE_OUTCOME,
   ATTR_PROFILE,
   ATTR_PROVIDER,

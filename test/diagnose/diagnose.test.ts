@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { Evidence } from '../../src/diagnose/evidence.ts'
 import type { Confidence, FindingKind, Harm } from '../../src/diagnose/finding.ts'
@@ -27,6 +28,24 @@ describe('a diagnosis', () => {
     expect(kinds(seen, [general, first, second])).toEqual(['grant_expired', 'gate_bypassed'])
     const [finding] = diagnose(seen, { rules: [general, first, second] }).findings
     expect(finding?.explains).toEqual([{ kind: 'refresh_refused', title: 'refresh_refused', count: 2 }])
+  })
+
+  // Seen: one rule that read an attribute which the evidence did not keep ended every diagnosis, and the page's with it.
+  it('gives the findings of the other rules when one fails, and names that one', () => {
+    const seen = evidence(refresh(0))
+    const broken: Rule = {
+      ...rule('gate_bypassed', 'warning', { about: [0] }),
+      look: () => {
+        throw new RangeError('no such attribute')
+      },
+    }
+    const diagnosis = diagnose(seen, { rules: [broken, rule('grant_expired', 'grant_dead', { about: [0] })] })
+    expect(diagnosis.findings.map(({ kind }) => kind)).toEqual(['grant_expired'])
+    expect(diagnosis.checked.failedRules).toEqual(['gate_bypassed'])
+    expect(diagnosisText(diagnosis, Date.now())).toContain(
+      'Not looked for, by a fault of Gatewatch itself (please report it): gate_bypassed.',
+    )
+    expect(diagnose(seen, { rules: [] }).checked).not.toHaveProperty('failedRules')
   })
 
   it('does not let a finding explain one about other spans', () => {

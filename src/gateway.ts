@@ -28,6 +28,9 @@ export interface GatewayOptions extends GivenSettings {
   telemetry: Telemetry
 }
 
+/** Whoever is behind comes within minutes of a rotation; later, a token that comes back was copied. */
+const ROTATION_GRACE_MS = 600_000
+
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */
 export class Gateway {
   readonly registry: Registry
@@ -35,6 +38,8 @@ export class Gateway {
   readonly book: ProfileBook
   readonly calls: ProviderCalls
   readonly telemetry: Telemetry
+  /** For how long a refresh token that was rotated away still gets the current ones at the token endpoint gate, in ms. */
+  readonly rotationGraceMs: number
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #watch: BypassWatch
@@ -46,7 +51,8 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     const { settings, store, telemetry } = options
     const { everyMs } = settings.probe
-    const { bypass, ...gate } = settings.gate
+    const { bypass, rotationGraceMs = ROTATION_GRACE_MS, ...gate } = settings.gate
+    this.rotationGraceMs = rotationGraceMs
     this.#options = options
     this.telemetry = telemetry
     this.registry = readRegistry(options)

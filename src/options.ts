@@ -113,6 +113,11 @@ const GATE = v.strictObject({
   requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
   /** How long a refresh listens for the token endpoint's answer, in ms: hanging up would lose a rotation. @default 300_000 */
   listenMs: v.exactOptional(whole(100, 3_600_000)),
+  /**
+   * For how long a refresh token that was rotated away still gets the current tokens at the token endpoint gate, in ms: for
+   * clients that share a login and are behind. 0: not at all. @default 600_000
+   */
+  rotationGraceMs: v.exactOptional(whole(0, 86_400_000)),
   /** What is done about a token request that does not come through the gate. @default 'observe' */
   bypass: v.exactOptional(v.picklist(GATE_POLICIES)),
 })

@@ -6,6 +6,8 @@ export interface Holding {
   readonly profile: StoredProfile
   /** `current`: what the profile holds now. `former`: it was rotated away since. */
   readonly standing: 'current' | 'former'
+  /** When a former one was rotated away, epoch ms; absent where nobody noted it. */
+  readonly rotatedAwayAt?: number
 }
 
 /**
@@ -34,13 +36,16 @@ export function findHolding(profiles: readonly StoredProfile[], refresh: string)
   let current: Holding | undefined
   let former: Holding | undefined
   for (const profile of profiles) {
-    const { credential, heldBefore = [] } = profile
+    const { credential, heldBefore = [], rotatedAwayAt = [] } = profile
     if (!isOAuth(credential)) continue
     const shown = Buffer.from(holdingDigest(refresh, credential.account))
     const isCurrent = isSame(shown, holdingDigest(credential.refresh ?? '', credential.account))
-    const isFormer = heldBefore.map(digest => isSame(shown, digest)).includes(true)
+    const formerAt = heldBefore.map(digest => isSame(shown, digest)).indexOf(true)
     if (isCurrent && credential.refresh) current ??= { profile, standing: 'current' }
-    if (isFormer) former ??= { profile, standing: 'former' }
+    if (formerAt >= 0) {
+      const at = rotatedAwayAt[formerAt]
+      former ??= { profile, standing: 'former', ...(at !== undefined && { rotatedAwayAt: at }) }
+    }
   }
   return current ?? former
 }

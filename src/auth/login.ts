@@ -118,10 +118,13 @@ function signedIn(
     needsLogin: _needsLogin,
     rotatedAway,
     heldBefore,
+    rotatedAwayAt,
     ...rest
   } = current ?? { id: profileId, provider: provider.id }
   // Who held a token of the former account has no part in this one.
-  const lineage = isOther ? {} : { ...(rotatedAway && { rotatedAway }), ...(heldBefore && { heldBefore }) }
+  const lineage = isOther
+    ? {}
+    : { ...(rotatedAway && { rotatedAway }), ...(heldBefore && { heldBefore }), ...(rotatedAwayAt && { rotatedAwayAt }) }
   return { ...rest, ...lineage, credential }
 }
 

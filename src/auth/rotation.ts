@@ -49,14 +49,15 @@ export function withRotation(current: StoredProfile | undefined, sent: string, n
   if (!current || !holds(current, sent)) return current
   // A provider that lets refresh tokens live on: only the generation tells that a later access token is stored already.
   if (isOAuth(current.credential) && current.credential.generation >= next.generation) return current
-  const { pending: _pending, needsLogin: _needsLogin, rotatedAway = [], heldBefore = [], ...rest } = current
+  const { pending: _pending, needsLogin: _needsLogin, rotatedAway = [], heldBefore = [], rotatedAwayAt = [], ...rest } = current
   const gone = next.refresh === sent ? undefined : fingerprint(sent)
-  if (!gone) return { ...rest, credential: next, rotatedAway, ...(heldBefore.length > 0 && { heldBefore }) }
+  if (!gone) return { ...rest, credential: next, rotatedAway, ...(heldBefore.length > 0 && { heldBefore, rotatedAwayAt }) }
   return {
     ...rest,
     credential: next,
     rotatedAway: [gone, ...rotatedAway].slice(0, ROTATED_AWAY_KEPT),
     heldBefore: [holdingDigest(sent, next.account), ...heldBefore].slice(0, ROTATED_AWAY_KEPT),
+    rotatedAwayAt: [next.issuedAt ?? 0, ...rotatedAwayAt].slice(0, ROTATED_AWAY_KEPT),
   }
 }
 

@@ -73,6 +73,12 @@ export class ProfileBook {
     return profiles
   }
 
+  /** As `list`, read from the store now. */
+  listAnew(): Promise<readonly StoredProfile[]> {
+    this.#listed = undefined
+    return this.list()
+  }
+
   /** What holds for one profile now. */
   async current(profile: StoredProfile): Promise<StoredProfile> {
     if (this.#configured.get(profile.id)?.apiKey !== undefined) return profile
@@ -141,8 +147,8 @@ export class ProfileBook {
 
   async #merge(): Promise<readonly StoredProfile[]> {
     const [stored] = await Promise.all([this.#store.list(), this.rests.look()])
+    this.#gate.lineage.list(stored)
     for (const profile of stored) {
-      this.#gate.lineage.learn(profile)
       // A key or static token is configured; a login's tokens come and go.
       const hide = profile.credential.type === 'oauth' ? hideText : pinHiddenText
       for (const secret of secretsOf(profile.credential)) hide(secret)

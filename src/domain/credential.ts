@@ -68,6 +68,8 @@ export interface StoredProfile {
   readonly rotatedAway?: readonly Fingerprint[]
   /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/auth/held-before.ts`). */
   readonly heldBefore?: readonly string[]
+  /** When each token of `heldBefore` was rotated away, epoch ms, in the same order; those an earlier version noted have no time. */
+  readonly rotatedAwayAt?: readonly number[]
 }
 
 /** How many rotated-away refresh tokens a profile remembers, so that a replay is known as one. */

@@ -34,6 +34,17 @@ function parentOf(request: Request): Context {
   })
 }
 
+/** What the spans of answered requests still wait for. */
+const waitedFor = new WeakMap<Response, Promise<unknown>>()
+
+/**
+ * Keeps the span of a request open until `settled` is, for what is looked up while the answer goes out. The span ends when
+ * the answer did all the same.
+ */
+export function keepSpanFor(response: Response, settled: Promise<unknown>): void {
+  waitedFor.set(response, settled)
+}
+
 interface Finished {
   readonly request: Request
   readonly response: Response
@@ -47,13 +58,17 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
   const failure = failureOf(status)
   span.updateName(`${method} ${route}`)
   if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
+  const endedAt = performance.now()
   telemetry.instruments.record(
     'serverDuration',
-    (performance.now() - startedAt) / 1000,
+    (endedAt - startedAt) / 1000,
     { [ATTR_HTTP_METHOD]: method, [ATTR_HTTP_ROUTE]: route, [ATTR_HTTP_STATUS]: status, [ATTR_ERROR_TYPE]: failure },
     exemplarOf(span),
   )
-  span.end()
+  const settled = waitedFor.get(response)
+  const end = () => span.end(endedAt)
+  if (settled) settled.then(end, end)
+  else end()
 }
 
 /** What the span of a request says, once somebody wants to know. */

@@ -5,8 +5,9 @@ const MOST = 10
 const ANOTHER_EVERY_MS = 10_000
 
 /**
- * How many tokens that nobody knows are answered and recorded one by one. A client that holds a known token is never
- * turned away for somebody else's guesses: they would be a way to lock it out, and no number of guesses finds a token.
+ * How many tokens that nobody knows are looked for in the store, answered and recorded one by one. A client that holds a
+ * known token is not turned away for somebody else's guesses: they would be a way to lock it out, and no number of guesses
+ * finds a token. Only one that another process gave out within the last second may be asked to come again.
  */
 export class GuessLimit {
   readonly #clock: Clock
@@ -16,6 +17,11 @@ export class GuessLimit {
   constructor(clock: Clock = systemClock) {
     this.#clock = clock
     this.#countedAt = clock.monotonic()
+  }
+
+  /** Gives one back: it was no guess. */
+  giveBack(): void {
+    this.#left = Math.min(MOST, this.#left + 1)
   }
 
   /** Takes one. @returns Milliseconds to wait when there is none left, else 0. */

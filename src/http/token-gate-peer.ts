@@ -2,9 +2,9 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { givenName } from '../telemetry/given-name.ts'
 
-/** Processes that are looked at, the newest first: a large machine has many, and the client waits. */
+/** Processes that are looked at, the newest first: a large machine has many. */
 const MOST_PROCESSES = 500
-/** Longest search, in ms. Far longer than it takes: a machine that is merely slow finds what a quick one does. */
+/** Longest search, in ms. Far longer than it takes: a machine that is merely slow finds what a quick one does, and nobody waits. */
 const LONGEST_SEARCH_MS = 5_000
 /** Where the kernel lists sockets: which line is whose, and nothing of what goes through them. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
@@ -22,6 +22,44 @@ export interface Peer {
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
   readonly localPort?: number | undefined
+}
+
+/** Names the process at the other end of a connection; `undefined` where it cannot. Never rejects. */
+export type PeerFinder = (peer: Peer) => Promise<string | undefined>
+
+/** Searches at once: each reads the tables of the system, and hundreds of clients may come together. */
+const MOST_SEARCHES = 4
+
+/** The processes at the other ends of connections. Each is looked for once. */
+export class PeerNames {
+  readonly #find: PeerFinder
+  readonly #found = new WeakMap<object, string | undefined>()
+  readonly #searched = new WeakMap<object, Promise<string | undefined>>()
+  #searches = 0
+
+  constructor(find: PeerFinder) {
+    this.#find = find
+  }
+
+  /** What is known of a connection by now. */
+  known(connection: object): string | undefined {
+    return this.#found.get(connection)
+  }
+
+  /** Looks for the process of a connection; `undefined` too where so many are looked for already. */
+  find(connection: Peer): Promise<string | undefined> {
+    const searched = this.#searched.get(connection)
+    if (searched) return searched
+    if (this.#searches >= MOST_SEARCHES) return Promise.resolve(undefined)
+    this.#searches += 1
+    const search = this.#find(connection).then(process => {
+      this.#searches -= 1
+      this.#found.set(connection, process)
+      return process
+    })
+    this.#searched.set(connection, search)
+    return search
+  }
 }
 
 /**

@@ -11,11 +11,11 @@ import {
   ATTR_SHAPE_FIELDS,
 } from '../../otel/names.ts'
 import type { RefreshReason } from '../../otel/words.ts'
-import { findHolding, type Holding } from '../auth/held-before.ts'
+import type { Holding } from '../auth/held-before.ts'
 import type { Visit } from '../auth/visit.ts'
 import { refuseVisit } from '../auth/visit-record.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
-import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { isOAuth } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
@@ -24,10 +24,12 @@ import type { Provider } from '../providers/provider.ts'
 import { shapeOf } from '../watch/shape.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
+import { keepSpanFor } from './request-span.ts'
 import { answerRefusal, answerTokens, refusalOf } from './token-gate-answer.ts'
 import { GuessLimit } from './token-gate-limit.ts'
-import { peerProcess } from './token-gate-peer.ts'
+import { type PeerFinder, PeerNames, peerProcess } from './token-gate-peer.ts'
 import { readTokenRequest, reasonDeclared, type TokenGateRequest, type TokenRefusal } from './token-gate-request.ts'
+import { TokenHolders } from './token-holders.ts'
 
 const ROUTE = '/oauth/:provider/token'
 /** With one of the gateway's keys: a client that is given a URL can seldom be given a header as well. */
@@ -35,9 +37,16 @@ const KEYED_ROUTE = `${ROUTE}/:key`
 /** Tokens are short. */
 const LONGEST_BODY = '256kb'
 
-/** One client at the token endpoint gate. */
-interface Client {
+/** What all clients of the token endpoint gate share. */
+interface Gatekeeper {
   readonly gateway: Gateway
+  readonly holders: TokenHolders
+  readonly guesses: GuessLimit
+  readonly peers: PeerNames
+}
+
+/** One client at the token endpoint gate. */
+interface Client extends Gatekeeper {
   readonly request: Request
   readonly response: Response
   readonly provider: Provider
@@ -53,17 +62,19 @@ interface Client {
  * for a token that is not known. What the client gets are the real tokens: it goes on without the gateway, too.
  *
  * Where the gateway has keys, one of them must be shown as well, in a header or as the last segment of the path.
+ *
+ * @param findPeer Names the process at the other end of a connection.
  */
-export function tokenGate(gateway: Gateway, keys: InboundKeys): Router {
+export function tokenGate(gateway: Gateway, keys: InboundKeys, findPeer: PeerFinder = peerProcess): Router {
   const router = Router()
-  const guesses = new GuessLimit()
+  const gatekeeper = { gateway, holders: new TokenHolders(gateway), guesses: new GuessLimit(), peers: new PeerNames(findPeer) }
   const readBody = express.text({ type: () => true, limit: LONGEST_BODY })
   const answer: RequestHandler = async (request, response) => {
     const provider = providerOf(gateway.registry, String(request.params.provider))
     if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
-    const client = { gateway, request, response, provider, span: trace.getActiveSpan() }
+    const client = { ...gatekeeper, request, response, provider, span: trace.getActiveSpan() }
     try {
-      await serve(client, guesses)
+      await serve(client)
     } catch (error) {
       answerRefusal(response, refusalOf(error, undefined), provider.oauth.refusals)
     }
@@ -109,8 +120,8 @@ function requireHolder(keys: InboundKeys): RequestHandler {
   }
 }
 
-async function serve(client: Client, guesses: GuessLimit): Promise<void> {
-  const { gateway, request, response, provider, span } = client
+async function serve(client: Client): Promise<void> {
+  const { gateway, guesses, request, response, provider, span } = client
   const refuse = (refusal: TokenRefusal) => answerRefusal(response, refusal, provider.oauth?.refusals)
   const body = typeof request.body === 'string' ? request.body : undefined
   const asked = readTokenRequest(request.headers['content-type'], body)
@@ -120,45 +131,69 @@ async function serve(client: Client, guesses: GuessLimit): Promise<void> {
     if (guesses.take() === 0) noteShape(span, body)
     return refuse(asked)
   }
-  const holding = findHolding(await profilesOf(gateway, provider), asked.refresh)
-  if (!holding) return refuse(unknownToken(client, guesses, body))
+  const holding = await holdingOf(client, asked.refresh)
+  if (typeof holding === 'number') return refuse(tooManyGuesses(holding))
   noteShape(span, body)
+  if (!holding) return refuse(unknownToken(client))
   span?.setAttributes({
     [ATTR_PROFILE]: gateway.telemetry.profile(holding.profile.id),
     ...(holding.standing === 'former' && { [ATTR_REPLAY]: true }),
   })
-  const { caller, peer } = await callerOf(client)
+  const caller = callerOf(client)
+  if (isTooOld(gateway, holding)) return refuse(tooOldToken(client, holding, caller))
   const gone = new AbortController()
   response.once('close', () => gone.abort())
   try {
     const admission = await gateway.visit({ ...visitOf(gateway, asked, holding, body), caller, signal: gone.signal })
-    await notePeer(span, peer)
     if (!isOAuth(admission.profile.credential)) throw new TypeError('the gate admitted a profile without OAuth credential')
     answerTokens(response, admission.profile.credential, Date.now())
   } catch (error) {
     // It is gone itself, and hears nothing any more.
     if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return
-    await notePeer(span, peer)
     refuse(refusalOf(error, await deadCodeOf(gateway, holding.profile.id)))
   }
 }
 
-/** What each profile of the provider holds now; a token that was rotated a moment ago must be known as such. */
-async function profilesOf({ book }: Gateway, { id }: Provider): Promise<StoredProfile[]> {
-  const listed = await book.list()
-  return Promise.all(listed.filter(({ provider, credential }) => provider === id && isOAuth(credential)).map(each => book.current(each)))
+/**
+ * The profile that holds or held the token. One that nobody knows is looked for in the store as well, so long as guesses are
+ * left: the limit comes before anything that costs.
+ *
+ * @returns Milliseconds to wait where no guess is left.
+ */
+async function holdingOf({ holders, guesses, provider }: Client, refresh: string): Promise<Holding | number | undefined> {
+  const known = await holders.find(refresh, provider.id)
+  if (known) return known
+  const retryAfterMs = guesses.take()
+  if (retryAfterMs > 0) return retryAfterMs
+  const found = await holders.findAnew(refresh, provider.id)
+  if (found) guesses.giveBack()
+  return found
+}
+
+function tooManyGuesses(retryAfterMs: number): TokenRefusal {
+  return { status: 429, error: 'slow_down', description: 'too many tokens that no profile here holds or held', retryAfterMs }
 }
 
 /** Nobody held it here: the provider is not asked, for the answer would be tokens that no profile keeps. */
-function unknownToken({ gateway, request, provider, span }: Client, guesses: GuessLimit, body: string | undefined): TokenRefusal {
-  const retryAfterMs = guesses.take()
-  if (retryAfterMs > 0)
-    return { status: 429, error: 'slow_down', description: 'too many tokens that no profile here holds or held', retryAfterMs }
-  noteShape(span, body)
+function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
   const description = `no profile of ${provider.id} here holds or held this refresh token: sign in or import the profile in the gateway`
   const error = new GatewayError('GW_PROFILE_UNKNOWN', description, { next: 'add_profile' })
   const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
   refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, error)
+  return { status: 400, error: 'invalid_grant', description }
+}
+
+/** Rotated away for longer than somebody who is merely behind would hold it, or nobody knows when. */
+function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }: Holding): boolean {
+  return standing === 'former' && Date.now() - rotatedAwayAt >= rotationGraceMs
+}
+
+/** The current tokens are for those who share the login; a token that comes back late may have been copied long ago. */
+function tooOldToken({ gateway, provider }: Client, { profile }: Holding, caller: CallerSite): TokenRefusal {
+  const minutes = gateway.rotationGraceMs / 60_000
+  const description = `this refresh token was rotated away more than ${minutes} min ago (gate.rotationGraceMs): take the current one, or sign in again`
+  const error = new GatewayError('GW_UNAUTHORIZED', description, { next: 'sign_in_again' })
+  refuseVisit(gateway.telemetry, { provider: provider.id, profileId: profile.id, caller, reason: 'unknown' }, error)
   return { status: 400, error: 'invalid_grant', description }
 }
 
@@ -175,18 +210,17 @@ function noteShape(span: Span | undefined, body: string | undefined): void {
   })
 }
 
-/** The client by its name, else by its process; which is looked for in any case, since a client may call itself anything. */
-async function callerOf({ request }: Client): Promise<{ caller: CallerSite; peer: Promise<string | undefined> }> {
-  const peer = peerProcess(request.socket)
-  const name = clientName(request)
-  if (name !== undefined) return { caller: clientCaller(name), peer }
-  const process = await peer
-  return { caller: clientCaller(process === undefined ? UNKNOWN_CLIENT : `client:${process}`), peer }
-}
-
-async function notePeer(span: Span | undefined, peer: Promise<string | undefined>): Promise<void> {
-  const process = await peer
-  if (process !== undefined) span?.setAttribute(ATTR_CLIENT_PROCESS, process)
+/**
+ * The client by its name, else by the process of its connection where that is known from an earlier request. The process is
+ * looked for in any case, since a client may call itself anything; nobody waits for it but the span.
+ */
+function callerOf({ request, response, peers, span }: Client): CallerSite {
+  const known = peers.known(request.socket)
+  const named = peers.find(request.socket).then(process => {
+    if (process !== undefined) span?.setAttribute(ATTR_CLIENT_PROCESS, process)
+  })
+  keepSpanFor(response, named)
+  return clientCaller(clientName(request) ?? (known === undefined ? UNKNOWN_CLIENT : `client:${known}`))
 }
 
 function visitOf(

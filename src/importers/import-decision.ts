@@ -49,8 +49,14 @@ export function isStored({ outcome }: ImportDecision): boolean {
 /** The profile as it is stored. How it pays is not the source's to say, and replays of what was rotated away must still be known as such. */
 export function inPlaceOf(current: StoredProfile | undefined, next: StoredProfile): StoredProfile {
   if (!current) return next
-  const { billing, rotatedAway, heldBefore } = current
-  return { ...next, ...(billing && { billing }), ...(rotatedAway && { rotatedAway }), ...(heldBefore && { heldBefore }) }
+  const { billing, rotatedAway, heldBefore, rotatedAwayAt } = current
+  return {
+    ...next,
+    ...(billing && { billing }),
+    ...(rotatedAway && { rotatedAway }),
+    ...(heldBefore && { heldBefore }),
+    ...(rotatedAwayAt && { rotatedAwayAt }),
+  }
 }
 
 /** Refresh tokens that are known here, by their fingerprints: nobody may hold one twice, or bring one back. */

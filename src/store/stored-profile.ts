@@ -35,6 +35,7 @@ const storedProfile: v.GenericSchema<unknown, StoredProfile> = v.looseObject({
   ),
   rotatedAway: v.exactOptional(v.array(v.string())),
   heldBefore: v.exactOptional(v.array(v.string())),
+  rotatedAwayAt: v.exactOptional(v.array(v.number())),
 })
 
 /**

@@ -8,6 +8,7 @@ import {
   type SpanKind,
   type SpanStatus,
   SpanStatusCode,
+  type TimeInput,
   TraceFlags,
 } from '@opentelemetry/api'
 import { millisToHrTime } from '@opentelemetry/core'
@@ -152,10 +153,12 @@ export class LightSpan implements Span, EndedSpan {
     // See above.
   }
 
-  end(): void {
+  /** @param at When it ended, as `performance.now` says it. @default now */
+  end(at?: TimeInput): void {
     if (this.#ended) return
     this.#ended = true
-    this.#endedAt = performance.now()
+    const now = performance.now()
+    this.#endedAt = typeof at === 'number' && at >= this.#startedAt && at <= now ? at : now
     if (this.#endedAt - this.#startedAt >= SLOW_MS) this.tree.keep()
     this.tree.ended(this)
   }

@@ -32,6 +32,16 @@ describe('who shows a refresh token', () => {
     ])
   })
 
+  it('is known with the time at which each was rotated away, where that was noted', () => {
+    const profiles = [{ ...rotated(3), rotatedAwayAt: [300, 200] }]
+    expect(['rt-4', 'rt-3', 'rt-2', 'rt-1'].map(token => findHolding(profiles, token)?.rotatedAwayAt)).toEqual([
+      undefined,
+      300,
+      200,
+      undefined,
+    ])
+  })
+
   it('is no longer known when it was rotated away too long ago', () => {
     const profiles = [rotated(ROTATED_AWAY_KEPT + 1)]
     expect([standingOf(profiles, 'rt-2'), standingOf(profiles, 'rt-1')]).toEqual(['former', undefined])

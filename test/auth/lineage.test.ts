@@ -32,6 +32,35 @@ describe('the lineage of refresh tokens', () => {
     expect(lineage.of(print('rt-1'))).toEqual({ profileId: 'a', rotatedAway: true })
   })
 
+  it('knows everybody who holds a token or lists it, and takes it for current where one holds it', () => {
+    const lineage = new Lineage()
+    lineage.list([profile('a', 'rt-2', 'rt-1'), profile('b', 'rt-1'), profile('c', '')])
+    expect(['rt-1', 'rt-2', 'rt-3', ''].map(token => lineage.holders(print(token)))).toEqual([['a', 'b'], ['a'], [], []])
+    expect(lineage.of(print('rt-1'))).toEqual({ profileId: 'b', rotatedAway: false })
+  })
+
+  it('follows what is listed: rotations, new profiles, logins, profiles that are gone', () => {
+    const lineage = new Lineage()
+    lineage.list([profile('a', 'rt-1'), profile('b', 'other')])
+    lineage.list([profile('a', 'rt-2', 'rt-1'), profile('c', 'third')])
+    expect(['rt-1', 'rt-2', 'other', 'third'].map(token => lineage.holders(print(token)))).toEqual([['a'], ['a'], [], ['c']])
+    expect(lineage.of(print('other'))).toEqual({ profileId: 'b', rotatedAway: false })
+    lineage.list([profile('a', 'fresh'), { id: 'c', provider: 'openai', credential: { type: 'api_key', key: 'third' } }])
+    expect(['rt-1', 'rt-2', 'fresh', 'third'].map(token => lineage.holders(print(token)))).toEqual([[], [], ['a'], []])
+    expect(lineage.of(print('rt-1'))).toEqual({ profileId: 'a', rotatedAway: true })
+  })
+
+  it('still knows a token that the store has not taken yet when it is listed again', () => {
+    const lineage = new Lineage()
+    lineage.list([profile('a', 'rt-1')])
+    lineage.learn(profile('a', 'rt-2', 'rt-1'))
+    lineage.list([profile('a', 'rt-1')])
+    expect([lineage.of(print('rt-1')), lineage.of(print('rt-2'))]).toEqual([
+      { profileId: 'a', rotatedAway: false },
+      { profileId: 'a', rotatedAway: false },
+    ])
+  })
+
   it('learns nothing from what cannot rotate', () => {
     const lineage = new Lineage()
     lineage.learn({ id: 'k', provider: 'openai', credential: { type: 'api_key', key: 'rt-1' } })

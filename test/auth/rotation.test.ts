@@ -78,14 +78,22 @@ describe('the profile with the rotated credential', () => {
       credential: next,
       rotatedAway: [fingerprint('rt-1'), 'older'],
       heldBefore: [holdingDigest('rt-1', next.account)],
+      rotatedAwayAt: [next.issuedAt],
     })
   })
 
   it('remembers so many rotated tokens and no more, the newest first', () => {
     const rotatedAway = Array.from({ length: ROTATED_AWAY_KEPT }, (_, index) => `f${index}`)
-    const after = withRotation({ ...profile, rotatedAway, heldBefore: rotatedAway }, 'rt-1', next)
+    const rotatedAwayAt = rotatedAway.map((_, index) => index)
+    const after = withRotation({ ...profile, rotatedAway, heldBefore: rotatedAway, rotatedAwayAt }, 'rt-1', next)
     expect(after?.rotatedAway).toEqual([fingerprint('rt-1'), ...rotatedAway.slice(0, -1)])
     expect(after?.heldBefore).toEqual([holdingDigest('rt-1', next.account), ...rotatedAway.slice(0, -1)])
+    expect(after?.rotatedAwayAt).toEqual([next.issuedAt, ...rotatedAwayAt.slice(0, -1)])
+  })
+
+  it('knows no time for what an earlier version noted', () => {
+    const after = withRotation({ ...profile, rotatedAway: ['f0'], heldBefore: ['d0'] }, 'rt-1', next)
+    expect(after).toMatchObject({ heldBefore: [holdingDigest('rt-1', next.account), 'd0'], rotatedAwayAt: [next.issuedAt] })
   })
 
   it('a token that was retained is not called rotated away', () => {

@@ -1,4 +1,4 @@
-import { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http'
+import { type Agent, type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 
 export interface RawAnswer {
@@ -11,6 +11,8 @@ export interface RawRequest {
   readonly method?: string
   readonly headers?: OutgoingHttpHeaders
   readonly body?: string | Buffer
+  /** @default a connection of its own */
+  readonly agent?: Agent
 }
 
 /** Sends a request with headers no `fetch` would send (`Host`, `Connection`, `Cookie`) on a connection of its own. */
@@ -22,9 +24,9 @@ export async function rawRequest(url: string, options: RawRequest = {}): Promise
 }
 
 /** As `rawRequest`, but the body is left to be read by the test. */
-export function rawAnswer(url: string, { method = 'GET', headers = {}, body }: RawRequest = {}): Promise<IncomingMessage> {
+export function rawAnswer(url: string, { method = 'GET', headers = {}, body, agent }: RawRequest = {}): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const sent = request(url, { method, headers, agent: false }, resolve)
+    const sent = request(url, { method, headers, agent: agent ?? false }, resolve)
     sent.on('error', reject)
     sent.end(body)
   })

@@ -73,7 +73,7 @@ describe('after a run with failures of every kind', () => {
     expect([...values(ATTR_ATTEMPT_OUTCOME)]).toEqual(
       expect.arrayContaining(['ok', 'auth', 'billing', 'rate_limit', 'overloaded', 'server_error', 'format', 'model_not_found']),
     )
-    expect([...values(ATTR_VIA)].sort()).toEqual(['bypass', 'gate'])
+    expect([...values(ATTR_VIA)].sort()).toEqual(['bypass', 'gate', 'uncertain', 'undeclared'])
     expect(simulator.counts().providerCalls.total).toBeGreaterThan(50)
   })
 })
@@ -181,7 +181,15 @@ function storeOf(simulator: Simulator): ProfileStore {
     oauth('anthropic:login', 'anthropic', { expiresAt: 1 }),
     { id: 'acme:static', provider: 'acme', credential: { type: 'token', token: SECRETS.staticBearer } },
     { id: 'openai:spaced', provider: 'openai', credential: { type: 'api_key', key: `${SECRETS.hexKey} ${SECRETS.wordKey}` } },
+    ...Array.from({ length: SPARE_PROFILES }, (_, index) => spare(index)),
   ])
+}
+
+/** A profile that fails rests, for hours perhaps; each fault meets profiles that none has met yet. */
+const SPARE_PROFILES = 400
+
+function spare(index: number): StoredProfile {
+  return { id: `openai:spare-${index}`, provider: 'openai', credential: { type: 'api_key', key: SECRETS.openaiKey } }
 }
 
 /** Every secret that a provider could hand back. */

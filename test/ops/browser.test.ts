@@ -70,7 +70,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
 
     await page.visit('#/fallback')
     expect((await page.figure('Fell back')).split(' ')[0]).toBe(await sum('fallbacks'))
-    const fallbacks = (await page.cells('fallbacks')).map(cells => `${cells[2]?.replaceAll(' ', '_')} ${cells[4]}`)
+    const fallbacks = (await page.cells('fallbacks')).map(cells => `${cells[2]?.replaceAll(' ', '_')} ${cells[3]}`)
     expect(fallbacks.sort()).toEqual(
       fallbackTable(w.watch.recorder)
         .map(({ reason, count }) => `${reason} ${count}`)

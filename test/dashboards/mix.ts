@@ -56,7 +56,8 @@ export async function startMix(): Promise<Mix> {
       { provider: CODEX, account: 'team' },
       { provider: CODEX, account: 'doomed' },
       { provider: CODEX, account: 'ending', firstAccessLifeMs: 120_000 },
-      { provider: 'anthropic', account: 'claude' },
+      // Expired: with its grant dead it serves nobody.
+      { provider: 'anthropic', account: 'claude', firstAccessLifeMs: 1 },
     ].map((grant: GrantOptions) => [`${grant.provider}:${grant.account}`, simulator.grantFor(grant)] as const),
   )
   const store = stumblingStore(

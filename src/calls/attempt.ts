@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../../otel/words.ts'
-import { errorType, isGatewayError } from '../domain/gateway-error.ts'
+import { errorType } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
 import type { AttemptJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
@@ -8,7 +8,7 @@ import type { UpstreamError } from '../providers/upstream-error.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import { AttemptRecord } from './attempt-record.ts'
-import type { Refusal } from './call-request.ts'
+import { hasCallerLeft, type Refusal } from './call-request.ts'
 import { EchoFilter } from './echo-filter.ts'
 import { endpointOf } from './endpoint.ts'
 
@@ -115,8 +115,7 @@ class AttemptSink implements AnswerSink {
   }
 
   onError(error: UpstreamError): void {
-    const { signal } = this.#facts.request
-    const gone = signal?.aborted === true && !isGatewayError(signal.reason, 'GW_CLOSED')
+    const gone = hasCallerLeft(this.#facts.request)
     const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
     // A caller who leaves is no error; a request that we gave up although somebody waits for it is one.
     this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))

@@ -1,6 +1,6 @@
 import type { Billing, Protocol } from '../../otel/words.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { GatewayError } from '../domain/gateway-error.ts'
+import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
 import type { FallbackReason } from './fallback.ts'
 
@@ -96,3 +96,11 @@ export type CallEnd =
       readonly refusal?: Refusal
       readonly served?: Served
     }
+
+/**
+ * Says whether the caller of a request has left. A gateway that stops aborts the request too, with `GW_CLOSED` as its reason: then
+ * the caller waits on.
+ */
+export function hasCallerLeft({ signal }: Pick<CallRequest, 'signal'>): boolean {
+  return signal?.aborted === true && !isGatewayError(signal.reason, 'GW_CLOSED')
+}

@@ -27,7 +27,7 @@ import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
-import type { CallEnd, CallRequest, CallSink, Refusal, Served } from './call-request.ts'
+import { type CallEnd, type CallRequest, type CallSink, hasCallerLeft, type Refusal, type Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfSkip, reasonOfVisit } from './fallback.ts'
 import { type Admittance, LastResort } from './last-resort.ts'
@@ -311,9 +311,9 @@ function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd
 }
 
 /** A caller who leaves has not failed; a call that the gateway gives up although somebody waits for it has. */
-function failureOf(end: CallEnd, { signal }: CallRequest): string | undefined {
+function failureOf(end: CallEnd, request: CallRequest): string | undefined {
   if (end.type === 'failed') return end.error.code
-  if (end.type === 'aborted') return signal?.aborted ? undefined : 'GW_CLOSED'
+  if (end.type === 'aborted') return hasCallerLeft(request) ? undefined : 'GW_CLOSED'
   return end.type === 'broken_off' ? end.type : undefined
 }
 

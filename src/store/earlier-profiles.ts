@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lstatSync } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { chmod, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
@@ -62,7 +62,10 @@ export class EarlierProfiles {
     const follows = next?.revision === current.revision + 1
     try {
       if (!next) await rm(this.nextPath, { force: true })
-      else await rename(this.nextPath, follows ? this.path : `${this.nextPath}-revision-${next.revision}`)
+      else {
+        await chmod(this.nextPath, 0o600)
+        await rename(this.nextPath, follows ? this.path : `${this.nextPath}-revision-${next.revision}`)
+      }
       await flushFolder(dirname(this.path))
     } catch (cause) {
       throw unwritable(this.nextPath, cause)
@@ -73,6 +76,8 @@ export class EarlierProfiles {
   /** Renames the file: it is a backup from now on. A backup that was there is replaced. @throws {GatewayError} `GW_STORE_UNWRITABLE` */
   async retire(): Promise<void> {
     try {
+      // It holds tokens for as long as it is kept, and a folder may be readable by others.
+      await chmod(this.path, 0o600)
       await rename(this.path, `${this.path}.imported`)
       await flushFolder(dirname(this.path))
     } catch (cause) {

@@ -50,7 +50,7 @@ describe('a call that its caller gives up', () => {
   })
 
   it('that the gateway gives up although its caller waits, is a call that failed', async () => {
-    const w = await loginThenKey()
+    const w = await loginThenKey({ listen: { stopGraceMs: 0 } })
     const hanging = w.simulator.inject({ where: CODEX_PATH, hang: true })
     const asked = w.responses()
     await eventually(() => expect(hanging.hits()).toBe(1))

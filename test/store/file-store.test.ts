@@ -357,7 +357,7 @@ describe('the profiles.json of an earlier Gatewatch', () => {
   function folderWith(files: Record<string, string>): string {
     const folder = stateFolder()
     mkdirSync(folder, { mode: 0o700 })
-    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content, { mode: 0o600 })
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content, { mode: 0o644 })
     return folder
   }
 

@@ -9,7 +9,9 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
+  ATTR_SKIP_REASON,
   ATTR_TOKEN_REQUESTS,
+  EVENT_SKIPPED,
   SPAN_CALL,
   SPAN_LOGIN,
   SPAN_PROBE,
@@ -45,6 +47,36 @@ describe('calls that fail at every profile', () => {
     ['it is for them', failedCall(0, ['rate_limit', 'server_error'], true)],
   ])('are not told as such unless %s', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('all_profiles_resting')
+  })
+})
+
+// Seen: each call gets 503 since the only token has expired, and diagnose says "Nothing to report" and ends with 0. Why: no
+// request fails, and every rule reads requests. Fix: calls that reach no provider are a finding. Issue 1, point E1.
+describe('calls that reach no provider', () => {
+  const passedOver = (at: number, reason: string) =>
+    span(SPAN_CALL, at, {
+      status: 'error',
+      attributes: { [ATTR_ERROR_TYPE]: 'GW_NO_PROFILE' },
+      events: [{ name: EVENT_SKIPPED, atMs: at, attributes: { [ATTR_PROFILE]: 'acme:static', [ATTR_SKIP_REASON]: reason } }],
+    })
+
+  it.each([
+    ['expired', 'Replace the token'],
+    ['missing_credential', 'Store a credential'],
+    ['excluded_by_order', 'Add the profile to the order'],
+    ['billing_denied', 'Allow the fallback'],
+    ['mode_mismatch', 'Ask at an endpoint'],
+  ])('are a finding when the profile is passed over as %s', (reason, remedy) => {
+    const [finding] = diagnose(evidence(passedOver(0, reason), passedOver(1, reason))).findings
+    expect(finding).toMatchObject({ kind: 'all_profiles_resting', title: 'No profile can serve a call', seen: { count: 2 } })
+    expect(finding?.what).toContain(`acme:static: ${reason}`)
+    expect(finding?.remedy[0]).toContain(remedy)
+  })
+
+  it('are none where a rest or a login is the reason, which other findings name, nor once a call is served', () => {
+    expect(kinds(passedOver(0, 'cooldown'), passedOver(1, 'needs_login'))).toEqual([])
+    const served = span(SPAN_CALL, 20, { status: 'ok', attributes: { [ATTR_PROFILE]: 'acme:static' } })
+    expect(kinds(passedOver(0, 'expired'), served)).toEqual([])
   })
 })
 

@@ -1,4 +1,11 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_LAST_RESORT, ATTR_PROFILE, EVENT_SKIPPED } from '../../../otel/names.ts'
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_ERROR_TYPE,
+  ATTR_LAST_RESORT,
+  ATTR_PROFILE,
+  ATTR_SKIP_REASON,
+  EVENT_SKIPPED,
+} from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { greatest } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
@@ -7,6 +14,15 @@ import { wordsOf } from '../tallies.ts'
 const GIVEN_UP: ReadonlySet<string | undefined> = new Set(['GW_ALL_PROFILES_FAILED', 'GW_NO_PROFILE'])
 /** What rests a profile. Anything else is no matter of profiles. */
 const RESTS: ReadonlySet<string | undefined> = new Set(['rate_limit', 'overloaded', 'auth', 'auth_permanent', 'billing'])
+
+/** Reasons to pass over a profile that no request fails for, so that no other finding names them; and what ends each. */
+const STANDING_REASONS: Readonly<Record<string, string>> = {
+  expired: 'Replace the token that has expired (gatewatch profiles add), or sign in.',
+  missing_credential: 'Store a credential for the profile (gatewatch login, gatewatch profiles add), or set the variable of its key.',
+  excluded_by_order: 'Add the profile to the order in the settings.',
+  billing_denied: 'Allow the fallback to a metered profile in the settings, or add a profile of the same billing.',
+  mode_mismatch: 'Ask at an endpoint that a profile can answer, or add a profile for this one.',
+}
 
 /** Profile after profile rests, until nobody is left. */
 export const allProfilesResting: Rule = {
@@ -26,8 +42,35 @@ export const allProfilesResting: Rule = {
     const failed = evidence.calls.filter(
       call => call.isError && GIVEN_UP.has(call.text(ATTR_ERROR_TYPE)) && failedAtSeveral(evidence, call),
     )
-    return failed.some(call => call.flag(ATTR_LAST_RESORT) === true) ? [tell(evidence, failed)] : []
+    const resting = failed.some(call => call.flag(ATTR_LAST_RESORT) === true) ? [tell(evidence, failed)] : []
+    return [...resting, ...noProfileServes(evidence)]
   },
+}
+
+/** Calls that reached no provider since no profile could be tried, with none served after them. */
+function noProfileServes(evidence: Evidence): Found[] {
+  const calls = evidence.calls.filter(
+    call => call.isError && GIVEN_UP.has(call.text(ATTR_ERROR_TYPE)) && attemptsOf(evidence, call).length === 0 && isStanding(call),
+  )
+  if (calls.length === 0 || evidence.calls.some(call => call.isServed && call.startMs >= greatest(calls.map(({ endMs }) => endMs))))
+    return []
+  const skips = calls.flatMap(call => call.events(EVENT_SKIPPED))
+  const reasons = [...new Set(skips.map(skip => `${skip.text(ATTR_PROFILE)}: ${skip.text(ATTR_SKIP_REASON)}`))]
+  const remedy = [...new Set(skips.flatMap(skip => STANDING_REASONS[skip.text(ATTR_SKIP_REASON) ?? ''] ?? []))]
+  return [
+    found(allProfilesResting, evidence, {
+      about: calls,
+      title: 'No profile can serve a call',
+      what: `${times(calls.length, 'call')} reached no provider, since each profile was passed over (${reasons.join(', ')}). No call has worked since.`,
+      remedy,
+      confidence: 'certain',
+    }),
+  ]
+}
+
+function isStanding(call: SeenSpan): boolean {
+  const skips = call.events(EVENT_SKIPPED)
+  return skips.length > 0 && skips.every(skip => Object.hasOwn(STANDING_REASONS, skip.text(ATTR_SKIP_REASON) ?? ''))
 }
 
 /** All profiles of the call that failed, with those that were passed over. */

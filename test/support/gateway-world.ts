@@ -51,10 +51,11 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
   atTheEnd(() => simulator.stop())
   simulator.addApiKey(OPENAI_KEY, { provider: 'openai', account: 'key' })
   simulator.addApiKey(ANTHROPIC_KEY, { provider: 'anthropic', account: 'key' })
+  const store = options.store ?? memoryStore(stored(simulator))
   const watch = await createGatewatch({
-    store: memoryStore(stored(simulator)),
     source: 'gateway.json',
     ...options,
+    store,
     listen: { port: 0, ...listen },
     providers: { ...providersOf(simulator), ...(typeof providers === 'function' ? providers(simulator) : providers) },
     environment: { OPENAI_KEY, ANTHROPIC_KEY, ...options.environment },
@@ -69,7 +70,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
     post('/v1/chat/completions', { model: 'gpt-5.5', messages: [{ role: 'user', content: 'hello' }], ...body }, headers)
   const responses = (body: object = {}, headers: Record<string, string> = {}) =>
     post('/v1/responses', { model: 'gpt-5.5', input: 'hello', store: false, ...body }, headers)
-  return { simulator, watch, serving, url: serving.url, ask, post, chat, responses, ...observed(watch) }
+  return { simulator, store, watch, serving, url: serving.url, ask, post, chat, responses, ...observed(watch) }
 }
 
 export type GatewayWorld = Awaited<ReturnType<typeof gatewayWorld>>

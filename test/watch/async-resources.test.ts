@@ -17,9 +17,10 @@ createHook({
 }).enable()
 for (let count = 0; count < 20; count += 1)
   await (await request(url, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'grant_type=refresh_token&refresh_token=rt' })).body.text()
-// The last one may still be on a stack of the client.
-for (let turn = 0; turn < 100 && open.size > 2; turn += 1) { gc(); await setImmediate() }
-console.log(JSON.stringify({ isMade: made >= 20, isDestroyed: open.size <= 2 }))
+// Those of the last request or two may still be on a stack of the client; under coalesce a request has two.
+const few = made / 10
+for (let turn = 0; turn < 100 && open.size > few; turn += 1) { gc(); await setImmediate() }
+console.log(JSON.stringify({ isMade: made >= 20, isDestroyed: open.size <= few }))
 `
 
 // What was seen: each dispatch of a POST made an AsyncResource that was never destroyed, so the tables of a host that

@@ -1,6 +1,5 @@
 import { GatewayError } from '../domain/gateway-error.ts'
-import { SQLITE_RESULT, sqliteFull, sqliteResult } from '../store/sqlite-result.ts'
-import { newer, unreadable, unwritable } from '../store/store-failure.ts'
+import { newer, sqliteFailure } from '../store/store-failure.ts'
 import { SCHEMA_VERSION } from './recorder-schema.ts'
 
 export { isSqliteBusy as isBusy } from '../store/sqlite-result.ts'
@@ -13,18 +12,7 @@ export function isLasting(error: GatewayError): boolean {
 /** Says what a failure of SQLite, or of the system, means for the recorder's file. */
 export function recorderFailure(file: string, cause: unknown): GatewayError {
   if (cause instanceof GatewayError) return cause
-  switch (sqliteResult(cause)) {
-    case SQLITE_RESULT.ERROR: // tables that are not ours
-    case SQLITE_RESULT.CORRUPT:
-    case SQLITE_RESULT.NOTADB:
-      return damagedRecorder(file, 'SQLite cannot read it', cause)
-    case SQLITE_RESULT.FULL:
-      return unwritable(file, sqliteFull(cause))
-    case SQLITE_RESULT.CANTOPEN:
-      return unreadable(file, cause)
-    default:
-      return unwritable(file, cause)
-  }
+  return sqliteFailure(file, cause, () => damagedRecorder(file, 'SQLite cannot read it', cause))
 }
 
 /** The error for a file that is cut, overwritten, or was never the recorder's. */

@@ -5,8 +5,8 @@ import type { DatabaseSync } from 'node:sqlite'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { requireOwnDatabase } from './own-files.ts'
-import { isSqliteBusy, SQLITE_RESULT, sqliteFull, sqliteResult } from './sqlite-result.ts'
-import { damagedLock, systemCode, unreadable, unwritable } from './store-failure.ts'
+import { isSqliteBusy } from './sqlite-result.ts'
+import { damagedLock, sqliteFailure, systemCode } from './store-failure.ts'
 
 /**
  * A small SQLite file that processes lock against each other.
@@ -61,18 +61,7 @@ export class LockDatabase {
   /** Says what a failure of this database means for the store. */
   failure(cause: unknown): GatewayError {
     if (cause instanceof GatewayError) return cause
-    switch (sqliteResult(cause)) {
-      case SQLITE_RESULT.ERROR: // tables that are not ours
-      case SQLITE_RESULT.CORRUPT:
-      case SQLITE_RESULT.NOTADB:
-        return damagedLock(this.path, cause)
-      case SQLITE_RESULT.FULL:
-        return unwritable(this.path, sqliteFull(cause))
-      case SQLITE_RESULT.CANTOPEN:
-        return unreadable(this.path, cause)
-      default:
-        return unwritable(this.path, cause)
-    }
+    return sqliteFailure(this.path, cause, () => damagedLock(this.path, cause))
   }
 
   close(): void {

@@ -9,8 +9,8 @@ import { parseJsonObject } from '../tools/json-object.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { createDatabaseFile, fileIdentity, flushFolder } from './database-file.ts'
 import { requireOwnDatabase } from './own-files.ts'
-import { SQLITE_RESULT, sqliteFull, sqliteResult } from './sqlite-result.ts'
-import { damaged, newer, notFlushed, unreadable, unwritable } from './store-failure.ts'
+import { SQLITE_RESULT, sqliteResult } from './sqlite-result.ts'
+import { damaged, newer, notFlushed, sqliteFailure, unreadable, unwritable } from './store-failure.ts'
 import { acceptProfile, freeze, wrongPlace } from './stored-profile.ts'
 
 /** Steps of a change that a test may stop at: written and not yet committed; committed and not yet flushed. */
@@ -208,20 +208,8 @@ export class ProfileDatabase {
   /** Reports what a failure of a method means for the store; an error that is no failure of the file comes back. */
   failure(cause: unknown): unknown {
     if (cause instanceof GatewayError) return cause
-    switch (sqliteResult(cause)) {
-      case undefined:
-        return isSystemError(cause) ? unreadable(this.path, cause) : cause
-      case SQLITE_RESULT.ERROR: // tables that are not ours
-      case SQLITE_RESULT.CORRUPT:
-      case SQLITE_RESULT.NOTADB:
-        return damaged(this.path, 'SQLite cannot read it')
-      case SQLITE_RESULT.FULL:
-        return unwritable(this.path, sqliteFull(cause))
-      case SQLITE_RESULT.CANTOPEN:
-        return unreadable(this.path, cause)
-      default:
-        return unwritable(this.path, cause)
-    }
+    if (sqliteResult(cause) === undefined) return isSystemError(cause) ? unreadable(this.path, cause) : cause
+    return sqliteFailure(this.path, cause, () => damaged(this.path, 'SQLite cannot read it'))
   }
 
   close(): void {

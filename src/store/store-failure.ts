@@ -1,4 +1,5 @@
 import { GatewayError, type NextStep } from '../domain/gateway-error.ts'
+import { SQLITE_RESULT, sqliteFull, sqliteResult } from './sqlite-result.ts'
 
 /** System errors that mean "no room", with SQLite's own word for it. */
 const NO_ROOM = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'SQLITE_FULL'])
@@ -45,6 +46,22 @@ export function damaged(file: string, what: string): GatewayError {
 export function damagedLock(file: string, cause: unknown): GatewayError {
   const message = `${file} is damaged. It holds locks only, no tokens: stop every process that uses this folder, remove the file, start again`
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store', cause })
+}
+
+/** The error for a database that SQLite cannot use. @param damagedFile Makes the error for a file that is no database of ours. */
+export function sqliteFailure(file: string, cause: unknown, damagedFile: () => GatewayError): GatewayError {
+  switch (sqliteResult(cause)) {
+    case SQLITE_RESULT.ERROR: // tables that are not ours
+    case SQLITE_RESULT.CORRUPT:
+    case SQLITE_RESULT.NOTADB:
+      return damagedFile()
+    case SQLITE_RESULT.FULL:
+      return unwritable(file, sqliteFull(cause))
+    case SQLITE_RESULT.CANTOPEN:
+      return unreadable(file, cause)
+    default:
+      return unwritable(file, cause)
+  }
 }
 
 /** The error for a file that a later Gatewatch wrote. */

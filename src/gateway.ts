@@ -12,6 +12,7 @@ import type { Readiness } from './calls/profile-choice.ts'
 import { observeProfiles } from './calls/profile-gauges.ts'
 import { type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
+import { tryToRecover } from './calls/recovery.ts'
 import type { CallerSite } from './domain/caller-site.ts'
 import { fingerprint } from './domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
@@ -152,9 +153,16 @@ export class Gateway {
     })
   }
 
-  /** Whether a call could be served now, and by which profile. @throws what the store throws. */
+  /**
+   * Whether a call could be served now, and by which profile. Where none could because refreshes failed, one is tried again.
+   *
+   * @throws what the store throws.
+   */
   async readiness(): Promise<Readiness> {
-    return this.calls.choice.readiness(await this.book.allCurrent())
+    const profiles = await this.book.allCurrent()
+    const readiness = this.calls.choice.readiness(profiles)
+    void tryToRecover({ gate: this.gate, book: this.book }, profiles, readiness)
+    return readiness
   }
 
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */

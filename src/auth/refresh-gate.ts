@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/names.ts'
 import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
-import { type Credential, isOAuth, type StoredProfile } from '../domain/credential.ts'
-import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { type CredentialMark, markOf } from '../domain/cooldown.ts'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { profileStateOf } from '../domain/profile-state.ts'
@@ -70,6 +70,18 @@ interface Flight {
   letGo?: GatewayError
 }
 
+/** A refresh that failed, and the tokens that it was about: of others it says nothing. */
+interface FailedRefresh {
+  readonly error: GatewayError
+  readonly tried: CredentialMark
+}
+
+/** Why a refresh is not made, or has failed, and the ms until the gate tries again; 0 where the next visit does. */
+export interface RefreshPause {
+  readonly outcome: FlightOutcome
+  readonly waitMs: number
+}
+
 /** New tokens that the store could not take. */
 export interface Unsaved {
   /** Names of their profiles, as messages may show them. */
@@ -102,10 +114,8 @@ export class RefreshGate {
   /** Flights whose lease is not given back yet. */
   readonly #departed = new Set<Promise<void>>()
   readonly #lastKnown = new LastKnown()
-  /** Why the last flight of a profile failed, for those who are told to wait. */
-  readonly #failures = new Map<string, GatewayError>()
-  /** Which refresh token the last flight of a profile was about. */
-  readonly #lastTried = new Map<string, Fingerprint | undefined>()
+  /** How the last flight of a profile failed, until one succeeds. */
+  readonly #failures = new Map<string, FailedRefresh>()
   #rewriteAt = 0
 
   constructor({ store, registry, telemetry, options, clock = systemClock, random, onStep }: RefreshGateOptions) {
@@ -185,11 +195,26 @@ export class RefreshGate {
    *
    * @returns The outcome of the refresh that failed a moment ago, and the ms that are left.
    */
-  pauseOf(profile: StoredProfile): { readonly outcome: FlightOutcome; readonly waitMs: number } | undefined {
+  pauseOf(profile: StoredProfile): RefreshPause | undefined {
     const underWay = this.#flights.get(profile.id)
     if (underWay) return underWay.letGo && { outcome: underWay.letGo.outcome ?? 'timeout', waitMs: LISTENING_RETRY_MS }
     const waitMs = this.#pauseMs(profile)
-    return waitMs === 0 ? undefined : { outcome: this.#failures.get(profile.id)?.outcome ?? 'unavailable', waitMs }
+    return waitMs === 0 ? undefined : { outcome: this.#failureOf(profile)?.outcome ?? 'unavailable', waitMs }
+  }
+
+  /**
+   * How the last refresh of the tokens that the profile holds failed, from its failure until one succeeds or the profile
+   * holds others, also while the gate tries again; `undefined` where none failed. Known to this process alone: another one
+   * has its own network.
+   */
+  failureOf(profile: StoredProfile): RefreshPause | undefined {
+    const error = this.#failureOf(profile)
+    return this.pauseOf(profile) ?? (error && { outcome: error.outcome ?? 'unavailable', waitMs: 0 })
+  }
+
+  /** Says whether a visit would begin a refresh now: none is under way, and the gate does not pause. */
+  isFree(profile: StoredProfile): boolean {
+    return !this.#flights.has(profile.id) && this.#pauseMs(profile) === 0
   }
 
   /**
@@ -283,7 +308,7 @@ export class RefreshGate {
     const retryAfterMs = this.#pauseMs(profile)
     if (retryAfterMs === 0) return undefined
     const seconds = Math.ceil(retryAfterMs / 1000)
-    const cause = this.#failures.get(profile.id)
+    const cause = this.#failureOf(profile)
     return new GatewayError(
       'GW_REFRESH_BACKOFF',
       `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s${cause ? ` (${cause.message})` : ''}`,
@@ -291,14 +316,18 @@ export class RefreshGate {
     )
   }
 
-  /** Ms until the login may be refreshed again. A failure of the login before it does not hold up a new one. */
-  #pauseMs({ id, credential }: StoredProfile): number {
-    const waitMs = this.#backoff.remainingMs(id, this.#deck.clock.monotonic())
-    return waitMs > 0 && this.#lastTried.get(id) === refreshFingerprintOf(credential) ? waitMs : 0
+  /** Ms until the login may be refreshed again. A failure of other tokens does not hold up those it holds now. */
+  #pauseMs(profile: StoredProfile): number {
+    return this.#failureOf(profile) ? this.#backoff.remainingMs(profile.id, this.#deck.clock.monotonic()) : 0
+  }
+
+  #failureOf({ id, credential }: StoredProfile): GatewayError | undefined {
+    const failed = this.#failures.get(id)
+    return failed && isSameMark(failed.tried, markOf(credential)) ? failed.error : undefined
   }
 
   #takeOff(visit: Visit, profile: StoredProfile): Flight {
-    this.#lastTried.set(visit.profileId, refreshFingerprintOf(profile.credential))
+    const tried = markOf(profile.credential)
     const record = new FlightRecord(this.#telemetry, {
       provider: profile.provider,
       profileId: visit.profileId,
@@ -324,7 +353,7 @@ export class RefreshGate {
         this.#flights.delete(visit.profileId)
         // Whatever fails in here must not cost the visits the token.
         guarded(() => record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))))
-        guarded(() => this.#noteEnd(visit.profileId, ended))
+        guarded(() => this.#noteEnd(visit.profileId, ended, tried))
         end.resolve(ended)
         result.resolve(ended)
       },
@@ -333,12 +362,15 @@ export class RefreshGate {
     return flight
   }
 
-  #noteEnd(profileId: string, { outcome, profile, error }: FlightResult): void {
+  #noteEnd(profileId: string, { outcome, profile, error }: FlightResult, tried: CredentialMark): void {
     if (profile) {
       this.lineage.learn(profile)
       this.#lastKnown.read(profileId, profile)
     }
-    if (error) this.#failures.set(profileId, error)
+    const before = this.#failures.get(profileId)
+    // What other tokens met does not make the pauses of these longer.
+    if (before && !isSameMark(before.tried, tried)) this.#backoff.succeeded(profileId)
+    if (error) this.#failures.set(profileId, { error, tried })
     else this.#failures.delete(profileId)
     if (!error) this.#backoff.succeeded(profileId)
     else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#deck.clock.monotonic(), error.retryAfterMs)
@@ -362,8 +394,8 @@ function guarded(note: () => void): void {
   }
 }
 
-function refreshFingerprintOf(credential: Credential): Fingerprint | undefined {
-  return isOAuth(credential) ? fingerprint(credential.refresh) : undefined
+function isSameMark(one: CredentialMark, other: CredentialMark): boolean {
+  return one.refresh === other.refresh && one.bearer === other.bearer && one.generation === other.generation
 }
 
 /** The narrowest class of a failure that is still bounded: what caused it, else our own code, else the outcome. */

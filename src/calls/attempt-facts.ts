@@ -2,6 +2,7 @@ import type { StoredProfile } from '../domain/credential.ts'
 import type { CallRequest, CallSink, Served } from './call-request.ts'
 import type { OrdinaryCalls } from './ordinary-calls.ts'
 import type { Candidate } from './profile-order.ts'
+import type { TimeBudget } from './time-budget.ts'
 
 /** What one attempt needs to know. */
 export interface AttemptFacts {
@@ -14,6 +15,8 @@ export interface AttemptFacts {
   readonly served: Served
   readonly sink: CallSink
   readonly ordinary: OrdinaryCalls
+  /** What is left to read the bodies of refusals, for every attempt of the call. */
+  readonly refusalTime: TimeBudget
   /** Called when the provider begins a good answer: the credential works and nothing limits it. */
   readonly onAccepted: () => void
 }

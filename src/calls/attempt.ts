@@ -23,8 +23,11 @@ export interface AttemptEnd {
   readonly standsFor?: number
 }
 
-/** Longest time the body of a refusal may take, in ms: one that trickles in must hold neither the call nor its fallback. */
-const LONGEST_REFUSAL_MS = 3_000
+/**
+ * What one refusal may take of the time that its call has left for all: those that follow are read too, for a moment each,
+ * and together they stay within it.
+ */
+const REFUSAL_SHARE = 2 / 3
 
 /**
  * Makes one attempt: one profile, one credential, one upstream request. Never rejects.
@@ -51,7 +54,7 @@ export function makeAttempt(telemetry: Telemetry, upstream: Upstream, facts: Att
         method: request.body ? 'POST' : 'GET',
         headers: { ...request.headers, ...authorization },
         body: request.body,
-        collectMs: LONGEST_REFUSAL_MS,
+        collectMs: facts.refusalTime.leftMs * REFUSAL_SHARE,
         ...(request.signal && { signal: request.signal }),
       },
       new AttemptSink(facts, record, resolve),
@@ -68,6 +71,8 @@ class AttemptSink implements AnswerSink {
   #status = 0
   #headers: AnswerHeaders = {}
   #begun = false
+  /** The body of a refusal has been read, or given up. */
+  #readRefusal = () => {}
 
   constructor(facts: AttemptFacts, record: AttemptRecord, done: (end: AttemptEnd) => void) {
     this.#facts = facts
@@ -80,7 +85,10 @@ class AttemptSink implements AnswerSink {
     this.#status = status
     this.#headers = headers
     this.#record.head(status, headers)
-    if (status >= 300) return 'collect'
+    if (status >= 300) {
+      this.#readRefusal = this.#facts.refusalTime.begin()
+      return 'collect'
+    }
     this.#begun = true
     this.#facts.onAccepted()
     this.#facts.sink.head(status, this.#echo.headers(headers), this.#facts.served, flow)
@@ -102,6 +110,7 @@ class AttemptSink implements AnswerSink {
       this.#done({ outcome: 'ok', begun: true, standsFor: this.#record.standsFor })
       return
     }
+    this.#readRefusal()
     const answer = { ...readRefusedAnswer(this.#status, this.#headers, collected.bytes), model: this.#facts.request.model }
     const judgement = this.#facts.candidate.provider.judgeAttempt(answer)
     const { outcome, providerCode } = judgement
@@ -115,6 +124,7 @@ class AttemptSink implements AnswerSink {
   }
 
   onError(error: UpstreamError): void {
+    this.#readRefusal()
     const gone = hasCallerLeft(this.#facts.request)
     const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
     // A caller who leaves is no error; a request that we gave up although somebody waits for it is one.

@@ -1,8 +1,6 @@
 import type { Rest } from '../domain/cooldown.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
-/** How long a call waits for the attempt of another one, in ms: longer than a provider needs to refuse. */
-const LONGEST_WAIT_MS = 10_000
 const LONGEST_PACE_MS = 60_000
 const SHORTEST_PACE_MS = 1_000
 /** Attempts that a rest of our own guess may cost. */
@@ -17,10 +15,12 @@ interface Place {
   underWay?: Promise<void>
   /** Monotonic ms from which the next attempt may go. */
   nextAt: number
+  /** When the rest began that the pause belongs to, epoch ms: a later rest has its own. */
+  since?: number
 }
 
 /**
- * How long after a failed attempt a profile that rests is left alone, in ms, although nothing else could serve. A time that
+ * How long after a refusal, or after a failed attempt, a profile that rests is left alone, in ms, although nothing else could serve. A time that
  * the provider named is kept to, up to a minute: what is promised for hours may be over sooner, if somebody paid. Pure.
  */
 export function paceOf({ since, until, isPromised }: Pick<Rest, 'since' | 'until' | 'isPromised'>, now: number): number {
@@ -29,9 +29,16 @@ export function paceOf({ since, until, isPromised }: Pick<Rest, 'since' | 'until
   return Math.min(left, LONGEST_PACE_MS, Math.max(SHORTEST_PACE_MS, (until - since) / ATTEMPTS_PER_GUESS))
 }
 
+/** Ms until the first attempt at a profile that rests: the refusal that began the rest was an attempt too, perhaps of another process. Pure. */
+export function firstPauseOf(rest: Pick<Rest, 'since' | 'until' | 'isPromised'>, now: number): number {
+  const pace = paceOf(rest, rest.since)
+  // A clock that was set back must not make the pause longer.
+  return Math.min(pace, Math.max(0, rest.since + pace - now))
+}
+
 /**
- * Paces attempts at profiles that rest, for want of others: one at a time, and a pause after each that failed. Calls that
- * come meanwhile wait for its outcome and share it.
+ * Paces attempts at profiles that rest, for want of others: one at a time, and a pause after each refusal, the one that
+ * began the rest included. Calls that come meanwhile wait for the outcome and share it.
  */
 export class LastResort {
   readonly #clock: Clock
@@ -46,16 +53,19 @@ export class LastResort {
    *
    * @param key Profile and model.
    * @param restOf What rests it now; `undefined` once it rests no more.
+   * @param waitMs How long to wait for the attempt of another call.
    */
-  async enter(key: string, restOf: () => Rest | undefined, signal?: AbortSignal): Promise<Admittance> {
+  async enter(key: string, restOf: () => Rest | undefined, waitMs: number, signal?: AbortSignal): Promise<Admittance> {
     const place = this.#places.get(key)
     if (place?.underWay) {
-      await settledWithin(place.underWay, LONGEST_WAIT_MS, signal)
+      await settledWithin(place.underWay, waitMs, signal)
       if (signal?.aborted) return { attempt: 'aborted' }
       return { attempt: restOf() ? 'none' : 'over' }
     }
-    if (!restOf()) return { attempt: 'over' }
-    if (place && this.#clock.monotonic() < place.nextAt) return { attempt: 'none' }
+    const rest = restOf()
+    if (!rest) return { attempt: 'over' }
+    if (firstPauseOf(rest, this.#clock.now()) > 0) return { attempt: 'none' }
+    if (place?.since === rest.since && this.#clock.monotonic() < place.nextAt) return { attempt: 'none' }
     return this.#take(key, restOf)
   }
 
@@ -66,7 +76,7 @@ export class LastResort {
     const leave = () => {
       if (this.#places.get(key)?.underWay !== promise) return
       const rest = restOf()
-      if (rest) this.#places.set(key, { nextAt: this.#clock.monotonic() + paceOf(rest, this.#clock.now()) })
+      if (rest) this.#places.set(key, { nextAt: this.#clock.monotonic() + paceOf(rest, this.#clock.now()), since: rest.since })
       else this.#places.delete(key)
       resolve()
     }

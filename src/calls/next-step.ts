@@ -51,10 +51,21 @@ export function nextStepOf(failures: readonly ProfileFailure[]): NextStep {
   return FIRST_TO_LAST.find(step => steps.has(step)) ?? 'add_profile'
 }
 
-/** Ms until the first profile serves again by itself; `undefined` where none does, or nobody knows when. */
+/** Shortest time after which another try makes sense, in ms. */
+const SHORTEST_RETRY_MS = 1_000
+
+/**
+ * Ms until the first profile serves again by itself. Where none does, ms until the first of them is tried again: the end of
+ * a rest or pause that is our own estimate, after a refused key or an unpaid bill.
+ *
+ * @returns `undefined` where only an act of the operator helps, and where a profile failed that the next call tries at once.
+ */
 export function retryAfterOf(failures: readonly ProfileFailure[]): number | undefined {
-  const waits = failures.filter(failure => stepOf(failure) === 'try_again_later').flatMap(({ waitMs }) => waitMs ?? [])
-  return waits.length === 0 ? undefined : Math.min(...waits)
+  const passing = failures.filter(failure => stepOf(failure) === 'try_again_later')
+  const waiting = passing.length > 0 ? passing : failures.filter(({ next }) => next !== 'sign_in_again')
+  if (passing.some(({ waitMs }) => waitMs === undefined)) return undefined
+  const waits = waiting.flatMap(({ waitMs }) => waitMs ?? [])
+  return waits.length === 0 ? undefined : Math.max(SHORTEST_RETRY_MS, Math.min(...waits))
 }
 
 /** What to do about one profile that did not serve. Pure. */

@@ -1,5 +1,5 @@
 import type { Protocol } from '../../otel/words.ts'
-import type { RefreshGate } from '../auth/refresh-gate.ts'
+import type { RefreshGate, RefreshPause } from '../auth/refresh-gate.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
@@ -58,14 +58,21 @@ export class ProfileChoice {
 
   /** Who tries a call, in this order. @throws what the store throws when it could never be listed. */
   async orderFor(request: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>): Promise<Order> {
-    return this.#order(await this.#options.book.listForCall(), request)
+    const { book, gate } = this.#options
+    return this.#order(await book.listForCall(), request, profile => gate.pauseOf(profile))
   }
 
-  /** Who could serve a call of any model now. @param profiles As they are now. */
+  /**
+   * Who could serve a call of any model now. A profile that needs a refresh, and whose last one failed, cannot until one
+   * succeeds: between two tries a call may try, and fails as long as the cause lasts.
+   *
+   * @param profiles As they are now.
+   */
   readiness(profiles: readonly StoredProfile[]): Readiness {
+    const { gate } = this.#options
     const standings = new Map<string, ProfileStanding>()
     for (const protocol of CALLED) {
-      const order = this.#order(profiles, { protocol, model: '' })
+      const order = this.#order(profiles, { protocol, model: '' }, profile => gate.failureOf(profile))
       const passedOver = order.isLastResort ? [...order.skipped, ...order.candidates] : order.skipped
       if (!order.isLastResort) for (const { profile } of order.candidates) standings.set(profile.id, { serves: true })
       for (const one of passedOver) if (!standings.get(one.profile.id)) standings.set(one.profile.id, standingOf(one))
@@ -80,8 +87,9 @@ export class ProfileChoice {
   #order(
     profiles: readonly StoredProfile[],
     { protocol, provider, profile, speaking, model }: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>,
+    pauseOf: (profile: StoredProfile) => RefreshPause | undefined,
   ): Order {
-    const { book, gate, order, metered } = this.#options
+    const { book, order, metered } = this.#options
     const now = this.#clock.now()
     const question: OrderQuestion = {
       profiles,
@@ -91,9 +99,10 @@ export class ProfileChoice {
       now,
       restOf: candidate => hindranceOf(book.rests.restOf(candidate, model), now),
       pauseOf: candidate => {
-        const pause = gate.pauseOf(candidate)
+        const pause = pauseOf(candidate)
         return pause && { because: pause.outcome, waitMs: pause.waitMs }
       },
+      isRefused: candidate => book.rests.isRefused(candidate),
       isDead: candidate => book.isDead(candidate),
       lastUsed: id => book.lastUsed(id),
       ...(order && { order }),

@@ -43,8 +43,10 @@ export interface OrderQuestion {
   readonly metered: 'allow' | 'deny'
   /** What rests the profile, for calls of this model. */
   readonly restOf: (profile: StoredProfile) => Hindrance | undefined
-  /** Why the gate sends no refresh of its login right now. */
+  /** Why a refresh of its login, where it needs one, brings no token right now. */
   readonly pauseOf: (profile: StoredProfile) => Hindrance | undefined
+  /** The provider refused the very token that it holds: it needs a refresh although the token has not expired. */
+  readonly isRefused: (profile: StoredProfile) => boolean
   /** Only a new login helps. */
   readonly isDead: (profile: StoredProfile) => boolean
   /** When the profile was used last, any rising number; 0 for never. */
@@ -116,7 +118,7 @@ function splitByOrder(candidates: readonly Candidate[], { order, lastUsed }: Ord
 function skipOf(
   { profile, provider, billing }: Candidate,
   preferred: Candidate | undefined,
-  { metered, isDead, restOf, pauseOf, now }: OrderQuestion,
+  { metered, isDead, restOf, pauseOf, isRefused, now }: OrderQuestion,
 ): Pick<Skipped, 'reason' | 'because' | 'waitMs' | 'providerCode'> | undefined {
   const { credential } = profile
   if (metered === 'deny' && billing === 'metered' && preferred?.billing === 'subscription') return { reason: 'billing_denied' }
@@ -129,6 +131,7 @@ function skipOf(
   else if (life === 'expired') return { reason: 'expired' }
   const rest = restOf(profile)
   if (rest) return { reason: 'cooldown', ...rest }
-  const pause = isTokenUsable(credential, now) ? undefined : pauseOf(profile)
+  const needsRefresh = !isTokenUsable(credential, now) || isRefused(profile)
+  const pause = needsRefresh ? pauseOf(profile) : undefined
   return pause && { reason: 'refresh_paused', ...pause }
 }

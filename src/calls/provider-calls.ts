@@ -20,6 +20,7 @@ import {
   ATTR_STANDS_FOR,
   SPAN_CALL,
 } from '../../otel/names.ts'
+import type { Visit } from '../auth/visit.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Upstream } from '../providers/upstream.ts'
@@ -37,6 +38,7 @@ import type { ProbeBook } from './probe-book.ts'
 import { hindranceOf, ProfileChoice, type ProfileChoiceOptions } from './profile-choice.ts'
 import type { Candidate, Order } from './profile-order.ts'
 import type { AttemptStart } from './rest-book.ts'
+import { TimeBudget } from './time-budget.ts'
 
 export interface ProviderCallsOptions extends ProfileChoiceOptions {
   telemetry: Telemetry
@@ -51,6 +53,11 @@ interface Call {
   readonly trail: CallTrail
   /** Everybody who could serve was resting. */
   readonly isLastResort: boolean
+  readonly refusalTime: TimeBudget
+  /** To wait for the attempts of other calls at profiles that rest. */
+  readonly waitingTime: TimeBudget
+  /** To wait for refreshes. */
+  readonly visitingTime: TimeBudget
 }
 
 /** How one profile fared: it ended the call, or the next one may try. */
@@ -69,6 +76,12 @@ type Refused = Pick<ProfileFailure, 'next' | 'waitMs'>
 /** What came of the refresh of a rejected token. */
 type Renewal = { readonly fresh: StoredProfile } | Refused
 
+/** Longest time that a call reads the bodies of refusals, in ms: those that trickle in must hold neither the call nor its fallback. */
+const READING_REFUSALS_MS = 3_000
+/** Longest time that a call waits for the attempts of others, in ms: longer than a provider needs to refuse. */
+const WAITING_FOR_OTHERS_MS = 10_000
+/** Longest time that a call waits for refreshes, in ms, however many profiles need one; those go on without it. */
+const WAITING_FOR_REFRESHES_MS = 60_000
 /** How long a profile is left alone whose refresh is under way elsewhere, or failed without a pause. */
 const SHORT_PAUSE_MS = 1_000
 
@@ -97,7 +110,15 @@ export class ProviderCalls {
     let end: CallEnd | undefined
     return telemetry.inSpan(SPAN_CALL, { describe: () => describeCall(request, call, end) }, async span => {
       const order = await this.choice.orderFor(request)
-      call = { request, sink, trail: new CallTrail(telemetry, span, order), isLastResort: order.isLastResort }
+      call = {
+        request,
+        sink,
+        trail: new CallTrail(telemetry, span, order),
+        isLastResort: order.isLastResort,
+        refusalTime: new TimeBudget(READING_REFUSALS_MS),
+        waitingTime: new TimeBudget(WAITING_FOR_OTHERS_MS),
+        visitingTime: new TimeBudget(WAITING_FOR_REFRESHES_MS),
+      }
       end = await this.#goThrough(call, order)
       this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
       return end
@@ -135,25 +156,27 @@ export class ProviderCalls {
   }
 
   /** Everything rests: one call at a time tries, at a pace; the others share what becomes of it. */
-  async #enterLastResort({ request, trail }: Call, candidate: Candidate): Promise<Admittance> {
+  async #enterLastResort({ request, trail, waitingTime }: Call, candidate: Candidate): Promise<Admittance> {
     const { rests } = this.#options.book
     const { model, signal } = request
     const restOf = () => rests.restOf(candidate.profile, model)
     const scope = restOf()?.model ?? ''
-    const place = await this.#lastResort.enter(`${candidate.profile.id}\0${scope}`, restOf, signal)
+    const waited = waitingTime.begin()
+    const place = await this.#lastResort.enter(`${candidate.profile.id}\0${scope}`, restOf, waitingTime.leftMs, signal)
+    waited()
     if (place.attempt === 'none') trail.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(restOf(), Date.now()) })
     return place
   }
 
   /** @param onAccepted Called when the provider begins a good answer. */
   async #try(call: Call, candidate: Candidate, onAccepted: () => void): Promise<Turn> {
-    const { gate, book, probes } = this.#options
-    const { caller, signal, probe = false } = call.request
-    const { id, provider } = candidate.profile
+    const { book, probes } = this.#options
+    const { probe = false } = call.request
+    const { id } = candidate.profile
     let profile = await book.current(candidate.profile)
     const need = book.needs(profile)
     try {
-      if (need) profile = (await gate.enter({ provider, profileId: id, caller, reason: need, ...(signal && { signal }) })).profile
+      if (need) profile = (await this.#visit(call, profile, { reason: need })).profile
     } catch (error) {
       if (isGatewayError(error, 'GW_VISIT_ABORTED')) return { end: { type: 'aborted' } }
       if (!probe) probes.visitFailed(profile, error)
@@ -179,23 +202,30 @@ export class ProviderCalls {
   }
 
   /** The provider rejected the access token: one refresh by compare, and only if it brings another token. */
-  async #afterRejection({ request: { caller, signal } }: Call, profile: StoredProfile): Promise<Renewal> {
+  async #afterRejection(call: Call, profile: StoredProfile): Promise<Renewal> {
     const rejected = bearerFingerprint(profile.credential)
     if (!rejected) return {}
     try {
-      const visit = {
-        provider: profile.provider,
-        profileId: profile.id,
-        caller,
-        reason: 'rejected' as const,
-        rejected,
-        ...(signal && { signal }),
-      }
-      const admission = await this.#options.gate.enter(visit)
+      const admission = await this.#visit(call, profile, { reason: 'rejected', rejected })
       return bearerFingerprint(admission.profile.credential) === rejected ? {} : { fresh: admission.profile }
     } catch (error) {
       // The visit's span says why; the provider's refusal is what the caller has to see.
       return this.#afterVisit(profile, error)
+    }
+  }
+
+  /** Visits the gate for a call, in what time it has left for that. @throws as `RefreshGate.enter` */
+  async #visit(
+    { request: { caller, signal }, visitingTime }: Call,
+    { provider, id }: StoredProfile,
+    why: Pick<Visit, 'reason' | 'rejected'>,
+  ) {
+    const visited = visitingTime.begin()
+    try {
+      const deadlineMs = visitingTime.leftMs
+      return await this.#options.gate.enter({ provider, profileId: id, caller, ...why, deadlineMs, ...(signal && { signal }) })
+    } finally {
+      visited()
     }
   }
 
@@ -206,7 +236,8 @@ export class ProviderCalls {
     return { next: error.next, waitMs: error.retryAfterMs ?? this.#options.gate.pauseOf(profile)?.waitMs ?? SHORT_PAUSE_MS }
   }
 
-  async #attempt({ request, sink, trail }: Call, candidate: Candidate, profile: StoredProfile, onAccepted: () => void): Promise<Attempted> {
+  async #attempt(call: Call, candidate: Candidate, profile: StoredProfile, onAccepted: () => void): Promise<Attempted> {
+    const { request, sink, trail, refusalTime } = call
     const { telemetry, upstream, book } = this.#options
     const served = trail.servedBy(candidate)
     const start = book.rests.begin()
@@ -218,6 +249,7 @@ export class ProviderCalls {
       served,
       sink,
       ordinary: this.#ordinary,
+      refusalTime,
       onAccepted: () => {
         book.rests.succeeded(profile, start, whatProves(request))
         onAccepted()

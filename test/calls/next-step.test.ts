@@ -65,8 +65,19 @@ describe('the next step after a call that no profile served', () => {
   it('names the soonest time at which a profile serves again by itself', () => {
     const limited = (waitMs: number) => login('cooldown', { because: 'rate_limit', waitMs })
     expect(retryAfterOf([limited(5_000), limited(2_000)])).toBe(2_000)
-    // A refused key does not come back by itself, whatever its rest.
+    // A refused key is tried again at the end of its rest, but hardly serves then: what passes by itself goes before it.
     expect(retryAfterOf([key('cooldown', { because: 'auth', waitMs: 10 }), limited(2_000)])).toBe(2_000)
     expect(retryAfterOf([login('needs_login'), login('server_error')])).toBeUndefined()
+    // The next call tries one of them at once.
+    expect(retryAfterOf([login('server_error'), limited(600_000)])).toBeUndefined()
+  })
+
+  it('names the end of our own estimate where no profile serves again by itself', () => {
+    const unpaid = key('cooldown', { because: 'billing', waitMs: 18_000_000 })
+    expect(retryAfterOf([unpaid])).toBe(18_000_000)
+    expect(retryAfterOf([unpaid, key('cooldown', { because: 'auth', waitMs: 30_000 }), login('needs_login')])).toBe(30_000)
+    expect(retryAfterOf([login('refused', { next: 'check_client_credentials', waitMs: 300_000 })])).toBe(300_000)
+    expect(retryAfterOf([login('auth', { next: 'sign_in_again', waitMs: 30_000 })])).toBeUndefined()
+    expect(retryAfterOf([login('refresh_paused', { because: 'unavailable', waitMs: 0 })])).toBe(1_000)
   })
 })

@@ -18,9 +18,9 @@ function profile(id: string, credential: Credential, more: Partial<StoredProfile
 /** Asks for the order, and gives the ids. */
 function order(
   profiles: readonly StoredProfile[],
-  more: Partial<OrderQuestion> & { resting?: string[]; paused?: string[]; dead?: string[]; used?: string[] } = {},
+  more: Partial<OrderQuestion> & { resting?: string[]; paused?: string[]; refused?: string[]; dead?: string[]; used?: string[] } = {},
 ) {
-  const { resting = [], paused = [], dead = [], used = [], ...question } = more
+  const { resting = [], paused = [], refused = [], dead = [], used = [], ...question } = more
   const { candidates, skipped, preferred } = orderProfiles({
     profiles,
     providerOf: id => registry.all().find(provider => provider.id === id),
@@ -28,6 +28,7 @@ function order(
     metered: 'allow',
     restOf: ({ id }) => (resting.includes(id) ? { because: 'rate_limit', waitMs: 1000 } : undefined),
     pauseOf: ({ id }) => (paused.includes(id) ? { because: 'unavailable', waitMs: 1000 } : undefined),
+    isRefused: ({ id }) => refused.includes(id),
     isDead: ({ id }) => dead.includes(id),
     lastUsed: id => used.indexOf(id) + 1,
     now: NOW,

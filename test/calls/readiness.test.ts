@@ -83,7 +83,19 @@ const STUCK: Readonly<Record<string, Stuck>> = {
     play: w => w.chat(),
     whyNot: { [KEY]: 'cooldown' },
     next: 'replace_key',
-    says: /openai:default \(auth\)\. Replace the key/,
+    says: /openai:default \(cooldown after auth\) for \d+ s\. Replace the key/,
+    comesBack: true,
+  },
+  'a bill is not paid': {
+    options: { profiles: OPENAI_PROFILE },
+    play: async w => {
+      w.simulator.inject({ where: 'provider', name: 'payment_required_402' })
+      await w.chat()
+    },
+    whyNot: { [KEY]: 'cooldown' },
+    next: 'check_account',
+    says: /openai:default \(cooldown after billing\) for \d+ s/,
+    comesBack: true,
   },
   'everything rests': {
     options: { profiles: OPENAI_PROFILE },
@@ -165,13 +177,15 @@ describe('while a call can be served', () => {
     expect(await serves(w)).toEqual({ [ME]: 1 })
   })
 
-  it('a 502 carries the time after which the first profile serves again', async () => {
+  it('a 502 carries the time after which the first profile is tried again', async () => {
     const w = await loginThenKey()
     w.simulator.inject({ where: CODEX_PATH, name: 'payment_required_402' })
     w.simulator.inject({ where: '/v1/responses', status: 401, body: {} })
     const answer = await w.responses()
     expect(answer.status).toBe(502)
-    expect(answer.headers.has('retry-after')).toBe(false)
+    // Of the key's rest, which is our own estimate and shorter than that of the bill.
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(Number(answer.headers.get('retry-after'))).toBeLessThanOrEqual(30)
     expect(answer.headers.get('x-gatewatch-trace')).toMatch(/^[0-9a-f]{32}$/)
   })
 })

@@ -1,0 +1,37 @@
+import type { RefreshGate } from '../auth/refresh-gate.ts'
+import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
+import { bearerFingerprint, type StoredProfile } from '../domain/credential.ts'
+import type { ProfileBook } from './profile-book.ts'
+import type { Readiness } from './profile-choice.ts'
+
+/** Who visits the gate for a gateway that is not ready. */
+const RECOVERY_CALLER: CallerSite = clientCaller('readiness')
+
+export interface RecoveryOptions {
+  readonly gate: RefreshGate
+  readonly book: ProfileBook
+}
+
+/**
+ * Begins the refresh of one profile again where no call can be served, since refreshes failed. Whoever routes by `/readyz`
+ * sends no call to such a gateway, and without a call nothing would find out that the token endpoint works again. At most
+ * one token request per profile after each pause of the gate.
+ *
+ * @returns when that refresh has ended, well or not: its spans say how. Never rejects.
+ */
+export async function tryToRecover(
+  { gate, book }: RecoveryOptions,
+  profiles: readonly StoredProfile[],
+  readiness: Readiness,
+): Promise<void> {
+  if (readiness.canServe) return
+  const profile = profiles.find(one => {
+    const standing = readiness.standings.get(one.id)
+    return standing && !standing.serves && standing.reason === 'refresh_paused' && gate.isFree(one)
+  })
+  if (!profile) return
+  const reason = book.needs(profile)
+  const rejected = reason ? undefined : bearerFingerprint(profile.credential)
+  const visit = { provider: profile.provider, profileId: profile.id, caller: RECOVERY_CALLER, reason: reason ?? 'rejected' } as const
+  await gate.enter({ ...visit, ...(rejected && { rejected }) }).catch(() => undefined)
+}

@@ -1,11 +1,21 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { compileCache } from './test/compile-cache.ts'
+import { TEST_KINDS, testFiles } from './test/projects.ts'
+
+// Each test file and each child process loads some 600 modules: what was stripped and compiled once is read from here.
+process.env.NODE_COMPILE_CACHE ??= compileCache(import.meta.dirname)
+
+const files = testFiles()
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Caller sites are read from real stacks: the module runner's rewritten lines would be wrong (see test/tools).
-    experimental: { viteModuleRunner: false },
+    // No module is mocked, so no hook reads or rewrites what Node loads.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
     pool: 'forks',
+    // A test that starts processes waits for them a part of its time.
+    maxWorkers: availableParallelism() + 1,
     // For what hangs. A machine five times slower than ours must not meet it.
     testTimeout: 60_000,
     hookTimeout: 60_000,
@@ -14,5 +24,14 @@ export default defineConfig({
     expect: { requireAssertions: true, poll: { timeout: 20_000 } },
     allowOnly: false,
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/results.json' }]] : ['default'],
+    projects: TEST_KINDS.map(kind => ({
+      extends: true,
+      test: {
+        name: kind,
+        include: [...(files.get(kind) ?? [])],
+        // Their files share a process, which then loads the modules of the house once.
+        isolate: kind !== 'unit' && kind !== 'house',
+      },
+    })),
   },
 })

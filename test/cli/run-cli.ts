@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { bareEnvironment } from '../support/child-environment.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
@@ -25,7 +26,7 @@ export function runCli(
 ): Running {
   const child = spawn(process.execPath, [MAIN, ...parameters], {
     cwd,
-    env: { PATH: process.env.PATH ?? '', ...environment },
+    env: bareEnvironment(environment),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''

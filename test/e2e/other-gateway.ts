@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Grant } from '../../src/simulator/grants.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
+import { bareEnvironment } from '../support/child-environment.ts'
 
 /** The gateway of somebody else's making, before and after it took Gatewatch in. */
 export const FOLDER = fileURLToPath(new URL('../fixtures/other-gateway/', import.meta.url))
@@ -37,13 +38,12 @@ export async function startOtherGateway(
   writeFileSync(file, JSON.stringify(Object.fromEntries(accounts)), { mode: 0o600 })
   const child = spawn(process.execPath, ['--conditions=gatewatch-source', version], {
     cwd: FOLDER,
-    env: {
-      PATH: process.env.PATH,
+    env: bareEnvironment({
       ACCOUNTS_FILE: file,
       TOKEN_URL: simulator.url + TOKEN_PATHS.openai,
       MODEL_URL: `${simulator.url}/v1/chat/completions`,
       ...environment,
-    },
+    }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

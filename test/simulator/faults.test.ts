@@ -192,6 +192,7 @@ describe('connections that break', () => {
 
 describe('stop', () => {
   it('ends hanging, slow and half-streamed requests and leaves nothing open', async () => {
+    const serversBefore = openServers()
     const { simulator, refresh, chat, codex, grant } = await faultyWorld()
     simulator.inject({ where: 'token', hang: true, times: 1 })
     simulator.inject({ where: 'token', hangAfterCommit: true, times: 1 })
@@ -209,7 +210,7 @@ describe('stop', () => {
     await expect
       .poll(() => simulator.counts().providerCalls.byPath)
       .toEqual({ '/v1/chat/completions': { none: 1 }, '/backend-api/codex/responses': { 200: 1 } })
-    expect(process.getActiveResourcesInfo().filter(name => name === 'TCPServerWrap')).toEqual([])
+    expect(openServers()).toBeLessThanOrEqual(serversBefore)
     await expect(fetch(simulator.url)).rejects.toThrow()
   })
 
@@ -218,3 +219,8 @@ describe('stop', () => {
     await expect(world({ port: Number(new URL(simulator.url).port) })).rejects.toMatchObject({ code: 'EADDRINUSE' })
   })
 })
+
+/** Servers that this process listens with; tests that ran before in it may have left some. */
+function openServers(): number {
+  return process.getActiveResourcesInfo().filter(name => name === 'TCPServerWrap').length
+}

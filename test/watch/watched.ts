@@ -8,6 +8,7 @@ import { readRecords } from '../../src/recorder/disk-records.ts'
 import type { RefreshRow } from '../../src/recorder/refresh-row.ts'
 import { refreshRow } from '../../src/recorder/refresh-row.ts'
 import type { SpanRow } from '../../src/recorder/span-row.ts'
+import { bareEnvironment } from '../support/child-environment.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 
 export const REGISTER = new URL('../../otel/register.ts', import.meta.url).href
@@ -33,7 +34,7 @@ export interface Started {
 export function startNode(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}, cwd?: string): Started {
   const child = spawn(process.execPath, parameters, {
     ...(cwd && { cwd }),
-    env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...environment },
+    env: bareEnvironment({ HOME: tmpdir(), ...environment }),
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   afterwards(() => child.kill('SIGKILL'))

@@ -10,6 +10,7 @@ import type { ProfileSnapshot } from '../../../src/calls/profile-snapshot.ts'
 import type { Credential } from '../../../src/domain/credential.ts'
 import type { ProfilesAnswer } from '../../../src/ops/answers.ts'
 import { fileStore } from '../../../src/store/file-store.ts'
+import { bareEnvironment } from '../../support/child-environment.ts'
 import type { ParsedSample } from '../../support/open-metrics-parser.ts'
 import { CALL_HEADER, DayProvider, type LoggedCall, type LoginWord, type ProfileWord } from './provider.ts'
 import { scrape } from './scrape.ts'
@@ -390,7 +391,7 @@ export class Day {
 
   #spawn(parameters: readonly string[], environment: Record<string, string> = { [KEY_VARIABLE]: this.provider.key }) {
     const child = spawn(process.execPath, [MAIN, ...parameters], {
-      env: { PATH: process.env.PATH ?? '', ...environment },
+      env: bareEnvironment(environment),
       stdio: ['pipe', 'pipe', 'pipe'],
     })
     const entry = { kill: () => child.kill('SIGKILL') }

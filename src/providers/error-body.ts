@@ -1,5 +1,5 @@
 import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
-import { isJsonObject } from '../tools/json-object.ts'
+import { isJsonObject, parseJsonList } from '../tools/json-object.ts'
 import type { RefusedAnswer } from './provider.ts'
 import { readSpokenLimit, type SpokenLimit } from './spoken-limit.ts'
 import { readAnswerFields } from './token-fields.ts'
@@ -92,13 +92,8 @@ function positive(value: unknown): number | undefined {
 
 /** The first object of a JSON list. */
 function firstObject(text: string): Record<string, unknown> | undefined {
-  if (!text.trimStart().startsWith('[')) return undefined
-  try {
-    const parsed: unknown = JSON.parse(text)
-    return Array.isArray(parsed) && isJsonObject(parsed[0]) ? parsed[0] : undefined
-  } catch {
-    return undefined
-  }
+  const [first] = parseJsonList(text) ?? []
+  return isJsonObject(first) ? first : undefined
 }
 
 function object(value: unknown): Record<string, unknown> | undefined {

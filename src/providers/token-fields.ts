@@ -1,4 +1,4 @@
-import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
+import { isJsonObject, jsonObjectLength, parseJsonList, parseJsonObject } from '../tools/json-object.ts'
 import { secretText } from './secret-text.ts'
 
 /** The fields of an answer of a token endpoint, by their names in RFC 6749. Values are as they came. */
@@ -16,12 +16,15 @@ const CAMEL_CASE = {
 /** Where servers that wrap every answer put what is in it. */
 const ENVELOPES = ['body', 'data', 'result'] as const
 
+/** A token by its name in JSON, plain or escaped, or in a form; in snake or camel case. */
+const TOKEN_NAME = /(?:access|refresh|id)_?token|\\u00/i
+
 /** A form as a URL has it: pairs without spaces, quotation marks or brackets. */
 const FORM = /^[\w.~%+-]+=[^\s"<>{}[\]]*$/
 
 /**
  * Reads an answer of a token endpoint: JSON as RFC 6749 section 5.1 has it, the form that GitHub and older servers send,
- * camel case, and tokens one level down in an envelope.
+ * camel case, tokens one level down in an envelope, a list of one object, and any of these with more bytes behind it.
  *
  * @param text The body, inflated; see `readText`.
  * @returns `undefined` for what is none of these. Never throws.
@@ -38,12 +41,43 @@ export function readTokenFields(text: string): TokenFields | undefined {
 
 /** The fields of a body that is a JSON object or a form with an OAuth field in it; whatever they are called. */
 export function readAnswerFields(text: string): Record<string, unknown> | undefined {
-  const json = parseJsonObject(text)
+  const body = withoutPadding(text)
+  const json = parseJsonObject(body) ?? onlyObject(body) ?? leadingObject(body)
   if (json) return json
-  const form = text.trim()
+  const form = body.trim()
   if (!FORM.test(form)) return undefined
   const pairs = new URLSearchParams(form)
   return pairs.has('access_token') || pairs.has('error') ? Object.fromEntries(pairs) : undefined
+}
+
+/** Leaves out what stands behind a body without a meaning: white space, and the NUL that ends a text in C. */
+function withoutPadding(text: string): string {
+  let end = text.length
+  while (end > 0 && /[\s\0]/.test(text[end - 1] ?? '')) end -= 1
+  return text.slice(0, end)
+}
+
+/** The object of a list that holds nothing else. Of several none is chosen: which one holds would be a guess. */
+function onlyObject(text: string): Record<string, unknown> | undefined {
+  const [object, ...others] = parseJsonList(text) ?? []
+  return others.length === 0 && isJsonObject(object) ? object : undefined
+}
+
+/**
+ * The object at the beginning of a body that goes on behind it: a proxy or a server has written more than the answer.
+ *
+ * @returns `undefined` where what follows names a token as well: which of them holds would be a guess. A body that is written
+ *   twice says the same both times.
+ */
+function leadingObject(text: string): Record<string, unknown> | undefined {
+  const length = jsonObjectLength(text)
+  if (length === undefined) return undefined
+  const first = text.slice(0, length)
+  const isAmbiguous = text
+    .slice(length)
+    .split(first)
+    .some(rest => TOKEN_NAME.test(rest))
+  return isAmbiguous ? undefined : parseJsonObject(first)
 }
 
 /**

@@ -29,7 +29,7 @@ export interface Follower {
 }
 
 /** Bytes of an answer that are waited for: less than clients buffer for an application that never reads. */
-const MOST_ANSWER = 32 * 1024
+export const MOST_ANSWER = 32 * 1024
 
 /** One request followed to its end, and then what was seen of it. One object and no closures: there is one for every call. */
 export class Following implements OutgoingEnd {

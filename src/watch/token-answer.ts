@@ -2,7 +2,7 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { readTokenFields } from '../providers/token-fields.ts'
-import { parseJsonObject } from '../tools/json-object.ts'
+import { isJsonObject, parseJsonList, parseJsonObject } from '../tools/json-object.ts'
 
 /** The answer of a token endpoint as it came, to be given to others as well. It holds tokens: it stays in memory, and is never told of. */
 export interface TokenAnswer {
@@ -29,10 +29,13 @@ export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
  * At least a second is left: some clients take zero for an hour. An answer without the field is given as it is.
  */
 export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer {
-  const fields = parseJsonObject(textOf(answer))
+  const text = textOf(answer)
+  const list = parseJsonList(text)
+  const fields = list?.length === 1 && isJsonObject(list[0]) ? list[0] : parseJsonObject(text)
   const life = fields?.expires_in
   if (!fields || typeof life !== 'number' || elapsedMs < 1000) return answer
-  const body = Buffer.from(JSON.stringify({ ...fields, expires_in: Math.max(1, life - Math.floor(elapsedMs / 1000)) }))
+  const aged = { ...fields, expires_in: Math.max(1, life - Math.floor(elapsedMs / 1000)) }
+  const body = Buffer.from(JSON.stringify(list ? [aged] : aged))
   const headers = answer.headers.filter(([name]) => !OF_THE_BYTES.test(name))
   return { ...answer, headers: [...headers, ['content-length', String(body.byteLength)]], body }
 }

@@ -66,7 +66,7 @@ import type { Sighting } from './sighting.ts'
 import { shownHeader } from './token-fields.ts'
 import { readGrant } from './token-grant.ts'
 import type { Lineage, TokenLedger } from './token-ledger.ts'
-import { BLOCKED, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
+import { BLOCKED, isUnreadable, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from './token-verdict.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {
@@ -141,7 +141,11 @@ export class TokenRequest {
     this.#isEnded = true
     const endedMs = Date.now()
     const isGranted =
-      end.status !== undefined && end.status >= 200 && end.status < 300 && refusalIn(end, service.judgeRefresh) === undefined
+      end.status !== undefined &&
+      end.status >= 200 &&
+      end.status < 300 &&
+      refusalIn(end, service.judgeRefresh) === undefined &&
+      !isUnreadable(end)
     const grant = isGranted ? readGrant(end, service, endedMs) : undefined
     const isRefresh = this.#shape.grant !== 'other'
     const seen = ledger.exchanged({

@@ -1,10 +1,11 @@
 import type { FlightOutcome } from '../../otel/words.ts'
 import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { dateOf } from '../providers/error-body.ts'
+import type { UnreadableAnswer } from '../providers/granted-answer.ts'
 import type { Provider, RefreshJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { isTokenRefusal, readTokenFields } from '../providers/token-fields.ts'
-import type { OutgoingEnd } from './following.ts'
+import { MOST_ANSWER, type OutgoingEnd } from './following.ts'
 
 /** What became of a token request. `failure` is the `error.type` of one that brought no token. */
 export interface Verdict {
@@ -24,6 +25,8 @@ export const BLOCKED: Verdict = { outcome: 'blocked', failure: 'GATEWATCH_BYPASS
 
 /** Ways in which the application itself, or its clock, gives a request up. */
 const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+/** As the gate calls it. */
+const UNREADABLE = 'answer_not_json' satisfies UnreadableAnswer
 /** Where providers say what they call the request. */
 const ID_HEADERS = ['x-request-id', 'request-id', 'x-oai-request-id', 'cf-ray']
 
@@ -44,6 +47,7 @@ export function verdictOf(
     const failure = errorType(error)
     return { outcome: GIVEN_UP.has(failure) ? 'timeout' : 'unavailable', failure }
   }
+  if (isUnreadable({ status, headers, body })) return { outcome: 'unavailable', failure: UNREADABLE }
   const refusal = refusalIn({ status, headers, body }, judgeRefresh)
   if (!refusal) return { outcome: isRetained ? 'renewed' : 'rotated' }
   const { outcome, providerCode, retryAfterMs, replayed } = refusal
@@ -64,6 +68,16 @@ export function refusalIn(
   if (status === undefined) return undefined
   const answer = readRefusedAnswer(status, headers, body)
   return isTokenRefusal(status, readTokenFields(answer.body)) ? judgeRefresh(answer) : undefined
+}
+
+/**
+ * Says whether a good answer holds something else than tokens, or tokens among which none can be chosen: the gate cannot read
+ * such a one either. One that is compressed in a way we do not know, or that was not seen whole, may hold anything.
+ */
+export function isUnreadable({ status = 0, headers = {}, body }: OutgoingEnd): boolean {
+  if (status < 200 || status > 299 || !body || body.length >= MOST_ANSWER) return false
+  const { body: text } = readRefusedAnswer(status, headers, body)
+  return text.trim() !== '' && readTokenFields(text) === undefined
 }
 
 /** The provider's id of the request. */

@@ -282,6 +282,15 @@ describe('an answer with tokens', () => {
     ['is in an envelope', {}, JSON.stringify({ status: 0, body: TOKENS })],
     ['says that there was no error', {}, JSON.stringify({ ...TOKENS, error: null, ok: true, errcode: 0 })],
     ['holds tokens and an error', {}, JSON.stringify({ ...TOKENS, error: 'scope_reduced' })],
+    ['is a list of one', {}, JSON.stringify([TOKENS])],
+    ['is a list of one in camel case', {}, JSON.stringify([{ accessToken: 'at', refreshToken: 'rt-new', expiresIn: 60 }])],
+    ['ends with a NUL, as C ends a text', {}, `${JSON.stringify(TOKENS)}\0`],
+    ['is padded', {}, `${JSON.stringify(TOKENS)} \r\n\0\0\t\n`],
+    ['is a padded list', {}, `${JSON.stringify([TOKENS])}\n\0`],
+    ['is a padded form', {}, 'access_token=at&expires_in=60&refresh_token=rt-new\0\n'],
+    ['is followed by something else', {}, `${JSON.stringify(TOKENS)}\nConnection closed by proxy }"\n`],
+    ['is followed by another object', {}, `${JSON.stringify({ ...TOKENS, scope: '}{"' })}\n{"took_ms":12}\n`],
+    ['is written twice', {}, `${JSON.stringify(TOKENS)}\n${JSON.stringify(TOKENS)}`],
   ])('is read when it %s', async (_what, headers, body) => {
     const w = await world(response => response.writeHead(200, headers).end(body))
     expect(await w.refresh()).toMatchObject({ kind: 'granted', access: 'at', refresh: 'rt-new', expiresInMs: 60_000 })
@@ -303,6 +312,10 @@ describe('an answer with tokens', () => {
   it.each([
     ['is no JSON', 'rt-secret-new is here', 'answer_not_json'],
     ['is JSON of another kind', '[]', 'answer_not_json'],
+    ['is a list of two', '[{"access_token":"rt-secret-new"},{"access_token":"rt-secret-old"}]', 'answer_not_json'],
+    ['is followed by other tokens', '{"access_token":"rt-secret-new"}\n{"access_token":"rt-secret-old"}', 'answer_not_json'],
+    ['follows an object without tokens', '{"ok":true}\n{"access_token":"rt-secret-new"}', 'answer_not_json'],
+    ['is followed by a name that is escaped', '{"access_token":"rt-secret-new"}{"access\\u005ftoken":"rt-secret-old"}', 'answer_not_json'],
     ['is cut off', '{"access_token":"rt-secret-new', 'answer_not_json'],
     ['holds no access token', '{"refresh_token":"rt-secret-new"}', 'access_token_missing'],
     [

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseJsonObject } from '../../src/tools/json-object.ts'
+import { jsonObjectLength, parseJsonList, parseJsonObject } from '../../src/tools/json-object.ts'
 
 describe('a JSON object', () => {
   it('is read as it is', () => {
@@ -13,5 +13,32 @@ describe('a JSON object', () => {
 
   it.each(['', '{', '{"a":', '[]', '[{}]', 'null', '1', '"{}"', 'a=b', '{} {}'])('is not what %j holds', text => {
     expect(parseJsonObject(text)).toBeUndefined()
+  })
+})
+
+describe('the JSON object at the beginning of a text', () => {
+  it.each([
+    ['{}', 2],
+    [' {"a":{}}{', 9],
+    ['{"a":"}\\"{\\\\"} tail', 14],
+    ['\ufeff{"a":[1]}\n', 10],
+  ])('of %j ends at %i', (text, length) => {
+    expect(jsonObjectLength(text)).toBe(length)
+  })
+
+  it.each(['', 'x{}', '[{}]', '{"a":"}', '{"a":{}'])('is not there in %j', text => {
+    expect(jsonObjectLength(text)).toBeUndefined()
+  })
+})
+
+describe('a JSON list', () => {
+  it.each([
+    ['[1]', [1]],
+    ['\ufeff [{}] ', [{}]],
+    ['{}', undefined],
+    ['[1', undefined],
+    ['"[]"', undefined],
+  ])('%j', (text, list) => {
+    expect(parseJsonList(text)).toEqual(list)
   })
 })

@@ -56,6 +56,27 @@ async function world(...given: Parameters<typeof startServer>) {
   return { ...server, ...(await bypassWorld(server)) }
 }
 
+// Seen: a list of one, or an object with more behind it, was no token answer: the rotation was not known, and the next refresh
+// with the new token had no forerunner. Fix: one reader for all token answers. Issue "1 of 6", point C3.
+describe('the tokens of an answer', () => {
+  const TOKENS = '{"access_token":"at_granted_1","refresh_token":"rt_granted_1","expires_in":3600}'
+  it.each([
+    ['a list of one', `[${TOKENS}]`, true],
+    ['padded', `${TOKENS} \n\0\0\n`, true],
+    ['followed by something else', `${TOKENS}\nproxy: connection closed\n`, true],
+    ['followed by other tokens', `${TOKENS}${TOKENS.replaceAll('_1', '_2')}`, false],
+    ['a list of two', `[${TOKENS},${TOKENS.replaceAll('_1', '_2')}]`, false],
+  ])('that is %s', async (_what, body, isRead) => {
+    const w = await world(response => response.writeHead(200, { 'content-type': 'application/json' }).end(body))
+    await refreshBehindTheGate(w.tokenUrl)
+    await until(() => w.spans().length === 1)
+    expect(w.spans()[0]?.attributes).toMatchObject(
+      isRead ? { [ATTR_OUTCOME]: 'rotated' } : { [ATTR_OUTCOME]: 'unavailable', [ATTR_ERROR_TYPE]: 'answer_not_json' },
+    )
+    expect(w.faults).toEqual([])
+  })
+})
+
 describe('a token request without a permit', () => {
   it('is a span with the function, file, line and stack of the code that made it', async () => {
     const w = await world()

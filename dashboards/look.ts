@@ -28,6 +28,7 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
   needs_login: RED,
   not_persisted: ORANGE,
   missing_credential: 'text',
+  damaged: RED,
 }
 
 /** The colour of each door; a token request past the gate is a failure, one where no gate was named is neither. */

@@ -10,7 +10,7 @@ import { ProbeSchedule } from './calls/probe-schedule.ts'
 import { ProfileBook } from './calls/profile-book.ts'
 import type { Readiness } from './calls/profile-choice.ts'
 import { observeProfiles } from './calls/profile-gauges.ts'
-import { type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
+import { damagedSnapshot, type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
 import { tryToRecover } from './calls/recovery.ts'
 import type { CallerSite } from './domain/caller-site.ts'
@@ -93,7 +93,9 @@ export class Gateway {
    * @throws {GatewayError} `GW_CONFIG`, or what the store throws.
    */
   async start(): Promise<void> {
-    checkProfiles(this.#options, await this.book.list(), this.registry)
+    const profiles = await this.book.list()
+    const damaged = this.book.damaged.map(({ id }) => id)
+    checkProfiles(this.#options, { profiles, damaged }, this.registry)
     await this.refreshGauges()
     this.#schedule.start()
   }
@@ -146,11 +148,12 @@ export class Gateway {
   async snapshot(): Promise<readonly ProfileSnapshot[]> {
     const profiles = await this.book.allCurrent()
     const { standings } = this.calls.choice.readiness(profiles)
-    return profiles.map(profile => {
+    const readable = profiles.map(profile => {
       const billing = providerOf(this.registry, profile.provider)?.billingOf(profile.credential)
       const standing = standings.get(profile.id) ?? { serves: false, reason: 'mode_mismatch' }
       return profileSnapshot(profile, billing, { telemetry: this.telemetry, book: this.book, probes: this.#probeBook, standing })
     })
+    return [...readable, ...this.book.damaged.map(one => damagedSnapshot(one, this.telemetry))]
   }
 
   /**

@@ -24,9 +24,16 @@ export function providerOf(registry: Registry, providerId: string): Provider | u
   return registry.all().find(({ id }) => id === providerId)
 }
 
+/** The profiles there are. */
+interface PresentProfiles {
+  readonly profiles: readonly StoredProfile[]
+  /** Ids of those that are stored and cannot be read. */
+  readonly damaged: readonly string[]
+}
+
 /** The order and the providers, against the profiles there are. @throws {GatewayError} `GW_CONFIG` */
-export function checkProfiles({ settings, source }: GivenSettings, profiles: readonly StoredProfile[], registry: Registry): void {
-  const ids = profiles.map(({ id }) => id)
+export function checkProfiles({ settings, source }: GivenSettings, { profiles, damaged }: PresentProfiles, registry: Registry): void {
+  const ids = [...profiles.map(({ id }) => id), ...damaged]
   const allowed = ids.map(quoted).join(' or ') || 'nothing, there are no profiles'
   const unknown = (settings.order ?? []).flatMap((id, index) =>
     ids.includes(id) ? [] : [`order.${index}: is the string ${quoted(id)}, which is no profile; allowed: ${allowed}`],

@@ -1,5 +1,6 @@
 import type { CredentialType } from '../../otel/words.ts'
 import type { NextStep } from '../domain/gateway-error.ts'
+import { ACCOUNT_CODES, REGION_CODE } from '../domain/refusal-codes.ts'
 import type { FallbackReason } from './fallback.ts'
 
 /** Why one profile did not serve a call. */
@@ -125,15 +126,8 @@ export function stepOf(failure: ProfileFailure): NextStep {
   }
 }
 
-const ACCOUNT_CODES: ReadonlySet<string> = new Set([
-  'account_deactivated',
-  'account_disabled',
-  'account_suspended',
-  'organization_deactivated',
-])
-
 function afterPermanentRefusal(type: CredentialType, code: string | undefined): NextStep {
-  if (code === 'unsupported_country_region_territory') return 'check_network'
+  if (code === REGION_CODE) return 'check_network'
   if (code !== undefined && ACCOUNT_CODES.has(code)) return 'check_account'
   return type === 'oauth' ? 'sign_in_again' : 'replace_key'
 }

@@ -65,7 +65,10 @@ export class Probes {
   async run(wanted?: string, caller: CallerSite = PROBE_CALLER): Promise<readonly ProbeResult[]> {
     const { profiles, telemetry } = this.#options
     const known = await profiles.list()
-    const chosen = wanted === undefined ? known : known.filter(({ id }) => id === wanted || telemetry.profile(id) === wanted)
+    const isWanted = ({ id }: { readonly id: string }) => id === wanted || telemetry.profile(id) === wanted
+    const damaged = profiles.damaged.find(isWanted)
+    if (damaged) throw damaged.error
+    const chosen = wanted === undefined ? known : known.filter(isWanted)
     if (wanted !== undefined && chosen.length === 0) {
       const names = known.map(({ id }) => telemetry.profile(id)).join(', ') || 'none'
       throw new GatewayError('GW_PROFILE_UNKNOWN', `no profile is called that; there are: ${names}`, { next: 'fix_request' })

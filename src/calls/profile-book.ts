@@ -4,7 +4,7 @@ import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { expiryOf, type StoredProfile, secretsOf } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { isTokenUsable } from '../domain/profile-state.ts'
-import type { ProfileStore } from '../store/profile-store.ts'
+import type { DamagedProfile, ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { hideText, pinHiddenText } from '../tools/hidden-texts.ts'
 import { RestBook } from './rest-book.ts'
@@ -41,6 +41,7 @@ export class ProfileBook {
   readonly #lastUsed = new Map<string, number>()
   #uses = 0
   #lastGood: readonly StoredProfile[] | undefined
+  #damaged: ReadonlyMap<string, DamagedProfile> = new Map()
   #listed: { readonly at: number; readonly profiles: Promise<readonly StoredProfile[]> } | undefined
 
   constructor({ gate, store, configured, onStoreError = () => {}, clock = systemClock }: ProfileBookOptions) {
@@ -71,6 +72,11 @@ export class ProfileBook {
       this.#listed = undefined
     })
     return profiles
+  }
+
+  /** Profiles that are stored and cannot be read, by the last listing: `list` leaves them out. */
+  get damaged(): readonly DamagedProfile[] {
+    return [...this.#damaged.values()]
   }
 
   /** As `list`, read from the store now. */
@@ -146,7 +152,8 @@ export class ProfileBook {
   }
 
   async #merge(): Promise<readonly StoredProfile[]> {
-    const [stored] = await Promise.all([this.#store.list(), this.rests.look()])
+    const [stored, damaged = []] = await Promise.all([this.#store.list(), this.#store.damaged?.(), this.rests.look()])
+    this.#noteDamaged(damaged)
     this.#gate.lineage.list(stored)
     for (const profile of stored) {
       // A key or static token is configured; a login's tokens come and go.
@@ -157,11 +164,19 @@ export class ProfileBook {
     for (const { id, provider, billing, apiKey } of this.#configured.values()) {
       if (apiKey !== undefined) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'api_key', key: apiKey } })
       // A login that is configured and not there yet: shown as missing, not left out in silence.
-      else if (!held.has(id)) held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'oauth', generation: 0 } })
+      else if (!held.has(id) && !this.#damaged.has(id))
+        held.set(id, { id, provider, ...(billing && { billing }), credential: { type: 'oauth', generation: 0 } })
     }
     this.rests.retain(new Set(held.keys()))
     this.#lastGood = [...held.values()]
     return this.#lastGood
+  }
+
+  /** @param damaged As the store lists them. What the configuration gives a key to needs no row. */
+  #noteDamaged(damaged: readonly DamagedProfile[]): void {
+    const before = this.#damaged
+    this.#damaged = new Map(damaged.filter(({ id }) => this.#configured.get(id)?.apiKey === undefined).map(one => [one.id, one]))
+    for (const { id, error } of this.#damaged.values()) if (before.get(id)?.error.message !== error.message) this.#onStoreError(error)
   }
 
   #withConfigured(profile: StoredProfile): StoredProfile {

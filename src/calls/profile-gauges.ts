@@ -47,4 +47,9 @@ export async function observeProfiles({ telemetry, book, probes, choice }: Gauge
     gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
     gauges.set('probeAge', probe.ageSeconds, labels)
   }
+  for (const { id } of book.damaged) {
+    const labels = { provider: 'unknown', profile: telemetry.profile(id) }
+    for (const state of PROFILE_STATES) gauges.set('profileState', state === 'damaged' ? 1 : 0, { ...labels, state })
+    gauges.set('profileServes', 0, labels)
+  }
 }

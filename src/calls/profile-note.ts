@@ -24,7 +24,8 @@ export function profileNote(snapshot: ProfileSnapshot, until: (date: string) => 
 }
 
 function stateNote(snapshot: ProfileSnapshot, until: (date: string) => string): string {
-  const { state, needsLogin, serves, whyNot, type } = snapshot
+  const { state, needsLogin, serves, whyNot, type, fault } = snapshot
+  if (fault !== undefined) return fault
   if (needsLogin) {
     const { outcome, providerCode, since, servesUntil } = needsLogin
     const code = providerCode && providerCode !== outcome ? ` (${providerCode})` : ''
@@ -46,6 +47,6 @@ function restNote({ type }: ProfileSnapshot, rest: RestSnapshot, until: (date: s
   const { because, model, status, code, consecutiveFailures } = rest
   const answer = [status, code ?? rest.type].filter(word => word !== undefined).join(' ')
   const again = consecutiveFailures > 1 ? `, ${consecutiveFailures} times in a row` : ''
-  const step = STEPS[stepOf({ type, reason: because, providerCode: code })]
+  const step = type === 'unknown' ? undefined : STEPS[stepOf({ type, reason: because, providerCode: code })]
   return `${model === undefined ? '' : `${model} `}rests ${until(rest.until)} after ${because}${answer ? ` (${answer})` : ''}${again}${step ? `: ${step}` : ''}`
 }

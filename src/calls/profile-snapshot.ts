@@ -1,6 +1,7 @@
 import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
 import { deadGrant } from '../auth/flight-deck.ts'
 import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { DamagedProfile } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type FallbackReason, reasonOfSkip } from './fallback.ts'
@@ -30,13 +31,16 @@ export interface RestSnapshot {
 export interface ProfileSnapshot {
   readonly profile: string
   readonly provider: string
-  readonly type: StoredProfile['credential']['type']
+  /** `unknown` where what is stored of it is damaged. */
+  readonly type: StoredProfile['credential']['type'] | 'unknown'
   readonly billing: string
   readonly state: ProfileState
   /** A call could use it now. */
   readonly serves: boolean
   /** Why no call could. */
   readonly whyNot?: FallbackReason
+  /** What is damaged in the store, and what to do. */
+  readonly fault?: string
   /** Seconds until the access token expires; negative when it has. */
   readonly expiresInSeconds?: number
   readonly generation?: number
@@ -91,6 +95,20 @@ export function profileSnapshot(
     ...(forAll && { restsForSeconds: Math.ceil((forAll.until - Date.now()) / 1000), restsUntil: new Date(forAll.until).toISOString() }),
     ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
     ...(probe && { probe }),
+  }
+}
+
+/** A profile that is stored and cannot be read. */
+export function damagedSnapshot({ id, error }: DamagedProfile, telemetry: Telemetry): ProfileSnapshot {
+  return {
+    profile: telemetry.profile(id),
+    provider: 'unknown',
+    type: 'unknown',
+    billing: 'unknown',
+    state: 'damaged',
+    serves: false,
+    whyNot: 'missing_credential',
+    fault: error.message,
   }
 }
 

@@ -150,9 +150,17 @@ export class ProviderCalls {
       reason = turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
+    const damaged = isTried ? undefined : this.#damagedFor(request)
+    if (damaged) return { type: 'failed', error: damaged, traceId: trail.traceId, ...(reason && { reason }), ...last }
     const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
     const error = trail.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
     return { type: 'failed', error, traceId: trail.traceId, ...(reason && { reason }), ...last }
+  }
+
+  /** What is wrong with the one profile that a call wants, or with any where it wants none in particular. */
+  #damagedFor({ profile }: CallRequest): GatewayError | undefined {
+    const { book, order } = this.#options
+    return book.damaged.find(({ id }) => (profile === undefined ? (order?.includes(id) ?? true) : id === profile))?.error
   }
 
   /** Everything rests: one call at a time tries, at a pace; the others share what becomes of it. */

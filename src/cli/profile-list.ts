@@ -5,7 +5,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import { inWords, table } from './table.ts'
 
 const WARNING = new Set<ProfileSnapshot['state']>(['expiring', 'resting', 'not_persisted'])
-const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credential'])
+const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credential', 'damaged'])
 
 /** A profile as a command lists it. */
 export interface ListedProfile extends ProfileSnapshot {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { StoredProfile } from '../domain/credential.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { EarlierProfiles } from './earlier-profiles.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
@@ -8,7 +9,7 @@ import { LeaseTable } from './lease-table.ts'
 import { stateFolderAt } from './own-files.ts'
 import { PROCESS_LOCK_DEFAULTS, ProcessLock } from './process-lock.ts'
 import { type Changed, type ChangeStep, ProfileDatabase, type ProfileRow, type StoreRevision } from './profile-database.ts'
-import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
+import type { DamagedProfile, Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
 import { REST_DATABASE, RestTable } from './rest-table.ts'
 import { isSqliteBusy } from './sqlite-result.ts'
 import { closed, occupied } from './store-failure.ts'
@@ -110,6 +111,11 @@ class FileStore implements ProfileStore {
     })
   }
 
+  async damaged(): Promise<readonly DamagedProfile[]> {
+    await this.list()
+    return this.#known.damaged()
+  }
+
   change(profileId: string, update: (current: StoredProfile | undefined) => StoredProfile | undefined): Promise<StoredProfile | undefined> {
     return this.#while(async () => {
       await this.#takeEarlierOver()
@@ -204,7 +210,7 @@ class KnownProfiles {
   readonly #rows = new Map<string, ProfileRow>()
   #seen: StoreRevision = { connection: 0, revision: -1, removals: 0 }
   #areAll = false
-  #list: readonly StoredProfile[] | undefined
+  #list: { readonly profiles: readonly StoredProfile[]; readonly damaged: readonly DamagedProfile[] } | undefined
 
   /** Every stored profile is known: one that is not here is not stored. */
   get areAll(): boolean {
@@ -219,9 +225,29 @@ class KnownProfiles {
     return this.#rows.get(id)
   }
 
-  /** Every profile, in the order in which they came; the same array while nothing changed. @throws {GatewayError} `GW_STORE_DAMAGED` */
+  /** Every profile that can be read, in the order in which they came; the same array while nothing changed. */
   list(): readonly StoredProfile[] {
-    this.#list ??= [...this.#rows.values()].map(row => row.profile())
+    return this.#listed().profiles
+  }
+
+  /** The others. */
+  damaged(): readonly DamagedProfile[] {
+    return this.#listed().damaged
+  }
+
+  #listed() {
+    if (this.#list) return this.#list
+    const profiles: StoredProfile[] = []
+    const damaged: DamagedProfile[] = []
+    for (const row of this.#rows.values()) {
+      try {
+        profiles.push(row.profile())
+      } catch (error) {
+        if (!isGatewayError(error, 'GW_STORE_DAMAGED')) throw error
+        damaged.push({ id: row.id, error })
+      }
+    }
+    this.#list = { profiles, damaged }
     return this.#list
   }
 

@@ -10,7 +10,7 @@ import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { createDatabaseFile, fileIdentity, flushFolder } from './database-file.ts'
 import { requireOwnDatabase } from './own-files.ts'
 import { SQLITE_RESULT, sqliteResult } from './sqlite-result.ts'
-import { damaged, newer, notFlushed, sqliteFailure, unreadable, unwritable } from './store-failure.ts'
+import { damaged, damagedRow, newer, notFlushed, sqliteFailure, unreadable, unwritable } from './store-failure.ts'
 import { acceptProfile, freeze, wrongPlace } from './stored-profile.ts'
 
 /** Steps of a change that a test may stop at: written and not yet committed; committed and not yet flushed. */
@@ -401,6 +401,6 @@ function readProfile(path: string, { number, id, profile }: Record<string, SQLOu
   const parsed = parseJsonObject(String(profile))
   const place = parsed ? wrongPlace(String(id), parsed) : 'the profile itself'
   // By its number, not its id: ids carry e-mail addresses.
-  if (place) throw damaged(path, `in profile ${number}, "${place}" is missing or of the wrong type`)
+  if (place) throw damagedRow(path, Number(number), place)
   return freeze(parsed as unknown as StoredProfile)
 }

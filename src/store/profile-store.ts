@@ -1,4 +1,5 @@
 import type { StoredProfile } from '../domain/credential.ts'
+import type { GatewayError } from '../domain/gateway-error.ts'
 import type { RestStore } from './rest-store.ts'
 
 /**
@@ -33,6 +34,13 @@ export interface Lease {
   release(): Promise<void>
 }
 
+/** A profile that is stored and cannot be read. */
+export interface DamagedProfile {
+  readonly id: string
+  /** `GW_STORE_DAMAGED`, with the row and what is wrong in it. */
+  readonly error: GatewayError
+}
+
 /** How long somebody waits for a lease. */
 export interface LeaseOptions {
   /** Longest wait, in ms. */
@@ -52,8 +60,13 @@ export interface ProfileStore {
   read(profileId: string): Promise<StoredProfile | undefined>
   /** As `read`, but always from the source of truth. */
   reload(profileId: string): Promise<StoredProfile | undefined>
-  /** Every profile, in the order in which they came. */
+  /** Every profile that can be read, in the order in which they came. */
   list(): Promise<readonly StoredProfile[]>
+  /**
+   * The profiles that `list` leaves out since what is stored of them is damaged. Everything else that concerns one of them
+   * rejects with its error; a store without damage of single profiles has no such method.
+   */
+  damaged?(): Promise<readonly DamagedProfile[]>
   /**
    * Replaces what is stored of one profile, atomically and durably, under mutual exclusion with every other process.
    *

@@ -1,3 +1,4 @@
+import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError, type NextStep } from '../domain/gateway-error.ts'
 import { SQLITE_RESULT, sqliteFull, sqliteResult } from './sqlite-result.ts'
 
@@ -27,7 +28,7 @@ export function notFlushed(file: string, cause: unknown): GatewayError {
 
 /** The error for a store that another process, alive, keeps for itself for too long. */
 export function occupied(file: string, waitedMs: number): GatewayError {
-  const message = `another process has been changing the profiles for more than ${Math.round(waitedMs)} ms (lock: ${file}); nothing was changed; end that process if it hangs, or try again`
+  const message = `another process has been changing the profiles for more than ${durationOf(waitedMs)} (lock: ${file}); nothing was changed; end that process if it hangs, or try again`
   return new GatewayError('GW_STORE_UNWRITABLE', message, { next: 'try_again_later' })
 }
 
@@ -39,6 +40,16 @@ export function occupied(file: string, waitedMs: number): GatewayError {
  */
 export function damaged(file: string, what: string): GatewayError {
   const message = `${file} is damaged: ${what}. It is left as it is; restore it from a backup, or move it away and sign in again`
+  return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store' })
+}
+
+/**
+ * The error for one row that holds no profile; the other rows serve.
+ *
+ * @param place What is wrong in it, as `wrongPlace` names it.
+ */
+export function damagedRow(file: string, number: number, place: string): GatewayError {
+  const message = `${file} is damaged: in profile ${number}, "${place}" is missing or of the wrong type. It is left as it is, and the other profiles serve; restore the file from a backup, or sign in under another name`
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store' })
 }
 

@@ -185,6 +185,7 @@ describe('reading a file store', () => {
 describe('a profile database that is not as it should be', () => {
   const secret = 'refresh-3'
   const sql = (folder: string, statement: string) => inDatabase(folder, database => database.exec(statement))
+  const rows = (folder: string) => inDatabase(folder, database => database.prepare('SELECT * FROM profiles').all())
   const cut = (folder: string, to: (bytes: Buffer) => Buffer) => writeFileSync(profileFile(folder), to(readFileSync(profileFile(folder))))
   it.each([
     ['is cut in half', folder => cut(folder, bytes => bytes.subarray(0, bytes.length / 2)), 'GW_STORE_DAMAGED'],
@@ -193,22 +194,6 @@ describe('a profile database that is not as it should be', () => {
     ['is no database', folder => cut(folder, () => Buffer.from(`refresh_token=${secret}`)), 'GW_STORE_DAMAGED'],
     ['belongs to another program', folder => sql(folder, 'PRAGMA application_id = 7'), 'GW_STORE_DAMAGED'],
     ['has a version that never was', folder => sql(folder, 'PRAGMA user_version = 0'), 'GW_STORE_DAMAGED'],
-    ['has a row that is no JSON', folder => sql(folder, "UPDATE profiles SET profile = replace(profile, '{', '')"), 'GW_STORE_DAMAGED'],
-    [
-      'has a generation that is text',
-      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, '"generation":3', '"generation":"3"')`),
-      'GW_STORE_DAMAGED',
-    ],
-    [
-      'has a credential of an unknown type',
-      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"')`),
-      'GW_STORE_DAMAGED',
-    ],
-    [
-      'has a profile under another id',
-      folder => sql(folder, `UPDATE profiles SET profile = replace(profile, 'me@', 'you@')`),
-      'GW_STORE_DAMAGED',
-    ],
     ['was written by a later version', folder => sql(folder, 'PRAGMA user_version = 2; DROP TABLE store'), 'GW_STORE_NEWER'],
   ] as [string, (folder: string) => unknown, string][])(
     'one that %s is named, with what to do, and stays byte for byte',
@@ -242,14 +227,70 @@ describe('a profile database that is not as it should be', () => {
     },
   )
 
-  it('a row that holds no profile does not keep others from being read and changed', async () => {
+  // Seen: one row that was no profile kept all others from being listed, so that no profile served. Why: the listing read all
+  // rows or none. Fix: the damaged one is listed by itself, with what is wrong in which row. Issue "1 of 6", point C6.
+  describe.each<[string, string, string]>([
+    ['is no JSON', "UPDATE profiles SET profile = replace(profile, '{', '')", 'the profile itself'],
+    [
+      'has a generation that is text',
+      `UPDATE profiles SET profile = replace(profile, '"generation":3', '"generation":"3"')`,
+      'credential.generation',
+    ],
+    ['has a credential of an unknown type', `UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"')`, 'credential.type'],
+    ['is a profile of another id', `UPDATE profiles SET profile = replace(profile, 'me@', 'you@')`, 'id'],
+  ])('and a row that %s', (_what, statement, place) => {
+    it('is named by its number in what concerns it, and stays as it is', async () => {
+      const folder = await closedFolder()
+      sql(folder, statement)
+      const before = rows(folder)
+      const store = openStore(folder)
+      const [listed, ...others] = (await store.damaged?.()) ?? []
+      expect([listed?.id, others]).toEqual([ID, []])
+      const errors = [
+        listed?.error,
+        await store.read(ID).catch((error: unknown) => error),
+        await store.reload(ID).catch((error: unknown) => error),
+        await store.change(ID, rotate(ID)).catch((error: unknown) => error),
+        await store.change(ID, () => undefined).catch((error: unknown) => error),
+      ]
+      for (const error of errors) {
+        expect(error).toMatchObject({ code: 'GW_STORE_DAMAGED', next: 'restore_store' })
+        const { message, stack, cause } = error as Error
+        expect(message).toContain(`${profileFile(folder)} is damaged: in profile 1, "${place}"`)
+        for (const shown of [message, stack, String(cause)]) {
+          expect(shown).not.toContain(secret)
+          expect(shown).not.toContain('example.com')
+        }
+      }
+      expect(rows(folder)).toEqual(before)
+    })
+
+    it('does not keep others from being listed, read and changed', async () => {
+      const folder = await closedFolder()
+      sql(folder, statement)
+      const store = openStore(folder)
+      expect(await store.list()).toEqual([])
+      await store.change('other', rotate('other'))
+      expect((await store.list()).map(({ id }) => id)).toEqual(['other'])
+      expect(generationOf(await store.read('other'))).toBe(1)
+      expect(generationOf(await store.reload('other'))).toBe(1)
+      expect((await store.damaged?.())?.map(({ id }) => id)).toEqual([ID])
+    })
+  })
+
+  it('a row that was mended is listed again', async () => {
     const folder = await closedFolder()
-    inDatabase(folder, database => database.prepare("UPDATE profiles SET profile = 'no profile'").run())
-    const store = openStore(folder)
-    await store.change('other', rotate('other'))
-    expect(generationOf(await store.read('other'))).toBe(1)
-    expect(generationOf(await store.reload('other'))).toBe(1)
-    await expect(store.read(ID)).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED' })
+    let now = 0
+    sql(folder, `UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"')`)
+    const store = openStore(folder, { clock: { monotonic: () => now } })
+    expect(await store.damaged?.()).toHaveLength(1)
+    sql(
+      folder,
+      `UPDATE profiles SET profile = replace(profile, '"x"', '"oauth"'), revision = revision + 1; UPDATE store SET revision = revision + 1`,
+    )
+    now += 250
+    expect((await store.list()).map(({ id }) => id)).toEqual([ID])
+    expect(await store.damaged?.()).toEqual([])
   })
 
   it('a later Gatewatch that converts the file while this one has it open is noticed before anything is read or changed', async () => {

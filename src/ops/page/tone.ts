@@ -25,7 +25,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   overloaded: 'warn',
 }
 const BAD = new Set(
-  'invalidated grant_expired interaction_required refused malformed forbidden unavailable timeout lost identity_mismatch auth auth_permanent billing server_error format model_not_found needs_login missing_credential failed refuse'.split(
+  'invalidated grant_expired interaction_required refused malformed forbidden unavailable timeout lost identity_mismatch auth auth_permanent billing server_error format model_not_found needs_login missing_credential damaged failed refuse'.split(
     ' ',
   ),
 )

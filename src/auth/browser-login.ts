@@ -28,7 +28,7 @@ export async function signInByBrowser(desk: LoginDesk): Promise<GrantedAnswer> {
   } catch (error) {
     if (isGatewayError(error) && !isGatewayError(error, 'GW_ABORTED')) throw error
     if (desk.signal.aborted) throw loginGivenUp(desk.signal.reason)
-    throw limit.aborted ? loginTooLate(LIMIT_MS / 60_000) : error
+    throw limit.aborted ? loginTooLate(LIMIT_MS) : error
   }
 }
 

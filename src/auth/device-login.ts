@@ -87,7 +87,7 @@ async function poll<T>(
   let pauseMs = intervalMs
   for (let polls = 1; ; polls += 1) {
     await pause(Math.min(pauseMs, Math.max(0, until - clock.monotonic())), signal)
-    if (clock.monotonic() >= until) throw loginTooLate(Math.round(lifeMs / 60_000))
+    if (clock.monotonic() >= until) throw loginTooLate(lifeMs)
     span.setAttribute(ATTR_DEVICE_POLLS, polls)
     const asked = await ask()
     if (asked.type === 'done') return asked.value

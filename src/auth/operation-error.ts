@@ -1,4 +1,5 @@
 import type { OperationOutcome } from '../../otel/words.ts'
+import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
 import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'
 
@@ -34,11 +35,11 @@ export function loginGivenUp(cause?: unknown): OperationError {
 }
 
 /** The error for a login that the person did not finish in time. */
-export function loginTooLate(minutes: number): OperationError {
+export function loginTooLate(afterMs: number): OperationError {
   return new OperationError(
     'expired',
     'GW_LOGIN_FAILED',
-    `nobody signed in within ${minutes} min; nothing was stored. Begin again: gatewatch profiles login`,
+    `nobody signed in within ${durationOf(afterMs)}; nothing was stored. Begin again: gatewatch profiles login`,
     { next: 'sign_in_again' },
   )
 }

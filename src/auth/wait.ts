@@ -1,3 +1,4 @@
+import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 
 /** `setTimeout` takes a longer delay for 1 ms. */
@@ -30,7 +31,9 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
     const timer = setTimeout(
       () =>
         leave(
-          new GatewayError('GW_VISIT_TIMEOUT', `no fresh token within ${deadlineMs} ms; the refresh goes on`, { next: 'try_again_later' }),
+          new GatewayError('GW_VISIT_TIMEOUT', `no fresh token within ${durationOf(deadlineMs)}; the refresh goes on`, {
+            next: 'try_again_later',
+          }),
         ),
       Math.min(deadlineMs, LONGEST_TIMER_MS),
     )

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { durationOf } from '../domain/duration-text.ts'
 import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
 import { recorderFile, requireOwnRecorder } from '../recorder/recorder-file.ts'
 import { fileStore } from '../store/file-store.ts'
@@ -65,5 +66,7 @@ async function noteUnsaved(watch: Gatewatch, graceMs: number, output: Output): P
   const profiles = await watch.profiles().catch(() => [])
   const names = profiles.filter(({ state }) => state === 'not_persisted').map(({ profile }) => profile)
   if (names.length === 0) return
-  output.note(`the new token of ${names.join(', ')} is only in memory: the store is tried for ${graceMs / 1000} s more (is the disk full?)`)
+  output.note(
+    `the new token of ${names.join(', ')} is only in memory: the store is tried for ${durationOf(graceMs)} more (is the disk full?)`,
+  )
 }

@@ -1,10 +1,12 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { givenName } from '../telemetry/given-name.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** Processes that are looked at, the newest first: a large machine has many. */
 const MOST_PROCESSES = 500
-/** Longest search, in ms. Far longer than it takes: a machine that is merely slow finds what a quick one does, and nobody waits. */
+/** Longest search, in ms. Far longer than it takes: a slow machine finds what a quick one does. No answer waits so long. */
 const LONGEST_SEARCH_MS = 5_000
 /** Where the kernel lists sockets: which line is whose, and nothing of what goes through them. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
@@ -30,15 +32,30 @@ export type PeerFinder = (peer: Peer) => Promise<string | undefined>
 /** Searches at once: each reads the tables of the system, and hundreds of clients may come together. */
 const MOST_SEARCHES = 4
 
+/** How long an answer waits for the name of its client's process, in ms: a search takes a few. */
+const ANSWER_WAIT_MS = 250
+/** The steps in which that is counted: a process that stands still for a while uses up one step, not the whole wait. */
+const WAIT_STEP_MS = 25
+/** Longest wait however slow the machine is, in ms. */
+const LONGEST_WAIT_MS = 1_000
+
+/** A clock that can be waited by. */
+export interface WaitingClock extends Pick<Clock, 'monotonic'> {
+  /** Resolves so many ms later. */
+  wait(ms: number): Promise<unknown>
+}
+
 /** The processes at the other ends of connections. Each is looked for once. */
 export class PeerNames {
   readonly #find: PeerFinder
+  readonly #clock: WaitingClock
   readonly #found = new WeakMap<object, string | undefined>()
   readonly #searched = new WeakMap<object, Promise<string | undefined>>()
   #searches = 0
 
-  constructor(find: PeerFinder) {
+  constructor(find: PeerFinder = peerProcess, clock: WaitingClock = { monotonic: () => systemClock.monotonic(), wait }) {
     this.#find = find
+    this.#clock = clock
   }
 
   /** What is known of a connection by now. */
@@ -59,6 +76,22 @@ export class PeerNames {
     })
     this.#searched.set(connection, search)
     return search
+  }
+
+  /**
+   * Resolves when the search for the process of a connection is over, at once where there is none, and after a short time in
+   * any case. To be waited for before the answer: a client that has its answer closes the connection, and then no process
+   * holds it any more.
+   */
+  async searched(connection: object): Promise<void> {
+    const search = this.#searched.get(connection)
+    if (!search || this.#found.has(connection)) return
+    const over = search.then(() => true)
+    const startedAt = this.#clock.monotonic()
+    for (let waitedMs = 0; waitedMs < ANSWER_WAIT_MS; waitedMs += WAIT_STEP_MS) {
+      if (await Promise.race([over, this.#clock.wait(WAIT_STEP_MS).then(() => false)])) return
+      if (this.#clock.monotonic() - startedAt >= LONGEST_WAIT_MS) return
+    }
   }
 }
 

@@ -16,6 +16,7 @@ import type { Visit } from '../auth/visit.ts'
 import { refuseVisit } from '../auth/visit-record.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { isOAuth } from '../domain/credential.ts'
+import { durationOf } from '../domain/duration-text.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
@@ -27,7 +28,7 @@ import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
 import { keepSpanFor } from './request-span.ts'
 import { answerRefusal, answerTokens, refusalOf } from './token-gate-answer.ts'
 import { GuessLimit } from './token-gate-limit.ts'
-import { type PeerFinder, PeerNames, peerProcess } from './token-gate-peer.ts'
+import { PeerNames } from './token-gate-peer.ts'
 import { readTokenRequest, reasonDeclared, type TokenGateRequest, type TokenRefusal } from './token-gate-request.ts'
 import { TokenHolders } from './token-holders.ts'
 
@@ -63,11 +64,11 @@ interface Client extends Gatekeeper {
  *
  * Where the gateway has keys, one of them must be shown as well, in a header or as the last segment of the path.
  *
- * @param findPeer Names the process at the other end of a connection.
+ * @param peers Names the processes at the other ends of connections.
  */
-export function tokenGate(gateway: Gateway, keys: InboundKeys, findPeer: PeerFinder = peerProcess): Router {
+export function tokenGate(gateway: Gateway, keys: InboundKeys, peers: PeerNames = new PeerNames()): Router {
   const router = Router()
-  const gatekeeper = { gateway, holders: new TokenHolders(gateway), guesses: new GuessLimit(), peers: new PeerNames(findPeer) }
+  const gatekeeper = { gateway, holders: new TokenHolders(gateway), guesses: new GuessLimit(), peers }
   const readBody = express.text({ type: () => true, limit: LONGEST_BODY })
   const answer: RequestHandler = async (request, response) => {
     const provider = providerOf(gateway.registry, String(request.params.provider))
@@ -139,18 +140,35 @@ async function serve(client: Client): Promise<void> {
     [ATTR_PROFILE]: gateway.telemetry.profile(holding.profile.id),
     ...(holding.standing === 'former' && { [ATTR_REPLAY]: true }),
   })
+  const answer = await answerFor(client, { asked, holding, body })
+  await client.peers.searched(request.socket)
+  answer()
+}
+
+/** A request for the tokens of a profile. */
+interface KnownRequest {
+  readonly asked: TokenGateRequest
+  readonly holding: Holding
+  readonly body: string | undefined
+}
+
+/** Visits the gate for a client. @returns What answers it. */
+async function answerFor(client: Client, { asked, holding, body }: KnownRequest): Promise<() => void> {
+  const { gateway, response, provider } = client
+  const refuse = (refusal: TokenRefusal) => () => answerRefusal(response, refusal, provider.oauth?.refusals)
   const caller = callerOf(client)
   if (isTooOld(gateway, holding)) return refuse(tooOldToken(client, holding, caller))
   const gone = new AbortController()
   response.once('close', () => gone.abort())
   try {
     const admission = await gateway.visit({ ...visitOf(gateway, asked, holding, body), caller, signal: gone.signal })
-    if (!isOAuth(admission.profile.credential)) throw new TypeError('the gate admitted a profile without OAuth credential')
-    answerTokens(response, admission.profile.credential, Date.now())
+    const { credential } = admission.profile
+    if (!isOAuth(credential)) throw new TypeError('the gate admitted a profile without OAuth credential')
+    return () => answerTokens(response, credential, Date.now())
   } catch (error) {
     // It is gone itself, and hears nothing any more.
-    if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return
-    refuse(refusalOf(error, await deadCodeOf(gateway, holding.profile.id)))
+    if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return () => {}
+    return refuse(refusalOf(error, await deadCodeOf(gateway, holding.profile.id)))
   }
 }
 
@@ -160,11 +178,13 @@ async function serve(client: Client): Promise<void> {
  *
  * @returns Milliseconds to wait where no guess is left.
  */
-async function holdingOf({ holders, guesses, provider }: Client, refresh: string): Promise<Holding | number | undefined> {
+async function holdingOf(client: Client, refresh: string): Promise<Holding | number | undefined> {
+  const { holders, guesses, provider } = client
   const known = await holders.find(refresh, provider.id)
-  if (known) return known
-  const retryAfterMs = guesses.take()
+  const retryAfterMs = known ? 0 : guesses.take()
   if (retryAfterMs > 0) return retryAfterMs
+  lookForPeer(client)
+  if (known) return known
   const found = await holders.findAnew(refresh, provider.id)
   if (found) guesses.giveBack()
   return found
@@ -176,9 +196,15 @@ function tooManyGuesses(retryAfterMs: number): TokenRefusal {
 
 /** Nobody held it here: the provider is not asked, for the answer would be tokens that no profile keeps. */
 function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
+  const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
+  const [damaged] = gateway.book.damaged
+  if (damaged) {
+    // It may be the token of the profile that cannot be read: no reason to give a login up.
+    refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, damaged.error)
+    return refusalOf(damaged.error, undefined)
+  }
   const description = `no profile of ${provider.id} here holds or held this refresh token: sign in or import the profile in the gateway`
   const error = new GatewayError('GW_PROFILE_UNKNOWN', description, { next: 'add_profile' })
-  const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
   refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, error)
   return { status: 400, error: 'invalid_grant', description }
 }
@@ -190,8 +216,7 @@ function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }:
 
 /** The current tokens are for those who share the login; a token that comes back late may have been copied long ago. */
 function tooOldToken({ gateway, provider }: Client, { profile }: Holding, caller: CallerSite): TokenRefusal {
-  const minutes = gateway.rotationGraceMs / 60_000
-  const description = `this refresh token was rotated away more than ${minutes} min ago (gate.rotationGraceMs): take the current one, or sign in again`
+  const description = `this refresh token was rotated away more than ${durationOf(gateway.rotationGraceMs)} ago (gate.rotationGraceMs): take the current one, or sign in again`
   const error = new GatewayError('GW_UNAUTHORIZED', description, { next: 'sign_in_again' })
   refuseVisit(gateway.telemetry, { provider: provider.id, profileId: profile.id, caller, reason: 'unknown' }, error)
   return { status: 400, error: 'invalid_grant', description }
@@ -211,15 +236,19 @@ function noteShape(span: Span | undefined, body: string | undefined): void {
 }
 
 /**
- * The client by its name, else by the process of its connection where that is known from an earlier request. The process is
- * looked for in any case, since a client may call itself anything; nobody waits for it but the span.
+ * Begins to look for the process of the client, while everything else goes on. It is looked for in any case, since a client
+ * may call itself anything, and now, since its connection is open now; the span has the name whenever it is found.
  */
-function callerOf({ request, response, peers, span }: Client): CallerSite {
-  const known = peers.known(request.socket)
+function lookForPeer({ request, response, peers, span }: Client): void {
   const named = peers.find(request.socket).then(process => {
     if (process !== undefined) span?.setAttribute(ATTR_CLIENT_PROCESS, process)
   })
   keepSpanFor(response, named)
+}
+
+/** The client by its name, else by the process of its connection where that is known by now. */
+function callerOf({ request, peers }: Client): CallerSite {
+  const known = peers.known(request.socket)
   return clientCaller(clientName(request) ?? (known === undefined ? UNKNOWN_CLIENT : `client:${known}`))
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { uptimeMs } from '../tools/clock.ts'
 import { BEATS_PER_TTL, type LeaseHolder, type LeaseTable, type Renewal } from './lease-table.ts'
@@ -205,6 +206,6 @@ function aborted(signal: AbortSignal): GatewayError {
 
 function timedOut(waitMs: number, by: LeaseHolder | undefined): GatewayError {
   const who = by ? `process ${by.pid} on ${by.host.split(' ')[0]}` : 'another process'
-  const message = `${who} has been refreshing this profile for longer than ${Math.round(waitMs)} ms; try again, or end that process if it hangs`
+  const message = `${who} has been refreshing this profile for longer than ${durationOf(waitMs)}; try again, or end that process if it hangs`
   return new GatewayError('GW_LEASE_TIMEOUT', message, { next: 'try_again_later', ...(by && { heldBy: by.pid }) })
 }

@@ -1,4 +1,5 @@
 import type { StoredProfile } from '../domain/credential.ts'
+import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
 import { memoryRests } from './rest-store.ts'
@@ -115,6 +116,6 @@ function aborted(signal: AbortSignal): GatewayError {
 }
 
 function timedOut(waitMs: number): GatewayError {
-  const message = `process ${process.pid} (this one) has been refreshing this profile for longer than ${Math.round(waitMs)} ms; try again later`
+  const message = `process ${process.pid} (this one) has been refreshing this profile for longer than ${durationOf(waitMs)}; try again later`
   return new GatewayError('GW_LEASE_TIMEOUT', message, { next: 'try_again_later' })
 }

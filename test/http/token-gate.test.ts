@@ -307,6 +307,14 @@ describe('a client that comes back late', () => {
     expect((await w.refresh(refreshOf(w.mine))).status).toBe(200)
     await eventually(async () => expect((await w.refresh(refreshOf(w.mine))).status).toBe(400))
   })
+
+  // Seen: "rotated away more than 0.0666 min ago". Issue "1 of 6", point B6.
+  it('is given the time in words', async () => {
+    const stored = (simulator: Simulator) => [rotatedSince(codexLogin(simulator, 'me'), 5_000)]
+    const w = await gatewayWorld({ stored, gate: { rotationGraceMs: 4_000 } })
+    const { text } = await w.post(CODEX, { grant_type: 'refresh_token', refresh_token: 'rt_former-0123456789' })
+    expect(text).toContain('rotated away more than 4 s ago')
+  })
 })
 
 // Each request hashed the token once for every profile, before the limit of guesses was asked: 45 unknown tokens a second

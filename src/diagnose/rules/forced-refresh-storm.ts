@@ -1,8 +1,8 @@
 import { ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
+import { durationOf } from '../../domain/duration-text.ts'
 import { byProfile, type SeenSpan } from '../evidence.ts'
 import { least } from '../extremes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { durationOf } from '../wording.ts'
 
 const WINDOW_MS = 10 * 60_000
 /** One forced refresh is an operator's; so many in a window are a program's. */

@@ -1,7 +1,7 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT } from '../../../otel/names.ts'
+import { durationOf } from '../../domain/duration-text.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { durationOf } from '../wording.ts'
 
 const OUTCOMES: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent'])
 

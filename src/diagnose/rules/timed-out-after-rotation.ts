@@ -1,6 +1,6 @@
+import { durationOf } from '../../domain/duration-text.ts'
 import { lostRotations, tellLostRotation } from '../lost-answers.ts'
 import { found, type Rule } from '../rule.ts'
-import { durationOf } from '../wording.ts'
 
 /** The client stopped waiting, the provider rotated all the same. */
 export const timedOutAfterRotation: Rule = {

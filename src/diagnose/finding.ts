@@ -32,6 +32,7 @@ export const FINDING_KINDS = [
   'region_refused',
   'silent_paid_fallback',
   'all_profiles_resting',
+  'key_refused',
   'probe_disagrees',
   'poller_refreshes',
   'refused_by_user_agent',

@@ -15,6 +15,7 @@ import { freshLoginRejected } from './rules/fresh-login-rejected.ts'
 import { gateBypassed } from './rules/gate-bypassed.ts'
 import { grantExpired } from './rules/grant-expired.ts'
 import { identityMismatch } from './rules/identity-mismatch.ts'
+import { keyRefused } from './rules/key-refused.ts'
 import { leaseContention } from './rules/lease-contention.ts'
 import { notPersisted } from './rules/not-persisted.ts'
 import { pollerRefreshes } from './rules/poller-refreshes.ts'
@@ -62,6 +63,7 @@ export const RULES: readonly Rule[] = [
   regionRefused,
   silentPaidFallback,
   allProfilesResting,
+  keyRefused,
   probeDisagrees,
   pollerRefreshes,
   refusedByUserAgent,

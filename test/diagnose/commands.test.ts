@@ -85,7 +85,7 @@ describe('gatewatch diagnose', () => {
     })
     expect(await runCli(['diagnose', '--state', stateFolder()]).ended).toMatchObject({
       code: 64,
-      stderr: expect.stringContaining('is no folder'),
+      stderr: expect.stringContaining('nothing has been recorded in'),
     })
     const { code, stderr } = await runCli(['diagnose', '--from', givenFile('a diary'), '--json']).ended
     expect(code).toBe(64)

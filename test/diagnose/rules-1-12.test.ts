@@ -85,9 +85,20 @@ describe('a fresh login', () => {
       'whose token came from a rotation',
       [refresh(0, { sent: 'b0', received: 'b1' }), refresh(5, { sent: 'b1', more: young, ...invalidated })],
     ],
+    // Seen: "do not refresh right after a login" for a login whose access token had ended (cases/27).
+    ['whose access token has ended', [refresh(0, { sent: 'b1', reason: 'expired', more: young, ...invalidated })]],
     ['that is throttled', [refresh(0, { sent: 'b1', more: young, outcome: 'throttled', permanent: false })]],
   ])('%s is none', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('fresh_login_rejected')
+  })
+})
+
+describe('a refresh token that the endpoint refuses', () => {
+  it('when the refresh was due says to sign in, first of all', () => {
+    const [finding, ...others] = findings(refresh(0, { sent: 'b1', reason: 'expired', more: { [ATTR_TOKEN_AGE]: 4 }, ...invalidated }))
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({ kind: 'refresh_refused', title: 'The token endpoint refuses the refresh token: the login has ended' })
+    expect(finding?.remedy[0]).toMatch(/^Sign in again/)
   })
 })
 
@@ -170,6 +181,15 @@ describe('a bypass', () => {
     const told = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
     expect(told).toHaveLength(1)
     expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', title: 'A token request past the gate was stopped' })
+  })
+
+  // Seen: "Refreshes fail in a way that may pass" counted what policy had held back. Issue 1, point A1.
+  it('that was stopped is none of the refreshes that fail for now', () => {
+    const blocked = [0, 1, 2].map(at => refresh(at, { via: 'bypass', outcome: 'blocked', permanent: false }))
+    const failing = findings(...blocked, refresh(9, { sent: 'c1', outcome: 'forbidden', permanent: false })).filter(
+      ({ kind }) => kind === 'refresh_failing',
+    )
+    expect(failing).toMatchObject([{ seen: { count: 1 }, outcomes: [{ word: 'forbidden', count: 1 }] }])
   })
 
   // Seen: "set the policy to enforce" below a request that enforce had refused. Issue 1, point A1.

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   ATTR_CALLER,
   ATTR_CREDENTIAL_FINGERPRINT,
+  ATTR_CREDENTIAL_TYPE,
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
   ATTR_LAST_RESORT,
@@ -77,6 +78,41 @@ describe('calls that reach no provider', () => {
     expect(kinds(passedOver(0, 'cooldown'), passedOver(1, 'needs_login'))).toEqual([])
     const served = span(SPAN_CALL, 20, { status: 'ok', attributes: { [ATTR_PROFILE]: 'acme:static' } })
     expect(kinds(passedOver(0, 'expired'), served)).toEqual([])
+  })
+})
+
+// Seen: every call of a key was refused with 401 invalid_api_key, and diagnose had no finding of it. Issue 1, point E1.
+describe('an API key that is refused', () => {
+  const KEY = { [ATTR_PROFILE]: PAID, [ATTR_CREDENTIAL_TYPE]: 'api_key' }
+  const INVALID = { ...KEY, [ATTR_HTTP_STATUS]: 401, [ATTR_PROVIDER_ERROR_CODE]: 'invalid_api_key' }
+
+  it('is a finding that names the profile, since when, and the next step', () => {
+    const [finding, ...others] = findings(attempt(0, 'ok', KEY), attempt(5, 'auth', INVALID), attempt(9, 'auth', INVALID))
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({ kind: 'key_refused', confidence: 'certain', profiles: [PAID], seen: { count: 2 } })
+    expect(finding?.what).toBe(
+      '2 calls of profile openai:default refused with 401 invalid_api_key, the first one at 2026-10-01T12:00:05.000Z; no call of the profile has worked since.',
+    )
+    expect(finding?.remedy[0]).toMatch(/^Replace the key/)
+  })
+
+  it('is one beside other profiles that serve, and for a static token of the gateway', () => {
+    const call = span(SPAN_CALL, 0)
+    const token = { ...INVALID, [ATTR_PROFILE]: 'acme:static', [ATTR_CREDENTIAL_TYPE]: 'token' }
+    const spans = [call, { ...attempt(0, 'auth', token), parentSpanId: call.spanId }, attempt(1, 'ok')]
+    expect(findings(...spans)).toMatchObject([
+      { kind: 'key_refused', title: 'The provider refuses a static token', profiles: ['acme:static'] },
+    ])
+  })
+
+  it.each<[string, PlainSpan[]]>([
+    ['serves again', [attempt(0, 'auth', INVALID), attempt(1, 'ok', KEY)]],
+    ['has reached its limit', [attempt(0, 'rate_limit', { ...INVALID, [ATTR_PROVIDER_ERROR_CODE]: 'rate_limit_exceeded' })]],
+    ['is of an account that is shut', [attempt(0, 'auth_permanent', { ...INVALID, [ATTR_PROVIDER_ERROR_CODE]: 'account_deactivated' })]],
+    ['is a login, which is refreshed', [attempt(0, 'auth', { ...INVALID, [ATTR_CREDENTIAL_TYPE]: 'oauth' })]],
+    ['is a token of a watched application', [attempt(0, 'auth', { ...INVALID, [ATTR_CREDENTIAL_TYPE]: 'token' })]],
+  ])('is none where it %s', (_what, spans) => {
+    expect(kinds(...spans)).not.toContain('key_refused')
   })
 })
 

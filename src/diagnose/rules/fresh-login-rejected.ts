@@ -7,13 +7,17 @@ import { type Found, found, type Rule, times } from '../rule.ts'
 /** A login this young has been refreshed by nobody. */
 const FRESH_SECONDS = 300
 
+/** Reasons of a refresh that had to come. */
+const DUE: ReadonlySet<string | undefined> = new Set(['expired', 'missing'])
+
 /** The first refresh of a login that was just made is refused for good. */
 export const freshLoginRejected: Rule = {
   kind: 'fresh_login_rejected',
   harm: 'grant_dead',
   title: 'The refresh token of a login that was just made is rejected',
   symptom: 'Right after signing in everything is refused again; signing in once more changes nothing.',
-  toldBy: 'the age of the token in seconds, the first use of this refresh token, and a refusal for good',
+  toldBy:
+    'the age of the token in seconds, the first use of this refresh token while its access token had not ended, and a refusal for good',
   remedy: [
     'Do not refresh right after a login: the access token is good. Take the force away from the caller named here.',
     'Use the login without any refresh until its expiry; if the first refresh then works, the provider needs time after a login.',
@@ -31,6 +35,8 @@ function isFirstOfFreshLogin(evidence: Evidence, refresh: SeenSpan): boolean {
   if (!isError || sent === undefined || refresh.flag(ATTR_PERMANENT) !== true) return false
   // Nothing was sent, or nothing that could be a token; or the provider says itself that the login is too old.
   if (outcome !== 'invalidated') return false
+  // Its access token had ended, so that the refresh was due: not its haste is the cause.
+  if (DUE.has(refresh.reason)) return false
   // It says that somebody has used the token, so it was good: by whom is another finding.
   if (refresh.flag(ATTR_REPLAY) === true || refresh.providerCode === 'refresh_token_reused') return false
   const age = refresh.number(ATTR_TOKEN_AGE)

@@ -19,7 +19,10 @@ export const refreshFailing: Rule = {
   toldBy: 'transient outcomes of refreshes that no other rule can explain',
   remedy: ['Look at the outcome and at the status; the traces say how long each one waited.', 'Nothing needs to be signed in again.'],
   look: evidence => {
-    const failing = evidence.refreshes.filter(refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) !== true)
+    // What policy held back was not tried: the finding about the gate names it.
+    const failing = evidence.refreshes.filter(
+      refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) !== true && refresh.outcome !== 'blocked',
+    )
     // A client that is refused does not pass by itself, and is no reason to sign in: it stands apart.
     const isRefused = ({ outcome }: SeenSpan) => outcome === 'refused'
     const groups = Map.groupBy(failing, refresh => `${isRefused(refresh)} ${refresh.profile ?? refresh.provider ?? ''}`)

@@ -1,5 +1,6 @@
 import { ATTR_PERMANENT, ATTR_REPLAY } from '../../../otel/names.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
+import type { ShapeComparison } from '../finding.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
@@ -9,6 +10,15 @@ const UNSEEN_REMEDY = [
   'Watch it as well (gatewatch run), or give it a login of its own.',
   'Then sign in again here.',
 ]
+
+/** The provider speaks of the refresh token: only another one helps. */
+const TOKEN_REFUSED = {
+  title: 'The token endpoint refuses the refresh token: the login has ended',
+  remedy: [
+    'Sign in again: gatewatch profiles login, or the login of the application.',
+    'If the refresh after that is refused as well, look at the request: what is different from the last one that worked?',
+  ],
+}
 
 const INTERACTION = {
   title: 'The provider wants somebody to sign in: a second factor, consent or an account is asked for',
@@ -43,6 +53,11 @@ function isUsedUp(refresh: SeenSpan): boolean {
   return refresh.flag(ATTR_REPLAY) === true || /reused|already_used/.test(refresh.providerCode ?? '')
 }
 
+/** Where the request looks as the last one that worked did, or none was seen before, the token is what was refused. */
+function isTokenRefused(about: readonly SeenSpan[], shape: ShapeComparison | undefined): boolean {
+  return about.every(({ outcome }) => outcome === 'invalidated') && (shape?.differences ?? []).length === 0
+}
+
 function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   const last = about.at(-1)
   const shape = comparedShapes(evidence, last)
@@ -52,6 +67,7 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
   return found(refreshRefused, evidence, {
     about,
     ...(about.every(({ outcome }) => outcome === 'interaction_required') && INTERACTION),
+    ...(isTokenRefused(about, shape) && TOKEN_REFUSED),
     ...(unseen && { title: 'The refresh token was used up by somebody who is not recorded', remedy: UNSEEN_REMEDY }),
     what: `${times(about.length, 'refresh')} refused for good: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}${unseen ? `; ${usedUp.length} of them sent a token that had been used before, and nobody who is recorded here used it` : ''}.`,
     confidence: unseen ? 'likely' : 'possible',

@@ -1,8 +1,7 @@
+import { REGION_CODE } from '../../domain/refusal-codes.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-
-const REGION_CODE = 'unsupported_country_region_territory'
 
 /** The provider does not serve the place where the request comes from. */
 export const regionRefused: Rule = {

@@ -3,7 +3,7 @@ import { expiryOf, isOAuth } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { ImportedProfile, ProfileImport } from '../importers/profile-import.ts'
 import { profileName } from '../telemetry/profile-name.ts'
-import { keyPlaceNote, type ListenAddress, listenUrl, tokenGateUrl } from './gate-url.ts'
+import { type ListenAddress, listenUrl, placesNote, tokenGateUrl } from './gate-url.ts'
 import { inWords, table } from './table.ts'
 
 const APPLICATIONS: Readonly<Record<ImportSource, string>> = {
@@ -85,7 +85,7 @@ function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfi
   const flag = taken ? '' : ', and import with --take-ownership'
   return [
     opening,
-    `- both go through one gate: ${pointed}${keyPlaceNote(listen)}${flag}`,
+    `- both go through one gate: ${pointed}${placesNote(listen)}${flag}`,
     `- two logins, each with a token of its own: gatewatch profiles login --provider ${providers[0]}`,
     `- Gatewatch alone: take the login out of the file of ${application} (a logout there may revoke the token)${flag}`,
     ...(source === 'codex' ? [codexCalls(listen)] : []),

@@ -17,7 +17,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import type { ListenAddress } from './gate-url.ts'
 import { importText, importValue } from './import-list.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, DEFAULT_CONFIG, type PlaceOptions, profilePlace } from './profile-desk.ts'
+import { atProfileDesk, DEFAULT_CONFIG, type PlaceOptions, profilePlace, requireName } from './profile-desk.ts'
 
 export interface ImportCommandOptions extends PlaceOptions {
   from: ImportSource
@@ -42,6 +42,7 @@ interface Done {
 
 /** `gatewatch profiles import --from SOURCE`: takes over the logins of another application, or says what would come. */
 export async function importCommand(options: ImportCommandOptions, output: Output): Promise<ExitCode> {
+  if (options.as !== undefined) requireName('--as', options.as)
   const { imported, listen } = options.dryRun ? await look(options) : await take(options, output)
   const nowMs = Date.now()
   output.show(importValue(imported, nowMs), importText(imported, nowMs, listen))

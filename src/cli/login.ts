@@ -4,7 +4,7 @@ import { expiryOf } from '../domain/credential.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk } from './profile-desk.ts'
+import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, requireName } from './profile-desk.ts'
 import { inWords } from './table.ts'
 import { terminalGuide } from './terminal-guide.ts'
 
@@ -23,6 +23,7 @@ export interface LoginCommandOptions extends PlaceOptions {
 export async function loginCommand(options: LoginCommandOptions, output: Output): Promise<ExitCode> {
   const { provider, profile = `${provider}:default`, paste = false, device = false, replaceAccount = false } = options
   if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')
+  requireName('--profile', profile)
   const method: LoginMethod = device ? 'device' : paste ? 'paste' : 'browser'
   return atProfileDesk(options, { command: 'profiles login', output, asksProvider: true }, async desk => {
     const { registry, settings, store, telemetry, caller } = desk

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { isTooOld, LEAST_NODE } from '../tools/least-node.ts'
+import { outliveClosedOutput } from './closed-output.ts'
 import { EXIT } from './exit-code.ts'
 import { leaveOutKnownWarnings } from './own-warnings.ts'
 
@@ -9,6 +10,7 @@ if (isTooOld(process.versions.node)) {
   process.exitCode = EXIT.usage
 } else {
   leaveOutKnownWarnings()
+  outliveClosedOutput()
   const { runProgram } = await import('./program.ts')
   process.exitCode = await runProgram(process.argv)
   // An exporter that retries at a dead address must not hold a command that is done.

@@ -2,7 +2,7 @@ import type { Billing } from '../../otel/words.ts'
 import { variableName } from '../options.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, knownProfiles, misused, type PlaceOptions } from './profile-desk.ts'
+import { atProfileDesk, knownProfiles, misused, type PlaceOptions, requireName } from './profile-desk.ts'
 import { NEXT_START } from './profile-order.ts'
 import { changeStateSettings } from './state-settings.ts'
 
@@ -16,6 +16,7 @@ export interface AddCommandOptions extends PlaceOptions {
 
 /** `gatewatch profiles add NAME --provider P --api-key-env VARIABLE`: a profile with a key; the key itself is stored nowhere. */
 export async function addCommand({ name, provider, apiKeyEnv, billing, ...place }: AddCommandOptions, output: Output): Promise<ExitCode> {
+  requireName('profiles add', name)
   return atProfileDesk(place, { command: 'profiles add', output }, async desk => {
     const { telemetry, registry, stateFolder, settings } = desk
     registry.get(provider)

@@ -94,7 +94,8 @@ export async function atProfileDesk<T>(
 
 /** Every profile that is known here by its id, wherever it is named. */
 export async function knownProfiles({ settings, store }: Pick<ProfileDesk, 'settings' | 'store'>): Promise<string[]> {
-  return [...new Set([...(await store.list()).map(({ id }) => id), ...Object.keys(settings.profiles)])]
+  const stored = [...(await store.list()), ...((await store.damaged?.()) ?? [])]
+  return [...new Set([...stored.map(({ id }) => id), ...Object.keys(settings.profiles)])]
 }
 
 /**
@@ -110,6 +111,17 @@ export async function profileNamed(desk: ProfileDesk, name: string): Promise<str
   throw new GatewayError('GW_PROFILE_UNKNOWN', `no profile is called ${desk.telemetry.profile(name)}; known: ${known}`, {
     next: 'add_profile',
   })
+}
+
+/**
+ * What somebody calls a profile.
+ *
+ * @param what Names the parameter, for the message.
+ * @throws {GatewayError} `GW_CONFIG` for a name that no list could show.
+ */
+export function requireName(what: string, name: string): void {
+  const fault = name.trim() === '' ? 'empty' : /\p{Cc}/u.test(name) ? 'a text with control characters' : undefined
+  if (fault) throw misused(`${what}: the name of the profile is ${fault}, allowed: any other text, such as openai:work`)
 }
 
 /** The error for a command that was not told enough, or too much. */

@@ -5,7 +5,7 @@ import type { ProfileStore } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-desk.ts'
+import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed, requireName } from './profile-desk.ts'
 import { changeStateSettings, type StateSettings } from './state-settings.ts'
 
 export interface RenameCommandOptions extends PlaceOptions {
@@ -15,6 +15,7 @@ export interface RenameCommandOptions extends PlaceOptions {
 
 /** `gatewatch profiles rename A B`: another name for a profile, wherever commands have named it. */
 export async function renameCommand({ name, newName, ...place }: RenameCommandOptions, output: Output): Promise<ExitCode> {
+  requireName('profiles rename', newName)
   return atProfileDesk(place, { command: 'profiles rename', output }, async desk => {
     const { telemetry, store, stateFolder, written, source } = desk
     const profileId = await profileNamed(desk, name)

@@ -5,7 +5,7 @@ import { unreadable } from '../store/store-failure.ts'
 import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
 import type { ProcessRow } from './process-row.ts'
 import type { ReadingGaps, RecordedSpans, RefreshFilter, SpanRange } from './recorded-spans.ts'
-import { isLasting, nothingRecorded, recorderFailure } from './recorder-failure.ts'
+import { isLasting, noFolder, nothingRecorded, recorderFailure } from './recorder-failure.ts'
 import { readUntouched, recorderFile, requireOwnRecorder } from './recorder-file.ts'
 import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
@@ -30,9 +30,11 @@ const MOST_OUT_OF_ORDER = 5_000
  *   `GW_STORE_UNREADABLE` (also when another user controls the folder or the file); and what `query` throws.
  */
 export function readRecords<T>(folder: string, query: (records: DiskRecords) => T): T {
-  if (!isThere(folder)?.isDirectory()) throw nothingRecorded(folder, 'is no folder')
+  const found = isThere(folder)
+  if (!found) throw nothingRecorded(folder, 'the folder does not exist')
+  if (!found.isDirectory()) throw noFolder(folder)
   const path = recorderFile(folder)
-  if (!requireOwnRecorder(path)) throw nothingRecorded(folder, 'holds no recorder file')
+  if (!requireOwnRecorder(path)) throw nothingRecorded(folder, 'the folder holds no recorder file')
   return readRecorderFile(path, query)
 }
 

@@ -26,9 +26,15 @@ export function newerRecorder(file: string, found: number): GatewayError {
   return newer(file, found, SCHEMA_VERSION)
 }
 
-/** The error for a folder in which nothing was recorded. */
-export function nothingRecorded(folder: string, why: string): GatewayError {
-  const message = `${folder} ${why}: name the state folder that the watched processes were started with`
+/** The error for a folder in which nothing was recorded. @param sign By what that is seen. */
+export function nothingRecorded(folder: string, sign: string): GatewayError {
+  const message = `nothing has been recorded in ${folder} yet (${sign}): name the state folder that the gateway or the watched processes were started with, or ask again once they run`
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}
+
+/** The error for a state folder that is a file. */
+export function noFolder(path: string): GatewayError {
+  const message = `${path} is no folder: name the state folder that the gateway or the watched processes were started with`
   return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
 }
 

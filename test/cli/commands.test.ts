@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { EXIT } from '../../src/cli/exit-code.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { fileStore } from '../../src/store/file-store.ts'
+import { inDatabase } from '../store/fixtures/stored.ts'
 import { type Running, runCli } from './run-cli.ts'
 
 const HOUR_MS = 3_600_000
@@ -133,6 +134,18 @@ describe('a configuration that cannot be used', () => {
     expect(stderr).toContain(path)
     expect(code).toBe(EXIT.dead)
   })
+})
+
+// Seen: one damaged row, and no profile was listed. Issue "1 of 6", point C6.
+it('a damaged profile is listed beside the others, with its row, and ends gatewatch profiles with 1', async () => {
+  await storeProfiles(...['broken', 'work'].map(name => login(`openai-codex:${name}`, { expiresAt: Date.now() + 9 * 24 * HOUR_MS })))
+  inDatabase(join(folder, 'gatewatch-state'), database =>
+    database.exec(`UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"') WHERE id LIKE '%broken'`),
+  )
+  const { code, stdout } = await start(['profiles', '--config', await configFile({})]).ended
+  expect(stdout).toMatch(/openai-codex:work\s+oauth\s+subscription\s+ready\s+yes/)
+  expect(stdout).toMatch(/unknown\s+damaged\s+no: .*in profile 1, "credential\.type" is missing or of the wrong type/)
+  expect(code).toBe(EXIT.dead)
 })
 
 describe('arguments that cannot be used', () => {

@@ -127,6 +127,21 @@ describe('gatewatch profiles login', () => {
 })
 
 describe('gatewatch profiles add, order, rename and logout', () => {
+  // Seen: `profiles add ''` stored a profile that no command could name. Issue "1 of 6".
+  it.each([
+    [['add', '', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY'], 'profiles add: the name of the profile is empty'],
+    [['add', ' ', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY'], 'profiles add: the name of the profile is empty'],
+    [['add', 'a\nb', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY'], 'a text with control characters'],
+    [['rename', 'acme:me', ''], 'profiles rename: the name of the profile is empty'],
+    [['login', '--provider', 'acme', '--profile', ''], '--profile: the name of the profile is empty'],
+    [['import', '--from', 'codex', '--as', ''], '--as: the name of the profile is empty'],
+  ])('%j is refused, for the name', async (parameters, message) => {
+    await configure()
+    const { code, stderr } = await run(...parameters)
+    expect(stderr).toContain(message)
+    expect(code).toBe(EXIT.usage)
+  })
+
   it('keep what they set beside the profiles, and never rewrite the configuration', { timeout: LONG_MS }, async () => {
     const written = await configure()
     await storeLogin('acme:me')

@@ -57,9 +57,9 @@ describe('gatewatch status --state', () => {
     },
   )
 
-  it('says of a folder in which nothing was recorded that it is none, and makes none', async () => {
+  it('says of a folder that is not there that nothing was recorded in it yet, and makes none', async () => {
     const { code, stderr } = await status('--state', join(stateFolder(), 'none'))
     expect(code).toBe(EXIT.usage)
-    expect(stderr).toMatch(/is no folder: name the state folder/)
+    expect(stderr).toMatch(/nothing has been recorded in .* yet \(the folder does not exist\): name the state folder/)
   })
 })

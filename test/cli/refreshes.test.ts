@@ -207,8 +207,9 @@ describe('gatewatch refreshes --follow', () => {
 
 describe('gatewatch refreshes of a bad folder', () => {
   it.each<[string, number, string, (folder: string) => void]>([
-    ['that is not there', 64, 'is no folder', () => {}],
-    ['in which nothing was recorded', 64, 'holds no recorder file', folder => mkdirSync(folder)],
+    ['that is not there', 64, 'nothing has been recorded in', () => {}],
+    ['in which nothing was recorded', 64, 'nothing has been recorded in', folder => mkdirSync(folder)],
+    ['that is a file', 64, 'is no folder', folder => writeFileSync(folder, '')],
     [
       'whose recorder file is damaged',
       1,

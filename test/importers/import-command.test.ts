@@ -59,6 +59,17 @@ describe('gatewatch profiles import', () => {
     expect(stdout).not.toMatch(CANARIES)
   })
 
+  // Seen: CODEX_REFRESH_TOKEN_URL_OVERRIDE=http://127.0.0.1:0/..., an address at which nothing can listen. Issue "1 of 6".
+  it('shows a place for the port where the settings leave it to the system', async () => {
+    const folder = new SourceFolder()
+    folder.put('codex/chatgpt.json', '.codex/auth.json')
+    const config = folder.write('gatewatch.json', { listen: { port: 0 } })
+    const { stdout } = await importing(folder, '--from', 'codex', '--dry-run', '--config', config)
+    expect(stdout).toContain('CODEX_REFRESH_TOKEN_URL_OVERRIDE=http://127.0.0.1:<port>/oauth/openai-codex/token')
+    expect(stdout).toContain('<port>: listen.port is 0')
+    expect(stdout).not.toContain(':0/')
+  })
+
   it('stores what may come, ends with 2 for what was left out, and the recorder knows of it', async () => {
     const folder = new SourceFolder()
     folder.put('openclaw', AGENT)

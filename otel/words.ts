@@ -107,7 +107,16 @@ export const BILLINGS = ['subscription', 'metered'] as const
 export type Billing = (typeof BILLINGS)[number]
 
 /** What a profile can do right now. */
-export const PROFILE_STATES = ['ready', 'expiring', 'expired', 'resting', 'needs_login', 'not_persisted', 'missing_credential', 'damaged'] as const
+export const PROFILE_STATES = [
+  'ready',
+  'expiring',
+  'expired',
+  'resting',
+  'needs_login',
+  'not_persisted',
+  'missing_credential',
+  'damaged',
+] as const
 export type ProfileState = (typeof PROFILE_STATES)[number]
 
 /** What the last frame of a caller site is: code of the application, a library, or a client of the gateway. */

@@ -23,6 +23,7 @@ export default defineConfig({
     // `expect.poll` waits for a state, on a slow machine too: a second, its default, is a deadline.
     expect: { requireAssertions: true, poll: { timeout: 20_000 } },
     allowOnly: false,
+    setupFiles: ['test/support/after-each.ts'],
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/results.json' }]] : ['default'],
     projects: TEST_KINDS.map(kind => ({
       extends: true,

@@ -2,12 +2,12 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 
 /**
- * What the tests of a file need: nothing (`unit`), a process of their own for each file (`unit-isolated`), the sources of the
- * whole repository (`house`), child processes or a whole gateway at work (`processes`), a browser or server program (`programs`).
+ * What the tests of a file need: nothing (`unit`), the sources of the whole repository (`house`), child processes or a whole
+ * gateway at work (`processes`), a browser or server program (`programs`).
  */
-export type TestKind = 'unit' | 'unit-isolated' | 'house' | 'processes' | 'programs'
+export type TestKind = 'unit' | 'house' | 'processes' | 'programs'
 
-export const TEST_KINDS: readonly TestKind[] = ['unit', 'unit-isolated', 'house', 'processes', 'programs']
+export const TEST_KINDS: readonly TestKind[] = ['unit', 'house', 'processes', 'programs']
 
 const ROOT = resolve(import.meta.dirname, '..')
 const TESTS = join(ROOT, 'test')
@@ -16,8 +16,6 @@ const IMPORTED = /\bfrom\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/g
 /** A file that reaches one of these starts a browser or a server that is no part of this project. */
 const PROGRAMS = /^playwright-core$|\/(?:nginx|prometheus-server)\.ts$/
 const PROCESSES = /^(?:node:child_process|rolldown)$/
-/** Rooms whose code changes the process itself (its HTTP clients, its OpenTelemetry globals): their files share no process. */
-const CHANGES_ITS_PROCESS = /^(?:watch|otel)\//
 
 /** The test files of each kind, from the root of the repository: by what a file imports, directly or through other files in `test`. */
 export function testFiles(): ReadonlyMap<TestKind, readonly string[]> {
@@ -33,8 +31,7 @@ function kindOf(file: string): TestKind {
   const reached = [...reachedFrom(join(TESTS, file))]
   if (reached.some(name => PROGRAMS.test(name))) return 'programs'
   if (reached.some(name => PROCESSES.test(name)) || file.startsWith('e2e/')) return 'processes'
-  if (file.startsWith('house/')) return 'house'
-  return CHANGES_ITS_PROCESS.test(file) ? 'unit-isolated' : 'unit'
+  return file.startsWith('house/') ? 'house' : 'unit'
 }
 
 /** Modules a file imports: packages by name, files in `test` by path, and what those import. */

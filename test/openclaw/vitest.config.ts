@@ -11,6 +11,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     expect: { requireAssertions: true },
     allowOnly: false,
+    setupFiles: ['test/support/after-each.ts'],
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/openclaw.json' }]] : ['default'],
   },
 })

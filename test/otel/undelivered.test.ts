@@ -1,7 +1,8 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { SPAN_CALL } from '../../otel/names.ts'
-import { afterTest, dropped, receive, start } from './world.ts'
+import { afterwards } from '../support/clean-up.ts'
+import { dropped, receive, start } from './world.ts'
 
 describe('what cannot be delivered', () => {
   it('is counted when nobody listens at the endpoint, and nothing is thrown', async () => {
@@ -31,7 +32,7 @@ describe('what cannot be delivered', () => {
   it('does not hold the shutdown: a receiver that never answers is left behind', async () => {
     const silent = createServer(socket => socket.on('error', () => {}))
     await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
-    afterTest(async () => {
+    afterwards(() => {
       silent.close()
     })
     const { port } = silent.address() as AddressInfo

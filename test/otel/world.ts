@@ -1,36 +1,26 @@
-import { afterEach } from 'vitest'
 import { METRICS } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { type Sdk, type SdkOptions, startSdk } from '../../otel/sdk.ts'
 import { Recorder } from '../../src/recorder/recorder.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { afterwards } from '../support/clean-up.ts'
 import { type ParsedFamily, parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
 
 export const OPEN_METRICS = 'application/openmetrics-text'
-const ended: (() => Promise<void>)[] = []
-
-/** Runs `end` after the test, the last one first. */
-export function afterTest(end: () => Promise<void>): void {
-  ended.push(end)
-}
-
-afterEach(async () => {
-  for (const end of ended.splice(0).reverse()) await end()
-})
 
 /** Telemetry as an embedding program has it, with an environment of its own. */
 export async function start(environment: Record<string, string>, options: Partial<SdkOptions> = {}) {
   const recorder = new Recorder()
   const sdk = await startSdk({ recorder, standalone: false, environment, ...options })
-  afterTest(() => sdk.shutdown())
+  afterwards(() => sdk.shutdown())
   return { sdk, recorder, telemetry: new Telemetry(sdk.source) }
 }
 
 /** A real receiver, stopped after the test. */
 export async function receive(): Promise<OtlpReceiver> {
   const receiver = await startOtlpReceiver()
-  afterTest(() => receiver.stop())
+  afterwards(() => receiver.stop())
   return receiver
 }
 

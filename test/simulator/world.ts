@@ -1,12 +1,6 @@
-import { afterEach } from 'vitest'
-import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
+import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
-
-const started: Simulator[] = []
-
-afterEach(async () => {
-  await Promise.all(started.splice(0).map(simulator => simulator.stop()))
-})
+import { afterwards } from '../support/clean-up.ts'
 
 /** An answer, read whole. */
 export interface Read {
@@ -20,7 +14,7 @@ export interface Read {
 /** A simulator with a way to ask it; it is stopped after the test. */
 export async function world(options: SimulatorOptions = {}) {
   const simulator = await startSimulator(options)
-  started.push(simulator)
+  afterwards(() => simulator.stop())
 
   const post = async (path: string, body: unknown, headers: Record<string, string> = {}): Promise<Read> =>
     read(await fetch(simulator.url + path, { method: 'POST', ...encoded(body, headers) }))

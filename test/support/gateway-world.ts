@@ -1,6 +1,5 @@
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterEach } from 'vitest'
 import { METRICS, type MetricKey } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
@@ -10,18 +9,11 @@ import type { GrantOptions } from '../../src/simulator/grants.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import { afterwards } from './clean-up.ts'
 import { type ParsedSample, parseOpenMetrics } from './open-metrics-parser.ts'
 
-const endings: (() => Promise<unknown>)[] = []
-
-afterEach(async () => {
-  for (const end of endings.splice(0).reverse()) await end()
-})
-
 /** Runs `end` after the test, before what was begun earlier is ended. */
-export function atTheEnd(end: () => Promise<unknown>): void {
-  endings.push(end)
-}
+export const atTheEnd: (end: () => Promise<unknown>) => void = afterwards
 
 /** Keys the simulator of every world accepts. */
 export const OPENAI_KEY = 'sk-simulated-openai-0001'

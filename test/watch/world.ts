@@ -4,7 +4,6 @@ import { context } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
-import { afterEach } from 'vitest'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
@@ -13,14 +12,9 @@ import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { watchOutgoing } from '../../src/watch/outgoing.ts'
+import { afterwards } from '../support/clean-up.ts'
 
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-
-const closers: (() => unknown)[] = []
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
 
 export interface Received {
   readonly path: string
@@ -46,7 +40,7 @@ export async function startServer(answer: (response: ServerResponse, received: R
   }
   const server = createServer(onRequest)
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  closers.push(() => {
+  afterwards(() => {
     server.closeAllConnections()
     return new Promise(resolve => server.close(resolve))
   })
@@ -96,7 +90,7 @@ export function watchPosts() {
     onFault: fault => faults.push(fault),
     onNotice: line => faults.push(line),
   })
-  closers.push(stop)
+  afterwards(stop)
   return { seen, faults, stop }
 }
 
@@ -120,7 +114,8 @@ export async function bypassWorld(
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
   const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })
-  closers.push(watch.stop, () => meters.shutdown())
+  afterwards(watch.stop)
+  afterwards(() => meters.shutdown())
   return {
     tokenUrl: `${url}/token`,
     telemetry,
@@ -150,9 +145,7 @@ export async function until(done: () => boolean): Promise<void> {
   while (!done()) await new Promise(resolve => setTimeout(resolve, 2))
 }
 
-export function onClose(close: () => unknown): void {
-  closers.push(close)
-}
+export const onClose = afterwards
 
 function ok(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'application/json' }).end('{"access_token":"granted"}')

@@ -34,7 +34,7 @@ export const STORYLINE: readonly Scene[] = [
     atSeconds: 6,
     title: 'the provider throttles the subscription for a moment: fallback to the paid key',
     play: ({ simulator, account }) => {
-      simulator.inject({ where: 'provider', name: limited, account, times: 2, headers: { 'retry-after': '4' } })
+      simulator.inject({ where: 'provider', name: limited, account, times: 1, headers: { 'retry-after': '3' } })
     },
   },
   {

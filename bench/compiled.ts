@@ -15,5 +15,5 @@ export async function compiledRegister(): Promise<string> {
   await promisify(execFile)(process.execPath, [tsc, ...parameters])
   writeFileSync(join(folder, 'package.json'), '{ "name": "gatewatch", "type": "module", "version": "0.0.0" }')
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  return pathToFileURL(join(folder, 'dist/otel/register.js')).href
+  return pathToFileURL(join(folder, 'dist/src/register.js')).href
 }

@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { recorderFile } from '../src/recorder/recorder-file.ts'
+import { recorderFile } from '../src/events/recorder-file.ts'
 import { playedRows, writeSpans } from './diagnose-cost.ts'
 
 const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))

@@ -8,7 +8,7 @@ import type { Contestant, Surroundings } from './contestants.ts'
 export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'forensic'] as const
 export type WatchContestantId = (typeof WATCH_CONTESTANTS)[number]
 
-const SOURCE_REGISTER = new URL('../otel/register.ts', import.meta.url).href
+const SOURCE_REGISTER = new URL('../src/register.ts', import.meta.url).href
 const PASS_THROUGH = new URL('./processes/pass-through.ts', import.meta.url)
 
 /** Who is measured when it is about a watched process: each request of theirs makes one provider call. */

@@ -1,2 +1,2 @@
-/** The scrape job of gateways in `otel/prometheus.yml`. */
+/** The scrape job of gateways in `otel/pipeline/prometheus.yml`. */
 export const GATEWAY_JOB = 'gatewatch'

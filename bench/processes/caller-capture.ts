@@ -1,6 +1,6 @@
 /** Captures callers 16 frames deep, again and again, and says what one takes, warm, in microseconds. */
-import { takeCallerSite } from '../../src/telemetry/caller.ts'
-import { noteFrames } from '../../src/tools/stack-frames.ts'
+import { takeCallerSite } from '../../src/callers/caller.ts'
+import { noteFrames } from '../../src/callers/stack-frames.ts'
 import { median } from '../statistics.ts'
 
 const DEPTH = 16

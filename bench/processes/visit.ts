@@ -27,12 +27,12 @@ for (const owner of [files, files.promises] as unknown as Record<string, unknown
 }
 syncBuiltinESMExports()
 
-const { startSdk } = await import('../../otel/sdk.ts')
-const { RefreshGate } = await import('../../src/auth/refresh-gate.ts')
+const { startSdk } = await import('../../otel/sdk/sdk.ts')
+const { RefreshGate } = await import('../../src/refresh/refresh-gate.ts')
 const { createRegistry } = await import('../../src/providers/registry.ts')
-const { Recorder } = await import('../../src/recorder/recorder.ts')
+const { Recorder } = await import('../../src/events/recorder.ts')
 const { fileStore } = await import('../../src/store/file-store.ts')
-const { takeCallerSite } = await import('../../src/telemetry/caller.ts')
+const { takeCallerSite } = await import('../../src/callers/caller.ts')
 const { Telemetry } = await import('../../src/telemetry/telemetry.ts')
 
 const folder = mkdtempSync(join(tmpdir(), 'gatewatch-bench-'))

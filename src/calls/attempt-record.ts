@@ -30,10 +30,10 @@ import {
   EVENT_FIRST_CHUNK,
 } from '../../otel/names.ts'
 import type { AttemptOutcome } from '../../otel/words.ts'
+import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
 import { exemplarOf, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import type { CallRequest } from './call-request.ts'

@@ -2,8 +2,8 @@ import { context, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api
 import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/names.ts'
 import type { AttemptOutcome } from '../../otel/words.ts'
+import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
-import { callerAttributes, takeCallerSite } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 

@@ -1,6 +1,6 @@
 import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
-import { deadGrant } from '../auth/flight-deck.ts'
 import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { deadGrant } from '../refresh/flight-deck.ts'
 import type { DamagedProfile } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'

@@ -20,11 +20,11 @@ import {
   ATTR_STANDS_FOR,
   SPAN_CALL,
 } from '../../otel/names.ts'
-import type { Visit } from '../auth/visit.ts'
+import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Upstream } from '../providers/upstream.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
+import type { Visit } from '../refresh/visit.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'

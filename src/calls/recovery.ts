@@ -1,6 +1,6 @@
-import type { RefreshGate } from '../auth/refresh-gate.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { bearerFingerprint, type StoredProfile } from '../domain/credential.ts'
+import type { RefreshGate } from '../refresh/refresh-gate.ts'
 import type { ProfileBook } from './profile-book.ts'
 import type { Readiness } from './profile-choice.ts'
 

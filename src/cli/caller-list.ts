@@ -1,4 +1,4 @@
-import type { CallerCount, FallbackCount, VisitCount } from '../recorder/queries.ts'
+import type { CallerCount, FallbackCount, VisitCount } from '../events/queries.ts'
 import { inWords, table } from './table.ts'
 
 /** What is shown of one recorder. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Demo, startDemo } from '../demo/demo.ts'
-import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../events/queries.ts'
+import { type Demo, startDemo } from '../simulator/demo/demo.ts'
 import { runSteps } from '../tools/run-steps.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'

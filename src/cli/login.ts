@@ -1,6 +1,6 @@
 import type { LoginMethod } from '../../otel/words.ts'
-import { type LoggedIn, login } from '../auth/login.ts'
 import { expiryOf } from '../domain/credential.ts'
+import { type LoggedIn, login } from '../login/login.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'

@@ -1,4 +1,4 @@
-import { type LoggedOut, logout } from '../auth/logout.ts'
+import { type LoggedOut, logout } from '../login/logout.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { atProfileDesk, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-desk.ts'

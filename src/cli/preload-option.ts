@@ -7,7 +7,7 @@ import { LEAST_NODE } from '../tools/least-node.ts'
  * application: Node 20 has no TypeScript, `--permission` allows the folders of the application only. A `data:` URL needs no
  * file: its module imports the preload, and writes one line on stderr where that fails.
  *
- * @param register URL of the preload, `otel/register`.
+ * @param register URL of the preload, `src/register`.
  * @returns Text without spaces and quotes, at which `NODE_OPTIONS` would be split.
  */
 export function preloadOption(register: string): string {

@@ -1,6 +1,6 @@
-import { withQuietProfile } from '../auth/logout.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { withQuietProfile } from '../login/logout.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'

@@ -1,5 +1,5 @@
-import { readRecords } from '../recorder/disk-records.ts'
-import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../recorder/queries.ts'
+import { readRecords } from '../events/disk-records.ts'
+import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../events/queries.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'

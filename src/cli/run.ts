@@ -118,7 +118,7 @@ function requireWindow(windowMs: number, policy: string | undefined): void {
 /** The options of every Node to come, with the preload behind those there are. */
 function nodeOptions(): string {
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  const preload = preloadOption(new URL(`../../otel/register.${ending}`, import.meta.url).href)
+  const preload = preloadOption(new URL(`../register.${ending}`, import.meta.url).href)
   const before = process.env.NODE_OPTIONS ?? ''
   return before.split(' ').includes(preload) ? before : `${before} ${preload}`.trim()
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { durationOf } from '../domain/duration-text.ts'
+import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
-import { recorderFile, requireOwnRecorder } from '../recorder/recorder-file.ts'
 import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { runSteps } from '../tools/run-steps.ts'

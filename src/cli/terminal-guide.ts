@@ -1,8 +1,8 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import type { LoginGuide, SignInPage } from '../auth/login-guide.ts'
-import { untilAborted } from '../auth/loopback-redirect.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import type { LoginGuide, SignInPage } from '../login/login-guide.ts'
+import { untilAborted } from '../login/loopback-redirect.ts'
 import type { Output } from './output.ts'
 
 /** A guide in the terminal; `end` wipes what it shows of the waiting. */

@@ -1,4 +1,4 @@
-import type { SpanRange } from '../recorder/recorded-spans.ts'
+import type { SpanRange } from '../events/recorded-spans.ts'
 import { type Diagnosis, diagnoseInTurns } from './diagnose.ts'
 import type { EvidenceReading, PlainSpan } from './evidence.ts'
 

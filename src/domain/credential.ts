@@ -66,7 +66,7 @@ export interface StoredProfile {
   readonly needsLogin?: NeedsLogin
   /** Fingerprints of refresh tokens that were rotated away, newest first, at most `ROTATED_AWAY_KEPT`. */
   readonly rotatedAway?: readonly Fingerprint[]
-  /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/auth/held-before.ts`). */
+  /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/refresh/held-before.ts`). */
   readonly heldBefore?: readonly string[]
   /** When each token of `heldBefore` was rotated away, epoch ms, in the same order; those an earlier version noted have no time. */
   readonly rotatedAwayAt?: readonly number[]

@@ -1,6 +1,6 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
-import type { Recorder } from '../recorder/recorder.ts'
+import type { Recorder } from '../events/recorder.ts'
 import type { Shown } from './shown.ts'
 
 export interface GatewayShownOptions {

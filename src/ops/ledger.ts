@@ -1,5 +1,5 @@
-import { Ring } from '../recorder/ring.ts'
-import type { SpanRow } from '../recorder/span-row.ts'
+import { Ring } from '../events/ring.ts'
+import type { SpanRow } from '../events/span-row.ts'
 import { AttemptBucket, WayBucket } from './call-counts.ts'
 import {
   type AttemptFact,

@@ -1,6 +1,6 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import type { RecordedSpans } from '../recorder/recorded-spans.ts'
-import type { SpanRow } from '../recorder/span-row.ts'
+import type { RecordedSpans } from '../events/recorded-spans.ts'
+import type { SpanRow } from '../events/span-row.ts'
 
 /** Spans on their way into the page's counts. */
 export interface Feed {

@@ -23,10 +23,10 @@ import {
 } from '../../otel/names.ts'
 import { FLIGHT_OUTCOMES } from '../../otel/words.ts'
 import { isSuccess } from '../domain/flight-outcome.ts'
-import { textOf } from '../recorder/attribute-value.ts'
-import { visitWords } from '../recorder/counted-words.ts'
-import { isRefresh, refreshRow } from '../recorder/refresh-row.ts'
-import type { SpanRow } from '../recorder/span-row.ts'
+import { textOf } from '../events/attribute-value.ts'
+import { visitWords } from '../events/counted-words.ts'
+import { isRefresh, refreshRow } from '../events/refresh-row.ts'
+import type { SpanRow } from '../events/span-row.ts'
 
 const FAILURES: ReadonlySet<string> = new Set(FLIGHT_OUTCOMES.filter(outcome => !isSuccess(outcome)))
 

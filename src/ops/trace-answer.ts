@@ -17,10 +17,10 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
-import { textOf } from '../recorder/attribute-value.ts'
-import { trace } from '../recorder/queries.ts'
-import type { RecordedSpans } from '../recorder/recorded-spans.ts'
-import type { SpanRow } from '../recorder/span-row.ts'
+import { textOf } from '../events/attribute-value.ts'
+import { trace } from '../events/queries.ts'
+import type { RecordedSpans } from '../events/recorded-spans.ts'
+import type { SpanRow } from '../events/span-row.ts'
 import type { SpanRole, TraceAnswer, TraceSpan } from './answers.ts'
 import { processText } from './bypasses-answer.ts'
 import { framesOf } from './stack-text.ts'

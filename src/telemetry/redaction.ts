@@ -1,7 +1,7 @@
 import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
 import type { ReadableSpan, SpanProcessor, TimedEvent } from '@opentelemetry/sdk-trace'
 import type { DropPlace } from '../../otel/words.ts'
-import { mappedCaller } from './caller.ts'
+import { mappedCaller } from '../callers/caller.ts'
 import { Screen } from './screen.ts'
 
 /** Told of everything that does not get through. Must not throw. */

@@ -19,7 +19,7 @@ import { profileName } from './profile-name.ts'
 import type { SeriesBook } from './series-book.ts'
 import type { SpanTree } from './span-tree.ts'
 
-/** Where spans and metrics go: made by `otel/sdk.ts`, or by a test. */
+/** Where spans and metrics go: made by `otel/sdk/sdk.ts`, or by a test. */
 export interface TelemetrySource {
   readonly tracer: SpanSource
   readonly series: SeriesBook

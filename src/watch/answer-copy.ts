@@ -1,5 +1,5 @@
+import type { TokenAnswer } from '../token-requests/token-answer.ts'
 import type { Landing } from './coalesced-refreshes.ts'
-import type { TokenAnswer } from './token-answer.ts'
 
 /** Longer than any token answer: what goes on after this is none, and is nobody else's. */
 const MOST_BYTES = 256 * 1024

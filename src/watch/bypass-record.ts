@@ -23,17 +23,17 @@ import {
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import type { BypassPolicy, FlightOutcome, Uncertainty, Via } from '../../otel/words.ts'
+import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
+import { bypassError } from '../http-clients/block.ts'
+import type { OutgoingEnd } from '../http-clients/following.ts'
 import type { Provider } from '../providers/provider.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { bypassError } from './block.ts'
-import type { OutgoingEnd } from './following.ts'
-import { type AskedGrant, shapeOf } from './shape.ts'
-import { BLOCKED, type Verdict, verdictOf } from './token-verdict.ts'
+import { type AskedGrant, shapeOf } from '../token-requests/shape.ts'
+import { BLOCKED, type Verdict, verdictOf } from '../token-requests/token-verdict.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {

@@ -1,6 +1,6 @@
 import type { Fingerprint } from '../domain/fingerprint.ts'
+import { agedAnswer, grantedRefresh, type TokenAnswer } from '../token-requests/token-answer.ts'
 import type { Clock } from '../tools/clock.ts'
-import { agedAnswer, grantedRefresh, type TokenAnswer } from './token-answer.ts'
 
 /** What makes two refreshes the same. */
 export interface AskedRefresh {

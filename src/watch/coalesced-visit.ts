@@ -24,17 +24,17 @@ import {
   SPAN_VISIT,
 } from '../../otel/names.ts'
 import type { Decision } from '../../otel/words.ts'
+import { callerAttributes } from '../callers/caller.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
-import type { KnownService } from './known-endpoints.ts'
+import type { KnownService } from '../token-requests/known-endpoints.ts'
+import type { Shape } from '../token-requests/shape.ts'
+import { grantedRefresh, headersOf, type TokenAnswer } from '../token-requests/token-answer.ts'
+import type { TokenLedger } from '../token-requests/token-ledger.ts'
+import { type Verdict, verdictOf } from '../token-requests/token-verdict.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
 import type { Passage } from './passage.ts'
-import type { Shape } from './shape.ts'
 import type { Sighting } from './sighting.ts'
-import { grantedRefresh, headersOf, type TokenAnswer } from './token-answer.ts'
-import type { TokenLedger } from './token-ledger.ts'
-import { type Verdict, verdictOf } from './token-verdict.ts'
 
 /** A refresh that was answered without a request of its own. */
 export interface CoalescedVisitFacts {

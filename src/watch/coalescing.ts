@@ -1,15 +1,15 @@
+import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from '../http-clients/dispatched-body.ts'
+import { type Dispatch, type DispatchOptions, interceptDispatches } from '../http-clients/undici-dispatch.ts'
+import { isKnownHandler, type UndiciHandler, waitingHandler } from '../http-clients/undici-handler.ts'
+import type { KnownService } from '../token-requests/known-endpoints.ts'
+import { type Shape, shapeOf } from '../token-requests/shape.ts'
+import type { TokenAnswer } from '../token-requests/token-answer.ts'
 import { systemClock } from '../tools/clock.ts'
+import { isOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { type AskedRefresh, CoalescedRefreshes, type Landing, type SharedFlight } from './coalesced-refreshes.ts'
 import type { CoalescedVisitFacts, SharedEnd } from './coalesced-visit.ts'
-import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from './dispatched-body.ts'
-import type { KnownService } from './known-endpoints.ts'
 import { leadingHandler } from './leading-handler.ts'
-import { isOwnWork } from './own-work.ts'
-import { type Shape, shapeOf } from './shape.ts'
-import type { TokenAnswer } from './token-answer.ts'
-import { type Dispatch, type DispatchOptions, interceptDispatches } from './undici-dispatch.ts'
-import { isKnownHandler, type UndiciHandler, waitingHandler } from './undici-handler.ts'
 
 /** A refresh as it comes to a dispatcher: who asks is taken at once. */
 export interface Asking {

@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { join, parse, sep } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Worker } from 'node:worker_threads'
+import { asOwnWork } from '../tools/own-work.ts'
 import { startQuietThread } from '../tools/quiet-thread.ts'
 import {
   type CredentialFile,
@@ -13,7 +14,6 @@ import {
   type StoredCredential,
   searchCredentials,
 } from './credential-search.ts'
-import { asOwnWork } from './own-work.ts'
 
 const MOST_BYTES = 4 * 1024 * 1024
 const MOST_BYTES_OF_ALL = 32 * 1024 * 1024

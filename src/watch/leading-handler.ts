@@ -1,7 +1,7 @@
+import { type Abort, abortError, isLater, otherParts, type UndiciController, type UndiciHandler } from '../http-clients/undici-handler.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { AnswerCopy } from './answer-copy.ts'
 import type { SharedFlight } from './coalesced-refreshes.ts'
-import { type Abort, abortError, isLater, otherParts, type UndiciController, type UndiciHandler } from './undici-handler.ts'
 
 /**
  * Puts itself between a dispatcher and the handler whose request others wait for: the handler gets everything as it comes,

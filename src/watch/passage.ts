@@ -1,11 +1,11 @@
 import type { Uncertainty, Via } from '../../otel/words.ts'
+import { settleCallersNow } from '../callers/caller.ts'
+import { wholenessOf } from '../callers/causal-stack.ts'
+import type { GateFrames, GateVerdict } from '../callers/gate-frames.ts'
+import { SOURCE_MAP_BOUNDS } from '../callers/source-maps.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import { settleCallersNow } from '../telemetry/caller.ts'
-import { SOURCE_MAP_BOUNDS } from '../tools/source-maps.ts'
-import { wholenessOf } from './causal-stack.ts'
-import type { GateFrames, GateVerdict } from './gate-frames.ts'
+import type { AskedGrant } from '../token-requests/shape.ts'
 import type { Observation } from './observation.ts'
-import type { AskedGrant } from './shape.ts'
 import { callerOf, type Sighting } from './sighting.ts'
 
 /** Why a stack that is not whole may lack the gate. */

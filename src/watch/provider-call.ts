@@ -28,20 +28,20 @@ import {
   ATTR_URL_PATH,
 } from '../../otel/names.ts'
 import type { AttemptOutcome, CredentialType } from '../../otel/words.ts'
+import { callerAttributes } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import type { OutgoingEnd } from '../http-clients/following.ts'
+import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
-import { callerAttributes } from '../telemetry/caller.ts'
 import { givenName } from '../telemetry/given-name.ts'
+import { type Bearer, bearerIn } from '../token-requests/bearer.ts'
+import type { ApiMatch } from '../token-requests/known-endpoints.ts'
+import type { TokenLedger } from '../token-requests/token-ledger.ts'
+import { PROCESS_ENDED, requestIdIn } from '../token-requests/token-verdict.ts'
 import { peekBeginning, peekedString, peekedTrue } from '../tools/json-peek.ts'
-import { type Bearer, bearerIn } from './bearer.ts'
 import type { CallSample } from './call-sample.ts'
-import type { OutgoingEnd } from './following.ts'
-import type { ApiMatch } from './known-endpoints.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
-import type { OutgoingRequest } from './outgoing-request.ts'
 import { callerOf, type Sighting } from './sighting.ts'
-import type { TokenLedger } from './token-ledger.ts'
-import { PROCESS_ENDED, requestIdIn } from './token-verdict.ts'
 
 export interface ProviderCallFacts {
   readonly request: OutgoingRequest

@@ -2,11 +2,11 @@ import diagnostics from 'node:diagnostics_channel'
 import { basename } from 'node:path'
 import { ATTR_SERVER_ADDRESS, ATTR_SIDE_DOOR, SPAN_SIDE_DOOR } from '../../otel/names.ts'
 import type { SideDoor } from '../../otel/words.ts'
-import { callerAttributes, siteOf } from '../telemetry/caller.ts'
-import { type RawFrame, takeFrames } from '../tools/stack-frames.ts'
-import { hostSpan } from './host-span.ts'
+import { callerAttributes, siteOf } from '../callers/caller.ts'
+import { type RawFrame, takeFrames } from '../callers/stack-frames.ts'
+import { hostSpan } from '../telemetry/host-span.ts'
+import { isOwnWork } from '../tools/own-work.ts'
 import type { Observation } from './observation.ts'
-import { isOwnWork } from './own-work.ts'
 
 export interface SideDoorsOptions {
   tokenHosts: ReadonlySet<string>

@@ -1,11 +1,11 @@
+import { siteOutside } from '../callers/caller.ts'
+import { type NotedFrames, takeTrail } from '../callers/causal-stack.ts'
+import { inboundRequest, routeOf } from '../callers/inbound-route.ts'
+import type { RawFrame } from '../callers/stack-frames.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
-import { siteOutside } from '../telemetry/caller.ts'
-import type { RawFrame } from '../tools/stack-frames.ts'
-import { type NotedFrames, takeTrail } from './causal-stack.ts'
-import { hostSpan } from './host-span.ts'
-import { inboundRequest, routeOf } from './inbound-route.ts'
+import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
+import { hostSpan } from '../telemetry/host-span.ts'
 import type { HostSpan } from './observation.ts'
-import type { OutgoingRequest } from './outgoing-request.ts'
 
 /** What was around when a request was made. Taken synchronously; made readable later, if anybody asks. */
 export class Sighting {

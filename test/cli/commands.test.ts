@@ -201,10 +201,10 @@ describe('gatewatch demo', () => {
     const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '26']).ended
     const last = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
     const seen = last.refreshes.map((row: Record<string, string>) => `${row.caller} ${row.reason} ${row.via} ${row.outcome}`)
-    expect(seen).toContain('src/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')
+    expect(seen).toContain('src/simulator/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')
     expect(seen.some((row: string) => / gate rotated$/.test(row))).toBe(true)
     expect(last.visits).toContainEqual(
-      expect.objectContaining({ caller: 'src/demo/usage-poller.ts#pollUsage', reason: 'forced', decision: 'reuse' }),
+      expect.objectContaining({ caller: 'src/simulator/demo/usage-poller.ts#pollUsage', reason: 'forced', decision: 'reuse' }),
     )
     for (const moves of [last.fallbacks, last.billingChanges])
       expect(moves).toContainEqual(expect.objectContaining({ from: 'openai-codex:work', to: 'openai:default' }))

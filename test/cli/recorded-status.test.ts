@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { ATTR_REASON, ATTR_VIA } from '../../otel/names.ts'
 import { EXIT } from '../../src/cli/exit-code.ts'
-import { diskWorld } from '../recorder/world.ts'
+import { diskWorld } from '../events/world.ts'
 import { startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 

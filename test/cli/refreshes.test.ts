@@ -13,8 +13,8 @@ import {
 } from '../../otel/names.ts'
 import { shapeHint } from '../../src/cli/refresh-lines.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
-import { diskWorld, startChild } from '../recorder/world.ts'
-import type { RefreshOptions } from '../recorder/world-spans.ts'
+import { diskWorld, startChild } from '../events/world.ts'
+import type { RefreshOptions } from '../events/world-spans.ts'
 import { type ChildProcess, startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 

@@ -9,13 +9,13 @@ import { GATEWAY_JOB } from '../../dashboards/jobs.ts'
 import * as names from '../../otel/names.ts'
 import { SKIP_REASONS } from '../../otel/words.ts'
 import { scrubText } from '../../src/telemetry/scrub.ts'
-import { shapeOf } from '../../src/watch/shape.ts'
+import { shapeOf } from '../../src/token-requests/shape.ts'
 import { ROOT } from '../house/source-files.ts'
 import { MASK, shippedRedaction } from '../support/collector-redaction.ts'
 import { CANARIES } from '../telemetry/canaries.ts'
 import { alertmanagerProgram, isInstalled } from './prometheus-server.ts'
 
-const OTEL = join(ROOT, 'otel')
+const OTEL = join(ROOT, 'otel/pipeline')
 const read = (file: string) => readFileSync(join(OTEL, file), 'utf8')
 const KNOWN = new Set([...Object.values(names).filter(value => typeof value === 'string'), ...Object.keys(names.ATTRIBUTES)])
 
@@ -108,7 +108,7 @@ describe('the collector', () => {
   it('leaves frames, packages, models and what providers say of a refusal', () => {
     const { maskValue } = shippedRedaction()
     const texts = [
-      'src/demo/agent-turn.ts#answerUser',
+      'src/simulator/demo/agent-turn.ts#answerUser',
       'refreshOAuthCredentialsForProviderWithPlugin (node_modules/.pnpm/undici@8.12.4/node_modules/@scope/undici/lib/api.js:12:3)',
       'file:///srv/app/node_modules/@earendil-works/pi-ai/dist/oauth-B2kd93Xa.mjs:708:21',
       'app/@modal/page.tsx:3:9',

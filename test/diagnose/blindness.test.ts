@@ -4,7 +4,7 @@ import { ATTR_PROFILE } from '../../otel/names.ts'
 import { FINDING_KINDS } from '../../src/diagnose/finding.ts'
 import { RULES } from '../../src/diagnose/rules.ts'
 import { SeenSpan } from '../../src/diagnose/seen-span.ts'
-import { SCENARIOS } from '../../src/scenarios/scenarios.ts'
+import { SCENARIOS } from '../../src/simulator/scenarios/scenarios.ts'
 import { importsOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from '../house/source-files.ts'
 import { refresh, WORK } from './spans.ts'
 

@@ -23,7 +23,7 @@ import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
 import { evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'
-import { playScenario } from '../../src/scenarios/stage.ts'
+import { playScenario } from '../../src/simulator/scenarios/stage.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { attempt, CLI, evidence, GATEWAY, type Refreshed, refresh, span, WORK } from './spans.ts'
 

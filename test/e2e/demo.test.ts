@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { startDemo } from '../../src/demo/demo.ts'
-import { SERVES_AGAIN, SERVES_NOT } from '../../src/demo/storyline.ts'
+import { startDemo } from '../../src/simulator/demo/demo.ts'
+import { SERVES_AGAIN, SERVES_NOT } from '../../src/simulator/demo/storyline.ts'
 import { eventually } from '../support/gateway-world.ts'
 
 const SUBSCRIPTION = 'openai-codex:work'

@@ -12,8 +12,8 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
-import type { CallAnswer } from '../../src/http/answer-stream.ts'
-import { refreshes, visitTable } from '../../src/recorder/queries.ts'
+import { refreshes, visitTable } from '../../src/events/queries.ts'
+import type { CallAnswer } from '../../src/server/answer-stream.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
 import { atTheEnd, eventually } from '../support/gateway-world.ts'

@@ -1,8 +1,8 @@
 // Seen: 16 of 240 lost logins stood in no record: the one process that knew was killed before its batch of spans was written.
 // Fix: a gateway writes a refresh that failed before the refresh is over for anybody. Issue 1 of 6, C5.
 import { describe, expect, it } from 'vitest'
-import { readRecords } from '../../src/recorder/disk-records.ts'
-import { refreshes } from '../../src/recorder/queries.ts'
+import { readRecords } from '../../src/events/disk-records.ts'
+import { refreshes } from '../../src/events/queries.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { startChild } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'

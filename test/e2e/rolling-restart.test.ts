@@ -11,7 +11,7 @@ import { eventually, OPENAI_KEY } from '../support/gateway-world.ts'
 
 // Seen: at SIGTERM 36 of 90 kept-alive connections got ECONNRESET. Why: Node closes idle connections the moment a server
 // closes, and what their clients have just sent is reset. Fix: each answer says Connection: close, and a connection without
-// a request lingers for a few seconds (src/http/connection-drain.ts). Issue "1 of 6", point D1.
+// a request lingers for a few seconds (src/server/connection-drain.ts). Issue "1 of 6", point D1.
 
 const CLIENTS = 45
 const PATH = '/v1/chat/completions'

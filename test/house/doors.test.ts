@@ -15,14 +15,14 @@ describe('the doors of the house', () => {
       "meter.createCounter('x')",
       "meter.createObservableGauge('x')",
     ]) {
-      expect(spansPastTelemetry(sourceFile('src/auth/visit.ts', call))).toHaveLength(1)
+      expect(spansPastTelemetry(sourceFile('src/refresh/visit.ts', call))).toHaveLength(1)
       expect(spansPastTelemetry(sourceFile('src/telemetry/telemetry.ts', call))).toEqual([])
     }
     for (const call of ['telemetry.startSpan(SPAN_VISIT)', 'class A { #telemetry; a() { this.#telemetry.startSpan(SPAN_VISIT) } }'])
-      expect(spansPastTelemetry(sourceFile('src/auth/visit.ts', call))).toEqual([])
+      expect(spansPastTelemetry(sourceFile('src/refresh/visit.ts', call))).toEqual([])
   })
 
-  it('let nobody but src/auth mint a permit', () => {
+  it('let only src/refresh and src/login mint a permit', () => {
     expect(house.flatMap(mints)).toEqual([])
     expect(house.some(({ text }) => text.includes('new Permit('))).toBe(true)
     expect(mints(sourceFile('src/calls/attempt.ts', 'const permit = new Permit({ url, lifetimeMs })'))).toEqual(['src/calls/attempt.ts'])
@@ -57,7 +57,7 @@ function spansPastTelemetry(file: SourceFile): string[] {
 }
 
 function mints(file: SourceFile): string[] {
-  if (file.path.startsWith('src/auth/')) return []
+  if (file.path.startsWith('src/refresh/') || file.path.startsWith('src/login/')) return []
   return [...nodesOf(file.statements)]
     .filter(node => node.type === 'NewExpression' && nameOf(node.callee) === 'Permit')
     .map(() => file.path)

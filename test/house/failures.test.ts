@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { failuresPage } from '../../src/scenarios/write-failures.ts'
+import { failuresPage } from '../../src/simulator/scenarios/write-failures.ts'
 
 describe('the page of failures', () => {
   it('says what scenarios and rules say; npm run reference renews it', () => {

@@ -12,8 +12,8 @@ describe('the files of the house', () => {
     expect(house.filter(({ path }) => EMPTY_NAME.test(path)).map(({ path }) => path)).toEqual([])
     for (const path of [
       'src/utils/time.ts',
-      'src/auth/helpers.ts',
-      'src/auth/token-manager.ts',
+      'src/refresh/helpers.ts',
+      'src/refresh/token-manager.ts',
       'src/common.ts',
       'src/store/store-service.ts',
     ])
@@ -23,13 +23,13 @@ describe('the files of the house', () => {
   it('export by name', () => {
     expect(house.flatMap(defaultExports)).toEqual([])
     for (const text of ['export default {}', 'const a = 1; export { a as default }', "export { default } from './b.ts'"])
-      expect(defaultExports(sourceFile('src/auth/a.ts', text))).toEqual(['src/auth/a.ts'])
+      expect(defaultExports(sourceFile('src/refresh/a.ts', text))).toEqual(['src/refresh/a.ts'])
   })
 
   it('write to no console but in the commands', () => {
     expect(house.flatMap(consoleWriters)).toEqual([])
-    expect(consoleWriters(sourceFile('src/auth/a.ts', "console.log('x')"))).toEqual(['src/auth/a.ts'])
-    expect(consoleWriters(sourceFile('src/auth/a.ts', "const url = 'https://console.example/'"))).toEqual([])
+    expect(consoleWriters(sourceFile('src/refresh/a.ts', "console.log('x')"))).toEqual(['src/refresh/a.ts'])
+    expect(consoleWriters(sourceFile('src/refresh/a.ts', "const url = 'https://console.example/'"))).toEqual([])
   })
 })
 

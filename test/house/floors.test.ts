@@ -17,34 +17,41 @@ const ROOMS: readonly Room[] = [
   { name: 'otel/genai-semconv.ts', floor: -3, uses: [] },
   { name: 'otel/names.ts', floor: -2, uses: CELLAR },
   { name: 'otel/prometheus-name.ts', floor: -1, uses: CELLAR },
+  { name: 'src/tools/', floor: -1, uses: ['node:'] },
   { name: 'src/domain/', floor: 0, uses: [...CELLAR, 'node:'] },
-  { name: 'src/tools/', floor: 0, uses: ['node:', '@jridgewell/trace-mapping'] },
-  { name: 'src/telemetry/', floor: 1 },
-  { name: 'src/store/', floor: 1 },
-  { name: 'src/providers/', floor: 1 },
   { name: 'src/simulator/', floor: 1, uses: [...CELLAR, 'src/domain/', 'src/tools/', 'node:', 'express', 'valibot'] },
   { name: 'dashboards/', floor: 1, uses: [...CELLAR, 'node:', '@grafana/grafana-foundation-sdk/'] },
-  { name: 'src/auth/', floor: 2 },
-  { name: 'src/watch/', floor: 2 },
-  { name: 'src/importers/', floor: 2 },
-  { name: 'src/recorder/', floor: 2 },
-  { name: 'src/calls/', floor: 3 },
-  { name: 'src/diagnose/', floor: 3 },
-  { name: 'src/options.ts', floor: 4 },
-  { name: 'src/ops/', floor: 4 },
-  { name: 'src/given-settings.ts', floor: 5 },
-  { name: 'src/gateway.ts', floor: 6 },
-  { name: 'src/http/', floor: 7 },
   {
-    name: 'otel/',
-    floor: 8,
-    uses: [...CELLAR, 'src/domain/', 'src/tools/', 'src/telemetry/', 'src/recorder/', 'src/watch/', 'node:', '@opentelemetry/'],
+    name: 'src/callers/',
+    floor: 1,
+    uses: [...CELLAR, 'src/domain/', 'src/tools/', 'node:', '@jridgewell/trace-mapping', '@opentelemetry/api'],
   },
-  { name: 'src/gatewatch.ts', floor: 9 },
-  { name: 'src/demo/', floor: 10 },
-  { name: 'src/scenarios/', floor: 10 },
-  { name: 'src/cli/', floor: 11 },
-  { name: 'src/index.ts', floor: 12 },
+  { name: 'src/providers/', floor: 1 },
+  { name: 'src/store/', floor: 1 },
+  { name: 'src/telemetry/', floor: 2 },
+  { name: 'src/http-clients/', floor: 3 },
+  { name: 'otel/sdk/', floor: 3 },
+  { name: 'src/token-requests/', floor: 4 },
+  { name: 'src/events/', floor: 4 },
+  { name: 'src/refresh/', floor: 4 },
+  { name: 'src/login/', floor: 4 },
+  { name: 'src/importers/', floor: 4 },
+  { name: 'src/watch/', floor: 5 },
+  { name: 'src/calls/', floor: 5 },
+  { name: 'src/diagnose/', floor: 5 },
+  { name: 'src/options.ts', floor: 6 },
+  { name: 'src/register.ts', floor: 6 },
+  { name: 'src/ops/', floor: 6 },
+  { name: 'src/given-settings.ts', floor: 7 },
+  { name: 'src/gateway.ts', floor: 8 },
+  { name: 'src/server/', floor: 9 },
+  { name: 'otel/write-reference.ts', floor: 9 },
+  { name: 'otel/pipeline/', floor: 9, uses: ['node:'] },
+  { name: 'src/gatewatch.ts', floor: 10 },
+  { name: 'src/simulator/demo/', floor: 11 },
+  { name: 'src/simulator/scenarios/', floor: 11 },
+  { name: 'src/cli/', floor: 12 },
+  { name: 'src/index.ts', floor: 13 },
 ]
 
 describe('the floors of the house', () => {
@@ -60,21 +67,26 @@ describe('the floors of the house', () => {
   })
 
   it.each([
-    ['up', 'src/store/file-store.ts', '../auth/visit.ts', 'src/auth/ is not below src/store/'],
+    ['up', 'src/store/file-store.ts', '../refresh/visit.ts', 'src/refresh/ is not below src/store/'],
     ['sideways', 'src/store/file-store.ts', '../providers/permit.ts', 'src/providers/ is not below src/store/'],
     ['from below to the top', 'src/cli/main.ts', '../index.ts', 'src/index.ts is not below src/cli/'],
     ['from the cellar', 'otel/names.ts', '../src/domain/credential.ts', 'otel/names.ts may not use src/domain/'],
     ['for a package in the domain', 'src/domain/credential.ts', 'valibot', 'src/domain/ may not use valibot'],
-    ['from the roof into auth', 'otel/sdk.ts', '../src/auth/visit.ts', 'otel/ may not use src/auth/'],
+    [
+      'from the pipeline into the package',
+      'otel/pipeline/stack.ts',
+      '../../src/refresh/visit.ts',
+      'otel/pipeline/ may not use src/refresh/',
+    ],
     [
       'from the simulator into telemetry',
       'src/simulator/simulator.ts',
       '../telemetry/caller.ts',
       'src/simulator/ may not use src/telemetry/',
     ],
-    ['for a file by another ending', 'src/http/server.ts', '../options.js', '../options.js does not end in .ts'],
-    ['for a file without an ending', 'src/http/server.ts', './error-answer', './error-answer does not end in .ts'],
-    ['out of the house', 'src/http/server.ts', '../../test/support/otlp-receiver.ts', 'test/support/otlp-receiver.ts is in no room'],
+    ['for a file by another ending', 'src/server/server.ts', '../options.js', '../options.js does not end in .ts'],
+    ['for a file without an ending', 'src/server/server.ts', './error-answer', './error-answer does not end in .ts'],
+    ['out of the house', 'src/server/server.ts', '../../test/support/otlp-receiver.ts', 'test/support/otlp-receiver.ts is in no room'],
   ])('would be noticed to be left: %s', (_way, path, specifier, fault) => {
     for (const text of [`import '${specifier}'`, `export type { A } from '${specifier}'`, `let a: typeof import('${specifier}')`])
       expect(wrongImports(sourceFile(path, text))).toEqual([`${path}: ${fault}`])
@@ -86,12 +98,12 @@ describe('the floors of the house', () => {
 
   it('would be noticed to hold a circle', () => {
     const circle = [
-      sourceFile('src/auth/a.ts', "import './b.ts'"),
-      sourceFile('src/auth/b.ts', "import type { C } from './c.ts'"),
-      sourceFile('src/auth/c.ts', "export * from './a.ts'"),
-      sourceFile('src/auth/d.ts', "import './a.ts'"),
+      sourceFile('src/refresh/a.ts', "import './b.ts'"),
+      sourceFile('src/refresh/b.ts', "import type { C } from './c.ts'"),
+      sourceFile('src/refresh/c.ts', "export * from './a.ts'"),
+      sourceFile('src/refresh/d.ts', "import './a.ts'"),
     ]
-    expect(circlesIn(circle)).toEqual(['src/auth/a.ts -> src/auth/b.ts -> src/auth/c.ts -> src/auth/a.ts'])
+    expect(circlesIn(circle)).toEqual(['src/refresh/a.ts -> src/refresh/b.ts -> src/refresh/c.ts -> src/refresh/a.ts'])
   })
 })
 

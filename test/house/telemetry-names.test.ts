@@ -51,12 +51,12 @@ describe('telemetry names', () => {
     `\`gatewatch.gate.\${word}\``,
     "'gatewatch_gate_visits_total'",
   ])('would be noticed in src/: %s', literal => {
-    expect(namesWrittenIn(sourceFile('src/auth/visit.ts', `const name = ${literal}`))).toHaveLength(1)
-    expect(namesWrittenIn(sourceFile('src/auth/visit.ts', `// ${literal}`))).toEqual([])
+    expect(namesWrittenIn(sourceFile('src/refresh/visit.ts', `const name = ${literal}`))).toHaveLength(1)
+    expect(namesWrittenIn(sourceFile('src/refresh/visit.ts', `// ${literal}`))).toEqual([])
   })
 
   it('would be noticed when unused', () => {
-    const unused = unusedIn([sourceFile('src/auth/visit.ts', "use(ATTR_REASON, METRICS.visits, instruments.add('bypasses'))")])
+    const unused = unusedIn([sourceFile('src/refresh/visit.ts', "use(ATTR_REASON, METRICS.visits, instruments.add('bypasses'))")])
     expect(unused).toContain('ATTR_DECISION')
     expect(unused).toContain('METRICS.replays')
     for (const used of ['ATTR_REASON', 'METRICS.visits', 'METRICS.bypasses']) expect(unused).not.toContain(used)

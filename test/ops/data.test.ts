@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../../src/events/queries.ts'
 import type {
   BypassesAnswer,
   CallsAnswer,
@@ -12,7 +13,6 @@ import type {
   TraceAnswer,
 } from '../../src/ops/answers.ts'
 import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
-import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../../src/recorder/queries.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'
 import { CODEX, type OpsWorld, opsWorld, PAID, tellStory } from './ops-world.ts'

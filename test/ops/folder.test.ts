@@ -17,8 +17,8 @@ import {
   SPAN_LOGIN,
 } from '../../otel/names.ts'
 import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/answers.ts'
+import { diskWorld } from '../events/world.ts'
 import { ROOT } from '../house/source-files.ts'
-import { diskWorld } from '../recorder/world.ts'
 import { startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'

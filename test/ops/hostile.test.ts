@@ -29,9 +29,9 @@ import {
   SPAN_REFRESH,
 } from '../../otel/names.ts'
 import type { ProfileSnapshot } from '../../src/calls/profile-snapshot.ts'
+import { Recorder } from '../../src/events/recorder.ts'
+import type { SpanRow } from '../../src/events/span-row.ts'
 import { opsPage } from '../../src/ops/ops-page.ts'
-import { Recorder } from '../../src/recorder/recorder.ts'
-import type { SpanRow } from '../../src/recorder/span-row.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { openPage } from './open-page.ts'

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startDemo } from '../../src/demo/demo.ts'
+import { startDemo } from '../../src/simulator/demo/demo.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { openPage } from './open-page.ts'
 

@@ -32,7 +32,7 @@ export interface Running {
 export async function startCollector({ tracesTo }: { tracesTo: number }): Promise<Running & { otlpUrl: string; metricsTarget: string }> {
   const [grpc, http, prometheus, health] = await freePorts(4)
   const at = (port: number | undefined) => `127.0.0.1:${port}`
-  const configuration = replaced(readFileSync(join(ROOT, 'otel/collector.yaml'), 'utf8'), {
+  const configuration = replaced(readFileSync(join(ROOT, 'otel/pipeline/collector.yaml'), 'utf8'), {
     '127.0.0.1:4317': at(grpc),
     '127.0.0.1:4318': at(http),
     '127.0.0.1:4327': at(tracesTo),
@@ -135,7 +135,7 @@ async function answers(url: string): Promise<boolean> {
 function replaced(text: string, replacements: Readonly<Record<string, string>>): string {
   let changed = text
   for (const [from, to] of Object.entries(replacements)) {
-    if (!changed.includes(from)) throw new RangeError(`otel/collector.yaml has no ${from}`)
+    if (!changed.includes(from)) throw new RangeError(`otel/pipeline/collector.yaml has no ${from}`)
     changed = changed.replaceAll(from, to)
   }
   return changed

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readRecords } from '../../src/recorder/disk-records.ts'
+import { readRecords } from '../../src/events/disk-records.ts'
 import { ROOT } from '../house/source-files.ts'
 
 /** What the collector's redaction puts in the place of a match. */
@@ -14,9 +14,9 @@ export interface CollectorRedaction {
   masksKey(key: string): boolean
 }
 
-/** Reads the patterns of `otel/collector.yaml`. RE2 and JavaScript agree on all that they use. */
+/** Reads the patterns of `otel/pipeline/collector.yaml`. RE2 and JavaScript agree on all that they use. */
 export function shippedRedaction(): CollectorRedaction {
-  const text = readFileSync(join(ROOT, 'otel/collector.yaml'), 'utf8')
+  const text = readFileSync(join(ROOT, 'otel/pipeline/collector.yaml'), 'utf8')
   const values = patternsOf(text, 'blocked_values')
   const keys = patternsOf(text, 'blocked_key_patterns')
   return {
@@ -41,6 +41,6 @@ function patternsOf(text: string, key: string): RegExp[] {
   const patterns = [...list.matchAll(/^ {6}- (?:'(.*)'|"(.*)")$/gm)].map(
     ([, single, double]) => single?.replaceAll("''", "'") ?? double ?? '',
   )
-  if (patterns.length === 0) throw new RangeError(`otel/collector.yaml has no list ${key}`)
+  if (patterns.length === 0) throw new RangeError(`otel/pipeline/collector.yaml has no list ${key}`)
   return patterns.map(pattern => new RegExp(pattern.replace(/^\(\?i\)/, ''), pattern.startsWith('(?i)') ? 'gi' : 'g'))
 }

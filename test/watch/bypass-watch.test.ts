@@ -31,10 +31,10 @@ import {
   SPAN_EXCHANGE,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
+import { takeFrames } from '../../src/callers/stack-frames.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
-import { takeFrames } from '../../src/tools/stack-frames.ts'
 import { bypassWorld, DEAD_URL, onClose, startServer, until } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_secret_1&client_id=app_acme'

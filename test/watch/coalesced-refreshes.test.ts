@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
+import { agedAnswer, type TokenAnswer } from '../../src/token-requests/token-answer.ts'
 import { type AskedRefresh, CoalescedRefreshes } from '../../src/watch/coalesced-refreshes.ts'
-import { agedAnswer, type TokenAnswer } from '../../src/watch/token-answer.ts'
 import { TestClock } from '../support/test-clock.ts'
 
 const WINDOW_MS = 600_000

@@ -4,10 +4,10 @@ import { finished } from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 import { Agent, Client, Pool, pipeline, request, stream, fetch as undiciFetch } from 'undici'
 import { describe, expect, it } from 'vitest'
+import { wrapDispatch } from '../../src/http-clients/undici-dispatch.ts'
+import { KnownEndpoints } from '../../src/token-requests/known-endpoints.ts'
 import type { SharedEnd } from '../../src/watch/coalesced-visit.ts'
 import { coalesceRefreshes } from '../../src/watch/coalescing.ts'
-import { KnownEndpoints } from '../../src/watch/known-endpoints.ts'
-import { wrapDispatch } from '../../src/watch/undici-dispatch.ts'
 import { DEAD_URL, onClose, startServer, until } from './world.ts'
 
 // Here undici was loaded before anybody looked; in a watched process its classes are wrapped as they are loaded.

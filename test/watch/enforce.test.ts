@@ -16,9 +16,9 @@ import {
   ATTR_VIA,
   SPAN_REFRESH,
 } from '../../otel/names.ts'
+import { bypassError } from '../../src/http-clients/block.ts'
+import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
-import { bypassError } from '../../src/watch/block.ts'
-import { watchOutgoing } from '../../src/watch/outgoing.ts'
 import { bypassWorld, onClose, startServer, until } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_secret_1'

@@ -246,7 +246,7 @@ describe('an unmodified process under the preload', () => {
 })
 
 function watchedEnvironment(option: string): Record<string, string> {
-  return { NODE_OPTIONS: `${option} --import=${new URL('../../otel/register.ts', import.meta.url).href}` }
+  return { NODE_OPTIONS: `${option} --import=${new URL('../../src/register.ts', import.meta.url).href}` }
 }
 
 /** A provider, a login at it, and jobs for an application that uses them. */

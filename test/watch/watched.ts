@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { readRecords } from '../../src/recorder/disk-records.ts'
-import type { RefreshRow } from '../../src/recorder/refresh-row.ts'
-import { refreshRow } from '../../src/recorder/refresh-row.ts'
-import type { SpanRow } from '../../src/recorder/span-row.ts'
+import { readRecords } from '../../src/events/disk-records.ts'
+import type { RefreshRow } from '../../src/events/refresh-row.ts'
+import { refreshRow } from '../../src/events/refresh-row.ts'
+import type { SpanRow } from '../../src/events/span-row.ts'
 import { bareEnvironment } from '../support/child-environment.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 
-export const REGISTER = new URL('../../otel/register.ts', import.meta.url).href
+export const REGISTER = new URL('../../src/register.ts', import.meta.url).href
 export const APPLICATION = fileURLToPath(new URL('../fixtures/watched/application.mjs', import.meta.url))
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 

@@ -5,13 +5,13 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
 import { SeriesBook } from '../../src/telemetry/series-book.ts'
 import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
-import { watchOutgoing } from '../../src/watch/outgoing.ts'
 import { afterwards } from '../support/clean-up.ts'
 
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())

@@ -1,0 +1,264 @@
+import {
+  context,
+  createContextKey,
+  createNoopMeter,
+  diag,
+  metrics,
+  ProxyTracerProvider,
+  ROOT_CONTEXT,
+  type TextMapPropagator,
+  trace,
+} from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core'
+import type { Resource } from '@opentelemetry/resources'
+import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
+import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
+import { GatewayError } from '../../src/domain/gateway-error.ts'
+import { Instruments } from '../../src/telemetry/instruments.ts'
+import { LightTracer } from '../../src/telemetry/light-tracer.ts'
+import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
+import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
+import { writeMetrics } from '../../src/telemetry/open-metrics.ts'
+import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from '../../src/telemetry/redaction.ts'
+import { SeriesBook } from '../../src/telemetry/series-book.ts'
+import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
+import type { LightSpanLimits } from '../../src/telemetry/span-tree.ts'
+import type { TelemetrySource } from '../../src/telemetry/telemetry.ts'
+import { LABEL_PLACE, SCOPE } from '../names.ts'
+import type { ProcessRole } from '../words.ts'
+import { type Environment, isTrue, listOf, positiveNumberOf } from './environment.ts'
+import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
+import { packageVersion, resourceOf } from './resource.ts'
+import { samplerOf } from './sampler.ts'
+import { traceKeepingOf } from './trace-choice.ts'
+
+export interface SdkOptions {
+  /** Gets every span, redacted, sampled or not. */
+  recorder: ScreenedProcessor
+  /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
+  others?: (onDropped: OnDropped) => readonly SpanProcessor[]
+  /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
+  standalone: boolean
+  /** Where the `OTEL_*` variables come from. @default process.env */
+  environment?: Environment
+  /** What the service is called unless the environment says otherwise. @default 'gatewatch' */
+  serviceName?: string
+  processRole?: ProcessRole
+}
+
+export interface MetricsAnswer {
+  readonly contentType: string
+  readonly body: string
+}
+
+/** Where telemetry goes, running. */
+export interface Sdk {
+  /** For `new Telemetry(source)`. */
+  readonly source: TelemetrySource
+  /** What `/metrics` answers. @param accept The request's `Accept` header. @throws {GatewayError} `GW_CLOSED` after shutdown. */
+  metrics(accept?: string): Promise<MetricsAnswer>
+  /** Sends what is waiting. Never rejects, never waits longer than five seconds. */
+  flush(): Promise<void>
+  /**
+   * Sends what is waiting and stops. Never rejects, never waits longer than three seconds; an exporter that retries at a
+   * dead address may keep the process itself alive until `OTEL_EXPORTER_OTLP_TIMEOUT` (ten seconds) has passed.
+   */
+  shutdown(): Promise<void>
+}
+
+/** Longest waits, in ms. */
+const WAITS = { flushMs: 5_000, shutdownMs: 3_000 } as const
+
+/** A flight may be linked to hundreds of visits; the SDK's 128 would lose the first ones. */
+const MOST_LINKS = 1024
+const MOST_EVENTS = 256
+const MOST_ATTRIBUTES = 128
+
+/** What the providers of OpenTelemetry are built from. */
+interface Parts {
+  readonly resource: Resource
+  readonly sampler: Sampler
+  readonly spanLimits: SpanLimits
+  readonly spanProcessors: SpanProcessor[]
+  readonly metricReaders: IMetricReader[]
+}
+
+/** Ends what was started, and with it everything that waits to be sent. */
+type Shutdown = () => Promise<unknown>
+
+/**
+ * Starts telemetry: spans through the redaction to the recorder and to the exporters the environment names; metrics to
+ * `/metrics` and to those exporters.
+ *
+ * Honours the standard `OTEL_*` variables. Nothing is exported unless an endpoint or an exporter is named; with
+ * `OTEL_SDK_DISABLED=true` nothing is recorded either, and `/metrics` says so by holding no more than the resource.
+ */
+export async function startSdk({
+  recorder,
+  others = () => [],
+  standalone,
+  environment = process.env,
+  serviceName,
+  processRole,
+}: SdkOptions): Promise<Sdk> {
+  const resource = resourceOf({ environment, ...(serviceName && { serviceName }), ...(processRole && { processRole }) })
+  if (isTrue(environment, 'OTEL_SDK_DISABLED')) return disabledSdk(resource)
+
+  const series = new SeriesBook()
+  const onDropped = dropCounter(series)
+  const reader = new PullMetricReader(new SeriesProducer(series))
+  const exits = await spanProcessorsOf(environment, onDropped)
+  const pushReaders = await metricReadersOf(environment, series)
+  const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
+  const redaction = new RedactingSpanProcessor(
+    [
+      ...[recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })),
+      ...exits.map(processor => ({ processor, place: 'export' as const })),
+    ],
+    { onDropped, ...(longestValue && { longestValue }) },
+  )
+  const spanLimits = spanLimitsOf(environment)
+  const tracer = new LightTracer({
+    ...traceKeepingOf(environment),
+    resource,
+    scope: { name: SCOPE, version: packageVersion() },
+    limits: limitsOf(spanLimits),
+    onEnd: span => redaction.onEnd(span),
+    onForgotten: (name, attributes) => redaction.onForgotten(name, attributes),
+  })
+  const parts: Parts = {
+    resource,
+    sampler: samplerOf(environment),
+    spanLimits,
+    spanProcessors: [redaction],
+    metricReaders: [reader, ...pushReaders],
+  }
+  const shutdown = standalone && globalsAreFree() ? await globalProviders(parts, environment) : ownProviders(parts)
+  const flush = () => Promise.allSettled([redaction, ...pushReaders].map(part => part.forceFlush()))
+  return running({ source: { tracer, series }, reader, flush, shutdown })
+}
+
+interface Running {
+  readonly source: TelemetrySource
+  readonly reader: PullMetricReader
+  readonly flush: () => Promise<unknown>
+  readonly shutdown: Shutdown
+}
+
+function running({ source, reader, flush, shutdown }: Running): Sdk {
+  let closing: Promise<void> | undefined
+  return {
+    source,
+    metrics: async accept => {
+      if (closing) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
+      const { format, contentType } = negotiate(accept)
+      const { resourceMetrics } = await reader.collect()
+      return { contentType, body: writeMetrics(resourceMetrics, source.series, format) }
+    },
+    flush: () => atMost(WAITS.flushMs, flush),
+    shutdown: () => {
+      closing ??= atMost(WAITS.shutdownMs, shutdown)
+      return closing
+    },
+  }
+}
+
+/** A provider of our own that nobody else sees; the spans have none, their tracer is ours. */
+function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutdown {
+  registerContextManager()
+  const meterProvider = new MeterProvider({ resource, readers: metricReaders })
+  return () => Promise.allSettled([meterProvider, ...spanProcessors].map(part => part.shutdown()))
+}
+
+/**
+ * Providers for the whole process, with propagators, context manager and log level as the environment says, for whoever
+ * else measures something in it. Logs stay off.
+ */
+async function globalProviders(parts: Parts, environment: Environment): Promise<Shutdown> {
+  const { NodeSDK } = await import('@opentelemetry/sdk-node')
+  // The resource is complete; detectors would add the command line.
+  const sdk = new NodeSDK({ ...parts, ...propagatorOf(environment), autoDetectResources: false, logRecordProcessors: [] })
+  sdk.start()
+  return () => sdk.shutdown()
+}
+
+/** `OTEL_PROPAGATORS` of another environment than the process's, which `NodeSDK` reads itself. */
+function propagatorOf(environment: Environment): { textMapPropagator?: TextMapPropagator | null } {
+  if (environment === process.env) return {}
+  const named = listOf(environment, 'OTEL_PROPAGATORS')
+  if (named.includes('none')) return { textMapPropagator: null }
+  const propagators = (named.length === 0 ? Object.keys(PROPAGATORS) : named).flatMap(name => {
+    if (Object.hasOwn(PROPAGATORS, name)) return [PROPAGATORS[name as keyof typeof PROPAGATORS]()]
+    diag.warn(`OTEL_PROPAGATORS=${name} is not one of ${Object.keys(PROPAGATORS).join(', ')}, none; it is left out`)
+    return []
+  })
+  return { textMapPropagator: new CompositePropagator({ propagators }) }
+}
+
+const PROPAGATORS = {
+  tracecontext: () => new W3CTraceContextPropagator(),
+  baggage: () => new W3CBaggagePropagator(),
+}
+
+/** Says whether nobody has registered OpenTelemetry yet: a second registration would send our spans through the first. */
+function globalsAreFree(): boolean {
+  const provider = trace.getTracerProvider()
+  const tracesAreFree = provider instanceof ProxyTracerProvider && provider.getDelegateTracer(SCOPE) === undefined
+  if (tracesAreFree && metrics.getMeter(SCOPE) === createNoopMeter()) return true
+  diag.warn('OpenTelemetry is registered in this process already; Gatewatch keeps providers of its own beside it')
+  return false
+}
+
+/** Without a context manager no span would have a parent; the host's, if there is one, serves. */
+function registerContextManager(): void {
+  const probe = createContextKey('gatewatch probe')
+  const isActive = context.with(ROOT_CONTEXT.setValue(probe, true), () => context.active().getValue(probe) === true)
+  if (!isActive) context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+}
+
+/** Limits of a span. Values are cut by the redaction, after the search for secrets: cut before, half a secret would pass. */
+function spanLimitsOf(environment: Environment): SpanLimits {
+  const attributePerEventCountLimit = positiveNumberOf(environment, 'OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT')
+  const attributePerLinkCountLimit = positiveNumberOf(environment, 'OTEL_LINK_ATTRIBUTE_COUNT_LIMIT')
+  return {
+    attributeValueLengthLimit: Number.POSITIVE_INFINITY,
+    attributeCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT') ?? MOST_ATTRIBUTES,
+    linkCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_LINK_COUNT_LIMIT') ?? MOST_LINKS,
+    eventCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_EVENT_COUNT_LIMIT') ?? MOST_EVENTS,
+    ...(attributePerEventCountLimit && { attributePerEventCountLimit }),
+    ...(attributePerLinkCountLimit && { attributePerLinkCountLimit }),
+  }
+}
+
+function limitsOf({ attributeCountLimit, eventCountLimit, linkCountLimit }: SpanLimits): LightSpanLimits {
+  return { attributes: attributeCountLimit ?? MOST_ATTRIBUTES, events: eventCountLimit ?? MOST_EVENTS, links: linkCountLimit ?? MOST_LINKS }
+}
+
+function dropCounter(series: SeriesBook): OnDropped {
+  const instruments = new Instruments(series)
+  return (place, items) => instruments.add('telemetryDropped', { [LABEL_PLACE]: place }, items)
+}
+
+function disabledSdk(resource: Resource): Sdk {
+  const series = new SeriesBook({ isOn: false })
+  const reader = new PullMetricReader(new SeriesProducer(series))
+  const nothing = new MeterProvider({ resource, readers: [reader] })
+  const source: TelemetrySource = { tracer: new ProxyTracerProvider().getTracer(SCOPE), series }
+  return running({ source, reader, flush: async () => {}, shutdown: () => nothing.shutdown() })
+}
+
+/** Waits for `work`, but not longer than `waitMs`; how it ends does not matter. */
+async function atMost(waitMs: number, work: () => Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeUp = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, waitMs)
+  })
+  try {
+    await Promise.race([work(), timeUp])
+  } catch (error) {
+    diag.warn('telemetry could not be delivered', error)
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto'
+import type { Attributes } from '@opentelemetry/api'
+import {
+  ATTR_CALLER,
+  ATTR_CALLER_KIND,
+  ATTR_CODE_COLUMN,
+  ATTR_CODE_FILE,
+  ATTR_CODE_FUNCTION,
+  ATTR_CODE_LINE,
+  ATTR_CODE_STACK,
+  ATTR_STACK_ID,
+} from '../../otel/names.ts'
+import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
+import { isOfClientPackage, isOwnSource, placeOf, toPath } from './place.ts'
+import { SourceMaps } from './source-maps.ts'
+import { type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
+
+const MOST_CACHED = 20_000
+/** A stack that was seen before. */
+interface Known {
+  readonly raw: readonly RawFrame[]
+  readonly site: CallerSite
+}
+
+/** Those that were seen, by a number made of their frames: no text is put together for a stack that is known. */
+const sites = new Map<number, Known[]>()
+let knownSites = 0
+const maps = new SourceMaps()
+let sitesAsOf = 0
+/** Stacks that were described before it was known where they are in the sources, by their ids. */
+const unmapped = new Map<string, readonly RawFrame[]>()
+const MOST_UNMAPPED = 1_000
+const LONGEST_READ_MS = 2_000
+
+/**
+ * Takes the caller site: who, in the application, is asking.
+ *
+ * Must be called synchronously at the door, before the first `await`: the second joiner of a shared promise is on
+ * nobody's stack any more. Stacks that were seen before cost no new strings.
+ *
+ * @param above The public function at the door; frames up to it are left out.
+ */
+export function takeCallerSite(above: (...args: never[]) => unknown): CallerSite {
+  return siteOf(takeFrames(above))
+}
+
+/** The caller site of frames taken elsewhere. */
+export function siteOf(raw: readonly RawFrame[]): CallerSite {
+  if (sitesAsOf !== maps.version) forgetSites()
+  const number = numberOf(raw)
+  const alike = sites.get(number)
+  const known = alike?.find(other => isSameStack(other.raw, raw))
+  if (known) return known.site
+  const site = describe(raw)
+  if (knownSites >= MOST_CACHED) forgetSites()
+  knownSites += 1
+  const entry = { raw, site }
+  if (alike && sites.has(number)) alike.push(entry)
+  else sites.set(number, [entry])
+  return site
+}
+
+/**
+ * As `siteOf`, where the nearer frames are known to be on everybody's way: they stay on the stack, and are nobody's caller.
+ *
+ * @param from Index of the first frame that can be the caller's; where nothing is left from there on, all of them can.
+ */
+export function siteOutside(raw: readonly RawFrame[], from: number): CallerSite {
+  const whole = siteOf(raw)
+  const outside = from > 0 ? siteOf(raw.slice(from)) : whole
+  return outside === whole || !outside.frame ? whole : { ...outside, frames: whole.frames, stackId: whole.stackId }
+}
+
+/** What a frame is called in the sources, and the file it is in there, where that is known by now. */
+export function sourceOf(raw: RawFrame): Pick<RawFrame, 'functionName' | 'file'> | undefined {
+  return maps.find(toPath(raw.file), raw)
+}
+
+/** Resolves when the callers described so far can be told by the sources; `undefined` when they can be already. Never rejects. */
+export function callersSettled(): Promise<void> | undefined {
+  return maps.isBusy ? maps.settled() : undefined
+}
+
+/**
+ * As `callersSettled` for what cannot wait for another turn: a process that ends.
+ *
+ * @param mostBytes Longest map that is read. @default 4 MiB
+ */
+export function settleCallersNow(mostBytes?: number): void {
+  maps.settleNow(mostBytes)
+}
+
+/** Has the source map of the caller of `above` read, before anything is asked of it; waits two seconds at the most. */
+export async function readMapOfCaller(above: (...args: never[]) => unknown): Promise<void> {
+  askForOriginals(takeFrames(above, 2))
+  const settled = callersSettled()
+  if (!settled) return
+  let timer: NodeJS.Timeout | undefined
+  const timeUp = new Promise<void>(resolve => {
+    // Holds the process: the thread that reads does not, and somebody waits for us.
+    timer = setTimeout(resolve, LONGEST_READ_MS)
+  })
+  await Promise.race([settled, timeUp])
+  clearTimeout(timer)
+}
+
+/**
+ * What a span says about its caller, now that the sources are known: where it was described before, its caller, place and
+ * stack are told anew.
+ */
+export function mappedCaller(attributes: Attributes): Attributes {
+  if (unmapped.size === 0) return attributes
+  const raw = unmapped.get(String(attributes[ATTR_STACK_ID] ?? ''))
+  if (!raw) return attributes
+  const frames = framesOf(raw)
+  const isPlace = ({ file, line, column }: NonNullable<Frame['generated']>) =>
+    file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
+  // One that has been told anew already stays who it is.
+  const from = Math.max(
+    0,
+    frames.findIndex(frame => isPlace(frame) || (frame.generated && isPlace(frame.generated))),
+  )
+  const frame = callerAmong(frames.slice(from))
+  if (!frame?.generated) return { ...attributes, [ATTR_CODE_STACK]: stackText(frames) }
+  const isClient = attributes[ATTR_CALLER_KIND] === 'client'
+  return {
+    ...attributes,
+    ...(!isClient && { [ATTR_CALLER]: labelOf(frame), [ATTR_CALLER_KIND]: kindOf(frame) }),
+    ...placeAttributes(frame),
+    [ATTR_CODE_STACK]: stackText(frames),
+  }
+}
+
+/** What a span says about its caller. The stack goes along: it is why somebody looks. */
+export function callerAttributes(caller: CallerSite): Attributes {
+  const attributes: Attributes = { [ATTR_CALLER]: caller.label, [ATTR_CALLER_KIND]: caller.kind }
+  if (!caller.frame) return attributes
+  attributes[ATTR_STACK_ID] = caller.stackId
+  Object.assign(attributes, placeAttributes(caller.frame))
+  attributes[ATTR_CODE_STACK] = textOf(caller)
+  return attributes
+}
+
+function placeAttributes({ functionName, file, line, column }: Frame): Attributes {
+  return { [ATTR_CODE_FUNCTION]: functionName, [ATTR_CODE_FILE]: file, [ATTR_CODE_LINE]: line, [ATTR_CODE_COLUMN]: column }
+}
+
+const texts = new WeakMap<CallerSite, string>()
+
+function textOf(caller: CallerSite): string {
+  let text = texts.get(caller)
+  if (text === undefined) {
+    text = stackText(caller.frames)
+    texts.set(caller, text)
+  }
+  return text
+}
+
+/** Equal stacks have equal numbers, and others seldom. */
+function numberOf(raw: readonly RawFrame[]): number {
+  let number = raw.length
+  for (const { line, column, file } of raw) number = (Math.imul(number, 31) + Math.imul(line, 509) + column + file.length) | 0
+  return number
+}
+
+function isSameStack(one: readonly RawFrame[], other: readonly RawFrame[]): boolean {
+  return one.length === other.length && one.every((frame, index) => isSameFrame(frame, other[index]))
+}
+
+function isSameFrame(one: RawFrame, other: RawFrame | undefined): boolean {
+  if (one === other) return true
+  return one.line === other?.line && one.column === other.column && one.file === other.file && one.functionName === other.functionName
+}
+
+function forgetSites(): void {
+  sites.clear()
+  knownSites = 0
+  sitesAsOf = maps.version
+}
+
+function describe(raw: readonly RawFrame[]): CallerSite {
+  askForOriginals(raw)
+  const frames = framesOf(raw)
+  const frame = callerAmong(frames)
+  if (!frame) return UNKNOWN_CALLER
+  const stackId = stackIdOf(raw)
+  if (maps.isBusy) {
+    if (unmapped.size >= MOST_UNMAPPED) unmapped.clear()
+    unmapped.set(stackId, raw)
+  }
+  return { kind: kindOf(frame), label: labelOf(frame), frame, frames, stackId }
+}
+
+function callerAmong(frames: readonly Frame[]): Frame | undefined {
+  const real = frames.filter(({ file }) => file !== '')
+  return real.find(({ kind }) => kind === 'application') ?? real.find(frame => !isOfClientPackage(frame)) ?? real.at(0)
+}
+
+function kindOf({ kind }: Frame): CallerSite['kind'] {
+  return kind === 'application' ? 'code' : 'library'
+}
+
+function labelOf({ file, functionName }: Frame): string {
+  return `${file}#${functionName}`
+}
+
+/** Of the code that runs, whatever is known of its sources: the same stack has the same id before and after. */
+function stackIdOf(raw: readonly RawFrame[]): string {
+  return createHash('sha256')
+    .update(stackText(raw.flatMap(frame => generatedFrame(frame) ?? [])))
+    .digest('hex')
+    .slice(0, 12)
+}
+
+function framesOf(raw: readonly RawFrame[]): Frame[] {
+  return raw.flatMap(frame => toFrame(frame) ?? [])
+}
+
+/** Asks where the frames are in the sources, all of a file at once. */
+function askForOriginals(raw: readonly RawFrame[]): void {
+  const byPath = new Map<string, RawFrame[]>()
+  for (const frame of raw) {
+    const place = placeOf(frame.file)
+    if (!place || isOfClientPackage(place)) continue
+    const path = toPath(frame.file)
+    const ofPath = byPath.get(path)
+    if (ofPath) ofPath.push(frame)
+    else byPath.set(path, [frame])
+  }
+  for (const [path, frames] of byPath) maps.want(path, frames)
+}
+
+function toFrame(raw: RawFrame): Frame | undefined {
+  const frame = generatedFrame(raw)
+  const original = frame && maps.find(toPath(raw.file), raw)
+  if (!original) return frame
+  const place = placeOf(original.file)
+  if (!place || isOwnSource(original.file)) return undefined
+  const { file, line, column } = frame
+  const { functionName, line: originalLine, column: originalColumn } = original
+  return { ...frame, functionName, ...place, line: originalLine, column: originalColumn, generated: { file, line, column } }
+}
+
+function generatedFrame(raw: RawFrame): Frame | undefined {
+  if (raw === SEAM) return { functionName: raw.functionName, file: '', line: 0, column: 0, kind: 'library', isAsync: false }
+  const place = placeOf(raw.file)
+  return place ? { functionName: raw.functionName, ...place, line: raw.line, column: raw.column, isAsync: raw.isAsync } : undefined
+}

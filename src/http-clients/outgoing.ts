@@ -1,0 +1,178 @@
+import diagnostics from 'node:diagnostics_channel'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientHttp2Stream } from 'node:http2'
+import { noteRequest } from '../callers/causal-stack.ts'
+import { privateNotes } from '../tools/private-notes.ts'
+import { followAnswer, followStream, type Guard } from './answers.ts'
+import { blockHttp } from './block.ts'
+import { hearHttpStart } from './body-start.ts'
+import { type Departure, UndiciDeparture } from './departure.ts'
+import type { Following } from './following.ts'
+import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
+import { type OutgoingRequest, type Surroundings, WatchedRequest } from './outgoing-request.ts'
+import { RecentUrls } from './recent-urls.ts'
+import { Redirects } from './redirects.ts'
+import { tapHttpBody, type UndiciRequest } from './request-body.ts'
+import { httpHeader, httpHeaders } from './sent-headers.ts'
+import { UndiciShapes } from './undici-shape.ts'
+
+export interface WatchOutgoingOptions {
+  /** Asked first, for every request of the process: whoever is not wanted costs no more than this. */
+  wanted: (method: string, path: string) => boolean
+  /** Called synchronously where the request is made, so the stack is the caller's. */
+  listener: (request: OutgoingRequest) => void
+  /** Told of what the listeners throw; the application never is. */
+  onFault: (fault: unknown) => void
+  /** Takes a line about what cannot be seen or refused in this process. @default no line is written */
+  onNotice?: (line: string) => void
+}
+
+/**
+ * Sees every HTTP request that leaves this process, through the channels Node and undici publish themselves: global
+ * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing global is patched but
+ * the sessions of `node:http2`, whose channels come when it is too late to hold a request back.
+ *
+ * @returns Stops watching.
+ */
+export function watchOutgoing({ wanted, listener, onFault, onNotice = () => undefined }: WatchOutgoingOptions): () => void {
+  const following = privateNotes<Following>()
+  const redirects = new Redirects()
+  const urls = new RecentUrls()
+  const shapes = new UndiciShapes(onNotice)
+  const tell = teller(onFault)
+  const safely: Guard = handle => message => tell(handle, message)
+
+  const surroundings = { following, redirects, safely, tell }
+  const follow = (departure: Departure) => listener(new WatchedRequest(departure, surroundings))
+
+  const channels: Record<string, (message: unknown) => void> = {
+    'undici:request:create': safely(message => {
+      const { request } = message as { request: UndiciRequest }
+      const method = request.method.toUpperCase()
+      noteRequest()
+      if (!wanted(method, request.path)) return
+      follow(new UndiciDeparture(request, method, urls.of(String(request.origin), request.path).href, shapes))
+    }),
+    'undici:request:headers': safely(message => {
+      const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
+      following.of(request)?.head(response.statusCode, response.headers, pairs)
+    }),
+    'undici:request:bodyChunkReceived': safely(message => {
+      const { request, chunk } = message as { request: object; chunk: Uint8Array }
+      const followed = following.of(request)
+      if (followed && !followed.isHeardDirectly) followed.chunk(chunk)
+    }),
+    'undici:request:trailers': safely(message => following.of((message as { request: object }).request)?.end()),
+    'undici:request:error': safely(endOfFailed),
+    'http.client.request.created': safely(message => {
+      const { request } = message as { request: ClientRequest }
+      if (!wanted(request.method, request.path)) return
+      follow({
+        identity: request,
+        method: request.method,
+        url: urls.of(`${request.protocol}//${hostOf(request)}`, request.path).href,
+        body: undefined,
+        headers: () => httpHeaders(request),
+        header: name => httpHeader(request, name),
+        tap: (heard, decision) => tapHttpBody(request, heard, decision, () => lengthOf(httpHeader(request, 'content-length'))),
+        tapStart: heard => hearHttpStart(request, heard),
+        block: error => {
+          blockHttp(request, error)
+          request.once('close', () => following.of(request)?.end(error))
+          return true
+        },
+      })
+    }),
+    // Published when the head of the answer is there, whatever its name says.
+    'http.client.response.finish': safely(message => {
+      const { request, response } = message as { request: ClientRequest; response: IncomingMessage }
+      const followed = following.of(request)
+      if (followed) followAnswer(followed, response, safely)
+    }),
+    'http.client.request.error': safely(endOfFailed),
+  }
+  function endOfFailed(message: unknown): void {
+    const { request, error } = message as { request: object; error: unknown }
+    following.of(request)?.end(error)
+  }
+
+  const stopHttp2 = watchHttp2(
+    safely((departure: Http2Departure) => {
+      const { method, path, url, headers, block, onStream } = departure
+      if (!wanted(method, path) || departure.isOfUndici()) return
+      const identity = {}
+      let made: ClientHttp2Stream | undefined
+      let tapStream: ((stream: ClientHttp2Stream) => void) | undefined
+      onStream(
+        safely(stream => {
+          made = stream
+          tapStream?.(stream)
+          const followed = following.of(identity)
+          if (followed) followStream(followed, stream, safely)
+        }),
+      )
+      follow({
+        identity,
+        method,
+        url: url(),
+        body: undefined,
+        headers,
+        header: name => headers()[name],
+        block: error => {
+          block(error)
+          if (made) failStream(made, error)
+          return true
+        },
+        hear: followed => {
+          if (made) followStream(followed, made, safely)
+        },
+        tap: (heard, decision) => {
+          let soFar: () => void = () => undefined
+          tapStream = stream => {
+            soFar = tapHttpBody(stream, heard, decision, () => lengthOf(headers()['content-length']))
+          }
+          return () => soFar()
+        },
+      })
+    }),
+    onFault,
+  )
+  for (const [name, handle] of Object.entries(channels)) diagnostics.subscribe(name, handle)
+  return () => {
+    stopHttp2()
+    for (const [name, handle] of Object.entries(channels)) diagnostics.unsubscribe(name, handle)
+  }
+}
+
+/** Node turns what a subscriber throws into an uncaught exception, and a listener runs within the application's own calls. */
+function teller(onFault: (fault: unknown) => void): Surroundings['tell'] {
+  return (handle, message) => {
+    try {
+      handle(message)
+    } catch (fault) {
+      try {
+        onFault(fault)
+      } catch {
+        // Whoever wants to be told of faults must not have one; there is nobody left to tell.
+      }
+    }
+  }
+}
+
+/** Headers given as an array are written at once, and `getHeader` does not know them; the port is in none of the fields. */
+function hostOf(request: ClientRequest): string {
+  const { _header: written } = request as { _header?: unknown }
+  const host = request.getHeader('host') ?? (typeof written === 'string' ? /^host:\s*(\S+)/im.exec(written)?.[1] : undefined)
+  return typeof host === 'string' ? host : request.host
+}
+
+function lengthOf(header: string | undefined): number | undefined {
+  return header === undefined || header.trim() === '' ? undefined : Number(header)
+}
+
+/** undici publishes raw header names and values in turn. */
+function pairs(raw: readonly Buffer[]): Record<string, string> {
+  const headers: [string, string][] = []
+  for (let at = 0; at + 1 < raw.length; at += 2) headers.push([String(raw[at]).toLowerCase(), String(raw[at + 1])])
+  return Object.fromEntries(headers)
+}

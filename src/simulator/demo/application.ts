@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Gatewatch } from '../../gatewatch.ts'
+
+/**
+ * What the parts of the demo's application share: an agent gateway like many, with several pieces of code that all want
+ * a token, one of which was written by somebody who did not know about the gate.
+ */
+export interface Application {
+  readonly watch: Gatewatch
+  /** Where the gateway listens, for the parts that call it over HTTP. */
+  readonly gatewayUrl: string
+  readonly tokenUrl: string
+  /** The subscription's profile. */
+  readonly profileId: string
+  /** The refresh token as the plugin's author copied it, some time ago. */
+  readonly copiedRefreshToken: () => string
+  /** Aborts when the demo ends. */
+  readonly signal: AbortSignal
+}
+
+/** Runs `work` again and again until the demo ends. A failure is the demo's content; the spans tell it. */
+export async function every(ms: number, signal: AbortSignal, work: () => Promise<unknown>): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await work()
+    } catch {
+      // Seen in spans, metrics and the live table.
+    }
+    await sleep(ms, undefined, { signal }).catch(() => undefined)
+  }
+}

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CodeCall, Gatewatch } from '../../gatewatch.ts'
+import { CALLERS } from './application/callers.ts'
+import { sendMessage } from './application/chat-page.ts'
+import { refreshUnderClaim, renewSession } from './application/claimed-session.ts'
+import { refreshOnItsOwn } from './application/quick-plugin.ts'
+import { providerOf } from './provider-side.ts'
+import { PROFILE } from './scenario.ts'
+import type { GatewayStep, TokenChoice } from './step.ts'
+
+export interface GatewayActorOptions {
+  readonly watch: Gatewatch
+  /** Where the gateway serves. */
+  readonly gatewayUrl: string
+  readonly tokenUrl: string
+  /** The refresh token somebody means by a word. */
+  readonly tokenOf: (choice: TokenChoice) => Promise<string>
+  /** The file in which the application claims its refresh. */
+  readonly claim: string
+}
+
+/** Its name in the folder of the profile store. */
+export const CLAIM = 'refresh-claim'
+
+/** Plays what happens in a gateway's process: its callers, its visits, its plugin. What fails is part of the play. */
+export class GatewayActor {
+  readonly #options: GatewayActorOptions
+
+  constructor(options: GatewayActorOptions) {
+    this.#options = options
+  }
+
+  async play(step: GatewayStep): Promise<void> {
+    switch (step.do) {
+      case 'call':
+        return times(step.times, () => this.#call(step))
+      case 'visit':
+        return times(step.times, () => this.#visit(step))
+      case 'post_token':
+        return times(step.times, async () => refreshOnItsOwn(this.#options.tokenUrl, await this.#options.tokenOf(step.token)))
+      case 'claimed_refresh':
+        return times(step.times, () => this.#claimedRefresh(step.waitMs))
+      case 'probe':
+        return failing(this.#options.watch.probe(step.profile))
+      case 'wait':
+        return sleep(step.ms)
+      case 'together':
+        await Promise.all(step.steps.map(one => this.play(one)))
+        return
+      case 'repeat':
+        return times(step.times, async () => {
+          for (const one of step.steps) await this.play(one)
+        })
+      default:
+        return step satisfies never
+    }
+  }
+
+  async #call(step: GatewayStep & { do: 'call' }): Promise<void> {
+    const { by = 'agent_turn', deadlineMs, provider, profile } = step
+    const call: CodeCall = {
+      ...requestOf(step),
+      ...(provider !== undefined && { provider }),
+      ...(profile !== undefined && { profile }),
+      ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
+    }
+    const { watch, gatewayUrl } = this.#options
+    await (by === 'chat_page' ? sendMessage(gatewayUrl, call) : CALLERS[by]({ kind: 'call', watch, call }))
+  }
+
+  async #claimedRefresh(waitMs: number): Promise<void> {
+    const { watch, tokenUrl, tokenOf, claim } = this.#options
+    const around = { provider: providerOf(PROFILE), profile: () => PROFILE, reason: () => 'expired' as const, tokenUrl }
+    const refresh = watch.aroundRefresh(refreshUnderClaim, around)
+    await renewSession(async () => refresh({ tokenUrl, refreshToken: await tokenOf('copied'), claim, waitMs }))
+  }
+
+  async #visit({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'visit' }): Promise<void> {
+    if (by === 'chat_page') throw new TypeError('a page cannot visit the gate: it calls over HTTP')
+    const visit = { profile, reason, ...(deadlineMs !== undefined && { deadlineMs }) }
+    await CALLERS[by]({ kind: 'visit', watch: this.#options.watch, visit })
+  }
+}
+
+/** The smallest request of a wire language. */
+function requestOf({ protocol = 'responses', model = 'gpt-5.5', stream = false }: GatewayStep & { do: 'call' }): CodeCall {
+  const messages = [{ role: 'user', content: 'hello' }]
+  switch (protocol) {
+    case 'responses':
+      return { protocol, model, body: { model, input: 'hello', store: false, stream } }
+    case 'chat_completions':
+      return { protocol, model, body: { model, messages, stream } }
+    case 'messages':
+      return { protocol, model, body: { model, messages, max_tokens: 16, stream } }
+    case 'models':
+      return { protocol, model: '' }
+    default:
+      return protocol satisfies never
+  }
+}
+
+async function times(count = 1, work: () => Promise<unknown>): Promise<void> {
+  for (let time = 0; time < count; time += 1) await failing(work())
+}
+
+/** What goes wrong is seen in telemetry; a mistake in the scenario is not part of it. */
+async function failing(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof TypeError && error.message.startsWith('a page cannot')) throw error
+  }
+}

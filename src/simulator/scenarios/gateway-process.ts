@@ -1,0 +1,65 @@
+/** A second gateway over the same store, in a process of its own: plays its steps and ends. */
+
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { ProcessRole } from '../../../otel/words.ts'
+import { createGatewatch } from '../../gatewatch.ts'
+import { fileStore } from '../../store/file-store.ts'
+import { CLAIM, GatewayActor } from './gateway-actor.ts'
+import { gatewaySettings } from './gateway-settings.ts'
+import type { Setting } from './scenario.ts'
+import type { GatewayStep } from './step.ts'
+
+/** The job of one run, as JSON on the command line. */
+export interface GatewayJob {
+  /** Folder of the profile store. */
+  readonly profiles: string
+  /** Folder of the recorder. */
+  readonly state: string
+  readonly simulatorUrl: string
+  readonly tokenUrl: string
+  readonly setting: Setting
+  readonly role: ProcessRole
+  /** How far the clock of this machine is ahead; negative: behind. */
+  readonly clockAheadMs: number
+  readonly steps: readonly GatewayStep[]
+  /** The refresh token of `post_token`. */
+  readonly copiedToken: string
+}
+
+// Run, not imported: it is a program.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await play(JSON.parse(process.argv[2] ?? '{}') as GatewayJob)
+
+async function play({
+  profiles,
+  state,
+  simulatorUrl,
+  tokenUrl,
+  setting,
+  role,
+  clockAheadMs,
+  steps,
+  copiedToken,
+}: GatewayJob): Promise<void> {
+  const { now } = Date
+  if (clockAheadMs !== 0) Date.now = () => now() + clockAheadMs
+  const store = fileStore(profiles)
+  const watch = await createGatewatch({
+    ...gatewaySettings(simulatorUrl, setting),
+    store,
+    source: 'scenario',
+    processRole: role,
+    recordIn: state,
+  })
+  const serving = await watch.serve()
+  const actor = new GatewayActor({
+    watch,
+    gatewayUrl: serving.url,
+    tokenUrl,
+    tokenOf: async () => copiedToken,
+    claim: join(profiles, CLAIM),
+  })
+  for (const step of steps) await actor.play(step)
+  await watch.stop(0)
+  await store.close()
+}

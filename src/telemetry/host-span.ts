@@ -1,0 +1,20 @@
+import type { HostSpan } from '../watch/observation.ts'
+
+/** Where `@opentelemetry/api` 1.x keeps what the process registered, and the key under which a context holds its span. */
+const GLOBALS = Symbol.for('opentelemetry.js.api.1')
+const SPAN_KEY = Symbol.for('OpenTelemetry Context Key SPAN')
+
+interface HostContext {
+  getValue(key: symbol): { spanContext?(): HostSpan } | undefined
+}
+
+/**
+ * The active span of the host's OpenTelemetry, read from where its API keeps it: the API itself is not loaded, and
+ * nothing is registered with it.
+ */
+export function hostSpan(): HostSpan | undefined {
+  const host = (globalThis as { [GLOBALS]?: { context?: { active?(): HostContext } } })[GLOBALS]
+  const found = host?.context?.active?.().getValue(SPAN_KEY)?.spanContext?.()
+  if (!found || !/^[0-9a-f]{32}$/.test(found.traceId) || /^0+$/.test(found.traceId)) return undefined
+  return { traceId: found.traceId, spanId: found.spanId, traceFlags: found.traceFlags }
+}

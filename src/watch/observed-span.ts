@@ -1,0 +1,72 @@
+import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { Resource } from '@opentelemetry/resources'
+import type { ReadableSpan, TimedEvent } from '@opentelemetry/sdk-trace'
+import { SCOPE } from '../../otel/names.ts'
+import { randomHex } from '../tools/random-hex.ts'
+import type { Observation } from './observation.ts'
+
+/** Values of OpenTelemetry's enums: the API is not loaded for them. */
+const KINDS: Readonly<Record<Observation['kind'], SpanKind>> = {
+  internal: 0 satisfies SpanKind.INTERNAL,
+  client: 2 satisfies SpanKind.CLIENT,
+}
+const UNSET: SpanStatusCode.UNSET = 0
+const ERROR: SpanStatusCode.ERROR = 2
+const SAMPLED = 1
+const NO_RESOURCE = { attributes: {} } as Resource
+
+/**
+ * What was observed, as a span that has ended: a child of the host's span, with the times of the observation.
+ *
+ * Made by hand: nothing of OpenTelemetry's is loaded or registered in a watched process for the recorder's sake.
+ */
+export class ObservedSpan implements ReadableSpan {
+  readonly name: string
+  readonly kind: SpanKind
+  readonly parentSpanContext?: SpanContext
+  readonly startTime: HrTime
+  readonly endTime: HrTime
+  readonly duration: HrTime
+  readonly ended = true
+  readonly status: ReadableSpan['status']
+  readonly attributes: ReadableSpan['attributes']
+  readonly links: Link[] = []
+  readonly events: TimedEvent[]
+  readonly instrumentationScope = { name: SCOPE }
+  readonly droppedAttributesCount = 0
+  readonly droppedEventsCount = 0
+  readonly droppedLinksCount = 0
+  /** Set by whoever exports it. */
+  resource: Resource = NO_RESOURCE
+  readonly #traceId: string
+  readonly #spanId = randomHex(8)
+  #flags: number
+
+  constructor({ name, kind, startMs, durationMs, parent, attributes, events, isError }: Observation) {
+    this.name = name
+    this.kind = KINDS[kind]
+    if (parent) this.parentSpanContext = { ...parent }
+    this.#traceId = parent?.traceId ?? randomHex(16)
+    this.#flags = parent?.traceFlags ?? SAMPLED
+    this.startTime = hrTime(startMs)
+    this.endTime = hrTime(startMs + durationMs)
+    this.duration = hrTime(durationMs)
+    this.status = { code: isError ? ERROR : UNSET }
+    this.attributes = attributes
+    this.events = events.map(({ name, atMs, attributes }) => ({ name, time: hrTime(atMs), ...(attributes && { attributes }) }))
+  }
+
+  spanContext(): SpanContext {
+    return { traceId: this.#traceId, spanId: this.#spanId, traceFlags: this.#flags }
+  }
+
+  /** What the sampler decided. */
+  sample(isSampled: boolean): void {
+    this.#flags = isSampled ? this.#flags | SAMPLED : this.#flags & ~SAMPLED
+  }
+}
+
+function hrTime(milliseconds: number): HrTime {
+  const seconds = Math.floor(milliseconds / 1000)
+  return [seconds, Math.round((milliseconds - seconds * 1000) * 1e6)]
+}

@@ -1,0 +1,140 @@
+import { ATTR_CALLER } from '../../otel/names.ts'
+import { callersSettled, mappedCaller, settleCallersNow } from '../callers/caller.ts'
+import { DiskRecorder } from '../events/disk-recorder.ts'
+import { RedactingSpanProcessor } from '../telemetry/redaction.ts'
+import { runGuarded } from '../tools/run-guarded.ts'
+import type { Measure, Observation } from './observation.ts'
+import { ObservedSpan } from './observed-span.ts'
+import type { WatchExport } from './watch-export.ts'
+import type { WatchSettings } from './watch-settings.ts'
+
+/** Longest time a call to a provider waits in memory, in ms; token requests are handed to the thread that writes at once. */
+const BATCH_MS = 200
+const MOST_UNSENT = 2_000
+/** Observations that wait for source maps or the application's files, and how long: what a SIGKILL can cost. */
+const MOST_UNSETTLED = 500
+const LONGEST_UNSETTLED_MS = 1_000
+
+export interface WatchDeliveryListeners {
+  /** Called when nothing can be recorded. */
+  onFailure: (error: unknown) => void
+  /** Takes a line where nothing can be recorded before the process exits. */
+  onNotice: (line: string) => void
+  /** Called with a fault of the delivery itself. */
+  onFault: (fault: unknown) => void
+}
+
+/** Takes observations to the recorder of the state folder, and to where `OTEL_*` says, if it says so. */
+export class WatchDelivery {
+  readonly #recorder: DiskRecorder
+  readonly #redaction: RedactingSpanProcessor
+  readonly #unsent: [ObservedSpan, Observation][] = []
+  readonly #unsettled = new Set<Observation>()
+  readonly #onFault: (fault: unknown) => void
+  #export: WatchExport | undefined
+  #isExported = exportsSomewhere(process.env)
+  #isSent = false
+
+  constructor({ state, role }: WatchSettings, { onFault, ...listeners }: WatchDeliveryListeners) {
+    this.#onFault = onFault
+    this.#recorder = new DiskRecorder({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', ...listeners })
+    this.#redaction = new RedactingSpanProcessor([{ processor: this.#recorder, place: 'recorder' }], { onDropped: () => undefined })
+    if (this.#isExported) void this.#loadExport(role)
+  }
+
+  /** Exporters get every call, and the counts of all of them. */
+  get wantsAll(): boolean {
+    return this.#isExported
+  }
+
+  take(observation: Observation): void {
+    const known = [callersSettled(), observation.pending].filter(one => one !== undefined)
+    if (known.length === 0 || this.#unsettled.size >= MOST_UNSETTLED) {
+      this.#deliver(observation)
+      return
+    }
+    this.#unsettled.add(observation)
+    void this.#deliverSettled(observation, known)
+  }
+
+  /** An observation waits until it is known where its caller is in the sources, and what files say of its token. */
+  async #deliverSettled(observation: Observation, known: readonly Promise<void>[]): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const timeUp = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, LONGEST_UNSETTLED_MS).unref()
+    })
+    await Promise.race([Promise.all(known), timeUp])
+    clearTimeout(timer)
+    runGuarded(() => this.#deliverLate(observation), this.#onFault)
+  }
+
+  #deliverLate(observation: Observation): void {
+    if (this.#unsettled.delete(observation)) this.#deliver(mapped(observation.retold?.() ?? observation))
+  }
+
+  #deliverUnsettled(): void {
+    for (const observation of [...this.#unsettled]) this.#deliverLate(observation)
+  }
+
+  #deliver(observation: Observation): void {
+    const span = new ObservedSpan(observation)
+    if (observation.isRecorded) this.#redaction.onEnd(span)
+    if (observation.isUrgent) this.#recorder.hurry()
+    if (this.#export) this.#export.take(span, observation)
+    else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
+  }
+
+  /** Writes what waits, at once. */
+  writeNow(): void {
+    if (this.#unsettled.size > 0) settleCallersNow()
+    this.#deliverUnsettled()
+    this.#recorder.writeNow()
+  }
+
+  /** Takes no more; what waits is written. Resolves when it is. Never rejects. */
+  async close(): Promise<void> {
+    this.#deliverUnsettled()
+    await this.#recorder.shutdown()
+  }
+
+  /** Sends what waits, once. */
+  send(): void {
+    if (this.#isSent) return
+    this.#isSent = true
+    if (this.#unsettled.size > 0) settleCallersNow()
+    this.#deliverUnsettled()
+    void this.#export?.flush()
+  }
+
+  async #loadExport(role: WatchSettings['role']): Promise<void> {
+    try {
+      const { startExport } = await import('./watch-export.ts')
+      this.#export = await startExport(process.env, role)
+      for (const [span, observation] of this.#unsent.splice(0)) this.#export.take(span, observation)
+    } catch {
+      this.#isExported = false
+    }
+  }
+}
+
+/** The observation with its caller told by the sources, on the span and on what is counted. */
+function mapped(observation: Observation): Observation {
+  const attributes = mappedCaller(observation.attributes)
+  const events = observation.events.map(event => (event.attributes ? { ...event, attributes: mappedCaller(event.attributes) } : event))
+  const before = observation.attributes[ATTR_CALLER]
+  const caller = attributes[ATTR_CALLER]
+  if (before === caller) return { ...observation, attributes, events }
+  const relabelled = (measure: Measure) =>
+    ('caller' in measure.labels && measure.labels.caller === before
+      ? { ...measure, labels: { ...measure.labels, caller } }
+      : measure) as Measure
+  return { ...observation, attributes, events, measures: () => observation.measures().map(relabelled) }
+}
+
+/** Says whether the environment names an exporter; loading OpenTelemetry costs, so it is asked before. */
+function exportsSomewhere(environment: Readonly<Record<string, string | undefined>>): boolean {
+  if (environment.OTEL_SDK_DISABLED?.toLowerCase() === 'true') return false
+  return Object.entries(environment).some(
+    ([name, value]) => /^OTEL_(?:EXPORTER_OTLP_(?:\w+_)?ENDPOINT|\w+_EXPORTER)$/.test(name) && value?.trim(),
+  )
+}

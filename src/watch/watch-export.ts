@@ -1,0 +1,62 @@
+import { isSpanContextValid, ROOT_CONTEXT, trace } from '@opentelemetry/api'
+import type { Resource } from '@opentelemetry/resources'
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import { type Sampler, SamplingDecision } from '@opentelemetry/sdk-trace'
+import type { Environment } from '../../otel/sdk/environment.ts'
+import { metricReadersOf, spanProcessorsOf } from '../../otel/sdk/exporters.ts'
+import { resourceOf } from '../../otel/sdk/resource.ts'
+import { samplerOf } from '../../otel/sdk/sampler.ts'
+import type { ProcessRole } from '../../otel/words.ts'
+import { Instruments } from '../telemetry/instruments.ts'
+import { RedactingSpanProcessor } from '../telemetry/redaction.ts'
+import { SeriesBook } from '../telemetry/series-book.ts'
+import type { Observation } from './observation.ts'
+import type { ObservedSpan } from './observed-span.ts'
+
+/** Observations on their way to the exporters of the environment. */
+export interface WatchExport {
+  take(span: ObservedSpan, observation: Observation): void
+  /** Sends what waits. Never rejects. */
+  flush(): Promise<void>
+}
+
+/**
+ * Starts the exporters that the environment names, for a watched process.
+ *
+ * Providers of our own that nobody else sees: unlike `startSdk`, this registers nothing at all, not even a context
+ * manager, or the host could not register its own afterwards.
+ */
+export async function startExport(environment: Environment, processRole: ProcessRole): Promise<WatchExport> {
+  const resource = resourceOf({ environment, processRole })
+  const sampler = samplerOf(environment)
+  const onDropped = () => undefined
+  const processors = await spanProcessorsOf(environment, onDropped)
+  const redaction = new RedactingSpanProcessor(
+    processors.map(processor => ({ processor, place: 'export' as const })),
+    { onDropped },
+  )
+  const book = new SeriesBook()
+  const meters = new MeterProvider({ resource, readers: await metricReadersOf(environment, book) })
+  const instruments = new Instruments(book)
+  return {
+    take: (span, observation) => {
+      prepare(span, resource, sampler)
+      redaction.onEnd(span)
+      for (const measure of observation.measures()) {
+        if (measure.kind === 'add') instruments.add(measure.key, measure.labels)
+        else instruments.record(measure.key, measure.value, measure.labels, span.spanContext())
+      }
+    },
+    flush: async () => {
+      await Promise.allSettled([redaction.forceFlush(), meters.forceFlush()])
+    },
+  }
+}
+
+function prepare(span: ObservedSpan, resource: Resource, sampler: Sampler): void {
+  const { parentSpanContext: parent } = span
+  const context = parent && isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
+  const { decision } = sampler.shouldSample(context, span.spanContext().traceId, span.name, span.kind, span.attributes, [])
+  span.resource = resource
+  span.sample(decision === SamplingDecision.RECORD_AND_SAMPLED)
+}

@@ -1,0 +1,92 @@
+/**
+ * `npm run test:scenarios [-- NAME|NUMBER ...]`: plays scenarios, each into a fresh recorder, and prints the finding that
+ * was expected beside the one that came first; without names a quiet hour and two failures at once as well. Holds all that
+ * was recorded against the redaction of the shipped collector, which must change nothing. Ends with 1 unless all are right.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { diagnose } from '../../../src/diagnose/diagnose.ts'
+import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
+import type { Finding } from '../../../src/diagnose/finding.ts'
+import { inTurn, type Rehearsal, rehearse } from '../../../src/simulator/scenarios/rehearsal.ts'
+import { SCENARIOS } from '../../../src/simulator/scenarios/scenarios.ts'
+import { playScenario } from '../../../src/simulator/scenarios/stage.ts'
+import { valuesMaskedIn } from '../../support/collector-redaction.ts'
+import { quietHour } from './quiet-hour-process.ts'
+import { ALL_TWO_AT_ONCE, type TwoAtOnce } from './two-at-once.ts'
+
+const AT_ONCE = 3
+
+const wanted = process.argv.slice(2)
+const chosen = SCENARIOS.filter(({ name, number }) => wanted.length === 0 || wanted.includes(name) || wanted.includes(String(number)))
+if (chosen.length === 0) {
+  process.stderr.write(`no scenario is called ${wanted.join(', ')}; there are ${SCENARIOS.map(({ name }) => name).join(', ')}\n`)
+  process.exit(64)
+}
+
+const masked: string[] = []
+const rehearsals = await inTurn(chosen, AT_ONCE, async scenario => {
+  const rehearsal = await inFolder(async folder => {
+    const played = await rehearse(scenario, folder)
+    masked.push(...valuesMaskedIn(folder).map(value => `${scenario.name}: ${value}`))
+    return played
+  })
+  process.stderr.write(`${String(scenario.number).padStart(2)} ${scenario.name}: ${rehearsal.first}, ${Math.round(rehearsal.tookMs)} ms\n`)
+  return rehearsal
+})
+const right = rehearsals.filter(({ isRight }) => isRight).length
+process.stdout.write(`${matrix(rehearsals)}\n\n${right} of ${rehearsals.length} right\n`)
+process.stdout.write(
+  `values that the collector's redaction would change: ${masked.length}\n${masked.map(value => `  ${value}\n`).join('')}`,
+)
+const isAllRight =
+  right === rehearsals.length && masked.length === 0 && (wanted.length > 0 || ((await isQuietHourQuiet()) && (await areTwoToldApart())))
+process.exitCode = isAllRight ? 0 : 1
+
+/** An hour of healthy traffic with refreshes gives no finding at all. */
+async function isQuietHourQuiet(): Promise<boolean> {
+  const { findings, checked } = await inFolder(quietHour)
+  process.stdout.write(
+    `a quiet hour of healthy traffic (${checked.spans} spans, ${checked.counts.refreshes} refreshes): ${kindsOf(findings) || 'no finding'}\n`,
+  )
+  return findings.length === 0 && checked.counts.refreshes > 0
+}
+
+/** Two failures at once give both findings, the more harmful first. */
+async function areTwoToldApart(): Promise<boolean> {
+  const told = await inTurn(ALL_TWO_AT_ONCE, AT_ONCE, two => inFolder(async folder => ({ two, findings: await diagnosed(two, folder) })))
+  for (const { two, findings } of told) process.stdout.write(`two at once, ${two.what}: ${kindsOf(findings)}\n`)
+  return told.every(({ two, findings }) => two.findings.every((kind, index) => findings[index]?.kind === kind))
+}
+
+async function diagnosed(two: TwoAtOnce, folder: string): Promise<readonly Finding[]> {
+  await playScenario(two, folder)
+  return diagnose(evidenceIn(folder)).findings
+}
+
+async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'gatewatch-matrix-'))
+  return work(folder).finally(() => rm(folder, { recursive: true, force: true }))
+}
+
+function kindsOf(findings: readonly Finding[]): string {
+  return findings.map(({ kind, harm }) => `${kind} (${harm})`).join(', ')
+}
+
+function matrix(rows: readonly Rehearsal[]): string {
+  const cells = rows.map(({ scenario: { number, name, finding }, first, diagnosis, isRight }) => {
+    const others = diagnosis.findings.slice(1).map(({ kind }) => kind)
+    return [String(number), name, finding, isRight ? first : `${first}  <- WRONG`, others.join(' ') || '-']
+  })
+  const all = [['#', 'scenario', 'expected', 'first finding', 'further findings'], ...cells]
+  const widths = [0, 1, 2, 3].map(column => Math.max(...all.map(row => (row[column] ?? '').length)))
+  return all
+    .map(row =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}

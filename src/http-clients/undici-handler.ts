@@ -1,5 +1,5 @@
-import type { TokenAnswer } from '../token-requests/token-answer.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
+import type { BufferedResponse } from './buffered-response.ts'
 
 export type Abort = (reason?: unknown) => void
 
@@ -43,7 +43,7 @@ export interface UndiciHandler {
 export interface WaitingHandler {
   /** Starts the handler: it gets a way to leave. @param left Called once, when it leaves, before its error. */
   start(left: (reason: unknown) => void): void
-  give(answer: TokenAnswer): void
+  give(answer: BufferedResponse): void
   fail(error: unknown): void
   /**
    * Ends the waiting: a handler to send the request with after all. The application's handler is not started a second
@@ -138,8 +138,8 @@ export function waitingHandler(handler: UndiciHandler): WaitingHandler {
 
 interface Kind {
   start(leave: Abort): void
-  head(answer: TokenAnswer): void
-  body(answer: TokenAnswer): void
+  head(answer: BufferedResponse): void
+  body(answer: BufferedResponse): void
   end(): void
   fail(error: unknown): void
   /** A handler for a dispatcher, in the place of one that was started already. */
@@ -299,12 +299,12 @@ export function otherParts(handler: UndiciHandler, call: (part: () => unknown) =
 }
 
 /** Names and values in turn, as the parser hands them over. */
-function rawHeaders(headers: TokenAnswer['headers']): Buffer[] {
+function rawHeaders(headers: BufferedResponse['headers']): Buffer[] {
   return headers.flatMap(([name, value]) => [Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')])
 }
 
 /** By name in lower case; one that came several times is a list. */
-function tableOf(headers: TokenAnswer['headers']): Record<string, string | string[]> {
+function tableOf(headers: BufferedResponse['headers']): Record<string, string | string[]> {
   const table = new Map<string, string | string[]>()
   for (const [name, value] of headers) {
     const key = name.toLowerCase()

@@ -1,4 +1,9 @@
-import type { HostSpan } from '../watch/observation.ts'
+/** The host's span that was active, by its ids. */
+export interface HostSpan {
+  readonly traceId: string
+  readonly spanId: string
+  readonly traceFlags: number
+}
 
 /** Where `@opentelemetry/api` 1.x keeps what the process registered, and the key under which a context holds its span. */
 const GLOBALS = Symbol.for('opentelemetry.js.api.1')

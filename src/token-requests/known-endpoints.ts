@@ -5,7 +5,6 @@ import { normalizeUrl } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import { createRegistry } from '../providers/registry.ts'
-import type { WatchSettings } from '../watch/watch-settings.ts'
 
 /** Token endpoints of services that Gatewatch has no provider for; from their clients' published sources. */
 const MORE_TOKEN_URLS: Readonly<Record<string, string>> = {
@@ -14,6 +13,16 @@ const MORE_TOKEN_URLS: Readonly<Record<string, string>> = {
   'https://api.minimax.io/oauth/token': 'minimax',
   'https://api.minimaxi.com/oauth/token': 'minimax',
   'https://github.com/login/oauth/access_token': 'github',
+}
+
+/** Endpoints that the operator names in addition to those of the providers. */
+export interface EndpointSettings {
+  /** Token endpoints and the services they belong to. */
+  readonly tokenUrls: Readonly<Record<string, string>>
+  /** Base URLs of APIs and the services they belong to. */
+  readonly apis: Readonly<Record<string, string>>
+  /** URLs whose requests are not recorded. */
+  readonly exclude: readonly string[]
 }
 
 /** The service a request goes to, as far as it is known. */
@@ -64,7 +73,7 @@ export class KnownEndpoints {
   readonly #exclude: readonly string[]
   readonly #places = new Map<string, Place>()
 
-  constructor({ tokenUrls, apis, exclude }: Pick<WatchSettings, 'tokenUrls' | 'apis' | 'exclude'>) {
+  constructor({ tokenUrls, apis, exclude }: EndpointSettings) {
     const registry = createRegistry()
     const providers = new Map(registry.all().map(provider => [provider.id, provider]))
     for (const provider of providers.values()) {

@@ -1,17 +1,9 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { readTokenFields } from '../providers/token-fields.ts'
 import { isJsonObject, parseJsonList, parseJsonObject } from '../tools/json-object.ts'
-
-/** The answer of a token endpoint as it came, to be given to others as well. It holds tokens: it stays in memory, and is never told of. */
-export interface TokenAnswer {
-  readonly status: number
-  readonly statusText: string
-  /** Names and values, in the order in which they came; a name may come again. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  readonly body: Buffer
-}
 
 /** Bytes that an answer may inflate to. */
 const MOST_INFLATED = 256 * 1024
@@ -19,7 +11,7 @@ const MOST_INFLATED = 256 * 1024
 const OF_THE_BYTES = /^(?:content-length|content-encoding|transfer-encoding|content-md5|etag|digest)$/i
 
 /** The refresh token that an answer grants; `undefined` where it grants none, or cannot be read. */
-export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
+export function grantedRefresh(answer: BufferedResponse): Fingerprint | undefined {
   return answer.status >= 200 && answer.status < 300 ? fingerprint(secretText(readTokenFields(textOf(answer))?.refresh_token)) : undefined
 }
 
@@ -28,7 +20,7 @@ export function grantedRefresh(answer: TokenAnswer): Fingerprint | undefined {
  *
  * At least a second is left: some clients take zero for an hour. An answer without the field is given as it is.
  */
-export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer {
+export function agedAnswer(answer: BufferedResponse, elapsedMs: number): BufferedResponse {
   const text = textOf(answer)
   const list = parseJsonList(text)
   const fields = list?.length === 1 && isJsonObject(list[0]) ? list[0] : parseJsonObject(text)
@@ -40,18 +32,6 @@ export function agedAnswer(answer: TokenAnswer, elapsedMs: number): TokenAnswer 
   return { ...answer, headers: [...headers, ['content-length', String(body.byteLength)]], body }
 }
 
-/** The headers by their names in lower case; those that came several times are joined. */
-export function headersOf({ headers }: TokenAnswer): Record<string, string> {
-  // No object is a table: a header may be called `constructor`.
-  const table = new Map<string, string>()
-  for (const [name, value] of headers) {
-    const key = name.toLowerCase()
-    const before = table.get(key)
-    table.set(key, before === undefined ? value : `${before}, ${value}`)
-  }
-  return Object.fromEntries(table)
-}
-
-function textOf(answer: TokenAnswer): string {
+function textOf(answer: BufferedResponse): string {
   return readText(headersOf(answer), answer.body, MOST_INFLATED)
 }

@@ -1,4 +1,4 @@
-import type { TokenAnswer } from '../token-requests/token-answer.ts'
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import type { Landing } from './coalesced-refreshes.ts'
 
 /** Longer than any token answer: what goes on after this is none, and is nobody else's. */
@@ -9,7 +9,7 @@ export class AnswerCopy {
   readonly #land: (landing: Landing) => void
   readonly #pieces: Buffer[] = []
   #bytes = 0
-  #head: Omit<TokenAnswer, 'body'> | undefined
+  #head: Omit<BufferedResponse, 'body'> | undefined
 
   constructor(land: (landing: Landing) => void) {
     this.#land = land

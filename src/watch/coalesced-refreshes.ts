@@ -1,5 +1,6 @@
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import { agedAnswer, grantedRefresh, type TokenAnswer } from '../token-requests/token-answer.ts'
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
+import { agedAnswer, grantedRefresh } from '../token-requests/token-answer.ts'
 import type { Clock } from '../tools/clock.ts'
 
 /** What makes two refreshes the same. */
@@ -12,7 +13,7 @@ export interface AskedRefresh {
 }
 
 /** How a request ended that others wait for; `unshared` when its answer is none that could be given to them. */
-export type Landing = { readonly answer: TokenAnswer } | { readonly error: unknown } | 'unshared'
+export type Landing = { readonly answer: BufferedResponse } | { readonly error: unknown } | 'unshared'
 
 /** One upstream request that several wait for. */
 export interface SharedFlight {
@@ -28,7 +29,7 @@ export type RefreshTurn =
   | { readonly decision: 'lead'; readonly flight: SharedFlight }
   | { readonly decision: 'join'; readonly flight: SharedFlight }
   /** `reuse`: what this very token was exchanged for; `adopt`: that has been rotated since, this is the newest. */
-  | { readonly decision: 'reuse' | 'adopt'; readonly answer: TokenAnswer }
+  | { readonly decision: 'reuse' | 'adopt'; readonly answer: BufferedResponse }
 
 export interface CoalescedRefreshesOptions {
   /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
@@ -37,7 +38,7 @@ export interface CoalescedRefreshesOptions {
 }
 
 interface Kept {
-  readonly answer: TokenAnswer
+  readonly answer: BufferedResponse
   readonly next: string
   /** By the monotonic clock. */
   readonly atMs: number
@@ -109,7 +110,7 @@ export class CoalescedRefreshes {
     return flight
   }
 
-  #keep(asked: AskedRefresh, key: string, answer: TokenAnswer): void {
+  #keep(asked: AskedRefresh, key: string, answer: BufferedResponse): void {
     const refresh = grantedRefresh(answer)
     // A token that stays good is no replay when it is sent again.
     if (this.#windowMs <= 0 || refresh === undefined || refresh === asked.refresh) return

@@ -27,9 +27,10 @@ import type { Decision } from '../../otel/words.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
+import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
 import type { KnownService } from '../token-requests/known-endpoints.ts'
 import type { Shape } from '../token-requests/shape.ts'
-import { grantedRefresh, headersOf, type TokenAnswer } from '../token-requests/token-answer.ts'
+import { grantedRefresh } from '../token-requests/token-answer.ts'
 import type { TokenLedger } from '../token-requests/token-ledger.ts'
 import { type Verdict, verdictOf } from '../token-requests/token-verdict.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
@@ -49,7 +50,7 @@ export interface CoalescedVisitFacts {
 }
 
 /** How it ended: with an answer, or with an error in place of one. */
-export type SharedEnd = { readonly answer: TokenAnswer } | { readonly error: unknown }
+export type SharedEnd = { readonly answer: BufferedResponse } | { readonly error: unknown }
 
 /**
  * What is told of a caller who got somebody else's answer: a visit, not a refresh, since nothing was sent. The token it

@@ -1,9 +1,9 @@
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from '../http-clients/dispatched-body.ts'
 import { type Dispatch, type DispatchOptions, interceptDispatches } from '../http-clients/undici-dispatch.ts'
 import { isKnownHandler, type UndiciHandler, waitingHandler } from '../http-clients/undici-handler.ts'
 import type { KnownService } from '../token-requests/known-endpoints.ts'
 import { type Shape, shapeOf } from '../token-requests/shape.ts'
-import type { TokenAnswer } from '../token-requests/token-answer.ts'
 import { systemClock } from '../tools/clock.ts'
 import { isOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
@@ -165,7 +165,7 @@ function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEn
 }
 
 /** Answers from memory, though never while the request is still being made. */
-function give(handler: UndiciHandler, answer: TokenAnswer, told: (end: SharedEnd) => void): true {
+function give(handler: UndiciHandler, answer: BufferedResponse, told: (end: SharedEnd) => void): true {
   const waiting = waitingHandler(handler)
   let isLeft = false
   waiting.start(reason => {

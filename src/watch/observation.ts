@@ -1,12 +1,6 @@
 import type { Attributes } from '@opentelemetry/api'
+import type { HostSpan } from '../telemetry/host-span.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from '../telemetry/instruments.ts'
-
-/** The host's span that was active, by its ids. */
-export interface HostSpan {
-  readonly traceId: string
-  readonly spanId: string
-  readonly traceFlags: number
-}
 
 export interface ObservedEvent {
   readonly name: string

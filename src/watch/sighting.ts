@@ -4,8 +4,8 @@ import { inboundRequest, routeOf } from '../callers/inbound-route.ts'
 import type { RawFrame } from '../callers/stack-frames.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
+import type { HostSpan } from '../telemetry/host-span.ts'
 import { hostSpan } from '../telemetry/host-span.ts'
-import type { HostSpan } from './observation.ts'
 
 /** What was around when a request was made. Taken synchronously; made readable later, if anybody asks. */
 export class Sighting {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { agedAnswer, type TokenAnswer } from '../../src/token-requests/token-answer.ts'
+import type { BufferedResponse } from '../../src/http-clients/buffered-response.ts'
+import { agedAnswer } from '../../src/token-requests/token-answer.ts'
 import { type AskedRefresh, CoalescedRefreshes } from '../../src/watch/coalesced-refreshes.ts'
 import { TestClock } from '../support/test-clock.ts'
 
@@ -10,7 +11,7 @@ function world({ windowMs = WINDOW_MS } = {}) {
   const clock = new TestClock()
   const refreshes = new CoalescedRefreshes({ windowMs, clock })
   /** Has a token exchanged for another. */
-  const rotate = (from: string, answer: TokenAnswer) => {
+  const rotate = (from: string, answer: BufferedResponse) => {
     const turn = refreshes.ask(asked(from))
     if (turn.decision !== 'lead') throw new Error(`is no lead but ${turn.decision}`)
     turn.flight.land({ answer })
@@ -74,7 +75,7 @@ describe('a refresh', () => {
     expect(refreshes.keptBytes).toBe(0)
   })
 
-  it.each<[string, TokenAnswer]>([
+  it.each<[string, BufferedResponse]>([
     ['a refusal', { ...granted('rt-2'), status: 400 }],
     ['an answer that leaves the token as it was', granted('rt-1')],
     ['an answer without a refresh token', granted(undefined)],
@@ -154,7 +155,7 @@ function asked(token: string, rest = 'same'): AskedRefresh {
   return { url: 'https://auth.example/token', refresh: fingerprint(token) ?? '', rest }
 }
 
-function granted(refresh: string | undefined, more: object = {}): TokenAnswer {
+function granted(refresh: string | undefined, more: object = {}): BufferedResponse {
   const body = Buffer.from(JSON.stringify({ access_token: 'at', refresh_token: refresh, expires_in: 3600, ...more }))
   return { status: 200, statusText: 'OK', headers: [['content-type', 'application/json']], body }
 }

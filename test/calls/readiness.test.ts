@@ -85,7 +85,8 @@ const STUCK: Readonly<Record<string, Stuck>> = {
     play: w => w.chat(),
     whyNot: { [KEY]: 'cooldown' },
     next: 'replace_key',
-    says: /openai:default \(cooldown after auth\) for \d+ s\. Replace the key/,
+    // A rest that is a guess is tried at a pace: on a slow machine the next try is due by then.
+    says: /openai:default \((?:cooldown after auth\) for \d+ s|auth\))\. Replace the key/,
     comesBack: true,
     within: 5,
   },

@@ -51,9 +51,9 @@ export class CallTrail {
   passedOver(skipped: Skipped): void {
     const profile = this.#telemetry.profile(skipped.profile.id)
     this.#span.addEvent(EVENT_SKIPPED, { [ATTR_PROFILE]: profile, [ATTR_SKIP_REASON]: skipped.reason })
-    const { reason, because, providerCode, waitMs } = skipped
+    const { reason, because, providerCode, waitMs, retryMs } = skipped
     const isPreferred = skipped.profile.id === this.#preferred?.profile.id
-    this.#failures.push({ profile, type: skipped.profile.credential.type, reason, because, providerCode, waitMs, isPreferred })
+    this.#failures.push({ profile, type: skipped.profile.credential.type, reason, because, providerCode, waitMs, retryMs, isPreferred })
     if (isPreferred) this.#givenUp = { candidate: skipped, reason: reasonOfSkip(skipped) }
   }
 

@@ -29,6 +29,11 @@ export function paceOf({ since, until, isPromised }: Pick<Rest, 'since' | 'until
   return Math.min(left, LONGEST_PACE_MS, Math.max(SHORTEST_PACE_MS, (until - since) / ATTEMPTS_PER_GUESS))
 }
 
+/** What is paced by itself: a profile, or one model of it where that alone rests. */
+export function placeOf(profileId: string, rest: { readonly model?: string | undefined } | undefined): string {
+  return `${profileId}\0${rest?.model ?? ''}`
+}
+
 /** Ms until the first attempt at a profile that rests: the refusal that began the rest was an attempt too, perhaps of another process. Pure. */
 export function firstPauseOf(rest: Pick<Rest, 'since' | 'until' | 'isPromised'>, now: number): number {
   const pace = paceOf(rest, rest.since)
@@ -51,7 +56,7 @@ export class LastResort {
   /**
    * Asks for the attempt at a profile that rests. Whoever gets it must `leave`, as soon as its outcome is known.
    *
-   * @param key Profile and model.
+   * @param key As of `placeOf`.
    * @param restOf What rests it now; `undefined` once it rests no more.
    * @param waitMs How long to wait for the attempt of another call.
    */
@@ -64,9 +69,22 @@ export class LastResort {
     }
     const rest = restOf()
     if (!rest) return { attempt: 'over' }
-    if (firstPauseOf(rest, this.#clock.now()) > 0) return { attempt: 'none' }
-    if (place?.since === rest.since && this.#clock.monotonic() < place.nextAt) return { attempt: 'none' }
-    return this.#take(key, restOf)
+    return this.#pauseMs(key, rest) > 0 ? { attempt: 'none' } : this.#take(key, restOf)
+  }
+
+  /**
+   * Ms until the profile is tried again while nothing else could serve: the end of a time that the provider named, or the
+   * next attempt within one that is our own estimate.
+   */
+  retryMsOf(profileId: string, rest: Pick<Rest, 'since' | 'until' | 'isPromised'> & { readonly model?: string | undefined }): number {
+    const left = Math.max(0, rest.until - this.#clock.now())
+    return rest.isPromised ? left : Math.min(left, this.#pauseMs(placeOf(profileId, rest), rest))
+  }
+
+  #pauseMs(key: string, rest: Pick<Rest, 'since' | 'until' | 'isPromised'>): number {
+    const place = this.#places.get(key)
+    const afterFailure = place?.since === rest.since ? place.nextAt - this.#clock.monotonic() : 0
+    return Math.max(0, firstPauseOf(rest, this.#clock.now()), afterFailure)
   }
 
   #take(key: string, restOf: () => Rest | undefined): Admittance {

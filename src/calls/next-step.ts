@@ -15,6 +15,8 @@ export interface ProfileFailure {
   readonly next?: NextStep | undefined
   /** Ms until the profile can serve again by itself, where that is known. */
   readonly waitMs?: number | undefined
+  /** Ms until the profile is tried again, where that is sooner. */
+  readonly retryMs?: number | undefined
   /** It was meant to serve the call. @default false */
   readonly isPreferred?: boolean
 }
@@ -56,8 +58,8 @@ export function nextStepOf(failures: readonly ProfileFailure[]): NextStep {
 const SHORTEST_RETRY_MS = 1_000
 
 /**
- * Ms until the first profile serves again by itself. Where none does, ms until the first of them is tried again: the end of
- * a rest or pause that is our own estimate, after a refused key or an unpaid bill.
+ * Ms until the first profile serves again by itself, or is tried again where its rest is our own estimate. Where none does,
+ * ms until the first of them is tried again, for example after a refused key or an unpaid bill.
  *
  * @returns `undefined` where only an act of the operator helps, and where a profile failed that the next call tries at once.
  */
@@ -65,7 +67,7 @@ export function retryAfterOf(failures: readonly ProfileFailure[]): number | unde
   const passing = failures.filter(failure => stepOf(failure) === 'try_again_later')
   const waiting = passing.length > 0 ? passing : failures.filter(({ next }) => next !== 'sign_in_again')
   if (passing.some(({ waitMs }) => waitMs === undefined)) return undefined
-  const waits = waiting.flatMap(({ waitMs }) => waitMs ?? [])
+  const waits = waiting.flatMap(({ waitMs, retryMs }) => retryMs ?? waitMs ?? [])
   return waits.length === 0 ? undefined : Math.max(SHORTEST_RETRY_MS, Math.min(...waits))
 }
 

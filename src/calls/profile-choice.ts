@@ -6,12 +6,15 @@ import type { RefreshGate, RefreshPause } from '../refresh/refresh-gate.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import type { CallRequest } from './call-request.ts'
+import { LastResort } from './last-resort.ts'
 import { retryAfterOf } from './next-step.ts'
 import type { ProfileBook } from './profile-book.ts'
 import { type Hindrance, type Order, type OrderQuestion, orderProfiles, type Skipped } from './profile-order.ts'
 
 /** Whether a profile could serve a call now, and why not. */
-export type ProfileStanding = { readonly serves: true } | ({ readonly serves: false } & Pick<Skipped, 'reason' | 'because' | 'waitMs'>)
+export type ProfileStanding =
+  | { readonly serves: true }
+  | ({ readonly serves: false } & Pick<Skipped, 'reason' | 'because' | 'waitMs' | 'retryMs'>)
 
 /** Who could serve a call now. */
 export interface Readiness {
@@ -41,6 +44,8 @@ const CALLED = ['responses', 'chat_completions', 'messages'] as const satisfies 
  * the ops page and the gauges.
  */
 export class ProfileChoice {
+  /** Paces attempts while everything rests. */
+  readonly lastResort: LastResort
   readonly #options: ProfileChoiceOptions
   readonly #clock: Clock
   readonly #providers: ReadonlyMap<string, Provider>
@@ -48,6 +53,7 @@ export class ProfileChoice {
   constructor(options: ProfileChoiceOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
+    this.lastResort = new LastResort({ clock: this.#clock })
     this.#providers = new Map(options.registry.all().map(provider => [provider.id, provider]))
   }
 
@@ -73,7 +79,7 @@ export class ProfileChoice {
     const standings = new Map<string, ProfileStanding>()
     for (const protocol of CALLED) {
       const order = this.#order(profiles, { protocol, model: '' }, profile => gate.failureOf(profile))
-      const passedOver = order.isLastResort ? [...order.skipped, ...order.candidates] : order.skipped
+      const passedOver = order.isLastResort ? [...order.skipped, ...order.candidates.map(one => this.#paced(one))] : order.skipped
       if (!order.isLastResort) for (const { profile } of order.candidates) standings.set(profile.id, { serves: true })
       for (const one of passedOver) if (!standings.get(one.profile.id)) standings.set(one.profile.id, standingOf(one))
     }
@@ -82,6 +88,12 @@ export class ProfileChoice {
     const canServe = [...standings.values()].some(({ serves }) => serves)
     const retryAfterMs = canServe ? undefined : retryAfterOf(failuresOf(profiles, standings))
     return { canServe, standings, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+  }
+
+  /** One that rests, with the time of the next attempt at it. */
+  #paced(resting: Skipped): Skipped {
+    const rest = this.#options.book.rests.restOf(resting.profile)
+    return rest ? { ...resting, retryMs: this.lastResort.retryMsOf(resting.profile.id, rest) } : resting
   }
 
   #order(
@@ -121,8 +133,14 @@ export function hindranceOf(rest: StoredRest | undefined, now: number): Hindranc
   return { because, waitMs: Math.max(0, until - now), ...(answer?.code !== undefined && { providerCode: answer.code }) }
 }
 
-function standingOf({ reason, because, waitMs }: Skipped): ProfileStanding {
-  return { serves: false, reason, ...(because && { because }), ...(waitMs !== undefined && { waitMs }) }
+function standingOf({ reason, because, waitMs, retryMs }: Skipped): ProfileStanding {
+  return {
+    serves: false,
+    reason,
+    ...(because && { because }),
+    ...(waitMs !== undefined && { waitMs }),
+    ...(retryMs !== undefined && { retryMs }),
+  }
 }
 
 function failuresOf(profiles: readonly StoredProfile[], standings: ReadonlyMap<string, ProfileStanding>) {

@@ -19,6 +19,8 @@ export interface Skipped extends Candidate {
   readonly providerCode?: string
   /** Ms until it may serve again by itself. */
   readonly waitMs?: number
+  /** Ms until it is tried again, where that is sooner. */
+  readonly retryMs?: number
 }
 
 /** What keeps a profile from serving for a while. */

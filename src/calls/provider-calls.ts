@@ -31,7 +31,7 @@ import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import { type CallEnd, type CallRequest, type CallSink, hasCallerLeft, type Refusal, type Served } from './call-request.ts'
 import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfSkip, reasonOfVisit } from './fallback.ts'
-import { type Admittance, LastResort } from './last-resort.ts'
+import { type Admittance, placeOf } from './last-resort.ts'
 import type { ProfileFailure } from './next-step.ts'
 import { OrdinaryCalls } from './ordinary-calls.ts'
 import type { ProbeBook } from './probe-book.ts'
@@ -90,7 +90,6 @@ export class ProviderCalls {
   readonly choice: ProfileChoice
   readonly #options: ProviderCallsOptions
   readonly #ordinary = new OrdinaryCalls()
-  readonly #lastResort = new LastResort()
 
   constructor(options: ProviderCallsOptions) {
     this.#options = options
@@ -168,11 +167,15 @@ export class ProviderCalls {
     const { rests } = this.#options.book
     const { model, signal } = request
     const restOf = () => rests.restOf(candidate.profile, model)
-    const scope = restOf()?.model ?? ''
+    const { id } = candidate.profile
+    const { lastResort } = this.choice
     const waited = waitingTime.begin()
-    const place = await this.#lastResort.enter(`${candidate.profile.id}\0${scope}`, restOf, waitingTime.leftMs, signal)
+    const place = await lastResort.enter(placeOf(id, restOf()), restOf, waitingTime.leftMs, signal)
     waited()
-    if (place.attempt === 'none') trail.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(restOf(), Date.now()) })
+    const rest = place.attempt === 'none' ? restOf() : undefined
+    if (rest)
+      trail.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(rest, Date.now()), retryMs: lastResort.retryMsOf(id, rest) })
+    else if (place.attempt === 'none') trail.passedOver({ ...candidate, reason: 'cooldown' })
     return place
   }
 
@@ -283,8 +286,10 @@ export class ProviderCalls {
     if (begun) return { end: { type: 'broken_off', served } }
     const providerCode = judgement?.providerCode
     if (AFTER_ATTEMPT[outcome] === 'next') {
-      const rest = hindranceOf(this.#options.book.rests.restOf(profile, request.model), Date.now())
-      return { reason: outcome, providerCode, waitMs: rest?.waitMs, ...renewal, ...(refusal && { refusal, served }) }
+      const rest = this.#options.book.rests.restOf(profile, request.model)
+      const waitMs = hindranceOf(rest, Date.now())?.waitMs
+      const retryMs = rest && this.choice.lastResort.retryMsOf(profile.id, rest)
+      return { reason: outcome, providerCode, waitMs, retryMs, ...renewal, ...(refusal && { refusal, served }) }
     }
     const error = new GatewayError('GW_BAD_REQUEST', `the provider could not read the request (${outcome})`, { next: 'fix_request' })
     return { end: { type: 'failed', error, traceId: served.traceId, reason: outcome, ...(refusal && { refusal, served }) } }

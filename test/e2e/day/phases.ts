@@ -431,7 +431,10 @@ export const PHASES: readonly Phase[] = [
       ready: false,
       exit: 1,
     }),
-    finds: [{ kind: 'fresh_login_rejected', profiles: ['team'] }],
+    finds: [
+      { kind: 'fresh_login_rejected', profiles: ['team'] },
+      { kind: 'key_refused', profiles: ['paid'], says: /403 api_key_revoked/ },
+    ],
   },
   {
     name: 'every profile rests, and it is known for how long',
@@ -482,6 +485,7 @@ export const PHASES: readonly Phase[] = [
       await day.storeStatic(HOUR_MS)
       await day.known(['static'])
     },
+    ends: [{ kind: 'key_refused', profiles: ['paid'] }],
   },
   {
     name: 'key, token and logins are new, and both gateways are started again',

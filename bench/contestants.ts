@@ -1,12 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { pathToFileURL } from 'node:url'
 import { Child } from './child.ts'
-import { type WATCH_CONTESTANTS, watchContestants } from './watched.ts'
+import type { EarlierTree } from './earlier-tree.ts'
+import { WATCH_CONTESTANTS, type WatchContestantId, watchContestants } from './watched.ts'
 
 /** Ways to pass a request on, set against the first one. */
 export const CONTESTANTS = ['a', 'b', 'b-otlp', 'b-all', 'c', 'd'] as const
 export type GatewayId = (typeof CONTESTANTS)[number]
-export type ContestantId = GatewayId | (typeof WATCH_CONTESTANTS)[number]
+type OwnId = GatewayId | WatchContestantId
+/** A contestant that runs the code of another commit. */
+export type EarlierId = `${OwnId}-earlier`
+export type ContestantId = OwnId | EarlierId
 
 /** Where the contestants send what they get. */
 export interface Surroundings {
@@ -23,34 +28,64 @@ export interface Contestant {
   readonly start: (surroundings: Surroundings) => Promise<Child>
 }
 
+const THIS_TREE = new URL('../', import.meta.url)
 const PORTKEY = new URL('./node_modules/@portkey-ai/gateway/', import.meta.url)
 
-/** Who is measured. */
-export function contestants(): Readonly<Record<ContestantId, Contestant>> {
+/** Those that run code of this repository, so that another commit's can be measured beside them. */
+const OF_THIS_REPOSITORY: ReadonlySet<OwnId> = new Set<OwnId>(['b', 'b-otlp', 'b-all', 'c', 'watched', 'forensic'])
+const OWN: readonly OwnId[] = [...CONTESTANTS, ...WATCH_CONTESTANTS]
+
+export function earlierOf(id: OwnId): EarlierId {
+  return `${id}-earlier`
+}
+
+/** @returns The contestants with those of the other commit, each right behind the one it is compared with. */
+export function withEarlier(ids: readonly OwnId[]): ContestantId[] {
+  return ids.flatMap(id => (OF_THIS_REPOSITORY.has(id) ? [id, earlierOf(id)] : [id]))
+}
+
+/** Who can be measured; those of the earlier tree run its gateway and preload, started and asked in the same way. */
+export function contestants(tree?: EarlierTree): Readonly<Record<ContestantId, Contestant>> {
+  const own = ownContestants()
+  const earlier = tree && ownContestants(new URL(`${pathToFileURL(tree.folder).href}/`))
+  const ofEarlier = (id: OwnId): Contestant =>
+    tree && earlier ? { ...earlier[id], title: `${own[id].title}, ${tree.commit}` } : { ...own[id], missing: 'no --against' }
+  const entries = OWN.flatMap((id): [ContestantId, Contestant][] => [
+    [id, own[id]],
+    [earlierOf(id), ofEarlier(id)],
+  ])
+  return Object.fromEntries(entries) as Record<ContestantId, Contestant>
+}
+
+function ownContestants(root = THIS_TREE): Readonly<Record<OwnId, Contestant>> {
   return {
     a: {
       title: 'Express + undici, bare',
       headers: () => ({}),
       start: ({ upstreamUrl }) => Child.start({ file: script('pass-through'), parameters: [upstreamUrl] }),
     },
-    b: gatewatch('Gatewatch, as shipped', () => ({})),
-    'b-otlp': gatewatch('Gatewatch, exporting OTLP', ({ receiverUrl }) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl })),
-    'b-all': gatewatch('Gatewatch, exporting every span', ({ receiverUrl }) => ({
+    b: gatewatch(root, 'Gatewatch, as shipped', () => ({})),
+    'b-otlp': gatewatch(root, 'Gatewatch, exporting OTLP', ({ receiverUrl }) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl })),
+    'b-all': gatewatch(root, 'Gatewatch, exporting every span', ({ receiverUrl }) => ({
       OTEL_EXPORTER_OTLP_ENDPOINT: receiverUrl,
       OTEL_TRACES_SAMPLER: 'always_on',
     })),
-    c: gatewatch('Gatewatch, telemetry off', () => ({ OTEL_SDK_DISABLED: 'true' })),
+    c: gatewatch(root, 'Gatewatch, telemetry off', () => ({ OTEL_SDK_DISABLED: 'true' })),
     d: portkey(),
-    ...watchContestants(),
+    ...watchContestants(root),
   }
 }
 
-function gatewatch(title: string, environment: (surroundings: Surroundings) => Record<string, string>): Contestant {
+function gatewatch(root: URL, title: string, environment: (surroundings: Surroundings) => Record<string, string>): Contestant {
   return {
     title,
     headers: () => ({}),
     start: surroundings =>
-      Child.start({ file: script('gatewatch'), parameters: [surroundings.upstreamUrl], environment: environment(surroundings) }),
+      Child.start({
+        file: new URL('bench/processes/gatewatch.ts', root),
+        parameters: [surroundings.upstreamUrl],
+        environment: environment(surroundings),
+      }),
   }
 }
 

@@ -16,6 +16,8 @@ export interface BenchOptions {
   /** How long each contestant is warmed up with each body. */
   readonly warmUpMs: number
   readonly json: boolean
+  /** The commit, or folder, that is measured beside this tree. */
+  readonly against?: string
 }
 
 /** Names the watched process among those of `--only`. */
@@ -23,6 +25,8 @@ const WATCH = 'watch'
 /** Names the diagnosis of a large recorder among those of `--only`. */
 const DIAGNOSE = 'diagnose'
 const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
+/** What is measured against another commit when nothing is named. */
+const AGAINST: readonly GatewayId[] = ['a', 'b', 'b-otlp']
 const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
 
 export const HELP = `Measures Gatewatch beside a bare Express + undici pass-through, on loopback, in interleaved rounds.
@@ -36,6 +40,10 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
                    ${DIAGNOSE}: gatewatch diagnose over a recorder of 200,000 spans
                    ${ALONE.join(', ')}: gate visits, the recorder's share, memory over a million calls (minutes),
                    the questions of the ops page over 200,000 spans
+  --against COMMIT that commit's gateway and watched process as further contestants of the same rounds, and the ratios
+                   of this tree to it; it is checked out into a temporary worktree (modules are shared where the lock
+                   file is the same, else npm ci). A path (./x, /x) names a checkout that is there. On a machine with
+                   other work the CPU per request is the figure to look at. Without --only: ${AGAINST.join(', ')}, ${WATCH}
   --json           every measurement of every round, as JSON
   --help
 `
@@ -48,6 +56,7 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       only: { type: 'string' },
+      against: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -56,10 +65,17 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
   const defaults = values.quick ? QUICK : FULL
   const rounds = Number(values.rounds ?? defaults.rounds)
   if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError(`--rounds is ${values.rounds}; allowed: a whole number from 1`)
-  return { ...defaults, rounds, ...readOnly(values.only), json: values.json }
+  return { ...defaults, rounds, ...readOnly(values), json: values.json, ...(values.against !== undefined && { against: values.against }) }
 }
 
-function readOnly(text: string | undefined): Pick<BenchOptions, 'only' | 'watch' | 'diagnose' | 'alone'> {
+function readOnly({
+  only: text,
+  against,
+}: {
+  only?: string
+  against?: string
+}): Pick<BenchOptions, 'only' | 'watch' | 'diagnose' | 'alone'> {
+  if (text === undefined && against !== undefined) return { only: AGAINST, watch: true, diagnose: false, alone: [] }
   if (text === undefined) return { only: CONTESTANTS, watch: true, diagnose: true, alone: ALONE }
   const wanted = text.split(',').map(word => word.trim())
   const known: readonly string[] = [...CONTESTANTS, WATCH, DIAGNOSE, ...ALONE]

@@ -1,10 +1,12 @@
-import type { Contestant, ContestantId } from './contestants.ts'
+import { type Contestant, type ContestantId, earlierOf } from './contestants.ts'
 import { CASES, type Case, type Measurement } from './measurement.ts'
 import { compare, difference, median, ratio, type Spread } from './statistics.ts'
 import { table } from './table.ts'
 
 export interface Report {
   readonly rounds: number
+  /** The other commit that was measured too. */
+  readonly commit?: string
   readonly measurements: readonly Measurement[]
   readonly contestants: Readonly<Record<ContestantId, Contestant>>
   /** The contestants that were measured, the baseline first. */
@@ -28,7 +30,7 @@ export function writeReport(report: Report): string {
     'than most of a core busy, upstream or load held it back, and CPU per request says more than requests per second.',
   ]
   for (const of of CASES) lines.push('', heading(of), ...caseTable(report, of, baseline))
-  return `${[...lines, ...againstOther(report), ...remarks(report)].join('\n')}\n`
+  return `${[...lines, ...againstOther(report), ...againstEarlier(report), ...remarks(report)].join('\n')}\n`
 }
 
 function heading({ body, connections }: Case): string {
@@ -71,6 +73,32 @@ function againstOther(report: Report): string[] {
     }),
   )
   return ['', `Ratios to (d) ${report.contestants.d.title}`, ...table([head, ...rows])]
+}
+
+/** This tree set against the other commit, CPU first: it is what other work on the machine changes least. */
+function againstEarlier(report: Report): string[] {
+  const { commit } = report
+  if (commit === undefined) return []
+  const head = [`this tree to ${commit}`, 'CPU us/req', 'req/s', 'p50 ms', 'p99 ms', 'RSS', 'RSS MiB more']
+  const rows = report.measured.flatMap(id => {
+    const earlier = earlierOf(id as Parameters<typeof earlierOf>[0])
+    if (!report.measured.includes(earlier)) return []
+    return CASES.map(of => {
+      const by = (figure: Figure, how: typeof ratio, digits: number) =>
+        shown(compare(figures(report, id, of, figure), figures(report, earlier, of, figure), how), digits)
+      const moreMiB = (value: number, base: number) => difference(value, base) / BYTES_PER_MIB
+      return [
+        `(${id}) ${heading(of)}`,
+        by('cpuUsPerRequest', ratio, 2),
+        by('requestsPerSecond', ratio, 2),
+        by('p50Ms', ratio, 2),
+        by('p99Ms', ratio, 2),
+        by('rssBytes', ratio, 2),
+        by('rssBytes', moreMiB, 0),
+      ]
+    })
+  })
+  return ['', `Ratios of this tree to ${commit} in the same round: median [quartiles]`, ...table([head, ...rows])]
 }
 
 function remarks({ measurements, measured, wanted, contestants, dropped }: Report): string[] {

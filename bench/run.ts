@@ -3,8 +3,9 @@ import { prometheusName } from '../otel/prometheus-name.ts'
 import { measureAlone, writeAlone } from './alone.ts'
 import { checkAnswers } from './answer-check.ts'
 import { Child } from './child.ts'
-import { type ContestantId, contestants, type Surroundings } from './contestants.ts'
+import { type ContestantId, contestants, type Surroundings, withEarlier } from './contestants.ts'
 import { measureDiagnoseCost, writeDiagnoseCost } from './diagnose-cost.ts'
+import { type EarlierTree, earlierTree } from './earlier-tree.ts'
 import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
 import { type Report, writeReport } from './report.ts'
@@ -13,13 +14,14 @@ import { WATCH_CONTESTANTS } from './watched.ts'
 
 const EXIT = { failed: 1, usage: 2 } as const
 /** Gateways with metrics of their own. */
-const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(['b', 'b-otlp', 'b-all', 'c'])
+const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(withEarlier(['b', 'b-otlp', 'b-all', 'c']))
 
 type RoundOptions = Pick<BenchOptions, 'rounds' | 'cellMs' | 'warmUpMs'>
 
 /** Starts everybody, warms them up, measures them in turn, round by round, and ends them whatever happens. */
-async function bench(options: RoundOptions, only: readonly ContestantId[]): Promise<Report> {
-  const known = contestants()
+async function bench(options: RoundOptions, own: Parameters<typeof withEarlier>[0], tree?: EarlierTree): Promise<Report> {
+  const known = contestants(tree)
+  const only: readonly ContestantId[] = tree ? withEarlier(own) : own
   const children: Child[] = []
   const keep = async (starting: Promise<Child>): Promise<Child> => {
     const child = await starting
@@ -44,6 +46,7 @@ async function bench(options: RoundOptions, only: readonly ContestantId[]): Prom
     const measurements = await measureInRounds(load, runners, options)
     return {
       rounds: options.rounds,
+      ...(tree && { commit: tree.commit }),
       measurements,
       contestants: known,
       measured: runners.map(({ id }) => id),
@@ -55,13 +58,17 @@ async function bench(options: RoundOptions, only: readonly ContestantId[]): Prom
   }
 }
 
-/** Within a round every contestant gets a case before the next case begins, so that neighbours in time are compared. */
+/**
+ * Within a round every contestant gets a case before the next case begins, so that neighbours in time are compared;
+ * every second round goes through them backwards, so that none always comes first.
+ */
 async function measureInRounds(load: Child, runners: readonly Runner[], { rounds, cellMs }: RoundOptions): Promise<Measurement[]> {
   const measurements: Measurement[] = []
   for (let round = 1; round <= rounds; round += 1) {
     note(`round ${round} of ${rounds}`)
     for (const of of CASES) {
-      for (const runner of runners) measurements.push(await measure(load, runner, round, of, cellMs))
+      for (const runner of round % 2 === 0 ? runners.toReversed() : runners)
+        measurements.push(await measure(load, runner, round, of, cellMs))
     }
   }
   return measurements
@@ -94,6 +101,33 @@ function show(report: Report, { json }: BenchOptions): void {
   if (report.measurements.some(({ failed }) => failed > 0)) process.exitCode = EXIT.failed
 }
 
+async function measureAll(options: BenchOptions): Promise<void> {
+  const tree = options.against === undefined ? undefined : await earlierTree(options.against, note)
+  try {
+    if (options.only.length > 0) show(await bench(options, options.only, tree), options)
+    if (options.watch) {
+      show(await bench(options, WATCH_CONTESTANTS, tree), options)
+      const cost = await measureWatchCost(note, tree)
+      print(options, cost, () => `\n${writeWatchCost(cost)}`)
+    }
+    if (options.diagnose) {
+      const cost = await measureDiagnoseCost(note)
+      print(options, cost, () => `\n${writeDiagnoseCost(cost)}`)
+    }
+    for (const id of options.alone) {
+      note(`measuring ${id}`)
+      const result = await measureAlone(id, options.rounds)
+      print(options, result, () => writeAlone(result))
+    }
+  } finally {
+    tree?.remove()
+  }
+}
+
+function print({ json }: BenchOptions, result: unknown, text: () => string): void {
+  process.stdout.write(json ? `${JSON.stringify(result, undefined, 2)}\n` : text())
+}
+
 /** Progress goes to stderr: stdout is the result. */
 function note(text: string): void {
   process.stderr.write(`${text}\n`)
@@ -101,23 +135,8 @@ function note(text: string): void {
 
 try {
   const options = readOptions(process.argv.slice(2))
-  if (options) {
-    if (options.only.length > 0) show(await bench(options, options.only), options)
-    if (options.watch) {
-      show(await bench(options, WATCH_CONTESTANTS), options)
-      const cost = await measureWatchCost(note)
-      process.stdout.write(options.json ? `${JSON.stringify(cost, undefined, 2)}\n` : `\n${writeWatchCost(cost)}`)
-    }
-    if (options.diagnose) {
-      const cost = await measureDiagnoseCost(note)
-      process.stdout.write(options.json ? `${JSON.stringify(cost, undefined, 2)}\n` : `\n${writeDiagnoseCost(cost)}`)
-    }
-    for (const id of options.alone) {
-      note(`measuring ${id}`)
-      const result = await measureAlone(id, options.rounds)
-      process.stdout.write(options.json ? `${JSON.stringify(result, undefined, 2)}\n` : writeAlone(result))
-    }
-  } else process.stdout.write(HELP)
+  if (options) await measureAll(options)
+  else process.stdout.write(HELP)
 } catch (error) {
   const isUsage = error instanceof TypeError
   note(error instanceof Error ? error.message : String(error))

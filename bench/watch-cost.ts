@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { Child } from './child.ts'
 import { compiledRegister } from './compiled.ts'
+import type { EarlierTree } from './earlier-tree.ts'
 import { compare, difference, median, ratio } from './statistics.ts'
 import { table } from './table.ts'
-import { WATCH_CONTESTANTS, type WatchContestantId, watchContestants, watchingEnvironmentOf } from './watched.ts'
+import { sourceRegister, WATCH_CONTESTANTS, type WatchContestantId, watchContestants, watchingEnvironmentOf } from './watched.ts'
 
 /** What one process that calls its provider said of itself. */
 interface ManyCalls {
@@ -25,11 +26,16 @@ interface Capture {
   readonly takenUs: number
 }
 
+/** The watched process of another commit, beside those of this tree. */
+type CostId = WatchContestantId | 'watched-earlier'
+
 export interface WatchCost {
+  /** The other commit that was measured too. */
+  readonly commit?: string
   readonly calls: number
-  readonly manyCalls: Readonly<Record<WatchContestantId, readonly ManyCalls[]>>
+  readonly manyCalls: Readonly<Partial<Record<CostId, readonly ManyCalls[]>>>
   /** Start-up of a process that does nothing, in ms; the preload is the compiled one that is published. */
-  readonly startUpMs: Readonly<Record<WatchContestantId, readonly number[]>>
+  readonly startUpMs: Readonly<Partial<Record<CostId, readonly number[]>>>
   readonly capture: readonly Capture[]
 }
 
@@ -40,52 +46,75 @@ const BYTES_PER_MIB = 1_048_576
 const run = promisify(execFile)
 
 /** Measures what does not show under load: start-up, 10,000 provider calls, and one capture of a caller. */
-export async function measureWatchCost(note: (text: string) => void): Promise<WatchCost> {
+export async function measureWatchCost(note: (text: string) => void, tree?: EarlierTree): Promise<WatchCost> {
   const upstream = await Child.start({ file: new URL('./processes/upstream.ts', import.meta.url) })
   try {
     note(`${CALLS} provider calls, start-up, caller capture`)
-    const manyCalls: Record<WatchContestantId, ManyCalls[]> = { unwatched: [], watched: [], forensic: [] }
-    const startUpMs: Record<WatchContestantId, number[]> = { unwatched: [], watched: [], forensic: [] }
+    const watchers = await watchersOf(tree)
+    const manyCalls = Object.fromEntries(watchers.map(({ id }) => [id, [] as ManyCalls[]]))
+    const startUpMs = Object.fromEntries(watchers.map(({ id }) => [id, [] as number[]]))
     const capture: Capture[] = []
     for (let round = 0; round < CALL_ROUNDS; round += 1) {
-      for (const id of WATCH_CONTESTANTS)
-        manyCalls[id].push(await ask<ManyCalls>('provider-calls', id, upstream.url, [upstream.url, String(CALLS)]))
-      capture.push(await ask<Capture>('caller-capture', 'unwatched', upstream.url, []))
+      for (const { id, as, source } of watchers)
+        manyCalls[id]?.push(await ask<ManyCalls>('provider-calls', environmentOf(as, upstream.url, source), [upstream.url, String(CALLS)]))
+      capture.push(await ask<Capture>('caller-capture', environmentOf('unwatched', upstream.url), []))
     }
-    const register = await compiledRegister()
     for (let round = 0; round < START_ROUNDS; round += 1)
-      for (const id of WATCH_CONTESTANTS) startUpMs[id].push(await timeOf(id, upstream.url, register))
-    return { calls: CALLS, manyCalls, startUpMs, capture }
+      for (const { id, as, compiled } of watchers) startUpMs[id]?.push(await timeOf(environmentOf(as, upstream.url, compiled)))
+    return { ...(tree && { commit: tree.commit }), calls: CALLS, manyCalls, startUpMs, capture }
   } finally {
     await upstream.stop()
   }
 }
 
-export function writeWatchCost({ calls, manyCalls, startUpMs, capture }: WatchCost): string {
+/** One who is measured: how it is watched, and by which preloads. */
+interface Watcher {
+  readonly id: CostId
+  readonly as: WatchContestantId
+  readonly source?: string
+  readonly compiled: string
+}
+
+async function watchersOf(tree: EarlierTree | undefined): Promise<readonly Watcher[]> {
+  const compiled = await compiledRegister()
+  const own = WATCH_CONTESTANTS.map((id): Watcher => ({ id, as: id, compiled }))
+  if (!tree) return own
+  const source = sourceRegister(pathToFileURL(`${tree.folder}/`))
+  return [...own, { id: 'watched-earlier', as: 'watched', source, compiled: await compiledRegister(tree.folder) }]
+}
+
+export function writeWatchCost({ commit, calls, manyCalls, startUpMs, capture }: WatchCost): string {
   const contestants = watchContestants()
-  const against = (id: WatchContestantId, figure: keyof ManyCalls) =>
-    compare(
-      manyCalls[id].map(one => one[figure]),
-      manyCalls.unwatched.map(one => one[figure]),
-      ratio,
-    ).median.toFixed(2)
-  const middle = (id: WatchContestantId, figure: keyof ManyCalls) => median(manyCalls[id].map(one => one[figure]))
-  const rows = WATCH_CONTESTANTS.map(id => [
-    `(${id}) ${contestants[id].title}`,
+  const title = (id: CostId) => (id === 'watched-earlier' ? `${contestants.watched.title}, ${commit}` : contestants[id].title)
+  const figures = (id: CostId, figure: keyof ManyCalls) => (manyCalls[id] ?? []).map(one => one[figure])
+  const against = (id: CostId, figure: keyof ManyCalls, base: CostId = 'unwatched') =>
+    compare(figures(id, figure), figures(base, figure), ratio).median.toFixed(2)
+  const middle = (id: CostId, figure: keyof ManyCalls) => median(figures(id, figure))
+  const startUp = (id: CostId) => startUpMs[id] ?? []
+  const later = (id: CostId, base: CostId) => compare(startUp(id), startUp(base), difference).median.toFixed(0)
+  const ids: readonly CostId[] = commit === undefined ? WATCH_CONTESTANTS : [...WATCH_CONTESTANTS, 'watched-earlier']
+  const rows = ids.map(id => [
+    `(${id}) ${title(id)}`,
     middle(id, 'callsPerSecond').toFixed(0),
     id === 'unwatched' ? '' : against(id, 'callsPerSecond'),
     middle(id, 'cpuUsPerCall').toFixed(0),
     id === 'unwatched' ? '' : against(id, 'cpuUsPerCall'),
     middle(id, 'heapRatio').toFixed(2),
     (middle(id, 'rssBytes') / BYTES_PER_MIB).toFixed(0),
-    median(startUpMs[id]).toFixed(0),
-    id === 'unwatched' ? '' : compare(startUpMs[id], startUpMs.unwatched, difference).median.toFixed(0),
+    median(startUp(id)).toFixed(0),
+    id === 'unwatched' ? '' : later(id, 'unwatched'),
   ])
   const head = ['', 'calls/s', 'ratio', 'CPU us/call', 'ratio', 'heap after/before', 'RSS MiB', 'start-up ms', 'more']
   const captured = (figure: keyof Capture) => median(capture.map(one => one[figure])).toFixed(1)
   return `${[
     `${calls} provider calls of one process with nothing else to do, 16 at a time, medians of ${CALL_ROUNDS} rounds; start-up of ${START_ROUNDS}`,
     ...table([head, ...rows]),
+    ...(commit === undefined
+      ? []
+      : [
+          '',
+          `watched, this tree to ${commit} in the same round: CPU per call ${against('watched', 'cpuUsPerCall', 'watched-earlier')}, start-up ${later('watched', 'watched-earlier')} ms more`,
+        ]),
     '',
     'caller capture, 16 frames, warm, median us',
     ...table([
@@ -97,15 +126,15 @@ export function writeWatchCost({ calls, manyCalls, startUpMs, capture }: WatchCo
 }
 
 /** Runs a script to its end. @returns What it printed. */
-async function ask<Answer>(name: string, id: WatchContestantId, upstreamUrl: string, parameters: readonly string[]): Promise<Answer> {
+async function ask<Answer>(name: string, env: NodeJS.ProcessEnv, parameters: readonly string[]): Promise<Answer> {
   const file = fileURLToPath(new URL(`./processes/${name}.ts`, import.meta.url))
-  const { stdout } = await run(process.execPath, ['--expose-gc', file, ...parameters], { env: environmentOf(id, upstreamUrl) })
+  const { stdout } = await run(process.execPath, ['--expose-gc', file, ...parameters], { env })
   return JSON.parse(stdout) as Answer
 }
 
-async function timeOf(id: WatchContestantId, upstreamUrl: string, register: string): Promise<number> {
+async function timeOf(env: NodeJS.ProcessEnv): Promise<number> {
   const startedAt = performance.now()
-  await run(process.execPath, ['--eval', ''], { env: environmentOf(id, upstreamUrl, register) })
+  await run(process.execPath, ['--eval', ''], { env })
   return performance.now() - startedAt
 }
 

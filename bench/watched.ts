@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child } from './child.ts'
@@ -8,15 +8,33 @@ import type { Contestant, Surroundings } from './contestants.ts'
 export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'forensic'] as const
 export type WatchContestantId = (typeof WATCH_CONTESTANTS)[number]
 
-const SOURCE_REGISTER = new URL('../src/register.ts', import.meta.url).href
+const THIS_TREE = new URL('../', import.meta.url)
+const SOURCE_REGISTER = sourceRegister(THIS_TREE)
 const PASS_THROUGH = new URL('./processes/pass-through.ts', import.meta.url)
 
-/** Who is measured when it is about a watched process: each request of theirs makes one provider call. */
-export function watchContestants(): Readonly<Record<WatchContestantId, Contestant>> {
+/** URL of a tree's preload as source, whose types are taken off as it is loaded. */
+export function sourceRegister(root: URL): string {
+  return registerOf(root, 'gatewatch-source')
+}
+
+/** URL of a tree's preload, where that tree's package says it is. @param base Folder in which its files are. @default the tree */
+export function registerOf(root: URL, condition: 'gatewatch-source' | 'default', base = root): string {
+  const manifest = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { exports: Record<string, Record<string, string>> }
+  const file = manifest.exports['./register']?.[condition]
+  if (!file) throw new Error(`${root.pathname}package.json has no exports['./register'].${condition}`)
+  return new URL(file, base).href
+}
+
+/**
+ * Who is measured when it is about a watched process: each request of theirs makes one provider call.
+ *
+ * @param root Tree whose preload watches. @default this one
+ */
+export function watchContestants(root = THIS_TREE): Readonly<Record<WatchContestantId, Contestant>> {
   return {
-    unwatched: passThrough('unwatched', 'Express + undici, bare'),
-    watched: passThrough('watched', 'the same, watched'),
-    forensic: passThrough('forensic', 'the same, watched with --forensic'),
+    unwatched: passThrough(root, 'unwatched', 'Express + undici, bare'),
+    watched: passThrough(root, 'watched', 'the same, watched'),
+    forensic: passThrough(root, 'forensic', 'the same, watched with --forensic'),
   }
 }
 
@@ -24,7 +42,7 @@ export function watchContestants(): Readonly<Record<WatchContestantId, Contestan
  * Environment by which a process is watched, as `gatewatch run` would: its provider is the upstream, what is seen goes
  * into a state folder that is removed in the end.
  *
- * @param register URL of the preload. @default the source, whose types are taken off as it is loaded
+ * @param register URL of the preload. @default the source of this tree
  */
 export function watchingEnvironmentOf(id: WatchContestantId, upstreamUrl: string, register = SOURCE_REGISTER): Record<string, string> {
   if (id === 'unwatched') return {}
@@ -36,12 +54,16 @@ export function watchingEnvironmentOf(id: WatchContestantId, upstreamUrl: string
   }
 }
 
-function passThrough(id: WatchContestantId, title: string): Contestant {
+function passThrough(root: URL, id: WatchContestantId, title: string): Contestant {
   return {
     title,
     headers: () => ({}),
     start: ({ upstreamUrl }: Surroundings) =>
-      Child.start({ file: PASS_THROUGH, parameters: [upstreamUrl], environment: watchingEnvironmentOf(id, upstreamUrl) }),
+      Child.start({
+        file: PASS_THROUGH,
+        parameters: [upstreamUrl],
+        environment: watchingEnvironmentOf(id, upstreamUrl, sourceRegister(root)),
+      }),
   }
 }
 

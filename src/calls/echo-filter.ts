@@ -14,6 +14,8 @@ const PASSED = 3
 /** Enough of a random text to be kept, where a stream ends in the middle of it. */
 const ENOUGH = 12
 
+const NOTHING = Buffer.alloc(0)
+
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){1,4}/g
 
 /** A secret as it is looked for. */
@@ -52,9 +54,11 @@ export class EchoFilter {
     let clean: Record<string, string | string[] | undefined> | undefined
     for (const name in headers) {
       const value = headers[name]
-      if (value === undefined || String(value).length < secret.length || !spellings.some(each => String(value).includes(each))) continue
+      if (value === undefined || value.length === 0) continue
+      const text = typeof value === 'string' ? value : value.join()
+      if (text.length < secret.length || !spellings.some(each => text.includes(each))) continue
       clean ??= { ...headers }
-      clean[name] = mapped(value, text => without(text, spellings))
+      clean[name] = mapped(value, each => without(each, spellings))
     }
     return clean ?? headers
   }
@@ -84,17 +88,18 @@ export class EchoFilter {
     const before = this.#matched
     const data = before === 0 ? chunk : Buffer.concat([needle.subarray(0, before), chunk])
     const from = before - this.#held
-    const { bytes, end } = masked(data, needle)
-    this.#matched = beginningAtEnd(data.subarray(end), needle)
+    const first = data.indexOf(needle)
+    const { bytes, end } = first < 0 ? { bytes: data, end: 0 } : masked(data, needle, first)
+    this.#matched = beginningAtEnd(data, end, needle)
     const until = this.#matched > PASSED ? Math.max(from, data.length - this.#matched) : data.length
     this.#held = data.length - until
-    return bytes.subarray(from, until)
+    return from === 0 && until === bytes.length ? bytes : bytes.subarray(from, until)
   }
 
   /** What was held back when the answer ended; may be nothing. */
   rest(): Buffer {
     const { needle } = this.#sought
-    if (!needle || this.#held === 0) return Buffer.alloc(0)
+    if (!needle || this.#held === 0) return NOTHING
     const held = needle.subarray(this.#matched - this.#held, this.#matched)
     return this.#matched < ENOUGH ? held : Buffer.alloc(held.length, MASK)
   }
@@ -132,24 +137,23 @@ function mapped(value: string | string[], change: (text: string) => string): str
 }
 
 /** The bytes with every needle masked, and where the last one ends. What comes from the transport stays as it is. */
-function masked(data: Buffer, needle: Buffer): { readonly bytes: Buffer; readonly end: number } {
-  let bytes = data
+function masked(data: Buffer, needle: Buffer, first: number): { readonly bytes: Buffer; readonly end: number } {
+  const bytes = Buffer.from(data)
   let end = 0
-  for (let at = data.indexOf(needle); at >= 0; at = data.indexOf(needle, end)) {
-    if (bytes === data) bytes = Buffer.from(data)
+  for (let at = first; at >= 0; at = data.indexOf(needle, end)) {
     end = at + needle.length
     bytes.fill(MASK, at, end)
   }
   return { bytes, end }
 }
 
-/** How many of the last bytes are the beginning of the needle. */
-function beginningAtEnd(data: Buffer, needle: Buffer): number {
-  const longest = Math.min(data.length, needle.length - 1)
-  const head = needle.subarray(0, PASSED + 1)
-  for (let at = data.indexOf(head, data.length - longest); at >= 0; at = data.indexOf(head, at + 1))
-    if (data.compare(needle, 0, data.length - at, at) === 0) return data.length - at
-  for (let length = Math.min(PASSED, longest); length > 0; length -= 1)
-    if (data.compare(needle, 0, length, data.length - length) === 0) return length
+/** How many of the last bytes, those from `from` on, are the beginning of the needle. */
+function beginningAtEnd(data: Buffer, from: number, needle: Buffer): number {
+  const { length } = data
+  for (let at = Math.max(from, length - needle.length + 1); at < length; at += 1) {
+    let same = 0
+    while (at + same < length && data[at + same] === needle[same]) same += 1
+    if (at + same === length) return same
+  }
   return 0
 }

@@ -142,8 +142,7 @@ export class ProviderCalls {
       }
       isTried = true
       trail.turnsTo(candidate)
-      const leave = place?.attempt === 'paced' ? place.leave : () => {}
-      const turn = await this.#try(call, candidate, leave).finally(leave)
+      const turn = place?.attempt === 'paced' ? await this.#tryPaced(call, candidate, place.leave) : await this.#try(call, candidate)
       if ('end' in turn) return turn.end
       trail.gaveUp(candidate, turn)
       reason = turn.reason
@@ -179,8 +178,16 @@ export class ProviderCalls {
     return place
   }
 
+  async #tryPaced(call: Call, candidate: Candidate, leave: () => void): Promise<Turn> {
+    try {
+      return await this.#try(call, candidate, leave)
+    } finally {
+      leave()
+    }
+  }
+
   /** @param onAccepted Called when the provider begins a good answer. */
-  async #try(call: Call, candidate: Candidate, onAccepted: () => void): Promise<Turn> {
+  async #try(call: Call, candidate: Candidate, onAccepted?: () => void): Promise<Turn> {
     const { book, probes } = this.#options
     const { probe = false } = call.request
     const { id } = candidate.profile
@@ -247,7 +254,7 @@ export class ProviderCalls {
     return { next: error.next, waitMs: error.retryAfterMs ?? this.#options.gate.pauseOf(profile)?.waitMs ?? SHORT_PAUSE_MS }
   }
 
-  async #attempt(call: Call, candidate: Candidate, profile: StoredProfile, onAccepted: () => void): Promise<Attempted> {
+  async #attempt(call: Call, candidate: Candidate, profile: StoredProfile, onAccepted?: () => void): Promise<Attempted> {
     const { request, sink, trail, refusalTime } = call
     const { telemetry, upstream, book } = this.#options
     const served = trail.servedBy(candidate)
@@ -263,7 +270,7 @@ export class ProviderCalls {
       refusalTime,
       onAccepted: () => {
         book.rests.succeeded(profile, start, whatProves(request))
-        onAccepted()
+        onAccepted?.()
       },
     })
     trail.attempts += 1

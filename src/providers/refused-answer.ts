@@ -1,4 +1,3 @@
-import { brotliDecompressSync, constants, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib'
 import type { AnswerHeaders } from './answer-sink.ts'
 import type { RefusedAnswer } from './provider.ts'
 
@@ -34,22 +33,24 @@ export function readText(headers: AnswerHeaders, bytes: Buffer, maxBytes: number
 }
 
 function inflate(bytes: Buffer, encoding: string, maxOutputLength: number): Buffer {
+  if (encoding === '' || encoding === 'identity') return bytes
+  // Loaded when it is needed: the preload, which has this module too, starts without it.
+  const zlib = process.getBuiltinModule('node:zlib')
   // A cut body ends in the middle of its compressed stream; what is there of it is read.
-  const options = { maxOutputLength, finishFlush: constants.Z_SYNC_FLUSH }
+  const options = { maxOutputLength, finishFlush: zlib.constants.Z_SYNC_FLUSH }
   switch (encoding) {
-    case '':
-    case 'identity':
-      return bytes
     case 'gzip':
     case 'x-gzip':
-      return isPlain(bytes) ? bytes : gunzipSync(bytes, options)
+      return isPlain(bytes) ? bytes : zlib.gunzipSync(bytes, options)
     case 'deflate':
       // RFC 9110 section 8.4.1.2: some servers leave the zlib wrapper out.
-      return isZlib(bytes) ? inflateSync(bytes, options) : isPlain(bytes) ? bytes : inflateRawSync(bytes, options)
+      return isZlib(bytes) ? zlib.inflateSync(bytes, options) : isPlain(bytes) ? bytes : zlib.inflateRawSync(bytes, options)
     case 'br':
-      return isPlain(bytes) ? bytes : brotliDecompressSync(bytes, { maxOutputLength, finishFlush: constants.BROTLI_OPERATION_FLUSH })
+      return isPlain(bytes)
+        ? bytes
+        : zlib.brotliDecompressSync(bytes, { maxOutputLength, finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH })
     case 'zstd':
-      return isPlain(bytes) ? bytes : zstdDecompressSync(bytes, { maxOutputLength, finishFlush: constants.ZSTD_e_flush })
+      return isPlain(bytes) ? bytes : zlib.zstdDecompressSync(bytes, { maxOutputLength, finishFlush: zlib.constants.ZSTD_e_flush })
     default:
       throw new RangeError('an encoding that is not known')
   }

@@ -73,14 +73,14 @@ export class ConnectionDrain {
 
   #connected(socket: Socket): void {
     this.#connections.set(socket, 0)
-    socket.once('close', () => this.#connections.delete(socket))
+    socket.on('close', () => this.#connections.delete(socket))
     if (this.isDraining) socket.setTimeout(this.#server.keepAliveTimeout)
   }
 
   #asked(socket: Socket, response: ServerResponse): void {
     this.#open.add(response)
     this.#count(socket, 1)
-    response.once('close', () => {
+    response.on('close', () => {
       this.#open.delete(response)
       this.#count(socket, -1)
     })

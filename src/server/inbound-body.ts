@@ -42,8 +42,8 @@ const RETRY_MS = 1_000
 
 /**
  * Reads the body of a request whole into `request.body`, a `Buffer`, inflated where it came compressed. A body whose length
- * is announced is written to its place as it comes: it is in memory once. It counts until the request is answered, since a
- * call may be repeated with the next profile until then.
+ * is announced is written to its place as it comes, and one that comes in one piece is that piece: it is in memory once. It
+ * counts until the request is answered, since a call may be repeated with the next profile until then.
  *
  * What is refused (`GW_TOO_LARGE`, `GW_OVERLOADED`, `GW_BAD_REQUEST`) is read off first and thrown away, since a client that
  * is still sending would not see the answer.
@@ -51,14 +51,13 @@ const RETRY_MS = 1_000
 export function inboundBody({ maxBodyBytes, room }: InboundBodyOptions): RequestHandler {
   return (request, response, next) => {
     const reading = new BodyReading(request, maxBodyBytes, room)
-    response.once('close', () => reading.release())
-    reading.whole().then(
-      body => {
-        request.body = body
-        next()
-      },
-      (error: unknown) => next(error),
-    )
+    // `on`, since it comes once: `once` makes two objects more for each request.
+    response.on('close', () => reading.release())
+    // A promise, since events of a body come outside of the context of the request that its span is in.
+    new Promise<Buffer>((resolve, reject) => reading.whole(resolve, reject)).then(body => {
+      request.body = body
+      next()
+    }, next)
   }
 }
 
@@ -68,7 +67,9 @@ class BodyReading {
   readonly #maxBodyBytes: number
   readonly #room: BodyRoom
   readonly #parts: Buffer[] = []
-  /** The place of a body whose length is known. */
+  /** Length of a body that was announced, in bytes. */
+  #announced: number | undefined
+  /** The place of such a body, from its first piece on. */
   #place: Buffer | undefined
   #length = 0
   #taken = 0
@@ -79,29 +80,30 @@ class BodyReading {
     this.#room = room
   }
 
-  /** @throws {GatewayError} when it cannot be held or read. */
-  async whole(): Promise<Buffer> {
+  /** Calls one of them, once: with the body, or with why it cannot be held or read. */
+  whole(done: (body: Buffer) => void, refuse: (refusal: GatewayError) => void): void {
+    const end = (refusal?: GatewayError) => {
+      if (refusal) this.#refuse(() => refuse(refusal))
+      else done(this.#place ?? (this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts)))
+    }
     const { headers } = this.#request
-    const encoding = (headers['content-encoding'] ?? 'identity').trim().toLowerCase()
-    const isCompressed = encoding !== 'identity' && encoding !== ''
-    const announced = Number(headers['content-length'] ?? Number.NaN)
-    let refusal: GatewayError | undefined
-    if (isCompressed) {
+    const encoding = headers['content-encoding']?.trim().toLowerCase() || 'identity'
+    if (encoding !== 'identity') {
       const inflater = INFLATERS[encoding]?.()
-      refusal = inflater ? await this.#inflate(inflater) : unreadable()
-    } else if (announced >= 0) {
-      refusal = this.#reserve(announced)
-      if (!refusal) {
-        this.#place = Buffer.allocUnsafe(announced)
-        refusal = await this.#take(this.#request)
+      if (inflater) this.#inflate(inflater, end)
+      else end(unreadable())
+      return
+    }
+    const announced = Number(headers['content-length'] ?? Number.NaN)
+    if (announced >= 0) {
+      const refusal = this.#reserve(announced)
+      if (refusal) {
+        end(refusal)
+        return
       }
-    } else refusal = await this.#take(this.#request)
-    if (!refusal) return this.#place ?? Buffer.concat(this.#parts)
-    this.#parts.length = 0
-    this.#place = undefined
-    this.release()
-    await this.#readOff()
-    throw refusal
+      this.#announced = announced
+    }
+    this.#take(this.#request, end)
   }
 
   /** Gives its room back. */
@@ -117,45 +119,61 @@ class BodyReading {
     return undefined
   }
 
-  async #inflate(inflater: Transform): Promise<GatewayError | undefined> {
+  #inflate(inflater: Transform, end: (refusal?: GatewayError) => void): void {
     this.#request.pipe(inflater)
-    const refusal = await this.#take(inflater)
-    this.#request.unpipe(inflater)
-    inflater.destroy()
-    return refusal
+    this.#take(inflater, refusal => {
+      this.#request.unpipe(inflater)
+      inflater.destroy()
+      end(refusal)
+    })
   }
 
-  /** Takes all that comes out of `source`. @returns why it cannot be taken, if so */
-  #take(source: Request | Transform): Promise<GatewayError | undefined> {
-    return new Promise(resolve => {
-      const done = (refusal?: GatewayError) => {
-        source.off('data', take)
-        resolve(refusal)
-      }
-      const take = (chunk: Buffer) => {
-        const refusal = this.#keep(chunk)
-        if (refusal) done(refusal)
-      }
-      source.on('data', take)
-      source.once('end', () => done(this.#place && this.#length < this.#place.length ? unreadable() : undefined))
-      source.once('error', cause => done(unreadable(cause)))
-      // A client that leaves does not end an inflater.
-      this.#request.once('error', cause => done(unreadable(cause)))
-      this.#request.once('close', () => {
-        if (!this.#request.complete) done(unreadable())
-      })
+  /** Takes all that comes out of `source`. @param end Called once, with why it cannot be taken, if so. */
+  #take(source: Request | Transform, end: (refusal?: GatewayError) => void): void {
+    const request = this.#request
+    let isOver = false
+    const done = (refusal?: GatewayError) => {
+      if (isOver) return
+      isOver = true
+      source.off('data', take)
+      end(refusal)
+    }
+    const take = (chunk: Buffer) => {
+      const refusal = this.#keep(chunk)
+      if (refusal) done(refusal)
+    }
+    const fail = (cause: unknown) => done(unreadable(cause))
+    source.on('data', take)
+    source.on('end', () => done(this.#announced !== undefined && this.#length < this.#announced ? unreadable() : undefined))
+    source.on('error', fail)
+    // A client that leaves does not end an inflater.
+    if (source !== request) request.on('error', fail)
+    request.on('close', () => {
+      if (!request.complete) done(unreadable())
     })
   }
 
   #keep(chunk: Buffer): GatewayError | undefined {
-    if (this.#place) {
-      chunk.copy(this.#place, this.#length)
-      this.#length += chunk.length
-      return undefined
+    if (this.#announced === undefined) {
+      const refusal = this.#reserve(chunk.length)
+      if (!refusal) this.#parts.push(chunk)
+      return refusal
     }
-    const refusal = this.#reserve(chunk.length)
-    if (!refusal) this.#parts.push(chunk)
-    return refusal
+    if (chunk.length === this.#announced) this.#place = chunk
+    else {
+      this.#place ??= Buffer.allocUnsafe(this.#announced)
+      chunk.copy(this.#place, this.#length)
+    }
+    this.#length += chunk.length
+    return undefined
+  }
+
+  /** Gives back what was kept, and reads off what is still to come. */
+  #refuse(done: () => void): void {
+    this.#parts.length = 0
+    this.#place = undefined
+    this.release()
+    void this.#readOff().then(done)
   }
 
   #readOff(): Promise<void> {

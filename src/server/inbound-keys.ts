@@ -45,11 +45,17 @@ const PROXY_HEADER_PREFIXES = ['x-forwarded-', 'x-original-forwarded-', 'x-envoy
  * Its requests cannot be distinguished from local ones. Where such a proxy stands, keys must be configured.
  */
 export function isFromThisMachine({ socket, hostname, headers }: Pick<Request, 'socket' | 'hostname' | 'headers'>): boolean {
-  return isLoopback((socket.remoteAddress ?? '').replace(/^::ffff:/, '')) && isLoopback(hostname) && !Object.keys(headers).some(isOfProxy)
+  return isOfLoopback(socket.remoteAddress ?? '') && isLoopback(hostname) && !hasPassedProxy(headers)
 }
 
-function isOfProxy(header: string): boolean {
-  return PROXY_HEADERS.has(header) || PROXY_HEADER_PREFIXES.some(prefix => header.startsWith(prefix))
+function isOfLoopback(address: string): boolean {
+  return isLoopback(address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address)
+}
+
+function hasPassedProxy(headers: Request['headers']): boolean {
+  for (const name in headers)
+    if (PROXY_HEADERS.has(name) || (name.startsWith('x-') && PROXY_HEADER_PREFIXES.some(prefix => name.startsWith(prefix)))) return true
+  return false
 }
 
 /**

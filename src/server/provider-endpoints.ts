@@ -112,7 +112,7 @@ async function serve(
 ): Promise<void> {
   const gone = new AbortController()
   underWay.add(gone)
-  response.once('close', () => {
+  response.on('close', () => {
     underWay.delete(gone)
     if (!response.writableFinished) gone.abort()
   })

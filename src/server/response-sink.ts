@@ -30,7 +30,7 @@ export class ResponseSink implements CallSink {
       if (!this.#hasBody && !this.#response.destroyed) this.#response.flushHeaders()
     })
     this.#response.on('drain', () => this.#goOn())
-    this.#response.once('close', () => clearTimeout(this.#stalled))
+    this.#response.on('close', () => clearTimeout(this.#stalled))
   }
 
   chunk(chunk: Buffer): boolean {

@@ -67,7 +67,7 @@ class FileStore implements ProfileStore {
   readonly #known = new KnownProfiles()
   readonly #underWay = new Set<Promise<unknown>>()
   /** The last look at the file, perhaps still under way. One that failed is kept too, so that it is not repeated at once. */
-  #look: { at: number; done: Promise<void> } | undefined
+  #look: { at: number; done: Promise<void>; isDone: boolean } | undefined
   #closed = false
 
   constructor(named: string, { leaseTtlMs, changeWaitMs, clock, onStep }: Required<FileStoreOptions>) {
@@ -85,6 +85,9 @@ class FileStore implements ProfileStore {
   }
 
   read(profileId: string): Promise<StoredProfile | undefined> {
+    // What every provider call asks: what is known and was looked at a moment ago needs no operation.
+    const known = this.#isLookedAt ? this.#known.find(profileId) : undefined
+    if (known && !this.#closed) return profileOf(known)
     return this.#while(async () => {
       await this.#looked()
       const row = this.#known.find(profileId) ?? (this.#known.areAll ? undefined : await this.#try(() => this.#database.find(profileId)))
@@ -152,11 +155,24 @@ class FileStore implements ProfileStore {
     }
   }
 
+  /** What is known was brought up to the file a moment ago, and that went well. */
+  get #isLookedAt(): boolean {
+    return this.#look?.isDone === true && this.#monotonic() - this.#look.at < LOOK_EVERY_MS
+  }
+
   /** Brings what is known up to the file, unless that was done a moment ago. */
   #looked(): Promise<void> {
     const at = this.#monotonic()
-    if (!this.#look || at - this.#look.at >= LOOK_EVERY_MS) this.#look = { at, done: this.#lookNow() }
-    return this.#look.done
+    if (this.#look && at - this.#look.at < LOOK_EVERY_MS) return this.#look.done
+    const look = { at, done: this.#lookNow(), isDone: false }
+    this.#look = look
+    look.done.then(
+      () => {
+        look.isDone = true
+      },
+      () => {},
+    )
+    return look.done
   }
 
   async #lookNow(): Promise<void> {
@@ -203,6 +219,11 @@ class FileStore implements ProfileStore {
       await wait(Math.min(leftMs, pauseMs * (0.5 + Math.random())))
     }
   }
+}
+
+/** @throws as `ProfileRow.profile`, by rejecting. */
+async function profileOf(row: ProfileRow): Promise<StoredProfile> {
+  return row.profile()
 }
 
 /** What a store has read of its file: the profiles that were asked for, or all of them once they were listed. */

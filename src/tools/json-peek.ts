@@ -53,8 +53,8 @@ export function peekBeginning(piece: Buffer, wanted: readonly string[]): PeekedO
 
 function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): PeekedObject | undefined {
   const members = new Map<string, PeekedMember>()
-  const ambiguous = new Set<string>()
-  const longestName = LONGEST_ESCAPE * Math.max(...wanted.map(({ length }) => length))
+  let ambiguous: readonly string[] = []
+  const longestName = longestSpelling(wanted)
   let at = skipSpace(body, 0)
   if (body[at] !== OPEN_BRACE) return undefined
   at = skipSpace(body, at + 1)
@@ -72,9 +72,9 @@ function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): Pe
     if (nameEnd - open - 2 <= longestName) {
       const name = textOf(body, open, nameEnd)
       if (name === undefined) return undefined
-      const found = wanted.find(each => each === name || each === withoutCase(name))
+      const found = wantedName(name, wanted)
       if (found !== undefined) {
-        if (found !== name || members.has(found)) ambiguous.add(found)
+        if ((found !== name || members.has(found)) && !ambiguous.includes(found)) ambiguous = [...ambiguous, found]
         if (found === name) members.set(found, { start, end })
         if (isBeginning && members.size === wanted.length) break
       }
@@ -85,7 +85,21 @@ function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): Pe
   }
   // Nothing may follow: where a parser goes on to a second object, its members count.
   const isWhole = at < body.length && skipSpace(body, at + 1) === body.length
-  return isWhole || isBeginning ? { members, ambiguous: [...ambiguous] } : undefined
+  return isWhole || isBeginning ? { members, ambiguous } : undefined
+}
+
+/** Most bytes that one of the names takes, each of its characters escaped. */
+function longestSpelling(wanted: readonly string[]): number {
+  let longest = 0
+  for (const { length } of wanted) longest = Math.max(longest, length)
+  return LONGEST_ESCAPE * longest
+}
+
+/** The wanted name that a name is, whatever its case. */
+function wantedName(name: string, wanted: readonly string[]): string | undefined {
+  if (wanted.includes(name)) return name
+  const folded = withoutCase(name)
+  return wanted.includes(folded) ? folded : undefined
 }
 
 /** The text of a JSON string; `undefined` where an escape in it is none. */

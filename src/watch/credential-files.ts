@@ -1,5 +1,4 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, parse, sep } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
@@ -151,6 +150,7 @@ function readNow(patterns: readonly string[], sentMs: number): CredentialFile[] 
 
 async function readCredentialFile(path: string, sentMs: number): Promise<CredentialFile | undefined> {
   try {
+    const { stat, readFile } = filePromises()
     const { size } = await stat(path)
     if (size > MOST_BYTES) return undefined
     const bytes = await readFile(path)
@@ -197,7 +197,7 @@ function* expansionOf(pattern: string): Generator<readonly string[], string[], r
 
 async function namesIn(folder: string): Promise<string[]> {
   try {
-    return await readdir(folder)
+    return await filePromises().readdir(folder)
   } catch {
     return []
   }
@@ -209,4 +209,9 @@ function namesNow(folder: string): string[] {
   } catch {
     return []
   }
+}
+
+/** Loaded when it is needed: most processes that inherit the preload see no refresh. */
+function filePromises() {
+  return process.getBuiltinModule('node:fs/promises')
 }

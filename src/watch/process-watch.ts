@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { type NotedFrames, noteCausalFrames } from '../callers/causal-stack.ts'
 import { GateFrames } from '../callers/gate-frames.ts'
 import { noteInboundRoutes } from '../callers/inbound-route.ts'
@@ -16,8 +17,8 @@ import { PROCESS_ENDED } from '../token-requests/token-verdict.ts'
 import { isOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { CallSample } from './call-sample.ts'
-import { coalescedVisit, type SharedEnd } from './coalesced-visit.ts'
-import { type Asking, coalesceRefreshes } from './coalescing.ts'
+import type { coalescedVisit, SharedEnd } from './coalesced-visit.ts'
+import type { Asking, coalesceRefreshes } from './coalescing.ts'
 import { CredentialFiles } from './credential-files.ts'
 import type { ObservationSink } from './observation.ts'
 import { Passage } from './passage.ts'
@@ -112,6 +113,7 @@ export class ProcessWatch {
     }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
+    const { coalesceRefreshes } = load('coalescing')
     this.#stops.push(coalesceRefreshes({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
@@ -199,6 +201,7 @@ export class ProcessWatch {
         const passage = new Passage(sighting, this.#gate)
         passage.askForSources()
         const facts = { ...asked, service, url, sighting, passage, ledger: this.#ledger }
+        const { coalescedVisit } = load('coalesced-visit')
         const untold = this.#begin<SharedEnd>({ ended: end => coalescedVisit(facts, end) }, LEFT)
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
@@ -240,4 +243,16 @@ function mayCarryGrant(request: OutgoingRequest): boolean {
 function holdsGrant({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
   const bytes = Buffer.from(buffer, byteOffset, byteLength)
   return bytes.includes('grant_type') || bytes.includes('grantType')
+}
+
+/** What only one policy needs: every process that inherits the preload would load it. */
+interface LoadedByPolicy {
+  readonly coalescing: { readonly coalesceRefreshes: typeof coalesceRefreshes }
+  readonly 'coalesced-visit': { readonly coalescedVisit: typeof coalescedVisit }
+}
+
+/** Synchronously, since the application starts right behind the watch. */
+function load<Name extends keyof LoadedByPolicy>(name: Name): LoadedByPolicy[Name] {
+  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  return createRequire(import.meta.url)(`./${name}.${ending}`) as LoadedByPolicy[Name]
 }

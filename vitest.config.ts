@@ -30,8 +30,8 @@ export default defineConfig({
       test: {
         name: kind,
         include: [...(files.get(kind) ?? [])],
-        // Their files share a process, which then loads the modules of the house once.
-        isolate: kind !== 'unit' && kind !== 'house',
+        // The others' files share a process, which then loads the modules of the house once.
+        isolate: kind === 'programs',
       },
     })),
   },

@@ -28,7 +28,9 @@ describe('gatewatch status --state', () => {
     const before = readFileSync(join(folder, 'recorder.sqlite'))
     const { code, stdout, stderr } = await status('--state', folder)
     expect({ code, stderr }).toEqual({ code: EXIT.good, stderr: '' })
-    expect(stdout).toMatch(/^Processes\nPID +ROLE +RUNS +HOST +STARTED +NOT RECORDED\n[- ]+\n\d+ +\S+ +app\.mjs +\S+ +\d+ s ago +0\n/)
+    expect(stdout).toMatch(
+      /^Processes\nPID +ROLE +RUNS +HOST +STARTED +NOT RECORDED\n[- ]+\n\d+ +\S+ +app\.mjs +\S+ +\d+ (?:s|min|h) ago +0\n/,
+    )
     const rows = stdout.split('\n').map(line => line.split(/ {2,}/).slice(0, 5))
     expect(rows).toContainEqual(['src/bypass.ts#refresh', 'forced', 'bypass', 'rotated', '2'])
     expect(rows).toContainEqual(['src/gate.ts#refresh', 'forced', 'gate', 'rotated', '1'])

@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
-import { packageVersion } from '../otel/sdk/resource.ts'
-import { type MetricsAnswer, type Sdk, startSdk } from '../otel/sdk/sdk.ts'
+import type { SdkOptions } from '../otel/sdk/sdk.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../otel/words.ts'
 import { readMapOfCaller, takeCallerSite } from './callers/caller.ts'
 import { callBody } from './calls/call-body.ts'
@@ -24,10 +23,14 @@ import { requestSpans } from './server/request-span.ts'
 import { type Serving, serve } from './server/server.ts'
 import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
+import { type EmbeddedTelemetry, startEmbeddedTelemetry } from './telemetry/embedded-telemetry.ts'
 import { FaultReporter } from './telemetry/fault-reporter.ts'
+import { joinProcess, type Membership } from './telemetry/gatewatches.ts'
 import type { OnDropped } from './telemetry/redaction.ts'
+import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { peekedTrue, peekMembers } from './tools/json-peek.ts'
+import { packageVersion } from './tools/package-version.ts'
 import { runSteps, type Step } from './tools/run-steps.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
@@ -78,7 +81,7 @@ export interface CodeVisit {
 
 interface Parts {
   readonly gateway: Gateway
-  readonly sdk: Sdk
+  readonly sdk: RunningTelemetry
   readonly recorder: Recorder
   readonly settings: Settings
   readonly environment: NodeJS.ProcessEnv
@@ -108,13 +111,21 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role, ...(standalone && { failedRefreshes: 'at_once' }) })
   const started: Step[] = []
   try {
-    const sdk = await startSdk({ recorder, others, standalone, environment, ...role })
+    const embedded = standalone ? undefined : startEmbeddedTelemetry({ recorder, others, environment, ...role })
+    const sdk = embedded ?? (await startStandalone({ recorder, others, standalone, environment, ...role }))
     started.unshift({ name: 'telemetry', run: () => sdk.shutdown() })
     const store = given ?? memoryStore()
     if (!given) started.unshift({ name: 'store', run: () => store.close() })
     const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings), faults })
-    const gateway = new Gateway({ settings, store, telemetry, environment, source })
+    let membership: Membership | undefined
+    const onTokenUrl = (tokenUrl: string, providerId: string) => membership?.watch(tokenUrl, providerId)
+    const gateway = new Gateway({ settings, store, telemetry, environment, source, watchesLater: embedded !== undefined, onTokenUrl })
     started.unshift(...gateway.stopSteps())
+    if (embedded) {
+      membership = joinGatewatches(gateway, embedded)
+      if (!membership.isLeader) faults.notice(secondInProcess())
+      started.unshift({ name: 'place among the Gatewatches of the process', run: membership.leave })
+    }
     await gateway.start()
     await mapRead
     return new Gatewatch({ gateway, sdk, recorder, settings, environment, source, stopSteps: started })
@@ -123,6 +134,35 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
     throw error
   }
+}
+
+/** Loads the SDK, which an application that embeds Gatewatch never needs. */
+async function startStandalone(options: SdkOptions): Promise<RunningTelemetry> {
+  const { startSdk } = await import('../otel/sdk/sdk.ts')
+  return startSdk(options)
+}
+
+/** Of several Gatewatches in a process the first one watches token requests and shows the counters of all of them to the host. */
+function joinGatewatches(gateway: Gateway, { meter, points }: EmbeddedTelemetry): Membership {
+  const membership = joinProcess({
+    points,
+    lead: () => {
+      gateway.watchTokenRequests()
+      meter.rebind()
+    },
+    watch: (tokenUrl, providerId) => gateway.watchTokenUrl(tokenUrl, providerId),
+  })
+  if (!membership.isLeader) for (const [tokenUrl, providerId] of gateway.registry.tokenUrls()) membership.watch(tokenUrl, providerId)
+  meter.join(membership)
+  return membership
+}
+
+function secondInProcess(): GatewayError {
+  return new GatewayError(
+    'GW_CONFIG',
+    'another Gatewatch runs in this process and records its token requests, under its own policy; this one records what goes through its own gate and wrappers. Create one for a process, and install one copy of the package',
+    { next: 'fix_configuration' },
+  )
 }
 
 /** Gatewatch in one process. Made by `createGatewatch`. */
@@ -138,7 +178,10 @@ export class Gatewatch {
   constructor(parts: Parts) {
     this.#parts = parts
     this.recorder = parts.recorder
-    this.#gauges = setInterval(() => void parts.gateway.refreshGauges(), GAUGES_EVERY_MS)
+    this.#gauges = setInterval(() => {
+      void parts.gateway.refreshGauges()
+      parts.sdk.source.meter?.check()
+    }, GAUGES_EVERY_MS)
     this.#gauges.unref()
   }
 

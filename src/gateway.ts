@@ -27,6 +27,10 @@ import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 export interface GatewayOptions extends GivenSettings {
   store: ProfileStore
   telemetry: Telemetry
+  /** The watch over token requests begins with `watchTokenRequests`, not at once. @default false */
+  watchesLater?: boolean
+  /** Told of each token URL that becomes known after the start. */
+  onTokenUrl?: (tokenUrl: string, providerId: string) => void
 }
 
 /** Whoever is behind comes within minutes of a rotation; later, a token that comes back was copied. */
@@ -85,6 +89,22 @@ export class Gateway {
       onFault: fault => telemetry.faults.report('the watch over token requests', fault),
       ...(bypass && { policy: bypass }),
     })
+    if (!options.watchesLater) this.#watch.start()
+  }
+
+  /** Begins the watch over token requests of this process. */
+  watchTokenRequests(): void {
+    this.#watch.start()
+  }
+
+  /** Watches one more token URL. */
+  watchTokenUrl(tokenUrl: string, providerId: string): void {
+    this.#watch.add(tokenUrl, providerId)
+  }
+
+  #learnTokenUrl(tokenUrl: string, providerId: string): void {
+    this.#watch.add(tokenUrl, providerId)
+    this.#options.onTokenUrl?.(tokenUrl, providerId)
   }
 
   /**
@@ -126,7 +146,7 @@ export class Gateway {
     options: AroundOptions<A, R>,
   ): (...parameters: A) => Promise<R> {
     const tokenUrl = this.#tokenUrl('aroundRefresh', options)
-    this.#watch.add(tokenUrl, options.provider)
+    this.#learnTokenUrl(tokenUrl, options.provider)
     return aroundRefresh(this.telemetry, tokenUrl, refresh, options)
   }
 
@@ -140,7 +160,7 @@ export class Gateway {
     options: WrapOperationOptions<A>,
   ): (...parameters: A) => Promise<R> {
     const given = givenTokenUrl(`wrap${operation[0]?.toUpperCase()}${operation.slice(1)}`, options)
-    if (given !== undefined) this.#watch.add(given, options.provider)
+    if (given !== undefined) this.#learnTokenUrl(given, options.provider)
     return wrapOperation(this.telemetry, given ?? this.#knownTokenUrl(options.provider), operation, run, options)
   }
 

@@ -1,9 +1,11 @@
-import { createNoopMeter, diag, type Meter, type MeterProvider } from '@opentelemetry/api'
+import { type MeterProvider as ApiMeterProvider, createNoopMeter, diag, type Meter } from '@opentelemetry/api'
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core'
+import type { Resource } from '@opentelemetry/resources'
 import {
   AggregationTemporality,
   ConsoleMetricExporter,
   type IMetricReader,
+  MeterProvider,
   PeriodicExportingMetricReader,
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics'
@@ -15,15 +17,15 @@ import {
   type SpanExporter,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace'
+import { type Environment, listOf, positiveNumberOf, textOf } from '../../src/telemetry/environment.ts'
 import type { OnDropped } from '../../src/telemetry/redaction.ts'
 import type { SeriesBook } from '../../src/telemetry/series-book.ts'
-import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
+import { packageVersion } from '../../src/tools/package-version.ts'
 import { ATTR_ERROR_TYPE } from '../names.ts'
-import { type Environment, listOf, positiveNumberOf, textOf } from './environment.ts'
 import { ExportQueue } from './export-queue.ts'
 import { type OtlpEncoding, withExemplars } from './otlp-exemplars.ts'
 import type { OtlpSignal } from './otlp-options.ts'
-import { packageVersion } from './resource.ts'
+import { SeriesProducer } from './series-producer.ts'
 
 const PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const
 type OtlpProtocol = (typeof PROTOCOLS)[number]
@@ -50,7 +52,6 @@ export async function spanProcessorsOf(environment: Environment, onDropped: OnDr
     if (name === 'console') processors.push(new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() }))
     else if (name === 'otlp') {
       const exporter = await otlpSpanExporter(environment)
-      if (!exporter) continue
       processors.push(batchProcessor(environment, new CountingExporter(exporter, onDropped), onDropped))
     } else diag.warn(`OTEL_TRACES_EXPORTER=${name} is not supported; use otlp, console or none`)
   }
@@ -64,11 +65,20 @@ export async function metricReadersOf(environment: Environment, book: SeriesBook
     if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter(), book))
     else if (name === 'otlp') {
       const exporter = await otlpMetricExporter(environment, book)
-      if (exporter) readers.push(periodicReader(environment, exporter, book))
+      readers.push(periodicReader(environment, exporter, book))
     } else if (name === 'prometheus') diag.warn('OTEL_METRICS_EXPORTER=prometheus is not needed: /metrics is always there')
     else diag.warn(`OTEL_METRICS_EXPORTER=${name} is not supported; use otlp, console or none`)
   }
   return readers
+}
+
+/** Sends the series of `book` where the environment says, by a provider that nobody else sees. */
+export async function startMetricExport(
+  environment: Environment,
+  resource: Resource,
+  book: SeriesBook,
+): Promise<{ forceFlush(): Promise<void> }> {
+  return new MeterProvider({ resource, readers: await metricReadersOf(environment, book) })
 }
 
 /** The exporters asked for. An endpoint alone asks for OTLP; without either nothing is sent, not even to localhost. */
@@ -80,9 +90,9 @@ function exportersOf(environment: Environment, signal: OtlpSignal): string[] {
 }
 
 /** The OTLP exporter of spans. What it needs is loaded here: it costs start-up time. */
-async function otlpSpanExporter(environment: Environment): Promise<SpanExporter | undefined> {
+async function otlpSpanExporter(environment: Environment): Promise<SpanExporter> {
   const protocol = protocolOf(environment, 'TRACES')
-  if (protocol === 'grpc') return otlpGrpcExporter<SpanExporter>(environment, 'TRACES')
+  if (protocol === 'grpc') return otlpGrpcSpanExporter(environment)
   const [{ OTLPExporterBase }, { createOtlpHttpExportDelegate }, transformer, { otlpHttpOptions }] = await Promise.all([
     import('@opentelemetry/otlp-exporter-base'),
     import('@opentelemetry/otlp-exporter-base/node-http'),
@@ -97,9 +107,9 @@ async function otlpSpanExporter(environment: Environment): Promise<SpanExporter 
 }
 
 /** The OTLP exporter of metrics. Over HTTP it sends the exemplars of `book`; gRPC's exporter has no place for them. */
-async function otlpMetricExporter(environment: Environment, book: SeriesBook): Promise<PushMetricExporter | undefined> {
+async function otlpMetricExporter(environment: Environment, book: SeriesBook): Promise<PushMetricExporter> {
   const protocol = protocolOf(environment, 'METRICS')
-  if (protocol === 'grpc') return otlpGrpcExporter<PushMetricExporter>(environment, 'METRICS')
+  if (protocol === 'grpc') return otlpGrpcMetricExporter(environment)
   const [{ OTLPMetricExporterBase }, { createOtlpHttpExportDelegate }, transformer, { otlpHttpOptions, temporalityOf }] = await Promise.all(
     [
       import('@opentelemetry/exporter-metrics-otlp-http'),
@@ -118,19 +128,22 @@ async function otlpMetricExporter(environment: Environment, book: SeriesBook): P
   })
 }
 
-/** Loads the exporter over gRPC, whose packages are none of our dependencies. */
-async function otlpGrpcExporter<Exporter>(environment: Environment, signal: OtlpSignal): Promise<Exporter | undefined> {
-  const packageName = `@opentelemetry/exporter-${signal === 'TRACES' ? 'trace' : 'metrics'}-otlp-grpc`
-  try {
-    const module = (await import(packageName)) as Record<string, new (options: object) => Exporter>
-    const make = module[signal === 'TRACES' ? 'OTLPTraceExporter' : 'OTLPMetricExporter']
-    const { otlpGrpcOptions } = await import('./otlp-options.ts')
-    if (make) return new make(otlpGrpcOptions(environment, signal))
-  } catch {
-    // Said below.
-  }
-  diag.warn(`OTLP over grpc needs the package ${packageName}; install it or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`)
-  return undefined
+/** The exporter of spans over gRPC; it is large, and loaded only where it is asked for. */
+async function otlpGrpcSpanExporter(environment: Environment): Promise<SpanExporter> {
+  const [{ OTLPTraceExporter }, { otlpGrpcOptions }] = await Promise.all([
+    import('@opentelemetry/exporter-trace-otlp-grpc'),
+    import('./otlp-options.ts'),
+  ])
+  return new OTLPTraceExporter(otlpGrpcOptions(environment, 'TRACES'))
+}
+
+/** As `otlpGrpcSpanExporter`, of metrics. */
+async function otlpGrpcMetricExporter(environment: Environment): Promise<PushMetricExporter> {
+  const [{ OTLPMetricExporter }, { otlpGrpcOptions }] = await Promise.all([
+    import('@opentelemetry/exporter-metrics-otlp-grpc'),
+    import('./otlp-options.ts'),
+  ])
+  return new OTLPMetricExporter(otlpGrpcOptions(environment, 'METRICS'))
 }
 
 function protocolOf(environment: Environment, signal: OtlpSignal): OtlpProtocol {
@@ -166,7 +179,7 @@ function batchProcessor(environment: Environment, exporter: SpanExporter, onDrop
  * The processor tells nobody but its own metrics (`otel.sdk.processor.span.processed` with `error.type=queue_full`), so it
  * gets a meter that listens to that counter and to nothing else.
  */
-function queueWatch(onDropped: OnDropped): MeterProvider {
+function queueWatch(onDropped: OnDropped): ApiMeterProvider {
   const meter = Object.create(createNoopMeter()) as Meter
   meter.createCounter = () => ({
     add: (count, attributes) => {

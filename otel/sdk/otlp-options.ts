@@ -4,7 +4,7 @@ import { parseKeyPairsIntoRecord } from '@opentelemetry/core'
 import { AggregationTemporalityPreference } from '@opentelemetry/exporter-metrics-otlp-http'
 import { CompressionAlgorithm } from '@opentelemetry/otlp-exporter-base'
 import { type createOtlpHttpExportDelegate, httpAgentFactoryFromOptions } from '@opentelemetry/otlp-exporter-base/node-http'
-import { type Environment, positiveNumberOf, textOf } from './environment.ts'
+import { type Environment, positiveNumberOf, textOf } from '../../src/telemetry/environment.ts'
 
 /** What is exported: each has variables of its own, which go before those for both. */
 export type OtlpSignal = 'TRACES' | 'METRICS'

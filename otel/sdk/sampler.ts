@@ -1,13 +1,15 @@
-import { diag } from '@opentelemetry/api'
+import { type Context, diag } from '@opentelemetry/api'
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
   createAlwaysRecordSampler,
   ParentBasedSampler,
   type Sampler,
+  SamplingDecision,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace'
-import { type Environment, textOf } from './environment.ts'
+import { type Environment, textOf } from '../../src/telemetry/environment.ts'
+import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 
 const DEFAULT_SAMPLER = 'parentbased_always_on'
 
@@ -31,6 +33,19 @@ export function samplerOf(environment: Environment): Sampler {
   const make = SAMPLERS[name]
   if (!make) diag.warn(`OTEL_TRACES_SAMPLER=${name} is not one of ${Object.keys(SAMPLERS).join(', ')}; ${DEFAULT_SAMPLER} is used`)
   return createAlwaysRecordSampler((make ?? (() => new ParentBasedSampler({ root: new AlwaysOnSampler() })))(environment))
+}
+
+/** Says whether a span is sampled, by the variables that `samplerOf` reads. */
+export type IsSampled = (parent: Context, span: Pick<FinishedSpan, 'spanContext' | 'name' | 'kind' | 'attributes'>) => boolean
+
+/** The decisions of `samplerOf`, for spans made elsewhere than in the SDK. */
+export function isSampledBy(environment: Environment): IsSampled {
+  const sampler = samplerOf(environment)
+  return (parent, span) => {
+    const { traceId } = span.spanContext()
+    const { decision } = sampler.shouldSample(parent, traceId, span.name, span.kind, span.attributes, [])
+    return decision === SamplingDecision.RECORD_AND_SAMPLED
+  }
 }
 
 function ratioOf(environment: Environment): number {

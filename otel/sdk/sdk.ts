@@ -1,43 +1,46 @@
 import {
   context,
-  createContextKey,
   createNoopMeter,
   diag,
   metrics,
   ProxyTracerProvider,
-  ROOT_CONTEXT,
+  propagation,
   type TextMapPropagator,
   trace,
 } from '@opentelemetry/api'
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core'
 import type { Resource } from '@opentelemetry/resources'
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
 import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
+import { type Environment, isTrue, listOf, positiveNumberOf } from '../../src/telemetry/environment.ts'
+import type { FinishedSpanProcessor } from '../../src/telemetry/finished-span.ts'
+import { isSdkRegistered } from '../../src/telemetry/host-tracer.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
-import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../../src/telemetry/open-metrics.ts'
 import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from '../../src/telemetry/redaction.ts'
+import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { SeriesBook } from '../../src/telemetry/series-book.ts'
-import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import type { LightSpanLimits } from '../../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../../src/telemetry/telemetry.ts'
+import { packageVersion } from '../../src/tools/package-version.ts'
 import { LABEL_PLACE, SCOPE } from '../names.ts'
 import type { ProcessRole } from '../words.ts'
-import { type Environment, isTrue, listOf, positiveNumberOf } from './environment.ts'
+import { collectedMetrics } from './collected-metrics.ts'
 import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
-import { packageVersion, resourceOf } from './resource.ts'
+import { PullMetricReader } from './metric-reader.ts'
+import { resourceOf } from './resource.ts'
 import { samplerOf } from './sampler.ts'
+import { SeriesProducer } from './series-producer.ts'
 import { traceKeepingOf } from './trace-choice.ts'
 
 export interface SdkOptions {
   /** Gets every span, redacted, sampled or not. */
   recorder: ScreenedProcessor
   /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
-  others?: (onDropped: OnDropped) => readonly SpanProcessor[]
+  others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
   standalone: boolean
   /** Where the `OTEL_*` variables come from. @default process.env */
@@ -45,26 +48,6 @@ export interface SdkOptions {
   /** What the service is called unless the environment says otherwise. @default 'gatewatch' */
   serviceName?: string
   processRole?: ProcessRole
-}
-
-export interface MetricsAnswer {
-  readonly contentType: string
-  readonly body: string
-}
-
-/** Where telemetry goes, running. */
-export interface Sdk {
-  /** For `new Telemetry(source)`. */
-  readonly source: TelemetrySource
-  /** What `/metrics` answers. @param accept The request's `Accept` header. @throws {GatewayError} `GW_CLOSED` after shutdown. */
-  metrics(accept?: string): Promise<MetricsAnswer>
-  /** Sends what is waiting. Never rejects, never waits longer than five seconds. */
-  flush(): Promise<void>
-  /**
-   * Sends what is waiting and stops. Never rejects, never waits longer than three seconds; an exporter that retries at a
-   * dead address may keep the process itself alive until `OTEL_EXPORTER_OTLP_TIMEOUT` (ten seconds) has passed.
-   */
-  shutdown(): Promise<void>
 }
 
 /** Longest waits, in ms. */
@@ -101,7 +84,7 @@ export async function startSdk({
   environment = process.env,
   serviceName,
   processRole,
-}: SdkOptions): Promise<Sdk> {
+}: SdkOptions): Promise<RunningTelemetry> {
   const resource = resourceOf({ environment, ...(serviceName && { serviceName }), ...(processRole && { processRole }) })
   if (isTrue(environment, 'OTEL_SDK_DISABLED')) return disabledSdk(resource)
 
@@ -146,7 +129,7 @@ interface Running {
   readonly shutdown: Shutdown
 }
 
-function running({ source, reader, flush, shutdown }: Running): Sdk {
+function running({ source, reader, flush, shutdown }: Running): RunningTelemetry {
   let closing: Promise<void> | undefined
   return {
     source,
@@ -154,7 +137,8 @@ function running({ source, reader, flush, shutdown }: Running): Sdk {
       if (closing) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
       const { format, contentType } = negotiate(accept)
       const { resourceMetrics } = await reader.collect()
-      return { contentType, body: writeMetrics(resourceMetrics, source.series, format) }
+      const metrics = collectedMetrics(resourceMetrics)
+      return { contentType, body: writeMetrics(resourceMetrics.resource.attributes, metrics, source.series, format) }
     },
     flush: () => atMost(WAITS.flushMs, flush),
     shutdown: () => {
@@ -166,7 +150,6 @@ function running({ source, reader, flush, shutdown }: Running): Sdk {
 
 /** A provider of our own that nobody else sees; the spans have none, their tracer is ours. */
 function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutdown {
-  registerContextManager()
   const meterProvider = new MeterProvider({ resource, readers: metricReaders })
   return () => Promise.allSettled([meterProvider, ...spanProcessors].map(part => part.shutdown()))
 }
@@ -180,7 +163,10 @@ async function globalProviders(parts: Parts, environment: Environment): Promise<
   // The resource is complete; detectors would add the command line.
   const sdk = new NodeSDK({ ...parts, ...propagatorOf(environment), autoDetectResources: false, logRecordProcessors: [] })
   sdk.start()
-  return () => sdk.shutdown()
+  return async () => {
+    await sdk.shutdown()
+    for (const api of [trace, metrics, context, propagation]) api.disable()
+  }
 }
 
 /** `OTEL_PROPAGATORS` of another environment than the process's, which `NodeSDK` reads itself. */
@@ -203,18 +189,9 @@ const PROPAGATORS = {
 
 /** Says whether nobody has registered OpenTelemetry yet: a second registration would send our spans through the first. */
 function globalsAreFree(): boolean {
-  const provider = trace.getTracerProvider()
-  const tracesAreFree = provider instanceof ProxyTracerProvider && provider.getDelegateTracer(SCOPE) === undefined
-  if (tracesAreFree && metrics.getMeter(SCOPE) === createNoopMeter()) return true
+  if (!isSdkRegistered() && metrics.getMeter(SCOPE) === createNoopMeter()) return true
   diag.warn('OpenTelemetry is registered in this process already; Gatewatch keeps providers of its own beside it')
   return false
-}
-
-/** Without a context manager no span would have a parent; the host's, if there is one, serves. */
-function registerContextManager(): void {
-  const probe = createContextKey('gatewatch probe')
-  const isActive = context.with(ROOT_CONTEXT.setValue(probe, true), () => context.active().getValue(probe) === true)
-  if (!isActive) context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
 }
 
 /** Limits of a span. Values are cut by the redaction, after the search for secrets: cut before, half a secret would pass. */
@@ -240,7 +217,7 @@ function dropCounter(series: SeriesBook): OnDropped {
   return (place, items) => instruments.add('telemetryDropped', { [LABEL_PLACE]: place }, items)
 }
 
-function disabledSdk(resource: Resource): Sdk {
+function disabledSdk(resource: Resource): RunningTelemetry {
   const series = new SeriesBook({ isOn: false })
   const reader = new PullMetricReader(new SeriesProducer(series))
   const nothing = new MeterProvider({ resource, readers: [reader] })

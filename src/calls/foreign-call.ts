@@ -1,9 +1,10 @@
-import { context, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/names.ts'
 import type { AttemptOutcome } from '../../otel/words.ts'
 import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { runInContext } from '../telemetry/active-context.ts'
 import { givenName } from '../telemetry/given-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
@@ -68,7 +69,7 @@ export function wrapProviderCall<A extends unknown[], R>(
       faults.guard('the record of a provider call', () => note(span, endOf), undefined)
       span.end()
     }
-    return context.with(contextOf(span), async () => {
+    return runInContext(contextOf(span), async () => {
       let result: R
       try {
         result = await Reflect.apply(send, this, parameters)

@@ -1,9 +1,9 @@
 import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace'
 import { ATTR_OUTCOME } from '../../otel/names.ts'
 import type { ProcessRole } from '../../otel/words.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
+import type { FinishedSpan, FinishedSpanProcessor } from '../telemetry/finished-span.ts'
 import type { OnDropped } from '../telemetry/redaction.ts'
 import { atExit } from '../tools/at-exit.ts'
 import { isOwnRefresh } from './interest.ts'
@@ -77,7 +77,7 @@ const AT_ONCE_MS = 50
  * synchronously. One that is killed by a signal it does not handle loses at most the last `batchMs` and the batch on its way.
  * Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
-export class DiskRecorder implements SpanProcessor {
+export class DiskRecorder implements FinishedSpanProcessor {
   readonly #options: Required<Pick<DiskRecorderOptions, keyof typeof DISK_DEFAULTS>> & DiskRecorderOptions
   /** Of the main thread. */
   readonly #writer: SpanWriter
@@ -130,7 +130,7 @@ export class DiskRecorder implements SpanProcessor {
     // Only finished spans are kept.
   }
 
-  onEnd(span: ReadableSpan): void {
+  onEnd(span: FinishedSpan): void {
     if (this.#isOver()) {
       this.#drop(1)
       return

@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import type { FinishedSpan } from '../telemetry/finished-span.ts'
 import type { ScreenedProcessor } from '../telemetry/redaction.ts'
 import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
 import { isInteresting, isOAuth } from './interest.ts'
@@ -77,7 +77,7 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
     // Only finished spans are kept.
   }
 
-  onEnd(span: ReadableSpan): void {
+  onEnd(span: FinishedSpan): void {
     const row = rowOf(span)
     this.#place += 1
     if (isOAuth(row)) this.#oauth.push({ place: this.#place, row })

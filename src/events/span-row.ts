@@ -1,5 +1,5 @@
 import { type Attributes, type HrTime, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import type { FinishedSpan } from '../telemetry/finished-span.ts'
 import type { ProcessRow } from './process-row.ts'
 
 /** A finished span as the recorder keeps it: plain, immutable, fit for JSON. Times are epoch milliseconds. */
@@ -50,7 +50,7 @@ const NO_LINKS: readonly LinkRow[] = []
 const NO_ATTRIBUTES: Readonly<Attributes> = {}
 
 /** The row of a span. Takes over its attribute objects: a redacted span has them for itself. */
-export function rowOf(span: ReadableSpan): SpanRow {
+export function rowOf(span: FinishedSpan): SpanRow {
   const { traceId, spanId } = span.spanContext()
   return {
     traceId,

@@ -69,16 +69,27 @@ export class Permit {
   }
 }
 
-const carried = new AsyncLocalStorage<Permit>()
+/** Under this name every copy of the package in the process finds the permits: the watch of one must see those of another's gate. */
+const PERMITS = Symbol.for('gatewatch permits')
+const shared = globalThis as { [PERMITS]?: AsyncLocalStorage<Permit> }
 
 /** Runs `work` so that the token requests it makes can be seen to carry `permit`. */
 export function carryPermit<T>(permit: Permit, work: () => T): T {
-  return carried.run(permit, work)
+  return storage().run(permit, work)
+}
+
+/** Made when the first permit is carried: a watched process that has no gate gets no global of ours. */
+function storage(): AsyncLocalStorage<Permit> {
+  const known = shared[PERMITS]
+  if (known) return known
+  const made = new AsyncLocalStorage<Permit>()
+  Object.defineProperty(shared, PERMITS, { value: made, configurable: true })
+  return made
 }
 
 /** The permit carried by the code that runs now. */
 export function carriedPermit(): Permit | undefined {
-  return carried.getStore()
+  return shared[PERMITS]?.getStore()
 }
 
 /** A token URL as it is compared: scheme, host, port and path; query, fragment and credentials do not count. */

@@ -17,7 +17,7 @@ import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 export interface FlightFacts {
   readonly provider: string
@@ -25,10 +25,12 @@ export interface FlightFacts {
   /** Caller and reason of the visit that leads. */
   readonly caller: CallerSite
   readonly reason: RefreshReason
+  /** The span of that visit. */
+  readonly leader: Span
 }
 
 /**
- * What telemetry keeps of one flight: a span of its own, since the leader may leave before it ends, linked to all of
+ * What telemetry keeps of one flight: a child of the visit that leads, which may end before it does, linked to all of
  * its visits, with an event for each step. The last event seen is where a flight stopped.
  */
 export class FlightRecord {
@@ -43,7 +45,7 @@ export class FlightRecord {
     this.#facts = facts
     this.span = telemetry.startSpan(SPAN_REFRESH, {
       kind: SpanKind.CLIENT,
-      root: true,
+      parent: contextOf(facts.leader),
       attributes: {
         [ATTR_PROVIDER]: facts.provider,
         [ATTR_PROFILE]: this.profile,

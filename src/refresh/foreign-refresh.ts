@@ -6,8 +6,9 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { expiryOfJwt } from '../providers/jwt-claims.ts'
 import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
+import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { hideText } from '../tools/hidden-texts.ts'
 import { FlightRecord } from './flight-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
@@ -153,7 +154,7 @@ class ForeignGate<R> {
   /** Leads or joins a flight and waits for it. */
   async #ride(asked: Asked<R>, visit: VisitRecord): Promise<R> {
     const underWay = this.#underWay(asked)
-    const flight = underWay ?? this.#takeOff(asked)
+    const flight = underWay ?? this.#takeOff(asked, visit)
     visit.boards(flight.record, underWay ? 'join' : 'lead')
     return waitFor(flight.work, this.#options.deadlineMs)
   }
@@ -164,10 +165,10 @@ class ForeignGate<R> {
     return flight && flight.permit !== carriedPermit() ? flight : undefined
   }
 
-  #takeOff(asked: Asked<R>): Flight<R> {
+  #takeOff(asked: Asked<R>, { span: leader }: VisitRecord): Flight<R> {
     const { provider, tokenUrl, requests } = this.#options
     const { profileId, caller, reason } = asked
-    const record = new FlightRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason })
+    const record = new FlightRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, leader })
     const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
     record.event(EVENT_REQUEST_SENT)
     const { promise: work, resolve } = Promise.withResolvers<R>()
@@ -185,7 +186,7 @@ class ForeignGate<R> {
   async #fly(asked: Asked<R>, record: FlightRecord, permit: Permit): Promise<R> {
     const { faults } = this.#telemetry
     try {
-      const result = await carryPermit(permit, async () => asked.run())
+      const result = await runInContext(contextOf(record.span), () => carryPermit(permit, async () => asked.run()))
       faults.guard('the record of a refresh', () => this.#landed(asked, result, record, permit), undefined)
       return result
     } catch (error) {

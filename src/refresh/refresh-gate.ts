@@ -252,7 +252,7 @@ export class RefreshGate {
     const underWay = this.#flights.get(visit.profileId)
     const refusal = underWay ? this.#stillListening(visit, underWay) : this.#refusal(visit, profile)
     if (refusal) return this.#orStillUsable(visit, profile, { error: refusal })
-    const flight = underWay ?? this.#takeOff(visit, profile)
+    const flight = underWay ?? this.#takeOff(visit, profile, record)
     record.boards(flight.record, underWay ? 'join' : 'lead')
     const { clock } = this.#deck
     const boardedAt = clock.monotonic()
@@ -326,13 +326,14 @@ export class RefreshGate {
     return failed && isSameMark(failed.tried, markOf(credential)) ? failed.error : undefined
   }
 
-  #takeOff(visit: Visit, profile: StoredProfile): Flight {
+  #takeOff(visit: Visit, profile: StoredProfile, { span: leader }: VisitRecord): Flight {
     const tried = markOf(profile.credential)
     const record = new FlightRecord(this.#telemetry, {
       provider: profile.provider,
       profileId: visit.profileId,
       caller: visit.caller,
       reason: visit.reason,
+      leader,
     })
     const end = Promise.withResolvers<FlightResult>()
     const result = Promise.withResolvers<FlightResult>()

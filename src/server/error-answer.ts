@@ -1,7 +1,8 @@
-import { context, isSpanContextValid, trace } from '@opentelemetry/api'
+import { isSpanContextValid } from '@opentelemetry/api'
 import type { Response } from 'express'
 import type { Protocol } from '../../otel/words.ts'
 import { GatewayError, type GatewayErrorCode } from '../domain/gateway-error.ts'
+import { activeSpanContext } from '../telemetry/telemetry.ts'
 
 const STATUS: Readonly<Partial<Record<GatewayErrorCode, number>>> = {
   GW_BAD_REQUEST: 400,
@@ -58,7 +59,7 @@ export function keepPrivate(response: Response): void {
 }
 
 function activeTraceId(): string | undefined {
-  const span = trace.getSpanContext(context.active())
+  const span = activeSpanContext()
   return span && isSpanContextValid(span) ? span.traceId : undefined
 }
 

@@ -1,38 +1,36 @@
-import { type Attributes, type Context, context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import type { Request, RequestHandler, Response } from 'express'
 import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/names.ts'
-import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { activeContext, runInContext } from '../telemetry/active-context.ts'
+import { HostedSpan } from '../telemetry/hosted-span.ts'
+import { hostServerSpan, parentOfRequest } from '../telemetry/inbound-parent.ts'
+import { contextOf, exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 
-const propagator = new W3CTraceContextPropagator()
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
 /**
  * Opens a span for each inbound request, so that every provider call and visit that follows hangs under the request
- * that wanted it. Joins the trace the host has begun, else the one the client sent.
+ * that wanted it. Joins the trace the host has begun, else the one the client sent. Where the host has a SERVER span for the
+ * request, what is known goes onto that one and no second one is made.
  */
 export function requestSpans(telemetry: Telemetry): RequestHandler {
   return (request, response, next) => {
     const startedAt = performance.now()
     const method = KNOWN_METHODS.has(request.method) ? request.method : '_OTHER'
+    const active = activeContext()
+    const onto = hostServerSpan(active)
     const span = telemetry.startSpan(method, {
       kind: SpanKind.SERVER,
-      parent: parentOf(request),
+      parent: onto ? active : parentOfRequest(active, request.headers),
+      onto,
       describe: () => describeRequest(request, response, method),
     })
     // `on`, since it comes once: `once` makes two objects more for each request.
     response.on('close', () => finish(telemetry, span, { request, response, method, startedAt }))
-    context.with(trace.setSpan(context.active(), span), next)
+    // Before whatever the host does at this moment: it may end its span.
+    if (span instanceof HostedSpan && span.isBorrowed) response.prependListener('finish', () => span.deliver())
+    runInContext(contextOf(span), next)
   }
-}
-
-function parentOf(request: Request): Context {
-  const active = context.active()
-  if (trace.getSpanContext(active)) return active
-  return propagator.extract(active, request.headers, {
-    get: (headers, key) => headers[key] as string | undefined,
-    keys: headers => Object.keys(headers),
-  })
 }
 
 /** What the spans of answered requests still wait for. */

@@ -1,4 +1,4 @@
-import { type Span, trace } from '@opentelemetry/api'
+import type { Span } from '@opentelemetry/api'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
 import {
   ATTR_CLIENT_PROCESS,
@@ -22,6 +22,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { Holding } from '../refresh/held-before.ts'
 import type { Visit } from '../refresh/visit.ts'
 import { refuseVisit } from '../refresh/visit-record.ts'
+import { activeSpan } from '../telemetry/telemetry.ts'
 import { shapeOf } from '../token-requests/shape.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
@@ -73,7 +74,7 @@ export function tokenGate(gateway: Gateway, keys: InboundKeys, peers: PeerNames 
   const answer: RequestHandler = async (request, response) => {
     const provider = providerOf(gateway.registry, String(request.params.provider))
     if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
-    const client = { ...gatekeeper, request, response, provider, span: trace.getActiveSpan() }
+    const client = { ...gatekeeper, request, response, provider, span: activeSpan() }
     try {
       await serve(client)
     } catch (error) {

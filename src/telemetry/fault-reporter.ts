@@ -34,6 +34,12 @@ export class FaultReporter {
     }
   }
 
+  /** Reports a state of the process that somebody should know of, though nothing failed. @param state Its message says all. */
+  notice(state: Error): void {
+    quietly(() => diag.warn(`gatewatch: ${state.message}`))
+    quietly(() => this.#onFault?.(state))
+  }
+
   /**
    * Runs `callback` and returns what it returns; `instead` when it throws, which is reported.
    *

@@ -1,6 +1,8 @@
-import { context, isSpanContextValid, type SpanContext, TraceFlags, trace } from '@opentelemetry/api'
+import { isSpanContextValid, type SpanContext, TraceFlags, trace } from '@opentelemetry/api'
 import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/names.ts'
 import { hiddenTextChanges } from '../tools/hidden-texts.ts'
+import { activeContext } from './active-context.ts'
+import type { HostMeter } from './host-meter.ts'
 import { Labels } from './labels.ts'
 import type { HistogramSeries, NumberSeries, Series, SeriesBook } from './series-book.ts'
 
@@ -23,13 +25,16 @@ const MOST_KNOWN_SERIES = 10_000
 export class Instruments {
   readonly #book: SeriesBook
   readonly #labels: Labels
+  readonly #host: HostMeter | undefined
   /** So that the plain case costs a few look-ups and no new string. */
   readonly #known = new Map<MetricKey, Known>()
   #knownSeries = 0
   #knownAt = hiddenTextChanges()
 
-  constructor(book: SeriesBook) {
+  /** @param host The meter of the process this is a guest in. @default none, the process is our own */
+  constructor(book: SeriesBook, host?: HostMeter) {
     this.#book = book
+    this.#host = host
     this.#labels = new Labels(label => this.add('labelOverflows', { label }))
   }
 
@@ -48,11 +53,13 @@ export class Instruments {
     key: K,
     value: number,
     labels: LabelsOf<K>,
-    measuredIn: SpanContext | undefined = trace.getSpanContext(context.active()),
+    measuredIn: SpanContext | undefined = trace.getSpanContext(activeContext()),
   ): void {
     if (!this.#book.isOn) return
     const traceId = measuredIn && isFindable(measuredIn) ? measuredIn.traceId : undefined
-    ;(this.#find(key, labels) as HistogramSeries).record(value, traceId)
+    const series = this.#find(key, labels) as HistogramSeries
+    series.record(value, traceId)
+    this.#host?.record(key, value, series.labels)
   }
 
   /**

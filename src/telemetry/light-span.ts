@@ -11,10 +11,9 @@ import {
   type TimeInput,
   TraceFlags,
 } from '@opentelemetry/api'
-import { millisToHrTime } from '@opentelemetry/core'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { randomHex } from '../tools/random-hex.ts'
 import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './eventful.ts'
+import { type FinishedSpan, hrTimeOf } from './finished-span.ts'
 import type { EndedSpan, SpanTree } from './span-tree.ts'
 
 export interface LightSpanFacts {
@@ -163,6 +162,18 @@ export class LightSpan implements Span, EndedSpan {
     this.tree.ended(this)
   }
 
+  /** Whether somebody can find the trace of this span later, so that a measurement may point to it. */
+  get isFindable(): boolean {
+    return this.tree.isExported
+  }
+
+  /** All attributes as they are by now; nothing is described after this. */
+  protected settled(): Readonly<Attributes> {
+    if (this.#describe) this.#set = { ...this.#describe(), ...this.#set }
+    this.#describe = undefined
+    return this.#set ?? {}
+  }
+
   get told(): Readonly<Attributes> {
     return this.#set ?? {}
   }
@@ -178,7 +189,7 @@ export class LightSpan implements Span, EndedSpan {
     this.#links = NO_LINKS
   }
 
-  finished(): ReadableSpan {
+  finished(): FinishedSpan {
     const { home } = this.tree
     const parentSpanContext = this.#parent?.spanContext()
     const context = this.spanContext()
@@ -189,7 +200,7 @@ export class LightSpan implements Span, EndedSpan {
       ...(parentSpanContext && { parentSpanContext }),
       startTime: this.#hrTime(this.#startedAt),
       endTime: this.#hrTime(this.#endedAt),
-      duration: millisToHrTime(this.#endedAt - this.#startedAt),
+      duration: hrTimeOf(this.#endedAt - this.#startedAt),
       status: this.status,
       attributes: { ...this.#describe?.(), ...this.#set },
       events: this.#events.map(({ name, at, attributes }) => ({ name, time: this.#hrTime(at), ...(attributes && { attributes }) })),
@@ -204,7 +215,7 @@ export class LightSpan implements Span, EndedSpan {
   }
 
   #hrTime(at: number): HrTime {
-    return millisToHrTime(this.tree.clockOffset + at)
+    return hrTimeOf(this.tree.clockOffset + at)
   }
 }
 

@@ -1,6 +1,6 @@
 import {
   type Context,
-  context as contexts,
+  createContextKey,
   INVALID_SPAN_CONTEXT,
   isSpanContextValid,
   type Span,
@@ -8,8 +8,11 @@ import {
   SpanKind,
   trace,
 } from '@opentelemetry/api'
-import { isTracingSuppressed } from '@opentelemetry/core'
-import { LightSpan } from './light-span.ts'
+import { activeContext } from './active-context.ts'
+import type { HostTracer } from './host-tracer.ts'
+import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
+import { LightSpan, type LightSpanFacts } from './light-span.ts'
+import { Screen } from './screen.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 
@@ -29,28 +32,67 @@ export interface TraceBeginning {
 export interface LightTracerOptions extends SpanHome {
   /** Decides what is kept of a trace. */
   readonly choose: (beginning: TraceBeginning) => TraceChoice
+  /** The tracer of the process this is a guest in: each span is one of its spans too. @default none, the process is our own */
+  readonly host?: HostTracer
 }
+
+/** Where `suppressTracing` of `@opentelemetry/core` puts its mark. */
+const SUPPRESSED = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 
 /** Makes spans that cost little unless their trace is wanted. */
 export class LightTracer implements SpanSource {
   readonly #options: LightTracerOptions
+  /** For what reaches the host's spans. */
+  readonly #screen: Screen | undefined
 
   constructor(options: LightTracerOptions) {
     this.#options = options
+    if (options.host) this.#screen = new Screen()
   }
 
-  startSpan(name: string, options: SpanOptions = {}, parentContext: Context = contexts.active()): Span {
-    if (isTracingSuppressed(parentContext)) return trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
+  startSpan(name: string, options: SpanOptions = {}, parentContext: Context = activeContext()): Span {
+    if (parentContext.getValue(SUPPRESSED) === true) return trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
     const { kind = SpanKind.INTERNAL, attributes, describe, links, root = false } = options
     const context = root ? trace.deleteSpan(parentContext) : parentContext
+    const facts = { at: performance.now(), name, kind, parent: undefined, attributes, describe, links }
+    const host = options.onto ?? this.#hostSpan(facts, root, context)
+    if (host && this.#screen) {
+      const hosted = { ...facts, host, isBorrowed: options.onto !== undefined, screen: this.#screen }
+      return this.#startHosted(hosted, context)
+    }
+    return this.#startLight(facts, context)
+  }
+
+  #hostSpan({ name, kind, attributes }: LightSpanFacts, root: boolean, context: Context): Span | undefined {
+    if (!this.#screen) return undefined
+    // A sampler of the host may look at what is known by now.
+    const screened = () => this.#screen?.attributes(attributes).attributes ?? {}
+    return this.#options.host?.startSpan(name, () => ({ kind, attributes: screened(), root }), context)
+  }
+
+  #startLight(facts: LightSpanFacts, context: Context): LightSpan {
     const parent = trace.getSpan(context)
-    const at = performance.now()
-    if (parent instanceof LightSpan && parent.tree.home === this.#options)
-      return new LightSpan(parent.tree, { at, name, kind, parent, attributes, describe, links })
+    if (parent instanceof LightSpan && parent.tree.home === this.#options) return new LightSpan(parent.tree, { ...facts, parent })
     const given = parent?.spanContext()
     const from = given !== undefined && isSpanContextValid(given) ? given : undefined
     const tree = new SpanTree(this.#options, from?.traceId)
+    const { at, name, kind } = facts
     tree.choose(this.#options.choose({ context, from, tree, at, name, kind }))
-    return new LightSpan(tree, { at, name, kind, parent: from && parent, attributes, describe, links })
+    return new LightSpan(tree, { ...facts, parent: from && parent })
+  }
+
+  /** What is kept of the trace here does not depend on what the host samples: it is chosen as if the trace began here. */
+  #startHosted(facts: ConstructorParameters<typeof HostedSpan>[1], context: Context): HostedSpan {
+    const { traceId } = facts.host.spanContext()
+    const ours = context.getValue(HOSTED_SPAN)
+    // The application may have begun another trace since.
+    if (ours instanceof HostedSpan && ours.tree.home === this.#options && ours.spanContext().traceId === traceId)
+      return new HostedSpan(ours.tree, { ...facts, parent: ours })
+    const parent = trace.getSpan(context)
+    const isChild = parent !== undefined && parent !== facts.host && parent.spanContext().traceId === traceId
+    const tree = new SpanTree(this.#options, traceId)
+    const { at, name, kind } = facts
+    tree.choose(this.#options.choose({ context, from: undefined, tree, at, name, kind }))
+    return new HostedSpan(tree, { ...facts, parent: isChild ? parent : undefined })
   }
 }

@@ -1,10 +1,39 @@
 import type { Attributes } from '@opentelemetry/api'
-import { type DataPoint, DataPointType, type Histogram, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
-import type { MetricKind } from '../../otel/names.ts'
+import type { MetricDefinition, MetricKind } from '../../otel/names.ts'
 import { type PrometheusNames, prometheusLabel, prometheusNames } from '../../otel/prometheus-name.ts'
-import type { Exemplar, SeriesBook } from './series-book.ts'
+import { type Exemplar, HistogramSeries, type SeriesBook } from './series-book.ts'
 
 export type MetricsFormat = 'openmetrics' | 'prometheus'
+
+/** A histogram by its buckets; the one behind the last bound has none. */
+export interface HistogramValue {
+  readonly bounds: readonly number[]
+  readonly counts: readonly number[]
+  readonly count: number
+  readonly sum: number | undefined
+}
+
+/** A value and the labels it was measured with. */
+export interface CollectedPoint {
+  readonly labels: Attributes
+  readonly value: number | HistogramValue
+}
+
+/** A metric as it is at one moment. */
+export interface CollectedMetric extends Pick<MetricDefinition, 'name' | 'unit' | 'kind' | 'help'> {
+  readonly points: Iterable<CollectedPoint>
+}
+
+/** Every metric of `book` that was measured. */
+export function collectSeries(book: SeriesBook): CollectedMetric[] {
+  return Array.from(book.metrics(), ({ metric: { name, unit, kind, help }, series }) => ({
+    name,
+    unit,
+    kind,
+    help,
+    points: Array.from(series, one => ({ labels: one.labels, value: one instanceof HistogramSeries ? one : one.value })),
+  }))
+}
 
 /** One family of series, as it is written. */
 interface Family extends PrometheusNames {
@@ -20,14 +49,14 @@ interface Family extends PrometheusNames {
  *
  * Names and labels are those of OTLP ingestion (`prometheusName`), without `otel_scope_*`; the resource is the labels of
  * `target_info`. `openmetrics` is OpenMetrics 1.0 with exemplars; `prometheus` is the text format 0.0.4 without.
- * Exponential histograms have no place in either and are left out.
  *
+ * @param resource What the process says about itself.
  * @param book Where the exemplars of the series are.
  */
-export function writeMetrics(resourceMetrics: ResourceMetrics, book: SeriesBook, format: MetricsFormat): string {
+export function writeMetrics(resource: Attributes, metrics: Iterable<CollectedMetric>, book: SeriesBook, format: MetricsFormat): string {
   const families = new Map<string, Family>()
-  collectTarget(families, resourceMetrics.resource.attributes)
-  for (const { metrics } of resourceMetrics.scopeMetrics) for (const metric of metrics) collectMetric(families, metric, book, format)
+  collectTarget(families, resource)
+  for (const metric of metrics) collectMetric(families, metric, book, format)
   let text = ''
   for (const family of families.values()) text += writeFamily(family, format)
   return format === 'openmetrics' ? `${text}# EOF\n` : text
@@ -45,51 +74,40 @@ function collectTarget(families: Map<string, Family>, attributes: Attributes): v
   })
 }
 
-function collectMetric(families: Map<string, Family>, metric: MetricData, book: SeriesBook, format: MetricsFormat): void {
-  const kind = kindOf(metric)
-  if (!kind) return
-  const { name, unit, description } = metric.descriptor
+function collectMetric(families: Map<string, Family>, metric: CollectedMetric, book: SeriesBook, format: MetricsFormat): void {
+  const { name, unit, kind, help } = metric
   const names = prometheusNames({ name, unit, kind })
-  const family = families.get(names.family) ?? { ...names, kind, help: description, lines: [], written: new Set() }
+  const family = families.get(names.family) ?? { ...names, kind, help, lines: [], written: new Set() }
   // Two scopes may share a family, never a family of another kind nor a series: a parser would refuse the whole answer.
   if (family.kind !== kind) return
   families.set(names.family, family)
   const series = kind === 'counter' ? `${names.family}_total` : names.family
-  for (const point of metric.dataPoints) {
-    const labels = labelsOf(point.attributes)
+  for (const point of metric.points) {
+    const labels = labelsOf(point.labels)
     if (family.written.has(labels)) continue
     family.written.add(labels)
     if (typeof point.value === 'number') family.lines.push(`${series}${labels} ${number(point.value)}\n`)
-    else if ('buckets' in point.value) {
-      const kept = format === 'openmetrics' ? book.exemplarsOf(point.attributes) : []
-      family.lines.push(histogramLines(names.family, point as DataPoint<Histogram>, kept))
+    else {
+      const kept = format === 'openmetrics' ? book.exemplarsOf(point.labels) : []
+      family.lines.push(histogramLines(names.family, point.labels, point.value, kept))
     }
   }
 }
 
-function kindOf(metric: MetricData): MetricKind | undefined {
-  switch (metric.dataPointType) {
-    case DataPointType.SUM:
-      return metric.isMonotonic ? 'counter' : 'gauge'
-    case DataPointType.GAUGE:
-      return 'gauge'
-    case DataPointType.HISTOGRAM:
-      return 'histogram'
-    default:
-      return undefined
-  }
-}
-
-function histogramLines(family: string, point: DataPoint<Histogram>, exemplars: readonly (Exemplar | undefined)[]): string {
-  const { buckets, sum, count } = point.value
+function histogramLines(
+  family: string,
+  attributes: Attributes,
+  { bounds, counts, sum, count }: HistogramValue,
+  exemplars: readonly (Exemplar | undefined)[],
+): string {
   let text = ''
   let upTo = 0
-  for (let index = 0; index < buckets.counts.length; index += 1) {
-    upTo += buckets.counts[index] ?? 0
-    const bound = buckets.boundaries[index] ?? Number.POSITIVE_INFINITY
-    text += `${family}_bucket${labelsOf(point.attributes, canonicalFloat(bound))} ${upTo}${exemplarOf(exemplars[index])}\n`
+  for (let index = 0; index < counts.length; index += 1) {
+    upTo += counts[index] ?? 0
+    const bound = bounds[index] ?? Number.POSITIVE_INFINITY
+    text += `${family}_bucket${labelsOf(attributes, canonicalFloat(bound))} ${upTo}${exemplarOf(exemplars[index])}\n`
   }
-  const labels = labelsOf(point.attributes)
+  const labels = labelsOf(attributes)
   const sumLine = sum === undefined ? '' : `${family}_sum${labels} ${number(sum)}\n`
   return `${text}${sumLine}${family}_count${labels} ${count}\n`
 }

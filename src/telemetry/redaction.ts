@@ -1,14 +1,14 @@
 import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
-import type { ReadableSpan, SpanProcessor, TimedEvent } from '@opentelemetry/sdk-trace'
 import type { DropPlace } from '../../otel/words.ts'
 import { mappedCaller } from '../callers/caller.ts'
+import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
 import { Screen } from './screen.ts'
 
 /** Told of everything that does not get through. Must not throw. */
 export type OnDropped = (place: DropPlace, count: number) => void
 
 /** What stands behind the choke point. */
-export interface ScreenedProcessor extends SpanProcessor {
+export interface ScreenedProcessor extends FinishedSpanProcessor {
   /** Told of a span that only counts: its trace is not kept. */
   onForgotten?(name: string, attributes: Readonly<Attributes>): void
 }
@@ -31,7 +31,7 @@ export interface RedactingSpanProcessorOptions {
  * The processors inside never see a span as the code set it, only a `RedactedSpan`, and see it only when it has ended.
  * A span that cannot be screened is dropped and counted. Nothing thrown in here, or further in, reaches the host.
  */
-export class RedactingSpanProcessor implements SpanProcessor {
+export class RedactingSpanProcessor implements FinishedSpanProcessor {
   readonly #inner: readonly InnerProcessor[]
   readonly #onDropped: OnDropped
   readonly #screen: Screen
@@ -46,7 +46,7 @@ export class RedactingSpanProcessor implements SpanProcessor {
     // Not passed on: a span that has just started is not screened.
   }
 
-  onEnd(span: ReadableSpan): void {
+  onEnd(span: FinishedSpan): void {
     let redacted: RedactedSpan
     try {
       redacted = new RedactedSpan(span, this.#screen)
@@ -91,7 +91,7 @@ export class RedactingSpanProcessor implements SpanProcessor {
  * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
  * every attribute that is not in `otel/names.ts`, those of `exception` events among them.
  */
-export class RedactedSpan implements ReadableSpan {
+export class RedactedSpan implements FinishedSpan {
   readonly name: string
   readonly kind: SpanKind
   readonly parentSpanContext?: SpanContext
@@ -100,11 +100,11 @@ export class RedactedSpan implements ReadableSpan {
   readonly duration: HrTime
   readonly ended = true
   readonly status: SpanStatus
-  readonly attributes: ReadableSpan['attributes']
+  readonly attributes: FinishedSpan['attributes']
   readonly links: Link[]
-  readonly events: TimedEvent[]
-  readonly resource: ReadableSpan['resource']
-  readonly instrumentationScope: ReadableSpan['instrumentationScope']
+  readonly events: SpanEvent[]
+  readonly resource: FinishedSpan['resource']
+  readonly instrumentationScope: FinishedSpan['instrumentationScope']
   readonly droppedAttributesCount: number
   readonly droppedEventsCount: number
   readonly droppedLinksCount: number
@@ -112,7 +112,7 @@ export class RedactedSpan implements ReadableSpan {
   /** Attributes that did not pass, on the span, its events and its links. */
   readonly refused: number
 
-  constructor(span: ReadableSpan, screen: Screen) {
+  constructor(span: FinishedSpan, screen: Screen) {
     const { attributes, dropped } = screen.attributes(mappedCaller(span.attributes))
     let refused = dropped
     this.name = screen.name(span.name)

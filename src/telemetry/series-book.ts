@@ -102,6 +102,11 @@ export class SeriesBook {
     for (const [key, series] of this.#metrics) if (series.size > 0) yield { key, metric: METRICS[key], series: series.values() }
   }
 
+  /** The series of one metric. */
+  of(key: MetricKey): Iterable<Series> {
+    return this.#metrics.get(key)?.values() ?? []
+  }
+
   /** Exemplars of a histogram by bucket. @param labels The very object that the series has. */
   exemplarsOf(labels: Attributes): readonly (Exemplar | undefined)[] {
     return this.#exemplars.get(labels) ?? []

@@ -1,9 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { InstrumentationScope } from '@opentelemetry/core'
-import type { Resource } from '@opentelemetry/resources'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { randomHex } from '../tools/random-hex.ts'
 import { isCountedSpan } from './eventful.ts'
+import type { FinishedSpan, ProcessResource } from './finished-span.ts'
 
 /** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
 export interface LightSpanLimits {
@@ -14,13 +12,13 @@ export interface LightSpanLimits {
 
 /** What all spans of one tracer have in common. */
 export interface SpanHome {
-  readonly resource: Resource
-  readonly scope: InstrumentationScope
+  readonly resource: ProcessResource
+  readonly scope: FinishedSpan['instrumentationScope']
   readonly limits: LightSpanLimits
   /** Whether a trace in which something happened is exported although it was not sampled. */
   readonly keepsEventful: boolean
   /** Takes a span that has ended and is wanted. */
-  readonly onEnd: (span: ReadableSpan) => void
+  readonly onEnd: (span: FinishedSpan) => void
   /** Takes what was set on a span that counts and whose trace is not wanted. */
   readonly onForgotten: (name: string, attributes: Readonly<Attributes>) => void
 }
@@ -31,7 +29,7 @@ export interface EndedSpan {
   /** The attributes that were set, without those that are told when asked. */
   readonly told: Readonly<Attributes>
   /** The span as whoever keeps it wants it. */
-  finished(): ReadableSpan
+  finished(): FinishedSpan
   /** Lets go of everything but its identity. */
   forget(): void
 }

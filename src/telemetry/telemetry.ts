@@ -1,7 +1,6 @@
 import {
   type Attributes,
   type Context,
-  context,
   INVALID_SPAN_CONTEXT,
   type Link,
   type Span,
@@ -12,7 +11,10 @@ import {
 } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { activeContext, runInContext } from './active-context.ts'
 import { FaultReporter } from './fault-reporter.ts'
+import type { HostMeter } from './host-meter.ts'
+import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { Instruments } from './instruments.ts'
 import { LightSpan } from './light-span.ts'
 import { profileName } from './profile-name.ts'
@@ -23,6 +25,8 @@ import type { SpanTree } from './span-tree.ts'
 export interface TelemetrySource {
   readonly tracer: SpanSource
   readonly series: SeriesBook
+  /** The meter of the host. @default none, the process is our own */
+  readonly meter?: HostMeter
 }
 
 /** What makes spans: `LightTracer`. */
@@ -41,6 +45,8 @@ export interface SpanOptions {
   parent?: Context
   /** Starts a trace of its own. */
   root?: boolean
+  /** A span of the host that stands for the same work: what is set goes onto it, and no further one is made. */
+  onto?: Span | undefined
 }
 
 export interface TelemetryOptions {
@@ -65,7 +71,7 @@ export class Telemetry {
     this.faults = faults
     this.#tracer = source.tracer
     this.#profileNames = profileNames
-    this.instruments = new Instruments(source.series)
+    this.instruments = new Instruments(source.series, source.meter)
   }
 
   /** The profile's name as telemetry may show it. */
@@ -75,7 +81,7 @@ export class Telemetry {
 
   /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */
   startSpan(name: string, options: SpanOptions = {}): Span {
-    return this.#tracer.startSpan(name, options, options.parent ?? context.active())
+    return this.#tracer.startSpan(name, options, options.parent ?? activeContext())
   }
 
   /**
@@ -84,7 +90,7 @@ export class Telemetry {
   async inSpan<T>(name: string, options: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
     const span = this.startSpan(name, options)
     try {
-      return await context.with(trace.setSpan(options.parent ?? context.active(), span), work, undefined, span)
+      return await runInContext(contextWith(options.parent ?? activeContext(), span), () => work(span))
     } catch (error) {
       failSpan(span, error)
       throw error
@@ -106,7 +112,7 @@ export function failSpan(span: Span, error: unknown): void {
  * cannot.
  */
 export function exemplarOf(span: Span): SpanContext {
-  return span instanceof LightSpan && !span.tree.isExported ? INVALID_SPAN_CONTEXT : span.spanContext()
+  return span instanceof LightSpan && !span.isFindable ? INVALID_SPAN_CONTEXT : span.spanContext()
 }
 
 /** Whether the trace of `span` is kept for itself, was chosen to stand for others, or is one of those others. */
@@ -116,10 +122,24 @@ export function standingOf(span: Span): SpanTree['standing'] {
 
 /** The context in which `span` is the parent of what follows. */
 export function contextOf(span: Span): Context {
-  return trace.setSpan(context.active(), span)
+  return contextWith(activeContext(), span)
+}
+
+/** `context` with `span` as the parent of what follows: in a host, its own span is the active one. */
+export function contextWith(context: Context, span: Span): Context {
+  if (!(span instanceof HostedSpan)) return trace.setSpan(context, span)
+  const known = context.setValue(HOSTED_SPAN, span)
+  return span.isBorrowed ? known : trace.setSpan(known, span.host)
+}
+
+/** Our span under way, if any. */
+export function activeSpan(): Span | undefined {
+  const active = activeContext()
+  const hosted = active.getValue(HOSTED_SPAN)
+  return hosted instanceof HostedSpan ? hosted : trace.getSpan(active)
 }
 
 /** The span under way, if any. */
 export function activeSpanContext(): SpanContext | undefined {
-  return trace.getSpanContext(context.active())
+  return trace.getSpanContext(activeContext())
 }

@@ -26,10 +26,12 @@ export interface BypassWatchOptions {
 /** A refusal may come with status 200, so the body of a good answer is read too; it is short. */
 const WHOLE_ANSWER = { keepsGood: true } as const
 
-/** A watch under way. */
+/** A watch, not yet under way. */
 export interface BypassWatch {
   /** Watches one more token URL, of a provider that the registry need not know. */
   add(tokenUrl: string, providerId: string): void
+  /** Does nothing a second time. */
+  start(): void
   stop(): void
 }
 
@@ -51,38 +53,46 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
   }
   for (const [url, providerId] of registry.tokenUrls()) add(url, providerId)
 
-  const stop = watchOutgoing({
-    wanted: (method, target) => method === 'POST' && paths.has(pathOf(target)),
-    listener: function seen(request) {
-      const providerId = tokenUrls.get(normalizeUrl(request.url))
-      if (providerId === undefined) return
-      const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
-      const permit = carriedPermit()
-      if (permit?.show(request.url, request.identity)) {
-        request.onEnd(end => {
-          permit.answered = end.status
-          permit.refusal = refusalIn(end, judge)
-        }, WHOLE_ANSWER)
-        return
-      }
-      const url = new URL(request.url)
-      const caller = siteOf(request.frames(seen))
-      const record = new BypassRecord(telemetry, { providerId, url, caller, policy, judge, lineageOf })
-      const onBody = (body: string | undefined) => {
-        record.body(body)
-        const error = record.refusal()
-        if (!error || !request.block(error)) return
-        record.refused()
-        sayRefusal(error)
-      }
-      const isEnough = (heard: string) => shapeOf(heard, url.search).grant === 'refresh'
-      request.onBody(onBody, policy === 'enforce' ? isEnough : undefined)
-      request.onEnd(end => record.ended(end), WHOLE_ANSWER)
+  const start = () =>
+    watchOutgoing({
+      wanted: (method, target) => method === 'POST' && paths.has(pathOf(target)),
+      listener: function seen(request) {
+        const providerId = tokenUrls.get(normalizeUrl(request.url))
+        if (providerId === undefined) return
+        const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
+        const permit = carriedPermit()
+        if (permit?.show(request.url, request.identity)) {
+          request.onEnd(end => {
+            permit.answered = end.status
+            permit.refusal = refusalIn(end, judge)
+          }, WHOLE_ANSWER)
+          return
+        }
+        const url = new URL(request.url)
+        const caller = siteOf(request.frames(seen))
+        const record = new BypassRecord(telemetry, { providerId, url, caller, policy, judge, lineageOf })
+        const onBody = (body: string | undefined) => {
+          record.body(body)
+          const error = record.refusal()
+          if (!error || !request.block(error)) return
+          record.refused()
+          sayRefusal(error)
+        }
+        const isEnough = (heard: string) => shapeOf(heard, url.search).grant === 'refresh'
+        request.onBody(onBody, policy === 'enforce' ? isEnough : undefined)
+        request.onEnd(end => record.ended(end), WHOLE_ANSWER)
+      },
+      onFault,
+      onNotice: line => diag.warn(`gatewatch: ${line}`),
+    })
+  let stop: (() => void) | undefined
+  return {
+    add,
+    start: () => {
+      stop ??= start()
     },
-    onFault,
-    onNotice: line => diag.warn(`gatewatch: ${line}`),
-  })
-  return { add, stop }
+    stop: () => stop?.(),
+  }
 }
 
 /** The path of a request's target, which is a whole URL where a proxy is asked (RFC 9112 section 3.2.2). */

@@ -1,7 +1,6 @@
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { Resource } from '@opentelemetry/resources'
-import type { ReadableSpan, TimedEvent } from '@opentelemetry/sdk-trace'
 import { SCOPE } from '../../otel/names.ts'
+import type { FinishedSpan, ProcessResource, SpanEvent } from '../telemetry/finished-span.ts'
 import { randomHex } from '../tools/random-hex.ts'
 import type { Observation } from './observation.ts'
 
@@ -13,14 +12,14 @@ const KINDS: Readonly<Record<Observation['kind'], SpanKind>> = {
 const UNSET: SpanStatusCode.UNSET = 0
 const ERROR: SpanStatusCode.ERROR = 2
 const SAMPLED = 1
-const NO_RESOURCE = { attributes: {} } as Resource
+const NO_RESOURCE = { attributes: {} } as ProcessResource
 
 /**
  * What was observed, as a span that has ended: a child of the host's span, with the times of the observation.
  *
  * Made by hand: nothing of OpenTelemetry's is loaded or registered in a watched process for the recorder's sake.
  */
-export class ObservedSpan implements ReadableSpan {
+export class ObservedSpan implements FinishedSpan {
   readonly name: string
   readonly kind: SpanKind
   readonly parentSpanContext?: SpanContext
@@ -28,16 +27,16 @@ export class ObservedSpan implements ReadableSpan {
   readonly endTime: HrTime
   readonly duration: HrTime
   readonly ended = true
-  readonly status: ReadableSpan['status']
-  readonly attributes: ReadableSpan['attributes']
+  readonly status: FinishedSpan['status']
+  readonly attributes: FinishedSpan['attributes']
   readonly links: Link[] = []
-  readonly events: TimedEvent[]
+  readonly events: SpanEvent[]
   readonly instrumentationScope = { name: SCOPE }
   readonly droppedAttributesCount = 0
   readonly droppedEventsCount = 0
   readonly droppedLinksCount = 0
   /** Set by whoever exports it. */
-  resource: Resource = NO_RESOURCE
+  resource: ProcessResource = NO_RESOURCE
   readonly #traceId: string
   readonly #spanId = randomHex(8)
   #flags: number

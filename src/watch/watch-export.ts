@@ -1,12 +1,10 @@
 import { isSpanContextValid, ROOT_CONTEXT, trace } from '@opentelemetry/api'
-import type { Resource } from '@opentelemetry/resources'
-import { MeterProvider } from '@opentelemetry/sdk-metrics'
-import { type Sampler, SamplingDecision } from '@opentelemetry/sdk-trace'
-import type { Environment } from '../../otel/sdk/environment.ts'
-import { metricReadersOf, spanProcessorsOf } from '../../otel/sdk/exporters.ts'
+import { spanProcessorsOf, startMetricExport } from '../../otel/sdk/exporters.ts'
 import { resourceOf } from '../../otel/sdk/resource.ts'
-import { samplerOf } from '../../otel/sdk/sampler.ts'
+import { type IsSampled, isSampledBy } from '../../otel/sdk/sampler.ts'
 import type { ProcessRole } from '../../otel/words.ts'
+import type { Environment } from '../telemetry/environment.ts'
+import type { ProcessResource } from '../telemetry/finished-span.ts'
 import { Instruments } from '../telemetry/instruments.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction.ts'
 import { SeriesBook } from '../telemetry/series-book.ts'
@@ -28,7 +26,7 @@ export interface WatchExport {
  */
 export async function startExport(environment: Environment, processRole: ProcessRole): Promise<WatchExport> {
   const resource = resourceOf({ environment, processRole })
-  const sampler = samplerOf(environment)
+  const isSampled = isSampledBy(environment)
   const onDropped = () => undefined
   const processors = await spanProcessorsOf(environment, onDropped)
   const redaction = new RedactingSpanProcessor(
@@ -36,11 +34,11 @@ export async function startExport(environment: Environment, processRole: Process
     { onDropped },
   )
   const book = new SeriesBook()
-  const meters = new MeterProvider({ resource, readers: await metricReadersOf(environment, book) })
+  const meters = await startMetricExport(environment, resource, book)
   const instruments = new Instruments(book)
   return {
     take: (span, observation) => {
-      prepare(span, resource, sampler)
+      prepare(span, resource, isSampled)
       redaction.onEnd(span)
       for (const measure of observation.measures()) {
         if (measure.kind === 'add') instruments.add(measure.key, measure.labels)
@@ -53,10 +51,9 @@ export async function startExport(environment: Environment, processRole: Process
   }
 }
 
-function prepare(span: ObservedSpan, resource: Resource, sampler: Sampler): void {
+function prepare(span: ObservedSpan, resource: ProcessResource, isSampled: IsSampled): void {
   const { parentSpanContext: parent } = span
   const context = parent && isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
-  const { decision } = sampler.shouldSample(context, span.spanContext().traceId, span.name, span.kind, span.attributes, [])
   span.resource = resource
-  span.sample(decision === SamplingDecision.RECORD_AND_SAMPLED)
+  span.sample(isSampled(context, span))
 }

@@ -40,6 +40,7 @@ async function world(version: Version, simulated: SimulatorOptions = {}) {
   const grants = { mine: simulator.grantFor({ provider: 'acme', account: 'mine', firstAccessLifeMs: -60_000 }) }
   const environment = {
     OTEL_EXPORTER_OTLP_ENDPOINT: otlp.url,
+    OTEL_LOGS_EXPORTER: 'none',
     OTEL_BSP_SCHEDULE_DELAY: '50',
     OTEL_METRIC_EXPORT_INTERVAL: '200',
     OTEL_METRIC_EXPORT_TIMEOUT: '200',

@@ -87,6 +87,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
   const watch = await createGatewatch({
     store: memoryStore(stored),
     recordIn: folder,
+    standalone: true,
     processRole: 'gateway',
     listen: { port: 0 },
     providers: providersOf(simulator),

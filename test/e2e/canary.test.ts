@@ -147,6 +147,7 @@ function optionsFor({ url }: Simulator, otlp: OtlpReceiver): GatewatchOptions {
     // One token request is never answered; every other must have its answer in time on a slow machine, too.
     gate: { requestTimeoutMs: 2_000, listenMs: 2_000 },
     upstream: { headersTimeoutMs: 20_000 },
+    standalone: true,
     environment: {
       GATEWAY_KEYS: SECRETS.inboundKey,
       OPENAI_KEY: SECRETS.openaiKey,

@@ -48,7 +48,7 @@ function isWhole(trace: readonly ReceivedSpan[]): boolean {
 describe('under load', () => {
   it('every refresh, bypass, fallback and error is recorded and exported with its whole trace; of what is ordinary, a part', async () => {
     const receiver = await receive()
-    const w = await loginThenKey({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url } })
+    const w = await loginThenKey({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }, standalone: true })
     const spare = w.simulator.grantFor({ provider: 'openai-codex', account: 'spare' })
     const once = (name: 'model_not_found_404' | 'bad_request_400' | 'token_expired_401') =>
       w.simulator.inject({ where: CODEX_PATH, name, times: 1 })

@@ -147,7 +147,7 @@ describe('at an OAuth server of somebody else', () => {
   })
 
   it('a refresh through the gate rotates, a replay past it is seen and ends the grant, and the gate says so', async () => {
-    const watch = await createGatewatch({ ...settings(), store: fileStore(stateFolder()), environment: environment() })
+    const watch = await createGatewatch({ ...settings(), store: fileStore(stateFolder()), environment: environment(), standalone: true })
     const { spans, series } = observed(watch)
     try {
       const { profile, outcome } = await watch.visit({ profile: BY_BROWSER, reason: 'operator' })

@@ -36,7 +36,7 @@ export async function startOtherGateway(
   const file = join(folder, 'accounts.json')
   const accounts = Object.entries(grants).map(([id, { access, refresh, expiresAt }]) => [id, { id, access, refresh, expires: expiresAt }])
   writeFileSync(file, JSON.stringify(Object.fromEntries(accounts)), { mode: 0o600 })
-  const child = spawn(process.execPath, ['--conditions=gatewatch-source', version], {
+  const child = spawn(process.execPath, ['--conditions=gatewatch-source', '--import=./telemetry.mjs', version], {
     cwd: FOLDER,
     env: bareEnvironment({
       ACCOUNTS_FILE: file,

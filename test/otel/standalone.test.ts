@@ -1,8 +1,9 @@
 import { metrics, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SPAN_REFRESH } from '../../otel/names.ts'
-import { type Sdk, startSdk } from '../../otel/sdk/sdk.ts'
+import { startSdk } from '../../otel/sdk/sdk.ts'
 import { Recorder } from '../../src/events/recorder.ts'
+import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
@@ -10,7 +11,7 @@ import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.t
 describe('a process of our own', () => {
   const recorder = new Recorder()
   let receiver: OtlpReceiver
-  let sdk: Sdk
+  let sdk: RunningTelemetry
 
   beforeAll(async () => {
     receiver = await startOtlpReceiver()

@@ -1,7 +1,8 @@
 import { METRICS } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
-import { type Sdk, type SdkOptions, startSdk } from '../../otel/sdk/sdk.ts'
+import { type SdkOptions, startSdk } from '../../otel/sdk/sdk.ts'
 import { Recorder } from '../../src/events/recorder.ts'
+import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { type ParsedFamily, parseOpenMetrics } from '../support/open-metrics-parser.ts'
@@ -25,12 +26,12 @@ export async function receive(): Promise<OtlpReceiver> {
 }
 
 /** What `/metrics` shows, parsed strictly. */
-export async function families(sdk: Sdk): Promise<ParsedFamily[]> {
+export async function families(sdk: RunningTelemetry): Promise<ParsedFamily[]> {
   return parseOpenMetrics((await sdk.metrics(OPEN_METRICS)).body)
 }
 
 /** What was dropped so far, by place. */
-export async function dropped(sdk: Sdk): Promise<Record<string, number>> {
+export async function dropped(sdk: RunningTelemetry): Promise<Record<string, number>> {
   const name = prometheusName(METRICS.telemetryDropped).replace(/_total$/, '')
   const samples = (await families(sdk)).find(family => family.name === name)?.samples ?? []
   return Object.fromEntries(samples.map(({ labels, value }) => [labels.place, value]))

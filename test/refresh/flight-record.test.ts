@@ -1,6 +1,6 @@
 import { SpanKind } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
-import { ATTR_LEASE_TAKEN_FROM, ATTR_LEASE_WAIT, EVENT_LEASE_HELD, EVENT_LEASE_LOST, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_LEASE_TAKEN_FROM, ATTR_LEASE_WAIT, EVENT_LEASE_HELD, EVENT_LEASE_LOST, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'
 import { PROFILE, world } from '../support/world.ts'
@@ -8,12 +8,13 @@ import { PROFILE, world } from '../support/world.ts'
 const HOUR = 3_600_000
 
 describe('what is kept of a flight', () => {
-  it('is a span with a trace of its own, since the leader may leave before it ends', async () => {
+  it('is a child of the visit that leads, and in its trace', async () => {
     const w = await world()
     await w.signIn()
     await w.gate.enter(w.visit())
-    const { kind, parentSpanContext } = w.span(SPAN_REFRESH)
-    expect([kind, parentSpanContext]).toEqual([SpanKind.CLIENT, undefined])
+    const { kind, parentSpanContext, spanContext } = w.span(SPAN_REFRESH)
+    expect([kind, parentSpanContext]).toEqual([SpanKind.CLIENT, w.span(SPAN_VISIT).spanContext()])
+    expect(spanContext().traceId).toBe(parentSpanContext?.traceId)
   })
 
   it('is the wait for the lease, and the age of the token it replaces', async () => {

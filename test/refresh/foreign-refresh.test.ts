@@ -228,6 +228,7 @@ describe('a foreign refresh that the provider refused', () => {
     const registry = createRegistry({ 'openai-codex': { tokenUrl } })
     const faults: unknown[] = []
     const watch = watchBypasses({ telemetry, registry, lineageOf: () => undefined, onFault: fault => faults.push(fault) })
+    watch.start()
     afterwards(() => watch.stop())
     const refresh = aroundRefresh<[], void>(
       telemetry,

@@ -107,6 +107,7 @@ describe('the data of operators', () => {
       'POST /v1/responses',
       'gatewatch.call',
       'gatewatch.gate.visit',
+      'gatewatch.oauth.refresh',
       'chat gpt-5.5',
     ])
     expect((await w.ask('/ops/traces/none')).json).toEqual({ spans: [] })

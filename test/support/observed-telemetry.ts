@@ -3,11 +3,11 @@ import { emptyResource } from '@opentelemetry/resources'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
+import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
-import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
 import { SeriesBook } from '../../src/telemetry/series-book.ts'
-import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 
 /** One series of a metric: its labels exactly, and its sum (counter), number of measurements (histogram) or value (gauge). */

@@ -1,6 +1,5 @@
 import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
 import { emptyResource } from '@opentelemetry/resources'
-import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { describe, expect, it } from 'vitest'
 import {
   ATTR_ATTEMPT_OUTCOME,
@@ -15,13 +14,14 @@ import {
   SPAN_REFRESH,
   SPAN_VISIT,
 } from '../../otel/names.ts'
+import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import type { TraceChoice } from '../../src/telemetry/span-tree.ts'
 
 const NOT_CHOSEN: TraceChoice = { isSampled: false, isRecorded: false }
 
 function world(choice: TraceChoice = NOT_CHOSEN, { keepsEventful = true } = {}) {
-  const kept: ReadableSpan[] = []
+  const kept: FinishedSpan[] = []
   const forgotten: [string, object][] = []
   const tracer = new LightTracer({
     choose: () => choice,

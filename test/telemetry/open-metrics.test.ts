@@ -6,12 +6,13 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { describe, expect, it } from 'vitest'
 import { LABEL_CALLER, METRICS, type MetricDefinition, OTHER } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
+import { collectedMetrics } from '../../otel/sdk/collected-metrics.ts'
+import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
+import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
-import { PullMetricReader } from '../../src/telemetry/metric-reader.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { type MetricsFormat, writeMetrics } from '../../src/telemetry/open-metrics.ts'
 import { SeriesBook } from '../../src/telemetry/series-book.ts'
-import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { recordEverything } from './record-everything.ts'
 
@@ -27,7 +28,10 @@ function world() {
   const resource = resourceFromAttributes({ 'service.name': 'gate"watch', 'service.version': '1.2.3', 'service.instance.id': 'a\\b\nc' })
   const meter: Meter = new MeterProvider({ resource, readers: [reader] }).getMeter('gatewatch', '1.2.3')
   const instruments = new Instruments(book)
-  const write = async (format: MetricsFormat) => writeMetrics((await reader.collect()).resourceMetrics, book, format)
+  const write = async (format: MetricsFormat) => {
+    const { resourceMetrics } = await reader.collect()
+    return writeMetrics(resourceMetrics.resource.attributes, collectedMetrics(resourceMetrics), book, format)
+  }
   const families = async () => parseOpenMetrics(await write('openmetrics'))
   return { meter, book, instruments, write, families }
 }

@@ -5,11 +5,11 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
 import { SeriesBook } from '../../src/telemetry/series-book.ts'
-import { SeriesProducer } from '../../src/telemetry/series-producer.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { afterwards } from '../support/clean-up.ts'
@@ -114,6 +114,7 @@ export async function bypassWorld(
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
   const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })
+  watch.start()
   afterwards(watch.stop)
   afterwards(() => meters.shutdown())
   return {

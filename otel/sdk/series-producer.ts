@@ -11,8 +11,8 @@ import {
   type MetricData,
   type MetricProducer,
 } from '@opentelemetry/sdk-metrics'
-import { type MetricDefinition, type MetricKind, SCOPE } from '../../otel/names.ts'
-import type { HistogramSeries, NumberSeries, Series, SeriesBook } from './series-book.ts'
+import type { HistogramSeries, NumberSeries, Series, SeriesBook } from '../../src/telemetry/series-book.ts'
+import { type MetricDefinition, type MetricKind, SCOPE } from '../names.ts'
 
 export interface SeriesProducerOptions {
   /** Version of the instrumentation scope. */

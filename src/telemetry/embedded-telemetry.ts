@@ -1,0 +1,102 @@
+import { INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api'
+import { LABEL_PLACE, METRICS, type MetricKey, SCOPE } from '../../otel/names.ts'
+import type { ProcessRole } from '../../otel/words.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { packageVersion } from '../tools/package-version.ts'
+import { type Environment, isTrue, positiveNumberOf } from './environment.ts'
+import type { FinishedSpanProcessor } from './finished-span.ts'
+import type { NumberPoint } from './gatewatches.ts'
+import { HostMeter } from './host-meter.ts'
+import { HostTracer } from './host-tracer.ts'
+import { Instruments } from './instruments.ts'
+import { LightTracer } from './light-tracer.ts'
+import { negotiate } from './metrics-negotiation.ts'
+import { collectSeries, writeMetrics } from './open-metrics.ts'
+import { processAttributes } from './process-resource.ts'
+import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from './redaction.ts'
+import type { RunningTelemetry } from './running-telemetry.ts'
+import { NumberSeries, SeriesBook } from './series-book.ts'
+import type { SpanSource, TelemetrySource } from './telemetry.ts'
+import { traceKeeping } from './trace-choice.ts'
+
+export interface EmbeddedTelemetryOptions {
+  /** Gets the spans that are kept, redacted. */
+  recorder: ScreenedProcessor
+  /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
+  others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
+  environment: Environment
+  processRole?: ProcessRole
+}
+
+/** Telemetry of a guest. */
+export interface EmbeddedTelemetry extends RunningTelemetry {
+  readonly meter: HostMeter
+  /** The values of a counter or gauge, by the name of the metric. */
+  points(metric: string): Iterable<NumberPoint>
+}
+
+/** As OpenTelemetry's specification and our own operations need it: a refresh is linked to hundreds of callers. */
+const LIMITS = { attributes: 128, events: 256, links: 1024 } as const
+
+const KEYS: ReadonlyMap<string, MetricKey> = new Map(Object.entries(METRICS).map(([key, { name }]) => [name, key as MetricKey]))
+
+/**
+ * Starts telemetry in an application: spans and metrics go through the OpenTelemetry API to whatever the application has
+ * registered, now or later, and to the recorder. No SDK is loaded, nothing is registered, and `OTEL_*` variables of exporters
+ * and samplers are the application's to read.
+ *
+ * `OTEL_SDK_DISABLED=true` switches the recorder and the metrics off as well.
+ */
+export function startEmbeddedTelemetry({
+  recorder,
+  others = () => [],
+  environment,
+  processRole,
+}: EmbeddedTelemetryOptions): EmbeddedTelemetry {
+  const version = packageVersion()
+  const isOn = !isTrue(environment, 'OTEL_SDK_DISABLED')
+  const series = new SeriesBook({ isOn })
+  const resource = { attributes: processAttributes({ environment, ...(processRole && { processRole }) }) }
+  const onDropped: OnDropped = (place, items) => new Instruments(series).add('telemetryDropped', { [LABEL_PLACE]: place }, items)
+  const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
+  const redaction = new RedactingSpanProcessor(
+    isOn ? [recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })) : [],
+    { onDropped, ...(longestValue && { longestValue }) },
+  )
+  const tracer = new LightTracer({
+    ...traceKeeping(),
+    resource,
+    scope: { name: SCOPE, version },
+    limits: LIMITS,
+    host: new HostTracer(version),
+    onEnd: span => redaction.onEnd(span),
+    onForgotten: (name, attributes) => redaction.onForgotten(name, attributes),
+  })
+  const meter = new HostMeter(version)
+  const source: TelemetrySource = { tracer: isOn ? tracer : NO_SPANS, series, meter }
+  let isClosed = false
+  return {
+    source,
+    meter,
+    points: name => pointsOf(series, name),
+    metrics: async accept => {
+      if (isClosed) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
+      const { format, contentType } = negotiate(accept)
+      return { contentType, body: writeMetrics(resource.attributes, collectSeries(series), series, format) }
+    },
+    flush: async () => void (await Promise.allSettled([redaction.forceFlush()])),
+    shutdown: async () => {
+      isClosed = true
+      meter.stop()
+      await Promise.allSettled([redaction.shutdown()])
+    },
+  }
+}
+
+const NO_SPANS: SpanSource = { startSpan: () => trace.wrapSpanContext(INVALID_SPAN_CONTEXT) }
+
+function* pointsOf(book: SeriesBook, name: string): Generator<NumberPoint> {
+  const key = KEYS.get(name)
+  if (key === undefined) return
+  for (const series of book.of(key)) if (series instanceof NumberSeries) yield series
+}

@@ -13,7 +13,7 @@ import { diskRecorders } from './events/disk-recorder.ts'
 import { Recorder } from './events/recorder.ts'
 import { Gateway } from './gateway.ts'
 import type { WrapOperationOptions } from './login/foreign-operation.ts'
-import { parseSettings, type Settings, type SettingsInput } from './options.ts'
+import { givenNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
 import type { AroundOptions } from './refresh/foreign-refresh.ts'
 import type { Admission } from './refresh/visit.ts'
 import { checkedDeadline } from './refresh/wait.ts'
@@ -402,9 +402,4 @@ function warnOnce(): (fault: unknown) => void {
       'GatewatchWarning',
     )
   }
-}
-
-/** The names the operator gave to profiles. */
-export function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
-  return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
 }

@@ -297,3 +297,8 @@ function* roomForNone({ listen }: Settings): Generator<string> {
   if (maxBufferedBytes !== undefined && maxBufferedBytes < maxBodyBytes)
     yield `listen.maxBufferedBytes: is the number ${maxBufferedBytes}, allowed: at least listen.maxBodyBytes, which is ${maxBodyBytes}`
 }
+
+/** The names the operator gave to profiles. */
+export function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
+  return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
+}

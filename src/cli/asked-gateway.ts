@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback, type Settings, variableName } from '../options.ts'
-import { readConfigFile } from './config-file.ts'
-import { DEFAULT_CONFIG } from './profile-desk.ts'
+import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
 
 /** Which gateway a command asks, as its options say. */
 export interface AskedGatewayOptions {
@@ -20,9 +19,6 @@ export interface AskedGateway {
 
 /** Holds one of the gateway's keys for commands that ask a running gateway. */
 const KEY_VARIABLE = 'GATEWATCH_KEY'
-/** What the commands' help says of `--key-env`. */
-export const KEY_ENV_HELP =
-  "environment variable with one of the gateway's keys (default: GATEWATCH_KEY, else the variable of listen.keysEnv in the gatewatch.json here)"
 const DEFAULT_URL = 'http://127.0.0.1:8089'
 
 /**

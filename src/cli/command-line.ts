@@ -35,13 +35,18 @@ export class CommandLine {
     return this.program.command(name).description(description).exitOverride()
   }
 
-  /** Runs a command with its options and its arguments under the names given, and tells how it ended. */
-  action<O>(command: (options: O, output: Output) => Promise<ExitCode>, ...argumentNames: string[]) {
+  /**
+   * Runs a command with its options and its arguments under the names given, and tells how it ended.
+   *
+   * @param load Imports the command: a process loads the modules of the one command that it runs.
+   */
+  action<O>(load: () => Promise<(options: O, output: Output) => Promise<ExitCode>>, ...argumentNames: string[]) {
     return async (...given: unknown[]): Promise<void> => {
       const self = given.at(-1) as Command
       const { json, ...options } = self.optsWithGlobals()
       const words = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]))
       this.#told.begins(json === true)
+      const command = await load()
       this.done(await command({ ...options, ...words } as O, processOutput(json === true)))
     }
   }

@@ -4,6 +4,8 @@ import { parseSettings, refused, type Settings } from '../options.ts'
 import { readNamedFile, stateFolderAt } from '../store/own-files.ts'
 import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
+export const DEFAULT_CONFIG = 'gatewatch.json'
+
 /** A configuration file that was read and checked. */
 export interface ConfigFile {
   readonly path: string

@@ -1,8 +1,5 @@
-import { KEY_ENV_HELP } from './asked-gateway.ts'
 import type { CommandLine } from './command-line.ts'
-import { diagnoseCommand } from './diagnose.ts'
-import { anUrl, aSpanOfTime, wholeNumber } from './parameters.ts'
-import { simulateCommand } from './simulate.ts'
+import { anUrl, aSpanOfTime, KEY_ENV_HELP, wholeNumber } from './parameters.ts'
 import { stateOption } from './watch-commands.ts'
 
 /** `gatewatch diagnose` and `gatewatch simulate`: naming a failure, and playing one. */
@@ -15,7 +12,7 @@ export function addDiagnoseCommands(line: CommandLine): void {
     .option('--key-env <name>', KEY_ENV_HELP)
     .option('--since <time>', 'so far back: 30s, 15m, 1h, 28d (default: 7d; with --from or --url all there is)', aSpanOfTime)
     .option('--profile <name>', 'only what concerns this profile')
-    .action(line.action(diagnoseCommand))
+    .action(line.action(async () => (await import('./diagnose.ts')).diagnoseCommand))
   line
     .add('simulate', 'play a known failure of OAuth refresh or profile fallback, on this machine alone')
     .option('--list', 'what can be played: what happens, why, who saw it')
@@ -23,5 +20,5 @@ export function addDiagnoseCommands(line: CommandLine): void {
     .option('--state <folder>', 'folder in which it is recorded (default: a new one in the temporary folder)')
     .option('--provider-only', 'set up the provider alone, for a client of your own, until Ctrl-C')
     .option('--port <port>', 'port of that provider (default: a free one)', wholeNumber(0, 65_535))
-    .action(line.action(simulateCommand))
+    .action(line.action(async () => (await import('./simulate.ts')).simulateCommand))
 }

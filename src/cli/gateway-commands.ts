@@ -1,10 +1,6 @@
 import { Option } from 'commander'
-import { KEY_ENV_HELP } from './asked-gateway.ts'
 import type { CommandLine } from './command-line.ts'
-import { demoCommand } from './demo.ts'
-import { anUrl, wholeNumber } from './parameters.ts'
-import { serveCommand } from './serve.ts'
-import { statusCommand } from './status.ts'
+import { anUrl, KEY_ENV_HELP, wholeNumber } from './parameters.ts'
 
 /** `gatewatch serve|demo|status`: a gateway, and asking one. */
 export function addGatewayCommands(line: CommandLine): void {
@@ -15,7 +11,7 @@ export function addGatewayCommands(line: CommandLine): void {
       '--state <folder>',
       'folder that keeps what was seen on disk too, with that of watched processes (default: GATEWATCH_STATE, else none)',
     )
-    .action(line.action(serveCommand))
+    .action(line.action(async () => (await import('./serve.ts')).serveCommand))
   line
     .add('demo', 'run gateway, simulated provider and live traffic')
     .option(
@@ -24,7 +20,7 @@ export function addGatewayCommands(line: CommandLine): void {
       wholeNumber(0, 65_535),
     )
     .option('--seconds <n>', 'end after so many seconds', wholeNumber(1, 86_400))
-    .action(line.action(demoCommand))
+    .action(line.action(async () => (await import('./demo.ts')).demoCommand))
   line
     .add('status', 'ask a running gateway for its profiles and who refreshes; or say it of what watched processes recorded')
     .option('--url <url>', 'address of the gateway (default: where the gatewatch.json here listens, else http://127.0.0.1:8089)', anUrl)
@@ -37,5 +33,5 @@ export function addGatewayCommands(line: CommandLine): void {
         'probe',
       ]),
     )
-    .action(line.action(statusCommand))
+    .action(line.action(async () => (await import('./status.ts')).statusCommand))
 }

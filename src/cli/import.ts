@@ -13,11 +13,12 @@ import { fileStore } from '../store/file-store.ts'
 import { memoryStore } from '../store/memory-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
+import { DEFAULT_CONFIG } from './config-file.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { ListenAddress } from './gate-url.ts'
 import { importText, importValue } from './import-list.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, DEFAULT_CONFIG, type PlaceOptions, profilePlace, requireName } from './profile-desk.ts'
+import { atProfileDesk, type PlaceOptions, profilePlace, requireName } from './profile-desk.ts'
 
 export interface ImportCommandOptions extends PlaceOptions {
   from: ImportSource

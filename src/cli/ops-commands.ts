@@ -1,6 +1,5 @@
 import { Option } from 'commander'
 import type { CommandLine } from './command-line.ts'
-import { opsCommand } from './ops.ts'
 import { wholeNumber } from './parameters.ts'
 import { stateOption } from './watch-commands.ts'
 
@@ -11,5 +10,5 @@ export function addOpsCommands(line: CommandLine): void {
     .addOption(stateOption())
     .option('--port <port>', 'port of the page, 0 for a free one', wholeNumber(0, 65_535), 8090)
     .addOption(new Option('--open <answer>', 'open it in the browser of this machine').choices(['yes', 'no']).default('no'))
-    .action(line.action(opsCommand))
+    .action(line.action(async () => (await import('./ops.ts')).opsCommand))
 }

@@ -22,6 +22,10 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   }
 }
 
+/** What the commands' help says of `--key-env`. */
+export const KEY_ENV_HELP =
+  "environment variable with one of the gateway's keys (default: GATEWATCH_KEY, else the variable of listen.keysEnv in the gatewatch.json here)"
+
 /** A span of time in ms. */
 export function aSpanOfTime(text: string): number {
   const [, count, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []

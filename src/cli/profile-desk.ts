@@ -4,16 +4,15 @@ import { startSdk } from '../../otel/sdk/sdk.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { DiskRecorder } from '../events/disk-recorder.ts'
-import { givenNames } from '../gatewatch.ts'
 import { readRegistry } from '../given-settings.ts'
-import { parseSettings, type Settings } from '../options.ts'
+import { givenNames, parseSettings, type Settings } from '../options.ts'
 import type { Registry } from '../providers/registry.ts'
 import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
-import { readConfigFile } from './config-file.ts'
+import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
 import type { Output } from './output.ts'
 import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
@@ -45,8 +44,6 @@ export interface ProfileDesk extends ProfilePlace {
   /** The command, as telemetry names it. */
   readonly caller: CallerSite
 }
-
-export const DEFAULT_CONFIG = 'gatewatch.json'
 
 /** Finds out where profiles are. @throws {GatewayError} `GW_CONFIG` when nobody said where, or the configuration cannot be used. */
 export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {

@@ -4,8 +4,7 @@ import { WATCH_POLICIES } from '../watch/watch-policy.ts'
 import { stateFolderOf } from '../watch/watch-settings.ts'
 import type { CommandLine } from './command-line.ts'
 import { aList, aSpanOfTime, collected, wholeNumber } from './parameters.ts'
-import { refreshesCommand } from './refreshes.ts'
-import { type RunCommandOptions, runCommand } from './run.ts'
+import type { RunCommandOptions } from './run.ts'
 
 /** The folder in which watched processes keep what was seen. */
 export function stateOption(): Option {
@@ -27,7 +26,7 @@ export function addWatchCommands(line: CommandLine): void {
     .option('--caller <text>', 'of callers whose file or function holds the text')
     .addOption(new Option('--via <door>', 'through the gate, or past it').choices(VIAS))
     .option('--limit <n>', 'so many at the most', wholeNumber(1, 1_000_000), 100)
-    .action(line.action(refreshesCommand))
+    .action(line.action(async () => (await import('./refreshes.ts')).refreshesCommand))
   line
     .add('run', 'run a command and watch it and every Node process it starts: who refreshes, why, and past which gate')
     .usage('[options] -- command [parameters...]')
@@ -54,6 +53,6 @@ export function addWatchCommands(line: CommandLine): void {
     )
     .action(async (command: string[], _options: unknown, self: Command) => {
       if (!process.argv.includes('--')) self.error('error: put -- before the command: gatewatch run [options] -- command [parameters...]')
-      line.done(await runCommand(self.opts<RunCommandOptions>(), command))
+      line.done(await (await import('./run.ts')).runCommand(self.opts<RunCommandOptions>(), command))
     })
 }

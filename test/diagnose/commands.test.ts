@@ -25,7 +25,7 @@ describe('gatewatch simulate', () => {
     expect(played.stdout).toContain(`gatewatch diagnose --state ${state}`)
     const asked = await runCli(['diagnose', '--state', state]).ended
     expect(asked).toMatchObject({ code: 1, stderr: '' })
-    expect(asked.stdout).toMatch(/callers +1 x src\/scenarios\/application\/quick-plugin\.ts:\d+ refreshOnItsOwn via bypass/)
+    expect(asked.stdout).toMatch(/callers +1 x src\/simulator\/scenarios\/application\/quick-plugin\.ts:\d+ refreshOnItsOwn via bypass/)
     expect(asked.stdout).toMatch(/hypothesis 2 +SUPPORTED/)
     expect(asked.stdout.split('\n').filter(line => line.length > 100)).toEqual([])
     const json = await runCli(['diagnose', '--state', state, '--json', '--profile', 'openai-codex:work']).ended

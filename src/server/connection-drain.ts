@@ -1,6 +1,7 @@
 import type { Server, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { OpenItems } from '../tools/open-items.ts'
 
 /**
  * How long a connection may stay open without a request while the server stops, in ms: what its client sent before it could
@@ -22,7 +23,7 @@ export class ConnectionDrain {
   readonly #giveUp: () => void
   /** Open connections, with the number of requests that are not answered. */
   readonly #connections = new Map<Socket, number>()
-  readonly #open = new Set<ServerResponse>()
+  readonly #open = new OpenItems<ServerResponse>()
   #ended: Promise<void> | undefined
   #lingerMs = LINGER_MS
   #cutAt = Number.POSITIVE_INFINITY
@@ -62,7 +63,7 @@ export class ConnectionDrain {
   }
 
   async #drain(): Promise<void> {
-    for (const response of this.#open) if (!response.headersSent) response.shouldKeepAlive = false
+    for (const response of this.#open.all()) if (!response.headersSent) response.shouldKeepAlive = false
     // Node gives this to the connections whose answer, begun before, has not said that they will be closed.
     this.#server.keepAliveTimeout = Math.max(1, this.#lingerMs)
     for (const [socket, requests] of this.#connections) if (requests === 0) socket.setTimeout(this.#server.keepAliveTimeout)
@@ -78,10 +79,10 @@ export class ConnectionDrain {
   }
 
   #asked(socket: Socket, response: ServerResponse): void {
-    this.#open.add(response)
+    const open = this.#open.add(response)
     this.#count(socket, 1)
     response.on('close', () => {
-      this.#open.delete(response)
+      this.#open.remove(open)
       this.#count(socket, -1)
     })
     if (!this.isDraining) return

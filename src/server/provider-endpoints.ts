@@ -5,6 +5,7 @@ import { clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-peek.ts'
+import type { OpenItems } from '../tools/open-items.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
 import { type InboundBodyOptions, inboundBody } from './inbound-body.ts'
@@ -14,7 +15,7 @@ import { ResponseSink } from './response-sink.ts'
 export interface ProviderEndpointsOptions extends InboundBodyOptions {
   stalledClientMs: number
   /** Holds the calls that are not answered yet, for whoever wants to give them up. */
-  underWay: Set<AbortController>
+  underWay: OpenItems<AbortController>
 }
 
 const ROUTES: Readonly<Record<string, Protocol>> = {
@@ -111,9 +112,9 @@ async function serve(
   { stalledClientMs, underWay }: ProviderEndpointsOptions,
 ): Promise<void> {
   const gone = new AbortController()
-  underWay.add(gone)
+  const open = underWay.add(gone)
   response.on('close', () => {
-    underWay.delete(gone)
+    underWay.remove(open)
     if (!response.writableFinished) gone.abort()
   })
   const sink: CallSink = new ResponseSink(response, stalledClientMs)

@@ -6,6 +6,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewayShown } from '../ops/gateway-shown.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
+import { OpenItems } from '../tools/open-items.ts'
 import { ConnectionDrain } from './connection-drain.ts'
 import { answerError } from './error-answer.ts'
 import { BodyRoom } from './inbound-body.ts'
@@ -69,10 +70,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const profiles = () => gateway.snapshot()
   const shown = gatewayShown({ title: options.source, version: options.version, recorder, diagnosis, profiles })
   const page = opsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
-  const underWay = new Set<AbortController>()
+  const underWay = new OpenItems<AbortController>()
   const server = createServer(limits)
   const drain = new ConnectionDrain(server, () => {
-    for (const call of underWay) call.abort(stopping())
+    for (const call of underWay.all()) call.abort(stopping())
   })
   server.on('request', appOf(options, { keys, sessions, page, diagnosis, drain, underWay }))
   try {
@@ -102,7 +103,7 @@ interface AppParts {
   readonly diagnosis: RunningDiagnosis
   readonly drain: ConnectionDrain
   /** The provider calls that are not answered yet. */
-  readonly underWay: Set<AbortController>
+  readonly underWay: OpenItems<AbortController>
 }
 
 function appOf(

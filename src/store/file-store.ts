@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { StoredProfile } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
+import { OpenItems } from '../tools/open-items.ts'
 import { EarlierProfiles } from './earlier-profiles.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
 import { LeaseTable } from './lease-table.ts'
@@ -65,7 +66,7 @@ class FileStore implements ProfileStore {
   readonly #monotonic: () => number
   readonly #changeWaitMs: number
   readonly #known = new KnownProfiles()
-  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #underWay = new OpenItems<Promise<unknown>>()
   /** The last look at the file, perhaps still under way. One that failed is kept too, so that it is not repeated at once. */
   #look: { at: number; done: Promise<void>; isDone: boolean } | undefined
   #closed = false
@@ -137,7 +138,7 @@ class FileStore implements ProfileStore {
 
   async close(): Promise<void> {
     this.#closed = true
-    await Promise.allSettled(this.#underWay)
+    await Promise.allSettled(this.#underWay.all())
     await Promise.all([this.#leases.close(), this.#lock.close()])
     this.rests.close()
     this.#database.close()
@@ -147,11 +148,11 @@ class FileStore implements ProfileStore {
   async #while<T>(operation: () => Promise<T>): Promise<T> {
     if (this.#closed) throw closed()
     const running = operation()
-    this.#underWay.add(running)
+    const open = this.#underWay.add(running)
     try {
       return await running
     } finally {
-      this.#underWay.delete(running)
+      this.#underWay.remove(open)
     }
   }
 

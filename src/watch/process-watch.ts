@@ -14,6 +14,7 @@ import { type ApiMatch, KnownEndpoints, type KnownService } from '../token-reque
 import { mayNameGrant, type Shape, shapeOf } from '../token-requests/shape.ts'
 import { TokenLedger } from '../token-requests/token-ledger.ts'
 import { PROCESS_ENDED } from '../token-requests/token-verdict.ts'
+import { OpenItems } from '../tools/open-items.ts'
 import { isOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { CallSample } from './call-sample.ts'
@@ -76,7 +77,7 @@ export class ProcessWatch {
     this.#sink = sink
     this.#onFault = onFault
     this.#onNotice = onNotice
-    this.#telling = { sink, open: new Set() }
+    this.#telling = { sink, open: new OpenItems() }
     this.#settings = settings
     this.#endpoints = new KnownEndpoints(settings)
     const { gate, presetGate, approach } = settings
@@ -120,7 +121,7 @@ export class ProcessWatch {
   /** Tells of what is still under way: the process ends now. */
   leave(): void {
     this.settle()
-    for (const untold of [...this.#telling.open]) untold.leave()
+    for (const untold of this.#telling.open.all()) untold.leave()
   }
 
   /** Finds out at once what is still being looked up: the process has nothing left to do. */

@@ -1,3 +1,4 @@
+import type { OpenItem, OpenItems } from '../tools/open-items.ts'
 import type { Observation, ObservationSink } from './observation.ts'
 
 /** Something that ends in an observation, or in nothing that anybody wants to hear of. */
@@ -6,7 +7,7 @@ export interface Ending<End> {
 }
 
 /** What is under way, for the case that the process ends. */
-type Open = Set<{ leave(): void }>
+type Open = OpenItems<{ leave(): void }>
 
 /** Whom it is told to. */
 export interface Telling {
@@ -22,6 +23,7 @@ export class Untold<End> {
   readonly #seen: Ending<End>
   readonly #left: End
   readonly #to: Telling
+  readonly #open: OpenItem<{ leave(): void }> | undefined
   #isTold = false
 
   /** @param left How it ends when it is left behind. */
@@ -29,14 +31,14 @@ export class Untold<End> {
     this.#seen = seen
     this.#left = left
     this.#to = to
-    if (to.open.size < MOST_OPEN) to.open.add(this)
+    this.#open = to.open.size < MOST_OPEN ? to.open.add(this) : undefined
   }
 
   tell(end: End): void {
     if (this.#isTold) return
     this.#isTold = true
     const { sink, open } = this.#to
-    open.delete(this)
+    if (this.#open) open.remove(this.#open)
     const observation = this.#seen.ended(end)
     if (observation) sink.take(observation)
   }

@@ -12,7 +12,7 @@ export interface ChildOptions {
   url?: string
 }
 
-const METER = new URL('./meter.ts', import.meta.url).href
+const METER = new URL('./timer.ts', import.meta.url).href
 const START_MS = 15_000
 const ANSWER_MS = 30_000
 const STOP_MS = 2_000

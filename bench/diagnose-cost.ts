@@ -9,9 +9,9 @@ import { retentionOf } from '../src/events/retention.ts'
 import { writtenSpan } from '../src/events/span-columns.ts'
 import type { SpanRow } from '../src/events/span-row.ts'
 import { SpanWriter } from '../src/events/span-writer.ts'
+import { playScenario } from '../src/simulator/scenarios/harness.ts'
 import type { Scenario } from '../src/simulator/scenarios/scenario.ts'
 import { SCENARIOS } from '../src/simulator/scenarios/scenarios.ts'
-import { playScenario } from '../src/simulator/scenarios/stage.ts'
 
 /** What diagnose took over a large recorder. */
 export interface DiagnoseCost {

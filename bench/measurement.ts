@@ -1,7 +1,7 @@
 import type { Child } from './child.ts'
-import type { ContestantId } from './contestants.ts'
 import type { LoadResult } from './messages.ts'
 import { requestBody } from './provider-answer.ts'
+import type { ContestantId } from './variants.ts'
 
 /** One kind of load that every contestant gets. */
 export interface Case {

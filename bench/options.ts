@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
-import { ALONE, type AloneId } from './alone.ts'
-import { CONTESTANTS, type GatewayId } from './contestants.ts'
+import { ALONE, type AloneId } from './isolate.ts'
+import { CONTESTANTS, type GatewayId } from './variants.ts'
 
 export interface BenchOptions {
   readonly only: readonly GatewayId[]

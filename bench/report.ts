@@ -1,7 +1,7 @@
-import { type Contestant, type ContestantId, earlierOf } from './contestants.ts'
 import { CASES, type Case, type Measurement } from './measurement.ts'
 import { compare, difference, median, ratio, type Spread } from './statistics.ts'
 import { table } from './table.ts'
+import { type Contestant, type ContestantId, earlierOf } from './variants.ts'
 
 export interface Report {
   readonly rounds: number

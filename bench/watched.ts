@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child } from './child.ts'
-import type { Contestant, Surroundings } from './contestants.ts'
+import type { Contestant, Surroundings } from './variants.ts'
 
 /** The same pass-through: as it is, watched, and watched forensically. */
 export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'forensic'] as const

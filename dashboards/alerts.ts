@@ -1,8 +1,8 @@
 import type { Alert, RecordingRule } from './alert.ts'
 import { FALLBACK_ALERTS } from './fallback-alerts.ts'
-import { INSIDE_ALERTS } from './inside-alerts.ts'
 import { REFRESH_ALERTS, REFRESH_RULES } from './refresh-alerts.ts'
 import { REFRESH_FAILURE_BURN, REFRESH_FAILURE_RULES } from './refresh-failure-burn.ts'
+import { INSIDE_ALERTS } from './self-monitoring-alerts.ts'
 
 /** Rules that are evaluated together. */
 export interface RuleGroup {

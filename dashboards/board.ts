@@ -10,7 +10,7 @@ import {
   VariableRefresh,
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard'
-import { LABEL_CALLER, LABEL_MODEL, LABEL_PROFILE, LABEL_PROVIDER } from '../otel/names.ts'
+import { LABEL_CALLER, LABEL_MODEL, LABEL_PROFILE, LABEL_PROVIDER } from '../otel/semconv.ts'
 import { BOARD_TAG, BOARD_UIDS, type BoardKey } from './links.ts'
 import { type Panel, PROMETHEUS } from './panel.ts'
 import { chosen, observations, series } from './query.ts'

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generatedFiles } from './artefacts.ts'
-import { withBoards } from './read-me.ts'
+import { withBoards } from './write-readme.ts'
 
 // `npm run dashboards`: writes generated/ and the part of README.md about the boards.
 const generated = join(import.meta.dirname, 'generated')

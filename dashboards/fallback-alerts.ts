@@ -1,4 +1,4 @@
-import { LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../otel/names.ts'
+import { LABEL_FROM, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../otel/semconv.ts'
 import { type Alert, label, VALUE } from './alert.ts'
 import { grown, is, maxBy, series, sumBy } from './query.ts'
 

@@ -1,4 +1,4 @@
-import { ATTR_CALLER, ATTR_REASON, LABEL_PROVIDER } from '../otel/names.ts'
+import { ATTR_CALLER, ATTR_REASON, LABEL_PROVIDER } from '../otel/semconv.ts'
 
 /** The boards by the name of their file. A uid is part of links people keep: it never changes. */
 export const BOARD_UIDS = {

@@ -1,3 +1,4 @@
+import type { ProfileState } from '../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   LABEL_CALLER,
@@ -13,11 +14,10 @@ import {
   LABEL_STATE,
   LABEL_TO,
   LABEL_VIA,
-} from '../otel/names.ts'
-import type { ProfileState } from '../otel/words.ts'
+} from '../otel/semconv.ts'
 import type { Alert } from './alert.ts'
-import { GATEWAY_JOB } from './jobs.ts'
 import { bucketsOf, is, observations, series } from './query.ts'
+import { GATEWAY_JOB } from './scrape-jobs.ts'
 
 /** An alert that fires at one moment of an outage. */
 export interface Firing {

@@ -20,8 +20,8 @@ import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/sta
 import { PanelBuilder as StateTimelineBuilder } from '@grafana/grafana-foundation-sdk/statetimeline'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
 import { PanelBuilder as TimeseriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
-import { UNITS } from './look.ts'
 import { dressed, instantTarget, LEAST_STEP, mappingOf, type Panel, type PanelFacts, type Query, rangeTarget } from './panel.ts'
+import { UNITS } from './theme.ts'
 
 interface Drawn extends PanelFacts {
   readonly queries: readonly Query[]

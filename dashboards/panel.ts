@@ -17,7 +17,7 @@ import {
 import { DataqueryBuilder as PrometheusQueryBuilder, PromQueryFormat } from '@grafana/grafana-foundation-sdk/prometheus'
 import { SearchTableType, DataqueryBuilder as TempoQueryBuilder } from '@grafana/grafana-foundation-sdk/tempo'
 import type { Link } from './links.ts'
-import { GREEN, RED, UNITS, type Unit } from './look.ts'
+import { GREEN, RED, UNITS, type Unit } from './theme.ts'
 
 /** One query of a panel. */
 export interface Query {

@@ -1,5 +1,5 @@
-import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER, METRICS, type MetricDefinition, type MetricKey } from '../otel/names.ts'
 import { prometheusLabel, prometheusName } from '../otel/prometheus-name.ts'
+import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER, METRICS, type MetricDefinition, type MetricKey } from '../otel/semconv.ts'
 
 type KeyOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
 export type HistogramKey = KeyOf<'histogram'>
@@ -30,7 +30,7 @@ export const chosenOrAbsent = (variable: string): Matcher => `=~"$${variable}|"`
 const CHOSEN_EVERYWHERE: readonly string[] = [LABEL_PROVIDER, LABEL_PROFILE, LABEL_CALLER]
 
 /**
- * A selector of one metric of `otel/names.ts`; a name or label that is not there does not compile.
+ * A selector of one metric of `otel/semconv.ts`; a name or label that is not there does not compile.
  *
  * @returns `gatewatch_gate_visits_total{decision="lead"}`; a histogram needs `observations` or `bucketsOf` instead.
  */

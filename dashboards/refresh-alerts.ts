@@ -8,7 +8,7 @@ import {
   LABEL_PROVIDER,
   LABEL_REASON,
   LABEL_STATE,
-} from '../otel/names.ts'
+} from '../otel/semconv.ts'
 import { type Alert, label, type RecordingRule, VALUE } from './alert.ts'
 import { bucketsOf, grown, is, isAbsent, isNot, isThere, type Matchers, maxBy, observations, series, sumBy } from './query.ts'
 import { refreshesPerTokenLife, tokenLife } from './token-life.ts'

@@ -1,7 +1,7 @@
-import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_PROVIDER, LABEL_VIA } from '../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_PROVIDER, LABEL_VIA } from '../otel/semconv.ts'
 import { type Alert, label, type RecordingRule, type Severity } from './alert.ts'
-import { NOT_TRIED, REFRESH_OBJECTIVE } from './look.ts'
 import { grown, is, isThere, noneOf, observations, share, sumBy } from './query.ts'
+import { NOT_TRIED, REFRESH_OBJECTIVE } from './theme.ts'
 
 /** A pair of windows: the long one says that it matters, the short one that it still goes on. */
 interface Burn {

@@ -3,8 +3,8 @@ import type { DynamicConfigValue } from '@grafana/grafana-foundation-sdk/dashboa
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table'
 import { prometheusLabel } from '../otel/prometheus-name.ts'
 import type { Link } from './links.ts'
-import { UNITS, type Unit } from './look.ts'
 import { dressed, instantTarget, letter, type Panel, type PanelFacts, TEMPO, traceTarget } from './panel.ts'
+import { UNITS, type Unit } from './theme.ts'
 
 /** A column with numbers: one query, joined with the others by the labels. */
 export interface Column {

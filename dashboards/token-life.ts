@@ -1,6 +1,6 @@
-import { LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER } from '../otel/names.ts'
-import { REFRESHED } from './look.ts'
+import { LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER } from '../otel/semconv.ts'
 import { grown, type Matchers, maxBy, observations, oneOf, series, sumBy } from './query.ts'
+import { REFRESHED } from './theme.ts'
 
 const ROWS = [LABEL_PROVIDER, LABEL_PROFILE]
 const HOUR_SECONDS = 3600

@@ -1,4 +1,4 @@
-import type { MetricDefinition } from './names.ts'
+import type { MetricDefinition } from './semconv.ts'
 
 /** Words that OTLP ingestion puts behind a name for a unit (UCUM); a unit that is not here stands for itself. */
 const UNIT_WORDS: Readonly<Record<string, string>> = {

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import type * as names from './names.ts'
+import { prometheusLabel, prometheusName } from './prometheus-name.ts'
+import type * as names from './semconv.ts'
 import {
   ATTRIBUTES,
   type AttributeDefinition,
@@ -32,8 +33,7 @@ import {
   SPAN_REVOKE,
   SPAN_SIDE_DOOR,
   SPAN_VISIT,
-} from './names.ts'
-import { prometheusLabel, prometheusName } from './prometheus-name.ts'
+} from './semconv.ts'
 
 /** The names of one kind, by the prefix of their constants. */
 type NameOf<Prefix extends string> = (typeof names)[Extract<keyof typeof names, `${Prefix}_${string}`>]

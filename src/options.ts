@@ -1,10 +1,10 @@
 import * as v from 'valibot'
-import { BILLINGS, type Protocol } from '../otel/words.ts'
+import { BILLINGS, type Protocol } from '../otel/enums.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { DEVICE_DIALECTS } from './providers/login-endpoints.ts'
-import { FORCED_POLICIES } from './refresh/visit.ts'
+import { FORCED_POLICIES } from './refresh/acquire.ts'
 import { PLAIN_WORD } from './telemetry/profile-name.ts'
-import { scrubText } from './telemetry/scrub.ts'
+import { scrubText } from './telemetry/redaction-patterns.ts'
 import { GATE_POLICIES } from './watch/watch-policy.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */

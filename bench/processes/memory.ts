@@ -5,11 +5,11 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
-import { SPAN_REFRESH } from '../../otel/names.ts'
 import { startSdk } from '../../otel/sdk/sdk.ts'
+import { SPAN_REFRESH } from '../../otel/semconv.ts'
 import { callerAttributes, siteOf } from '../../src/callers/caller.ts'
-import { ProbeBook } from '../../src/calls/probe-book.ts'
-import { ProfileBook } from '../../src/calls/profile-book.ts'
+import { ProbeBook } from '../../src/calls/probe-state.ts'
+import { ProfileBook } from '../../src/calls/profile-cache.ts'
 import { ProviderCalls } from '../../src/calls/provider-calls.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { Recorder } from '../../src/events/recorder.ts'
@@ -20,7 +20,7 @@ import type { Upstream } from '../../src/providers/upstream.ts'
 import { RefreshGate } from '../../src/refresh/refresh-gate.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
-import { tellAlone } from '../alone.ts'
+import { tellAlone } from '../isolate.ts'
 import { JSON_ANSWER, requestBody } from '../provider-answer.ts'
 
 const CALLS = 1_000_000

@@ -4,12 +4,12 @@
  */
 import { ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
-import { ATTR_FALLBACK_FROM, ATTR_FALLBACK_REASON, ATTR_FALLBACK_TO, EVENT_FALLBACK, SPAN_CALL } from '../../otel/names.ts'
 import { startSdk } from '../../otel/sdk/sdk.ts'
+import { ATTR_FALLBACK_FROM, ATTR_FALLBACK_REASON, ATTR_FALLBACK_TO, EVENT_FALLBACK, SPAN_CALL } from '../../otel/semconv.ts'
 import { callerAttributes, takeCallerSite } from '../../src/callers/caller.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
-import { tellAlone } from '../alone.ts'
+import { tellAlone } from '../isolate.ts'
 import { spread } from '../statistics.ts'
 
 const rounds = Number(process.argv[2] ?? 11)

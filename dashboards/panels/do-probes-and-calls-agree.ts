@@ -1,8 +1,8 @@
-import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
-import { GREEN, RED } from '../look.ts'
 import { stateTimeline } from '../panel-kinds.ts'
 import { legendOf, maxBy, selected, series } from '../query.ts'
+import { GREEN, RED } from '../theme.ts'
 
 export const doProbesAndCallsAgree = stateTimeline({
   title: 'Probe and calls',

@@ -1,8 +1,8 @@
-import { ATTR_ERROR_TYPE, LABEL_OUTCOME } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_OUTCOME } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
-import { NOT_TRIED, REFRESH_OBJECTIVE } from '../look.ts'
 import { stat } from '../panel-kinds.ts'
 import { grown, isThere, noneOf, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
+import { NOT_TRIED, REFRESH_OBJECTIVE } from '../theme.ts'
 
 const tried = (failed: boolean) =>
   selected('refreshDuration', { [LABEL_OUTCOME]: noneOf(...NOT_TRIED), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })

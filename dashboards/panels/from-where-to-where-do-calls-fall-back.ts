@@ -1,4 +1,4 @@
-import { LABEL_FROM, LABEL_REASON, LABEL_TO } from '../../otel/names.ts'
+import { LABEL_FROM, LABEL_REASON, LABEL_TO } from '../../otel/semconv.ts'
 import { nodeGraph } from '../panel-kinds.ts'
 import { grown, relabel, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
 

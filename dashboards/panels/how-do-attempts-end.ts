@@ -1,4 +1,4 @@
-import { LABEL_OUTCOME } from '../../otel/names.ts'
+import { LABEL_OUTCOME } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, observations, RATE, selected, sumBy } from '../query.ts'

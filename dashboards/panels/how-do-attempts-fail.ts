@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, LABEL_MODEL, LABEL_PROVIDER } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_MODEL, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { chosen, grown, isThere, legendOf, observations, selected, sumBy } from '../query.ts'
 

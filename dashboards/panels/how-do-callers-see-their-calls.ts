@@ -1,5 +1,5 @@
 import { GENAI_OPERATION_NAME, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
-import { LABEL_MODEL } from '../../otel/names.ts'
+import { LABEL_MODEL } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { chosen, legendOf, quantile } from '../query.ts'
 

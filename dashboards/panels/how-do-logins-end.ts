@@ -1,4 +1,4 @@
-import { LABEL_OPERATION, LABEL_OUTCOME, LABEL_PROFILE } from '../../otel/names.ts'
+import { LABEL_OPERATION, LABEL_OUTCOME, LABEL_PROFILE } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { chosenOrAbsent, grown, legendOf, observations, selected, sumBy } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_MODEL, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_MODEL, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { chosen, legendOf, quantile, selected } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_VIA } from '../../otel/names.ts'
+import { LABEL_VIA } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, quantile } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_PROFILE, LABEL_PROVIDER, LABEL_STATE } from '../../otel/names.ts'
+import { LABEL_PROFILE, LABEL_PROVIDER, LABEL_STATE } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { stat } from '../panel-kinds.ts'
 import { is, maxBy, selected, series, sumBy } from '../query.ts'

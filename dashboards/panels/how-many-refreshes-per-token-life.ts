@@ -1,4 +1,4 @@
-import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, selected } from '../query.ts'
 import { refreshesPerTokenLife } from '../token-life.ts'

@@ -1,5 +1,5 @@
 import { GENAI_REQUEST_MODEL, GENAI_TOKEN_TYPE } from '../../otel/genai-semconv.ts'
-import { LABEL_MODEL } from '../../otel/names.ts'
+import { LABEL_MODEL } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { chosen, legendOf, RATE, sumBy, sumOf } from '../query.ts'
 

@@ -1,7 +1,7 @@
-import { LABEL_VIA } from '../../otel/names.ts'
-import { VIA_COLOURS } from '../look.ts'
+import { LABEL_VIA } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, observations, selected, sumBy } from '../query.ts'
+import { VIA_COLOURS } from '../theme.ts'
 
 export const throughTheGateOrPastIt = timeseries({
   title: 'Through the gate or past it',

@@ -1,9 +1,9 @@
-import { LABEL_PROFILE, LABEL_PROVIDER, LABEL_STATE } from '../../otel/names.ts'
-import { PROFILE_STATES } from '../../otel/words.ts'
+import { PROFILE_STATES } from '../../otel/enums.ts'
+import { LABEL_PROFILE, LABEL_PROVIDER, LABEL_STATE } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
-import { STATE_COLOURS } from '../look.ts'
 import { stateTimeline } from '../panel-kinds.ts'
 import { is, legendOf, maxBy, selected, series } from '../query.ts'
+import { STATE_COLOURS } from '../theme.ts'
 
 /** A state is a label; a timeline wants one number a profile. With several gateways the worst state wins. */
 const expression = maxBy(

@@ -1,4 +1,4 @@
-import { ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS } from '../../otel/names.ts'
+import { ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, observations, RATE, sumBy } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_DECISION, LABEL_REASON } from '../../otel/names.ts'
+import { LABEL_DECISION, LABEL_REASON } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, RATE, selected, series, sumBy } from '../query.ts'
 

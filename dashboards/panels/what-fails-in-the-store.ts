@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, LABEL_OPERATION } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_OPERATION } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, series, sumBy } from '../query.ts'
 

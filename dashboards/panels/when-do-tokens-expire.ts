@@ -1,4 +1,4 @@
-import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { maxBy, selected, series } from '../query.ts'
 import { table } from '../table.ts'

@@ -1,4 +1,4 @@
-import { LABEL_FROM, LABEL_TO } from '../../otel/names.ts'
+import { LABEL_FROM, LABEL_TO } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, selected, series, sumBy } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { table } from '../table.ts'
 
 /** Prometheus' own series of alerts; not a metric of ours. */

@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_MODEL, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_MODEL, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toBoard, toTracesOfRow } from '../links.ts'
 import { chosen, grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
 import { table } from '../table.ts'

@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_REASON, LABEL_VIA } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_REASON, LABEL_VIA } from '../../otel/semconv.ts'
 import { toBoard, toTracesOfRow } from '../links.ts'
 import { grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
 import { table } from '../table.ts'

@@ -1,4 +1,4 @@
-import { LABEL_FROM, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../../otel/names.ts'
+import { LABEL_FROM, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
 import { table } from '../table.ts'

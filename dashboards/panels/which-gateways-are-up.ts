@@ -1,4 +1,4 @@
-import { GATEWAY_JOB } from '../jobs.ts'
+import { GATEWAY_JOB } from '../scrape-jobs.ts'
 import { table } from '../table.ts'
 
 const rows = ['job', 'instance']

@@ -1,4 +1,4 @@
-import { LABEL_LABEL } from '../../otel/names.ts'
+import { LABEL_LABEL } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, series, sumBy } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_OUTCOME, LABEL_PROFILE } from '../../otel/names.ts'
+import { LABEL_OUTCOME, LABEL_PROFILE } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { is, legendOf, observations, RATE, selected, sumBy } from '../query.ts'
 

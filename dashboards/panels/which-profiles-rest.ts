@@ -1,7 +1,7 @@
-import { LABEL_PROFILE, LABEL_STATE } from '../../otel/names.ts'
-import { STATE_COLOURS } from '../look.ts'
+import { LABEL_PROFILE, LABEL_STATE } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, maxBy, oneOf, selected, series } from '../query.ts'
+import { STATE_COLOURS } from '../theme.ts'
 
 const unusable = series('profileState', selected('profileState', { [LABEL_STATE]: oneOf('resting', 'needs_login') }))
 

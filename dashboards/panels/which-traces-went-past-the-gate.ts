@@ -1,4 +1,4 @@
-import { ATTR_CALLER, ATTR_CODE_STACK, ATTR_OUTCOME, ATTR_PROVIDER, ATTR_REPLAY, ATTR_VIA } from '../../otel/names.ts'
+import { ATTR_CALLER, ATTR_CODE_STACK, ATTR_OUTCOME, ATTR_PROVIDER, ATTR_REPLAY, ATTR_VIA } from '../../otel/semconv.ts'
 import { attribute } from '../links.ts'
 import { spanTable } from '../table.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_CALLER, LABEL_PROVIDER, LABEL_VIA } from '../../otel/names.ts'
+import { LABEL_CALLER, LABEL_PROVIDER, LABEL_VIA } from '../../otel/semconv.ts'
 import { nodeGraph } from '../panel-kinds.ts'
 import { grown, observations, relabel, selected, sumBy, WHOLE_RANGE } from '../query.ts'
 

@@ -1,4 +1,4 @@
-import { LABEL_CALLER, LABEL_REASON } from '../../otel/names.ts'
+import { LABEL_CALLER, LABEL_REASON } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, observations, selected, sumBy } from '../query.ts'
 

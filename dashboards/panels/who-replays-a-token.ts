@@ -1,4 +1,4 @@
-import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toTracesOfRow } from '../links.ts'
 import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
 import { table } from '../table.ts'

@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_OPERATION, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_OPERATION, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toTracesOfRow } from '../links.ts'
 import { chosenOrAbsent, grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
 import { table } from '../table.ts'

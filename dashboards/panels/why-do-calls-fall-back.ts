@@ -1,4 +1,4 @@
-import { LABEL_REASON } from '../../otel/names.ts'
+import { LABEL_REASON } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { grown, legendOf, selected, series, sumBy } from '../query.ts'

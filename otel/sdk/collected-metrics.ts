@@ -1,6 +1,6 @@
 import { type DataPoint, DataPointType, type Histogram, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
 import type { CollectedMetric, CollectedPoint } from '../../src/telemetry/open-metrics.ts'
-import type { MetricKind } from '../names.ts'
+import type { MetricKind } from '../semconv.ts'
 
 /** What a reader of the SDK collected, as `/metrics` writes it. Exponential histograms have no place there and are left out. */
 export function collectedMetrics({ scopeMetrics }: ResourceMetrics): CollectedMetric[] {

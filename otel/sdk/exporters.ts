@@ -18,10 +18,10 @@ import {
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace'
 import { type Environment, listOf, positiveNumberOf, textOf } from '../../src/telemetry/environment.ts'
-import type { OnDropped } from '../../src/telemetry/redaction.ts'
-import type { SeriesBook } from '../../src/telemetry/series-book.ts'
+import type { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import type { OnDropped } from '../../src/telemetry/redaction-processor.ts'
 import { packageVersion } from '../../src/tools/package-version.ts'
-import { ATTR_ERROR_TYPE } from '../names.ts'
+import { ATTR_ERROR_TYPE } from '../semconv.ts'
 import { ExportQueue } from './export-queue.ts'
 import { type OtlpEncoding, withExemplars } from './otlp-exemplars.ts'
 import type { OtlpSignal } from './otlp-options.ts'

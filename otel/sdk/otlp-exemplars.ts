@@ -1,7 +1,7 @@
 import { hrTimeToMilliseconds } from '@opentelemetry/core'
 import type { ISerializer } from '@opentelemetry/otlp-transformer'
 import { type DataPoint, DataPointType, type Histogram, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
-import type { Exemplar, SeriesBook } from '../../src/telemetry/series-book.ts'
+import type { Exemplar, SeriesBook } from '../../src/telemetry/metric-storage.ts'
 
 /**
  * OTLP metrics with the exemplars of their histograms.

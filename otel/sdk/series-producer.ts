@@ -11,8 +11,8 @@ import {
   type MetricData,
   type MetricProducer,
 } from '@opentelemetry/sdk-metrics'
-import type { HistogramSeries, NumberSeries, Series, SeriesBook } from '../../src/telemetry/series-book.ts'
-import { type MetricDefinition, type MetricKind, SCOPE } from '../names.ts'
+import type { HistogramSeries, NumberSeries, Series, SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { type MetricDefinition, type MetricKind, SCOPE } from '../semconv.ts'
 
 export interface SeriesProducerOptions {
   /** Version of the instrumentation scope. */

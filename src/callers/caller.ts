@@ -9,9 +9,9 @@ import {
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
   ATTR_STACK_ID,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
-import { isOfClientPackage, isOwnSource, placeOf, toPath } from './place.ts'
+import { isOfClientPackage, isOwnSource, placeOf, toPath } from './source-kind.ts'
 import { SourceMaps } from './source-maps.ts'
 import { type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
 

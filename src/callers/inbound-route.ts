@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import diagnostics from 'node:diagnostics_channel'
 import type { IncomingMessage } from 'node:http'
-import { CHANNEL_INBOUND } from '../../otel/names.ts'
+import { CHANNEL_INBOUND } from '../../otel/semconv.ts'
 
 const inbound = new AsyncLocalStorage<IncomingMessage>()
 /** What a segment of a path looks like that names one thing among many: it would make a label without end, or hold a secret. */

@@ -1,7 +1,7 @@
 import type { StoredProfile } from '../domain/credential.ts'
 import type { CallRequest, CallSink, Served } from './call-request.ts'
-import type { OrdinaryCalls } from './ordinary-calls.ts'
 import type { Candidate } from './profile-order.ts'
+import type { OrdinaryCalls } from './sample-weights.ts'
 import type { TimeBudget } from './time-budget.ts'
 
 /** What one attempt needs to know. */

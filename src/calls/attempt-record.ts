@@ -1,4 +1,5 @@
 import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { AttemptOutcome } from '../../otel/enums.ts'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -28,8 +29,7 @@ import {
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
-} from '../../otel/names.ts'
-import type { AttemptOutcome } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'

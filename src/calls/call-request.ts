@@ -1,4 +1,4 @@
-import type { Billing, Protocol } from '../../otel/words.ts'
+import type { Billing, Protocol } from '../../otel/enums.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'

@@ -1,6 +1,6 @@
 import { bearerOf, type Credential } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
-import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
+import { withoutHiddenTexts } from '../tools/secret-registry.ts'
 
 /** Stands where a secret stood in a refusal. */
 const REMOVED = '[credential]'

@@ -1,4 +1,4 @@
-import type { ProbeOutcome } from '../../otel/words.ts'
+import type { ProbeOutcome } from '../../otel/enums.ts'
 
 /**
  * What an outcome says about the profile. `good`: it can serve. `dead`: its credential does not work. `unrefreshed`: the

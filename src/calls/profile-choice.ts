@@ -1,4 +1,4 @@
-import type { Protocol } from '../../otel/words.ts'
+import type { Protocol } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '../tools/clock.ts'
 import type { CallRequest } from './call-request.ts'
 import { LastResort } from './last-resort.ts'
 import { retryAfterOf } from './next-step.ts'
-import type { ProfileBook } from './profile-book.ts'
+import type { ProfileBook } from './profile-cache.ts'
 import { type Hindrance, type Order, type OrderQuestion, orderProfiles, type Skipped } from './profile-order.ts'
 
 /** Whether a profile could serve a call now, and why not. */

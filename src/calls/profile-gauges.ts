@@ -1,8 +1,8 @@
-import { PROFILE_STATES } from '../../otel/words.ts'
+import { PROFILE_STATES } from '../../otel/enums.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import type { ProbeBook } from './probe-book.ts'
-import type { ProfileBook } from './profile-book.ts'
+import type { ProbeBook } from './probe-state.ts'
+import type { ProfileBook } from './profile-cache.ts'
 import type { ProfileChoice } from './profile-choice.ts'
 
 /** What is asked for the gauges. */

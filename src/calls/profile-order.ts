@@ -1,4 +1,4 @@
-import type { AttemptOutcome, Billing, CredentialType, FlightOutcome, Protocol, SkipReason } from '../../otel/words.ts'
+import type { AttemptOutcome, Billing, CredentialType, FlightOutcome, Protocol, SkipReason } from '../../otel/enums.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isTokenUsable, tokenLifeOf } from '../domain/profile-state.ts'
 import type { Provider } from '../providers/provider.ts'

@@ -1,12 +1,12 @@
-import type { AttemptOutcome, Billing, ProfileState } from '../../otel/words.ts'
+import type { AttemptOutcome, Billing, ProfileState } from '../../otel/enums.ts'
 import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
-import { deadGrant } from '../refresh/flight-deck.ts'
+import { deadGrant } from '../refresh/refresh-context.ts'
 import type { DamagedProfile } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type FallbackReason, reasonOfSkip } from './fallback.ts'
-import type { LastProbe, ProbeBook } from './probe-book.ts'
-import type { ProfileBook } from './profile-book.ts'
+import type { LastProbe, ProbeBook } from './probe-state.ts'
+import type { ProfileBook } from './profile-cache.ts'
 import type { ProfileStanding } from './profile-choice.ts'
 
 /** Why a profile rests, for whom and until when, as an operator may see it. */

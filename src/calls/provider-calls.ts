@@ -19,25 +19,25 @@ import {
   ATTR_PROVIDER,
   ATTR_STANDS_FOR,
   SPAN_CALL,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Upstream } from '../providers/upstream.ts'
-import type { Visit } from '../refresh/visit.ts'
-import { givenName } from '../telemetry/given-name.ts'
+import type { Visit } from '../refresh/acquire.ts'
+import { givenName } from '../telemetry/sanitize-name.ts'
 import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
+import { CallTrail } from './attempt-log.ts'
 import { type CallEnd, type CallRequest, type CallSink, hasCallerLeft, type Refusal, type Served } from './call-request.ts'
-import { CallTrail } from './call-trail.ts'
 import { AFTER_ATTEMPT, type FallbackReason, reasonOfSkip, reasonOfVisit } from './fallback.ts'
 import { type Admittance, placeOf } from './last-resort.ts'
 import type { ProfileFailure } from './next-step.ts'
-import { OrdinaryCalls } from './ordinary-calls.ts'
-import type { ProbeBook } from './probe-book.ts'
+import type { ProbeBook } from './probe-state.ts'
 import { hindranceOf, ProfileChoice, type ProfileChoiceOptions } from './profile-choice.ts'
 import type { Candidate, Order } from './profile-order.ts'
-import type { AttemptStart } from './rest-book.ts'
+import type { AttemptStart } from './rest-state.ts'
+import { OrdinaryCalls } from './sample-weights.ts'
 import { TimeBudget } from './time-budget.ts'
 
 export interface ProviderCallsOptions extends ProfileChoiceOptions {

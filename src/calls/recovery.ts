@@ -1,7 +1,7 @@
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { bearerFingerprint, type StoredProfile } from '../domain/credential.ts'
 import type { RefreshGate } from '../refresh/refresh-gate.ts'
-import type { ProfileBook } from './profile-book.ts'
+import type { ProfileBook } from './profile-cache.ts'
 import type { Readiness } from './profile-choice.ts'
 
 /** Who visits the gate for a gateway that is not ready. */

@@ -6,7 +6,7 @@ import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
-import { untilSignal } from './until-signal.ts'
+import { untilSignal } from './wait-for-signal.ts'
 
 export interface DemoCommandOptions {
   /** Port of the gateway. @default 8089, or a free one when that is taken */

@@ -1,4 +1,4 @@
-import type { ImportSource } from '../../otel/words.ts'
+import type { ImportSource } from '../../otel/enums.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { ImportedProfile, ProfileImport } from '../importers/profile-import.ts'

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
+import type { ImportOutcome, ImportSource } from '../../otel/enums.ts'
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import type { ImportOutcome, ImportSource } from '../../otel/words.ts'
 import { clientCaller } from '../domain/caller-site.ts'
 import { Recorder } from '../events/recorder.ts'
-import { readRegistry } from '../given-settings.ts'
 import { recordImport } from '../importers/import-record.ts'
 import type { ImportOptions, ProfileImport } from '../importers/profile-import.ts'
+import { readRegistry } from '../load-settings.ts'
 import { parseSettings } from '../options.ts'
 import { createRegistry, type Registry } from '../providers/registry.ts'
 import { fileStore } from '../store/file-store.ts'
@@ -18,7 +18,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import type { ListenAddress } from './gate-url.ts'
 import { importText, importValue } from './import-list.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, profilePlace, requireName } from './profile-desk.ts'
+import { atProfileDesk, type PlaceOptions, profilePlace, requireName } from './profile-admin.ts'
 
 export interface ImportCommandOptions extends PlaceOptions {
   from: ImportSource

@@ -1,12 +1,12 @@
-import type { LoginMethod } from '../../otel/words.ts'
+import type { LoginMethod } from '../../otel/enums.ts'
 import { expiryOf } from '../domain/credential.ts'
 import { type LoggedIn, login } from '../login/login.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, requireName } from './profile-desk.ts'
+import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, requireName } from './profile-admin.ts'
 import { inWords } from './table.ts'
-import { terminalGuide } from './terminal-guide.ts'
+import { terminalGuide } from './terminal-prompts.ts'
 
 export interface LoginCommandOptions extends PlaceOptions {
   provider: string

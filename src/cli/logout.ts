@@ -1,7 +1,7 @@
 import { type LoggedOut, logout } from '../login/logout.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-desk.ts'
+import { atProfileDesk, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-admin.ts'
 import { changeStateSettings, withoutProfile } from './state-settings.ts'
 
 export interface LogoutCommandOptions extends PlaceOptions {

@@ -3,15 +3,15 @@ import type { AddressInfo } from 'node:net'
 import express from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
-import { folderShown } from '../ops/folder-shown.ts'
 import { opsPage } from '../ops/ops-page.ts'
+import { folderShown } from '../ops/recorder-source.ts'
 import { InboundKeys, requireOperator } from '../server/inbound-keys.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { packageVersion } from '../tools/package-version.ts'
 import { openInBrowser } from './browser.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { untilSignal } from './until-signal.ts'
+import { untilSignal } from './wait-for-signal.ts'
 
 export interface OpsCommandOptions {
   /** State folder of the watched processes. */

@@ -1,8 +1,8 @@
-import type { Billing } from '../../otel/words.ts'
+import type { Billing } from '../../otel/enums.ts'
 import { variableName } from '../options.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, knownProfiles, misused, type PlaceOptions, requireName } from './profile-desk.ts'
+import { atProfileDesk, knownProfiles, misused, type PlaceOptions, requireName } from './profile-admin.ts'
 import { NEXT_START } from './profile-order.ts'
 import { changeStateSettings } from './state-settings.ts'
 

@@ -1,6 +1,6 @@
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, profileNamed } from './profile-desk.ts'
+import { atProfileDesk, misused, type PlaceOptions, profileNamed } from './profile-admin.ts'
 import { changeStateSettings } from './state-settings.ts'
 
 export interface OrderCommandOptions extends PlaceOptions {

@@ -5,7 +5,7 @@ import type { ProfileStore } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed, requireName } from './profile-desk.ts'
+import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed, requireName } from './profile-admin.ts'
 import { changeStateSettings, type StateSettings } from './state-settings.ts'
 
 export interface RenameCommandOptions extends PlaceOptions {

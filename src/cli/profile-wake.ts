@@ -1,6 +1,6 @@
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, profileNamed } from './profile-desk.ts'
+import { atProfileDesk, type PlaceOptions, profileNamed } from './profile-admin.ts'
 
 export interface WakeCommandOptions extends PlaceOptions {
   name: string

@@ -7,7 +7,7 @@ import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { profilePlace } from './profile-desk.ts'
+import { profilePlace } from './profile-admin.ts'
 import { exitCodeOf, type ListedProfile, profileTable, worseOf } from './profile-list.ts'
 
 /**

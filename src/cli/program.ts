@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { scrubText } from '../telemetry/scrub.ts'
+import { scrubText } from '../telemetry/redaction-patterns.ts'
 import { CommandLine } from './command-line.ts'
 import { addDashboardCommands } from './dashboard-commands.ts'
 import { addDiagnoseCommands } from './diagnose-commands.ts'

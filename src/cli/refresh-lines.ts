@@ -1,6 +1,6 @@
 import type { RefreshRow } from '../events/refresh-row.ts'
 import type { ReplayRow } from '../events/replays.ts'
-import type { TokenSend } from '../events/token-send.ts'
+import type { TokenSend } from '../events/token-request-row.ts'
 import { inWords } from './table.ts'
 
 const HEADINGS = ['TIME', 'PROCESS', 'PROFILE', 'CALLER', 'REASON', 'VIA', 'OUTCOME', 'NOTE'] as const

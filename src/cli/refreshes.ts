@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Via } from '../../otel/words.ts'
+import type { Via } from '../../otel/enums.ts'
 import { type DiskRecords, readRecords } from '../events/disk-records.ts'
 import { matchesFilter, refreshes } from '../events/queries.ts'
 import type { RefreshFilter } from '../events/recorded-spans.ts'
@@ -9,7 +9,7 @@ import { profileName } from '../telemetry/profile-name.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { RefreshLines, type Replays, replayLine } from './refresh-lines.ts'
-import { untilSignal } from './until-signal.ts'
+import { untilSignal } from './wait-for-signal.ts'
 
 export interface RefreshesCommandOptions {
   /** State folder of the watched processes. */

@@ -10,7 +10,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import { keyPlaceNote, tokenGateUrl } from './gate-url.ts'
 import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
-import { untilSignal } from './until-signal.ts'
+import { untilSignal } from './wait-for-signal.ts'
 
 export interface ServeCommandOptions {
   config: string

@@ -4,14 +4,14 @@ import { join, resolve } from 'node:path'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { setProviderSide } from '../simulator/scenarios/provider-side.ts'
-import { rehearse } from '../simulator/scenarios/rehearsal.ts'
 import type { Scenario } from '../simulator/scenarios/scenario.ts'
+import { rehearse } from '../simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../simulator/scenarios/scenarios.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { untilSignal } from './until-signal.ts'
+import { untilSignal } from './wait-for-signal.ts'
 
 export interface SimulateCommandOptions {
   list?: boolean

@@ -9,11 +9,11 @@ import {
   SPAN_REVOKE,
   SPAN_SIDE_DOOR,
   SPAN_VISIT,
-} from '../../otel/names.ts'
-import { type PlainSpan, type SeenProcess, SeenSpan } from './seen-span.ts'
+} from '../../otel/semconv.ts'
+import { type PlainSpan, type SeenProcess, SeenSpan } from './input-span.ts'
 
-export type { PlainEvent, PlainSpan, SeenEvent, SeenProcess } from './seen-span.ts'
-export { SeenSpan } from './seen-span.ts'
+export type { PlainEvent, PlainSpan, SeenEvent, SeenProcess } from './input-span.ts'
+export { SeenSpan } from './input-span.ts'
 
 /** Over what was looked. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {

@@ -1,4 +1,4 @@
-import type { ProcessRole } from '../../otel/words.ts'
+import type { ProcessRole } from '../../otel/enums.ts'
 
 /** What a finding does to the operator, the worst first: findings are told in this order. */
 export const HARMS = ['grant_dead', 'money_spent', 'storm', 'divergence', 'warning'] as const

@@ -1,10 +1,10 @@
-import { ATTR_ERROR_TYPE, ATTR_REPLAY } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, ATTR_REPLAY } from '../../otel/semconv.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import { type Evidence, isSameProcess, type SeenSpan } from './evidence.ts'
 import { excluded, judgeShape } from './hypotheses.ts'
+import { callerOf, capitalized, processOf } from './messages.ts'
 import { comparedShapes } from './request-shapes.ts'
 import type { FoundOptions } from './rule.ts'
-import { callerOf, capitalized, processOf } from './wording.ts'
 
 /** Why the answer to a token request was not heard. */
 export type Unheard = 'timed_out' | 'connection_lost' | 'process_ended'

@@ -1,10 +1,10 @@
 import type { Attributes } from '@opentelemetry/api'
-import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/names.ts'
-import { PROCESS_ROLES } from '../../otel/words.ts'
+import { PROCESS_ROLES } from '../../otel/enums.ts'
+import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/semconv.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { Screen } from '../telemetry/screen.ts'
+import { Screen } from '../telemetry/redaction-attributes.ts'
 import { isJsonObject } from '../tools/json-object.ts'
-import type { PlainEvent, PlainSpan, SeenProcess } from './seen-span.ts'
+import type { PlainEvent, PlainSpan, SeenProcess } from './input-span.ts'
 
 type Json = Readonly<Record<string, unknown>>
 

@@ -54,7 +54,7 @@ import {
   EVENT_LEASE_REQUESTED,
   EVENT_PERSISTED,
   EVENT_SKIPPED,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 
 /**
  * The attributes that rules read, on spans and events. Evidence of a file keeps these alone: the others, stacks above all, are most of

@@ -1,4 +1,4 @@
-import { ATTR_SHAPE_CLIENT, ATTR_SHAPE_ENCODING, ATTR_SHAPE_FIELDS, ATTR_SHAPE_HEADERS, ATTR_SHAPE_SCOPES } from '../../otel/names.ts'
+import { ATTR_SHAPE_CLIENT, ATTR_SHAPE_ENCODING, ATTR_SHAPE_FIELDS, ATTR_SHAPE_HEADERS, ATTR_SHAPE_SCOPES } from '../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from './evidence.ts'
 import type { RequestShape, ShapeComparison } from './finding.ts'
 

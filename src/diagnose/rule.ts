@@ -1,8 +1,8 @@
+import { ranked, wordsOf } from './counters.ts'
 import type { Evidence, SeenSpan } from './evidence.ts'
-import { greatest } from './extremes.ts'
 import type { Confidence, Finding, FindingKind, Harm, HypothesisVerdict } from './finding.ts'
+import { greatest } from './range.ts'
 import { comparedShapes } from './request-shapes.ts'
-import { ranked, wordsOf } from './tallies.ts'
 
 /** What a rule is and what it says: the docs are written from it. */
 export interface Rule {

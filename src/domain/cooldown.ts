@@ -1,4 +1,4 @@
-import type { AttemptOutcome } from '../../otel/words.ts'
+import type { AttemptOutcome } from '../../otel/enums.ts'
 import { bearerFingerprint, type Credential, isOAuth, type StoredProfile } from './credential.ts'
 import { type Fingerprint, fingerprint } from './fingerprint.ts'
 

@@ -1,4 +1,4 @@
-import type { Billing, CredentialType } from '../../otel/words.ts'
+import type { Billing, CredentialType } from '../../otel/enums.ts'
 import { type Fingerprint, fingerprint } from './fingerprint.ts'
 
 /** A key that never expires and never rotates. */
@@ -66,7 +66,7 @@ export interface StoredProfile {
   readonly needsLogin?: NeedsLogin
   /** Fingerprints of refresh tokens that were rotated away, newest first, at most `ROTATED_AWAY_KEPT`. */
   readonly rotatedAway?: readonly Fingerprint[]
-  /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/refresh/held-before.ts`). */
+  /** Whole digests of the same tokens: who shows one of them is known to have held it (see `src/refresh/token-ownership.ts`). */
   readonly heldBefore?: readonly string[]
   /** When each token of `heldBefore` was rotated away, epoch ms, in the same order; those an earlier version noted have no time. */
   readonly rotatedAwayAt?: readonly number[]

@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/words.ts'
+import type { FlightOutcome } from '../../otel/enums.ts'
 
 /** Everything that can go wrong in Gatewatch, by code. Match on `code`, never on text. */
 export type GatewayErrorCode =

@@ -1,4 +1,4 @@
-import type { ProfileState } from '../../otel/words.ts'
+import type { ProfileState } from '../../otel/enums.ts'
 import { bearerOf, type Credential, expiryOf, isOAuth } from './credential.ts'
 
 /** What is known of a profile when its state is judged. */

@@ -1,8 +1,8 @@
 import { type Stats, statSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
-import { PROCESS_ROLES, type ProcessRole } from '../../otel/words.ts'
+import { PROCESS_ROLES, type ProcessRole } from '../../otel/enums.ts'
 import { unreadable } from '../store/store-failure.ts'
-import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
 import type { ProcessRow } from './process-row.ts'
 import type { ReadingGaps, RecordedSpans, RefreshFilter, SpanRange } from './recorded-spans.ts'
 import { isLasting, noFolder, nothingRecorded, recorderFailure } from './recorder-failure.ts'
@@ -11,7 +11,7 @@ import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import { readSpan } from './span-columns.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenSend } from './token-send.ts'
+import type { TokenSend } from './token-request-row.ts'
 
 type Row = Record<string, SQLOutputValue>
 

@@ -1,4 +1,4 @@
-import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
 import type { RecordedSpans, RefreshFilter, Wanted } from './recorded-spans.ts'
 import { type BypassRow, bypassRow, isBypass, isRefresh, type RefreshRow, refreshRow } from './refresh-row.ts'
 import type { CountRow } from './running-counts.ts'

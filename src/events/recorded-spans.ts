@@ -1,8 +1,8 @@
-import type { FallbackKey, RefreshKey, VisitKey } from './counted-words.ts'
+import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
 import type { SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenSend } from './token-send.ts'
+import type { TokenSend } from './token-request-row.ts'
 
 /** One word, or any of several. */
 export type Wanted = string | readonly string[]

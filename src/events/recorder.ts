@@ -1,14 +1,14 @@
 import type { Attributes } from '@opentelemetry/api'
 import type { FinishedSpan } from '../telemetry/finished-span.ts'
-import type { ScreenedProcessor } from '../telemetry/redaction.ts'
-import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './counted-words.ts'
-import { isInteresting, isOAuth } from './interest.ts'
+import type { ScreenedProcessor } from '../telemetry/redaction-processor.ts'
+import { isInteresting, isOAuth } from './keep-policy.ts'
+import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './label-dictionary.ts'
 import type { ReadingGaps, RecordedSpans, SpanRange } from './recorded-spans.ts'
 import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
 import { type CountRow, RunningCounts } from './running-counts.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
-import { type TokenSend, tokenSend } from './token-send.ts'
+import { type TokenSend, tokenSend } from './token-request-row.ts'
 
 export interface RecorderOptions {
   /** Spans of OAuth kept: refreshes, logins, visits that were not a plain reuse, bypasses. @default 20_000 */

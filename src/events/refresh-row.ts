@@ -1,4 +1,5 @@
 import type { AttributeValue } from '@opentelemetry/api'
+import type { ProcessRole } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_CODE_FILE,
@@ -24,8 +25,7 @@ import {
   EVENT_JOINED,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
-import type { ProcessRole } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { numberOf, textOf } from './attribute-value.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 

@@ -1,6 +1,6 @@
 import { isSameProcess } from './process-row.ts'
 import type { RecordedSpans } from './recorded-spans.ts'
-import type { TokenSend } from './token-send.ts'
+import type { TokenSend } from './token-request-row.ts'
 
 /** A refresh token that was sent although another request had used it up, or was just using it up. */
 export interface ReplayRow {

@@ -1,4 +1,4 @@
-import { OTHER } from '../../otel/names.ts'
+import { OTHER } from '../../otel/semconv.ts'
 
 /** One row of a running table. */
 export interface CountRow<Key extends string> {

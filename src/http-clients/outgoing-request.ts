@@ -1,12 +1,12 @@
-import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames } from '../callers/causal-stack.ts'
+import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames } from '../callers/async-stack.ts'
 import type { RawFrame } from '../callers/stack-frames.ts'
-import type { PrivateNotes } from '../tools/private-notes.ts'
-import type { Guard } from './answers.ts'
-import type { StartListener } from './body-start.ts'
-import type { Departure } from './departure.ts'
-import { type AnswerHeaders, type Follower, Following, type FollowOptions, type OutgoingEnd } from './following.ts'
+import type { PrivateNotes } from '../tools/object-annotations.ts'
+import type { Departure } from './client-adapter.ts'
+import type { StartListener } from './first-chunk.ts'
+import type { Guard } from './node-response.ts'
 import type { Redirects } from './redirects.ts'
 import type { BodyDecision, BodyListener } from './request-body.ts'
+import { type AnswerHeaders, type Follower, Following, type FollowOptions, type OutgoingEnd } from './response-tracker.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** One request on its way out. */

@@ -1,4 +1,4 @@
-import type { NotedFrames } from '../callers/causal-stack.ts'
+import type { NotedFrames } from '../callers/async-stack.ts'
 
 interface Expected {
   readonly frames: NotedFrames

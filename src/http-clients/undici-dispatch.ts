@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
-import { type Entry, enter, enterAgain, enterBriefly, entryNow, noteCaller } from '../callers/causal-stack.ts'
-import { privateNotes } from '../tools/private-notes.ts'
+import { type Entry, enter, enterAgain, enterBriefly, entryNow, noteCaller } from '../callers/async-stack.ts'
+import { privateNotes } from '../tools/object-annotations.ts'
 
 /** What a dispatcher is asked to send, as far as it is used. */
 export interface DispatchOptions {

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { type CredentialReading, oauthCredential, tokenCredential } from './found-credential.ts'
 import type { Place, Reading } from './found-profile.ts'
-import { ReadingInProgress } from './reading.ts'
+import { ReadingInProgress } from './parse-source.ts'
 import { readSourceFields, type SourceFields } from './source-fields.ts'
-import { fileOf } from './source-place.ts'
+import { fileOf } from './source-location.ts'
 
 const HINT = 'sign in with claude, or name the file with --path (on macOS Claude Code keeps its login in the keychain, which is not read)'
 

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { keyCredential, oauthCredential } from './found-credential.ts'
 import type { Place, Reading } from './found-profile.ts'
-import { ReadingInProgress } from './reading.ts'
+import { ReadingInProgress } from './parse-source.ts'
 import { readSourceFields } from './source-fields.ts'
-import { fileOf } from './source-place.ts'
+import { fileOf } from './source-location.ts'
 
 /**
  * Reads the login of the Codex CLI: `auth.json` of `CODEX_HOME`, else of `~/.codex`, with the tokens of a ChatGPT login, an

@@ -1,4 +1,4 @@
-import type { ImportOutcome } from '../../otel/words.ts'
+import type { ImportOutcome } from '../../otel/enums.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { profileName } from '../telemetry/profile-name.ts'

@@ -1,5 +1,5 @@
-import { ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/names.ts'
-import { IMPORT_OUTCOMES } from '../../otel/words.ts'
+import { IMPORT_OUTCOMES } from '../../otel/enums.ts'
+import { ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'

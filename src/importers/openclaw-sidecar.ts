@@ -1,7 +1,7 @@
 import { createDecipheriv, createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { hideText } from '../tools/hidden-texts.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
+import { hideText } from '../tools/secret-registry.ts'
 import type { Place } from './found-profile.ts'
 import { fieldsOf, readSourceFields, type SourceFields } from './source-fields.ts'
 import { isThere, readUntouched } from './source-file.ts'

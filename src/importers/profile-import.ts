@@ -1,4 +1,4 @@
-import type { ImportOutcome, ImportSource } from '../../otel/words.ts'
+import type { ImportOutcome, ImportSource } from '../../otel/enums.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'

@@ -9,7 +9,7 @@ import {
 import { readErrorBody } from '../providers/error-body.ts'
 import type { LoginEndpoints } from '../providers/login-endpoints.ts'
 import type { OAuthParty } from '../providers/oauth-request.ts'
-import { hideText } from '../tools/hidden-texts.ts'
+import { hideText } from '../tools/secret-registry.ts'
 import { OperationError } from './operation-error.ts'
 
 /** What one login keeps to itself until its browser comes back. */

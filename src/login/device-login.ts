@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Span } from '@opentelemetry/api'
-import { ATTR_DEVICE_POLLS } from '../../otel/names.ts'
+import { ATTR_DEVICE_POLLS } from '../../otel/semconv.ts'
 import { type CodeGrantAnswer, requestCodeGrant, requestDeviceGrant } from '../providers/code-grant.ts'
 import {
   type DeviceCode,
@@ -11,7 +11,7 @@ import {
 } from '../providers/device-code.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { exchange, grantedBy } from './code-exchange.ts'
-import { askOptions, type LoginDesk } from './login-desk.ts'
+import { askOptions, type LoginDesk } from './login-context.ts'
 import { loginGivenUp, loginRefused, loginTooLate } from './operation-error.ts'
 import { noteRequest, recordOperation } from './operation-record.ts'
 

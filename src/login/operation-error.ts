@@ -1,4 +1,4 @@
-import type { OperationOutcome } from '../../otel/words.ts'
+import type { OperationOutcome } from '../../otel/enums.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
 import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'

@@ -1,4 +1,5 @@
 import { type Attributes, type Span, SpanKind } from '@opentelemetry/api'
+import type { OAuthOperation } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
@@ -13,8 +14,7 @@ import {
   SPAN_EXCHANGE,
   SPAN_LOGIN,
   SPAN_REVOKE,
-} from '../../otel/names.ts'
-import type { OAuthOperation } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { errorType } from '../domain/gateway-error.ts'

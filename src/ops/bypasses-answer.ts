@@ -1,14 +1,14 @@
-import { ATTR_CALLER_KIND } from '../../otel/names.ts'
+import { ATTR_CALLER_KIND } from '../../otel/semconv.ts'
 import type { ProcessRow } from '../events/process-row.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
 import { bypassRow, isBypass } from '../events/refresh-row.ts'
 import { replays } from '../events/replays.ts'
 import type { SpanRow } from '../events/span-row.ts'
-import type { TokenSend } from '../events/token-send.ts'
-import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from './answers.ts'
-import type { Ledger } from './ledger.ts'
+import type { TokenSend } from '../events/token-request-row.ts'
+import type { Ledger } from './aggregates.ts'
+import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from './api-types.ts'
+import { refreshesWanted, type Wanted } from './query-params.ts'
 import { framesOf } from './stack-text.ts'
-import { refreshesWanted, type Wanted } from './wanted.ts'
 
 const MOST_LINES = 100
 

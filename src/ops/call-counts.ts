@@ -1,4 +1,4 @@
-import { OTHER } from '../../otel/names.ts'
+import { OTHER } from '../../otel/semconv.ts'
 import { Durations } from './durations.ts'
 import type { AttemptFact, CallFact } from './span-facts.ts'
 

@@ -1,9 +1,9 @@
-import type { CallRow, CallsAnswer } from './answers.ts'
+import type { Ledger } from './aggregates.ts'
+import type { CallRow, CallsAnswer } from './api-types.ts'
 import { type AttemptBucket, type AttemptCount, classOf, countOf } from './call-counts.ts'
 import { Durations } from './durations.ts'
-import type { Ledger } from './ledger.ts'
+import { hoursOf, type Wanted } from './query-params.ts'
 import type { Slice } from './time-buckets.ts'
-import { hoursOf, type Wanted } from './wanted.ts'
 
 /** Points of a curve; more cannot be told apart on a screen. */
 export const MOST_POINTS = 240

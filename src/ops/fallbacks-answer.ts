@@ -1,9 +1,9 @@
-import type { FallbackRow, FallbacksAnswer } from './answers.ts'
+import type { Ledger } from './aggregates.ts'
+import type { FallbackRow, FallbacksAnswer } from './api-types.ts'
 import { type WayBucket, type WayCount, wayOf } from './call-counts.ts'
 import { pointsOf } from './calls-answer.ts'
-import type { Ledger } from './ledger.ts'
+import { hoursOf, type Wanted } from './query-params.ts'
 import { entry } from './refreshes-answer.ts'
-import { hoursOf, type Wanted } from './wanted.ts'
 
 const MOST_WAYS = 200
 

@@ -1,7 +1,7 @@
 import type { RequestHandler, Router } from 'express'
-import { OpsDesk } from './ops-desk.ts'
+import type { Shown } from './data-source.ts'
 import { opsRouter } from './ops-router.ts'
-import type { Shown } from './shown.ts'
+import { OpsDesk } from './ops-state.ts'
 
 /** The ops page of a server. */
 export interface OpsPage {

@@ -5,14 +5,14 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { bypassesAnswer } from './bypasses-answer.ts'
 import { callsAnswer } from './calls-answer.ts'
 import { fallbacksAnswer } from './fallbacks-answer.ts'
-import type { OpsDesk } from './ops-desk.ts'
+import type { OpsDesk } from './ops-state.ts'
 import { ASSETS_PATH, pageAssets, sendAsset } from './page-assets.ts'
 import { profilesAnswer } from './profiles-answer.ts'
+import { type Wanted, wantedOf } from './query-params.ts'
 import { refreshesAnswer, refreshLines } from './refreshes-answer.ts'
 import { speedscopeFile } from './speedscope.ts'
 import { countedStacks, stacksAnswer } from './stacks-answer.ts'
 import { traceAnswer } from './trace-answer.ts'
-import { type Wanted, wantedOf } from './wanted.ts'
 
 const POLICY = [
   "default-src 'none'",

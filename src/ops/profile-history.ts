@@ -1,5 +1,5 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import type { StateSpan } from './answers.ts'
+import type { StateSpan } from './api-types.ts'
 
 /** Changes of state that are kept of each profile, and profiles. */
 const MOST_CHANGES = 500

@@ -1,11 +1,11 @@
 import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import type { ProfileLine, ProfilesAnswer, RefreshLine } from './answers.ts'
+import type { Ledger, SeenProfile } from './aggregates.ts'
+import type { ProfileLine, ProfilesAnswer, RefreshLine } from './api-types.ts'
 import { classOf } from './call-counts.ts'
-import type { Ledger, SeenProfile } from './ledger.ts'
 import type { ProfileHistory } from './profile-history.ts'
+import { refreshesWanted, type Wanted } from './query-params.ts'
 import { refreshLine } from './refreshes-answer.ts'
-import { refreshesWanted, type Wanted } from './wanted.ts'
 
 const MOST_REFRESHES = 60
 

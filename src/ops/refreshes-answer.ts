@@ -1,7 +1,7 @@
-import type { CallerRow, RefreshesAnswer, RefreshLine, RefreshLinesAnswer, VisitRow } from './answers.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './aggregates.ts'
+import type { CallerRow, RefreshesAnswer, RefreshLine, RefreshLinesAnswer, VisitRow } from './api-types.ts'
+import { hoursOf, refreshesWanted, visitsWanted, type Wanted } from './query-params.ts'
 import type { RefreshFact } from './span-facts.ts'
-import { hoursOf, refreshesWanted, visitsWanted, type Wanted } from './wanted.ts'
 
 /** Points of the small curve in each row. */
 const TREND_POINTS = 24

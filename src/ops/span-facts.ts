@@ -1,3 +1,4 @@
+import { FLIGHT_OUTCOMES } from '../../otel/enums.ts'
 import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
@@ -20,11 +21,10 @@ import {
   EVENT_FALLBACK,
   SPAN_CALL,
   SPAN_LOGIN,
-} from '../../otel/names.ts'
-import { FLIGHT_OUTCOMES } from '../../otel/words.ts'
-import { isSuccess } from '../domain/flight-outcome.ts'
+} from '../../otel/semconv.ts'
+import { isSuccess } from '../domain/refresh-outcome.ts'
 import { textOf } from '../events/attribute-value.ts'
-import { visitWords } from '../events/counted-words.ts'
+import { visitWords } from '../events/label-dictionary.ts'
 import { isRefresh, refreshRow } from '../events/refresh-row.ts'
 import type { SpanRow } from '../events/span-row.ts'
 

@@ -1,4 +1,4 @@
-import type { Frame } from './answers.ts'
+import type { Frame } from './api-types.ts'
 
 /** The frame a caller site was taken from. */
 export interface CallerPlace {

@@ -1,7 +1,7 @@
-import type { Frame, StackNode, StacksAnswer } from './answers.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './aggregates.ts'
+import type { Frame, StackNode, StacksAnswer } from './api-types.ts'
+import { refreshesWanted, type Wanted } from './query-params.ts'
 import { framesOf } from './stack-text.ts'
-import { refreshesWanted, type Wanted } from './wanted.ts'
 
 interface Growing {
   readonly frame: Frame

@@ -16,12 +16,12 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { textOf } from '../events/attribute-value.ts'
 import { trace } from '../events/queries.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
 import type { SpanRow } from '../events/span-row.ts'
-import type { SpanRole, TraceAnswer, TraceSpan } from './answers.ts'
+import type { SpanRole, TraceAnswer, TraceSpan } from './api-types.ts'
 import { processText } from './bypasses-answer.ts'
 import { framesOf } from './stack-text.ts'
 

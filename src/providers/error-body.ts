@@ -1,5 +1,5 @@
-import { withoutHiddenTexts } from '../tools/hidden-texts.ts'
 import { isJsonObject, parseJsonList } from '../tools/json-object.ts'
+import { withoutHiddenTexts } from '../tools/secret-registry.ts'
 import type { RefusedAnswer } from './provider.ts'
 import { readSpokenLimit, type SpokenLimit } from './spoken-limit.ts'
 import { readAnswerFields } from './token-fields.ts'

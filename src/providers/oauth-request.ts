@@ -8,7 +8,7 @@ import {
   None,
 } from 'oauth4webapi'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import { hideText } from '../tools/hidden-texts.ts'
+import { hideText } from '../tools/secret-registry.ts'
 import { readErrorBody, retryAfterMs } from './error-body.ts'
 import type { GrantedFacts } from './granted-answer.ts'
 import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'

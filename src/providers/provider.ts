@@ -1,4 +1,4 @@
-import type { AttemptOutcome, Billing, FlightOutcome, Protocol } from '../../otel/words.ts'
+import type { AttemptOutcome, Billing, FlightOutcome, Protocol } from '../../otel/enums.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { LoginEndpoints } from './login-endpoints.ts'
 

@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/words.ts'
+import type { FlightOutcome } from '../../otel/enums.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { codeWord, type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
 import type { RefreshJudgement, RefusedAnswer } from './provider.ts'

@@ -1,4 +1,4 @@
-import { hideText } from '../tools/hidden-texts.ts'
+import { hideText } from '../tools/secret-registry.ts'
 
 /** What a request of ours to an OAuth endpoint looks like: which fields, of what kind; never a value. */
 export interface SentShape {

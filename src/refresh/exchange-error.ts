@@ -1,8 +1,8 @@
-import type { FlightOutcome } from '../../otel/words.ts'
+import type { FlightOutcome } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { RefreshJudgement } from '../providers/provider.ts'
-import type { FlightDeck } from './flight-deck.ts'
+import type { FlightDeck } from './refresh-context.ts'
 
 /** Whose refresh it was. */
 interface Exchanged {

@@ -1,4 +1,4 @@
-import type { RefreshReason } from '../../otel/words.ts'
+import type { RefreshReason } from '../../otel/enums.ts'
 import type { OAuthCredential } from '../domain/credential.ts'
 
 export interface NeedsRefreshOptions {

@@ -1,18 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/names.ts'
-import type { FlightOutcome, ProfileState } from '../../otel/words.ts'
+import type { FlightOutcome, ProfileState } from '../../otel/enums.ts'
+import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/semconv.ts'
 import { type CredentialMark, markOf } from '../domain/cooldown.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
-import { isPermanent } from '../domain/flight-outcome.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { profileStateOf } from '../domain/profile-state.ts'
+import { isPermanent } from '../domain/refresh-outcome.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
+import { type Admission, isUsable, judgeVisit, type Visit } from './acquire.ts'
+import { VisitRecord } from './acquire-record.ts'
 import { Backoff } from './backoff.ts'
-import { fly } from './flight.ts'
+import { Lineage } from './lineage.ts'
+import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
+import { Unwritten } from './pending-writes.ts'
 import {
   deadGrant,
   type FlightDeck,
@@ -21,14 +25,10 @@ import {
   type FlightStep,
   needsLogin,
   unknownProfile,
-} from './flight-deck.ts'
-import { FlightRecord } from './flight-record.ts'
-import { LastKnown } from './last-known.ts'
-import { Lineage } from './lineage.ts'
-import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
-import { Unwritten } from './unwritten.ts'
-import { type Admission, isUsable, judgeVisit, type Visit } from './visit.ts'
-import { VisitRecord } from './visit-record.ts'
+} from './refresh-context.ts'
+import { FlightRecord } from './refresh-record.ts'
+import { fly } from './run-refresh.ts'
+import { LastKnown } from './stale-cache.ts'
 import { abortedVisit, waitFor } from './wait.ts'
 
 export const GATE_DEFAULTS = {

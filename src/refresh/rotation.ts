@@ -1,8 +1,8 @@
-import type { FlightOutcome } from '../../otel/words.ts'
+import type { FlightOutcome } from '../../otel/enums.ts'
 import { isOAuth, type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
-import { holdingDigest } from './held-before.ts'
+import { holdingDigest } from './token-ownership.ts'
 
 /** What an answer makes of a credential. */
 export type Rotation =

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { givenName } from '../telemetry/given-name.ts'
+import { givenName } from '../telemetry/sanitize-name.ts'
 
 /** How a client may name itself, and what of its user agent is a name: a product, not a sentence. */
 const CALLER_NAME = /^[\w.:@/ -]{1,64}$/

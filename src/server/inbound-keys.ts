@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Request, RequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback } from '../options.ts'
-import { pinHiddenText } from '../tools/hidden-texts.ts'
+import { pinHiddenText } from '../tools/secret-registry.ts'
 import { answerError } from './error-answer.ts'
 import { protocolOf } from './provider-endpoints.ts'
 

@@ -1,6 +1,6 @@
 import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import type { Request, RequestHandler, Response } from 'express'
-import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/semconv.ts'
 import { activeContext, runInContext } from '../telemetry/active-context.ts'
 import { HostedSpan } from '../telemetry/hosted-span.ts'
 import { hostServerSpan, parentOfRequest } from '../telemetry/inbound-parent.ts'

@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { givenName } from '../telemetry/given-name.ts'
+import { givenName } from '../telemetry/sanitize-name.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** Processes that are looked at, the newest first: a large machine has many. */

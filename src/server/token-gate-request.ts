@@ -1,5 +1,5 @@
-import type { RefreshReason } from '../../otel/words.ts'
-import { classOf } from '../token-requests/shape.ts'
+import type { RefreshReason } from '../../otel/enums.ts'
+import { classOf } from '../token-requests/request-summary.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 
 /** What a client asks of the token endpoint gate. */

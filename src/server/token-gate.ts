@@ -1,5 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
+import type { RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CLIENT_PROCESS,
   ATTR_PROFILE,
@@ -9,21 +10,20 @@ import {
   ATTR_SHAPE_CLIENT,
   ATTR_SHAPE_ENCODING,
   ATTR_SHAPE_FIELDS,
-} from '../../otel/names.ts'
-import type { RefreshReason } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { isOAuth } from '../domain/credential.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { providerOf } from '../given-settings.ts'
+import { providerOf } from '../load-settings.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Holding } from '../refresh/held-before.ts'
-import type { Visit } from '../refresh/visit.ts'
-import { refuseVisit } from '../refresh/visit-record.ts'
+import type { Visit } from '../refresh/acquire.ts'
+import { refuseVisit } from '../refresh/acquire-record.ts'
+import type { Holding } from '../refresh/token-ownership.ts'
 import { activeSpan } from '../telemetry/telemetry.ts'
-import { shapeOf } from '../token-requests/shape.ts'
+import { shapeOf } from '../token-requests/request-summary.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
 import { keepSpanFor } from './request-span.ts'

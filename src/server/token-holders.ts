@@ -1,7 +1,7 @@
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { Gateway } from '../gateway.ts'
-import { findHolding, type Holding } from '../refresh/held-before.ts'
+import { findHolding, type Holding } from '../refresh/token-ownership.ts'
 
 /** Finds the profile whose refresh token a client shows. What it costs does not grow with the profiles there are. */
 export class TokenHolders {

@@ -1,5 +1,5 @@
 import { type Answer, openAiError, serverSentEvent } from './answer.ts'
-import { type ModelTurn, modelTurn } from './model-turn.ts'
+import { type ModelTurn, modelTurn } from './model-completion.ts'
 
 /** Answers `POST /v1/chat/completions`, JSON or stream. */
 export function chatCompletion(request: Record<string, unknown>): Answer {

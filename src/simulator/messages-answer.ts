@@ -1,5 +1,5 @@
 import { type Answer, anthropicError, serverSentEvent } from './answer.ts'
-import { type ModelTurn, modelTurn } from './model-turn.ts'
+import { type ModelTurn, modelTurn } from './model-completion.ts'
 
 /** Answers `POST /anthropic/v1/messages`, JSON or stream. */
 export function messagesAnswer(request: Record<string, unknown>): Answer {

@@ -1,14 +1,14 @@
 import type { Request, RequestHandler } from 'express'
 import { type Answer, anthropicError, openAiError } from './answer.ts'
-import { type ApiKeyOptions, type Asker, identify, refuseAnthropic, refuseChatGpt, refuseOpenAi } from './caller-check.ts'
 import { chatCompletion } from './chat-completion.ts'
-import { deliver } from './delivery.ts'
-import type { FaultBoard } from './fault-board.ts'
+import { type ApiKeyOptions, type Asker, identify, refuseAnthropic, refuseChatGpt, refuseOpenAi } from './client-auth.ts'
+import type { FaultBoard } from './fault-injector.ts'
 import type { Grants } from './grants.ts'
 import { messagesAnswer } from './messages-answer.ts'
 import { readBody } from './request-body.ts'
+import type { Tally } from './request-counts.ts'
+import { deliver } from './response-delivery.ts'
 import { responsesAnswer } from './responses-answer.ts'
-import type { Tally } from './tally.ts'
 
 /** What the endpoints of one simulator share. */
 export interface ProviderHouse {

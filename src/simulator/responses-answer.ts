@@ -1,6 +1,6 @@
 import { type Answer, serverSentEvent } from './answer.ts'
 import { missing } from './chat-completion.ts'
-import { type ModelTurn, modelTurn } from './model-turn.ts'
+import { type ModelTurn, modelTurn } from './model-completion.ts'
 
 /** Answers `POST /v1/responses` and the ChatGPT backend's `POST /backend-api/codex/responses`, JSON or stream. */
 export function responsesAnswer(request: Record<string, unknown>): Answer {

@@ -1,14 +1,14 @@
 import type { Request, RequestHandler } from 'express'
 import { type Answer, rfcError } from './answer.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
-import { deliver } from './delivery.ts'
 import type { DeviceCodes, DeviceStanding } from './device-codes.ts'
 import type { FaultEffect } from './fault.ts'
-import type { FaultBoard } from './fault-board.ts'
+import type { FaultBoard } from './fault-injector.ts'
 import type { Grants, Settlement } from './grants.ts'
+import { TOKEN_PATHS, type TokenDialect } from './provider-quirks.ts'
 import { readBody, textField } from './request-body.ts'
-import type { OpenTokenRequest, Tally } from './tally.ts'
-import { TOKEN_PATHS, type TokenDialect } from './token-dialect.ts'
+import type { OpenTokenRequest, Tally } from './request-counts.ts'
+import { deliver } from './response-delivery.ts'
 
 /** `received`: read, nothing done yet. `committed`: new tokens are made, the old refresh token is spent, nothing answered. */
 export type TokenStep = 'received' | 'committed'

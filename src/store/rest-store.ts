@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { ATTEMPT_OUTCOMES } from '../../otel/words.ts'
+import { ATTEMPT_OUTCOMES } from '../../otel/enums.ts'
 import { REST_CAUSES, type Rest, type RestCause } from '../domain/cooldown.ts'
 
 /** One rest of a profile, as the processes of a state folder share it. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { BILLINGS } from '../../otel/words.ts'
+import { BILLINGS } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 
 const credential = v.variant('type', [

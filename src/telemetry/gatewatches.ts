@@ -1,4 +1,4 @@
-import type { Labels } from '../../otel/names.ts'
+import type { Labels } from '../../otel/semconv.ts'
 
 /** A value of a counter or gauge, as it is now. */
 export interface NumberPoint {

@@ -9,7 +9,7 @@ import {
   type ObservableCallback,
   ValueType,
 } from '@opentelemetry/api'
-import { type Labels, METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/names.ts'
+import { type Labels, METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import type { Membership } from './gatewatches.ts'
 

@@ -1,5 +1,5 @@
 import { type Context, diag, ProxyTracerProvider, type Span, type SpanOptions, type TracerProvider, trace } from '@opentelemetry/api'
-import { SCOPE } from '../../otel/names.ts'
+import { SCOPE } from '../../otel/semconv.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 
 /** What the API answers while no SDK is registered. */

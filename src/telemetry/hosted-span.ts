@@ -12,7 +12,7 @@ import {
 import { mappedCaller } from '../callers/caller.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import type { Screen } from './screen.ts'
+import type { Screen } from './redaction-attributes.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Under this key a context holds the innermost span of ours, beside the host's span that is active in it. */

@@ -1,10 +1,10 @@
 import { isSpanContextValid, type SpanContext, TraceFlags, trace } from '@opentelemetry/api'
-import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/names.ts'
-import { hiddenTextChanges } from '../tools/hidden-texts.ts'
+import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/semconv.ts'
+import { hiddenTextChanges } from '../tools/secret-registry.ts'
 import { activeContext } from './active-context.ts'
 import type { HostMeter } from './host-meter.ts'
 import { Labels } from './labels.ts'
-import type { HistogramSeries, NumberSeries, Series, SeriesBook } from './series-book.ts'
+import type { HistogramSeries, NumberSeries, Series, SeriesBook } from './metric-storage.ts'
 
 type KeysOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
 export type CounterKey = KeysOf<'counter'>
@@ -21,7 +21,7 @@ type Known = Map<string | number | undefined, Known | Series>
 
 const MOST_KNOWN_SERIES = 10_000
 
-/** Every metric of `otel/names.ts`, with labels checked and bounded, and an exemplar kept for each bucket of a histogram. */
+/** Every metric of `otel/semconv.ts`, with labels checked and bounded, and an exemplar kept for each bucket of a histogram. */
 export class Instruments {
   readonly #book: SeriesBook
   readonly #labels: Labels

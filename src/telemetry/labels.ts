@@ -1,6 +1,6 @@
-import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/names.ts'
-import { hiddenTextChanges } from '../tools/hidden-texts.ts'
-import { scrubText } from './scrub.ts'
+import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/semconv.ts'
+import { hiddenTextChanges } from '../tools/secret-registry.ts'
+import { scrubText } from './redaction-patterns.ts'
 
 /** Longest label value, in characters. */
 const LONGEST = 120
@@ -43,7 +43,7 @@ export class Labels {
 
   #learn(key: string): Known {
     const definition = LABELS[key]
-    if (!definition) throw new TypeError(`label ${key} is not in otel/names.ts`)
+    if (!definition) throw new TypeError(`label ${key} is not in otel/semconv.ts`)
     const known: Known = { definition, shown: new Map(), minted: new Set() }
     this.#known.set(key, known)
     return known

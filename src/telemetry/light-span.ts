@@ -12,9 +12,9 @@ import {
   TraceFlags,
 } from '@opentelemetry/api'
 import { randomHex } from '../tools/random-hex.ts'
-import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './eventful.ts'
 import { type FinishedSpan, hrTimeOf } from './finished-span.ts'
 import type { EndedSpan, SpanTree } from './span-tree.ts'
+import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './tail-sampling.ts'
 
 export interface LightSpanFacts {
   /** When it begins, by the monotonic clock, in ms. */

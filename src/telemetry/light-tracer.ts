@@ -12,7 +12,7 @@ import { activeContext } from './active-context.ts'
 import type { HostTracer } from './host-tracer.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import { Screen } from './screen.ts'
+import { Screen } from './redaction-attributes.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 

@@ -1,7 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { MetricDefinition, MetricKind } from '../../otel/names.ts'
 import { type PrometheusNames, prometheusLabel, prometheusNames } from '../../otel/prometheus-name.ts'
-import { type Exemplar, HistogramSeries, type SeriesBook } from './series-book.ts'
+import type { MetricDefinition, MetricKind } from '../../otel/semconv.ts'
+import { type Exemplar, HistogramSeries, type SeriesBook } from './metric-storage.ts'
 
 export type MetricsFormat = 'openmetrics' | 'prometheus'
 

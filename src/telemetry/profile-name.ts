@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { givenName } from './given-name.ts'
+import { givenName } from './sanitize-name.ts'
 
 /** A word that may stand in telemetry as it is. */
 export const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/

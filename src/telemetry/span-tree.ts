@@ -1,7 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import { randomHex } from '../tools/random-hex.ts'
-import { isCountedSpan } from './eventful.ts'
 import type { FinishedSpan, ProcessResource } from './finished-span.ts'
+import { isCountedSpan } from './tail-sampling.ts'
 
 /** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
 export interface LightSpanLimits {

@@ -9,7 +9,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE } from '../../otel/names.ts'
+import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { activeContext, runInContext } from './active-context.ts'
 import { FaultReporter } from './fault-reporter.ts'
@@ -17,8 +17,8 @@ import type { HostMeter } from './host-meter.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { Instruments } from './instruments.ts'
 import { LightSpan } from './light-span.ts'
+import type { SeriesBook } from './metric-storage.ts'
 import { profileName } from './profile-name.ts'
-import type { SeriesBook } from './series-book.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Where spans and metrics go: made by `otel/sdk/sdk.ts`, or by a test. */

@@ -1,13 +1,13 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import type { OutgoingEnd } from '../http-clients/following.ts'
+import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { ExpiresInRepair } from '../providers/refresh-answer.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { readTokenFields } from '../providers/token-fields.ts'
 import { tokenLife } from '../providers/token-life.ts'
-import { accessTokenOf } from './bearer.ts'
-import type { KnownService } from './known-endpoints.ts'
-import type { AccessToken } from './token-ledger.ts'
+import type { KnownService } from './endpoint-registry.ts'
+import { accessTokenOf } from './request-credential.ts'
+import type { AccessToken } from './token-lineage.ts'
 
 /** What a token endpoint granted, by fingerprints. */
 export interface TokenGrant {

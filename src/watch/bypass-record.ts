@@ -1,4 +1,5 @@
 import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { BypassPolicy, FlightOutcome, Uncertainty, Via } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
@@ -21,19 +22,18 @@ import {
   EVENT_REPLAY,
   SPAN_EXCHANGE,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
-import type { BypassPolicy, FlightOutcome, Uncertainty, Via } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
+import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import { bypassError } from '../http-clients/block.ts'
-import type { OutgoingEnd } from '../http-clients/following.ts'
+import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { type AskedGrant, shapeOf } from '../token-requests/shape.ts'
-import { BLOCKED, type Verdict, verdictOf } from '../token-requests/token-verdict.ts'
+import { type AskedGrant, shapeOf } from '../token-requests/request-summary.ts'
+import { BLOCKED, type Verdict, verdictOf } from '../token-requests/token-outcome.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {

@@ -3,8 +3,8 @@ import { homedir } from 'node:os'
 import { join, parse, sep } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Worker } from 'node:worker_threads'
-import { asOwnWork } from '../tools/own-work.ts'
 import { startQuietThread } from '../tools/quiet-thread.ts'
+import { asOwnWork } from '../tools/suppress-instrumentation.ts'
 import {
   type CredentialFile,
   type CredentialQuestion,

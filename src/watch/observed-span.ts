@@ -1,5 +1,5 @@
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import { SCOPE } from '../../otel/names.ts'
+import { SCOPE } from '../../otel/semconv.ts'
 import type { FinishedSpan, ProcessResource, SpanEvent } from '../telemetry/finished-span.ts'
 import { randomHex } from '../tools/random-hex.ts'
 import type { Observation } from './observation.ts'

@@ -1,33 +1,33 @@
 import { createRequire } from 'node:module'
-import { type NotedFrames, noteCausalFrames } from '../callers/causal-stack.ts'
-import { GateFrames } from '../callers/gate-frames.ts'
+import { type NotedFrames, noteCausalFrames } from '../callers/async-stack.ts'
 import { noteInboundRoutes } from '../callers/inbound-route.ts'
 import { PresetFunctions } from '../callers/preset-functions.ts'
+import { GateFrames } from '../callers/trusted-callers.ts'
 import { sayRefusal } from '../http-clients/block.ts'
 import { headersOf } from '../http-clients/buffered-response.ts'
-import type { OutgoingEnd } from '../http-clients/following.ts'
-import { keepCallers } from '../http-clients/library-entries.ts'
+import { keepCallers } from '../http-clients/library-patches.ts'
 import { watchOutgoing } from '../http-clients/outgoing.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import { Redirects } from '../http-clients/redirects.ts'
-import { type ApiMatch, KnownEndpoints, type KnownService } from '../token-requests/known-endpoints.ts'
-import { mayNameGrant, type Shape, shapeOf } from '../token-requests/shape.ts'
-import { TokenLedger } from '../token-requests/token-ledger.ts'
-import { PROCESS_ENDED } from '../token-requests/token-verdict.ts'
+import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
+import { type ApiMatch, KnownEndpoints, type KnownService } from '../token-requests/endpoint-registry.ts'
+import { mayNameGrant, type Shape, shapeOf } from '../token-requests/request-summary.ts'
+import { TokenLedger } from '../token-requests/token-lineage.ts'
+import { PROCESS_ENDED } from '../token-requests/token-outcome.ts'
 import { OpenItems } from '../tools/open-items.ts'
-import { isOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { CallSample } from './call-sample.ts'
-import type { coalescedVisit, SharedEnd } from './coalesced-visit.ts'
-import type { Asking, coalesceRefreshes } from './coalescing.ts'
+import { isOwnWork } from '../tools/suppress-instrumentation.ts'
+import { CallSample } from './call-sampler.ts'
+import { type Sighting, takeSighting } from './caller-context.ts'
 import { CredentialFiles } from './credential-files.ts'
+import type { Asking, coalesceRefreshes } from './deduplicate-interceptor.ts'
+import type { coalescedVisit, SharedEnd } from './deduplicated-request.ts'
+import { Passage } from './gate-check.ts'
 import type { ObservationSink } from './observation.ts'
-import { Passage } from './passage.ts'
+import { type Ending, type Telling, Untold } from './pending-observation.ts'
 import { ProviderCall } from './provider-call.ts'
-import { watchSideDoors } from './side-doors.ts'
-import { type Sighting, takeSighting } from './sighting.ts'
+import { watchSideDoors } from './side-channel.ts'
 import { TokenRequest } from './token-request.ts'
-import { type Ending, type Telling, Untold } from './untold.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
 export interface ProcessWatchOptions {
@@ -114,7 +114,7 @@ export class ProcessWatch {
     }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
-    const { coalesceRefreshes } = load('coalescing')
+    const { coalesceRefreshes } = load('deduplicate-interceptor')
     this.#stops.push(coalesceRefreshes({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
@@ -202,7 +202,7 @@ export class ProcessWatch {
         const passage = new Passage(sighting, this.#gate)
         passage.askForSources()
         const facts = { ...asked, service, url, sighting, passage, ledger: this.#ledger }
-        const { coalescedVisit } = load('coalesced-visit')
+        const { coalescedVisit } = load('deduplicated-request')
         const untold = this.#begin<SharedEnd>({ ended: end => coalescedVisit(facts, end) }, LEFT)
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
@@ -248,8 +248,8 @@ function holdsGrant({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
 
 /** What only one policy needs: every process that inherits the preload would load it. */
 interface LoadedByPolicy {
-  readonly coalescing: { readonly coalesceRefreshes: typeof coalesceRefreshes }
-  readonly 'coalesced-visit': { readonly coalescedVisit: typeof coalescedVisit }
+  readonly 'deduplicate-interceptor': { readonly coalesceRefreshes: typeof coalesceRefreshes }
+  readonly 'deduplicated-request': { readonly coalescedVisit: typeof coalescedVisit }
 }
 
 /** Synchronously, since the application starts right behind the watch. */

@@ -1,4 +1,5 @@
 import type { Attributes } from '@opentelemetry/api'
+import type { AttemptOutcome, CredentialType } from '../../otel/enums.ts'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -26,22 +27,21 @@ import {
   ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
-} from '../../otel/names.ts'
-import type { AttemptOutcome, CredentialType } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
-import type { OutgoingEnd } from '../http-clients/following.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
+import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
-import { givenName } from '../telemetry/given-name.ts'
-import { type Bearer, bearerIn } from '../token-requests/bearer.ts'
-import type { ApiMatch } from '../token-requests/known-endpoints.ts'
-import type { TokenLedger } from '../token-requests/token-ledger.ts'
-import { PROCESS_ENDED, requestIdIn } from '../token-requests/token-verdict.ts'
-import { peekBeginning, peekedString, peekedTrue } from '../tools/json-peek.ts'
-import type { CallSample } from './call-sample.ts'
+import { givenName } from '../telemetry/sanitize-name.ts'
+import type { ApiMatch } from '../token-requests/endpoint-registry.ts'
+import { type Bearer, bearerIn } from '../token-requests/request-credential.ts'
+import type { TokenLedger } from '../token-requests/token-lineage.ts'
+import { PROCESS_ENDED, requestIdIn } from '../token-requests/token-outcome.ts'
+import { peekBeginning, peekedString, peekedTrue } from '../tools/json-scanner.ts'
+import type { CallSample } from './call-sampler.ts'
+import { callerOf, type Sighting } from './caller-context.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
-import { callerOf, type Sighting } from './sighting.ts'
 
 export interface ProviderCallFacts {
   readonly request: OutgoingRequest

@@ -2,8 +2,8 @@ import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/at-exit.ts'
-import { asOwnWork } from '../tools/own-work.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
+import { asOwnWork } from '../tools/suppress-instrumentation.ts'
 import type { Observation } from './observation.ts'
 import { ProcessWatch } from './process-watch.ts'
 import type { WatchDelivery } from './watch-delivery.ts'
@@ -32,7 +32,7 @@ export function startWatch(): StartedWatch {
   let isOver = false
   const waiting = new Waiting(settings, { onBegin: listen, onFault: stopBecause })
   const watch = new ProcessWatch({ settings, sink: waiting, onFault: stopBecause, onNotice: tellOnce })
-  if (settings.forensicUntilMs !== undefined) undo.push(load('forensic-watch').watchForensically(settings, tell))
+  if (settings.forensicUntilMs !== undefined) undo.push(load('deep-stacks').watchForensically(settings, tell))
   undo.push(() => watch.stop())
   try {
     watch.start()
@@ -152,7 +152,7 @@ class Waiting {
 
 interface Loaded {
   readonly 'watch-delivery': typeof import('./watch-delivery.ts')
-  readonly 'forensic-watch': typeof import('./forensic-watch.ts')
+  readonly 'deep-stacks': typeof import('./deep-stacks.ts')
 }
 
 /** Loads a file of this folder now, which most processes never need. */

@@ -1,4 +1,5 @@
 import type { Attributes } from '@opentelemetry/api'
+import type { BypassPolicy, Via } from '../../otel/enums.ts'
 import {
   ATTR_ACCOUNT_AFTER,
   ATTR_ACCOUNT_BEFORE,
@@ -45,28 +46,27 @@ import {
   EVENT_REPLAY,
   SPAN_EXCHANGE,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
-import type { BypassPolicy, Via } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { isPermanent, isSuccess } from '../domain/flight-outcome.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
+import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import { bypassError } from '../http-clients/block.ts'
-import type { OutgoingEnd } from '../http-clients/following.ts'
+import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { SentHeaders } from '../http-clients/sent-headers.ts'
 import { profileName } from '../telemetry/profile-name.ts'
-import { accessTokenOf } from '../token-requests/bearer.ts'
-import type { KnownService } from '../token-requests/known-endpoints.ts'
-import { type Shape, shapeOf } from '../token-requests/shape.ts'
+import type { KnownService } from '../token-requests/endpoint-registry.ts'
+import { accessTokenOf } from '../token-requests/request-credential.ts'
+import { type Shape, shapeOf } from '../token-requests/request-summary.ts'
 import { shownHeader } from '../token-requests/token-fields.ts'
 import { readGrant } from '../token-requests/token-grant.ts'
-import type { Lineage, TokenLedger } from '../token-requests/token-ledger.ts'
-import { BLOCKED, isUnreadable, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from '../token-requests/token-verdict.ts'
+import type { Lineage, TokenLedger } from '../token-requests/token-lineage.ts'
+import { BLOCKED, isUnreadable, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from '../token-requests/token-outcome.ts'
+import type { Sighting } from './caller-context.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { StoredCredential } from './credential-search.ts'
+import type { Passage } from './gate-check.ts'
 import { compact, type Measure, type Observation, type ObservedEvent } from './observation.ts'
-import type { Passage } from './passage.ts'
-import type { Sighting } from './sighting.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {

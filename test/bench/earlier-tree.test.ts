@@ -3,11 +3,11 @@ import { existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { contestants, withEarlier } from '../../bench/contestants.ts'
 import { type EarlierTree, earlierTree } from '../../bench/earlier-tree.ts'
 import { CASES, type Measurement } from '../../bench/measurement.ts'
 import { readOptions } from '../../bench/options.ts'
 import { writeReport } from '../../bench/report.ts'
+import { contestants, withEarlier } from '../../bench/variants.ts'
 
 const LOCK = (name: string) => JSON.stringify({ name, lockfileVersion: 3, requires: true, packages: { '': { name } } })
 

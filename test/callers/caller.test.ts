@@ -9,7 +9,7 @@ import {
   ATTR_CODE_LINE,
   ATTR_CODE_STACK,
   ATTR_STACK_ID,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { callerAttributes, siteOf, siteOutside, takeCallerSite } from '../../src/callers/caller.ts'
 import type { RawFrame } from '../../src/callers/stack-frames.ts'
 import { clientCaller, UNKNOWN_CALLER } from '../../src/domain/caller-site.ts'

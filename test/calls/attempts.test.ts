@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
   ATTR_ERROR_TYPE,
@@ -7,8 +8,7 @@ import {
   ATTR_PROVIDER_ERROR_CODE,
   SPAN_CALL,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
-import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/words.ts'
+} from '../../otel/semconv.ts'
 import type { Fault } from '../../src/simulator/fault.ts'
 import type { FaultName } from '../../src/simulator/named-faults.ts'
 import { codexLogin, eventually, type GatewayWorld, gatewayWorld, OPENAI_PROFILE, posted, providerOf } from '../support/gateway-world.ts'

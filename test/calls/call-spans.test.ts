@@ -18,7 +18,7 @@ import {
   EVENT_FIRST_CHUNK,
   SPAN_CALL,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { ANTHROPIC_PROFILE, codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE } from '../support/gateway-world.ts'
 

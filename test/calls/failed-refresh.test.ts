@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_CALLER, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/exit-code.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { runCli } from '../cli/run-cli.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { LABEL_REASON, LABELS } from '../../otel/names.ts'
-import { ATTEMPT_OUTCOMES } from '../../otel/words.ts'
+import { ATTEMPT_OUTCOMES } from '../../otel/enums.ts'
+import { LABEL_REASON, LABELS } from '../../otel/semconv.ts'
 import { AFTER_ATTEMPT, reasonOfVisit } from '../../src/calls/fallback.ts'
 import { GatewayError, type GatewayErrorCode } from '../../src/domain/gateway-error.ts'
 

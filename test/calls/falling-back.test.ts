@@ -13,7 +13,7 @@ import {
   EVENT_FALLBACK,
   EVENT_SKIPPED,
   SPAN_CALL,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { FaultName } from '../../src/simulator/named-faults.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
 import { answeredBy, CODEX_PATH, gatewatchHeaders, KEY, loginThenKey, ME } from './login-then-key.ts'

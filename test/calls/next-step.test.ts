@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, FLIGHT_OUTCOMES, SKIP_REASONS } from '../../otel/words.ts'
+import { ATTEMPT_OUTCOMES, FLIGHT_OUTCOMES, SKIP_REASONS } from '../../otel/enums.ts'
 import { adviceOf, nextStepOf, type ProfileFailure, retryAfterOf } from '../../src/calls/next-step.ts'
 import { NEXT_STEPS, type NextStep } from '../../src/domain/gateway-error.ts'
 

@@ -9,10 +9,10 @@ import {
   SPAN_CALL,
   SPAN_PROBE,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { FaultName } from '../../src/simulator/named-faults.ts'
+import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
-import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { searchForSecrets } from '../e2e/secrets.ts'
 import {
   atTheEnd,

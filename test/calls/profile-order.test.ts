@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { SkipReason } from '../../otel/words.ts'
+import type { SkipReason } from '../../otel/enums.ts'
 import { pathOf } from '../../src/calls/endpoint.ts'
 import { type OrderQuestion, orderProfiles } from '../../src/calls/profile-order.ts'
 import type { Credential, StoredProfile } from '../../src/domain/credential.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
 import { profileNote } from '../../src/calls/profile-note.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'

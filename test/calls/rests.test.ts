@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { ATTR_LAST_RESORT, SPAN_CALL } from '../../otel/names.ts'
+import { ATTR_LAST_RESORT, SPAN_CALL } from '../../otel/semconv.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import {

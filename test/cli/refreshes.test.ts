@@ -10,7 +10,7 @@ import {
   ATTR_REASON,
   ATTR_SHAPE_FIELDS,
   ATTR_VIA,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { shapeHint } from '../../src/cli/refresh-lines.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
 import { diskWorld, startChild } from '../events/world.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SPAN_PROBE } from '../../otel/names.ts'
+import { SPAN_PROBE } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/exit-code.ts'
 import { codexLogin, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
 import { runCli } from './run-cli.ts'

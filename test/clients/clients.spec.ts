@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ATTR_SIDE_DOOR } from '../../otel/names.ts'
+import { ATTR_SIDE_DOOR } from '../../otel/semconv.ts'
 import { makeCertificate } from './certificate.ts'
 import { type Trials, tableOf } from './table.ts'
 import { isCallerFound, isSeen, isShared, runTrial } from './trial.ts'

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Attributes } from '@opentelemetry/api'
-import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_SHAPE_FIELDS } from '../../otel/names.ts'
+import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_SHAPE_FIELDS } from '../../otel/semconv.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startFront } from './front.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, BILLINGS, FLIGHT_OUTCOMES } from '../../otel/words.ts'
+import { ATTEMPT_OUTCOMES, BILLINGS, FLIGHT_OUTCOMES } from '../../otel/enums.ts'
 import type { Credential } from '../../src/domain/credential.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import type { Provider, RefusedAnswer } from '../../src/providers/provider.ts'

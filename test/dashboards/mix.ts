@@ -1,10 +1,10 @@
 import { trace } from '@opentelemetry/api'
-import type { RefreshReason, Via } from '../../otel/words.ts'
+import type { RefreshReason, Via } from '../../otel/enums.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
+import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
-import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { Lease, ProfileStore } from '../../src/store/profile-store.ts'
 

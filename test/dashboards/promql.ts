@@ -1,6 +1,6 @@
 import { parser } from '@prometheus-io/lezer-promql'
-import { METRICS, type MetricDefinition } from '../../otel/names.ts'
 import { prometheusLabel, prometheusName } from '../../otel/prometheus-name.ts'
+import { METRICS, type MetricDefinition } from '../../otel/semconv.ts'
 
 type Node = ReturnType<typeof parser.parse>['topNode']
 
@@ -18,7 +18,7 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   ALERTS: ['alertname', 'alertstate', 'severity', 'provider', 'profile', 'caller'],
 }
 
-/** Every series name there is, with the labels it has: those of `otel/names.ts`, and a few of Prometheus' own. */
+/** Every series name there is, with the labels it has: those of `otel/semconv.ts`, and a few of Prometheus' own. */
 export function knownSeries(records: Readonly<Record<string, readonly string[]>> = {}): ReadonlyMap<string, readonly string[]> {
   const known = new Map<string, readonly string[]>([...Object.entries(FOREIGN), ...Object.entries(records)])
   for (const metric of Object.values(METRICS) as MetricDefinition[]) {

@@ -11,7 +11,7 @@ import {
   EVENT_CREDENTIAL_RELOADED,
   EVENT_LEASE_REQUESTED,
   EVENT_PERSISTED,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'

@@ -9,7 +9,7 @@ import {
   ATTR_SHAPE_FIELDS,
   ATTR_TOKEN_AGE,
   EVENT_CREDENTIAL_RELOADED,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'

@@ -18,12 +18,12 @@ import {
   ATTR_SHAPE_USER_AGENT,
   EVENT_FALLBACK,
   SPAN_CALL,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
 import { evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'
-import { playScenario } from '../../src/simulator/scenarios/stage.ts'
+import { playScenario } from '../../src/simulator/scenarios/harness.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { attempt, CLI, evidence, GATEWAY, type Refreshed, refresh, span, WORK } from './spans.ts'
 

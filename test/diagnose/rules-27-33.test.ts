@@ -16,7 +16,7 @@ import {
   SPAN_CALL,
   SPAN_LOGIN,
   SPAN_PROBE,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'

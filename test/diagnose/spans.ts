@@ -12,7 +12,7 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_VIA,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { Evidence, type PlainSpan, type SeenProcess } from '../../src/diagnose/evidence.ts'
 
 export const START_MS = Date.UTC(2026, 9, 1, 12)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/words.ts'
+import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/enums.ts'
 import { type Cooldown, type CooldownEvent, concerns, isResting, markOf, nextCooldown, READY } from '../../src/domain/cooldown.ts'
 import type { Credential, StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { ProfileState } from '../../otel/words.ts'
+import type { ProfileState } from '../../otel/enums.ts'
 import type { Credential } from '../../src/domain/credential.ts'
 import { isTokenUsable, profileStateOf, type StateQuestion } from '../../src/domain/profile-state.ts'
 

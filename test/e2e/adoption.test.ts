@@ -19,7 +19,7 @@ import {
   METRICS,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'

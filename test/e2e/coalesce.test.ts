@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_DECISION, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_DECISION, SPAN_VISIT } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { replays } from '../../src/events/replays.ts'
+import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
-import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { APPLICATION, bytesIn, type Job, MAIN, refreshesIn, spansIn, startNode } from '../watch/watched.ts'
 

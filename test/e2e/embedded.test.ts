@@ -1,6 +1,14 @@
 import type { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, ATTR_CALLER_KIND, ATTR_CODE_FUNCTION, ATTR_CODE_STACK, ATTR_REASON, SPAN_CALL, SPAN_VISIT } from '../../otel/names.ts'
+import {
+  ATTR_CALLER,
+  ATTR_CALLER_KIND,
+  ATTR_CODE_FUNCTION,
+  ATTR_CODE_STACK,
+  ATTR_REASON,
+  SPAN_CALL,
+  SPAN_VISIT,
+} from '../../otel/semconv.ts'
 import { type CodeCall, createGatewatch } from '../../src/gatewatch.ts'
 import { atTheEnd, codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_LEASE_TAKEN_FROM, ATTR_OUTCOME, EVENT_LEASE_HELD, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_LEASE_TAKEN_FROM, ATTR_OUTCOME, EVENT_LEASE_HELD, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import { type FileStoreOptions, fileStore } from '../../src/store/file-store.ts'
 import { type ChildProcess, startChild } from '../support/child-process.ts'

@@ -3,11 +3,11 @@ import { fileStore } from '../../src/store/file-store.ts'
 import { startChild } from '../support/child-process.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { PROFILE, world } from '../support/world.ts'
-import type { VisitReport } from './fixtures/visit-together.ts'
+import type { VisitReport } from './fixtures/acquire-together.ts'
 
 const PROCESSES = 4
 const VISITS = 200
-const FILE = 'test/e2e/fixtures/visit-together.ts'
+const FILE = 'test/e2e/fixtures/acquire-together.ts'
 
 describe('four processes with two hundred visits each to one expired profile, every second one forced', () => {
   it('cause one token request; every visit is recorded with its caller and reason and linked with its flight', async () => {
@@ -18,7 +18,7 @@ describe('four processes with two hundred visits each to one expired profile, ev
     afterwards(() => allAsk.resolve())
     await w.signIn()
     const children = Array.from({ length: PROCESSES }, () =>
-      startChild(new URL('./fixtures/visit-together.ts', import.meta.url), folder, w.simulator.url, PROFILE, String(VISITS)),
+      startChild(new URL('./fixtures/acquire-together.ts', import.meta.url), folder, w.simulator.url, PROFILE, String(VISITS)),
     )
     for (const child of children) expect(await child.line()).toBe('ready')
     for (const child of children) child.goOn()

@@ -3,7 +3,7 @@
 // after one that was stopped with its request under way sent the same token too. Fix: the lease is confirmed in the run that
 // writes to the socket; a sender that may go on is waited for. Issue 1 of 6, C1.
 import { describe, expect, it } from 'vitest'
-import { ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import type { TokenStep } from '../../src/simulator/token-endpoint.ts'
 import { fileStore } from '../../src/store/file-store.ts'

@@ -11,10 +11,10 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { refreshes, visitTable } from '../../src/events/queries.ts'
 import type { CallAnswer } from '../../src/server/answer-stream.ts'
-import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
+import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
 import { atTheEnd, eventually } from '../support/gateway-world.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'

@@ -17,7 +17,7 @@ import {
   SPAN_LOGIN,
   SPAN_REFRESH,
   SPAN_REVOKE,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { fileStore } from '../../src/store/file-store.ts'

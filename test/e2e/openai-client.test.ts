@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, SPAN_CALL } from '../../otel/names.ts'
+import { ATTR_CALLER, SPAN_CALL } from '../../otel/semconv.ts'
 import { codexLogin, type GatewayWorld, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE } from '../support/gateway-world.ts'
 
 const MESSAGES = [

@@ -15,12 +15,12 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../../src/events/queries.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import { replays } from '../../src/events/replays.ts'
-import { RedactingSpanProcessor } from '../../src/telemetry/redaction.ts'
+import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
 import type { ChildProcess } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { CANARIES } from '../telemetry/canaries.ts'

@@ -20,7 +20,7 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { bypasses, callerTable, refreshes, trace, visitTable } from '../../src/events/queries.ts'
 import { Recorder, type RecorderOptions } from '../../src/events/recorder.ts'
 

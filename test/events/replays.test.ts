@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_REFRESH_RETAINED, ATTR_REPLAY } from '../../otel/names.ts'
+import { ATTR_REFRESH_RETAINED, ATTR_REPLAY } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import { replays } from '../../src/events/replays.ts'

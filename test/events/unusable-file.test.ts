@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
-import { ATTR_CODE_STACK } from '../../otel/names.ts'
+import { ATTR_CODE_STACK } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { refreshes } from '../../src/events/queries.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'

@@ -9,7 +9,7 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_VIA,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 
 export interface RefreshOptions {
   caller?: string

@@ -15,11 +15,11 @@ describe('the doors of the house', () => {
       "meter.createCounter('x')",
       "meter.createObservableGauge('x')",
     ]) {
-      expect(spansPastTelemetry(sourceFile('src/refresh/visit.ts', call))).toHaveLength(1)
+      expect(spansPastTelemetry(sourceFile('src/refresh/acquire.ts', call))).toHaveLength(1)
       expect(spansPastTelemetry(sourceFile('src/telemetry/telemetry.ts', call))).toEqual([])
     }
     for (const call of ['telemetry.startSpan(SPAN_VISIT)', 'class A { #telemetry; a() { this.#telemetry.startSpan(SPAN_VISIT) } }'])
-      expect(spansPastTelemetry(sourceFile('src/refresh/visit.ts', call))).toEqual([])
+      expect(spansPastTelemetry(sourceFile('src/refresh/acquire.ts', call))).toEqual([])
   })
 
   it('let only src/refresh and src/login mint a permit', () => {

@@ -10,12 +10,12 @@ interface Room {
   readonly uses?: readonly string[]
 }
 
-const CELLAR = ['otel/words.ts', 'otel/genai-semconv.ts', 'otel/names.ts', 'otel/prometheus-name.ts']
+const CELLAR = ['otel/enums.ts', 'otel/genai-semconv.ts', 'otel/semconv.ts', 'otel/prometheus-name.ts']
 
 const ROOMS: readonly Room[] = [
-  { name: 'otel/words.ts', floor: -3, uses: [] },
+  { name: 'otel/enums.ts', floor: -3, uses: [] },
   { name: 'otel/genai-semconv.ts', floor: -3, uses: [] },
-  { name: 'otel/names.ts', floor: -2, uses: CELLAR },
+  { name: 'otel/semconv.ts', floor: -2, uses: CELLAR },
   { name: 'otel/prometheus-name.ts', floor: -1, uses: CELLAR },
   { name: 'src/tools/', floor: -1, uses: ['node:'] },
   { name: 'src/domain/', floor: 0, uses: [...CELLAR, 'node:'] },
@@ -42,7 +42,7 @@ const ROOMS: readonly Room[] = [
   { name: 'src/options.ts', floor: 6 },
   { name: 'src/register.ts', floor: 6 },
   { name: 'src/ops/', floor: 6 },
-  { name: 'src/given-settings.ts', floor: 7 },
+  { name: 'src/load-settings.ts', floor: 7 },
   { name: 'src/gateway.ts', floor: 8 },
   { name: 'src/server/', floor: 9 },
   { name: 'otel/write-reference.ts', floor: 9 },
@@ -67,15 +67,15 @@ describe('the floors of the house', () => {
   })
 
   it.each([
-    ['up', 'src/store/file-store.ts', '../refresh/visit.ts', 'src/refresh/ is not below src/store/'],
+    ['up', 'src/store/file-store.ts', '../refresh/acquire.ts', 'src/refresh/ is not below src/store/'],
     ['sideways', 'src/store/file-store.ts', '../providers/permit.ts', 'src/providers/ is not below src/store/'],
     ['from below to the top', 'src/cli/main.ts', '../index.ts', 'src/index.ts is not below src/cli/'],
-    ['from the cellar', 'otel/names.ts', '../src/domain/credential.ts', 'otel/names.ts may not use src/domain/'],
+    ['from the cellar', 'otel/semconv.ts', '../src/domain/credential.ts', 'otel/semconv.ts may not use src/domain/'],
     ['for a package in the domain', 'src/domain/credential.ts', 'valibot', 'src/domain/ may not use valibot'],
     [
       'from the pipeline into the package',
       'otel/pipeline/stack.ts',
-      '../../src/refresh/visit.ts',
+      '../../src/refresh/acquire.ts',
       'otel/pipeline/ may not use src/refresh/',
     ],
     [
@@ -133,7 +133,7 @@ function mayUse({ uses }: Room, name: string): boolean {
   return uses === undefined || uses.some(used => name === used || (/[/:]$/.test(used) && name.startsWith(used)))
 }
 
-/** The room with the longest name: `otel/names.ts` is not in `otel/`. */
+/** The room with the longest name: `otel/semconv.ts` is not in `otel/`. */
 function roomOf(path: string): Room | undefined {
   const rooms = ROOMS.filter(({ name }) => (name.endsWith('/') ? path.startsWith(name) : path === name))
   return rooms.sort((a, b) => b.name.length - a.name.length)[0]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import * as names from '../../otel/names.ts'
+import * as names from '../../otel/semconv.ts'
 import { READ_ATTRIBUTES, READ_EVENTS } from '../../src/diagnose/read-by-rules.ts'
 import { sourceFilesIn } from './source-files.ts'
 

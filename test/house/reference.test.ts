@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ATTRIBUTES, METRICS, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTRIBUTES, METRICS, SPAN_VISIT } from '../../otel/semconv.ts'
 import { reference, withReference } from '../../otel/write-reference.ts'
 import { ROOT } from './source-files.ts'
 

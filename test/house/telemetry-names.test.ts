@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import * as genai from '../../otel/genai-semconv.ts'
-import * as names from '../../otel/names.ts'
+import * as names from '../../otel/semconv.ts'
 import { nodesOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from './source-files.ts'
 
 /** Where names are made or listed, which is not to use them. */
-const LISTS = ['otel/names.ts', 'otel/genai-semconv.ts', 'otel/words.ts', 'otel/write-reference.ts']
+const LISTS = ['otel/semconv.ts', 'otel/genai-semconv.ts', 'otel/enums.ts', 'otel/write-reference.ts']
 
 /** How a name begins that nobody else's words do; Node's own channels (`http.client.request.start`) are not meant. */
 const TELEMETRY_NAME =
@@ -51,12 +51,12 @@ describe('telemetry names', () => {
     `\`gatewatch.gate.\${word}\``,
     "'gatewatch_gate_visits_total'",
   ])('would be noticed in src/: %s', literal => {
-    expect(namesWrittenIn(sourceFile('src/refresh/visit.ts', `const name = ${literal}`))).toHaveLength(1)
-    expect(namesWrittenIn(sourceFile('src/refresh/visit.ts', `// ${literal}`))).toEqual([])
+    expect(namesWrittenIn(sourceFile('src/refresh/acquire.ts', `const name = ${literal}`))).toHaveLength(1)
+    expect(namesWrittenIn(sourceFile('src/refresh/acquire.ts', `// ${literal}`))).toEqual([])
   })
 
   it('would be noticed when unused', () => {
-    const unused = unusedIn([sourceFile('src/refresh/visit.ts', "use(ATTR_REASON, METRICS.visits, instruments.add('bypasses'))")])
+    const unused = unusedIn([sourceFile('src/refresh/acquire.ts', "use(ATTR_REASON, METRICS.visits, instruments.add('bypasses'))")])
     expect(unused).toContain('ATTR_DECISION')
     expect(unused).toContain('METRICS.replays')
     for (const used of ['ATTR_REASON', 'METRICS.visits', 'METRICS.bypasses']) expect(unused).not.toContain(used)

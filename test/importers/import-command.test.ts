@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, ATTR_IMPORT_COUNTS, SPAN_IMPORT } from '../../otel/names.ts'
+import { ATTR_CALLER, ATTR_IMPORT_COUNTS, SPAN_IMPORT } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/exit-code.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'

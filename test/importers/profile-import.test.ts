@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/names.ts'
+import { ATTR_CALLER, ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/semconv.ts'
 import { clientCaller } from '../../src/domain/caller-site.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'

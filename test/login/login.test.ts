@@ -12,7 +12,7 @@ import {
   SPAN_EXCHANGE,
   SPAN_LOGIN,
   SPAN_REVOKE,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { OAuthCredential, StoredProfile } from '../../src/domain/credential.ts'
 import { storedKey } from '../support/gateway-world.ts'
 import { CHATGPT, loginWorld, PLAIN } from './login-world.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, inject, it } from 'vitest'
 import { GENAI_OPERATION_NAME, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_PROVIDER, ATTR_URL_PATH, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_PROVIDER, ATTR_URL_PATH, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import type { RefreshRow } from '../../src/events/refresh-row.ts'
 import { replays } from '../../src/events/replays.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { CallsAnswer, FallbacksAnswer, ProfilesAnswer } from '../../src/ops/answers.ts'
+import type { CallsAnswer, FallbacksAnswer, ProfilesAnswer } from '../../src/ops/api-types.ts'
 import { CODEX_PATH, KEY, loginThenKey, ME } from '../calls/login-then-key.ts'
 import { codexLogin, eventually, type GatewayWorld, gatewayWorld, OPENAI_PROFILE, posted } from '../support/gateway-world.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
 import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../../src/events/queries.ts'
 import type {
   BypassesAnswer,
@@ -11,7 +11,7 @@ import type {
   RefreshLinesAnswer,
   StacksAnswer,
   TraceAnswer,
-} from '../../src/ops/answers.ts'
+} from '../../src/ops/api-types.ts'
 import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'

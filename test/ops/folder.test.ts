@@ -15,8 +15,8 @@ import {
   ATTR_STACK_ID,
   ATTR_VIA,
   SPAN_LOGIN,
-} from '../../otel/names.ts'
-import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/answers.ts'
+} from '../../otel/semconv.ts'
+import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/api-types.ts'
 import { diskWorld } from '../events/world.ts'
 import { ROOT } from '../house/source-files.ts'
 import { startNode } from '../support/child-process.ts'

@@ -27,7 +27,7 @@ import {
   EVENT_FALLBACK,
   SPAN_CALL,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { ProfileSnapshot } from '../../src/calls/profile-snapshot.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import type { SpanRow } from '../../src/events/span-row.ts'

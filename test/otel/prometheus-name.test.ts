@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { METRICS } from '../../otel/names.ts'
 import { prometheusLabel, prometheusName } from '../../otel/prometheus-name.ts'
+import { METRICS } from '../../otel/semconv.ts'
 
 describe('names in Prometheus', () => {
   it('are those that OTLP ingestion yields, for every metric', () => {

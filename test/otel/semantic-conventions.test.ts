@@ -1,7 +1,7 @@
 import * as stable from '@opentelemetry/semantic-conventions'
 import * as incubating from '@opentelemetry/semantic-conventions/incubating'
 import { describe, expect, it } from 'vitest'
-import { ATTRIBUTES, LABELS, METRICS, SCOPE } from '../../otel/names.ts'
+import { ATTRIBUTES, LABELS, METRICS, SCOPE } from '../../otel/semconv.ts'
 
 const known = (prefix: string) =>
   new Set<unknown>(

@@ -1,7 +1,7 @@
 import { metrics, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { SPAN_REFRESH } from '../../otel/names.ts'
 import { startSdk } from '../../otel/sdk/sdk.ts'
+import { SPAN_REFRESH } from '../../otel/semconv.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'

@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { SPAN_CALL } from '../../otel/names.ts'
+import { SPAN_CALL } from '../../otel/semconv.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { dropped, receive, start } from './world.ts'
 

@@ -1,6 +1,6 @@
-import { METRICS } from '../../otel/names.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { type SdkOptions, startSdk } from '../../otel/sdk/sdk.ts'
+import { METRICS } from '../../otel/semconv.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'

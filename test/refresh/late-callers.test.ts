@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ATTR_DECISION, SPAN_VISIT } from '../../otel/names.ts'
-import { type AroundOptions, aroundRefresh } from '../../src/refresh/foreign-refresh.ts'
+import { ATTR_DECISION, SPAN_VISIT } from '../../otel/semconv.ts'
+import { type AroundOptions, aroundRefresh } from '../../src/refresh/wrap-refresh.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 // Seen: a caller that asked for an old token to be replaced got the result of the last flight whatever its age, even the

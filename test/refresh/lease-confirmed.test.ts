@@ -2,7 +2,7 @@
 // answer to such a replay. Fix: the lease is confirmed right before the request leaves, and before a refusal is believed.
 // Issue 1 of 6, C1.
 import { describe, expect, it } from 'vitest'
-import { ATTR_OUTCOME, EVENT_HELD_BACK, EVENT_REQUEST_SENT, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_OUTCOME, EVENT_HELD_BACK, EVENT_REQUEST_SENT, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { Lease } from '../../src/store/profile-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_NEXT, SPAN_REFRESH } from '../../otel/names.ts'
+import { ATTR_NEXT, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'

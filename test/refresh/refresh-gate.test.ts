@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASON, ATTR_VISITS, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASON, ATTR_VISITS, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { callerAt, credentialOf, PROFILE, profileOf, type World, world } from '../support/world.ts'
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import type { GrantedAnswer } from '../../src/providers/refresh-answer.ts'
-import { holdingDigest } from '../../src/refresh/held-before.ts'
 import { holds, rotate, withRotation } from '../../src/refresh/rotation.ts'
+import { holdingDigest } from '../../src/refresh/token-ownership.ts'
 
 const NOW = 1_800_000_000_000
 const current: OAuthCredential = {

@@ -2,7 +2,7 @@
 // lost. Why: one limit was both the callers' patience and the request's. Fix: the limit ends the callers' waiting, the
 // refresh listens on under its renewed lease. Issue 1 of 6, C2.
 import { describe, expect, it } from 'vitest'
-import { ATTR_DECISION, ATTR_ERROR_TYPE, ATTR_OUTCOME, EVENT_WAITING_ENDED, SPAN_REFRESH, SPAN_VISIT } from '../../otel/names.ts'
+import { ATTR_DECISION, ATTR_ERROR_TYPE, ATTR_OUTCOME, EVENT_WAITING_ENDED, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { PROFILE, type World, type WorldOptions, world } from '../support/world.ts'

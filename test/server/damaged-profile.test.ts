@@ -1,6 +1,6 @@
 // One damaged row of the profile store kept the gateway from serving with any profile (issue "1 of 6", point C6).
 import { expect, it } from 'vitest'
-import { ATTR_PROFILE, SPAN_CALL } from '../../otel/names.ts'
+import { ATTR_PROFILE, SPAN_CALL } from '../../otel/semconv.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { inDatabase } from '../store/fixtures/stored.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'

@@ -1,6 +1,6 @@
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { ATTR_PROTOCOL, SPAN_CALL } from '../../otel/names.ts'
+import { ATTR_PROTOCOL, SPAN_CALL } from '../../otel/semconv.ts'
 import {
   ANTHROPIC_PROFILE,
   codexLogin,

@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { ATTR_HTTP_METHOD, ATTR_HTTP_STATUS } from '../../otel/names.ts'
+import { ATTR_HTTP_METHOD, ATTR_HTTP_STATUS } from '../../otel/semconv.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPT_OUTCOME } from '../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME } from '../../otel/semconv.ts'
 import {
   ANTHROPIC_KEY,
   ANTHROPIC_PROFILE,

@@ -17,13 +17,13 @@ import {
   ATTR_SHAPE_FIELDS,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { isOAuth, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { holdingDigest } from '../../src/refresh/held-before.ts'
+import { holdingDigest } from '../../src/refresh/token-ownership.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
+import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
-import { TOKEN_PATHS } from '../../src/simulator/token-dialect.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'

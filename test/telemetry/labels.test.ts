@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { LABEL_CALLER, LABEL_LABEL, LABEL_PROFILE, LABEL_REASON, LABELS, OTHER } from '../../otel/names.ts'
+import { LABEL_CALLER, LABEL_LABEL, LABEL_PROFILE, LABEL_REASON, LABELS, OTHER } from '../../otel/semconv.ts'
 import { Labels } from '../../src/telemetry/labels.ts'
 
 function world() {

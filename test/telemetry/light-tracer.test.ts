@@ -13,7 +13,7 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import type { TraceChoice } from '../../src/telemetry/span-tree.ts'

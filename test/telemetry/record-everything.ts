@@ -1,7 +1,7 @@
-import { LABELS, METRICS, type MetricDefinition, type MetricKey } from '../../otel/names.ts'
+import { LABELS, METRICS, type MetricDefinition, type MetricKey } from '../../otel/semconv.ts'
 import type { CounterKey, GaugeKey, HistogramKey, Instruments } from '../../src/telemetry/instruments.ts'
 
-/** Records two series into every metric of `otel/names.ts`, every label set. */
+/** Records two series into every metric of `otel/semconv.ts`, every label set. */
 export function recordEverything(instruments: Instruments): void {
   for (const [key, metric] of Object.entries(METRICS) as [MetricKey, MetricDefinition][]) {
     for (const turn of [0, 1]) {

@@ -1,9 +1,9 @@
 import { AggregationTemporality, type DataPoint, type Histogram } from '@opentelemetry/sdk-metrics'
 import { describe, expect, it } from 'vitest'
-import { LABELS, OTHER } from '../../otel/names.ts'
 import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
+import { LABELS, OTHER } from '../../otel/semconv.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
-import { MOST_SERIES_PER_METRIC, SeriesBook } from '../../src/telemetry/series-book.ts'
+import { MOST_SERIES_PER_METRIC, SeriesBook } from '../../src/telemetry/metric-storage.ts'
 
 function world(temporality = AggregationTemporality.CUMULATIVE) {
   const book = new SeriesBook()

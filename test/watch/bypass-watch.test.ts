@@ -30,7 +30,7 @@ import {
   EVENT_REPLAY,
   SPAN_EXCHANGE,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { takeFrames } from '../../src/callers/stack-frames.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'

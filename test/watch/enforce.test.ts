@@ -15,7 +15,7 @@ import {
   ATTR_SHAPE_FIELDS,
   ATTR_VIA,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { bypassError } from '../../src/http-clients/block.ts'
 import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'

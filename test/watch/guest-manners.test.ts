@@ -14,7 +14,7 @@ import {
   ATTR_SIDE_DOOR,
   METRICS,
   SPAN_REFRESH,
-} from '../../otel/names.ts'
+} from '../../otel/semconv.ts'
 import { SECRETS, searchForSecrets } from '../e2e/secrets.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'

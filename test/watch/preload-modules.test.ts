@@ -39,5 +39,5 @@ it('the preload loads nothing that only a policy or a refresh needs', async () =
 
 it('the preload loads what its policy needs before the application runs', async () => {
   const loaded = await loadedUnder({ policy: 'coalesce' })
-  expect(loaded.some(url => url.endsWith('/src/watch/coalescing.ts'))).toBe(true)
+  expect(loaded.some(url => url.endsWith('/src/watch/deduplicate-interceptor.ts'))).toBe(true)
 })

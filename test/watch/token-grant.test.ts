@@ -1,9 +1,9 @@
 // A list of one token answer, or one with more behind it, had no fingerprints: the next refresh had no forerunner (issue 1, C3).
 import { expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import type { KnownService } from '../../src/token-requests/known-endpoints.ts'
-import { agedAnswer } from '../../src/token-requests/token-answer.ts'
+import type { KnownService } from '../../src/token-requests/endpoint-registry.ts'
 import { readGrant } from '../../src/token-requests/token-grant.ts'
+import { agedAnswer } from '../../src/token-requests/token-response.ts'
 
 const TOKENS = { access_token: 'at_granted_1', refresh_token: 'rt_granted_1', expires_in: 3600 }
 const TEXT = JSON.stringify(TOKENS)

@@ -5,11 +5,11 @@ import {
   ATTR_PROFILE,
   ATTR_SKIP_REASON,
   EVENT_SKIPPED,
-} from '../../../otel/names.ts'
+} from '../../../otel/semconv.ts'
+import { wordsOf } from '../counters.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { wordsOf } from '../tallies.ts'
 
 const GIVEN_UP: ReadonlySet<string | undefined> = new Set(['GW_ALL_PROFILES_FAILED', 'GW_NO_PROFILE'])
 /** What rests a profile. Anything else is no matter of profiles. */

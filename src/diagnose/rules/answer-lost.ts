@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE } from '../../../otel/names.ts'
+import { ATTR_ERROR_TYPE } from '../../../otel/semconv.ts'
 import type { SeenSpan } from '../evidence.ts'
 import { lostRotations, tellLostRotation } from '../lost-answers.ts'
 import { found, type Rule } from '../rule.ts'

@@ -1,7 +1,7 @@
-import { ATTR_EXPIRES_IN_REPAIRED, ATTR_TOKEN_AGE } from '../../../otel/names.ts'
+import { ATTR_EXPIRES_IN_REPAIRED, ATTR_TOKEN_AGE } from '../../../otel/semconv.ts'
+import { wordsOf } from '../counters.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { wordsOf } from '../tallies.ts'
 
 /** `absolute` is how some providers always say it. */
 const WRONG: ReadonlySet<string | undefined> = new Set(['missing', 'zero', 'string', 'milliseconds'])

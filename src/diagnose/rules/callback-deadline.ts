@@ -1,10 +1,10 @@
-import { ATTR_ERROR_TYPE } from '../../../otel/names.ts'
+import { ATTR_ERROR_TYPE } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { greatest, least } from '../extremes.ts'
+import { callerOf } from '../messages.ts'
+import { greatest, least } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { begunBetween } from '../time-window.ts'
-import { callerOf } from '../wording.ts'
 
 const WORKED: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed', 'reused', 'not_persisted'])
 /** A visit so soon after one that gave up asks for the same thing once more. */

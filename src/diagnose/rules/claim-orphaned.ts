@@ -1,4 +1,4 @@
-import { ATTR_ERROR_TYPE, ATTR_TOKEN_REQUESTS } from '../../../otel/names.ts'
+import { ATTR_ERROR_TYPE, ATTR_TOKEN_REQUESTS } from '../../../otel/semconv.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

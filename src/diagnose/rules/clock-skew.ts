@@ -1,8 +1,8 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CLOCK_SKEW, ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CLOCK_SKEW, ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/semconv.ts'
 import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
+import { processOf } from '../messages.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { processOf } from '../wording.ts'
 
 /** The Date header counts whole seconds and networks take some; a minute is nobody's latency. */
 const LEAST_SECONDS = 60

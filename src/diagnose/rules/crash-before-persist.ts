@@ -1,11 +1,11 @@
-import { ATTR_PENDING_AGE, ATTR_PENDING_PROCESS, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
+import { ATTR_PENDING_AGE, ATTR_PENDING_PROCESS, EVENT_CREDENTIAL_RELOADED } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, judgeShape } from '../hypotheses.ts'
 import { isRefusedAsUsed, lostRotations, tellLostRotation } from '../lost-answers.ts'
+import { callerOf, capitalized, processOf } from '../messages.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Found, found, type Rule } from '../rule.ts'
-import { callerOf, capitalized, processOf } from '../wording.ts'
 
 /** A process died between the rotation and the moment in which the new token was stored. */
 export const crashBeforePersist: Rule = {

@@ -1,4 +1,4 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 

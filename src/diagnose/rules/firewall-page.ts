@@ -1,4 +1,4 @@
-import { ATTR_ANSWER_TYPE, ATTR_PROVIDER_REQUEST_ID } from '../../../otel/names.ts'
+import { ATTR_ANSWER_TYPE, ATTR_PROVIDER_REQUEST_ID } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

@@ -1,7 +1,7 @@
-import { ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/names.ts'
+import { ATTR_CREDENTIAL_EXPIRES_IN, EVENT_CREDENTIAL_RELOADED } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import { byProfile, type SeenSpan } from '../evidence.ts'
-import { least } from '../extremes.ts'
+import { least } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
 const WINDOW_MS = 10 * 60_000

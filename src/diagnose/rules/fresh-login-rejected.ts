@@ -1,4 +1,4 @@
-import { ATTR_PERMANENT, ATTR_REPLAY, ATTR_TOKEN_AGE } from '../../../otel/names.ts'
+import { ATTR_PERMANENT, ATTR_REPLAY, ATTR_TOKEN_AGE } from '../../../otel/semconv.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'

@@ -1,4 +1,4 @@
-import { ATTR_GATE_SEEN, ATTR_POLICY } from '../../../otel/names.ts'
+import { ATTR_GATE_SEEN, ATTR_POLICY } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, judgeShape, supported } from '../hypotheses.ts'
 import { isRefusedAsUsed } from '../lost-answers.ts'

@@ -1,4 +1,4 @@
-import { ATTR_TOKEN_AGE } from '../../../otel/names.ts'
+import { ATTR_TOKEN_AGE } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'

@@ -1,4 +1,4 @@
-import { ATTR_ACCOUNT_AFTER, ATTR_ACCOUNT_BEFORE } from '../../../otel/names.ts'
+import { ATTR_ACCOUNT_AFTER, ATTR_ACCOUNT_BEFORE } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

@@ -1,4 +1,4 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_TYPE, SPAN_CALL } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_TYPE, SPAN_CALL } from '../../../otel/semconv.ts'
 import { ACCOUNT_CODES, REGION_CODE } from '../../domain/refusal-codes.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

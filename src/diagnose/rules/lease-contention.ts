@@ -1,9 +1,9 @@
-import { ATTR_LEASE_HOLDER, EVENT_LEASE_LOST } from '../../../otel/names.ts'
+import { ATTR_LEASE_HOLDER, EVENT_LEASE_LOST } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
+import { callerOf, processOf } from '../messages.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { callerOf, processOf } from '../wording.ts'
 
 /** Somebody keeps the right to refresh for longer than others can wait. */
 export const leaseContention: Rule = {

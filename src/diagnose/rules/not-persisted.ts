@@ -1,10 +1,10 @@
-import { ATTR_ERROR_TYPE, ATTR_NEXT, EVENT_PERSISTED } from '../../../otel/names.ts'
+import { ATTR_ERROR_TYPE, ATTR_NEXT, EVENT_PERSISTED } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
 import { isRefusedAsUsed } from '../lost-answers.ts'
+import { callerOf, capitalized, processOf } from '../messages.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { callerOf, capitalized, processOf } from '../wording.ts'
 
 const ADVICE: Readonly<Record<string, string>> = {
   free_disk_space: 'Free disk space where the profile store lies; the gateway tries again every few seconds.',

@@ -1,6 +1,6 @@
+import { wordsOf } from '../counters.ts'
 import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { wordsOf } from '../tallies.ts'
 
 /** So many rotations in a row that only questions about quota, status or models had any use of. */
 const FEWEST = 4

@@ -6,7 +6,7 @@ import {
   ATTR_PROFILE,
   ATTR_SKIP_REASON,
   EVENT_SKIPPED,
-} from '../../../otel/names.ts'
+} from '../../../otel/semconv.ts'
 import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 

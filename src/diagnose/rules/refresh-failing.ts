@@ -1,4 +1,4 @@
-import { ATTR_PERMANENT } from '../../../otel/names.ts'
+import { ATTR_PERMANENT } from '../../../otel/semconv.ts'
 import type { SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 

@@ -1,4 +1,4 @@
-import { ATTR_PERMANENT, ATTR_REPLAY } from '../../../otel/names.ts'
+import { ATTR_PERMANENT, ATTR_REPLAY } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import type { ShapeComparison } from '../finding.ts'
 import { judgeShape, supported } from '../hypotheses.ts'

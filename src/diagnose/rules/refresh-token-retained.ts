@@ -1,4 +1,4 @@
-import { ATTR_REFRESH_RETAINED, ATTR_SHAPE_FIELDS } from '../../../otel/names.ts'
+import { ATTR_REFRESH_RETAINED, ATTR_SHAPE_FIELDS } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

@@ -1,7 +1,7 @@
-import { ATTR_RETRY_AFTER, ATTR_SHAPE_USER_AGENT } from '../../../otel/names.ts'
+import { ATTR_RETRY_AFTER, ATTR_SHAPE_USER_AGENT } from '../../../otel/semconv.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
 import { excluded, supported } from '../hypotheses.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 
 const NEAR_MS = 30 * 60_000

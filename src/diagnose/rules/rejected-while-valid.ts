@@ -1,4 +1,4 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'

@@ -1,9 +1,9 @@
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/names.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_EXPIRES_IN, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
 import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { callerOf } from '../messages.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
 import { begunBetween } from '../time-window.ts'
-import { callerOf } from '../wording.ts'
 
 /** Pauses between tries grow: 1, 2, 4 s and more. */
 const LONGEST_PAUSE_MS = 60_000

@@ -5,11 +5,11 @@ import {
   ATTR_FALLBACK_FROM,
   ATTR_FALLBACK_REASON,
   EVENT_FALLBACK,
-} from '../../../otel/names.ts'
+} from '../../../otel/semconv.ts'
+import { wordsOf } from '../counters.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { wordsOf } from '../tallies.ts'
 
 /** A login that fails and a key that takes over are near each other in time. */
 const NEAR_MS = 10 * 60_000

@@ -1,9 +1,9 @@
-import { ATTR_ERROR_TYPE, ATTR_PERMANENT, ATTR_RETRY_AFTER } from '../../../otel/names.ts'
+import { ATTR_ERROR_TYPE, ATTR_PERMANENT, ATTR_RETRY_AFTER } from '../../../otel/semconv.ts'
+import { wordsOf } from '../counters.ts'
 import type { Evidence, SeenSpan } from '../evidence.ts'
-import { greatest } from '../extremes.ts'
 import { excluded } from '../hypotheses.ts'
+import { greatest } from '../range.ts'
 import { type Found, found, type Rule, times } from '../rule.ts'
-import { wordsOf } from '../tallies.ts'
 
 /** No connection, so nothing can have been taken. */
 const UNREACHABLE = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT)$/

@@ -1,4 +1,4 @@
-import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from '../answers.ts'
+import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from '../api-types.ts'
 import { type Child, element } from './element.ts'
 import { clock, count, duration, moment } from './format.ts'
 import { callerCell, code, empty, figures, inMarkdown, markdownTable, panel, stackList, stackText, traceLink } from './parts.ts'

@@ -1,4 +1,4 @@
-import type { CallRow, CallsAnswer } from '../answers.ts'
+import type { CallRow, CallsAnswer } from '../api-types.ts'
 import { type Curve, chart } from './chart.ts'
 import { element } from './element.ts'
 import { rangeOf } from './fallback-view.ts'

@@ -1,4 +1,4 @@
-import type { FallbackRow, FallbacksAnswer } from '../answers.ts'
+import type { FallbackRow, FallbacksAnswer } from '../api-types.ts'
 import { chart } from './chart.ts'
 import { element } from './element.ts'
 import { clock, count, duration, moment, rate, share } from './format.ts'

@@ -1,4 +1,4 @@
-import type { FindingsAnswer } from '../answers.ts'
+import type { FindingsAnswer } from '../api-types.ts'
 import { addressFrom } from './address.ts'
 import { type Child, element } from './element.ts'
 import { count, moment, plain } from './format.ts'

@@ -1,4 +1,4 @@
-import type { Overview } from '../answers.ts'
+import type { Overview } from '../api-types.ts'
 import { addressFrom, type Place } from './address.ts'
 import { element, fill } from './element.ts'
 import { count } from './format.ts'

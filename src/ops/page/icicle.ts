@@ -1,4 +1,4 @@
-import type { StackNode } from '../answers.ts'
+import type { StackNode } from '../api-types.ts'
 import { element } from './element.ts'
 import { count, share } from './format.ts'
 import { type FlameNode, loadD3, type PlacedFrame } from './libraries.ts'

@@ -1,4 +1,4 @@
-import type { Overview } from '../answers.ts'
+import type { Overview } from '../api-types.ts'
 import { addressOf, type Place, placeOf } from './address.ts'
 import { bypassesView } from './bypasses-view.ts'
 import { callsView } from './calls-view.ts'

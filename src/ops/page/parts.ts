@@ -1,4 +1,4 @@
-import type { Frame, RefreshLine } from '../answers.ts'
+import type { Frame, RefreshLine } from '../api-types.ts'
 import { addressOfTrace } from './address.ts'
 import { type Child, drawn, element } from './element.ts'
 import { clock, duration, moment } from './format.ts'

@@ -1,4 +1,4 @@
-import type { ProfileLine, ProfilesAnswer } from '../answers.ts'
+import type { ProfileLine, ProfilesAnswer } from '../api-types.ts'
 import { addressOfTrace } from './address.ts'
 import { type Child, drawn, element } from './element.ts'
 import { clock, count, duration, moment, plain, share } from './format.ts'

@@ -1,4 +1,4 @@
-import type { CallerRow, RefreshesAnswer, RefreshLinesAnswer, StacksAnswer, VisitRow } from '../answers.ts'
+import type { CallerRow, RefreshesAnswer, RefreshLinesAnswer, StacksAnswer, VisitRow } from '../api-types.ts'
 import type { Place } from './address.ts'
 import { element } from './element.ts'
 import { clock, count, moment, rate, share } from './format.ts'

@@ -1,4 +1,4 @@
-import type { WayRow } from '../answers.ts'
+import type { WayRow } from '../api-types.ts'
 import { drawn, element } from './element.ts'
 import { count, plain, share } from './format.ts'
 import { loadD3 } from './libraries.ts'

@@ -1,4 +1,4 @@
-import type { TraceAnswer, TraceSpan } from '../answers.ts'
+import type { TraceAnswer, TraceSpan } from '../api-types.ts'
 import { element } from './element.ts'
 import { clock, count, duration } from './format.ts'
 import { empty, figures, inMarkdown, markdownTable, panel, stackList, stackText, traceLink } from './parts.ts'

@@ -1,4 +1,4 @@
-import type { Overview } from '../answers.ts'
+import type { Overview } from '../api-types.ts'
 import type { Place } from './address.ts'
 import type { Child } from './element.ts'
 

@@ -1,4 +1,4 @@
-import type { TraceSpan } from '../answers.ts'
+import type { TraceSpan } from '../api-types.ts'
 import { drawn, element } from './element.ts'
 import { duration } from './format.ts'
 import { onKey } from './table.ts'

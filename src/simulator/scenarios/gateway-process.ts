@@ -2,10 +2,10 @@
 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { ProcessRole } from '../../../otel/words.ts'
+import type { ProcessRole } from '../../../otel/enums.ts'
 import { createGatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
-import { CLAIM, GatewayActor } from './gateway-actor.ts'
+import { CLAIM, GatewayActor } from './gateway-driver.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import type { Setting } from './scenario.ts'
 import type { GatewayStep } from './step.ts'

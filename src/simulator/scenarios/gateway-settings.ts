@@ -1,5 +1,5 @@
 import type { GatewatchOptions } from '../../gatewatch.ts'
-import { TOKEN_PATHS } from '../token-dialect.ts'
+import { TOKEN_PATHS } from '../provider-quirks.ts'
 import { PAID_PROFILE, type Setting } from './scenario.ts'
 
 /** The variable that holds the paid key. */

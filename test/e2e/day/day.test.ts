@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { METRICS } from '../../../otel/names.ts'
 import { prometheusName } from '../../../otel/prometheus-name.ts'
+import { METRICS } from '../../../otel/semconv.ts'
 import type { Finding } from '../../../src/diagnose/finding.ts'
 import { isInstalled } from '../../dashboards/prometheus-server.ts'
 import { alertDifferences, burning, type Firing, PHASES_OF_AN_HOUR, type Scrape } from './alerts.ts'

@@ -1,5 +1,5 @@
-import { METRICS, type MetricKey } from '../../../otel/names.ts'
 import { prometheusName } from '../../../otel/prometheus-name.ts'
+import { METRICS, type MetricKey } from '../../../otel/semconv.ts'
 import { type ParsedSample, parseOpenMetrics } from '../../support/open-metrics-parser.ts'
 
 /** Everything that a gateway's `/metrics` holds. */

@@ -1,5 +1,6 @@
 import { context, metrics, ProxyTracerProvider, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
+import { prometheusLabel, prometheusName } from '../../../otel/prometheus-name.ts'
 import {
   ATTR_CALLER,
   ATTR_PROCESS_ROLE,
@@ -9,8 +10,7 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
   SPAN_VISIT,
-} from '../../../otel/names.ts'
-import { prometheusLabel, prometheusName } from '../../../otel/prometheus-name.ts'
+} from '../../../otel/semconv.ts'
 import { trace as traceOf } from '../../../src/events/queries.ts'
 import { activeSpanContext } from '../../../src/telemetry/telemetry.ts'
 import type { ParsedFamily } from '../../support/open-metrics-parser.ts'

@@ -4,7 +4,7 @@
  */
 import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
-import { Stage } from '../../../src/simulator/scenarios/stage.ts'
+import { Stage } from '../../../src/simulator/scenarios/harness.ts'
 import type { Step } from '../../../src/simulator/scenarios/step.ts'
 
 const MINUTES = 60

@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** One turn of an agent. */
 export async function answerUser(errand: Errand): Promise<void> {

@@ -1,7 +1,7 @@
 import { answerUser } from './agent-turn.ts'
+import type { Errand } from './client-task.ts'
 import { answerCodex } from './codex-callback.ts'
 import { labelConversation } from './conversation-label.ts'
-import type { Errand } from './errand.ts'
 import { resumeSession } from './session-restore.ts'
 import { showStatus } from './status-bar.ts'
 import { keepTokenWarm } from './token-warmer.ts'

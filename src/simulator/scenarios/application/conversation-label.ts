@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** Gives a conversation its title: a small call beside the agent's turns. */
 export async function labelConversation(errand: Errand): Promise<void> {

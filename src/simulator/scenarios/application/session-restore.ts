@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** Takes up a session where it was left. */
 export async function resumeSession(errand: Errand): Promise<void> {

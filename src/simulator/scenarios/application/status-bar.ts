@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** The status bar, which wants to be sure and asks for a fresh token. */
 export async function showStatus(errand: Errand): Promise<void> {

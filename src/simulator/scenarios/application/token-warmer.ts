@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** A timer that looks after the token, so that no turn has to wait for a refresh. */
 export async function keepTokenWarm(errand: Errand): Promise<void> {

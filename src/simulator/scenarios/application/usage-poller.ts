@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './errand.ts'
+import type { Errand } from './client-task.ts'
 
 /** A timer that asks the provider how much of the quota is used. */
 export async function pollUsage(errand: Errand): Promise<void> {

@@ -1,0 +1,105 @@
+/**
+ * What a visit at the gate costs when the token is good, beyond reading the store: a forced visit, which the gate answers
+ * with the token it has. Telemetry as shipped, spans exported to a dead end. Parameters: rounds.
+ */
+import files, { mkdtempSync, rmSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { tellAlone } from '../isolate.ts'
+import { type Spread, spread } from '../statistics.ts'
+
+const rounds = Number(process.argv[2] ?? 11)
+const VISITS = 20_000
+const PROFILE = 'bench:default'
+
+/** Every way in which a file can be read or looked at, counted; before anything of ours takes hold of them. */
+let fileReads = 0
+for (const owner of [files, files.promises] as unknown as Record<string, unknown>[]) {
+  for (const name of ['open', 'openSync', 'readFile', 'readFileSync', 'stat', 'statSync', 'lstat', 'lstatSync', 'access', 'accessSync']) {
+    const original = owner[name]
+    if (typeof original !== 'function') continue
+    owner[name] = function counted(this: unknown, ...parameters: unknown[]) {
+      fileReads += 1
+      return Reflect.apply(original, this, parameters)
+    }
+  }
+}
+syncBuiltinESMExports()
+
+const { startSdk } = await import('../../otel/sdk/sdk.ts')
+const { RefreshGate } = await import('../../src/refresh/refresh-gate.ts')
+const { createRegistry } = await import('../../src/providers/registry.ts')
+const { Recorder } = await import('../../src/events/recorder.ts')
+const { fileStore } = await import('../../src/store/file-store.ts')
+const { takeCallerSite } = await import('../../src/callers/caller.ts')
+const { Telemetry } = await import('../../src/telemetry/telemetry.ts')
+
+const folder = mkdtempSync(join(tmpdir(), 'gatewatch-bench-'))
+const store = fileStore(folder)
+const now = Date.now()
+await store.change(PROFILE, () => ({
+  id: PROFILE,
+  provider: 'bench',
+  credential: {
+    type: 'oauth',
+    access: 'access-token-of-the-benchmark',
+    refresh: 'refresh-token-of-the-benchmark',
+    issuedAt: now,
+    expiresAt: now + 86_400_000,
+    generation: 1,
+  },
+}))
+const sdk = await startSdk({
+  recorder: new Recorder(),
+  standalone: false,
+  environment: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
+})
+const gate = new RefreshGate({
+  store,
+  registry: createRegistry({ bench: { baseUrl: 'http://127.0.0.1:1/v1', tokenUrl: 'http://127.0.0.1:1/token', clientId: 'bench' } }),
+  telemetry: new Telemetry(sdk.source),
+})
+const caller = takeCallerSite(mkdtempSync)
+
+/** CPU time of one `turn`, in microseconds, and turns per second. */
+async function costOf(turn: () => Promise<unknown>): Promise<{ cpuUs: number; perSecond: number }> {
+  const before = process.cpuUsage()
+  const startedAt = performance.now()
+  for (let index = 0; index < VISITS; index += 1) await turn()
+  const { user, system } = process.cpuUsage(before)
+  return { cpuUs: (user + system) / VISITS, perSecond: (VISITS / (performance.now() - startedAt)) * 1000 }
+}
+
+const read = () => store.read(PROFILE)
+const visit = () => gate.enter({ provider: 'bench', profileId: PROFILE, caller, reason: 'forced' })
+for (const turn of [read, visit]) await costOf(turn)
+
+const reads: number[] = []
+const visits: number[] = []
+const perSecond: number[] = []
+const filesOfVisits: number[] = []
+for (let round = 0; round < rounds; round += 1) {
+  reads.push((await costOf(read)).cpuUs)
+  const filesBefore = fileReads
+  const measured = await costOf(visit)
+  visits.push(measured.cpuUs)
+  perSecond.push(measured.perSecond)
+  filesOfVisits.push(fileReads - filesBefore)
+}
+await sdk.shutdown()
+await store.close()
+rmSync(folder, { recursive: true, force: true })
+
+const shown = ({ median, lower, upper }: Spread, digits: number) =>
+  `${median.toFixed(digits)} [${lower.toFixed(digits)} to ${upper.toFixed(digits)}]`
+tellAlone({
+  title: `Gate visits with a usable token, one after the other; medians [quartiles] of ${rounds} rounds of ${VISITS}`,
+  rows: [
+    ['store read, CPU us', shown(spread(reads), 2)],
+    ['visit, CPU us', shown(spread(visits), 2)],
+    ['visit beyond the store read, CPU us', shown(spread(visits.map((cost, round) => cost - (reads[round] ?? 0))), 2)],
+    ['visits per second', shown(spread(perSecond), 0)],
+    ['file reads of those visits', shown(spread(filesOfVisits), 0)],
+  ],
+})

@@ -1,0 +1,76 @@
+import { dirname, join, relative, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Frame } from '../domain/caller-site.ts'
+import { isOfMainPackage, pathInPackages } from './main-package.ts'
+import { SEAM } from './stack-frames.ts'
+
+/** What a file is to the application. */
+export interface Place {
+  readonly file: string
+  readonly kind: Frame['kind']
+}
+
+const MOST_CACHED = 20_000
+/** Packages that send for others: where nobody but packages is on the stack, as in a command that was installed, it is their user that counts. */
+const CLIENT_PACKAGE =
+  /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
+const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist\/)?(?:src|otel)\//
+const IS_UNBUNDLED = /\/src\/callers\/source-kind\.[jt]s$/.test(import.meta.url)
+const SOURCE_ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
+const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
+/** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
+const PLAYED_ROOTS = [join(SOURCE_ROOT, 'simulator', 'demo') + sep, join(SOURCE_ROOT, 'simulator', 'scenarios', 'application') + sep]
+
+const places = new Map<string, Place | null>()
+
+/** What a file is, by its path or URL. `null` for Node's internals and Gatewatch's own files. */
+export function placeOf(file: string): Place | null {
+  const known = places.get(file)
+  if (known !== undefined) return known
+  const place = findPlace(file)
+  if (places.size >= MOST_CACHED) places.clear()
+  places.set(file, place)
+  return place
+}
+
+function findPlace(file: string): Place | null {
+  if (!file || file === SEAM.file || file.startsWith('node:') || file.startsWith('wasm:')) return null
+  const path = toPath(file)
+  if (isOwn(path)) return null
+  const inPackages = pathInPackages(path)
+  if (inPackages !== undefined) return { file: inPackages, kind: isOfMainPackage(inPackages) ? 'application' : 'library' }
+  const fromHere = relative(process.cwd(), path)
+  return { file: slashes(fromHere.startsWith('..') ? path.split(sep).slice(-3).join('/') : fromHere), kind: 'application' }
+}
+
+function isOwn(path: string): boolean {
+  // Bundled into the application there is no folder of ours; the source map tells our files then.
+  if (!IS_UNBUNDLED) return false
+  const isSource = path.startsWith(SOURCE_ROOT + sep) && !PLAYED_ROOTS.some(root => path.startsWith(root))
+  return isSource || path.startsWith(OTEL_ROOT + sep)
+}
+
+/** The absolute path of what V8 calls a file. */
+export function toPath(file: string): string {
+  const [withoutQuery = file] = file.split('?')
+  if (!withoutQuery.startsWith('file:')) return withoutQuery
+  try {
+    return fileURLToPath(withoutQuery)
+  } catch {
+    return withoutQuery
+  }
+}
+
+/** One of a library that sends for others. */
+export function isOfClientPackage({ file }: Pick<Place, 'file'>): boolean {
+  return CLIENT_PACKAGE.test(file)
+}
+
+/** Says of a path in the sources that it is Gatewatch's own, bundled into the application. */
+export function isOwnSource(path: string): boolean {
+  return OWN_PACKAGE.test(slashes(path))
+}
+
+function slashes(path: string): string {
+  return path.split(sep).join('/')
+}

@@ -1,0 +1,112 @@
+import type { AttemptOutcome, ProbeOutcome } from '../../otel/enums.ts'
+import { type CredentialMark, concerns, markOf } from '../domain/cooldown.ts'
+import type { StoredProfile } from '../domain/credential.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
+import { reasonOfVisit } from './fallback.ts'
+import { failsByCredential, VERDICTS } from './probe-verdict.ts'
+
+/** The last probe of a profile. */
+export interface LastProbe {
+  readonly outcome: ProbeOutcome
+  /** Seconds since it ended. */
+  readonly ageSeconds: number
+  /** It and the profile's own calls disagree about the credential. */
+  readonly diverges: boolean
+}
+
+export interface ProbeBookOptions {
+  /** Whether calls leave the profile alone after a failure: for so long that failure is their last word. */
+  isResting: (profile: StoredProfile) => boolean
+  /** How long an outcome counts as recent, in ms. @default 900_000 */
+  windowMs?: number
+  /** How often profiles are probed, in ms: where that is rarer than the window, the last probe counts until the next one. */
+  everyMs?: number | undefined
+  clock?: Clock
+}
+
+export const PROBE_BOOK_DEFAULTS = { windowMs: 15 * 60_000 } as const
+/** By how much the next probe may be late. */
+const PATIENCE = 1.5
+
+/** What the gate says when it cannot get a profile a token; that a visitor left or the store fails says nothing about the profile. */
+const REFUSALS = ['GW_NEEDS_LOGIN', 'GW_REFRESH_FAILED', 'GW_REFRESH_BACKOFF', 'GW_VISIT_TIMEOUT', 'GW_LEASE_TIMEOUT'] as const
+
+/** What was seen of a profile, and when on the monotonic clock. */
+interface Seen {
+  readonly at: number
+  readonly outcome: ProbeOutcome
+  readonly credential: CredentialMark
+}
+
+/** What was seen at runtime; a refused visit is a failure of the credential whatever the word for it. */
+interface SeenAtRuntime extends Seen {
+  readonly of: 'attempt' | 'visit'
+}
+
+/** What probes and calls last saw of each profile, and whether they agree. */
+export class ProbeBook {
+  readonly #isResting: (profile: StoredProfile) => boolean
+  readonly #windowMs: number
+  readonly #clock: Clock
+  readonly #probes = new Map<string, Seen>()
+  readonly #runtime = new Map<string, SeenAtRuntime>()
+
+  constructor({ isResting, windowMs = PROBE_BOOK_DEFAULTS.windowMs, everyMs = 0, clock = systemClock }: ProbeBookOptions) {
+    this.#isResting = isResting
+    this.#windowMs = Math.max(windowMs, everyMs * PATIENCE)
+    this.#clock = clock
+  }
+
+  /** Notes how a probe ended. */
+  probed(profile: StoredProfile, outcome: ProbeOutcome): void {
+    this.#probes.set(profile.id, this.#seen(profile, outcome))
+  }
+
+  /** Notes how a call's attempt ended. One that says nothing about the profile leaves standing what was said before. */
+  attempted(profile: StoredProfile, outcome: AttemptOutcome): void {
+    if (VERDICTS[outcome] !== 'silent') this.#runtime.set(profile.id, { of: 'attempt', ...this.#seen(profile, outcome) })
+  }
+
+  /** Notes the error of a visit that was no probe's. */
+  visitFailed(profile: StoredProfile, error: unknown): void {
+    if (!isGatewayError(error, ...REFUSALS)) return
+    this.#runtime.set(profile.id, { of: 'visit', ...this.#seen(profile, reasonOfVisit(error)) })
+  }
+
+  /** Notes that a visit got its token: no visit fails any more. What the provider said of the token last, it goes on saying. */
+  visitAdmitted(profileId: string): void {
+    if (this.#runtime.get(profileId)?.of === 'visit') this.#runtime.delete(profileId)
+  }
+
+  /** The last probe of a profile; `undefined` when there was none, or it was about a credential that is gone. */
+  lastOf(profile: StoredProfile): LastProbe | undefined {
+    const probe = this.#probes.get(profile.id)
+    if (!probe || !isAbout(probe, profile)) return undefined
+    const ageSeconds = Math.round((this.#clock.monotonic() - probe.at) / 1000)
+    return { outcome: probe.outcome, ageSeconds, diverges: this.#diverges(profile, probe) }
+  }
+
+  #seen({ credential }: StoredProfile, outcome: ProbeOutcome): Seen {
+    return { outcome, at: this.#clock.monotonic(), credential: markOf(credential) }
+  }
+
+  #diverges(profile: StoredProfile, probe: Seen): boolean {
+    const runtime = this.#runtime.get(profile.id)
+    if (!runtime || !isAbout(runtime, profile) || !this.#isRecent(probe)) return false
+    if (!this.#isRecent(runtime) && !this.#isResting(profile)) return false
+    const runtimeFails = runtime.of === 'visit' || failsByCredential(runtime.outcome)
+    if (VERDICTS[probe.outcome] === 'good') return runtimeFails
+    return failsByCredential(probe.outcome) && VERDICTS[runtime.outcome] === 'good'
+  }
+
+  #isRecent({ at }: Seen): boolean {
+    return this.#clock.monotonic() - at <= this.#windowMs
+  }
+}
+
+/** What was seen is about what the profile holds now: a refusal about that very token, anything else about its account. */
+function isAbout({ outcome, credential }: Seen, profile: StoredProfile): boolean {
+  const isOfToken = failsByCredential(outcome) && outcome !== 'billing'
+  return concerns(isOfToken ? 'credential' : 'service', credential, profile)
+}

@@ -1,0 +1,126 @@
+import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { AttemptOutcome } from '../../otel/enums.ts'
+import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
+import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { runInContext } from '../telemetry/active-context.ts'
+import { givenName } from '../telemetry/sanitize-name.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
+
+/**
+ * How the arguments of somebody else's provider call are read. A callback that throws is reported once through `diag` and
+ * `onFault`, and the call runs as if it were not wrapped.
+ */
+export interface WrapCallOptions<A extends unknown[]> {
+  provider: string
+  /** Which profile it uses. @default 'unknown' */
+  profile?: (...parameters: A) => string
+  /** @default 'unknown' */
+  model?: (...parameters: A) => string
+}
+
+/**
+ * Wraps a provider call that somebody else wrote: a span with caller site, profile and outcome, and a duration.
+ *
+ * The call is judged by the HTTP status of its result or of the error it throws, where there is one.
+ *
+ * @returns A function with the same `this`, arguments, result and errors.
+ */
+export function wrapProviderCall<A extends unknown[], R>(
+  telemetry: Telemetry,
+  send: (...parameters: A) => Promise<R>,
+  options: WrapCallOptions<A>,
+): (...parameters: A) => Promise<R> {
+  return function watched(this: unknown, ...parameters: A): Promise<R> {
+    const caller = takeCallerSite(watched)
+    const { faults } = telemetry
+    const profileId = faults.text('the option wrapProviderCall.profile', () => options.profile?.(...parameters))
+    const profile = telemetry.profile(profileId ?? 'unknown')
+    const model = givenName(faults.text('the option wrapProviderCall.model', () => options.model?.(...parameters)) ?? 'unknown')
+    const startedAt = performance.now()
+    const attributes = {
+      [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
+      [GENAI_REQUEST_MODEL]: model,
+      [ATTR_PROVIDER]: options.provider,
+      [ATTR_PROFILE]: profile,
+      ...callerAttributes(caller),
+    }
+    const note = (span: Span, endOf: () => ForeignEnd) => {
+      const { outcome, status, failure } = endOf()
+      if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
+      span.setAttributes({
+        [ATTR_ATTEMPT_OUTCOME]: outcome,
+        ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
+        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+      })
+      telemetry.instruments.record('attemptDuration', (performance.now() - startedAt) / 1000, {
+        provider: options.provider,
+        model,
+        profile,
+        outcome,
+        caller: caller.label,
+        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+      })
+    }
+    const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
+    // What the call brought may have a `status` that throws: the caller gets it all the same.
+    const noteEnd = (endOf: () => ForeignEnd) => {
+      faults.guard('the record of a provider call', () => note(span, endOf), undefined)
+      span.end()
+    }
+    return runInContext(contextOf(span), async () => {
+      let result: R
+      try {
+        result = await Reflect.apply(send, this, parameters)
+      } catch (error) {
+        noteEnd(() => endOfError(error))
+        throw error
+      }
+      noteEnd(() => endOfResult(result))
+      return result
+    })
+  }
+}
+
+/** How the call ended, as far as it shows. */
+interface ForeignEnd {
+  readonly outcome: AttemptOutcome
+  readonly status?: number
+  /** Absent when it went well, and when its caller gave it up: neither is an error. */
+  readonly failure?: string
+}
+
+function endOfResult(result: unknown): ForeignEnd {
+  const status = statusOf(result)
+  if (status === undefined) return { outcome: 'ok' }
+  if (status < 400) return { outcome: 'ok', status }
+  const outcome = judgeStatus(status)
+  return { outcome, status, failure: outcome }
+}
+
+function endOfError(error: unknown): ForeignEnd {
+  const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
+  if (status !== undefined) return { outcome: judgeStatus(status), status, failure: judgeStatus(status) }
+  if (error instanceof Error && error.name === 'AbortError') return { outcome: 'aborted' }
+  if (error instanceof Error && error.name === 'TimeoutError') return { outcome: 'timeout', failure: 'timeout' }
+  return { outcome: 'server_error', failure: errorType(error) }
+}
+
+/** `status` of a Response, of most SDKs' errors and of node-fetch; `statusCode` of undici and node:http. */
+function statusOf(value: unknown): number | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { status, statusCode } = value as { status?: unknown; statusCode?: unknown }
+  const found = status ?? statusCode
+  return typeof found === 'number' && found >= 100 && found < 600 ? found : undefined
+}
+
+function judgeStatus(status: number): AttemptOutcome {
+  if (status === 401 || status === 403) return 'auth'
+  if (status === 402) return 'billing'
+  if (status === 404) return 'model_not_found'
+  if (status === 408 || status === 504) return 'timeout'
+  if (status === 429) return 'rate_limit'
+  if (status === 503 || status === 529) return 'overloaded'
+  return status < 500 ? 'format' : 'server_error'
+}

@@ -1,0 +1,127 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { startSdk } from '../../otel/sdk/sdk.ts'
+import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { DiskRecorder } from '../events/disk-recorder.ts'
+import { readRegistry } from '../load-settings.ts'
+import { givenNames, parseSettings, type Settings } from '../options.ts'
+import type { Registry } from '../providers/registry.ts'
+import { fileStore } from '../store/file-store.ts'
+import { stateFolderAt } from '../store/own-files.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import { Telemetry } from '../telemetry/telemetry.ts'
+import { runSteps } from '../tools/run-steps.ts'
+import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
+import type { Output } from './output.ts'
+import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
+
+/** Where profiles are, as a command is told. */
+export interface PlaceOptions {
+  /** Configuration file. @default gatewatch.json here, if there is one */
+  config?: string
+  /** State folder, without a configuration. */
+  state?: string
+}
+
+/** Where profiles are. */
+export interface ProfilePlace {
+  /** What the settings were read from, for messages. */
+  readonly source: string
+  readonly stateFolder: string
+  /** The configuration with what commands set. */
+  readonly settings: Settings
+  /** The configuration alone, as it was written; absent without one. */
+  readonly written?: Settings
+  readonly stateSettings: StateSettings
+}
+
+/** Everything a command needs that brings profiles in or lets them go. */
+export interface ProfileDesk extends ProfilePlace {
+  readonly store: ProfileStore
+  readonly registry: Registry
+  readonly telemetry: Telemetry
+  /** The command, as telemetry names it. */
+  readonly caller: CallerSite
+}
+
+/** Finds out where profiles are. @throws {GatewayError} `GW_CONFIG` when nobody said where, or the configuration cannot be used. */
+export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {
+  if (config !== undefined && state !== undefined) throw misused('--config names a state folder already: leave --state out')
+  if (state !== undefined) {
+    const stateFolder = stateFolderAt(resolve(state))
+    const stateSettings = await readStateSettings(stateFolder)
+    const settings = withStateSettings(parseSettings({}, 'options'), stateSettings)
+    return { source: stateFolder, stateFolder, settings, stateSettings }
+  }
+  if (config === undefined && !existsSync(DEFAULT_CONFIG))
+    throw misused(`say where the profiles are, with --config FILE or --state FOLDER (there is no ${DEFAULT_CONFIG} here)`)
+  const { path, settings, written, stateFolder, stateSettings } = await readConfigFile(config ?? DEFAULT_CONFIG)
+  return { source: path, stateFolder, settings, written, stateSettings }
+}
+
+/**
+ * Runs a command's work at the place it was told, with telemetry into the recorder of its state folder, and over OTLP where
+ * an `OTEL_*` variable names an endpoint.
+ *
+ * @param command What the command is called, `profiles login`.
+ * @param asksProvider It speaks with a provider, so that client secrets must be there. @default false
+ */
+export async function atProfileDesk<T>(
+  options: PlaceOptions,
+  { command, output, asksProvider = false }: { command: string; output: Output; asksProvider?: boolean },
+  work: (desk: ProfileDesk) => Promise<T>,
+): Promise<T> {
+  const place = await profilePlace(options)
+  const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
+  const recorder = new DiskRecorder({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
+  const store = fileStore(place.stateFolder)
+  const sdk = await startSdk({ recorder, standalone: false, processRole: 'cli' })
+  try {
+    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(place.settings) })
+    return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })
+  } finally {
+    await runSteps(`gatewatch ${command} ends`, [
+      { name: 'store', run: () => store.close() },
+      { name: 'telemetry', run: () => sdk.shutdown() },
+    ])
+    if (recorder.failure) output.note(`gatewatch: what was done is not in the recorder: ${recorder.failure.message}`)
+  }
+}
+
+/** Every profile that is known here by its id, wherever it is named. */
+export async function knownProfiles({ settings, store }: Pick<ProfileDesk, 'settings' | 'store'>): Promise<string[]> {
+  const stored = [...(await store.list()), ...((await store.damaged?.()) ?? [])]
+  return [...new Set([...stored.map(({ id }) => id), ...Object.keys(settings.profiles)])]
+}
+
+/**
+ * The id of a profile that somebody names by its id, or by the name under which it is shown.
+ *
+ * @throws {GatewayError} `GW_PROFILE_UNKNOWN` naming those there are.
+ */
+export async function profileNamed(desk: ProfileDesk, name: string): Promise<string> {
+  const ids = await knownProfiles(desk)
+  const found = ids.find(id => id === name) ?? ids.find(id => desk.telemetry.profile(id) === name)
+  if (found !== undefined) return found
+  const known = ids.map(id => desk.telemetry.profile(id)).join(', ') || 'there is none'
+  throw new GatewayError('GW_PROFILE_UNKNOWN', `no profile is called ${desk.telemetry.profile(name)}; known: ${known}`, {
+    next: 'add_profile',
+  })
+}
+
+/**
+ * What somebody calls a profile.
+ *
+ * @param what Names the parameter, for the message.
+ * @throws {GatewayError} `GW_CONFIG` for a name that no list could show.
+ */
+export function requireName(what: string, name: string): void {
+  const fault = name.trim() === '' ? 'empty' : /\p{Cc}/u.test(name) ? 'a text with control characters' : undefined
+  if (fault) throw misused(`${what}: the name of the profile is ${fault}, allowed: any other text, such as openai:work`)
+}
+
+/** The error for a command that was not told enough, or too much. */
+export function misused(message: string): GatewayError {
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}

@@ -1,0 +1,28 @@
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
+import type { Recorder } from '../events/recorder.ts'
+import type { Shown } from './data-source.ts'
+
+export interface GatewayShownOptions {
+  readonly title: string
+  readonly version: string
+  readonly recorder: Recorder
+  /** What `diagnose` says of the recorder. */
+  readonly diagnosis: RunningDiagnosis
+  readonly profiles: () => Promise<readonly ProfileSnapshot[]>
+}
+
+/** The gateway of this process, from its recorder in memory. */
+export function gatewayShown({ title, version, recorder, diagnosis, profiles }: GatewayShownOptions): Shown {
+  return {
+    ...{ kind: 'gateway', title, version, profiles, canProbe: true },
+    read: query => query(recorder),
+    feed(add) {
+      const before = [...recorder.interesting(), ...recorder.ordinary()]
+      const stop = recorder.follow(add)
+      for (const span of before.sort((a, b) => a.startMs + a.durationMs - b.startMs - b.durationMs)) add(span)
+      return { read: 1, trouble: undefined, unreadable: 0, stop }
+    },
+    findings: async () => (await diagnosis.of()).findings,
+  }
+}

@@ -1,0 +1,87 @@
+import type { Span } from '@opentelemetry/api'
+import type { Decision, FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import {
+  ATTR_CALLER,
+  ATTR_DECISION,
+  ATTR_OUTCOME,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_REASON,
+  ATTR_REASON_DECLARED,
+  ATTR_REFRESH_FINGERPRINT_BEFORE,
+  ATTR_REJECTED_FINGERPRINT,
+  SPAN_VISIT,
+} from '../../otel/semconv.ts'
+import { callerAttributes } from '../callers/caller.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import type { Fingerprint } from '../domain/fingerprint.ts'
+import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'
+import type { FlightRecord } from './refresh-record.ts'
+
+export interface VisitFacts {
+  readonly provider: string
+  readonly profileId: string
+  readonly caller: CallerSite
+  readonly reason: RefreshReason
+  readonly rejected?: Fingerprint
+  readonly held?: Fingerprint
+  readonly declaredReason?: string
+}
+
+/** What telemetry keeps of one visit: a span from entering to leaving, a count, the wait. */
+export class VisitRecord {
+  readonly span: Span
+  readonly #telemetry: Telemetry
+  readonly #facts: VisitFacts
+  readonly #profile: string
+  readonly #enteredAt = performance.now()
+  /** How the visit came aboard a flight, if it did; a flight that fails is no refusal of the gate. */
+  boardedAs: 'lead' | 'join' | undefined
+
+  constructor(telemetry: Telemetry, facts: VisitFacts) {
+    this.#telemetry = telemetry
+    this.#facts = facts
+    this.#profile = telemetry.profile(facts.profileId)
+    this.span = telemetry.startSpan(SPAN_VISIT, {
+      // The words that every visit is counted by, kept or not.
+      attributes: {
+        [ATTR_REASON]: facts.reason,
+        [ATTR_CALLER]: facts.caller.label,
+        [ATTR_PROFILE]: this.#profile,
+      },
+      describe: () => ({
+        [ATTR_PROVIDER]: facts.provider,
+        ...(facts.rejected && { [ATTR_REJECTED_FINGERPRINT]: facts.rejected }),
+        ...(facts.held && { [ATTR_REFRESH_FINGERPRINT_BEFORE]: facts.held }),
+        ...(facts.declaredReason && { [ATTR_REASON_DECLARED]: facts.declaredReason }),
+        ...callerAttributes(facts.caller),
+      }),
+    })
+  }
+
+  /** The visit leads or joins a flight: each is linked to the other. */
+  boards(flight: FlightRecord, as: 'lead' | 'join'): void {
+    this.boardedAs = as
+    flight.boarded(this.span.spanContext())
+    this.span.addLink({ context: flight.span.spanContext() })
+  }
+
+  /** The visit leaves the gate. */
+  left(decision: Decision, { outcome, error }: { outcome?: FlightOutcome | undefined; error?: unknown } = {}): void {
+    const { provider, reason, caller } = this.#facts
+    const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
+    this.span.setAttribute(ATTR_DECISION, decision)
+    const ended = outcome ?? (isGatewayError(error) ? error.outcome : undefined)
+    if (ended) this.span.setAttribute(ATTR_OUTCOME, ended)
+    if (error !== undefined) failSpan(this.span, error)
+    this.#telemetry.instruments.add('visits', labels)
+    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, exemplarOf(this.span))
+    this.span.end()
+  }
+}
+
+/** Records a visit that was turned away at the door, before any profile was asked for. */
+export function refuseVisit(telemetry: Telemetry, facts: VisitFacts, error: GatewayError): void {
+  new VisitRecord(telemetry, facts).left('refuse', { error })
+}

@@ -1,0 +1,72 @@
+import type { Decision, FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { isTokenUsable } from '../domain/profile-state.ts'
+import { needsRefresh } from './needs-refresh.ts'
+
+/** One caller at the gate. Caller and reason are fields, not flags: nobody passes without saying who and why. */
+export interface Visit {
+  readonly provider: string
+  readonly profileId: string
+  readonly caller: CallerSite
+  readonly reason: RefreshReason
+  /** Fingerprint of the access token the provider rejected: a stored token with another one is newer, and is adopted. */
+  readonly rejected?: Fingerprint
+  /** Fingerprint of the refresh token that the visitor itself holds: where the store holds another one, the visitor is behind. */
+  readonly held?: Fingerprint
+  /** Why the visitor itself says it comes, as it may be shown. */
+  readonly declaredReason?: string
+  /** Ends the visitor's waiting, never the flight. */
+  readonly signal?: AbortSignal
+  /** Longest wait of this visitor, in ms. @default 60_000 */
+  readonly deadlineMs?: number
+}
+
+/** How a visit left the gate: with a token that can be used. */
+export interface Admission {
+  readonly decision: Exclude<Decision, 'refuse' | 'bypass'>
+  readonly profile: StoredProfile
+  /** How the flight ended that this visit led or joined. */
+  readonly outcome?: FlightOutcome
+}
+
+/** What to do with a forced visit whose token is still usable and was not rejected. */
+export const FORCED_POLICIES = ['reuse', 'refresh'] as const
+export type ForcedPolicy = (typeof FORCED_POLICIES)[number]
+
+/** What a visit needs, given what is stored now: nothing, the newer token that is there, or a flight. */
+export type VisitVerdict = 'reuse' | 'adopt' | 'fly'
+
+export interface JudgeVisitOptions {
+  now: number
+  earlyMs: number
+  forced: ForcedPolicy
+}
+
+/**
+ * Decides what a visit needs. Asked twice: when the visit enters, and again under the lease, when another process may
+ * have been there first.
+ *
+ * Reuse beats refresh: only an operator, or a forced visit where policy says so, refreshes a token that still works.
+ */
+export function judgeVisit(
+  credential: OAuthCredential,
+  visit: Pick<Visit, 'reason' | 'rejected' | 'held'>,
+  { now, earlyMs, forced }: JudgeVisitOptions,
+): VisitVerdict {
+  const need = needsRefresh(credential, now, { earlyMs })
+  if (need === 'missing' || need === 'expired') return 'fly'
+  if (visit.held && fingerprint(credential.refresh) !== visit.held) return need ? 'fly' : 'adopt'
+  if (visit.rejected) return fingerprint(credential.access) === visit.rejected ? 'fly' : 'adopt'
+  if (visit.reason === 'operator') return 'fly'
+  if (visit.reason === 'forced') return need || forced === 'refresh' ? 'fly' : 'reuse'
+  return need ? 'fly' : 'reuse'
+}
+
+/** The access token can be sent right now, whoever may want a newer one. */
+export function isUsable(profile: StoredProfile, now: number, rejected?: Fingerprint): boolean {
+  const { credential } = profile
+  if (!isOAuth(credential)) return isTokenUsable(credential, now)
+  return isTokenUsable(credential, now) && (rejected === undefined || fingerprint(credential.access) !== rejected)
+}

@@ -1,0 +1,71 @@
+import type { FlightOutcome } from '../../otel/enums.ts'
+import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import type { Registry } from '../providers/registry.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import type { Clock } from '../tools/clock.ts'
+import type { ForcedPolicy } from './acquire.ts'
+import type { Unwritten } from './pending-writes.ts'
+
+/** Where a flight is; each step is said before the next begins. At `request_sent` the connection stands and nothing has left. */
+export type FlightStep = 'lease_held' | 'request_sent' | 'answer_received' | 'persisted' | 'published'
+
+export interface FlightOptions {
+  /** Longest wait for the lease of a profile, in ms. @default 90_000 */
+  leaseWaitMs: number
+  /** How long visits wait for the token endpoint's answer, in ms; the flight listens on. @default 20_000 */
+  requestTimeoutMs: number
+  /** How long a flight listens for the token endpoint's answer under its lease, in ms: hanging up would lose a rotation. @default 300_000 */
+  listenMs: number
+  /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
+  earlyMs: number
+  /** What a forced visit with a usable token gets. @default 'reuse' */
+  forced: ForcedPolicy
+}
+
+/** What every flight of a gate shares. */
+export interface FlightDeck {
+  readonly store: ProfileStore
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly options: FlightOptions
+  readonly unwritten: Unwritten
+  /** The profile's name as messages may show it. */
+  nameOf(profileId: string): string
+  onStep?(step: FlightStep): void
+}
+
+/** How a flight ended: with a profile that can be used, or with an error for all who waited. */
+export type FlightResult = { readonly outcome: FlightOutcome; readonly profile: StoredProfile; readonly error?: undefined } | FailedFlight
+
+/** A flight that brought no token. */
+export interface FailedFlight {
+  readonly outcome: FlightOutcome
+  readonly profile?: undefined
+  readonly error: GatewayError
+  /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default the error's own */
+  readonly errorType?: string
+}
+
+/** What is known to be dead about the grant the profile holds now; a newer login is not affected. */
+export function deadGrant(profile: StoredProfile): StoredProfile['needsLogin'] {
+  if (!profile.needsLogin || !isOAuth(profile.credential)) return undefined
+  return profile.needsLogin.refreshFingerprint === fingerprint(profile.credential.refresh) ? profile.needsLogin : undefined
+}
+
+/** The error for everybody who wants a token of a dead grant. */
+export function needsLogin({ nameOf }: Pick<FlightDeck, 'nameOf'>, profile: StoredProfile, outcome: string): GatewayError {
+  return new GatewayError('GW_NEEDS_LOGIN', `profile ${nameOf(profile.id)} cannot be refreshed any more (${outcome}): sign in again`, {
+    next: 'sign_in_again',
+  })
+}
+
+/** The error for a profile that is not in the store. */
+export function unknownProfile({ nameOf }: Pick<FlightDeck, 'nameOf'>, profileId: string): GatewayError {
+  return new GatewayError(
+    'GW_PROFILE_UNKNOWN',
+    `the store holds no OAuth credential for profile ${nameOf(profileId)}: sign in or import it`,
+    { next: 'add_profile' },
+  )
+}

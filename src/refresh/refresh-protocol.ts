@@ -1,0 +1,320 @@
+import type { FlightOutcome } from '../../otel/enums.ts'
+import {
+  ATTR_ACCOUNT_AFTER,
+  ATTR_ACCOUNT_BEFORE,
+  ATTR_ANSWER_TYPE,
+  ATTR_CLOCK_SKEW,
+  ATTR_EXPIRES_IN_REPAIRED,
+  ATTR_HTTP_STATUS,
+  ATTR_NEXT,
+  ATTR_PROVIDER_ERROR_CODE,
+  ATTR_PROVIDER_REQUEST_ID,
+  ATTR_REFRESH_FINGERPRINT_AFTER,
+  ATTR_REFRESH_FINGERPRINT_BEFORE,
+  ATTR_REFRESH_RETAINED,
+  ATTR_REPLAY,
+  ATTR_RETRY_AFTER,
+  ATTR_SHAPE_USER_AGENT,
+  ATTR_TOKEN_AGE,
+  EVENT_ANSWER_RECEIVED,
+  EVENT_HELD_BACK,
+  EVENT_PERSISTED,
+  EVENT_PUBLISHED,
+  EVENT_REPLAY,
+  EVENT_REQUEST_SENT,
+} from '../../otel/semconv.ts'
+import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import { errorType, isGatewayError } from '../domain/gateway-error.ts'
+import { isPermanent } from '../domain/refresh-outcome.ts'
+import { Permit } from '../providers/permit.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../providers/refresh-answer.ts'
+import { secretText } from '../providers/secret-text.ts'
+import type { SentShape } from '../providers/sent-shape.ts'
+import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
+import type { Lease } from '../store/profile-store.ts'
+import { cannotDeclare, clientRefused, lostAnswer, transient } from './exchange-error.ts'
+import { type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './refresh-context.ts'
+import type { FlightRecord } from './refresh-record.ts'
+import { holds, rotate, withRotation } from './rotation.ts'
+
+type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
+
+/** What a token request is made of. */
+export interface ExchangeOptions {
+  readonly deck: FlightDeck
+  readonly record: FlightRecord
+  /** The profile as it was reloaded under the lease, with its credential. */
+  readonly profile: StoredProfile
+  readonly credential: OAuthCredential
+  readonly lease: Pick<Lease, 'lost' | 'confirm'>
+  /** Aborts when the answer is not waited for any longer: the process ends. */
+  readonly ending: AbortSignal
+  /** Called when the visits need not wait any longer for the answer, which is listened for all the same. */
+  readonly letGo: (result: FailedFlight) => void
+}
+
+/** One token request: what was sent for which profile, and what was known before. */
+interface Exchange extends ExchangeOptions {
+  /** The refresh token that is sent. */
+  readonly sent: string
+  /** What the store says while it is under way. */
+  readonly pending: PendingRefresh
+  /** This very token was sent before, and no answer was stored: its process died, or the answer never came. */
+  readonly interrupted: boolean
+}
+
+/** The lease is not held any more, or may not be: what was read under it is old. To be leased, reloaded and judged again. */
+export interface AskAgain {
+  readonly again: true
+  /** What it comes to where the store then still holds the token that was sent: it was refused. Absent where nothing was sent. */
+  readonly unlessNewer?: { readonly sent: string; readonly settle: () => Promise<FlightResult> }
+}
+
+/**
+ * Sends the refresh token and makes the answer last.
+ *
+ * The intent is written before the request goes out, the rotated token before anybody sees it. So after a crash the
+ * store says which of the two happened.
+ *
+ * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, reload again.
+ * @throws {GatewayError} `GW_CONFIG`, `GW_PERMIT` before anything is sent.
+ */
+export async function exchangeRefreshToken(options: ExchangeOptions): Promise<FlightResult | 'overtaken' | AskAgain> {
+  const { deck, record, profile, credential, lease } = options
+  const sent = credential.refresh
+  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: deck.clock.now(), pid: process.pid }
+  // What a careless program made of a missing token (openclaw#82069 posted `refresh_token=undefined`) is never sent.
+  if (sent === undefined || secretText(sent) === undefined) {
+    return ground({ ...options, sent: sent ?? '', pending, interrupted: false }, 'malformed')
+  }
+  const interrupted = profile.pending?.refreshFingerprint === pending.refreshFingerprint
+  const exchange: Exchange = { ...options, sent, pending, interrupted }
+  const provider = deck.registry.get(profile.provider)
+  try {
+    if (!(await declareIntent(exchange))) return 'overtaken'
+  } catch (error) {
+    record.storeFailed('write', errorType(error))
+    return { outcome: 'unavailable', error: cannotDeclare(deck, profile, error) }
+  }
+  // Whoever has the lease now may be sending this very token.
+  if (lease.lost.aborted) return heldBack(exchange)
+  const answer = await send(exchange, provider)
+  noteAnswer(exchange, answer)
+  deck.onStep?.('answer_received')
+  switch (answer.kind) {
+    case 'granted':
+      return accept(exchange, answer)
+    case 'refused':
+      return refused(exchange, answer)
+    case 'unanswered':
+      return unanswered(exchange, answer)
+    case 'held_back':
+      return heldBack(exchange)
+    default:
+      return answer satisfies never
+  }
+}
+
+/**
+ * Writes that this token is about to be sent. When even that cannot be written, nothing is sent: the answer could not
+ * be kept either, and a crash would lose the login. Where the disk already holds a dead token there is nothing to guard.
+ *
+ * @returns false when the store holds another token by now: sending ours would be a replay.
+ */
+async function declareIntent({ deck, profile, sent, pending }: Exchange): Promise<boolean> {
+  try {
+    await deck.unwritten.write(profile.id, deck.store)
+    const stored = await deck.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
+    return stored !== undefined && holds(stored, sent)
+  } catch (error) {
+    if (!deck.unwritten.has(profile.id)) throw error
+    return true
+  }
+}
+
+async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
+  const { deck, record, credential, sent, ending } = exchange
+  const now = deck.clock.now()
+  record.span.setAttributes({
+    [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(sent) ?? '',
+    [ATTR_SHAPE_USER_AGENT]: fingerprint(userAgentOf(provider)) ?? '',
+  })
+  if (credential.issuedAt !== undefined) {
+    record.span.setAttribute(ATTR_TOKEN_AGE, Math.round((now - credential.issuedAt) / 1000))
+    record.tokenAge(now - credential.issuedAt)
+  }
+  const { requestTimeoutMs, listenMs } = deck.options
+  const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
+  // A flight that listens no longer than its visits wait ends for all of them at once.
+  const patience = listenMs > requestTimeoutMs ? setTimeout(() => letGo(exchange), requestTimeoutMs) : undefined
+  try {
+    const signal = AbortSignal.any([AbortSignal.timeout(listenMs), ending])
+    const onSent = (shape: SentShape) => record.looksLike(shape)
+    return await requestRefresh({ provider, credential, permit, signal, now, onSent, mayLeave: () => mayLeave(exchange) })
+  } catch (error) {
+    // Refused on our own side before anything left: the next flight must not take it for a lost answer.
+    if (isGatewayError(error)) await forgetIntent(exchange)
+    throw error
+  } finally {
+    clearTimeout(patience)
+  }
+}
+
+/**
+ * The last question before the token leaves, in the same synchronous run as the write to the socket: a process that was
+ * stopped or suspended anywhere before this line wakes up here, and does not send what another one has rotated since.
+ */
+function mayLeave({ deck, record, lease }: Exchange): boolean {
+  deck.onStep?.('request_sent')
+  const isHeld = lease.confirm()
+  record.event(isHeld ? EVENT_REQUEST_SENT : EVENT_HELD_BACK)
+  return isHeld
+}
+
+function letGo(exchange: Exchange): void {
+  const seconds = exchange.deck.options.requestTimeoutMs / 1000
+  const what = `no answer within ${seconds} s; it is listened for on`
+  exchange.letGo({ outcome: 'timeout', error: transient(exchange, 'timeout', { what }) })
+}
+
+/** Nothing was sent, and what was read is old: the token may have been rotated meanwhile. */
+async function heldBack(exchange: Exchange): Promise<AskAgain> {
+  await forgetIntent(exchange)
+  return { again: true }
+}
+
+function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
+  if (answer.status === undefined) return
+  record.event(EVENT_ANSWER_RECEIVED, { [ATTR_HTTP_STATUS]: answer.status })
+  record.span.setAttributes({
+    [ATTR_HTTP_STATUS]: answer.status,
+    ...(answer.requestId && { [ATTR_PROVIDER_REQUEST_ID]: answer.requestId }),
+    ...(answer.skewMs !== undefined && { [ATTR_CLOCK_SKEW]: Math.round(answer.skewMs / 1000) }),
+  })
+}
+
+async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<FlightResult> {
+  const { deck, record, profile, credential, sent } = exchange
+  const rotation = rotate(credential, answer, deck.clock.now())
+  if (rotation.outcome === 'identity_mismatch') {
+    record.span.setAttributes({
+      [ATTR_ACCOUNT_BEFORE]: fingerprint(credential.account) ?? '',
+      [ATTR_ACCOUNT_AFTER]: fingerprint(answer.account) ?? '',
+    })
+    return ground(exchange, 'identity_mismatch')
+  }
+  record.span.setAttributes({
+    [ATTR_REFRESH_RETAINED]: answer.refresh === undefined,
+    [ATTR_REFRESH_FINGERPRINT_AFTER]: fingerprint(rotation.credential.refresh) ?? '',
+    ...(answer.repaired && { [ATTR_EXPIRES_IN_REPAIRED]: answer.repaired }),
+  })
+  const update: Update = current => withRotation(current, sent, rotation.credential)
+  try {
+    const saved = await deck.store.change(profile.id, update)
+    record.event(EVENT_PERSISTED)
+    deck.onStep?.('persisted')
+    return publish(exchange, saved, rotation.outcome, rotation.credential)
+  } catch (error) {
+    record.storeFailed('write', errorType(error))
+    record.span.setAttribute(ATTR_NEXT, isGatewayError(error) ? error.next : 'nothing')
+    deck.unwritten.holdToken(profile.id, update)
+    return publish(exchange, deck.unwritten.over(profile.id, profile), 'not_persisted', rotation.credential)
+  }
+}
+
+function publish(
+  { deck, record, profile }: Exchange,
+  saved: StoredProfile | undefined,
+  outcome: FlightOutcome,
+  ours: OAuthCredential,
+): FlightResult {
+  if (!saved) return { outcome: 'unavailable', error: unknownProfile(deck, profile.id) }
+  record.event(EVENT_PUBLISHED)
+  deck.onStep?.('published')
+  // Somebody signed in while we were away: theirs stays, and serves.
+  const isOurs = isOAuth(saved.credential) && saved.credential.access === ours.access
+  return { outcome: isOurs ? outcome : 'reused', profile: saved }
+}
+
+async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<FlightResult | AskAgain> {
+  const { record, profile, sent, interrupted, lease } = exchange
+  record.span.setAttributes({
+    ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
+    ...(contentType !== undefined && { [ATTR_ANSWER_TYPE]: contentType }),
+    ...(judgement.retryAfterMs !== undefined && { [ATTR_RETRY_AFTER]: Math.ceil(judgement.retryAfterMs / 1000) }),
+  })
+  const replayed = judgement.replayed === true || (profile.rotatedAway ?? []).includes(fingerprint(sent) ?? '')
+  if (replayed) {
+    record.span.setAttribute(ATTR_REPLAY, true)
+    record.event(EVENT_REPLAY)
+    record.replayed()
+  }
+  if (isPermanent(judgement.outcome)) {
+    // The provider took the token the first time; what it gave for it is gone.
+    const lost = interrupted && (replayed || judgement.outcome === 'invalidated')
+    const settle = () => ground(exchange, lost ? 'lost' : judgement.outcome, judgement.providerCode)
+    // Without the lease the refusal may be the answer to a replay: whoever has it now may be storing the newer token.
+    return lease.confirm() ? settle() : { again: true, unlessNewer: { sent, settle } }
+  }
+  // A server error may come from a proxy in front of a server that did rotate (502, 504).
+  if (status < 500) await forgetIntent(exchange)
+  if (judgement.outcome === 'refused') {
+    record.span.setAttribute(ATTR_NEXT, 'check_client_credentials')
+    return { outcome: 'refused', error: clientRefused(exchange, judgement) }
+  }
+  return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, { retryAfterMs: judgement.retryAfterMs }) }
+}
+
+async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: type, cause }: UnansweredRefresh): Promise<FlightResult> {
+  if (!maybeTaken) await forgetIntent(exchange)
+  return { outcome, errorType: type, error: transient(exchange, outcome, { what: `${outcome}, ${type}`, cause }) }
+}
+
+/**
+ * Takes the intent back: the provider certainly did not take the token, so a later failure is not the trace of a lost
+ * answer. An earlier request of the same token may be; what the store said of that one stands again.
+ */
+async function forgetIntent({ deck, record, profile, sent, pending, interrupted }: Exchange): Promise<void> {
+  try {
+    await deck.store.change(profile.id, current => {
+      if (!current || !holds(current, sent)) return current
+      // Whoever has the lease by now may have declared one of its own.
+      if (current.pending?.sentAt !== pending.sentAt || current.pending.pid !== pending.pid) return current
+      const { pending: _pending, ...rest } = current
+      return interrupted && profile.pending ? { ...rest, pending: profile.pending } : rest
+    })
+  } catch (error) {
+    record.storeFailed('write', errorType(error))
+  }
+}
+
+/** Remembers that the grant is dead, so that nobody asks the provider again until somebody signs in. */
+async function ground(exchange: Exchange, outcome: FlightOutcome, providerCode?: string): Promise<FlightResult> {
+  const { deck, record, profile, credential } = exchange
+  const refreshFingerprint = fingerprint(credential.refresh)
+  const dead: NeedsLogin = {
+    outcome,
+    since: deck.clock.now(),
+    ...(refreshFingerprint && { refreshFingerprint }),
+    ...(providerCode && { providerCode }),
+  }
+  const update: Update = current => {
+    if (!current || !isOAuth(current.credential) || fingerprint(current.credential.refresh) !== refreshFingerprint) return current
+    const { pending: _pending, ...rest } = current
+    return { ...rest, needsLogin: dead }
+  }
+  record.span.setAttribute(ATTR_NEXT, 'sign_in_again')
+  let saved: StoredProfile | undefined
+  try {
+    saved = await deck.store.change(profile.id, update)
+  } catch (error) {
+    record.storeFailed('write', errorType(error))
+    deck.unwritten.hold(profile.id, update)
+    saved = deck.unwritten.over(profile.id, profile)
+  }
+  if (saved && isOAuth(saved.credential) && fingerprint(saved.credential.refresh) !== refreshFingerprint)
+    return { outcome: 'reused', profile: saved }
+  return { outcome, error: outcome === 'lost' ? lostAnswer(exchange) : needsLogin(deck, profile, providerCode ?? outcome) }
+}

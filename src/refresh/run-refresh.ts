@@ -1,0 +1,216 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  ATTR_CREDENTIAL_EXPIRES_IN,
+  ATTR_CREDENTIAL_GENERATION,
+  ATTR_HAS_ACCESS,
+  ATTR_HAS_REFRESH,
+  ATTR_LEASE_HOLDER,
+  ATTR_LEASE_TAKEN_FROM,
+  ATTR_LEASE_WAIT,
+  ATTR_PENDING_AGE,
+  ATTR_PENDING_PROCESS,
+  EVENT_CREDENTIAL_RELOADED,
+  EVENT_LEASE_HELD,
+  EVENT_LEASE_LOST,
+  EVENT_LEASE_REQUESTED,
+  EVENT_SENDER_AWAITED,
+} from '../../otel/semconv.ts'
+import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import { fingerprint } from '../domain/fingerprint.ts'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { Lease } from '../store/profile-store.ts'
+import { judgeVisit, type Visit } from './acquire.ts'
+import { transient } from './exchange-error.ts'
+import { deadGrant, type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './refresh-context.ts'
+import { type AskAgain, exchangeRefreshToken } from './refresh-protocol.ts'
+import type { FlightRecord } from './refresh-record.ts'
+import { holds } from './rotation.ts'
+
+/** What a flight is given, and whom it reports to. */
+export interface FlightPlan {
+  readonly deck: FlightDeck
+  readonly visit: Visit
+  readonly record: FlightRecord
+  /** Aborts when nothing more is waited for: the process ends. */
+  readonly ending: AbortSignal
+  /** Called when its visits need not wait any longer and the flight goes on. */
+  readonly letGo: (result: FailedFlight) => void
+  /** Called once with how it ended, before its lease is given back. */
+  readonly ended: (result: FlightResult) => void
+}
+
+/** How often a flight asks for a lease that it lost before anything was sent. */
+const MOST_ROUNDS = 5
+/** How often it looks whether the process that sent the token has stored the answer. */
+const LOOK_EVERY_MS = 250
+
+/**
+ * Flies: lease, reload, ask again, token request, persist, publish. Never rejects; every end is an outcome.
+ *
+ * Whatever kills it, the store says to the next flight how far it came: nothing was sent, something was sent and not
+ * answered (`pending`), or the rotated token is there.
+ *
+ * @returns when the lease is given back, later than `ended`.
+ */
+export async function fly(plan: FlightPlan): Promise<void> {
+  try {
+    await inRounds(plan)
+  } catch (error) {
+    plan.ended({ outcome: 'unavailable', error: asGatewayError(error) })
+  }
+}
+
+async function inRounds(plan: FlightPlan): Promise<void> {
+  const { deck, record } = plan
+  const until = deck.clock.monotonic() + deck.options.leaseWaitMs
+  let again: AskAgain | undefined
+  for (let round = 1; round <= MOST_ROUNDS; round += 1) {
+    const lease = await leaseFor(plan, Math.max(0, until - deck.clock.monotonic()))
+    if ('error' in lease) return plan.ended(lease)
+    const onLost = () => {
+      record.event(EVENT_LEASE_LOST)
+      record.leaseLost()
+    }
+    lease.lost.addEventListener('abort', onLost)
+    try {
+      const end = await holding(plan, lease, again)
+      if (!('again' in end)) return plan.ended(end)
+      again = end
+    } finally {
+      // A store that closes later must not count this flight's lease as lost.
+      lease.lost.removeEventListener('abort', onLost)
+      await giveBack(lease, record)
+    }
+  }
+  plan.ended(await (again?.unlessNewer?.settle() ?? contention(plan, 'the lease was lost again and again before anything was sent')))
+}
+
+async function leaseFor(plan: FlightPlan, waitMs: number): Promise<Lease | FailedFlight> {
+  const { deck, visit, record, ending, letGo } = plan
+  const { requestTimeoutMs } = deck.options
+  // The holder may be listening for a slow answer: visits here wait for that no longer than visits there.
+  const patience =
+    waitMs > requestTimeoutMs ? setTimeout(() => letGo(contention(plan, 'another process has the lease')), requestTimeoutMs) : undefined
+  try {
+    record.event(EVENT_LEASE_REQUESTED)
+    return await deck.store.lease(visit.profileId, { waitMs, signal: ending })
+  } catch (error) {
+    if (ending.aborted) return { outcome: 'contention', error: closing(error) }
+    record.storeFailed('lease', errorType(error))
+    if (isGatewayError(error) && error.heldBy !== undefined) record.span.setAttribute(ATTR_LEASE_HOLDER, String(error.heldBy))
+    return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
+  } finally {
+    clearTimeout(patience)
+  }
+}
+
+async function holding(plan: FlightPlan, lease: Lease, again: AskAgain | undefined): Promise<FlightResult | AskAgain> {
+  try {
+    noteLease(lease, plan.record)
+    plan.deck.onStep?.('lease_held')
+    return await underLease(plan, lease, again)
+  } catch (error) {
+    return { outcome: 'unavailable', error: asGatewayError(error) }
+  }
+}
+
+/** A lease that cannot be given back ends by itself; it must not take the flight's result with it. */
+async function giveBack(lease: Lease, record: FlightRecord): Promise<void> {
+  try {
+    await lease.release()
+  } catch (error) {
+    record.storeFailed('lease', errorType(error))
+  }
+}
+
+function noteLease(lease: Lease, record: FlightRecord): void {
+  const takenFrom = lease.takenFrom === undefined ? {} : { [ATTR_LEASE_TAKEN_FROM]: String(lease.takenFrom) }
+  record.event(EVENT_LEASE_HELD, { [ATTR_LEASE_WAIT]: lease.waitedMs / 1000, ...takenFrom })
+  record.leaseHeld(lease.waitedMs)
+}
+
+async function underLease(plan: FlightPlan, lease: Lease, again: AskAgain | undefined): Promise<FlightResult | AskAgain> {
+  const { deck, visit, record } = plan
+  const { unwritten, clock, options } = deck
+  const profile = unwritten.over(visit.profileId, await reload(deck, visit.profileId, record))
+  if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(deck, visit.profileId) }
+  noteReload(profile, profile.credential, clock.now(), record)
+  if (again?.unlessNewer && holds(profile, again.unlessNewer.sent)) return again.unlessNewer.settle()
+  const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
+  if (verdict !== 'fly') return { outcome: 'reused', profile }
+  const dead = deadGrant(profile)
+  if (dead && visit.reason !== 'operator') return { outcome: 'needs_login', error: needsLogin(deck, profile, dead.outcome) }
+  if (isAnswerAwaited(profile, lease, deck)) {
+    await answerOfSender(plan, profile, lease)
+    if (plan.ending.aborted) return contention(plan, 'the process ends')
+    return underLease(plan, lease, again)
+  }
+  const { ending, letGo } = plan
+  const result = await exchangeRefreshToken({ deck, record, profile, credential: profile.credential, lease, ending, letGo })
+  return result === 'overtaken' ? underLease(plan, lease, again) : result
+}
+
+/**
+ * Says whether this very token is under way in a process that was stopped after it had sent it, and may go on: it alone
+ * will hear the answer, and whoever sends the token now sends it a second time.
+ */
+function isAnswerAwaited({ pending, credential }: StoredProfile, lease: Lease, { clock, options }: FlightDeck): boolean {
+  if (!pending || !isOAuth(credential) || pending.refreshFingerprint !== fingerprint(credential.refresh)) return false
+  return pending.pid === lease.takenFrom && clock.now() - pending.sentAt < options.listenMs && lease.mayGoOn()
+}
+
+/** Waits until that process has stored something, is dead, or would not listen any longer itself. */
+async function answerOfSender(plan: FlightPlan, profile: StoredProfile, lease: Lease): Promise<void> {
+  const { deck, record, ending, letGo } = plan
+  record.event(EVENT_SENDER_AWAITED, { [ATTR_PENDING_PROCESS]: String(profile.pending?.pid) })
+  const patience = setTimeout(() => letGo(contention(plan, SENDER_STOPPED)), deck.options.requestTimeoutMs)
+  try {
+    while (!ending.aborted && !lease.lost.aborted && isAnswerAwaited(profile, lease, deck)) {
+      await sleep(LOOK_EVERY_MS, undefined, { signal: ending }).catch(() => undefined)
+      const current = await deck.store.read(profile.id)
+      if (current?.pending?.sentAt !== profile.pending?.sentAt || current?.pending?.pid !== profile.pending?.pid) return
+    }
+  } finally {
+    clearTimeout(patience)
+  }
+}
+
+const SENDER_STOPPED = 'a process that was stopped has sent the refresh token; what it is answered is waited for'
+
+function contention({ deck, visit }: FlightPlan, what: string): FailedFlight {
+  return { outcome: 'contention', error: transient({ deck, profile: { id: visit.profileId } }, 'contention', { what }) }
+}
+
+async function reload({ store }: FlightDeck, profileId: string, record: FlightRecord): Promise<StoredProfile | undefined> {
+  try {
+    return await store.reload(profileId)
+  } catch (error) {
+    record.storeFailed('read', errorType(error))
+    throw error
+  }
+}
+
+function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: FlightRecord): void {
+  // Somebody sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
+  const isUnheard = pending !== undefined && pending.refreshFingerprint === fingerprint(credential.refresh)
+  record.event(EVENT_CREDENTIAL_RELOADED, {
+    [ATTR_CREDENTIAL_GENERATION]: credential.generation,
+    [ATTR_HAS_ACCESS]: Boolean(credential.access),
+    [ATTR_HAS_REFRESH]: Boolean(credential.refresh),
+    ...(credential.expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((credential.expiresAt - now) / 1000) }),
+    ...(isUnheard && { [ATTR_PENDING_PROCESS]: String(pending.pid), [ATTR_PENDING_AGE]: Math.round((now - pending.sentAt) / 1000) }),
+  })
+}
+
+/** The error for a flight that is ended with its process; a caller who left has another one. */
+function closing(cause: unknown): GatewayError {
+  return new GatewayError('GW_CLOSED', 'the process ends; the refresh was not made', { next: 'nothing', cause })
+}
+
+function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  return new GatewayError('GW_REFRESH_FAILED', `the refresh failed in Gatewatch itself (${errorType(error)}); please report it`, {
+    next: 'try_again_later',
+    cause: error,
+  })
+}

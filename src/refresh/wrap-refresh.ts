@@ -1,0 +1,264 @@
+import { type FlightOutcome, REFRESH_REASONS, type RefreshReason } from '../../otel/enums.ts'
+import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/semconv.ts'
+import { takeCallerSite } from '../callers/caller.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { errorType } from '../domain/gateway-error.ts'
+import { expiryOfJwt } from '../providers/jwt-claims.ts'
+import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
+import { runInContext } from '../telemetry/active-context.ts'
+import type { FaultReporter } from '../telemetry/fault-reporter.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { hideText } from '../tools/secret-registry.ts'
+import { VisitRecord } from './acquire-record.ts'
+import { RecentRotations } from './recent-rotations.ts'
+import { FlightRecord } from './refresh-record.ts'
+import { checkedDeadline, waitFor } from './wait.ts'
+
+/**
+ * How the arguments and the result of somebody else's refresh function are read. A callback that throws is reported once
+ * through `diag` and `onFault`, and the refresh function runs as if it were not wrapped.
+ */
+export interface AroundOptions<A extends unknown[], R = unknown> {
+  /** The provider whose token endpoint is asked. */
+  provider: string
+  /** Which profile the call refreshes: the calls of one profile share one flight. A call whose profile cannot be read shares none. */
+  profile: (...parameters: A) => string
+  /** Why. @default 'unknown' */
+  reason?: (...parameters: A) => RefreshReason
+  /**
+   * The access token that shall be replaced. With it, a caller that comes less than a minute after a flight replaced this
+   * token, or after later flights replaced what that one brought, gets the newest result instead of a further refresh
+   * (compare-and-refresh). Only a result whose `access` is another token is given.
+   */
+  replaces?: (...parameters: A) => string | undefined
+  /**
+   * The access token in what the refresh function returns. Without one no later caller is given that result.
+   *
+   * @default the result itself when it is a string, else its `access`, `accessToken`, `access_token` or `token`
+   */
+  access?: (result: R) => string | undefined
+  /** Token URL, when the provider is not one that Gatewatch knows. */
+  tokenUrl?: string
+  /** Token requests the function may make in one flight, retries included; 0 lets none through. @default 3 */
+  requests?: number
+  /** Longest wait of one caller, in ms; 0 does not wait: the flight starts, and this caller gets `GW_VISIT_TIMEOUT`. @default 60_000 */
+  deadlineMs?: number
+}
+
+const AROUND_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
+/** A permit for a foreign function is good for this long; its own time-out is not known here. */
+const PERMIT_LIFETIME_MS = 120_000
+const ACCESS_FIELDS = ['access', 'accessToken', 'access_token', 'token'] as const
+
+interface Flight<R> {
+  readonly work: Promise<R>
+  readonly record: FlightRecord
+  readonly permit: Permit
+}
+
+/** One call of the wrapped function, as far as its arguments could be read. */
+interface Asked<R> {
+  readonly caller: CallerSite
+  /** `undefined` when the option failed: then nothing is shared. */
+  readonly profileId: string | undefined
+  readonly reason: RefreshReason
+  readonly replaced: Fingerprint | undefined
+  readonly run: () => Promise<R>
+}
+
+/**
+ * Puts a gate around a refresh function that somebody else wrote, with a store of their own.
+ *
+ * Callers of one profile share one flight; each is seen with its own caller site and reason. Token requests made inside
+ * the flight carry a permit, so what reaches the token endpoint without one is a bypass.
+ *
+ * @param tokenUrl The provider's token URL, for the permit.
+ * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
+ *   `GW_VISIT_TIMEOUT` when this caller waited too long; the flight goes on.
+ * @throws {RangeError} for a `deadlineMs` that is no time.
+ */
+export function aroundRefresh<A extends unknown[], R>(
+  telemetry: Telemetry,
+  tokenUrl: string,
+  refresh: (...parameters: A) => Promise<R>,
+  options: AroundOptions<A, R>,
+): (...parameters: A) => Promise<R> {
+  const { faults } = telemetry
+  const gate = new ForeignGate<R>(telemetry, {
+    provider: options.provider,
+    tokenUrl,
+    requests: options.requests ?? AROUND_DEFAULTS.requests,
+    deadlineMs: checkedDeadline('aroundRefresh: deadlineMs', options.deadlineMs) ?? AROUND_DEFAULTS.deadlineMs,
+    accessOf: result => faults.text('the option aroundRefresh.access', () => (options.access ?? accessIn)(result)),
+    adopts: options.replaces !== undefined,
+  })
+  return async function gated(this: unknown, ...parameters: A): Promise<R> {
+    const replacedToken = faults.text('the option aroundRefresh.replaces', () => options.replaces?.(...parameters))
+    hideText(replacedToken)
+    return gate.enter({
+      caller: takeCallerSite(gated),
+      profileId: faults.text('the option aroundRefresh.profile', () => options.profile(...parameters)),
+      reason: reasonOf(faults, () => options.reason?.(...parameters)),
+      replaced: fingerprint(replacedToken),
+      run: () => Reflect.apply(refresh, this, parameters),
+    })
+  }
+}
+
+interface ForeignGateOptions<R> {
+  readonly provider: string
+  readonly tokenUrl: string
+  readonly requests: number
+  readonly deadlineMs: number
+  readonly accessOf: (result: R) => string | undefined
+  /** Callers say which token they want replaced: what the last flights brought is kept for a minute. */
+  readonly adopts: boolean
+}
+
+/** The flights of one wrapped refresh function. */
+class ForeignGate<R> {
+  readonly #telemetry: Telemetry
+  readonly #options: ForeignGateOptions<R>
+  readonly #flights = new Map<string, Flight<R>>()
+  readonly #rotations = new RecentRotations<R>()
+
+  constructor(telemetry: Telemetry, options: ForeignGateOptions<R>) {
+    this.#telemetry = telemetry
+    this.#options = options
+  }
+
+  async enter(asked: Asked<R>): Promise<R> {
+    const { caller, reason, replaced, profileId = 'unknown' } = asked
+    const visit = new VisitRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
+    if (replaced) visit.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
+    const newer = this.#rotations.newerThan(profileId, replaced)
+    if (newer) {
+      visit.left('adopt')
+      return newer.result
+    }
+    const joined = this.#underWay(asked)
+    try {
+      const result = await this.#ride(asked, visit)
+      // A flight that was under way may have brought the very token that this caller was refused with since.
+      const again = joined && replaced !== undefined && fingerprint(this.#options.accessOf(result)) === replaced
+      const settled = again ? await this.#ride(asked, visit) : result
+      visit.left(visit.boardedAs ?? 'lead')
+      return settled
+    } catch (error) {
+      visit.left(visit.boardedAs ?? 'lead', { error })
+      throw error
+    }
+  }
+
+  /** Leads or joins a flight and waits for it. */
+  async #ride(asked: Asked<R>, visit: VisitRecord): Promise<R> {
+    const underWay = this.#underWay(asked)
+    const flight = underWay ?? this.#takeOff(asked, visit)
+    visit.boards(flight.record, underWay ? 'join' : 'lead')
+    return waitFor(flight.work, this.#options.deadlineMs)
+  }
+
+  /** A refresh function that calls itself, by its wrapped name, would wait for itself: the inner call runs on its own. */
+  #underWay({ profileId }: Asked<R>): Flight<R> | undefined {
+    const flight = profileId === undefined ? undefined : this.#flights.get(profileId)
+    return flight && flight.permit !== carriedPermit() ? flight : undefined
+  }
+
+  #takeOff(asked: Asked<R>, { span: leader }: VisitRecord): Flight<R> {
+    const { provider, tokenUrl, requests } = this.#options
+    const { profileId, caller, reason } = asked
+    const record = new FlightRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, leader })
+    const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
+    record.event(EVENT_REQUEST_SENT)
+    const { promise: work, resolve } = Promise.withResolvers<R>()
+    const flight = { work, record, permit }
+    // Before the function is called: it may call its wrapped self at once.
+    if (profileId !== undefined && !this.#flights.has(profileId)) this.#flights.set(profileId, flight)
+    const over = () => {
+      if (profileId !== undefined && this.#flights.get(profileId) === flight) this.#flights.delete(profileId)
+    }
+    work.then(over, over)
+    resolve(this.#fly(asked, record, permit))
+    return flight
+  }
+
+  async #fly(asked: Asked<R>, record: FlightRecord, permit: Permit): Promise<R> {
+    const { faults } = this.#telemetry
+    try {
+      const result = await runInContext(contextOf(record.span), () => carryPermit(permit, async () => asked.run()))
+      faults.guard('the record of a refresh', () => this.#landed(asked, result, record, permit), undefined)
+      return result
+    } catch (error) {
+      faults.guard('the record of a refresh', () => failed(record, permit, error), undefined)
+      throw error
+    } finally {
+      // A timer that was set inside still carries the permit; what it sends later was not let through.
+      permit.close()
+    }
+  }
+
+  #landed({ profileId, replaced }: Asked<R>, result: R, record: FlightRecord, permit: Permit): void {
+    // A function that looks at the status alone takes a refusal with status 200 for tokens.
+    if (permit.refusal && permit.answered !== undefined && permit.answered < 300) {
+      noteRequests(record, permit)
+      record.ended(permit.refusal.outcome)
+      return
+    }
+    record.ended('rotated')
+    const { adopts, accessOf } = this.#options
+    if (!adopts || profileId === undefined) return
+    const access = accessOf(result)
+    hideText(access)
+    this.#rotations.landed(profileId, {
+      replaced,
+      brought: fingerprint(access),
+      expiresAt: access === undefined ? undefined : expiryOfJwt(access),
+      result,
+    })
+  }
+}
+
+function failed(record: FlightRecord, permit: Permit, error: unknown): void {
+  noteRequests(record, permit)
+  record.ended(outcomeOf(permit), errorType(error))
+}
+
+function noteRequests({ span }: FlightRecord, { answered, shown }: Permit): void {
+  if (answered !== undefined) span.setAttribute(ATTR_HTTP_STATUS, answered)
+  span.setAttribute(ATTR_TOKEN_REQUESTS, shown)
+}
+
+/** By the provider's code where it gave one, else by the status. */
+function outcomeOf({ answered, refusal }: Permit): FlightOutcome {
+  const isClear = refusal?.providerCode !== undefined || (answered !== undefined && answered < 300)
+  return refusal && isClear ? refusal.outcome : judgeFailure(answered)
+}
+
+function judgeFailure(status: number | undefined): FlightOutcome {
+  if (status === undefined) return 'unavailable'
+  if (status === 400 || status === 401) return 'invalidated'
+  if (status === 403) return 'forbidden'
+  if (status === 429) return 'throttled'
+  return status >= 500 ? 'unavailable' : 'malformed'
+}
+
+/** The access token in a result of usual shape. */
+function accessIn(result: unknown): string | undefined {
+  if (typeof result === 'string') return result
+  if (typeof result !== 'object' || result === null) return undefined
+  for (const field of ACCESS_FIELDS) {
+    const value = (result as Record<string, unknown>)[field]
+    if (typeof value === 'string') return value
+  }
+  return undefined
+}
+
+/** A reason that is none of the closed list would be a label without a legend. */
+function reasonOf(faults: FaultReporter, read: () => string | undefined): RefreshReason {
+  const place = 'the option aroundRefresh.reason'
+  const said = faults.text(place, read)
+  const known = REFRESH_REASONS.find(reason => reason === said)
+  if (said !== undefined && !known) faults.report(place, new RangeError(`is none of: ${REFRESH_REASONS.join(', ')}`))
+  return known ?? 'unknown'
+}

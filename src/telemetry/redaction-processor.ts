@@ -1,0 +1,158 @@
+import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
+import type { DropPlace } from '../../otel/enums.ts'
+import { mappedCaller } from '../callers/caller.ts'
+import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
+import { Screen } from './redaction-attributes.ts'
+
+/** Told of everything that does not get through. Must not throw. */
+export type OnDropped = (place: DropPlace, count: number) => void
+
+/** What stands behind the choke point. */
+export interface ScreenedProcessor extends FinishedSpanProcessor {
+  /** Told of a span that only counts: its trace is not kept. */
+  onForgotten?(name: string, attributes: Readonly<Attributes>): void
+}
+
+/** A processor behind the choke point, and the place a span is lost at when it fails. */
+export interface InnerProcessor {
+  readonly processor: ScreenedProcessor
+  readonly place: DropPlace
+}
+
+export interface RedactingSpanProcessorOptions {
+  onDropped: OnDropped
+  /** Longest value of any attribute, in characters; the classes' own limits hold besides. @default none */
+  longestValue?: number
+}
+
+/**
+ * The one choke point between spans and whatever keeps or sends them; fail-closed.
+ *
+ * The processors inside never see a span as the code set it, only a `RedactedSpan`, and see it only when it has ended.
+ * A span that cannot be screened is dropped and counted. Nothing thrown in here, or further in, reaches the host.
+ */
+export class RedactingSpanProcessor implements FinishedSpanProcessor {
+  readonly #inner: readonly InnerProcessor[]
+  readonly #onDropped: OnDropped
+  readonly #screen: Screen
+
+  constructor(inner: readonly InnerProcessor[], { onDropped, longestValue }: RedactingSpanProcessorOptions) {
+    this.#inner = inner
+    this.#onDropped = onDropped
+    this.#screen = new Screen(longestValue === undefined ? {} : { longest: longestValue })
+  }
+
+  onStart(): void {
+    // Not passed on: a span that has just started is not screened.
+  }
+
+  onEnd(span: FinishedSpan): void {
+    let redacted: RedactedSpan
+    try {
+      redacted = new RedactedSpan(span, this.#screen)
+    } catch {
+      this.#onDropped('attribute', 1)
+      return
+    }
+    if (redacted.refused > 0) this.#onDropped('attribute', redacted.refused)
+    for (const { processor, place } of this.#inner) {
+      try {
+        processor.onEnd(redacted)
+      } catch {
+        this.#onDropped(place, 1)
+      }
+    }
+  }
+
+  /** Passes on what a span that is not kept says, screened as well. */
+  onForgotten(name: string, attributes: Readonly<Attributes>): void {
+    for (const { processor, place } of this.#inner) {
+      if (!processor.onForgotten) continue
+      try {
+        processor.onForgotten(this.#screen.name(name), this.#screen.attributes(attributes).attributes)
+      } catch {
+        this.#onDropped(place, 1)
+      }
+    }
+  }
+
+  async forceFlush(): Promise<void> {
+    await Promise.all(this.#inner.map(({ processor }) => processor.forceFlush()))
+  }
+
+  async shutdown(): Promise<void> {
+    await Promise.all(this.#inner.map(({ processor }) => processor.shutdown()))
+  }
+}
+
+/**
+ * A span as it may be seen outside: built anew from what passed the screen, so that what nobody thought of stays inside.
+ *
+ * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
+ * every attribute that is not in `otel/semconv.ts`, those of `exception` events among them.
+ */
+export class RedactedSpan implements FinishedSpan {
+  readonly name: string
+  readonly kind: SpanKind
+  readonly parentSpanContext?: SpanContext
+  readonly startTime: HrTime
+  readonly endTime: HrTime
+  readonly duration: HrTime
+  readonly ended = true
+  readonly status: SpanStatus
+  readonly attributes: FinishedSpan['attributes']
+  readonly links: Link[]
+  readonly events: SpanEvent[]
+  readonly resource: FinishedSpan['resource']
+  readonly instrumentationScope: FinishedSpan['instrumentationScope']
+  readonly droppedAttributesCount: number
+  readonly droppedEventsCount: number
+  readonly droppedLinksCount: number
+  readonly spanContext: () => SpanContext
+  /** Attributes that did not pass, on the span, its events and its links. */
+  readonly refused: number
+
+  constructor(span: FinishedSpan, screen: Screen) {
+    const { attributes, dropped } = screen.attributes(mappedCaller(span.attributes))
+    let refused = dropped
+    this.name = screen.name(span.name)
+    this.kind = span.kind
+    const context = withoutState(span.spanContext())
+    this.spanContext = () => context
+    if (span.parentSpanContext) this.parentSpanContext = withoutState(span.parentSpanContext)
+    this.startTime = span.startTime
+    this.endTime = span.endTime
+    this.duration = span.duration
+    this.status = { code: span.status.code }
+    this.attributes = attributes
+    this.events = span.events.map(event => {
+      const screened = screen.attributes(event.attributes)
+      refused += screened.dropped
+      return {
+        name: screen.name(event.name),
+        time: event.time,
+        attributes: screened.attributes,
+        droppedAttributesCount: (event.droppedAttributesCount ?? 0) + screened.dropped,
+      }
+    })
+    this.links = span.links.map(link => {
+      const screened = screen.attributes(link.attributes)
+      refused += screened.dropped
+      return {
+        context: withoutState(link.context),
+        attributes: screened.attributes,
+        droppedAttributesCount: (link.droppedAttributesCount ?? 0) + screened.dropped,
+      }
+    })
+    this.resource = span.resource
+    this.instrumentationScope = span.instrumentationScope
+    this.droppedAttributesCount = span.droppedAttributesCount + dropped
+    this.droppedEventsCount = span.droppedEventsCount
+    this.droppedLinksCount = span.droppedLinksCount
+    this.refused = refused
+  }
+}
+
+function withoutState({ traceId, spanId, traceFlags, isRemote }: SpanContext): SpanContext {
+  return isRemote === undefined ? { traceId, spanId, traceFlags } : { traceId, spanId, traceFlags, isRemote }
+}

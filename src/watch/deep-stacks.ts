@@ -1,0 +1,33 @@
+import { clearTimeout, setTimeout } from 'node:timers'
+import { Forensics } from '../callers/async-hooks-tracer.ts'
+import type { WatchSettings } from './watch-settings.ts'
+
+/**
+ * Starts forensic mode, where the settings ask for it, and ends it when its time is over. Both are said: it costs.
+ *
+ * @param tell Takes a line; children stay silent, the process they belong to has said it.
+ * @returns Ends it at once, without a word.
+ */
+export function watchForensically(
+  { forensicUntilMs = 0, role }: Pick<WatchSettings, 'forensicUntilMs' | 'role'>,
+  tell: (line: string) => void,
+): () => void {
+  const leftMs = forensicUntilMs - Date.now()
+  if (leftMs <= 0) return () => undefined
+  const say = (line: string) => {
+    if (role !== 'child') tell(line)
+  }
+  const forensics = new Forensics()
+  forensics.start()
+  say(
+    `forensic mode until ${new Date(forensicUntilMs).toISOString()}: every asynchronous step is noted, this process is several times slower`,
+  )
+  const timer = setTimeout(() => {
+    forensics.stop()
+    say('forensic mode has ended')
+  }, leftMs).unref()
+  return () => {
+    clearTimeout(timer)
+    forensics.stop()
+  }
+}

@@ -1,0 +1,168 @@
+import type { Fingerprint } from '../domain/fingerprint.ts'
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
+import { agedAnswer, grantedRefresh } from '../token-requests/token-response.ts'
+import type { Clock } from '../tools/clock.ts'
+
+/** What makes two refreshes the same. */
+export interface AskedRefresh {
+  readonly url: string
+  /** The refresh token that is sent. */
+  readonly refresh: Fingerprint
+  /** Digest of whatever else is asked for: client, scopes, audience. */
+  readonly rest: Fingerprint
+}
+
+/** How a request ended that others wait for; `unshared` when its answer is none that could be given to them. */
+export type Landing = { readonly answer: BufferedResponse } | { readonly error: unknown } | 'unshared'
+
+/** One upstream request that several wait for. */
+export interface SharedFlight {
+  readonly landed: Promise<Landing>
+  /** Who waits for it besides the one who sent it. */
+  waiting: number
+  /** Told once, by whoever leads; later ones are ignored. */
+  land(landing: Landing): void
+}
+
+/** What is done with a refresh: sent and shared, or answered by what another got or gets. */
+export type RefreshTurn =
+  | { readonly decision: 'lead'; readonly flight: SharedFlight }
+  | { readonly decision: 'join'; readonly flight: SharedFlight }
+  /** `reuse`: what this very token was exchanged for; `adopt`: that has been rotated since, this is the newest. */
+  | { readonly decision: 'reuse' | 'adopt'; readonly answer: BufferedResponse }
+
+export interface CoalescedRefreshesOptions {
+  /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
+  windowMs: number
+  clock: Clock
+}
+
+interface Kept {
+  readonly answer: BufferedResponse
+  readonly next: string
+  /** By the monotonic clock. */
+  readonly atMs: number
+}
+
+/** Longer than any token answer; what is kept of all answers together is bounded too. */
+const MOST_KEPT_ANSWER = 64 * 1024
+const MOST_KEPT_BYTES = 1024 * 1024
+const MOST_KEPT = 200
+
+/**
+ * Refreshes that share answers: identical ones share one that is in flight, and a token that was rotated away gets what
+ * came of it, for a while. A failure is shared by those in flight, and never kept.
+ */
+export class CoalescedRefreshes {
+  readonly #windowMs: number
+  readonly #clock: Clock
+  readonly #running = new Map<string, SharedFlight>()
+  /** In the order in which they were rotated, which is that in which they are forgotten. */
+  readonly #kept = new Map<string, Kept>()
+  #keptBytes = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor({ windowMs, clock }: CoalescedRefreshesOptions) {
+    this.#windowMs = windowMs
+    this.#clock = clock
+  }
+
+  /** Bytes of the answers that are kept. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
+  /** Decides about one refresh. Whoever is told to lead must land the flight, whatever happens. */
+  ask(asked: AskedRefresh): RefreshTurn {
+    const key = keyOf(asked)
+    const running = this.#running.get(key)
+    if (running) return { decision: 'join', flight: running }
+    this.#forgetOld()
+    const own = this.#kept.get(key)
+    if (!own) return { decision: 'lead', flight: this.#begin(asked, key) }
+    const newest = this.#newestAfter(own)
+    const answer = agedAnswer(newest.answer, this.#clock.monotonic() - newest.atMs)
+    return { decision: newest === own ? 'reuse' : 'adopt', answer }
+  }
+
+  /** Forgets every answer that is kept. */
+  clear(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#kept.clear()
+    this.#keptBytes = 0
+  }
+
+  #begin(asked: AskedRefresh, key: string): SharedFlight {
+    const { promise, resolve } = Promise.withResolvers<Landing>()
+    const flight: SharedFlight = {
+      landed: promise,
+      waiting: 0,
+      land: landing => {
+        // First: whatever keeping it runs into, nothing may go on waiting for it.
+        resolve(landing)
+        if (this.#running.get(key) !== flight) return
+        this.#running.delete(key)
+        if (landing !== 'unshared' && 'answer' in landing) this.#keep(asked, key, landing.answer)
+      },
+    }
+    this.#running.set(key, flight)
+    return flight
+  }
+
+  #keep(asked: AskedRefresh, key: string, answer: BufferedResponse): void {
+    const refresh = grantedRefresh(answer)
+    // A token that stays good is no replay when it is sent again.
+    if (this.#windowMs <= 0 || refresh === undefined || refresh === asked.refresh) return
+    if (answer.body.byteLength > MOST_KEPT_ANSWER) return
+    this.#forget(key)
+    this.#kept.set(key, { answer, next: keyOf({ ...asked, refresh }), atMs: this.#clock.monotonic() })
+    this.#keptBytes += answer.body.byteLength
+    while (this.#keptBytes > MOST_KEPT_BYTES || this.#kept.size > MOST_KEPT) this.#forgetOldest()
+    this.#wakeLater()
+  }
+
+  #newestAfter(own: Kept): Kept {
+    const passed = new Set([own])
+    let newest = own
+    for (let next = this.#kept.get(own.next); next && !passed.has(next); next = this.#kept.get(next.next)) {
+      passed.add(next)
+      newest = next
+    }
+    return newest
+  }
+
+  #forgetOld(): void {
+    const now = this.#clock.monotonic()
+    for (const [key, { atMs }] of this.#kept) {
+      if (now - atMs < this.#windowMs) return
+      this.#forget(key)
+    }
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#kept.keys()
+    if (oldest !== undefined) this.#forget(oldest)
+  }
+
+  #forget(key: string): void {
+    this.#keptBytes -= this.#kept.get(key)?.answer.body.byteLength ?? 0
+    this.#kept.delete(key)
+  }
+
+  /** Tokens do not lie about longer than they are of use, even when nobody asks any more. */
+  #wakeLater(): void {
+    const [oldest] = this.#kept.values()
+    if (this.#timer || !oldest) return
+    const wake = () => {
+      this.#timer = undefined
+      this.#forgetOld()
+      this.#wakeLater()
+    }
+    this.#timer = setTimeout(wake, Math.max(1, oldest.atMs + this.#windowMs - this.#clock.monotonic())).unref()
+  }
+}
+
+function keyOf({ url, refresh, rest }: AskedRefresh): string {
+  return `${refresh} ${rest} ${url}`
+}

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
+import { createGatewatch } from '../../src/gatewatch.ts'
+import { atTheEnd, observed } from '../support/gateway-world.ts'
+
+async function world() {
+  const watch = await createGatewatch({ environment: {} })
+  atTheEnd(() => watch.stop())
+  return { watch, ...observed(watch) }
+}
+
+const LABELS = { provider: 'corp', model: 'm-1', profile: 'corp:me', caller: 'test/calls/wrap-call.test.ts#askTheModel' }
+
+describe('a provider call of somebody else', () => {
+  it('keeps arguments, result and `this` of nobody, and is seen with its caller', async () => {
+    const w = await world()
+    const send = async (account: string, model: string) => ({ status: 200, account, model })
+    const watched = w.watch.wrapProviderCall(send, { provider: 'corp', profile: account => account, model: (_account, model) => model })
+    async function askTheModel() {
+      return await watched('corp:me', 'm-1')
+    }
+    expect(await askTheModel()).toEqual({ status: 200, account: 'corp:me', model: 'm-1' })
+    const [span] = w.spans('chat m-1')
+    expect(span).toMatchObject({ kind: 'client', status: 'unset' })
+    expect(span?.attributes).toMatchObject({
+      [ATTR_PROVIDER]: 'corp',
+      [ATTR_PROFILE]: 'corp:me',
+      [ATTR_ATTEMPT_OUTCOME]: 'ok',
+      [ATTR_HTTP_STATUS]: 200,
+      [ATTR_CALLER]: LABELS.caller,
+    })
+    expect(await w.labels('attemptDuration')).toEqual([{ ...LABELS, outcome: 'ok' }])
+  })
+
+  const coded = Object.assign(new Error('refused, dear sk-canary'), { code: 'ECONNREFUSED' })
+  it.each<[string, () => unknown, Record<string, unknown>]>([
+    ['a good answer without a status', () => 'text', { outcome: 'ok' }],
+    ['a redirect', () => ({ status: 302 }), { outcome: 'ok' }],
+    ['an answer with status 401', () => ({ status: 401 }), { outcome: 'auth', error_type: 'auth' }],
+    ['an answer of undici', () => ({ statusCode: 429 }), { outcome: 'rate_limit', error_type: 'rate_limit' }],
+    [
+      'an SDK error with a status',
+      () => Promise.reject(Object.assign(new Error('x'), { status: 402 })),
+      { outcome: 'billing', error_type: 'billing' },
+    ],
+    [
+      'an SDK error with a response',
+      () => Promise.reject(Object.assign(new Error('x'), { response: { status: 529 } })),
+      { outcome: 'overloaded', error_type: 'overloaded' },
+    ],
+    ['a missing model', () => ({ status: 404 }), { outcome: 'model_not_found', error_type: 'model_not_found' }],
+    ['a gateway that gave up', () => ({ status: 504 }), { outcome: 'timeout', error_type: 'timeout' }],
+    ['a request that is wrong', () => ({ status: 422 }), { outcome: 'format', error_type: 'format' }],
+    ['a server error', () => ({ status: 500 }), { outcome: 'server_error', error_type: 'server_error' }],
+    ['a system error', () => Promise.reject(coded), { outcome: 'server_error', error_type: 'ECONNREFUSED' }],
+    ['a time limit', () => Promise.reject(new DOMException('x', 'TimeoutError')), { outcome: 'timeout', error_type: 'timeout' }],
+    ['a caller who gave up', () => Promise.reject(new DOMException('x', 'AbortError')), { outcome: 'aborted' }],
+    [
+      'an error that is thrown at once',
+      () => {
+        throw new RangeError('x')
+      },
+      { outcome: 'server_error', error_type: 'RangeError' },
+    ],
+  ])('%s is judged', async (_what, run, expected) => {
+    const w = await world()
+    const watched = w.watch.wrapProviderCall(async () => run(), { provider: 'corp' })
+    await watched().catch(() => undefined)
+    const [labels] = await w.labels('attemptDuration')
+    const { provider: _provider, model: _model, profile: _profile, caller: _caller, ...rest } = labels ?? {}
+    expect(rest).toEqual(expected)
+    const [span] = w.spans('chat unknown')
+    expect(span?.attributes[ATTR_ATTEMPT_OUTCOME]).toBe(expected.outcome)
+    expect(span?.attributes[ATTR_ERROR_TYPE]).toBe(expected.error_type)
+    expect(span?.status).toBe(expected.error_type ? 'error' : 'unset')
+  })
+
+  it('throws what it threw', async () => {
+    const w = await world()
+    await expect(w.watch.wrapProviderCall(() => Promise.reject(coded), { provider: 'corp' })()).rejects.toBe(coded)
+  })
+
+  it('goes through even when its arguments cannot be read', async () => {
+    const w = await world()
+    const fail = () => {
+      throw new TypeError('no such field')
+    }
+    const watched = w.watch.wrapProviderCall(async (value: number) => value + 1, { provider: 'corp', profile: fail, model: fail })
+    expect(await watched(1)).toBe(2)
+    expect(await w.labels('attemptDuration')).toMatchObject([{ profile: 'unknown', model: 'unknown', outcome: 'ok' }])
+  })
+})

@@ -1,0 +1,258 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import type { FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import {
+  ATTR_CALLER,
+  ATTR_DECISION,
+  ATTR_ERROR_TYPE,
+  ATTR_HTTP_STATUS,
+  ATTR_OUTCOME,
+  ATTR_REASON,
+  ATTR_REJECTED_FINGERPRINT,
+  ATTR_TOKEN_REQUESTS,
+  SPAN_REFRESH,
+  SPAN_VISIT,
+} from '../../otel/semconv.ts'
+import { fingerprint } from '../../src/domain/fingerprint.ts'
+import { carriedPermit } from '../../src/providers/permit.ts'
+import { createRegistry } from '../../src/providers/registry.ts'
+import { type AroundOptions, aroundRefresh } from '../../src/refresh/wrap-refresh.ts'
+import { watchBypasses } from '../../src/watch/bypass-watch.ts'
+import { afterwards } from '../support/clean-up.ts'
+import { observedTelemetry } from '../support/observed-telemetry.ts'
+
+const TOKEN_URL = 'https://auth.test/oauth/token'
+const ID = 'openai-codex:default'
+const HERE = 'test/refresh/wrap-refresh.test.ts'
+
+interface Session {
+  account: string
+  access?: string
+  force?: boolean
+}
+type Parameters = [Session]
+
+/** Somebody else's refresh function behind a gate; `land` ends the call that is under way. */
+function foreignWorld(options: Partial<AroundOptions<Parameters>> = {}) {
+  const observed = observedTelemetry()
+  const calls: { session: Session; land: (token: string) => void; fail: (error: Error) => void }[] = []
+  const refresh = aroundRefresh<Parameters, string>(
+    observed.telemetry,
+    TOKEN_URL,
+    session => new Promise((land, fail) => calls.push({ session, land, fail })),
+    {
+      provider: 'openai-codex',
+      profile: session => `openai-codex:${session.account}`,
+      reason: (session): RefreshReason => (session.force ? 'forced' : 'expired'),
+      ...options,
+    },
+  )
+  return { ...observed, refresh, calls }
+}
+
+const tidy = (spans: ReturnType<ReturnType<typeof observedTelemetry>['spans']>, ...keys: string[]) =>
+  spans.map(({ attributes }) => keys.map(key => attributes[key]).join(' '))
+
+describe('a gate around somebody else’s refresh', () => {
+  it('lets fifty callers of a profile share one call, each with its own caller and reason', async () => {
+    const w = foreignWorld()
+    const atStart = () => w.refresh({ account: 'default' })
+    const onDemand = () => w.refresh({ account: 'default', force: true })
+    const waiting = Array.from({ length: 50 }, (_, index) => (index % 2 ? onDemand() : atStart()))
+    expect(w.calls).toHaveLength(1)
+    w.calls[0]?.land('fresh')
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['fresh']))
+    const seen = tidy(w.spans(SPAN_VISIT), ATTR_CALLER, ATTR_REASON, ATTR_DECISION)
+    expect(seen.filter(row => row === `${HERE}#atStart expired lead`)).toHaveLength(1)
+    expect(seen.filter(row => row === `${HERE}#atStart expired join`)).toHaveLength(24)
+    expect(seen.filter(row => row === `${HERE}#onDemand forced join`)).toHaveLength(25)
+    const [flight] = w.spans(SPAN_REFRESH)
+    expect(flight?.links).toHaveLength(50)
+    expect(flight?.attributes).toMatchObject({ [ATTR_OUTCOME]: 'rotated', [ATTR_CALLER]: `${HERE}#atStart` })
+    for (const visit of w.spans(SPAN_VISIT)) expect(visit.links[0]?.context.spanId).toBe(flight?.spanContext().spanId)
+  })
+
+  it('counts as the gate’s own visits and refreshes do', async () => {
+    const w = foreignWorld()
+    const refreshing = (function renew() {
+      return w.refresh({ account: 'default' })
+    })()
+    w.calls[0]?.land('fresh')
+    await refreshing
+    const labels = { provider: 'openai-codex', profile: ID, reason: 'expired', caller: `${HERE}#renew` }
+    expect(await w.series('visits')).toEqual([{ labels: { ...labels, decision: 'lead' }, value: 1 }])
+    expect(await w.series('refreshDuration')).toEqual([
+      { labels: { ...labels, outcome: 'rotated', via: 'gate' }, value: 1, sum: expect.any(Number) },
+    ])
+  })
+
+  it('calls again when the flight has ended, and for another profile at once', async () => {
+    const w = foreignWorld()
+    const first = w.refresh({ account: 'default' })
+    const other = w.refresh({ account: 'team' })
+    expect(w.calls.map(({ session }) => session.account)).toEqual(['default', 'team'])
+    w.calls[0]?.land('one')
+    w.calls[1]?.land('two')
+    expect(await Promise.all([first, other])).toEqual(['one', 'two'])
+    const again = w.refresh({ account: 'default' })
+    w.calls[2]?.land('three')
+    expect(await again).toBe('three')
+  })
+
+  it('gives who wants the same token replaced the result of the flight that replaced it', async () => {
+    const w = foreignWorld({ replaces: session => session.access })
+    const first = w.refresh({ account: 'default', access: 'old' })
+    w.calls[0]?.land('fresh')
+    await first
+    expect(await w.refresh({ account: 'default', access: 'old' })).toBe('fresh')
+    expect(w.calls).toHaveLength(1)
+    expect(tidy(w.spans(SPAN_VISIT), ATTR_DECISION, ATTR_REJECTED_FINGERPRINT)).toEqual([
+      `lead ${fingerprint('old')}`,
+      `adopt ${fingerprint('old')}`,
+    ])
+    const newer = w.refresh({ account: 'default', access: 'fresh' })
+    w.calls[1]?.land('fresher')
+    expect(await newer).toBe('fresher')
+  })
+
+  it('hands on the error to all who waited, and takes off again afterwards', async () => {
+    const w = foreignWorld()
+    const waiting = [w.refresh({ account: 'default' }), w.refresh({ account: 'default' })]
+    const error = Object.assign(new Error('their own words'), { code: 'ECONNRESET' })
+    w.calls[0]?.fail(error)
+    for (const one of waiting) await expect(one).rejects.toBe(error)
+    expect(tidy(w.spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_TOKEN_REQUESTS)).toEqual(['unavailable ECONNRESET 0'])
+    const again = w.refresh({ account: 'default' })
+    w.calls[1]?.land('fresh')
+    expect(await again).toBe('fresh')
+  })
+
+  it('lets a caller whose patience ends go; the flight goes on', async () => {
+    const w = foreignWorld({ deadlineMs: 5 })
+    await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    const joining = w.refresh({ account: 'default' })
+    w.calls[0]?.land('fresh')
+    expect(await joining).toBe('fresh')
+    expect(w.calls).toHaveLength(1)
+  })
+
+  it('a function that throws at once rejects like any other', async () => {
+    const { telemetry } = observedTelemetry()
+    const refresh = aroundRefresh<[], string>(
+      telemetry,
+      TOKEN_URL,
+      () => {
+        throw new RangeError('at once')
+      },
+      { provider: 'p', profile: () => 'p:default' },
+    )
+    await expect(refresh()).rejects.toThrow(RangeError)
+  })
+
+  it('carries a permit for so many requests, for its token URL alone', async () => {
+    const { telemetry } = observedTelemetry()
+    const shown: unknown[] = []
+    const refresh = aroundRefresh<[], void>(
+      telemetry,
+      TOKEN_URL,
+      async () => {
+        await Promise.resolve()
+        for (const url of ['https://elsewhere.test/token', TOKEN_URL, TOKEN_URL, TOKEN_URL]) shown.push(carriedPermit()?.show(url, {}))
+      },
+      { provider: 'p', profile: () => 'p:default', requests: 2 },
+    )
+    await refresh()
+    expect(shown).toEqual([false, true, true, false])
+    expect(carriedPermit()).toBeUndefined()
+  })
+
+  it('what it left behind to send later was not let through', async () => {
+    const { telemetry } = observedTelemetry()
+    const later = Promise.withResolvers<unknown>()
+    const refresh = aroundRefresh<[], void>(
+      telemetry,
+      TOKEN_URL,
+      async () => void setTimeout(() => later.resolve(carriedPermit()?.show(TOKEN_URL, {})), 0),
+      { provider: 'p', profile: () => 'p:default' },
+    )
+    await refresh()
+    expect(await later.promise).toBe(false)
+  })
+
+  it('a method keeps its object', async () => {
+    const { telemetry } = observedTelemetry()
+    class Session {
+      token = 'mine'
+      refresh = aroundRefresh<[], string>(telemetry, TOKEN_URL, Session.prototype.renew, { provider: 'p', profile: () => 'p:default' })
+      async renew(): Promise<string> {
+        return this.token
+      }
+    }
+    expect(await new Session().refresh()).toBe('mine')
+  })
+})
+
+describe('a foreign refresh that the provider refused', () => {
+  it.each([
+    [400, 'invalidated'],
+    [401, 'invalidated'],
+    [403, 'forbidden'],
+    [404, 'malformed'],
+    [429, 'throttled'],
+    [503, 'unavailable'],
+  ] as [number, FlightOutcome][])('with %i ends as %s', async (status, outcome) => {
+    expect(await refused(status, '', answer => answer.ok)).toEqual([`${outcome} Error ${status} 1`])
+  })
+
+  // Seen: interaction_required, an invalid client and a refusal with status 200 were judged by their status alone: a dead
+  // login, and a good refresh. Fix: the watch reads the answer and judges it as the gate does. Issue 1 of 6, C3.
+  it.each([
+    [400, { error: 'interaction_required' }, 'interaction_required'],
+    [401, { error: 'invalid_client' }, 'refused'],
+    [400, { error: 'slow_down' }, 'throttled'],
+    [200, { error: 'bad_refresh_token' }, 'invalidated'],
+  ] as [number, object, FlightOutcome][])('with %i and %j ends as %s', async (status, body, outcome) => {
+    expect(await refused(status, JSON.stringify(body), () => false)).toEqual([`${outcome} Error ${status} 1`])
+  })
+
+  it('with 200 ends as that also where the function takes it for tokens', async () => {
+    expect(await refused(200, '{"error":"bad_refresh_token"}', () => true)).toEqual(['invalidated invalidated 200 1'])
+  })
+
+  /** What the span of such a refresh says; `isGood` is what the function makes of the answer. */
+  async function refused(status: number, body: string, isGood: (answer: Response) => boolean) {
+    const { telemetry, spans, series } = observedTelemetry()
+    const tokenUrl = await endpointThatAnswers(status, body)
+    const registry = createRegistry({ 'openai-codex': { tokenUrl } })
+    const faults: unknown[] = []
+    const watch = watchBypasses({ telemetry, registry, lineageOf: () => undefined, onFault: fault => faults.push(fault) })
+    watch.start()
+    afterwards(() => watch.stop())
+    const refresh = aroundRefresh<[], void>(
+      telemetry,
+      tokenUrl,
+      async () => {
+        const answer = await fetch(tokenUrl, { method: 'POST', body: 'grant_type=refresh_token' })
+        await answer.text()
+        if (!isGood(answer)) throw new Error('their own words')
+      },
+      { provider: 'openai-codex', profile: () => ID },
+    )
+    await refresh().catch(error => expect(error.message).toBe('their own words'))
+    expect([await series('bypasses'), faults]).toEqual([[], []])
+    return tidy(spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_TOKEN_REQUESTS)
+  }
+})
+
+async function endpointThatAnswers(status: number, body: string): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(status).end(body))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  afterwards(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/oauth/token`
+}

@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url'
 import { table } from './table.ts'
 
 /** What is measured in a process of its own, without HTTP: the parts that a load test cannot tell apart. */
-export const ALONE = ['visit', 'recorder', 'memory', 'ops'] as const
-export type AloneId = (typeof ALONE)[number]
+export const ISOLATED = ['acquire', 'recorder', 'memory', 'ops'] as const
+export type IsolatedId = (typeof ISOLATED)[number]
 
 /** What a part showed: what it is called, and its figures in rows. */
-export interface AloneResult {
+export interface IsolatedResult {
   readonly title: string
   readonly rows: readonly (readonly string[])[]
 }
@@ -16,7 +16,7 @@ export interface AloneResult {
 const LONGEST_MS = 900_000
 
 /** Measures one part. @throws {Error} when its process ends without a result. */
-export function measureAlone(id: AloneId, rounds: number): Promise<AloneResult> {
+export function measureIsolated(id: IsolatedId, rounds: number): Promise<IsolatedResult> {
   const environment = Object.entries(process.env).filter(([name]) => !name.startsWith('OTEL_'))
   const child = fork(fileURLToPath(new URL(`./processes/${id}.ts`, import.meta.url)), [String(rounds)], {
     execArgv: ['--expose-gc'],
@@ -27,7 +27,7 @@ export function measureAlone(id: AloneId, rounds: number): Promise<AloneResult> 
     const timer = setTimeout(() => child.kill('SIGKILL'), LONGEST_MS)
     child.once('message', result => {
       clearTimeout(timer)
-      resolve(result as AloneResult)
+      resolve(result as IsolatedResult)
       child.disconnect()
     })
     child.once('exit', code => {
@@ -37,12 +37,12 @@ export function measureAlone(id: AloneId, rounds: number): Promise<AloneResult> 
   })
 }
 
-export function writeAlone({ title, rows }: AloneResult): string {
+export function writeAlone({ title, rows }: IsolatedResult): string {
   return `\n${[title, ...table(rows)].join('\n')}\n`
 }
 
 /** For the process that measures: hands its result over and ends. */
-export function tellAlone(result: AloneResult): void {
+export function reportAlone(result: IsolatedResult): void {
   process.once('disconnect', () => process.exit(0))
   process.send?.(result)
 }

@@ -20,8 +20,8 @@ import { median } from './statistics.ts'
 interface Cost {
   readonly profiles: number
   /** One refresh alone: wall time, processor time of the process, in ms. Medians. */
-  readonly aloneMs: number
-  readonly aloneProcessorMs: number
+  readonly isolatedMs: number
+  readonly isolatedProcessorMs: number
   /** Many at once: all of them in ms, processor time for each, the longest time the event loop stood still. */
   readonly crowdMs: number
   readonly crowdProcessorMs: number
@@ -29,7 +29,7 @@ interface Cost {
   readonly residentBytes: number
 }
 
-const ALONE = 20
+const ISOLATED = 20
 const FEW = 50
 const [first = '', ...rest] = process.argv.slice(2)
 if (first === 'measured') await measured(rest[0] ?? '', rest[1] ?? '', Number(rest[2]), Number(rest[3]))
@@ -56,14 +56,14 @@ async function measure(profiles: number, atOnce: number): Promise<void> {
   for (const cost of [few, many]) process.stdout.write(`${lineOf(cost)}\n`)
   const ratio = (of: (cost: Cost) => number) => (of(many) / of(few)).toFixed(2)
   process.stdout.write(
-    `${profiles} profiles / ${FEW}: ${ratio(cost => cost.aloneMs)} of the time and ${ratio(cost => cost.aloneProcessorMs)} of the processor time of one refresh\n`,
+    `${profiles} profiles / ${FEW}: ${ratio(cost => cost.isolatedMs)} of the time and ${ratio(cost => cost.isolatedProcessorMs)} of the processor time of one refresh\n`,
   )
 }
 
-function lineOf({ profiles, aloneMs, aloneProcessorMs, crowdMs, crowdProcessorMs, loopStoodMs, residentBytes }: Cost): string {
+function lineOf({ profiles, isolatedMs, isolatedProcessorMs, crowdMs, crowdProcessorMs, loopStoodMs, residentBytes }: Cost): string {
   return [
     `${profiles} profiles:`,
-    `one refresh ${aloneMs.toFixed(1)} ms (processor ${aloneProcessorMs.toFixed(1)} ms);`,
+    `one refresh ${isolatedMs.toFixed(1)} ms (processor ${isolatedProcessorMs.toFixed(1)} ms);`,
     `crowd ${crowdMs.toFixed(0)} ms (processor ${crowdProcessorMs.toFixed(1)} ms each, loop stood still ${loopStoodMs.toFixed(0)} ms);`,
     `resident ${(residentBytes / 1024 / 1024).toFixed(0)} MiB`,
   ].join(' ')
@@ -92,11 +92,11 @@ async function measured(folder: string, tokenUrl: string, profiles: number, atOn
     environment: {},
     providers: { bench: { baseUrl: new URL('/v1', tokenUrl).href, tokenUrl, clientId: 'bench' } },
   })
-  const refresh = (index: number) => watch.visit({ profile: `bench:${index}`, reason: 'operator' })
+  const refresh = (index: number) => watch.acquireToken({ profile: `bench:${index}`, reason: 'operator' })
   await watch.profiles()
   await refresh(0)
   const alone: { ms: number; processorMs: number }[] = []
-  for (let round = 0; round < ALONE; round += 1) {
+  for (let round = 0; round < ISOLATED; round += 1) {
     const usage = process.cpuUsage()
     const beganAt = performance.now()
     await refresh(round % profiles)
@@ -118,8 +118,8 @@ async function measured(folder: string, tokenUrl: string, profiles: number, atOn
   await watch.profiles()
   const cost: Cost = {
     profiles,
-    aloneMs: median(alone.map(({ ms }) => ms)),
-    aloneProcessorMs: median(alone.map(({ processorMs }) => processorMs)),
+    isolatedMs: median(alone.map(({ ms }) => ms)),
+    isolatedProcessorMs: median(alone.map(({ processorMs }) => processorMs)),
     crowdMs,
     crowdProcessorMs: (user + system) / 1_000 / atOnce,
     loopStoodMs,

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { ALONE, type AloneId } from './isolate.ts'
+import { ISOLATED, type IsolatedId } from './isolate.ts'
 import { CONTESTANTS, type GatewayId } from './variants.ts'
 
 export interface BenchOptions {
@@ -9,7 +9,7 @@ export interface BenchOptions {
   /** Whether diagnose is timed over a large recorder. */
   readonly diagnose: boolean
   /** Parts that are measured in a process of their own. */
-  readonly alone: readonly AloneId[]
+  readonly alone: readonly IsolatedId[]
   readonly rounds: number
   /** How long each contestant is under load in each case of each round. */
   readonly cellMs: number
@@ -38,7 +38,7 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
                    ${DIAGNOSE}: gatewatch diagnose over a recorder of 200,000 spans
-                   ${ALONE.join(', ')}: gate visits, the recorder's share, memory over a million calls (minutes),
+                   ${ISOLATED.join(', ')}: gate visits, the recorder's share, memory over a million calls (minutes),
                    the questions of the ops page over 200,000 spans
   --against COMMIT that commit's gateway and watched process as further contestants of the same rounds, and the ratios
                    of this tree to it; it is checked out into a temporary worktree (modules are shared where the lock
@@ -76,15 +76,15 @@ function readOnly({
   against?: string
 }): Pick<BenchOptions, 'only' | 'watch' | 'diagnose' | 'alone'> {
   if (text === undefined && against !== undefined) return { only: AGAINST, watch: true, diagnose: false, alone: [] }
-  if (text === undefined) return { only: CONTESTANTS, watch: true, diagnose: true, alone: ALONE }
+  if (text === undefined) return { only: CONTESTANTS, watch: true, diagnose: true, alone: ISOLATED }
   const wanted = text.split(',').map(word => word.trim())
-  const known: readonly string[] = [...CONTESTANTS, WATCH, DIAGNOSE, ...ALONE]
+  const known: readonly string[] = [...CONTESTANTS, WATCH, DIAGNOSE, ...ISOLATED]
   const unknown = wanted.filter(word => !known.includes(word))
   if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${known.join(', ')}`)
   return {
     only: CONTESTANTS.filter(id => wanted.includes(id)),
     watch: wanted.includes(WATCH),
     diagnose: wanted.includes(DIAGNOSE),
-    alone: ALONE.filter(id => wanted.includes(id)),
+    alone: ISOLATED.filter(id => wanted.includes(id)),
   }
 }

@@ -4,7 +4,7 @@ import { checkAnswers } from './answer-check.ts'
 import { Child } from './child.ts'
 import { measureDiagnoseCost, writeDiagnoseCost } from './diagnose-cost.ts'
 import { type EarlierTree, earlierTree } from './earlier-tree.ts'
-import { measureAlone, writeAlone } from './isolate.ts'
+import { measureIsolated, writeAlone } from './isolate.ts'
 import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
 import { type Report, writeReport } from './report.ts'
@@ -14,7 +14,7 @@ import { WATCH_CONTESTANTS } from './watched.ts'
 
 const EXIT = { failed: 1, usage: 2 } as const
 /** Gateways with metrics of their own. */
-const TELLS_DROPPED: ReadonlySet<ContestantId> = new Set(withEarlier(['b', 'b-otlp', 'b-all', 'c']))
+const REPORTS_DROPPED: ReadonlySet<ContestantId> = new Set(withEarlier(['b', 'b-otlp', 'b-all', 'c']))
 
 type RoundOptions = Pick<BenchOptions, 'rounds' | 'cellMs' | 'warmUpMs'>
 
@@ -32,13 +32,13 @@ async function bench(options: RoundOptions, own: Parameters<typeof withEarlier>[
     const upstream = await keep(Child.start({ file: script('upstream') }))
     const receiver = await keep(Child.start({ file: script('receiver') }))
     const load = await keep(Child.start({ file: script('load') }))
-    const surroundings: Surroundings = { upstreamUrl: upstream.url, receiverUrl: receiver.url }
+    const context: Surroundings = { upstreamUrl: upstream.url, receiverUrl: receiver.url }
 
     const runners: Runner[] = []
     for (const id of only) {
       if (known[id].missing) continue
       note(`starting (${id}) ${known[id].title}`)
-      const runner = { id, child: await keep(known[id].start(surroundings)), headers: known[id].headers(surroundings) }
+      const runner = { id, child: await keep(known[id].start(context)), headers: known[id].headers(context) }
       await checkAnswers(runner)
       runners.push(runner)
     }
@@ -79,7 +79,7 @@ async function readDropped(runners: readonly Runner[]): Promise<Map<ContestantId
   const dropped = new Map<ContestantId, string>()
   const series = new RegExp(String.raw`^${prometheusName(METRICS.telemetryDropped)}\{(.*)\} (\d+)`)
   for (const { id, child } of runners) {
-    if (!TELLS_DROPPED.has(id)) continue
+    if (!REPORTS_DROPPED.has(id)) continue
     const text = await (await fetch(`${child.url}/metrics`)).text()
     const lost = text.split('\n').flatMap(line => {
       const [, labels, count] = series.exec(line) ?? []
@@ -116,7 +116,7 @@ async function measureAll(options: BenchOptions): Promise<void> {
     }
     for (const id of options.alone) {
       note(`measuring ${id}`)
-      const result = await measureAlone(id, options.rounds)
+      const result = await measureIsolated(id, options.rounds)
       print(options, result, () => writeAlone(result))
     }
   } finally {

@@ -22,17 +22,17 @@ export interface Surroundings {
 export interface Contestant {
   readonly title: string
   /** Headers this contestant wants to see on top of everybody's. */
-  readonly headers: (surroundings: Surroundings) => Readonly<Record<string, string>>
+  readonly headers: (context: Surroundings) => Readonly<Record<string, string>>
   /** What to do to have it, when it is not there. */
   readonly missing?: string
-  readonly start: (surroundings: Surroundings) => Promise<Child>
+  readonly start: (context: Surroundings) => Promise<Child>
 }
 
 const THIS_TREE = new URL('../', import.meta.url)
 const PORTKEY = new URL('./node_modules/@portkey-ai/gateway/', import.meta.url)
 
 /** Those that run code of this repository, so that another commit's can be measured beside them. */
-const OF_THIS_REPOSITORY: ReadonlySet<OwnId> = new Set<OwnId>(['b', 'b-otlp', 'b-all', 'c', 'watched', 'forensic'])
+const OF_THIS_REPOSITORY: ReadonlySet<OwnId> = new Set<OwnId>(['b', 'b-otlp', 'b-all', 'c', 'watched', 'deepStacks'])
 const OWN: readonly OwnId[] = [...CONTESTANTS, ...WATCH_CONTESTANTS]
 
 export function earlierOf(id: OwnId): EarlierId {
@@ -76,15 +76,15 @@ function ownContestants(root = THIS_TREE): Readonly<Record<OwnId, Contestant>> {
   }
 }
 
-function gatewatch(root: URL, title: string, environment: (surroundings: Surroundings) => Record<string, string>): Contestant {
+function gatewatch(root: URL, title: string, environment: (context: Surroundings) => Record<string, string>): Contestant {
   return {
     title,
     headers: () => ({}),
-    start: surroundings =>
+    start: context =>
       Child.start({
         file: new URL('bench/processes/gatewatch.ts', root),
-        parameters: [surroundings.upstreamUrl],
-        environment: environment(surroundings),
+        parameters: [context.upstreamUrl],
+        environment: environment(context),
       }),
   }
 }

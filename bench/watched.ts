@@ -5,7 +5,7 @@ import { Child } from './child.ts'
 import type { Contestant, Surroundings } from './variants.ts'
 
 /** The same pass-through: as it is, watched, and watched forensically. */
-export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'forensic'] as const
+export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'deepStacks'] as const
 export type WatchContestantId = (typeof WATCH_CONTESTANTS)[number]
 
 const THIS_TREE = new URL('../', import.meta.url)
@@ -34,7 +34,7 @@ export function watchContestants(root = THIS_TREE): Readonly<Record<WatchContest
   return {
     unwatched: passThrough(root, 'unwatched', 'Express + undici, bare'),
     watched: passThrough(root, 'watched', 'the same, watched'),
-    forensic: passThrough(root, 'forensic', 'the same, watched with --forensic'),
+    deepStacks: passThrough(root, 'deepStacks', 'the same, watched with --forensic'),
   }
 }
 
@@ -50,7 +50,7 @@ export function watchingEnvironmentOf(id: WatchContestantId, upstreamUrl: string
   return {
     NODE_OPTIONS: `--import=${register}`,
     GATEWATCH_WATCH: JSON.stringify({ state, apis: { [`${upstreamUrl}/v1`]: 'openai' }, gate: ['refreshWithLock'] }),
-    ...(id === 'forensic' && { GATEWATCH_FORENSIC: '1h' }),
+    ...(id === 'deepStacks' && { GATEWATCH_DEEP_STACKS: '1h' }),
   }
 }
 

@@ -83,7 +83,7 @@ function addVariables(builder: DashboardBuilder, { hasModel, hasTraces }: Board)
   builder.withVariable(choice(LABEL_PROFILE, 'Profile', series('profileState', ofProvider)))
   // A caller may only refresh, only visit the gate, only call the provider, or only sign in.
   const callers = [
-    series('visits', ofProvider),
+    series('acquisitions', ofProvider),
     ...(['refreshDuration', 'attemptDuration', 'operationDuration'] as const).map(key => observations(key, ofProvider)),
   ]
   builder.withVariable(choice(LABEL_CALLER, 'Caller', oneSelector(callers)))

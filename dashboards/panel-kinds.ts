@@ -20,7 +20,7 @@ import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/sta
 import { PanelBuilder as StateTimelineBuilder } from '@grafana/grafana-foundation-sdk/statetimeline'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
 import { PanelBuilder as TimeseriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
-import { dressed, instantTarget, LEAST_STEP, mappingOf, type Panel, type PanelFacts, type Query, rangeTarget } from './panel.ts'
+import { instantTarget, LEAST_STEP, mappingOf, type Panel, type PanelFacts, type Query, rangeTarget, styled } from './panel.ts'
 import { UNITS } from './theme.ts'
 
 interface Drawn extends PanelFacts {
@@ -33,7 +33,7 @@ export function timeseries(facts: Drawn & { readonly bars?: boolean; readonly ex
   return {
     ...facts,
     build(id, place) {
-      const builder = dressed(new TimeseriesBuilder(), facts, id, place)
+      const builder = styled(new TimeseriesBuilder(), facts, id, place)
         .min(0)
         .interval(bars ? LEAST_STEP : '')
         .axisPlacement(AxisPlacement.Auto)
@@ -58,7 +58,7 @@ export function stat(facts: PanelFacts & { readonly query: Query }): Panel {
     ...facts,
     queries,
     build(id, place) {
-      const builder = dressed(new StatBuilder(), facts, id, place)
+      const builder = styled(new StatBuilder(), facts, id, place)
       if (facts.unit === 'count') builder.decimals(0)
       return builder
         .colorMode(BigValueColorMode.Value)
@@ -77,7 +77,7 @@ export function stateTimeline(
   return {
     ...facts,
     build(id, place) {
-      const builder = dressed(new StateTimelineBuilder(), facts, id, place)
+      const builder = styled(new StateTimelineBuilder(), facts, id, place)
         .mappings([mappingOf(facts.words)])
         .mergeValues(true)
         .showValue(VisibilityMode.Auto)
@@ -95,7 +95,7 @@ export function heatmap(facts: PanelFacts & { readonly query: Query }): Panel {
     queries,
     build(id, place) {
       const target = rangeTarget(facts.query, 0, { exemplars: true }).format(PromQueryFormat.Heatmap)
-      return dressed(new HeatmapBuilder(), facts, id, place)
+      return styled(new HeatmapBuilder(), facts, id, place)
         .interval(LEAST_STEP)
         .calculate(false)
         .color(new HeatmapColorOptionsBuilder().scheme('Blues').steps(32))
@@ -119,7 +119,7 @@ export function nodeGraph(facts: PanelFacts & { readonly nodes: string; readonly
     ...facts,
     queries,
     build(id, place) {
-      const builder = dressed(new NodeGraphBuilder(), facts, id, place)
+      const builder = styled(new NodeGraphBuilder(), facts, id, place)
       for (const [index, { expression, refId }] of queries.entries()) builder.withTarget(instantTarget({ expression, refId }, index))
       const shown = { 'Value #nodes': 'mainstat', 'Value #edges': 'mainstat' }
       return builder.withTransformation({ id: 'organize', options: { excludeByName: { Time: true }, renameByName: shown } }).build()

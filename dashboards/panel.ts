@@ -77,7 +77,7 @@ export interface AnyPanelBuilder extends Builder<PanelModel> {
 }
 
 /** Gives a builder what every panel has. */
-export function dressed<B extends AnyPanelBuilder>(builder: B, facts: PanelFacts, id: number, place: GridPos): B {
+export function styled<B extends AnyPanelBuilder>(builder: B, facts: PanelFacts, id: number, place: GridPos): B {
   builder.id(id).gridPos(place).title(facts.title).description(facts.question).datasource(PROMETHEUS)
   if (facts.unit) builder.unit(UNITS[facts.unit])
   builder.thresholds(thresholdsOf(facts))

@@ -2,7 +2,7 @@ import { prometheusLabel, prometheusName } from '../otel/prometheus-name.ts'
 import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER, METRICS, type MetricDefinition, type MetricKey } from '../otel/semconv.ts'
 
 type KeyOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
-export type HistogramKey = KeyOf<'histogram'>
+export type HistogramMetricKey = KeyOf<'histogram'>
 export type LabelOf<K extends MetricKey> = (typeof METRICS)[K]['labels'][number]
 
 /** What stands behind a label in a selector, operator included: `="bypass"`, `=~"$provider"`. */
@@ -19,7 +19,7 @@ export const isNot = <Word extends string>(word: Word): Matcher => `!="${word}"`
 export const oneOf = <Word extends string>(...words: readonly Word[]): Matcher => `=~"${words.join('|')}"`
 export const noneOf = <Word extends string>(...words: readonly Word[]): Matcher => `!~"${words.join('|')}"`
 /** The label is there: a failure has an `error.type`, a success has none. */
-export const isThere: Matcher = isNot('')
+export const isPresent: Matcher = isNot('')
 export const isAbsent: Matcher = is('')
 /** The value chosen in the variable of that name. */
 export const chosen = (variable: string): Matcher => `=~"$${variable}"`
@@ -39,17 +39,17 @@ export function series<K extends MetricKey>(key: K, matchers: Matchers<K> = {}):
 }
 
 /** How often a histogram was recorded, as a counter. */
-export function observations<K extends HistogramKey>(key: K, matchers: Matchers<K> = {}): string {
+export function observations<K extends HistogramMetricKey>(key: K, matchers: Matchers<K> = {}): string {
   return selector(`${prometheusName(METRICS[key])}_count`, matchers)
 }
 
 /** The sum of what a histogram recorded, as a counter. */
-export function sumOf<K extends HistogramKey>(key: K, matchers: Matchers<K> = {}): string {
+export function sumOf<K extends HistogramMetricKey>(key: K, matchers: Matchers<K> = {}): string {
   return selector(`${prometheusName(METRICS[key])}_sum`, matchers)
 }
 
 /** The buckets of a histogram. @param upTo Only the bucket up to this bound; OTLP writes `60`, OpenMetrics `60.0`. */
-export function bucketsOf<K extends HistogramKey>(key: K, matchers: Matchers<K> = {}, upTo?: number): string {
+export function bucketsOf<K extends HistogramMetricKey>(key: K, matchers: Matchers<K> = {}, upTo?: number): string {
   const bound = upTo === undefined ? {} : { le: `=~"${upTo}([.]0)?"` }
   return selector(`${prometheusName(METRICS[key])}_bucket`, { ...matchers, ...bound })
 }
@@ -88,7 +88,7 @@ export function share(part: string, whole: string): string {
 }
 
 /** A quantile of a histogram over `RATE`. */
-export function quantile<K extends HistogramKey>(
+export function quantile<K extends HistogramMetricKey>(
   q: number,
   key: K,
   labels: readonly LabelOf<K>[],

@@ -10,8 +10,8 @@ import {
   LABEL_STATE,
 } from '../otel/semconv.ts'
 import { type Alert, label, type RecordingRule, VALUE } from './alert.ts'
-import { bucketsOf, grown, is, isAbsent, isNot, isThere, type Matchers, maxBy, observations, series, sumBy } from './query.ts'
-import { refreshesPerTokenLife, tokenLife } from './token-life.ts'
+import { bucketsOf, grown, is, isAbsent, isNot, isPresent, type Matchers, maxBy, observations, series, sumBy } from './query.ts'
+import { refreshesPerTokenLife, tokenLifePanelQuery } from './token-life.ts'
 
 const PROFILE = [LABEL_PROVIDER, LABEL_PROFILE]
 const ON_PROFILE = `on (${PROFILE.join(', ')})`
@@ -32,7 +32,7 @@ const plugin = { [LABEL_CALLER]: is('plugins/quick.js#refresh') }
 const signOut = { [LABEL_CALLER]: is('src/session.js#signOut') }
 
 export const REFRESH_RULES: readonly RecordingRule[] = [
-  { name: TOKEN_LIFE, expression: tokenLife() },
+  { name: TOKEN_LIFE, expression: tokenLifePanelQuery() },
   { name: PER_LIFE, expression: refreshesPerTokenLife() },
 ]
 
@@ -141,7 +141,7 @@ export const REFRESH_ALERTS: readonly Alert[] = [
   {
     name: 'GatewatchRevocationFailed',
     // A login that fails has a person in front of it; who signs out has turned away.
-    expression: `${sumBy([LABEL_PROVIDER, LABEL_CALLER], grown(revocations({ [LABEL_OUTCOME]: isNot('cancelled'), [ATTR_ERROR_TYPE]: isThere }), '15m'))} > 0`,
+    expression: `${sumBy([LABEL_PROVIDER, LABEL_CALLER], grown(revocations({ [LABEL_OUTCOME]: isNot('cancelled'), [ATTR_ERROR_TYPE]: isPresent }), '15m'))} > 0`,
     for: '0m',
     severity: 'warning',
     summary: 'A login was to be revoked, and the provider did not take it back; its tokens may still work.',
@@ -191,7 +191,7 @@ export const REFRESH_ALERTS: readonly Alert[] = [
 ]
 
 function refreshesOf(failed: boolean): string {
-  return sumBy(PROFILE, grown(observations('refreshDuration', { [ATTR_ERROR_TYPE]: failed ? isThere : isAbsent }), '15m'))
+  return sumBy(PROFILE, grown(observations('refreshDuration', { [ATTR_ERROR_TYPE]: failed ? isPresent : isAbsent }), '15m'))
 }
 
 function revocations(matchers: Matchers<'operationDuration'>): string {

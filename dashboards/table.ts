@@ -3,11 +3,11 @@ import type { DynamicConfigValue } from '@grafana/grafana-foundation-sdk/dashboa
 import { PanelBuilder as TableBuilder } from '@grafana/grafana-foundation-sdk/table'
 import { prometheusLabel } from '../otel/prometheus-name.ts'
 import type { Link } from './links.ts'
-import { dressed, instantTarget, letter, type Panel, type PanelFacts, TEMPO, traceTarget } from './panel.ts'
+import { instantTarget, letter, type Panel, type PanelFacts, styled, TEMPO, traceTarget } from './panel.ts'
 import { UNITS, type Unit } from './theme.ts'
 
 /** A column with numbers: one query, joined with the others by the labels. */
-export interface Column {
+export interface PanelColumn {
   readonly title: string
   readonly expression: string
   readonly unit: Unit
@@ -16,13 +16,13 @@ export interface Column {
 export interface TableFacts extends PanelFacts {
   /** Labels that make a row, in the order of the columns. */
   readonly rows: readonly string[]
-  readonly columns: readonly Column[]
+  readonly columns: readonly PanelColumn[]
   /** Links of the cells of a label's column. */
   readonly cellLinks?: Readonly<Record<string, readonly Link[]>>
 }
 
 /** A table of instant queries, joined by their labels, sorted by the first number. */
-export function table(facts: TableFacts): Panel {
+export function tablePanel(facts: TableFacts): Panel {
   const { rows, columns, cellLinks = {} } = facts
   const legend = rows.map(label => `{{${prometheusLabel(label)}}}`).join(' ')
   const queries = columns.map(({ expression }, index) => ({ expression, legend, refId: letter(index) }))
@@ -30,7 +30,7 @@ export function table(facts: TableFacts): Panel {
     ...facts,
     queries,
     build(id, place) {
-      const builder = dressed(new TableBuilder(), facts, id, place)
+      const builder = styled(new TableBuilder(), facts, id, place)
       for (const [index, { expression, refId }] of queries.entries()) builder.withTarget(instantTarget({ expression, refId }, index))
       // One query alone keeps the name `Value`; joined ones carry their refId.
       const numberField = (index: number) => (columns.length === 1 ? 'Value' : `Value #${letter(index)}`)
@@ -60,7 +60,7 @@ export function spanTable(facts: PanelFacts & { readonly traceql: string }): Pan
   return {
     ...facts,
     queries: [],
-    build: (id, place) => dressed(new TableBuilder(), facts, id, place).datasource(TEMPO).withTarget(traceTarget(facts.traceql)).build(),
+    build: (id, place) => styled(new TableBuilder(), facts, id, place).datasource(TEMPO).withTarget(traceTarget(facts.traceql)).build(),
   }
 }
 

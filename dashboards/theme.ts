@@ -1,4 +1,4 @@
-import type { FlightOutcome, ProfileState, Via } from '../otel/enums.ts'
+import type { ProfileState, RefreshOutcome, Via } from '../otel/enums.ts'
 
 /** One Grafana unit for each kind of number. */
 export const UNITS = {
@@ -35,13 +35,13 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
 export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, uncertain: YELLOW, undeclared: BLUE }
 
 /** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
-export const HELD_BACK = 'blocked' satisfies FlightOutcome
+export const HELD_BACK = 'blocked' satisfies RefreshOutcome
 
 /** No try at the token endpoint: policy held it back, or an earlier refresh had found the grant dead and counts as the failure. */
-export const NOT_TRIED = [HELD_BACK, 'needs_login'] as const satisfies readonly FlightOutcome[]
+export const NOT_TRIED = [HELD_BACK, 'needs_login'] as const satisfies readonly RefreshOutcome[]
 
 /** Outcomes with a new token: the refreshes that happened, kept in the store or not. */
-export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly FlightOutcome[]
+export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly RefreshOutcome[]
 
 /** The share of refreshes that must succeed. */
 export const REFRESH_OBJECTIVE = 0.99

@@ -10,7 +10,7 @@ const LEAST_LIFE_SECONDS = 1
  * How long the access token of a profile lives, in seconds: the most that was left of it at any moment of the last hour.
  * A token that is never renewed shows what is left of it instead.
  */
-export function tokenLife(matchers: Matchers<'tokenExpiry'> = {}): string {
+export function tokenLifePanelQuery(matchers: Matchers<'tokenExpiry'> = {}): string {
   return `max_over_time((${maxBy(ROWS, series('tokenExpiry', matchers))} - time())[1h:15s])`
 }
 
@@ -24,6 +24,6 @@ export function tokenLife(matchers: Matchers<'tokenExpiry'> = {}): string {
 export function refreshesPerTokenLife(refreshes: Matchers<'refreshDuration'> = {}, expiry: Matchers<'tokenExpiry'> = {}): string {
   const counter = observations('refreshDuration', { ...refreshes, [LABEL_OUTCOME]: oneOf(...REFRESHED) })
   const happened = sumBy(ROWS, grown(counter, '1h'))
-  const life = `clamp(${tokenLife(expiry)}, ${LEAST_LIFE_SECONDS}, ${HOUR_SECONDS}) / ${HOUR_SECONDS}`
+  const life = `clamp(${tokenLifePanelQuery(expiry)}, ${LEAST_LIFE_SECONDS}, ${HOUR_SECONDS}) / ${HOUR_SECONDS}`
   return `${happened} * on (${ROWS.join(', ')}) (${life}) or ${happened}`
 }

@@ -12,7 +12,7 @@ export const DECISIONS = ['reuse', 'lead', 'join', 'adopt', 'refuse', 'bypass'] 
 export type Decision = (typeof DECISIONS)[number]
 
 /** How a flight ended. Which of them are permanent is in `src/domain/refresh-outcome.ts`. */
-export const FLIGHT_OUTCOMES = [
+export const REFRESH_OUTCOMES = [
   'rotated',
   'renewed',
   'reused',
@@ -33,7 +33,7 @@ export const FLIGHT_OUTCOMES = [
   // Nothing was sent: another flight had found out that the grant is dead.
   'needs_login',
 ] as const
-export type FlightOutcome = (typeof FLIGHT_OUTCOMES)[number]
+export type RefreshOutcome = (typeof REFRESH_OUTCOMES)[number]
 
 /** How one upstream request of a call ended. */
 export const ATTEMPT_OUTCOMES = [
@@ -65,9 +65,9 @@ export const SKIP_REASONS = [
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
 /** How a probe ended: as an attempt, as a profile that is passed over, or as a visit that the gate refused. */
-export type ProbeOutcome = AttemptOutcome | SkipReason | FlightOutcome
+export type ProbeOutcome = AttemptOutcome | SkipReason | RefreshOutcome
 export const PROBE_OUTCOMES: readonly ProbeOutcome[] = [
-  ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...FLIGHT_OUTCOMES]),
+  ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...REFRESH_OUTCOMES]),
 ]
 
 /** What a process is to the profiles it uses. */
@@ -91,8 +91,8 @@ export const UNCERTAINTIES = ['stack_cut', 'frame_limit', 'preset_unmatched', 'g
 export type Uncertainty = (typeof UNCERTAINTIES)[number]
 
 /** How something may reach a token host that is no HTTP client of the watched process. */
-export const SIDE_DOORS = ['child', 'socket'] as const
-export type SideDoor = (typeof SIDE_DOORS)[number]
+export const SIDE_CHANNELS = ['child', 'socket'] as const
+export type SideChannel = (typeof SIDE_CHANNELS)[number]
 
 /** What Gatewatch does about a bypass. */
 export const BYPASS_POLICIES = ['observe', 'coalesce', 'enforce'] as const

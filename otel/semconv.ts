@@ -13,7 +13,6 @@ import {
   CREDENTIAL_TYPES,
   DECISIONS,
   DROP_PLACES,
-  FLIGHT_OUTCOMES,
   IMPORT_OUTCOMES,
   IMPORT_SOURCES,
   type ImportOutcome,
@@ -24,8 +23,9 @@ import {
   PROCESS_ROLES,
   PROFILE_STATES,
   PROTOCOLS,
+  REFRESH_OUTCOMES,
   REFRESH_REASONS,
-  SIDE_DOORS,
+  SIDE_CHANNELS,
   SKIP_REASONS,
   STORE_OPERATIONS,
   UNCERTAINTIES,
@@ -49,7 +49,7 @@ import {
 export const SCOPE = 'gatewatch'
 
 export const SPAN_CALL = 'gatewatch.call'
-export const SPAN_VISIT = 'gatewatch.gate.visit'
+export const SPAN_ACQUIRE = 'gatewatch.gate.visit'
 export const SPAN_REFRESH = 'gatewatch.oauth.refresh'
 export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
@@ -57,7 +57,7 @@ export const SPAN_DEVICE = 'gatewatch.oauth.device'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
 export const SPAN_IMPORT = 'gatewatch.oauth.import'
 export const SPAN_PROBE = 'gatewatch.oauth.probe'
-export const SPAN_SIDE_DOOR = 'gatewatch.oauth.side_door'
+export const SPAN_SIDE_CHANNEL = 'gatewatch.oauth.side_door'
 
 /** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
 export const CHANNEL_INBOUND = 'http.server.request.start'
@@ -132,7 +132,7 @@ export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
 export const ATTR_UNCERTAINTY = 'gatewatch.via.uncertainty'
 export const ATTR_GATE_SEEN = 'gatewatch.gate.seen'
-export const ATTR_SIDE_DOOR = 'gatewatch.side_door'
+export const ATTR_SIDE_CHANNEL = 'gatewatch.side_door'
 export const ATTR_POLICY = 'gatewatch.policy'
 export const ATTR_CALLER = 'gatewatch.caller'
 export const ATTR_CALLER_KIND = 'gatewatch.caller.kind'
@@ -147,13 +147,13 @@ export const ATTR_PENDING_AGE = 'gatewatch.pending.age'
 export const ATTR_CLOCK_SKEW = 'gatewatch.clock.skew'
 export const ATTR_EXPIRES_IN_REPAIRED = 'gatewatch.token.expires_in_repaired'
 export const ATTR_REPLAY = 'gatewatch.replay'
-export const ATTR_VISITS = 'gatewatch.flight.visits'
-export const ATTR_SHAPE_ENCODING = 'gatewatch.request.encoding'
-export const ATTR_SHAPE_FIELDS = 'gatewatch.request.fields'
-export const ATTR_SHAPE_CLIENT = 'gatewatch.request.client_fingerprint'
-export const ATTR_SHAPE_SCOPES = 'gatewatch.request.scopes'
-export const ATTR_SHAPE_HEADERS = 'gatewatch.request.headers'
-export const ATTR_SHAPE_USER_AGENT = 'gatewatch.request.user_agent_fingerprint'
+export const ATTR_ACQUISITIONS = 'gatewatch.flight.visits'
+export const ATTR_REQUEST_ENCODING = 'gatewatch.request.encoding'
+export const ATTR_REQUEST_FIELDS = 'gatewatch.request.fields'
+export const ATTR_REQUEST_CLIENT = 'gatewatch.request.client_fingerprint'
+export const ATTR_REQUEST_SCOPES = 'gatewatch.request.scopes'
+export const ATTR_REQUEST_HEADERS = 'gatewatch.request.headers'
+export const ATTR_REQUEST_USER_AGENT = 'gatewatch.request.user_agent_fingerprint'
 export const ATTR_ANSWER_TYPE = 'gatewatch.answer.content_type'
 export const ATTR_RETRY_AFTER = 'gatewatch.answer.retry_after'
 export const ATTR_ACCOUNT_BEFORE = 'gatewatch.account.fingerprint_before'
@@ -173,7 +173,7 @@ export const ATTR_IMPORT_COUNTS = {
   unusable: 'gatewatch.import.unusable',
 } as const satisfies Record<ImportOutcome, string>
 export const ATTR_NEXT = 'gatewatch.next'
-export const ATTR_STANDS_FOR = 'gatewatch.stands_for'
+export const ATTR_SAMPLE_WEIGHT = 'gatewatch.stands_for'
 export const ATTR_TIME_TO_FIRST_CHUNK = 'gen_ai.response.time_to_first_chunk'
 
 export const ATTR_CODE_FUNCTION = 'code.function.name'
@@ -211,7 +211,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_REASON]: { class: 'list', values: REFRESH_REASONS, help: 'Why a fresh token was wanted.' },
   [ATTR_REASON_DECLARED]: { class: 'label', help: 'The reason that the client itself put into its token request.' },
   [ATTR_DECISION]: { class: 'list', values: DECISIONS, help: 'What the gate did with the visit.' },
-  [ATTR_OUTCOME]: { class: 'list', values: FLIGHT_OUTCOMES, help: 'How the flight ended.' },
+  [ATTR_OUTCOME]: { class: 'list', values: REFRESH_OUTCOMES, help: 'How the flight ended.' },
   [ATTR_PERMANENT]: { class: 'boolean', help: 'Trying again cannot help; somebody must sign in.' },
   [ATTR_ATTEMPT_OUTCOME]: { class: 'list', values: ATTEMPT_OUTCOMES, help: 'How the upstream request ended.' },
   [ATTR_ATTEMPT_INDEX]: { class: 'number', help: 'Place of the attempt within its call, from 0.' },
@@ -240,9 +240,9 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
     class: 'boolean',
     help: 'Whether the declared gate had been on any stack of the process before this bypass; false may mean that its name is wrong.',
   },
-  [ATTR_SIDE_DOOR]: {
+  [ATTR_SIDE_CHANNEL]: {
     class: 'list',
-    values: SIDE_DOORS,
+    values: SIDE_CHANNELS,
     help: 'What reached for a token host besides HTTP clients: a child that is no Node, a raw socket.',
   },
   [ATTR_POLICY]: { class: 'list', values: BYPASS_POLICIES, help: 'What is done about a bypass.' },
@@ -265,13 +265,13 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_CLOCK_SKEW]: { class: 'number', help: "Seconds the provider's clock (its Date header) is ahead of ours." },
   [ATTR_EXPIRES_IN_REPAIRED]: { class: 'label', help: 'What was wrong with expires_in: missing, zero, string, milliseconds.' },
   [ATTR_REPLAY]: { class: 'boolean', help: 'The refresh token sent had already been rotated away.' },
-  [ATTR_VISITS]: { class: 'number', help: 'Visits that led or joined the flight.' },
-  [ATTR_SHAPE_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, query, other.' },
-  [ATTR_SHAPE_FIELDS]: { class: 'text', help: 'Sorted field names of the token request with the class of each value, never a value.' },
-  [ATTR_SHAPE_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
-  [ATTR_SHAPE_SCOPES]: { class: 'text', help: 'Sorted scopes that the token request asked for.' },
-  [ATTR_SHAPE_HEADERS]: { class: 'text', help: 'Sorted names of the headers of the token request, never a value.' },
-  [ATTR_SHAPE_USER_AGENT]: { class: 'digest', help: 'Fingerprint of the User-Agent of the token request.' },
+  [ATTR_ACQUISITIONS]: { class: 'number', help: 'Visits that led or joined the flight.' },
+  [ATTR_REQUEST_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, query, other.' },
+  [ATTR_REQUEST_FIELDS]: { class: 'text', help: 'Sorted field names of the token request with the class of each value, never a value.' },
+  [ATTR_REQUEST_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
+  [ATTR_REQUEST_SCOPES]: { class: 'text', help: 'Sorted scopes that the token request asked for.' },
+  [ATTR_REQUEST_HEADERS]: { class: 'text', help: 'Sorted names of the headers of the token request, never a value.' },
+  [ATTR_REQUEST_USER_AGENT]: { class: 'digest', help: 'Fingerprint of the User-Agent of the token request.' },
   [ATTR_ANSWER_TYPE]: { class: 'label', help: 'Content type of the answer to a token request, or of a refused call.' },
   [ATTR_RETRY_AFTER]: { class: 'number', help: 'Seconds that a refusal asks to wait; absent where it asks for nothing.' },
   [ATTR_ACCOUNT_BEFORE]: {
@@ -297,7 +297,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_IMPORT_COUNTS.needs_owner]: { class: 'number', help: 'Profiles left out, since their rotating refresh token must have one owner.' },
   [ATTR_IMPORT_COUNTS.unusable]: { class: 'number', help: 'Profiles left out, since there is nothing to import of them.' },
   [ATTR_NEXT]: { class: 'label', help: 'What the operator can do next.' },
-  [ATTR_STANDS_FOR]: {
+  [ATTR_SAMPLE_WEIGHT]: {
     class: 'number',
     help: 'Good calls that this one stands for where not every one is recorded, itself included; absent when it is just one.',
   },
@@ -355,9 +355,9 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_PROFILE]: { cap: 1000 },
   [LABEL_MODEL]: { cap: 100 },
   // Visits carry a refresh reason, fallbacks the outcome or skip reason that caused them.
-  [LABEL_REASON]: { values: [...new Set<string>([...REFRESH_REASONS, ...FLIGHT_OUTCOMES, ...ATTEMPT_OUTCOMES, ...SKIP_REASONS])] },
+  [LABEL_REASON]: { values: [...new Set<string>([...REFRESH_REASONS, ...REFRESH_OUTCOMES, ...ATTEMPT_OUTCOMES, ...SKIP_REASONS])] },
   [LABEL_DECISION]: { values: DECISIONS },
-  [LABEL_OUTCOME]: { values: [...new Set<string>([...FLIGHT_OUTCOMES, ...ATTEMPT_OUTCOMES, ...OPERATION_OUTCOMES, ...IMPORT_OUTCOMES])] },
+  [LABEL_OUTCOME]: { values: [...new Set<string>([...REFRESH_OUTCOMES, ...ATTEMPT_OUTCOMES, ...OPERATION_OUTCOMES, ...IMPORT_OUTCOMES])] },
   [LABEL_VIA]: { values: VIAS },
   [LABEL_CALLER]: { cap: 200 },
   [LABEL_POLICY]: { values: BYPASS_POLICIES },
@@ -418,14 +418,14 @@ export const METRICS = {
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_OPERATION, LABEL_OUTCOME, LABEL_CALLER, ATTR_ERROR_TYPE],
     buckets: OPERATION_BUCKETS,
   },
-  visits: {
+  acquisitions: {
     name: 'gatewatch.gate.visits',
     kind: 'counter',
     unit: '{visit}',
     help: 'Visits at the refresh gate, by what the gate decided.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_DECISION, LABEL_CALLER],
   },
-  visitWait: {
+  acquisitionWait: {
     name: 'gatewatch.gate.wait.duration',
     kind: 'histogram',
     unit: 's',

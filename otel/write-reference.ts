@@ -23,6 +23,7 @@ import {
   EVENT_WAITING_ENDED,
   METRICS,
   type MetricDefinition,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_DEVICE,
   SPAN_EXCHANGE,
@@ -31,8 +32,7 @@ import {
   SPAN_PROBE,
   SPAN_REFRESH,
   SPAN_REVOKE,
-  SPAN_SIDE_DOOR,
-  SPAN_VISIT,
+  SPAN_SIDE_CHANNEL,
 } from './semconv.ts'
 
 /** The names of one kind, by the prefix of their constants. */
@@ -45,7 +45,7 @@ const END = '<!-- reference:end -->'
 /** When a span is there; a span that has no line here does not compile. */
 const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_CALL]: 'One provider call as its caller sees it, over all attempts.',
-  [SPAN_VISIT]:
+  [SPAN_ACQUIRE]:
     'One visit at the refresh gate, linked to the flight it led or joined; under the policy coalesce, one refresh of a watched process that got the answer of another.',
   [SPAN_REFRESH]:
     'One flight, from asking for the lease to the persisted credential; or one token request that went past the gate, or that a watched process made.',
@@ -55,7 +55,7 @@ const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_REVOKE]: 'A revocation, by Gatewatch or by the application.',
   [SPAN_IMPORT]: 'One import of the logins of another application.',
   [SPAN_PROBE]: 'One probe of a profile, over the call it makes the way any call would go.',
-  [SPAN_SIDE_DOOR]: 'In a watched process: something besides its HTTP clients reached for a token host.',
+  [SPAN_SIDE_CHANNEL]: 'In a watched process: something besides its HTTP clients reached for a token host.',
 }
 
 /** Spans that are called after what they carry, as the conventions of OpenTelemetry ask. */

@@ -13,10 +13,10 @@ import { diskRecorders } from './events/disk-recorder.ts'
 import { Recorder } from './events/recorder.ts'
 import { Gateway } from './gateway.ts'
 import type { WrapOperationOptions } from './login/wrap-operation.ts'
-import { givenNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
-import type { Admission } from './refresh/acquire.ts'
+import { configuredNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
+import type { AcquireResult } from './refresh/acquire.ts'
 import { checkedDeadline } from './refresh/wait.ts'
-import type { AroundOptions } from './refresh/wrap-refresh.ts'
+import type { WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 import { AnswerStream, type CallAnswer } from './server/answer-stream.ts'
 import { sentHeaders } from './server/passed-headers.ts'
 import { requestSpans } from './server/request-span.ts'
@@ -29,7 +29,7 @@ import { joinProcess, type Membership } from './telemetry/gatewatches.ts'
 import type { OnDropped } from './telemetry/redaction-processor.ts'
 import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
-import { peekedTrue, peekMembers } from './tools/json-scanner.ts'
+import { scanMembers, scannedTrue } from './tools/json-scanner.ts'
 import { packageVersion } from './tools/package-version.ts'
 import { runSteps, type Step } from './tools/run-steps.ts'
 
@@ -54,7 +54,7 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
 }
 
 /** A provider call made in code. */
-export interface CodeCall {
+export interface CallOptions {
   protocol: Protocol
   /** The model as telemetry and messages name it; the provider reads it from the body. */
   model: string
@@ -69,7 +69,7 @@ export interface CodeCall {
 }
 
 /** A visit made in code. */
-export interface CodeVisit {
+export interface AcquireTokenOptions {
   profile: string
   reason: RefreshReason
   /** Access token the provider rejected; a stored token that is another one is newer, and comes back without a refresh. */
@@ -116,14 +116,14 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     started.unshift({ name: 'telemetry', run: () => sdk.shutdown() })
     const store = given ?? memoryStore()
     if (!given) started.unshift({ name: 'store', run: () => store.close() })
-    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings), faults })
+    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(settings), faults })
     let membership: Membership | undefined
     const onTokenUrl = (tokenUrl: string, providerId: string) => membership?.watch(tokenUrl, providerId)
     const gateway = new Gateway({ settings, store, telemetry, environment, source, watchesLater: embedded !== undefined, onTokenUrl })
     started.unshift(...gateway.stopSteps())
     if (embedded) {
       membership = joinGatewatches(gateway, embedded)
-      if (!membership.isLeader) faults.notice(secondInProcess())
+      if (!membership.isPrimary) faults.notice(secondInProcess())
       started.unshift({ name: 'place among the Gatewatches of the process', run: membership.leave })
     }
     await gateway.start()
@@ -152,7 +152,7 @@ function joinGatewatches(gateway: Gateway, { meter, points }: EmbeddedTelemetry)
     },
     watch: (tokenUrl, providerId) => gateway.watchTokenUrl(tokenUrl, providerId),
   })
-  if (!membership.isLeader) for (const [tokenUrl, providerId] of gateway.registry.tokenUrls()) membership.watch(tokenUrl, providerId)
+  if (!membership.isPrimary) for (const [tokenUrl, providerId] of gateway.registry.tokenUrls()) membership.watch(tokenUrl, providerId)
   meter.join(membership)
   return membership
 }
@@ -196,18 +196,15 @@ export class Gatewatch {
    *
    * @returns A function with the same `this`, arguments, result and errors as `refresh`; it can take the place of a method.
    */
-  aroundRefresh<A extends unknown[], R>(
+  wrapRefresh<A extends unknown[], R>(
     refresh: (...parameters: A) => Promise<R>,
-    options: AroundOptions<A, R>,
+    options: WrapRefreshOptions<A, R>,
   ): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.around(refresh, options)
+    return this.#parts.gateway.wrapRefresh(refresh, options)
   }
 
   /** Wraps a provider call of your own: a span with caller, profile and outcome, and its duration. */
-  wrapProviderCall<A extends unknown[], R>(
-    send: (...parameters: A) => Promise<R>,
-    options: WrapCallOptions<A>,
-  ): (...parameters: A) => Promise<R> {
+  wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
     return this.#parts.gateway.wrapCall(send, options)
   }
 
@@ -241,11 +238,11 @@ export class Gatewatch {
    * @throws {GatewayError} as `RefreshGate.enter`.
    * @throws {RangeError} for a `deadlineMs` that is no time.
    */
-  async visit({ profile: profileId, reason, rejected, signal, deadlineMs }: CodeVisit): Promise<Admission> {
-    const caller = takeCallerSite(Gatewatch.prototype.visit)
+  async acquireToken({ profile: profileId, reason, rejected, signal, deadlineMs }: AcquireTokenOptions): Promise<AcquireResult> {
+    const caller = takeCallerSite(Gatewatch.prototype.acquireToken)
     this.#mustRun()
     const waitMs = checkedDeadline('visit: deadlineMs', deadlineMs)
-    return this.#parts.gateway.visit({
+    return this.#parts.gateway.acquireToken({
       profileId,
       reason,
       caller,
@@ -262,7 +259,7 @@ export class Gatewatch {
    * @throws {GatewayError} `GW_BAD_REQUEST` for a body that is none, `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (no provider
    *   answered), `GW_ABORTED`, or a store's code.
    */
-  async call({ protocol, model, body, headers, provider, profile, signal }: CodeCall): Promise<CallAnswer> {
+  async call({ protocol, model, body, headers, provider, profile, signal }: CallOptions): Promise<CallAnswer> {
     const caller = takeCallerSite(Gatewatch.prototype.call)
     this.#mustRun()
     const bytes = callBody(body)
@@ -270,7 +267,7 @@ export class Gatewatch {
       caller,
       protocol,
       model,
-      stream: bytes !== undefined && peekedTrue(bytes, peekMembers(bytes, ['stream'])?.members.get('stream')),
+      stream: bytes !== undefined && scannedTrue(bytes, scanMembers(bytes, ['stream'])?.members.get('stream')),
       headers: { 'content-type': 'application/json', ...sentHeaders(inLowerCase(headers)) },
       ...(bytes && { body: bytes }),
       ...(provider !== undefined && { provider }),
@@ -393,10 +390,10 @@ function inLowerCase(headers: Record<string, string> = {}): Record<string, strin
 
 /** A fault of ours is told once: a line for each request would be a fault of its own. */
 function warnOnce(): (fault: unknown) => void {
-  let told = false
+  let reported = false
   return fault => {
-    if (told) return
-    told = true
+    if (reported) return
+    reported = true
     process.emitWarning(
       `Gatewatch has a fault and may have stopped watching (${fault instanceof Error ? fault.name : typeof fault}); the application is not affected`,
       'GatewatchWarning',

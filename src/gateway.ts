@@ -1,30 +1,30 @@
 import { ATTR_ERROR_TYPE } from '../otel/semconv.ts'
 import { type ProbeResult, Probes } from './calls/probe.ts'
 import { ProbeSchedule } from './calls/probe-schedule.ts'
-import { ProbeBook } from './calls/probe-state.ts'
-import { ProfileBook } from './calls/profile-cache.ts'
+import { ProbeState } from './calls/probe-state.ts'
+import { ProfileCache } from './calls/profile-cache.ts'
 import type { Readiness } from './calls/profile-choice.ts'
 import { observeProfiles } from './calls/profile-gauges.ts'
 import { damagedSnapshot, type ProfileSnapshot, profileSnapshot } from './calls/profile-snapshot.ts'
 import { ProviderCalls } from './calls/provider-calls.ts'
 import { tryToRecover } from './calls/recovery.ts'
-import { type WrapCallOptions, wrapProviderCall } from './calls/wrap-call.ts'
+import { type WrapCallOptions, wrapCall } from './calls/wrap-call.ts'
 import type { CallerSite } from './domain/caller-site.ts'
 import { fingerprint } from './domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
-import { checkProfiles, type GivenSettings, providerOf, readProfiles, readRegistry } from './load-settings.ts'
-import { type OAuthOperation, type WrapOperationOptions, wrapOperation } from './login/wrap-operation.ts'
+import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles, readRegistry } from './load-settings.ts'
+import { type WrapOperationOptions, type WrappedOperation, wrapOperation } from './login/wrap-operation.ts'
 import type { Registry } from './providers/registry.ts'
 import { Upstream } from './providers/upstream.ts'
-import type { Admission, Visit } from './refresh/acquire.ts'
+import type { AcquireRequest, AcquireResult } from './refresh/acquire.ts'
 import { RefreshGate } from './refresh/refresh-gate.ts'
-import { type AroundOptions, aroundRefresh } from './refresh/wrap-refresh.ts'
+import { type WrapRefreshOptions, wrapRefresh } from './refresh/wrap-refresh.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import { runSteps, type Step } from './tools/run-steps.ts'
 import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
-export interface GatewayOptions extends GivenSettings {
+export interface GatewayOptions extends LoadedSettings {
   store: ProfileStore
   telemetry: Telemetry
   /** The watch over token requests begins with `watchTokenRequests`, not at once. @default false */
@@ -40,7 +40,7 @@ const ROTATION_GRACE_MS = 600_000
 export class Gateway {
   readonly registry: Registry
   readonly gate: RefreshGate
-  readonly book: ProfileBook
+  readonly profiles: ProfileCache
   readonly calls: ProviderCalls
   readonly telemetry: Telemetry
   /** For how long a refresh token that was rotated away still gets the current ones at the token endpoint gate, in ms. */
@@ -48,7 +48,7 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #watch: BypassWatch
-  readonly #probeBook: ProbeBook
+  readonly #probeBook: ProbeState
   readonly #probes: Probes
   readonly #schedule: ProbeSchedule
   #endBy: number | undefined
@@ -62,25 +62,25 @@ export class Gateway {
     this.telemetry = telemetry
     this.registry = readRegistry(options)
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
-    this.book = new ProfileBook({
+    this.profiles = new ProfileCache({
       gate: this.gate,
       store,
       configured: readProfiles(options, this.registry),
       onStoreError: error => this.#storeFailed(error),
     })
-    this.#probeBook = new ProbeBook({ isResting: profile => this.book.rests.isResting(profile), everyMs })
+    this.#probeBook = new ProbeState({ isResting: profile => this.profiles.rests.isResting(profile), everyMs })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({
       telemetry,
       gate: this.gate,
-      book: this.book,
+      profiles: this.profiles,
       probes: this.#probeBook,
       registry: this.registry,
       upstream: this.#upstream,
       metered: settings.fallback.metered,
       ...(settings.order && { order: settings.order }),
     })
-    this.#probes = new Probes({ telemetry, calls: this.calls, profiles: this.book, book: this.#probeBook, registry: this.registry })
+    this.#probes = new Probes({ telemetry, calls: this.calls, profiles: this.profiles, probes: this.#probeBook, registry: this.registry })
     this.#schedule = new ProbeSchedule({ everyMs, probeAll: () => this.probe(), onFailed: error => this.#storeFailed(error) })
     this.#watch = watchBypasses({
       telemetry,
@@ -113,24 +113,31 @@ export class Gateway {
    * @throws {GatewayError} `GW_CONFIG`, or what the store throws.
    */
   async start(): Promise<void> {
-    const profiles = await this.book.list()
-    const damaged = this.book.damaged.map(({ id }) => id)
+    const profiles = await this.profiles.list()
+    const damaged = this.profiles.damaged.map(({ id }) => id)
     checkProfiles(this.#options, { profiles, damaged }, this.registry)
     await this.refreshGauges()
     this.#schedule.start()
   }
 
   /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
-  async visit({ rejected, ...visit }: Omit<Visit, 'provider' | 'rejected'> & { rejected?: string }): Promise<Admission> {
+  async acquireToken({
+    rejected,
+    ...acquisition
+  }: Omit<AcquireRequest, 'provider' | 'rejected'> & { rejected?: string }): Promise<AcquireResult> {
     const rejectedFingerprint = fingerprint(rejected)
-    const profile = await this.gate.current(visit.profileId)
+    const profile = await this.gate.current(acquisition.profileId)
     const provider = profile?.provider ?? 'unknown'
     try {
-      const admission = await this.gate.enter({ ...visit, provider, ...(rejectedFingerprint && { rejected: rejectedFingerprint }) })
-      this.#probeBook.visitAdmitted(visit.profileId)
-      return admission
+      const acquireResult = await this.gate.acquire({
+        ...acquisition,
+        provider,
+        ...(rejectedFingerprint && { rejected: rejectedFingerprint }),
+      })
+      this.#probeBook.acquireAdmitted(acquisition.profileId)
+      return acquireResult
     } catch (error) {
-      if (profile) this.#probeBook.visitFailed(profile, error)
+      if (profile) this.#probeBook.acquireFailed(profile, error)
       throw error
     }
   }
@@ -141,21 +148,21 @@ export class Gateway {
   }
 
   /** Puts a gate around somebody else's refresh function. */
-  around<A extends unknown[], R>(
+  wrapRefresh<A extends unknown[], R>(
     refresh: (...parameters: A) => Promise<R>,
-    options: AroundOptions<A, R>,
+    options: WrapRefreshOptions<A, R>,
   ): (...parameters: A) => Promise<R> {
-    const tokenUrl = this.#tokenUrl('aroundRefresh', options)
+    const tokenUrl = this.#tokenUrl('wrapRefresh', options)
     this.#learnTokenUrl(tokenUrl, options.provider)
-    return aroundRefresh(this.telemetry, tokenUrl, refresh, options)
+    return wrapRefresh(this.telemetry, tokenUrl, refresh, options)
   }
 
   wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
-    return wrapProviderCall(this.telemetry, send, options)
+    return wrapCall(this.telemetry, send, options)
   }
 
   wrapOperation<A extends unknown[], R>(
-    operation: OAuthOperation,
+    operation: WrappedOperation,
     run: (...parameters: A) => Promise<R>,
     options: WrapOperationOptions<A>,
   ): (...parameters: A) => Promise<R> {
@@ -166,14 +173,14 @@ export class Gateway {
 
   /** What every profile can do right now. */
   async snapshot(): Promise<readonly ProfileSnapshot[]> {
-    const profiles = await this.book.allCurrent()
+    const profiles = await this.profiles.allCurrent()
     const { standings } = this.calls.choice.readiness(profiles)
     const readable = profiles.map(profile => {
-      const billing = providerOf(this.registry, profile.provider)?.billingOf(profile.credential)
+      const billing = configuredProviderOf(this.registry, profile.provider)?.billingOf(profile.credential)
       const standing = standings.get(profile.id) ?? { serves: false, reason: 'mode_mismatch' }
-      return profileSnapshot(profile, billing, { telemetry: this.telemetry, book: this.book, probes: this.#probeBook, standing })
+      return profileSnapshot(profile, billing, { telemetry: this.telemetry, profiles: this.profiles, probes: this.#probeBook, standing })
     })
-    return [...readable, ...this.book.damaged.map(one => damagedSnapshot(one, this.telemetry))]
+    return [...readable, ...this.profiles.damaged.map(one => damagedSnapshot(one, this.telemetry))]
   }
 
   /**
@@ -182,16 +189,16 @@ export class Gateway {
    * @throws what the store throws.
    */
   async readiness(): Promise<Readiness> {
-    const profiles = await this.book.allCurrent()
+    const profiles = await this.profiles.allCurrent()
     const readiness = this.calls.choice.readiness(profiles)
-    void tryToRecover({ gate: this.gate, book: this.book }, profiles, readiness)
+    void tryToRecover({ gate: this.gate, profiles: this.profiles }, profiles, readiness)
     return readiness
   }
 
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
   async refreshGauges(): Promise<void> {
     try {
-      await observeProfiles({ telemetry: this.telemetry, book: this.book, probes: this.#probeBook, choice: this.calls.choice })
+      await observeProfiles({ telemetry: this.telemetry, profiles: this.profiles, probes: this.#probeBook, choice: this.calls.choice })
     } catch (error) {
       this.#storeFailed(error)
     }
@@ -214,7 +221,7 @@ export class Gateway {
       { name: 'refreshes', run: () => this.#settle() },
       { name: 'watch over token requests', run: () => this.#watch.stop() },
       { name: 'provider connections', run: () => this.#upstream.close() },
-      { name: 'rests', run: () => this.book.rests.settled() },
+      { name: 'rests', run: () => this.profiles.rests.settled() },
     ]
   }
 
@@ -251,7 +258,7 @@ export class Gateway {
   }
 
   #knownTokenUrl(providerId: string): string | undefined {
-    return providerOf(this.registry, providerId)?.oauth?.tokenUrl
+    return configuredProviderOf(this.registry, providerId)?.oauth?.tokenUrl
   }
 }
 

@@ -1,15 +1,15 @@
 import type { ConfiguredProfile } from './calls/profile-cache.ts'
 import type { StoredProfile } from './domain/credential.ts'
 import { isGatewayError } from './domain/gateway-error.ts'
-import { placeOf, refused, type Settings, variableName } from './options.ts'
+import { refused, type Settings, settingPath, variableName } from './options.ts'
 import type { Provider } from './providers/provider.ts'
 import type { ProviderSettings } from './providers/provider-settings.ts'
 import { createRegistry, type Registry } from './providers/registry.ts'
-import { scrubText } from './telemetry/redaction-patterns.ts'
-import { pinHiddenText, showName } from './tools/secret-registry.ts'
+import { redactText } from './telemetry/redaction-patterns.ts'
+import { pinSecret, showName } from './tools/secret-registry.ts'
 
 /** Settings, and where they and their secrets come from. */
-export interface GivenSettings {
+export interface LoadedSettings {
   readonly settings: Settings
   /** Where API keys and client secrets are looked up. */
   readonly environment: NodeJS.ProcessEnv
@@ -20,7 +20,7 @@ export interface GivenSettings {
 }
 
 /** The provider of that id, where it is known. */
-export function providerOf(registry: Registry, providerId: string): Provider | undefined {
+export function configuredProviderOf(registry: Registry, providerId: string): Provider | undefined {
   return registry.all().find(({ id }) => id === providerId)
 }
 
@@ -32,14 +32,14 @@ interface PresentProfiles {
 }
 
 /** The order and the providers, against the profiles there are. @throws {GatewayError} `GW_CONFIG` */
-export function checkProfiles({ settings, source }: GivenSettings, { profiles, damaged }: PresentProfiles, registry: Registry): void {
+export function checkProfiles({ settings, source }: LoadedSettings, { profiles, damaged }: PresentProfiles, registry: Registry): void {
   const ids = [...profiles.map(({ id }) => id), ...damaged]
   const allowed = ids.map(quoted).join(' or ') || 'nothing, there are no profiles'
   const unknown = (settings.order ?? []).flatMap((id, index) =>
     ids.includes(id) ? [] : [`order.${index}: is the string ${quoted(id)}, which is no profile; allowed: ${allowed}`],
   )
   if (unknown.length > 0) throw refused(source, unknown)
-  const homeless = profiles.find(({ provider }) => !providerOf(registry, provider))
+  const homeless = profiles.find(({ provider }) => !configuredProviderOf(registry, provider))
   if (homeless)
     throw refused(source, [
       `providers: lacks ${quoted(homeless.provider)}, the provider of the stored profile ${quoted(homeless.id)}; known: ${idsOf(registry)}`,
@@ -47,7 +47,7 @@ export function checkProfiles({ settings, source }: GivenSettings, { profiles, d
 }
 
 /** The providers there are, built in and configured. @throws {GatewayError} `GW_CONFIG` */
-export function readRegistry(options: GivenSettings): Registry {
+export function readRegistry(options: LoadedSettings): Registry {
   try {
     return createRegistry(readProviders(options))
   } catch (error) {
@@ -57,28 +57,30 @@ export function readRegistry(options: GivenSettings): Registry {
   }
 }
 
-function readProviders({ settings, environment, source, isLook = false }: GivenSettings): Record<string, ProviderSettings> {
+function readProviders({ settings, environment, source, isLook = false }: LoadedSettings): Record<string, ProviderSettings> {
   return Object.fromEntries(
     Object.entries(settings.providers).map(([id, { clientSecretEnv, ...provider }]) => {
       const clientSecret =
         clientSecretEnv === undefined || (isLook && !environment[clientSecretEnv])
           ? undefined
-          : fromEnvironment(environment, clientSecretEnv, placeOf(['providers', id, 'clientSecretEnv']), source)
+          : fromEnvironment(environment, clientSecretEnv, settingPath(['providers', id, 'clientSecretEnv']), source)
       return [id, { ...provider, ...(clientSecret && { clientSecret }) }]
     }),
   )
 }
 
 /** The profiles of the configuration, with their keys. @throws {GatewayError} `GW_CONFIG` */
-export function readProfiles({ settings, environment, source, isLook = false }: GivenSettings, registry: Registry): ConfiguredProfile[] {
+export function readProfiles({ settings, environment, source, isLook = false }: LoadedSettings, registry: Registry): ConfiguredProfile[] {
   for (const name of [...registry.all().map(({ id }) => id), ...Object.keys(settings.profiles).flatMap(id => id.split(':'))]) showName(name)
   return Object.entries(settings.profiles).map(([id, { provider, billing, apiKeyEnv }]) => {
-    if (!providerOf(registry, provider))
-      throw refused(source, [`${placeOf(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`])
+    if (!configuredProviderOf(registry, provider))
+      throw refused(source, [
+        `${settingPath(['profiles', id, 'provider'])}: is the string ${quoted(provider)}, allowed: ${idsOf(registry)}`,
+      ])
     const isElsewhere = isLook && apiKeyEnv !== undefined && !environment[apiKeyEnv]
     const isNamed = apiKeyEnv !== undefined && !isElsewhere
     const apiKey = isNamed
-      ? fromEnvironment(environment, apiKeyEnv, placeOf(['profiles', id, 'apiKeyEnv']), source)
+      ? fromEnvironment(environment, apiKeyEnv, settingPath(['profiles', id, 'apiKeyEnv']), source)
       : isElsewhere
         ? ''
         : undefined
@@ -89,7 +91,7 @@ export function readProfiles({ settings, environment, source, isLook = false }: 
 function fromEnvironment(environment: NodeJS.ProcessEnv, name: string, key: string, source: string): string {
   const value = environment[name]
   if (value) {
-    pinHiddenText(value)
+    pinSecret(value)
     return value
   }
   throw refused(source, [`${key}: the environment variable ${variableName(name)} is ${value === undefined ? 'not set' : 'empty'}`])
@@ -104,5 +106,5 @@ function idsOf(registry: Registry): string {
 
 /** A word of the configuration as a message may show it: somebody may have put the key where its name belongs. */
 function quoted(word: string): string {
-  return JSON.stringify(scrubText(word.slice(0, 64)))
+  return JSON.stringify(redactText(word.slice(0, 64)))
 }

@@ -4,7 +4,7 @@ import { GatewayError } from './domain/gateway-error.ts'
 import { DEVICE_DIALECTS } from './providers/login-endpoints.ts'
 import { FORCED_POLICIES } from './refresh/acquire.ts'
 import { PLAIN_WORD } from './telemetry/profile-name.ts'
-import { scrubText } from './telemetry/redaction-patterns.ts'
+import { redactText } from './telemetry/redaction-patterns.ts'
 import { GATE_POLICIES } from './watch/watch-policy.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */
@@ -90,7 +90,7 @@ const LISTEN = v.strictObject({
   /** Longest time a client may take to send its request, in ms. @default 60_000 */
   requestTimeoutMs: v.optional(whole(100, 3_600_000), 60_000),
   /** Longest time a client may leave a full send buffer unread, in ms. @default 120_000 */
-  stalledClientMs: v.optional(whole(100, 3_600_000), 120_000),
+  slowClientMs: v.optional(whole(100, 3_600_000), 120_000),
   /** Longest time that requests under way get to end when the gateway stops, in ms; then they are cut. @default 25_000 */
   stopGraceMs: v.optional(whole(0, 3_600_000), 25_000),
 })
@@ -159,7 +159,7 @@ const SETTINGS = v.strictObject({
 export type SettingsInput = v.InferInput<typeof SETTINGS>
 /** Settings with their defaults. */
 export type Settings = v.InferOutput<typeof SETTINGS>
-export type ProviderSettings = v.InferOutput<typeof PROVIDER>
+export type ProviderOptions = v.InferOutput<typeof PROVIDER>
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/
 
@@ -185,7 +185,7 @@ export function parseSettings(input: unknown, source: string): Settings {
 
 /** The name of a variable as a message may show it: as variables are called; else somebody may have put the key itself where the name of its variable belongs. */
 export function variableName(name: string): string {
-  return /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/.test(name) ? scrubText(name) : '(not shown, it may be a key)'
+  return /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/.test(name) ? redactText(name) : '(not shown, it may be a key)'
 }
 
 /** The error for settings that cannot be used. */
@@ -195,7 +195,7 @@ export function refused(source: string, wrong: readonly string[], cause?: unknow
 
 function describeIssue(issue: v.BaseIssue<unknown>): string {
   const keys = (issue.path ?? []).map(({ key }) => String(key))
-  const place = placeOf(keys)
+  const place = settingPath(keys)
   if (issue.type === 'strict_object' && issue.expected === 'never')
     return `${place}: is an unknown key; allowed: ${keysOf(schemaAt(keys.slice(0, -1))).join(', ')}`
   if (issue.received === 'undefined') return `${place}: is missing, allowed: ${allowedBy(schemaAt(keys))}`
@@ -206,7 +206,7 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
 function* arraysInPlaceOfObjects(schema: Schema | undefined, value: unknown, keys: readonly string[]): Generator<string> {
   if (!schema || typeof value !== 'object' || value === null) return
   if (Array.isArray(value)) {
-    if (isObjectSchema(schema)) yield `${placeOf(keys)}: is an array, allowed: an object`
+    if (isObjectSchema(schema)) yield `${settingPath(keys)}: is an array, allowed: an object`
     return
   }
   for (const [key, child] of Object.entries(value)) yield* arraysInPlaceOfObjects(childOf(schema, key), child, [...keys, key])
@@ -263,10 +263,10 @@ function allowedBy(schema: Schema | undefined): string {
 }
 
 /** Where a value stands: `listen.port`, `profiles["a.b"].billing`. A key may be a secret or an address put in the wrong place. */
-export function placeOf(keys: readonly string[]): string {
+export function settingPath(keys: readonly string[]): string {
   if (keys.length === 0) return '(the whole)'
   return keys
-    .map(scrubText)
+    .map(redactText)
     .map((key, index) => (/^[\w:@-]+$/.test(key) ? `${index === 0 ? '' : '.'}${key}` : `[${JSON.stringify(key)}]`))
     .join('')
 }
@@ -282,7 +282,7 @@ function typeName(value: unknown): string {
 function* repetitions({ order }: Settings): Generator<string> {
   for (const [index, id] of (order ?? []).entries()) {
     if (order?.indexOf(id) !== index)
-      yield `order.${index}: is the string ${JSON.stringify(scrubText(id))} once more, allowed: each profile once`
+      yield `order.${index}: is the string ${JSON.stringify(redactText(id))} once more, allowed: each profile once`
   }
 }
 
@@ -299,6 +299,6 @@ function* roomForNone({ listen }: Settings): Generator<string> {
 }
 
 /** The names the operator gave to profiles. */
-export function givenNames({ profiles }: Settings): ReadonlyMap<string, string> {
+export function configuredNames({ profiles }: Settings): ReadonlyMap<string, string> {
   return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
 }

@@ -6,11 +6,11 @@ import files, { mkdtempSync, rmSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { tellAlone } from '../isolate.ts'
+import { reportAlone } from '../isolate.ts'
 import { type Spread, spread } from '../statistics.ts'
 
 const rounds = Number(process.argv[2] ?? 11)
-const VISITS = 20_000
+const ACQUISITIONS = 20_000
 const PROFILE = 'bench:default'
 
 /** Every way in which a file can be read or looked at, counted; before anything of ours takes hold of them. */
@@ -66,26 +66,26 @@ const caller = takeCallerSite(mkdtempSync)
 async function costOf(turn: () => Promise<unknown>): Promise<{ cpuUs: number; perSecond: number }> {
   const before = process.cpuUsage()
   const startedAt = performance.now()
-  for (let index = 0; index < VISITS; index += 1) await turn()
+  for (let index = 0; index < ACQUISITIONS; index += 1) await turn()
   const { user, system } = process.cpuUsage(before)
-  return { cpuUs: (user + system) / VISITS, perSecond: (VISITS / (performance.now() - startedAt)) * 1000 }
+  return { cpuUs: (user + system) / ACQUISITIONS, perSecond: (ACQUISITIONS / (performance.now() - startedAt)) * 1000 }
 }
 
 const read = () => store.read(PROFILE)
-const visit = () => gate.enter({ provider: 'bench', profileId: PROFILE, caller, reason: 'forced' })
-for (const turn of [read, visit]) await costOf(turn)
+const acquire = () => gate.acquire({ provider: 'bench', profileId: PROFILE, caller, reason: 'forced' })
+for (const turn of [read, acquire]) await costOf(turn)
 
 const reads: number[] = []
-const visits: number[] = []
+const acquisitions: number[] = []
 const perSecond: number[] = []
-const filesOfVisits: number[] = []
+const filesOfAcquisitions: number[] = []
 for (let round = 0; round < rounds; round += 1) {
   reads.push((await costOf(read)).cpuUs)
   const filesBefore = fileReads
-  const measured = await costOf(visit)
-  visits.push(measured.cpuUs)
+  const measured = await costOf(acquire)
+  acquisitions.push(measured.cpuUs)
   perSecond.push(measured.perSecond)
-  filesOfVisits.push(fileReads - filesBefore)
+  filesOfAcquisitions.push(fileReads - filesBefore)
 }
 await sdk.shutdown()
 await store.close()
@@ -93,13 +93,13 @@ rmSync(folder, { recursive: true, force: true })
 
 const shown = ({ median, lower, upper }: Spread, digits: number) =>
   `${median.toFixed(digits)} [${lower.toFixed(digits)} to ${upper.toFixed(digits)}]`
-tellAlone({
-  title: `Gate visits with a usable token, one after the other; medians [quartiles] of ${rounds} rounds of ${VISITS}`,
+reportAlone({
+  title: `Gate visits with a usable token, one after the other; medians [quartiles] of ${rounds} rounds of ${ACQUISITIONS}`,
   rows: [
     ['store read, CPU us', shown(spread(reads), 2)],
-    ['visit, CPU us', shown(spread(visits), 2)],
-    ['visit beyond the store read, CPU us', shown(spread(visits.map((cost, round) => cost - (reads[round] ?? 0))), 2)],
+    ['visit, CPU us', shown(spread(acquisitions), 2)],
+    ['visit beyond the store read, CPU us', shown(spread(acquisitions.map((cost, round) => cost - (reads[round] ?? 0))), 2)],
     ['visits per second', shown(spread(perSecond), 0)],
-    ['file reads of those visits', shown(spread(filesOfVisits), 0)],
+    ['file reads of those visits', shown(spread(filesOfAcquisitions), 0)],
   ],
 })

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { fileStore } from '../../src/store/file-store.ts'
-import { tellReady } from './listen.ts'
+import { reportReady } from './listen.ts'
 
 const [upstreamUrl = ''] = process.argv.slice(2)
 const ONE_DAY_MS = 86_400_000
@@ -39,4 +39,4 @@ const gatewatch = await createGatewatch({
   providers: { bench: { baseUrl: `${upstreamUrl}/v1`, tokenUrl: `${upstreamUrl}/oauth/token`, clientId: 'bench' } },
 })
 const { url } = await gatewatch.serve()
-tellReady(url)
+reportReady(url)

@@ -7,10 +7,10 @@ import type { Answer } from '../messages.ts'
 export function listen(handle: RequestListener): void {
   const server = createServer(handle)
   server.keepAliveTimeout = 65_000
-  server.listen(0, '127.0.0.1', () => tellReady(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+  server.listen(0, '127.0.0.1', () => reportReady(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 }
 
-export function tellReady(url: string): void {
+export function reportReady(url: string): void {
   const answer: Answer = { type: 'ready', url }
   process.send?.(answer)
 }

@@ -2,13 +2,13 @@
 import { Client, type Dispatcher } from 'undici'
 import type { Answer, LoadJob, LoadResult, Question } from '../messages.ts'
 import { percentile } from '../statistics.ts'
-import { tellReady } from './listen.ts'
+import { reportReady } from './listen.ts'
 
 /** A request that takes longer has failed. */
 const REQUEST_MS = 10_000
 
 /** What the connections of one job measured, together. */
-class Tally {
+class RequestCounts {
   readonly latenciesMs: number[] = []
   readonly firstChunksMs: number[] = []
   failed = 0
@@ -17,14 +17,14 @@ class Tally {
 
 /** One request, from sending to the end of its answer. */
 class Exchange implements Dispatcher.DispatchHandler {
-  readonly #tally: Tally
+  readonly #counts: RequestCounts
   readonly #done: () => void
   readonly #sentAt = performance.now()
   #status = 0
   #firstChunkAt = 0
 
-  constructor(tally: Tally, done: () => void) {
-    this.#tally = tally
+  constructor(requestCounts: RequestCounts, done: () => void) {
+    this.#counts = requestCounts
     this.#done = done
   }
 
@@ -42,14 +42,14 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#status === 200 && this.#firstChunkAt > 0) {
-      this.#tally.latenciesMs.push(performance.now() - this.#sentAt)
-      this.#tally.firstChunksMs.push(this.#firstChunkAt - this.#sentAt)
-    } else this.#tally.failed += 1
+      this.#counts.latenciesMs.push(performance.now() - this.#sentAt)
+      this.#counts.firstChunksMs.push(this.#firstChunkAt - this.#sentAt)
+    } else this.#counts.failed += 1
     this.#done()
   }
 
   onResponseError(): void {
-    this.#tally.failed += 1
+    this.#counts.failed += 1
     this.#done()
   }
 }
@@ -61,7 +61,7 @@ process.on('message', (question: Question) => {
     process.send?.(answer)
   })
 })
-tellReady('')
+reportReady('')
 
 async function run(job: LoadJob): Promise<LoadResult> {
   const clients = Array.from(
@@ -70,30 +70,30 @@ async function run(job: LoadJob): Promise<LoadResult> {
   )
   try {
     // Connecting is not what is measured: every connection has answered once before the clock runs.
-    await Promise.all(clients.map(client => exchange(client, job, new Tally())))
-    const tally = new Tally()
+    await Promise.all(clients.map(client => exchange(client, job, new RequestCounts())))
+    const requestCounts = new RequestCounts()
     const startedAt = performance.now()
-    await Promise.all(clients.map(client => keepAsking(client, job, tally, startedAt + job.durationMs)))
-    return summary(tally, (performance.now() - startedAt) / 1000, clients.length)
+    await Promise.all(clients.map(client => keepAsking(client, job, requestCounts, startedAt + job.durationMs)))
+    return summary(requestCounts, (performance.now() - startedAt) / 1000, clients.length)
   } finally {
     await Promise.all(clients.map(client => client.destroy()))
   }
 }
 
-async function keepAsking(client: Client, job: LoadJob, tally: Tally, lastMoment: number): Promise<void> {
-  while (performance.now() < lastMoment && tally.begun < job.mostRequests) {
-    tally.begun += 1
-    await exchange(client, job, tally)
+async function keepAsking(client: Client, job: LoadJob, requestCounts: RequestCounts, lastMoment: number): Promise<void> {
+  while (performance.now() < lastMoment && requestCounts.begun < job.mostRequests) {
+    requestCounts.begun += 1
+    await exchange(client, job, requestCounts)
   }
 }
 
-function exchange(client: Client, { path, headers, body }: LoadJob, tally: Tally): Promise<void> {
+function exchange(client: Client, { path, headers, body }: LoadJob, requestCounts: RequestCounts): Promise<void> {
   return new Promise(resolve => {
-    client.dispatch({ method: 'POST', path, headers, body }, new Exchange(tally, resolve))
+    client.dispatch({ method: 'POST', path, headers, body }, new Exchange(requestCounts, resolve))
   })
 }
 
-function summary({ latenciesMs, firstChunksMs, failed }: Tally, seconds: number, unmeasured: number): LoadResult {
+function summary({ latenciesMs, firstChunksMs, failed }: RequestCounts, seconds: number, unmeasured: number): LoadResult {
   const counts = { answered: latenciesMs.length, failed, seconds, unmeasured }
   if (latenciesMs.length === 0) return counts
   return { ...counts, latencyMs: percentiles(latenciesMs), firstChunkMs: percentiles(firstChunksMs) }

@@ -8,8 +8,8 @@ import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
 import { startSdk } from '../../otel/sdk/sdk.ts'
 import { SPAN_REFRESH } from '../../otel/semconv.ts'
 import { callerAttributes, siteOf } from '../../src/callers/caller.ts'
-import { ProbeBook } from '../../src/calls/probe-state.ts'
-import { ProfileBook } from '../../src/calls/profile-cache.ts'
+import { ProbeState } from '../../src/calls/probe-state.ts'
+import { ProfileCache } from '../../src/calls/profile-cache.ts'
 import { ProviderCalls } from '../../src/calls/provider-calls.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { Recorder } from '../../src/events/recorder.ts'
@@ -20,7 +20,7 @@ import type { Upstream } from '../../src/providers/upstream.ts'
 import { RefreshGate } from '../../src/refresh/refresh-gate.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
-import { tellAlone } from '../isolate.ts'
+import { reportAlone } from '../isolate.ts'
 import { JSON_ANSWER, requestBody } from '../provider-answer.ts'
 
 const CALLS = 1_000_000
@@ -73,9 +73,9 @@ const sdk = await startSdk({
 const telemetry = new Telemetry(sdk.source)
 const registry = createRegistry({ bench: { baseUrl: 'http://127.0.0.1:1/v1', tokenUrl: 'http://127.0.0.1:1/token', clientId: 'bench' } })
 const gate = new RefreshGate({ store, registry, telemetry })
-const book = new ProfileBook({ gate, store, configured: [] })
-const probes = new ProbeBook({ isResting: profile => book.rests.isResting(profile), everyMs: 0 })
-const calls = new ProviderCalls({ telemetry, gate, book, probes, registry, upstream, metered: 'allow' })
+const profiles = new ProfileCache({ gate, store, configured: [] })
+const probes = new ProbeState({ isResting: profile => profiles.rests.isResting(profile), everyMs: 0 })
+const calls = new ProviderCalls({ telemetry, gate, profiles, probes, registry, upstream, metered: 'allow' })
 const sink = { head() {}, chunk: () => true, end() {}, fail() {} }
 const body = Buffer.from(requestBody(false))
 const sampled = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: TraceFlags.SAMPLED, isRemote: true }
@@ -93,7 +93,7 @@ async function turn(index: number): Promise<void> {
   const caller = siteOf(frames)
   const profile = `bench:p${index % PROFILES}`
   if (index % 4 === 0) telemetry.startSpan(SPAN_REFRESH, { root: true, attributes: callerAttributes(caller) }).end()
-  if (index % 8 === 0) await gate.enter({ provider: 'bench', profileId: profile, caller, reason: 'forced' })
+  if (index % 8 === 0) await gate.acquire({ provider: 'bench', profileId: profile, caller, reason: 'forced' })
   const model = `model-${index % MODELS}`
   await calls.call({ caller, protocol: 'chat_completions', model, stream: false, body, headers: {}, profile }, sink)
 }
@@ -124,7 +124,7 @@ await sdk.shutdown()
 
 const mib = (bytes: number) => (bytes / 1_048_576).toFixed(1)
 const first = readings[0]?.heap ?? Number.NaN
-tellAlone({
+reportAlone({
   title: `Memory over ${CALLS} calls, ${STACKS} stacks, ${PROFILES} profiles, exporter down`,
   rows: [
     ['calls', 'heap in use MiB', 'to the first', 'RSS MiB'],

@@ -13,14 +13,14 @@ import { SpanWriter } from '../../src/events/span-writer.ts'
 import { bypassesAnswer } from '../../src/ops/bypasses-answer.ts'
 import { callsAnswer } from '../../src/ops/calls-answer.ts'
 import { fallbacksAnswer } from '../../src/ops/fallbacks-answer.ts'
-import { OpsDesk } from '../../src/ops/ops-state.ts'
+import { OpsState } from '../../src/ops/ops-state.ts'
 import { profilesAnswer } from '../../src/ops/profiles-answer.ts'
-import { wantedOf } from '../../src/ops/query-params.ts'
-import { folderShown } from '../../src/ops/recorder-source.ts'
+import { queryParamsOf } from '../../src/ops/query-params.ts'
+import { recorderSource } from '../../src/ops/recorder-source.ts'
 import { refreshesAnswer, refreshLines } from '../../src/ops/refreshes-answer.ts'
 import { stacksAnswer } from '../../src/ops/stacks-answer.ts'
 import { traceAnswer } from '../../src/ops/trace-answer.ts'
-import { tellAlone } from '../isolate.ts'
+import { reportAlone } from '../isolate.ts'
 
 /** What the ops page asks of a state folder that holds so many spans, half of them refreshes. */
 const SPANS = 200_000
@@ -88,7 +88,7 @@ function span(index: number, endMs: number): SpanRow {
         { length: 12 },
         (_, depth) => `f${depth}_${stack % (depth + 2)} (src/caller-${stack % CALLERS}.ts:${depth + 1}:3)`,
       ).join('\n'),
-      [names.ATTR_SHAPE_FIELDS]: 'client_id=opaque:12 grant_type=refresh_token refresh_token=opaque:71',
+      [names.ATTR_REQUEST_FIELDS]: 'client_id=opaque:12 grant_type=refresh_token refresh_token=opaque:71',
       [names.ATTR_REFRESH_FINGERPRINT_BEFORE]: randomBytes(6).toString('hex'),
     },
   }
@@ -110,28 +110,28 @@ try {
     )
   writer.close()
 
-  const desk = new OpsDesk(folderShown({ folder, version: '0' }))
+  const state = new OpsState(recorderSource({ folder, version: '0' }))
   const beganAt = performance.now()
-  while (desk.overview().read < 1 || desk.ledger.version < SPANS) await sleep(20)
+  while (state.overview().read < 1 || state.aggregates.version < SPANS) await sleep(20)
   const readMs = performance.now() - beganAt
   globalThis.gc?.()
   const { heapUsed } = process.memoryUsage()
-  desk.stop()
+  state.stop()
 
-  const { ledger, shown, history } = desk
-  const asked = (query: Record<string, string> = {}) => wantedOf({ query: { window: '24h', ...query } }, ledger, Date.now())
-  const [line] = refreshLines(ledger, asked()).lines
+  const { aggregates, source, history } = state
+  const asked = (query: Record<string, string> = {}) => queryParamsOf({ query: { window: '24h', ...query } }, aggregates, Date.now())
+  const [line] = refreshLines(aggregates, asked()).lines
   const questions: Readonly<Record<string, () => unknown>> = {
-    'overview (every view)': () => desk.overview(),
-    'who refreshes': () => refreshesAnswer(ledger, asked()),
-    'who refreshes, one profile': () => refreshesAnswer(ledger, asked({ profile: 'openai-codex:p2' })),
-    'stacks (icicle)': () => stacksAnswer(ledger, asked()),
-    'latest of a row': () => refreshLines(ledger, asked({ caller: 'src/caller-2.ts#refresh' })),
-    'bypasses and replays (SQLite)': () => shown.read(records => bypassesAnswer(records, ledger, asked())),
-    profiles: () => profilesAnswer(ledger, asked(), undefined, history),
-    fallback: () => fallbacksAnswer(ledger, asked()),
-    calls: () => callsAnswer(ledger, asked()),
-    'one trace (SQLite)': () => shown.read(records => traceAnswer(records, line?.traceId ?? '')),
+    'overview (every view)': () => state.overview(),
+    'who refreshes': () => refreshesAnswer(aggregates, asked()),
+    'who refreshes, one profile': () => refreshesAnswer(aggregates, asked({ profile: 'openai-codex:p2' })),
+    'stacks (icicle)': () => stacksAnswer(aggregates, asked()),
+    'latest of a row': () => refreshLines(aggregates, asked({ caller: 'src/caller-2.ts#refresh' })),
+    'bypasses and replays (SQLite)': () => source.read(records => bypassesAnswer(records, aggregates, asked())),
+    profiles: () => profilesAnswer(aggregates, asked(), undefined, history),
+    fallback: () => fallbacksAnswer(aggregates, asked()),
+    calls: () => callsAnswer(aggregates, asked()),
+    'one trace (SQLite)': () => source.read(records => traceAnswer(records, line?.traceId ?? '')),
   }
   const rows = Object.entries(questions).map(([name, ask]) => {
     let bytes = 0
@@ -147,7 +147,7 @@ try {
       `${Math.ceil(bytes / 1_024)} KB`,
     ]
   })
-  tellAlone({
+  reportAlone({
     title: `Ops page over ${SPANS.toLocaleString('en')} spans on disk: read once in ${(readMs / 1_000).toFixed(1)} s, ${Math.round(heapUsed / 1e6)} MB of heap`,
     rows: [['question', 'median', 'slowest', 'answer'], ...rows],
   })

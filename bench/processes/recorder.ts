@@ -9,7 +9,7 @@ import { ATTR_FALLBACK_FROM, ATTR_FALLBACK_REASON, ATTR_FALLBACK_TO, EVENT_FALLB
 import { callerAttributes, takeCallerSite } from '../../src/callers/caller.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
-import { tellAlone } from '../isolate.ts'
+import { reportAlone } from '../isolate.ts'
 import { spread } from '../statistics.ts'
 
 const rounds = Number(process.argv[2] ?? 11)
@@ -75,7 +75,7 @@ const row = (what: string, values: readonly number[]) => {
   const { median, lower, upper } = spread(values)
   return [what, `${median.toFixed(2)} % [${lower.toFixed(2)} to ${upper.toFixed(2)}]`]
 }
-tellAlone({
+reportAlone({
   title: `Time in the recorder at ${CALLS_EACH_SECOND} calls a second, of one core; medians [quartiles] of ${rounds} rounds`,
   rows: [row('ordinary calls', shares.ordinary), row('calls that all fall back', shares.fallback)],
 })

@@ -1,11 +1,11 @@
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { stat } from '../panel-kinds.ts'
-import { grown, isThere, noneOf, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
+import { grown, isPresent, noneOf, observations, selected, share, sumBy, WHOLE_RANGE } from '../query.ts'
 import { NOT_TRIED, REFRESH_OBJECTIVE } from '../theme.ts'
 
 const tried = (failed: boolean) =>
-  selected('refreshDuration', { [LABEL_OUTCOME]: noneOf(...NOT_TRIED), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+  selected('refreshDuration', { [LABEL_OUTCOME]: noneOf(...NOT_TRIED), ...(failed && { [ATTR_ERROR_TYPE]: isPresent }) })
 const all = sumBy([], grown(observations('refreshDuration', tried(false)), WHOLE_RANGE))
 const failed = sumBy([], grown(observations('refreshDuration', tried(true)), WHOLE_RANGE))
 

@@ -1,8 +1,8 @@
 import { ATTR_ERROR_TYPE, LABEL_MODEL, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
-import { chosen, grown, isThere, legendOf, observations, selected, sumBy } from '../query.ts'
+import { chosen, grown, isPresent, legendOf, observations, selected, sumBy } from '../query.ts'
 
-const failed = selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), [ATTR_ERROR_TYPE]: isThere })
+const failed = selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), [ATTR_ERROR_TYPE]: isPresent })
 
 export const howDoAttemptsFail = timeseries({
   title: 'Failed attempts by class',

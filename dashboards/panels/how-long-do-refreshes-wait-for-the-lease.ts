@@ -2,7 +2,7 @@ import { LABEL_PROFILE } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
 import { legendOf, quantile } from '../query.ts'
 
-export const howLongDoFlightsWaitForTheLease = timeseries({
+export const howLongDoRefreshesWaitForTheLease = timeseries({
   title: 'Waiting for the lease',
   question: 'How long do refreshes wait until no other process holds the lease of the profile?',
   queries: [0.5, 0.95].map(q => ({

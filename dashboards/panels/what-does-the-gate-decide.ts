@@ -7,7 +7,7 @@ export const whatDoesTheGateDecide = timeseries({
   question: 'What does the gate do with its visits?',
   queries: [
     {
-      expression: sumBy([LABEL_DECISION, LABEL_REASON], `rate(${series('visits', selected('visits'))}[${RATE}])`),
+      expression: sumBy([LABEL_DECISION, LABEL_REASON], `rate(${series('acquisitions', selected('acquisitions'))}[${RATE}])`),
       legend: legendOf(LABEL_DECISION, LABEL_REASON),
     },
   ],

@@ -1,11 +1,11 @@
 import { LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { maxBy, selected, series } from '../query.ts'
-import { table } from '../table.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_PROVIDER, LABEL_PROFILE]
 
-export const whenDoTokensExpire = table({
+export const whenDoTokensExpire = tablePanel({
   title: 'Tokens',
   question: 'When does the access token of each profile expire, and how often was its login rotated?',
   rows,

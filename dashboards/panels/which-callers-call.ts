@@ -1,15 +1,15 @@
 import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_MODEL, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toBoard, toTracesOfRow } from '../links.ts'
-import { chosen, grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
-import { table } from '../table.ts'
+import { chosen, grown, isPresent, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_CALLER, LABEL_PROVIDER, LABEL_MODEL, LABEL_PROFILE]
 const matchers = (failed: boolean) =>
-  selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+  selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), ...(failed && { [ATTR_ERROR_TYPE]: isPresent }) })
 const count = (failed: boolean) => sumBy(rows, grown(observations('attemptDuration', matchers(failed)), WHOLE_RANGE))
 const seconds = sumBy(rows, grown(sumOf('attemptDuration', matchers(false)), WHOLE_RANGE))
 
-export const whichCallersCall = table({
+export const whichCallersCall = tablePanel({
   title: 'Callers',
   question: 'Which callers call which model, by which profile, and how does it end?',
   rows,

@@ -1,17 +1,17 @@
 import { ATTR_ERROR_TYPE, LABEL_CALLER, LABEL_REASON, LABEL_VIA } from '../../otel/semconv.ts'
 import { toBoard, toTracesOfRow } from '../links.ts'
-import { grown, isThere, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
-import { table } from '../table.ts'
+import { grown, isPresent, observations, selected, sumBy, sumOf, WHOLE_RANGE } from '../query.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_CALLER, LABEL_REASON, LABEL_VIA]
 const count = (failed: boolean) =>
   sumBy(
     rows,
-    grown(observations('refreshDuration', selected('refreshDuration', failed ? { [ATTR_ERROR_TYPE]: isThere } : {})), WHOLE_RANGE),
+    grown(observations('refreshDuration', selected('refreshDuration', failed ? { [ATTR_ERROR_TYPE]: isPresent } : {})), WHOLE_RANGE),
   )
 const seconds = sumBy(rows, grown(sumOf('refreshDuration', selected('refreshDuration')), WHOLE_RANGE))
 
-export const whichCallersRefresh = table({
+export const whichCallersRefresh = tablePanel({
   title: 'Callers',
   question: 'Which callers refresh, how often, for which reason, by which door, and how does it end?',
   rows,

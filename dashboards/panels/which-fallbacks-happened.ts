@@ -1,11 +1,11 @@
 import { LABEL_FROM, LABEL_PROVIDER, LABEL_REASON, LABEL_TO } from '../../otel/semconv.ts'
 import { toBoard } from '../links.ts'
 import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
-import { table } from '../table.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_PROVIDER, LABEL_FROM, LABEL_TO, LABEL_REASON]
 
-export const whichFallbacksHappened = table({
+export const whichFallbacksHappened = tablePanel({
   title: 'Fallbacks',
   question: 'Which fallbacks happened, and why?',
   rows,

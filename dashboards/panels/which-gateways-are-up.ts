@@ -1,9 +1,9 @@
 import { GATEWAY_JOB } from '../scrape-jobs.ts'
-import { table } from '../table.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = ['job', 'instance']
 
-export const whichGatewaysAreUp = table({
+export const whichGatewaysAreUp = tablePanel({
   title: 'Gateways',
   question: 'Which gateways answer the scrapes of Prometheus?',
   rows,

@@ -1,9 +1,9 @@
 import { ATTR_ERROR_TYPE, LABEL_MODEL, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { timeseries } from '../panel-kinds.ts'
-import { chosen, isThere, legendOf, observations, RATE, selected, share, sumBy } from '../query.ts'
+import { chosen, isPresent, legendOf, observations, RATE, selected, share, sumBy } from '../query.ts'
 
 const rate = (failed: boolean) => {
-  const matchers = selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), ...(failed && { [ATTR_ERROR_TYPE]: isThere }) })
+  const matchers = selected('attemptDuration', { [LABEL_MODEL]: chosen(LABEL_MODEL), ...(failed && { [ATTR_ERROR_TYPE]: isPresent }) })
   return sumBy([LABEL_PROVIDER], `rate(${observations('attemptDuration', matchers)}[${RATE}])`)
 }
 

@@ -1,11 +1,11 @@
 import { LABEL_CALLER, LABEL_POLICY, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toTracesOfRow } from '../links.ts'
 import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
-import { table } from '../table.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_CALLER, LABEL_PROVIDER, LABEL_POLICY]
 
-export const whoGoesPastTheGate = table({
+export const whoGoesPastTheGate = tablePanel({
   title: 'Bypasses',
   question: 'Who sends token requests past the gate?',
   rows,

@@ -1,11 +1,11 @@
 import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER } from '../../otel/semconv.ts'
 import { toTracesOfRow } from '../links.ts'
 import { grown, selected, series, sumBy, WHOLE_RANGE } from '../query.ts'
-import { table } from '../table.ts'
+import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_CALLER, LABEL_PROVIDER, LABEL_PROFILE]
 
-export const whoReplaysAToken = table({
+export const whoReplaysAToken = tablePanel({
   title: 'Replays',
   question: 'Who sends a refresh token that had already been rotated away?',
   rows,

@@ -17,8 +17,8 @@ import {
   type SpanExporter,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace'
-import { type Environment, listOf, positiveNumberOf, textOf } from '../../src/telemetry/environment.ts'
-import type { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { type Environment, listOf, positiveNumberOf, variableText } from '../../src/telemetry/environment.ts'
+import type { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import type { OnDropped } from '../../src/telemetry/redaction-processor.ts'
 import { packageVersion } from '../../src/tools/package-version.ts'
 import { ATTR_ERROR_TYPE } from '../semconv.ts'
@@ -59,13 +59,13 @@ export async function spanProcessorsOf(environment: Environment, onDropped: OnDr
 }
 
 /** Readers that send the series of `book` where the environment says; none when it says nothing. */
-export async function metricReadersOf(environment: Environment, book: SeriesBook): Promise<IMetricReader[]> {
+export async function metricReadersOf(environment: Environment, storage: MetricStorage): Promise<IMetricReader[]> {
   const readers: IMetricReader[] = []
   for (const name of exportersOf(environment, 'METRICS')) {
-    if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter(), book))
+    if (name === 'console') readers.push(periodicReader(environment, new ConsoleMetricExporter(), storage))
     else if (name === 'otlp') {
-      const exporter = await otlpMetricExporter(environment, book)
-      readers.push(periodicReader(environment, exporter, book))
+      const exporter = await otlpMetricExporter(environment, storage)
+      readers.push(periodicReader(environment, exporter, storage))
     } else if (name === 'prometheus') diag.warn('OTEL_METRICS_EXPORTER=prometheus is not needed: /metrics is always there')
     else diag.warn(`OTEL_METRICS_EXPORTER=${name} is not supported; use otlp, console or none`)
   }
@@ -76,9 +76,9 @@ export async function metricReadersOf(environment: Environment, book: SeriesBook
 export async function startMetricExport(
   environment: Environment,
   resource: Resource,
-  book: SeriesBook,
+  storage: MetricStorage,
 ): Promise<{ forceFlush(): Promise<void> }> {
-  return new MeterProvider({ resource, readers: await metricReadersOf(environment, book) })
+  return new MeterProvider({ resource, readers: await metricReadersOf(environment, storage) })
 }
 
 /** The exporters asked for. An endpoint alone asks for OTLP; without either nothing is sent, not even to localhost. */
@@ -86,7 +86,7 @@ function exportersOf(environment: Environment, signal: OtlpSignal): string[] {
   const named = listOf(environment, `OTEL_${signal}_EXPORTER`)
   if (named.includes('none')) return []
   if (named.length > 0) return named
-  return textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, 'OTEL_EXPORTER_OTLP_ENDPOINT') === undefined ? [] : ['otlp']
+  return variableText(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`, 'OTEL_EXPORTER_OTLP_ENDPOINT') === undefined ? [] : ['otlp']
 }
 
 /** The OTLP exporter of spans. What it needs is loaded here: it costs start-up time. */
@@ -107,7 +107,7 @@ async function otlpSpanExporter(environment: Environment): Promise<SpanExporter>
 }
 
 /** The OTLP exporter of metrics. Over HTTP it sends the exemplars of `book`; gRPC's exporter has no place for them. */
-async function otlpMetricExporter(environment: Environment, book: SeriesBook): Promise<PushMetricExporter> {
+async function otlpMetricExporter(environment: Environment, storage: MetricStorage): Promise<PushMetricExporter> {
   const protocol = protocolOf(environment, 'METRICS')
   if (protocol === 'grpc') return otlpGrpcMetricExporter(environment)
   const [{ OTLPMetricExporterBase }, { createOtlpHttpExportDelegate }, transformer, { otlpHttpOptions, temporalityOf }] = await Promise.all(
@@ -121,7 +121,7 @@ async function otlpMetricExporter(environment: Environment, book: SeriesBook): P
   const encoding = encodingOf(protocol)
   const serializer = encoding === 'json' ? transformer.JsonMetricsSerializer : transformer.ProtobufMetricsSerializer
   const http = otlpHttpOptions(environment, 'METRICS', OTLP_CONTENT_TYPES[encoding])
-  const withOurs = withExemplars(serializer, { encoding, book })
+  const withOurs = withExemplars(serializer, { encoding, storage })
   const helper = transformer.MetricsExporterMetricsHelper
   return new OTLPMetricExporterBase(createOtlpHttpExportDelegate(http, withOurs, OTLP_METRIC_COMPONENT, helper, undefined), {
     temporalityPreference: temporalityOf(environment),
@@ -147,7 +147,7 @@ async function otlpGrpcMetricExporter(environment: Environment): Promise<PushMet
 }
 
 function protocolOf(environment: Environment, signal: OtlpSignal): OtlpProtocol {
-  const text = textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`, 'OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
+  const text = variableText(environment, `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`, 'OTEL_EXPORTER_OTLP_PROTOCOL') ?? 'http/protobuf'
   const protocol = PROTOCOLS.find(known => known === text)
   if (!protocol) diag.warn(`OTLP protocol ${text} is not one of ${PROTOCOLS.join(', ')}; http/protobuf is used`)
   return protocol ?? 'http/protobuf'
@@ -189,7 +189,7 @@ function queueWatch(onDropped: OnDropped): ApiMeterProvider {
   return { getMeter: () => meter }
 }
 
-function periodicReader(environment: Environment, exporter: PushMetricExporter, book: SeriesBook): IMetricReader {
+function periodicReader(environment: Environment, exporter: PushMetricExporter, storage: MetricStorage): IMetricReader {
   const exportIntervalMillis = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_INTERVAL') ?? DEFAULT_INTERVAL_MS
   const timeoutMs = positiveNumberOf(environment, 'OTEL_METRIC_EXPORT_TIMEOUT') ?? DEFAULT_TIMEOUT_MS
   return new PeriodicExportingMetricReader({
@@ -197,7 +197,7 @@ function periodicReader(environment: Environment, exporter: PushMetricExporter, 
     exportIntervalMillis,
     exportTimeoutMillis: Math.min(timeoutMs, exportIntervalMillis),
     metricProducers: [
-      new SeriesProducer(book, {
+      new SeriesProducer(storage, {
         version: packageVersion(),
         temporalityOf: type => exporter.selectAggregationTemporality?.(type) ?? AggregationTemporality.CUMULATIVE,
       }),

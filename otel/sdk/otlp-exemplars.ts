@@ -1,7 +1,7 @@
 import { hrTimeToMilliseconds } from '@opentelemetry/core'
 import type { ISerializer } from '@opentelemetry/otlp-transformer'
 import { type DataPoint, DataPointType, type Histogram, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
-import type { Exemplar, SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import type { Exemplar, MetricStorage } from '../../src/telemetry/metric-storage.ts'
 
 /**
  * OTLP metrics with the exemplars of their histograms.
@@ -28,12 +28,12 @@ type PointExemplars = readonly Exemplar[]
  */
 export function withExemplars<Response>(
   serializer: ISerializer<ResourceMetrics, Response>,
-  { encoding, book }: { encoding: OtlpEncoding; book: SeriesBook },
+  { encoding, storage }: { encoding: OtlpEncoding; storage: MetricStorage },
 ): ISerializer<ResourceMetrics, Response> {
   return {
     serializeRequest: request => {
       const bytes = serializer.serializeRequest(request)
-      const exemplars = exemplarsIn(request, book)
+      const exemplars = exemplarsIn(request, storage)
       if (!bytes || exemplars.every(({ length }) => length === 0)) return bytes
       return encoding === 'json' ? insertIntoJson(bytes, exemplars) : insertIntoProtobuf(bytes, exemplars)
     },
@@ -42,17 +42,17 @@ export function withExemplars<Response>(
 }
 
 /** The exemplars of every histogram data point, in the order in which the points are written. */
-function exemplarsIn({ scopeMetrics }: ResourceMetrics, book: SeriesBook): PointExemplars[] {
+function exemplarsIn({ scopeMetrics }: ResourceMetrics, storage: MetricStorage): PointExemplars[] {
   return scopeMetrics
     .flatMap(({ metrics }) => metrics)
     .flatMap(metric => (metric.dataPointType === DataPointType.HISTOGRAM ? metric.dataPoints : []))
-    .map(point => exemplarsOf(point, book))
+    .map(point => exemplarsOf(point, storage))
 }
 
-function exemplarsOf({ attributes, startTime, endTime }: DataPoint<Histogram>, book: SeriesBook): PointExemplars {
+function exemplarsOf({ attributes, startTime, endTime }: DataPoint<Histogram>, storage: MetricStorage): PointExemplars {
   const [from, until] = [hrTimeToMilliseconds(startTime), hrTimeToMilliseconds(endTime)]
   // A slot of the list is a bucket; a bucket nothing sampled fell into leaves a hole.
-  return Array.from(book.exemplarsOf(attributes)).filter(
+  return Array.from(storage.exemplarsOf(attributes)).filter(
     exemplar => exemplar !== undefined && exemplar.at >= from && exemplar.at <= until,
   ) as Exemplar[]
 }

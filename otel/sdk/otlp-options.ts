@@ -4,7 +4,7 @@ import { parseKeyPairsIntoRecord } from '@opentelemetry/core'
 import { AggregationTemporalityPreference } from '@opentelemetry/exporter-metrics-otlp-http'
 import { CompressionAlgorithm } from '@opentelemetry/otlp-exporter-base'
 import { type createOtlpHttpExportDelegate, httpAgentFactoryFromOptions } from '@opentelemetry/otlp-exporter-base/node-http'
-import { type Environment, positiveNumberOf, textOf } from '../../src/telemetry/environment.ts'
+import { type Environment, positiveNumberOf, variableText } from '../../src/telemetry/environment.ts'
 
 /** What is exported: each has variables of its own, which go before those for both. */
 export type OtlpSignal = 'TRACES' | 'METRICS'
@@ -25,7 +25,7 @@ const MOST_CONCURRENT = 30
  */
 export function otlpHttpOptions(environment: Environment, signal: OtlpSignal, contentType: string): OtlpHttpOptions {
   const headers = { ...pairsOf(environment, 'OTEL_EXPORTER_OTLP_HEADERS'), ...pairsOf(environment, `OTEL_EXPORTER_OTLP_${signal}_HEADERS`) }
-  const file = (name: string) => readNamedFile(textOf(environment, ...namesOf(signal, name)))
+  const file = (name: string) => readNamedFile(variableText(environment, ...namesOf(signal, name)))
   return {
     url: urlOf(environment, signal),
     headers: async () => ({ ...headers, 'Content-Type': contentType }),
@@ -42,10 +42,10 @@ export function otlpHttpOptions(environment: Environment, signal: OtlpSignal, co
 /** The same for gRPC, as far as its exporter takes it from anywhere but `process.env`. */
 export function otlpGrpcOptions(environment: Environment, signal: OtlpSignal): object {
   if (environment === process.env) return {}
-  if (textOf(environment, ...namesOf(signal, 'HEADERS')) !== undefined)
+  if (variableText(environment, ...namesOf(signal, 'HEADERS')) !== undefined)
     diag.warn('OTLP over grpc takes its headers from the environment of the process alone; they are left out')
   return {
-    ...definedOnly({ url: textOf(environment, ...namesOf(signal, 'ENDPOINT')) }),
+    ...definedOnly({ url: variableText(environment, ...namesOf(signal, 'ENDPOINT')) }),
     timeoutMillis: timeoutOf(environment, signal),
     compression: compressionOf(environment, signal),
   }
@@ -53,7 +53,7 @@ export function otlpGrpcOptions(environment: Environment, signal: OtlpSignal): o
 
 /** Whether sums are exported since the start or since the last export. */
 export function temporalityOf(environment: Environment): AggregationTemporalityPreference {
-  const wanted = textOf(environment, 'OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE')?.toLowerCase() ?? 'cumulative'
+  const wanted = variableText(environment, 'OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE')?.toLowerCase() ?? 'cumulative'
   if (wanted === 'delta') return AggregationTemporalityPreference.DELTA
   if (wanted === 'lowmemory') return AggregationTemporalityPreference.LOWMEMORY
   if (wanted !== 'cumulative') diag.warn(`the temporality ${wanted} is not one of cumulative, delta, lowmemory; cumulative is used`)
@@ -66,9 +66,9 @@ function namesOf(signal: OtlpSignal, name: string): readonly string[] {
 
 /** The endpoint of the signal unchanged; that of both with the signal's path behind it. */
 function urlOf(environment: Environment, signal: OtlpSignal): string {
-  const own = textOf(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`)
+  const own = variableText(environment, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`)
   if (own !== undefined && URL.canParse(own)) return new URL(own).href
-  const base = textOf(environment, 'OTEL_EXPORTER_OTLP_ENDPOINT') ?? DEFAULT_ENDPOINT
+  const base = variableText(environment, 'OTEL_EXPORTER_OTLP_ENDPOINT') ?? DEFAULT_ENDPOINT
   const isUrl = URL.canParse(base)
   if (!isUrl || own !== undefined)
     diag.warn(`the OTLP endpoint of ${signal.toLowerCase()} is no URL; ${isUrl ? base : DEFAULT_ENDPOINT} is used`)
@@ -80,7 +80,7 @@ function timeoutOf(environment: Environment, signal: OtlpSignal): number {
 }
 
 function compressionOf(environment: Environment, signal: OtlpSignal): CompressionAlgorithm {
-  const wanted = textOf(environment, ...namesOf(signal, 'COMPRESSION'))
+  const wanted = variableText(environment, ...namesOf(signal, 'COMPRESSION'))
   if (wanted === 'gzip') return CompressionAlgorithm.GZIP
   if (wanted !== undefined && wanted !== 'none') diag.warn(`the OTLP compression ${wanted} is not one of none, gzip; none is used`)
   return CompressionAlgorithm.NONE

@@ -8,7 +8,7 @@ import {
   SamplingDecision,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace'
-import { type Environment, textOf } from '../../src/telemetry/environment.ts'
+import { type Environment, variableText } from '../../src/telemetry/environment.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 
 const DEFAULT_SAMPLER = 'parentbased_always_on'
@@ -29,7 +29,7 @@ const SAMPLERS: Readonly<Record<string, (environment: Environment) => Sampler>> 
  * `parentbased_always_on`.
  */
 export function samplerOf(environment: Environment): Sampler {
-  const name = textOf(environment, 'OTEL_TRACES_SAMPLER')?.toLowerCase() ?? DEFAULT_SAMPLER
+  const name = variableText(environment, 'OTEL_TRACES_SAMPLER')?.toLowerCase() ?? DEFAULT_SAMPLER
   const make = SAMPLERS[name]
   if (!make) diag.warn(`OTEL_TRACES_SAMPLER=${name} is not one of ${Object.keys(SAMPLERS).join(', ')}; ${DEFAULT_SAMPLER} is used`)
   return createAlwaysRecordSampler((make ?? (() => new ParentBasedSampler({ root: new AlwaysOnSampler() })))(environment))
@@ -49,7 +49,7 @@ export function isSampledBy(environment: Environment): IsSampled {
 }
 
 function ratioOf(environment: Environment): number {
-  const text = textOf(environment, 'OTEL_TRACES_SAMPLER_ARG')
+  const text = variableText(environment, 'OTEL_TRACES_SAMPLER_ARG')
   const ratio = Number(text ?? 1)
   if (ratio >= 0 && ratio <= 1) return ratio
   diag.warn('OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1; 1 is used')

@@ -18,10 +18,10 @@ import type { FinishedSpanProcessor } from '../../src/telemetry/finished-span.ts
 import { isSdkRegistered } from '../../src/telemetry/host-tracer.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
-import { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../../src/telemetry/open-metrics.ts'
-import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from '../../src/telemetry/redaction-processor.ts'
+import { type OnDropped, type RedactedProcessor, RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
 import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import type { LightSpanLimits } from '../../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../../src/telemetry/telemetry.ts'
@@ -38,7 +38,7 @@ import { traceKeepingOf } from './tail-sampler.ts'
 
 export interface SdkOptions {
   /** Gets every span, redacted, sampled or not. */
-  recorder: ScreenedProcessor
+  recorder: RedactedProcessor
   /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
   others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
@@ -88,7 +88,7 @@ export async function startSdk({
   const resource = resourceOf({ environment, ...(serviceName && { serviceName }), ...(processRole && { processRole }) })
   if (isTrue(environment, 'OTEL_SDK_DISABLED')) return disabledSdk(resource)
 
-  const series = new SeriesBook()
+  const series = new MetricStorage()
   const onDropped = dropCounter(series)
   const reader = new PullMetricReader(new SeriesProducer(series))
   const exits = await spanProcessorsOf(environment, onDropped)
@@ -212,13 +212,13 @@ function limitsOf({ attributeCountLimit, eventCountLimit, linkCountLimit }: Span
   return { attributes: attributeCountLimit ?? MOST_ATTRIBUTES, events: eventCountLimit ?? MOST_EVENTS, links: linkCountLimit ?? MOST_LINKS }
 }
 
-function dropCounter(series: SeriesBook): OnDropped {
+function dropCounter(series: MetricStorage): OnDropped {
   const instruments = new Instruments(series)
   return (place, items) => instruments.add('telemetryDropped', { [LABEL_PLACE]: place }, items)
 }
 
 function disabledSdk(resource: Resource): RunningTelemetry {
-  const series = new SeriesBook({ isOn: false })
+  const series = new MetricStorage({ isOn: false })
   const reader = new PullMetricReader(new SeriesProducer(series))
   const nothing = new MeterProvider({ resource, readers: [reader] })
   const source: TelemetrySource = { tracer: new ProxyTracerProvider().getTracer(SCOPE), series }

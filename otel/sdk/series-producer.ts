@@ -11,7 +11,7 @@ import {
   type MetricData,
   type MetricProducer,
 } from '@opentelemetry/sdk-metrics'
-import type { HistogramSeries, NumberSeries, Series, SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import type { HistogramSeries, MetricStorage, NumberSeries, Series } from '../../src/telemetry/metric-storage.ts'
 import { type MetricDefinition, type MetricKind, SCOPE } from '../semconv.ts'
 
 export interface SeriesProducerOptions {
@@ -22,7 +22,7 @@ export interface SeriesProducerOptions {
 }
 
 /** What a series showed when it was last told, for a reader that wants to hear of the difference. */
-interface Told {
+interface Reported {
   readonly at: HrTime
   readonly value: number
   readonly histogram?: Histogram
@@ -36,20 +36,20 @@ const TYPES = {
 
 /** Gives one reader of the OpenTelemetry SDK the series of a book. Each reader needs one of its own: it remembers what was told. */
 export class SeriesProducer implements MetricProducer {
-  readonly #book: SeriesBook
+  readonly #storage: MetricStorage
   readonly #version: string | undefined
   readonly #temporalityOf: (type: InstrumentType) => AggregationTemporality
-  readonly #told = new WeakMap<Series, Told>()
+  readonly #reported = new WeakMap<Series, Reported>()
 
-  constructor(book: SeriesBook, { version, temporalityOf = () => AggregationTemporality.CUMULATIVE }: SeriesProducerOptions = {}) {
-    this.#book = book
+  constructor(storage: MetricStorage, { version, temporalityOf = () => AggregationTemporality.CUMULATIVE }: SeriesProducerOptions = {}) {
+    this.#storage = storage
     this.#version = version
     this.#temporalityOf = temporalityOf
   }
 
   async collect(): Promise<CollectionResult> {
     const now = millisToHrTime(Date.now())
-    const metrics = Array.from(this.#book.metrics(), ({ metric, series }) => this.#metric(metric, series, now))
+    const metrics = Array.from(this.#storage.metrics(), ({ metric, series }) => this.#metric(metric, series, now))
     const scope = { name: SCOPE, ...(this.#version && { version: this.#version }) }
     return {
       resourceMetrics: { resource: emptyResource(), scopeMetrics: metrics.length === 0 ? [] : [{ scope, metrics }] },
@@ -89,19 +89,19 @@ export class SeriesProducer implements MetricProducer {
   }
 
   #number(series: NumberSeries, now: HrTime, isDelta: boolean): DataPoint<number> | undefined {
-    const told = isDelta ? this.#told.get(series) : undefined
-    if (isDelta) this.#told.set(series, { at: now, value: series.value })
-    if (told?.value === series.value) return undefined
-    return point(series, told?.at ?? millisToHrTime(series.startedAt), now, series.value - (told?.value ?? 0))
+    const reported = isDelta ? this.#reported.get(series) : undefined
+    if (isDelta) this.#reported.set(series, { at: now, value: series.value })
+    if (reported?.value === series.value) return undefined
+    return point(series, reported?.at ?? millisToHrTime(series.startedAt), now, series.value - (reported?.value ?? 0))
   }
 
   #histogram(series: HistogramSeries, now: HrTime, isDelta: boolean): DataPoint<Histogram> | undefined {
     const all = histogramOf(series)
-    const told = isDelta ? this.#told.get(series) : undefined
-    if (isDelta) this.#told.set(series, { at: now, value: series.count, histogram: all })
-    if (told?.value === series.count) return undefined
-    const since = told?.histogram ? difference(all, told.histogram) : all
-    return point(series, told?.at ?? millisToHrTime(series.startedAt), now, since)
+    const reported = isDelta ? this.#reported.get(series) : undefined
+    if (isDelta) this.#reported.set(series, { at: now, value: series.count, histogram: all })
+    if (reported?.value === series.count) return undefined
+    const since = reported?.histogram ? difference(all, reported.histogram) : all
+    return point(series, reported?.at ?? millisToHrTime(series.startedAt), now, since)
   }
 }
 

@@ -1,5 +1,5 @@
 import { SamplingDecision } from '@opentelemetry/sdk-trace'
-import { type Environment, textOf } from '../../src/telemetry/environment.ts'
+import { type Environment, variableText } from '../../src/telemetry/environment.ts'
 import { type Sampling, type TraceKeeping, traceKeeping } from '../../src/telemetry/tail-sampler.ts'
 import { samplerOf } from './sampler.ts'
 
@@ -12,7 +12,7 @@ import { samplerOf } from './sampler.ts'
  * exactly as they say.
  */
 export function traceKeepingOf(environment: Environment): TraceKeeping {
-  const asked = textOf(environment, 'OTEL_TRACES_SAMPLER')?.toLowerCase()
+  const asked = variableText(environment, 'OTEL_TRACES_SAMPLER')?.toLowerCase()
   return asked === undefined ? traceKeeping() : traceKeeping(samplingOf(environment), asked.endsWith('traceidratio'))
 }
 

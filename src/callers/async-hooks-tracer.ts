@@ -1,6 +1,6 @@
 import { createHook, executionAsyncId } from 'node:async_hooks'
-import { isOwnWork } from '../tools/suppress-instrumentation.ts'
-import { type Trail, tellTrails } from './async-stack.ts'
+import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
+import { type AsyncSteps, recordAsyncSteps } from './async-stack.ts'
 import type { RawFrame } from './stack-frames.ts'
 import { noteFrames } from './stack-frames.ts'
 import { isOfCode, isSameFunction, joinersOf, type NotedStep, type StepTable } from './step-joiners.ts'
@@ -17,7 +17,7 @@ interface Step extends NotedStep {
   isGone: boolean
 }
 
-export const FORENSICS_BOUNDS = {
+export const TRACER_BOUNDS = {
   /** Steps that are remembered; the oldest go first. About 2 KiB each. */
   mostSteps: 10_000,
   /** Frames noted of each, five of Node's own hooks among them. */
@@ -37,7 +37,7 @@ export const FORENSICS_BOUNDS = {
  *
  * That makes a process several times slower: it is switched on for a while, and forgets all it knows when it ends.
  */
-export class Forensics {
+export class AsyncHooksTracer {
   readonly #steps = new Map<number, Step>()
   /** Steps by the promise they wait for. */
   readonly #waiting = new Map<number, Set<Step>>()
@@ -57,7 +57,7 @@ export class Forensics {
 
   start(): void {
     this.#hook.enable()
-    this.#silence = tellTrails(() => this.trail())
+    this.#silence = recordAsyncSteps(() => this.trail())
   }
 
   stop(): void {
@@ -68,7 +68,7 @@ export class Forensics {
   }
 
   /** What led to the code that runs now. */
-  trail(): Trail {
+  trail(): AsyncSteps {
     const now = executionAsyncId()
     const steps = this.#stepsTo(now)
     const contexts = new Set([now, ...steps.map(step => step.id), ...steps.map(step => step.within)])
@@ -86,7 +86,7 @@ export class Forensics {
 
   #note(id: number, type: string, trigger: number): void {
     // What is noted makes steps of its own.
-    if (this.#isNoting || isOwnWork()) return
+    if (this.#isNoting || isInstrumentationSuppressed()) return
     this.#isNoting = true
     try {
       const within = executionAsyncId()
@@ -95,7 +95,7 @@ export class Forensics {
       this.#keep({
         id,
         isPromise,
-        frames: noteFrames(this.#init, FORENSICS_BOUNDS.mostFrames),
+        frames: noteFrames(this.#init, TRACER_BOUNDS.mostFrames),
         within,
         awaits: isPromise && trigger !== within ? trigger : undefined,
         before: within,
@@ -118,8 +118,8 @@ export class Forensics {
       if (others) others.add(step)
       else this.#waiting.set(step.awaits, new Set([step]))
     }
-    if (step.depth >= FORENSICS_BOUNDS.longestChain) this.#shorten(step)
-    if (this.#steps.size <= FORENSICS_BOUNDS.mostSteps) return
+    if (step.depth >= TRACER_BOUNDS.longestChain) this.#shorten(step)
+    if (this.#steps.size <= TRACER_BOUNDS.mostSteps) return
     const [oldest] = this.#steps.values()
     if (oldest) this.#forget(oldest)
   }
@@ -161,7 +161,7 @@ export class Forensics {
       if (added.length === 0) continue
       for (const frame of added) shown.add(frame)
       kept.push(step)
-      if (kept.length * 2 >= FORENSICS_BOUNDS.longestChain) break
+      if (kept.length * 2 >= TRACER_BOUNDS.longestChain) break
     }
     for (const [index, step] of kept.entries()) {
       step.depth = kept.length - index
@@ -183,7 +183,7 @@ export class Forensics {
   #stepsTo(id: number): Step[] {
     const steps: Step[] = []
     let step = this.#steps.get(id)
-    while (step && steps.length < FORENSICS_BOUNDS.mostFollowed) {
+    while (step && steps.length < TRACER_BOUNDS.mostFollowed) {
       steps.push(step)
       step = this.#steps.get(step.before)
     }

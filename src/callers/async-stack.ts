@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { isOfClientPackage, placeOf } from './source-kind.ts'
+import { isOfClientPackage, sourceKindOf } from './source-kind.ts'
 import type { StackEnd } from './stack-end.ts'
 import { endOf, noteFrames, putEnd, type RawFrame, SEAM } from './stack-frames.ts'
 
@@ -18,7 +18,7 @@ const MOST_HOPS = 24
 export type NotedFrames = () => readonly RawFrame[]
 
 /** Code that entered a client library. */
-export interface Entry {
+export interface AsyncEntry {
   frames: NotedFrames | undefined
   /** Nothing but what runs until it returns is begun by it. */
   readonly isBrief: boolean
@@ -29,17 +29,17 @@ export interface Entry {
 }
 
 /** What led to the code that runs now, step by step, where that is noted. */
-export interface Trail {
+export interface AsyncSteps {
   /** Frames of the steps before, nearest first, each step's by themselves. */
   before(): Iterable<readonly RawFrame[]>
   /** Stacks of others who wait for what is begun by the functions that are running. */
   joiners(running: readonly RawFrame[]): readonly (readonly RawFrame[])[]
 }
 
-let trailNow: (() => Trail) | undefined
+let trailNow: (() => AsyncSteps) | undefined
 
 /** From now on the steps that led to a request are told with it. @returns Tells them no more. */
-export function tellTrails(trail: () => Trail): () => void {
+export function recordAsyncSteps(trail: () => AsyncSteps): () => void {
   trailNow = trail
   return () => {
     if (trailNow === trail) trailNow = undefined
@@ -47,14 +47,14 @@ export function tellTrails(trail: () => Trail): () => void {
 }
 
 /** What led to the code that runs now; `undefined` where nobody notes it. */
-export function takeTrail(): Trail | undefined {
+export function captureAsyncSteps(): AsyncSteps | undefined {
   return trailNow?.()
 }
 
 /** For what the library does when that code is no longer on the stack. */
-const entered = new AsyncLocalStorage<Entry>()
+const entered = new AsyncLocalStorage<AsyncEntry>()
 /** The entry that is still on the stack. */
-let onStack: Entry | undefined
+let onStack: AsyncEntry | undefined
 
 /**
  * Runs `work` so that whatever it starts, at once or later, is known to have been started by the entry.
@@ -65,7 +65,7 @@ let onStack: Entry | undefined
  */
 export function enter<T>(note: () => NotedFrames, work: () => T): T {
   if (entered.getStore() || onStack?.isBrief) return work()
-  const entry: Entry = { frames: undefined, isBrief: false, hasMade: false, wanted: 0 }
+  const entry: AsyncEntry = { frames: undefined, isBrief: false, hasMade: false, wanted: 0 }
   const before = onStack
   onStack = entry
   try {
@@ -82,9 +82,9 @@ export function enter<T>(note: () => NotedFrames, work: () => T): T {
  *
  * @param above The function that is the entry.
  */
-export function enterBriefly<T>(above: (...args: never[]) => unknown, work: () => T): T {
+export function runAsEntry<T>(above: (...args: never[]) => unknown, work: () => T): T {
   if (onStack?.isBrief || entered.getStore()) return work()
-  const entry: Entry = { frames: undefined, isBrief: true, hasMade: false, wanted: 0 }
+  const entry: AsyncEntry = { frames: undefined, isBrief: true, hasMade: false, wanted: 0 }
   const before = onStack
   onStack = entry
   try {
@@ -97,12 +97,12 @@ export function enterBriefly<T>(above: (...args: never[]) => unknown, work: () =
 }
 
 /** The brief entry that is on the stack, else the one that led here. */
-export function entryNow(): Entry | undefined {
+export function entryNow(): AsyncEntry | undefined {
   return onStack?.isBrief ? onStack : entered.getStore()
 }
 
 /** A brief entry whose request has been answered: nobody asks for its frames any more who has not done so. */
-export function forgetEntry(entry: Entry | undefined): void {
+export function forgetEntry(entry: AsyncEntry | undefined): void {
   if (entry?.isBrief) entry.frames = undefined
 }
 
@@ -112,7 +112,7 @@ export function noteRequest(): void {
 }
 
 /** As `enter`, for an entry that was noted earlier and is no longer on the stack. */
-export function enterAgain<T>(frames: NotedFrames, work: () => T): T {
+export function resumeEntry<T>(frames: NotedFrames, work: () => T): T {
   return entered.getStore() ? work() : entered.run({ frames, isBrief: false, hasMade: false, wanted: 0 }, work)
 }
 
@@ -129,7 +129,7 @@ export function noteCaller(above: (...args: never[]) => unknown): NotedFrames {
  * @param options.before Frames of what led here, where that is known otherwise: the request that was redirected.
  * @param options.most Frames of the caller that are noted at the most. @default 160
  */
-export function noteCausalFrames(
+export function captureAsyncStack(
   above: (...args: never[]) => unknown,
   { before, most = MOST_FRAMES }: { before?: NotedFrames | undefined; most?: number } = {},
 ): NotedFrames {
@@ -139,11 +139,11 @@ export function noteCausalFrames(
   const isHere = isBrief || (stored !== undefined && stored === onStack)
   if (isHere && stored) stored.frames ??= here
   const older = isHere ? undefined : stored?.frames
-  const trail = takeTrail()
-  if (!older && !before && !trail) return here
+  const asyncSteps = captureAsyncSteps()
+  if (!older && !before && !asyncSteps) return here
   let frames: readonly RawFrame[] | undefined
   return () => {
-    frames ??= withTrail(joined(joined(here(), older?.()), before?.()), trail)
+    frames ??= withTrail(joined(joined(here(), older?.()), before?.()), asyncSteps)
     return frames
   }
 }
@@ -158,11 +158,11 @@ export function wholenessOf(frames: readonly RawFrame[]): Exclude<StackEnd, 'tim
   const end = endOf(frames)
   if (end !== 'timer') return end
   const outermost = outermostCode(frames)
-  return outermost !== undefined && placeOf(outermost.file)?.kind === 'application' ? 'root' : 'cut'
+  return outermost !== undefined && sourceKindOf(outermost.file)?.kind === 'application' ? 'root' : 'cut'
 }
 
 /** Frames of a brief entry: they are noted as it returns, or at once for whoever cannot wait. */
-function framesOf(entry: Entry, above: (...args: never[]) => unknown, most: number): NotedFrames {
+function framesOf(entry: AsyncEntry, above: (...args: never[]) => unknown, most: number): NotedFrames {
   entry.wanted = Math.max(entry.wanted, most)
   let frames: readonly RawFrame[] | undefined
   return () => {
@@ -175,11 +175,11 @@ function framesOf(entry: Entry, above: (...args: never[]) => unknown, most: numb
 }
 
 /** Behind a mark, what the steps before add to a stack. Each step was begun by the one behind it. */
-function withTrail(frames: readonly RawFrame[], trail: Trail | undefined): readonly RawFrame[] {
+function withTrail(frames: readonly RawFrame[], asyncSteps: AsyncSteps | undefined): readonly RawFrame[] {
   let whole = frames
   let end: StackEnd = wholenessOf(frames)
   let hops = 0
-  for (const step of trail?.before() ?? []) {
+  for (const step of asyncSteps?.before() ?? []) {
     if (end === 'cut') end = wholenessOf(step)
     const rest = step.filter(old => old.file !== '' && !old.file.startsWith('node:') && !whole.some(frame => isSame(frame, old)))
     // A step that shows nothing new, such as Node's own or another turn of a loop, is no hop.
@@ -202,12 +202,12 @@ function joined(frames: readonly RawFrame[], older: readonly RawFrame[] | undefi
 /** It is the client library that let go of its caller: what entered the library is all that came before. */
 function isCutInClient(frames: readonly RawFrame[]): boolean {
   const outermost = outermostCode(frames)
-  const place = outermost && placeOf(outermost.file)
+  const place = outermost && sourceKindOf(outermost.file)
   return !place || isOfClientPackage(place)
 }
 
 function outermostCode(frames: readonly RawFrame[]): RawFrame | undefined {
-  return frames.findLast(({ file }) => placeOf(file) !== null)
+  return frames.findLast(({ file }) => sourceKindOf(file) !== null)
 }
 
 function isSame(one: RawFrame, other: RawFrame): boolean {

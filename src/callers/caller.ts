@@ -11,7 +11,7 @@ import {
   ATTR_STACK_ID,
 } from '../../otel/semconv.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
-import { isOfClientPackage, isOwnSource, placeOf, toPath } from './source-kind.ts'
+import { isOfClientPackage, isOwnSource, sourceKindOf, toPath } from './source-kind.ts'
 import { SourceMaps } from './source-maps.ts'
 import { type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
 
@@ -220,7 +220,7 @@ function framesOf(raw: readonly RawFrame[]): Frame[] {
 function askForOriginals(raw: readonly RawFrame[]): void {
   const byPath = new Map<string, RawFrame[]>()
   for (const frame of raw) {
-    const place = placeOf(frame.file)
+    const place = sourceKindOf(frame.file)
     if (!place || isOfClientPackage(place)) continue
     const path = toPath(frame.file)
     const ofPath = byPath.get(path)
@@ -234,7 +234,7 @@ function toFrame(raw: RawFrame): Frame | undefined {
   const frame = generatedFrame(raw)
   const original = frame && maps.find(toPath(raw.file), raw)
   if (!original) return frame
-  const place = placeOf(original.file)
+  const place = sourceKindOf(original.file)
   if (!place || isOwnSource(original.file)) return undefined
   const { file, line, column } = frame
   const { functionName, line: originalLine, column: originalColumn } = original
@@ -243,6 +243,6 @@ function toFrame(raw: RawFrame): Frame | undefined {
 
 function generatedFrame(raw: RawFrame): Frame | undefined {
   if (raw === SEAM) return { functionName: raw.functionName, file: '', line: 0, column: 0, kind: 'library', isAsync: false }
-  const place = placeOf(raw.file)
+  const place = sourceKindOf(raw.file)
   return place ? { functionName: raw.functionName, ...place, line: raw.line, column: raw.column, isAsync: raw.isAsync } : undefined
 }

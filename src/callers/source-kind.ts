@@ -5,7 +5,7 @@ import { isOfMainPackage, pathInPackages } from './main-package.ts'
 import { SEAM } from './stack-frames.ts'
 
 /** What a file is to the application. */
-export interface Place {
+export interface SourceKind {
   readonly file: string
   readonly kind: Frame['kind']
 }
@@ -21,10 +21,10 @@ const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
 /** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
 const PLAYED_ROOTS = [join(SOURCE_ROOT, 'simulator', 'demo') + sep, join(SOURCE_ROOT, 'simulator', 'scenarios', 'application') + sep]
 
-const places = new Map<string, Place | null>()
+const places = new Map<string, SourceKind | null>()
 
 /** What a file is, by its path or URL. `null` for Node's internals and Gatewatch's own files. */
-export function placeOf(file: string): Place | null {
+export function sourceKindOf(file: string): SourceKind | null {
   const known = places.get(file)
   if (known !== undefined) return known
   const place = findPlace(file)
@@ -33,7 +33,7 @@ export function placeOf(file: string): Place | null {
   return place
 }
 
-function findPlace(file: string): Place | null {
+function findPlace(file: string): SourceKind | null {
   if (!file || file === SEAM.file || file.startsWith('node:') || file.startsWith('wasm:')) return null
   const path = toPath(file)
   if (isOwn(path)) return null
@@ -62,7 +62,7 @@ export function toPath(file: string): string {
 }
 
 /** One of a library that sends for others. */
-export function isOfClientPackage({ file }: Pick<Place, 'file'>): boolean {
+export function isOfClientPackage({ file }: Pick<SourceKind, 'file'>): boolean {
   return CLIENT_PACKAGE.test(file)
 }
 

@@ -16,7 +16,7 @@ export interface GateVerdict {
   readonly uncertainty?: Uncertainty
 }
 
-export interface GateFramesOptions {
+export interface TrustedCallersOptions {
   /** Functions of the gate of a known application, as `declared`. @default [] */
   readonly preset?: readonly string[]
   /** Whether the code of the application has the functions of the preset. @default always */
@@ -31,7 +31,7 @@ export interface GateFramesOptions {
  * A name is that of the source where a map of the running code is known by now, or that by which it runs: what is a bypass in a
  * minified application may turn out to be the gate when its map has been read.
  */
-export class GateFrames {
+export class TrustedCallers {
   readonly #declared: readonly GatePattern[]
   readonly #preset: readonly GatePattern[]
   readonly #approach: readonly GatePattern[]
@@ -39,7 +39,7 @@ export class GateFrames {
   #isSeen = false
 
   /** @param declared `NAME` or `file#NAME`: a function, a method (`Class.name` or `name`), and the end of its file's path. */
-  constructor(declared: readonly string[], { preset = [], isPresetFound = () => true, approach = [] }: GateFramesOptions = {}) {
+  constructor(declared: readonly string[], { preset = [], isPresetFound = () => true, approach = [] }: TrustedCallersOptions = {}) {
     this.#declared = declared.map(toPattern)
     this.#preset = preset.map(toPattern)
     this.#approach = approach.map(toPattern)

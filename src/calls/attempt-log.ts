@@ -19,7 +19,7 @@ import type { Candidate, Order, Skipped } from './profile-order.ts'
 const MOST_NAMED = 12
 
 /** The way of one call from its preferred profile to the one that serves, for span, metric and caller alike. */
-export class CallTrail {
+export class AttemptLog {
   readonly #telemetry: Telemetry
   readonly #span: Span
   readonly #preferred: Candidate | undefined
@@ -32,7 +32,7 @@ export class CallTrail {
   #answeredBy: Served | undefined
   attempts = 0
   /** How many calls the spans of this one stand for. */
-  standsFor = 1
+  weight = 1
 
   constructor(telemetry: Telemetry, span: Span, { preferred, skipped }: Order) {
     this.#telemetry = telemetry

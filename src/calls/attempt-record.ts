@@ -24,8 +24,8 @@ import {
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_PROVIDER_REQUEST_ID,
+  ATTR_SAMPLE_WEIGHT,
   ATTR_SERVER_ADDRESS,
-  ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
@@ -52,7 +52,7 @@ export class AttemptRecord {
   #firstChunkSeconds: number | undefined
   #usage: UsageReader | undefined
   #outcome: AttemptOutcome | undefined
-  #standsFor = 1
+  #weight = 1
 
   constructor(telemetry: Telemetry, facts: AttemptFacts) {
     this.#telemetry = telemetry
@@ -88,8 +88,8 @@ export class AttemptRecord {
       this.#span.setStatus({ code: SpanStatusCode.ERROR })
     }
     this.#measureUsage()
-    const { candidate, profile, request, served, ordinary } = this.#facts
-    if (outcome === 'ok') this.#standsFor = ordinary.take(served.profile, request.model, standingOf(this.#span))
+    const { candidate, profile, request, served, weights } = this.#facts
+    if (outcome === 'ok') this.#weight = weights.take(served.profile, request.model, standingOf(this.#span))
     this.#telemetry.instruments.record(
       'attemptDuration',
       (performance.now() - this.#sentAt) / 1000,
@@ -108,8 +108,8 @@ export class AttemptRecord {
   }
 
   /** How many calls the spans of this one stand for. */
-  get standsFor(): number {
-    return this.#standsFor
+  get weight(): number {
+    return this.#weight
   }
 
   #measureUsage(): void {
@@ -158,7 +158,7 @@ export class AttemptRecord {
       [ATTR_ANSWER_TYPE]: this.#refusalType,
       [ATTR_TIME_TO_FIRST_CHUNK]: this.#firstChunkSeconds,
       [ATTR_ATTEMPT_OUTCOME]: this.#outcome,
-      [ATTR_STANDS_FOR]: this.#standsFor > 1 ? this.#standsFor : undefined,
+      [ATTR_SAMPLE_WEIGHT]: this.#weight > 1 ? this.#weight : undefined,
       [GENAI_USAGE_INPUT_TOKENS]: usage?.inputTokens,
       [GENAI_USAGE_OUTPUT_TOKENS]: usage?.outputTokens,
       ...callerAttributes(request.caller),

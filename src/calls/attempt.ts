@@ -8,7 +8,7 @@ import type { UpstreamError } from '../providers/upstream-error.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'
 import { AttemptRecord } from './attempt-record.ts'
-import { hasCallerLeft, type Refusal } from './call-request.ts'
+import { type CallRefusal, hasCallerLeft } from './call-request.ts'
 import { EchoFilter } from './echo-filter.ts'
 import { endpointOf } from './endpoint.ts'
 
@@ -18,9 +18,9 @@ export interface AttemptEnd {
   readonly begun: boolean
   /** How the provider's refusal was judged, where it answered. */
   readonly judgement?: AttemptJudgement
-  readonly refusal?: Refusal
+  readonly refusal?: CallRefusal
   /** How many good calls the spans of this one stand for; 0 when they are not kept. */
-  readonly standsFor?: number
+  readonly weight?: number
 }
 
 /**
@@ -107,7 +107,7 @@ class AttemptSink implements AnswerSink {
       const rest = this.#echo.rest()
       if (rest.length > 0) this.#facts.sink.chunk(rest)
       this.#facts.sink.end()
-      this.#done({ outcome: 'ok', begun: true, standsFor: this.#record.standsFor })
+      this.#done({ outcome: 'ok', begun: true, weight: this.#record.weight })
       return
     }
     this.#readRefusal()
@@ -115,7 +115,7 @@ class AttemptSink implements AnswerSink {
     const judgement = this.#facts.candidate.provider.judgeAttempt(answer)
     const { outcome, providerCode } = judgement
     this.#record.ended(outcome, outcome, providerCode)
-    const refusal: Refusal = {
+    const refusal: CallRefusal = {
       status: this.#status,
       ...this.#echo.refusal(this.#headers, collected.bytes, answer.body),
       cut: collected.cut,

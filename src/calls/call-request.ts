@@ -71,7 +71,7 @@ export interface CallSink {
 }
 
 /** A provider's refusal, as it came. */
-export interface Refusal {
+export interface CallRefusal {
   readonly status: number
   readonly headers: AnswerHeaders
   readonly body: Buffer
@@ -93,7 +93,7 @@ export type CallEnd =
       readonly traceId: string
       /** Why the last profile was given up; absent where there was none for it. */
       readonly reason?: FallbackReason
-      readonly refusal?: Refusal
+      readonly refusal?: CallRefusal
       readonly served?: Served
     }
 

@@ -1,6 +1,6 @@
 import { bearerOf, type Credential } from '../domain/credential.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
-import { withoutHiddenTexts } from '../tools/secret-registry.ts'
+import { withoutSecrets } from '../tools/secret-registry.ts'
 
 /** Stands where a secret stood in a refusal. */
 const REMOVED = '[credential]'
@@ -105,7 +105,7 @@ export class EchoFilter {
   }
 
   #withoutAll(text: string): string {
-    const clean = withoutHiddenTexts(text, REMOVED).replace(JWT, REMOVED)
+    const clean = withoutSecrets(text, REMOVED).replace(JWT, REMOVED)
     return this.#sought.secret.length >= SHORTEST_IN_REFUSAL ? without(clean, this.#sought.spellings) : clean
   }
 }

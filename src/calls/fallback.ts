@@ -1,4 +1,4 @@
-import type { AttemptOutcome, FlightOutcome, SkipReason } from '../../otel/enums.ts'
+import type { AttemptOutcome, RefreshOutcome, SkipReason } from '../../otel/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */
@@ -23,15 +23,15 @@ export const AFTER_ATTEMPT = {
 } as const satisfies Record<AttemptOutcome, AfterAttempt>
 
 /** Why a profile was given up: how its attempt ended, why it was passed over, or how its refresh failed. */
-export type FallbackReason = AttemptOutcome | SkipReason | FlightOutcome
+export type FallbackReason = AttemptOutcome | SkipReason | RefreshOutcome
 
 /** The reason in a profile that was passed over: of a refresh that is paused, how it failed. */
-export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | FlightOutcome }): FallbackReason {
+export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | RefreshOutcome }): FallbackReason {
   return reason === 'refresh_paused' ? (because ?? reason) : reason
 }
 
 /** The reason in a visit that the gate refused. */
-export function reasonOfVisit(error: unknown): FallbackReason {
+export function reasonOfAcquire(error: unknown): FallbackReason {
   if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'
   if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return 'timeout'
   if (isGatewayError(error, 'GW_PROFILE_UNKNOWN')) return 'missing_credential'

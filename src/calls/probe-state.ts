@@ -3,7 +3,7 @@ import { type CredentialMark, concerns, markOf } from '../domain/cooldown.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { reasonOfVisit } from './fallback.ts'
+import { reasonOfAcquire } from './fallback.ts'
 import { failsByCredential, VERDICTS } from './probe-verdict.ts'
 
 /** The last probe of a profile. */
@@ -15,7 +15,7 @@ export interface LastProbe {
   readonly diverges: boolean
 }
 
-export interface ProbeBookOptions {
+export interface ProbeStateOptions {
   /** Whether calls leave the profile alone after a failure: for so long that failure is their last word. */
   isResting: (profile: StoredProfile) => boolean
   /** How long an outcome counts as recent, in ms. @default 900_000 */
@@ -25,7 +25,7 @@ export interface ProbeBookOptions {
   clock?: Clock
 }
 
-export const PROBE_BOOK_DEFAULTS = { windowMs: 15 * 60_000 } as const
+export const PROBE_STATE_DEFAULTS = { windowMs: 15 * 60_000 } as const
 /** By how much the next probe may be late. */
 const PATIENCE = 1.5
 
@@ -41,18 +41,18 @@ interface Seen {
 
 /** What was seen at runtime; a refused visit is a failure of the credential whatever the word for it. */
 interface SeenAtRuntime extends Seen {
-  readonly of: 'attempt' | 'visit'
+  readonly of: 'attempt' | 'acquire'
 }
 
 /** What probes and calls last saw of each profile, and whether they agree. */
-export class ProbeBook {
+export class ProbeState {
   readonly #isResting: (profile: StoredProfile) => boolean
   readonly #windowMs: number
   readonly #clock: Clock
   readonly #probes = new Map<string, Seen>()
   readonly #runtime = new Map<string, SeenAtRuntime>()
 
-  constructor({ isResting, windowMs = PROBE_BOOK_DEFAULTS.windowMs, everyMs = 0, clock = systemClock }: ProbeBookOptions) {
+  constructor({ isResting, windowMs = PROBE_STATE_DEFAULTS.windowMs, everyMs = 0, clock = systemClock }: ProbeStateOptions) {
     this.#isResting = isResting
     this.#windowMs = Math.max(windowMs, everyMs * PATIENCE)
     this.#clock = clock
@@ -69,14 +69,14 @@ export class ProbeBook {
   }
 
   /** Notes the error of a visit that was no probe's. */
-  visitFailed(profile: StoredProfile, error: unknown): void {
+  acquireFailed(profile: StoredProfile, error: unknown): void {
     if (!isGatewayError(error, ...REFUSALS)) return
-    this.#runtime.set(profile.id, { of: 'visit', ...this.#seen(profile, reasonOfVisit(error)) })
+    this.#runtime.set(profile.id, { of: 'acquire', ...this.#seen(profile, reasonOfAcquire(error)) })
   }
 
   /** Notes that a visit got its token: no visit fails any more. What the provider said of the token last, it goes on saying. */
-  visitAdmitted(profileId: string): void {
-    if (this.#runtime.get(profileId)?.of === 'visit') this.#runtime.delete(profileId)
+  acquireAdmitted(profileId: string): void {
+    if (this.#runtime.get(profileId)?.of === 'acquire') this.#runtime.delete(profileId)
   }
 
   /** The last probe of a profile; `undefined` when there was none, or it was about a credential that is gone. */
@@ -95,7 +95,7 @@ export class ProbeBook {
     const runtime = this.#runtime.get(profile.id)
     if (!runtime || !isAbout(runtime, profile) || !this.#isRecent(probe)) return false
     if (!this.#isRecent(runtime) && !this.#isResting(profile)) return false
-    const runtimeFails = runtime.of === 'visit' || failsByCredential(runtime.outcome)
+    const runtimeFails = runtime.of === 'acquire' || failsByCredential(runtime.outcome)
     if (VERDICTS[probe.outcome] === 'good') return runtimeFails
     return failsByCredential(probe.outcome) && VERDICTS[runtime.outcome] === 'good'
   }

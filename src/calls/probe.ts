@@ -8,9 +8,9 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { CallEnd, CallSink } from './call-request.ts'
-import type { ProbeBook } from './probe-state.ts'
+import type { ProbeState } from './probe-state.ts'
 import { type ProbeVerdict, VERDICTS } from './probe-verdict.ts'
-import type { ProfileBook } from './profile-cache.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import type { ProviderCalls } from './provider-calls.ts'
 
 /** What a probe found. */
@@ -28,8 +28,8 @@ export interface ProbeResult {
 export interface ProbesOptions {
   telemetry: Telemetry
   calls: ProviderCalls
-  profiles: ProfileBook
-  book: ProbeBook
+  profiles: ProfileCache
+  probes: ProbeState
   registry: Registry
 }
 
@@ -96,7 +96,7 @@ export class Probes {
   }
 
   #probe(listed: StoredProfile, caller: CallerSite): Promise<ProbeResult> {
-    const { telemetry, book, profiles } = this.#options
+    const { telemetry, probes, profiles } = this.#options
     const { id, provider } = listed
     const profile = telemetry.profile(id)
     const attributes = { [ATTR_PROVIDER]: provider, [ATTR_PROFILE]: profile, ...callerAttributes(caller) }
@@ -105,13 +105,13 @@ export class Probes {
       const verdict: ProbeVerdict = VERDICTS[outcome]
       // What was given up halfway is no probe; the one before still holds.
       const current = await profiles.current(listed)
-      if (outcome !== 'aborted') book.probed(current, outcome)
+      if (outcome !== 'aborted') probes.probed(current, outcome)
       span.setAttribute(ATTR_PROBE_OUTCOME, outcome)
       if (verdict !== 'good' && verdict !== 'silent') {
         span.setAttribute(ATTR_ERROR_TYPE, outcome)
         span.setStatus({ code: SpanStatusCode.ERROR })
       }
-      return { profile, provider, outcome, verdict, diverges: book.lastOf(current)?.diverges ?? false }
+      return { profile, provider, outcome, verdict, diverges: probes.lastOf(current)?.diverges ?? false }
     })
   }
 

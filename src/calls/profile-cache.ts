@@ -6,8 +6,8 @@ import { deadGrant } from '../refresh/refresh-context.ts'
 import type { RefreshGate } from '../refresh/refresh-gate.ts'
 import type { DamagedProfile, ProfileStore } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { hideText, pinHiddenText } from '../tools/secret-registry.ts'
-import { RestBook } from './rest-state.ts'
+import { pinSecret, registerSecret } from '../tools/secret-registry.ts'
+import { RestState } from './rest-state.ts'
 
 /** A profile the configuration names. */
 export interface ConfiguredProfile {
@@ -18,7 +18,7 @@ export interface ConfiguredProfile {
   readonly apiKey?: string
 }
 
-export interface ProfileBookOptions {
+export interface ProfileCacheOptions {
   gate: RefreshGate
   store: ProfileStore
   configured: readonly ConfiguredProfile[]
@@ -31,8 +31,8 @@ export interface ProfileBookOptions {
 const LIST_FOR_MS = 1_000
 
 /** Every profile this gateway knows, from the configuration and the store, with how it fared lately. */
-export class ProfileBook {
-  readonly rests: RestBook
+export class ProfileCache {
+  readonly rests: RestState
   readonly #gate: RefreshGate
   readonly #store: ProfileStore
   readonly #onStoreError: (error: unknown) => void
@@ -44,12 +44,12 @@ export class ProfileBook {
   #damaged: ReadonlyMap<string, DamagedProfile> = new Map()
   #listed: { readonly at: number; readonly profiles: Promise<readonly StoredProfile[]> } | undefined
 
-  constructor({ gate, store, configured, onStoreError = () => {}, clock = systemClock }: ProfileBookOptions) {
+  constructor({ gate, store, configured, onStoreError = () => {}, clock = systemClock }: ProfileCacheOptions) {
     this.#gate = gate
     this.#store = store
     this.#onStoreError = onStoreError
     this.#clock = clock
-    this.rests = new RestBook({ clock, shared: store.rests, onStoreError })
+    this.rests = new RestState({ clock, shared: store.rests, onStoreError })
     this.#configured = new Map(configured.map(profile => [profile.id, profile]))
   }
 
@@ -157,7 +157,7 @@ export class ProfileBook {
     this.#gate.lineage.list(stored)
     for (const profile of stored) {
       // A key or static token is configured; a login's tokens come and go.
-      const hide = profile.credential.type === 'oauth' ? hideText : pinHiddenText
+      const hide = profile.credential.type === 'oauth' ? registerSecret : pinSecret
       for (const secret of secretsOf(profile.credential)) hide(secret)
     }
     const held = new Map(stored.map(profile => [profile.id, this.#withConfigured(profile)]))

@@ -8,7 +8,7 @@ import { type Clock, systemClock } from '../tools/clock.ts'
 import type { CallRequest } from './call-request.ts'
 import { LastResort } from './last-resort.ts'
 import { retryAfterOf } from './next-step.ts'
-import type { ProfileBook } from './profile-cache.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import { type Hindrance, type Order, type OrderQuestion, orderProfiles, type Skipped } from './profile-order.ts'
 
 /** Whether a profile could serve a call now, and why not. */
@@ -26,7 +26,7 @@ export interface Readiness {
 }
 
 export interface ProfileChoiceOptions {
-  book: ProfileBook
+  profiles: ProfileCache
   gate: RefreshGate
   registry: Registry
   /** Profile ids in the operator's order. */
@@ -64,8 +64,8 @@ export class ProfileChoice {
 
   /** Who tries a call, in this order. @throws what the store throws when it could never be listed. */
   async orderFor(request: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>): Promise<Order> {
-    const { book, gate } = this.#options
-    return this.#order(await book.listForCall(), request, profile => gate.pauseOf(profile))
+    const { profiles: profileCache, gate } = this.#options
+    return this.#order(await profileCache.listForCall(), request, profile => gate.pauseOf(profile))
   }
 
   /**
@@ -92,7 +92,7 @@ export class ProfileChoice {
 
   /** One that rests, with the time of the next attempt at it. */
   #paced(resting: Skipped): Skipped {
-    const rest = this.#options.book.rests.restOf(resting.profile)
+    const rest = this.#options.profiles.rests.restOf(resting.profile)
     return rest ? { ...resting, retryMs: this.lastResort.retryMsOf(resting.profile.id, rest) } : resting
   }
 
@@ -101,7 +101,7 @@ export class ProfileChoice {
     { protocol, provider, profile, speaking, model }: Pick<CallRequest, 'protocol' | 'provider' | 'profile' | 'speaking' | 'model'>,
     pauseOf: (profile: StoredProfile) => RefreshPause | undefined,
   ): Order {
-    const { book, order, metered } = this.#options
+    const { profiles: profileCache, order, metered } = this.#options
     const now = this.#clock.now()
     const question: OrderQuestion = {
       profiles,
@@ -109,14 +109,14 @@ export class ProfileChoice {
       protocol,
       metered,
       now,
-      restOf: candidate => hindranceOf(book.rests.restOf(candidate, model), now),
+      restOf: candidate => hindranceOf(profileCache.rests.restOf(candidate, model), now),
       pauseOf: candidate => {
         const pause = pauseOf(candidate)
         return pause && { because: pause.outcome, waitMs: pause.waitMs }
       },
-      isRefused: candidate => book.rests.isRefused(candidate),
-      isDead: candidate => book.isDead(candidate),
-      lastUsed: id => book.lastUsed(id),
+      isRefused: candidate => profileCache.rests.isRefused(candidate),
+      isDead: candidate => profileCache.isDead(candidate),
+      lastUsed: id => profileCache.lastUsed(id),
       ...(order && { order }),
       ...(provider !== undefined && { provider }),
       ...(profile !== undefined && { profile }),

@@ -1,15 +1,15 @@
 import { PROFILE_STATES } from '../../otel/enums.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import type { ProbeBook } from './probe-state.ts'
-import type { ProfileBook } from './profile-cache.ts'
+import type { ProbeState } from './probe-state.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import type { ProfileChoice } from './profile-choice.ts'
 
 /** What is asked for the gauges. */
 export interface GaugeSources {
   readonly telemetry: Telemetry
-  readonly book: ProfileBook
-  readonly probes: ProbeBook
+  readonly profiles: ProfileCache
+  readonly probes: ProbeState
   readonly choice: ProfileChoice
 }
 
@@ -18,8 +18,8 @@ export interface GaugeSources {
  * says. Called before each scrape and each export. What is not observed again is gone: a profile that was removed, the
  * expiry of a credential that has none, the generation of a login that a key replaced.
  */
-export async function observeProfiles({ telemetry, book, probes, choice }: GaugeSources): Promise<void> {
-  const profiles = await book.allCurrent()
+export async function observeProfiles({ telemetry, profiles: profileCache, probes, choice }: GaugeSources): Promise<void> {
+  const profiles = await profileCache.allCurrent()
   const { standings } = choice.readiness(profiles)
   // From here on nothing waits: a scrape sees either what was or what is.
   const gauges = telemetry.instruments.observe([
@@ -33,7 +33,7 @@ export async function observeProfiles({ telemetry, book, probes, choice }: Gauge
   for (const profile of profiles) {
     const { credential } = profile
     const labels = { provider: profile.provider, profile: telemetry.profile(profile.id) }
-    const current = book.stateOf(profile)
+    const current = profileCache.stateOf(profile)
     for (const state of PROFILE_STATES) gauges.set('profileState', state === current ? 1 : 0, { ...labels, state })
     const standing = standings.get(profile.id)
     // Who the operator left out was never meant to serve: it is no outage of its provider.
@@ -47,7 +47,7 @@ export async function observeProfiles({ telemetry, book, probes, choice }: Gauge
     gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
     gauges.set('probeAge', probe.ageSeconds, labels)
   }
-  for (const { id } of book.damaged) {
+  for (const { id } of profileCache.damaged) {
     const labels = { provider: 'unknown', profile: telemetry.profile(id) }
     for (const state of PROFILE_STATES) gauges.set('profileState', state === 'damaged' ? 1 : 0, { ...labels, state })
     gauges.set('profileServes', 0, labels)

@@ -1,4 +1,4 @@
-import type { AttemptOutcome, Billing, CredentialType, FlightOutcome, Protocol, SkipReason } from '../../otel/enums.ts'
+import type { AttemptOutcome, Billing, CredentialType, Protocol, RefreshOutcome, SkipReason } from '../../otel/enums.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { isTokenUsable, tokenLifeOf } from '../domain/profile-state.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -15,7 +15,7 @@ export interface Candidate {
 export interface Skipped extends Candidate {
   readonly reason: SkipReason
   /** What rests it, or how its refresh failed. */
-  readonly because?: AttemptOutcome | FlightOutcome
+  readonly because?: AttemptOutcome | RefreshOutcome
   readonly providerCode?: string
   /** Ms until it may serve again by itself. */
   readonly waitMs?: number
@@ -25,7 +25,7 @@ export interface Skipped extends Candidate {
 
 /** What keeps a profile from serving for a while. */
 export interface Hindrance {
-  readonly because: AttemptOutcome | FlightOutcome
+  readonly because: AttemptOutcome | RefreshOutcome
   readonly waitMs: number
   readonly providerCode?: string
 }

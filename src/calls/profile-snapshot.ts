@@ -5,8 +5,8 @@ import type { DamagedProfile } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type FallbackReason, reasonOfSkip } from './fallback.ts'
-import type { LastProbe, ProbeBook } from './probe-state.ts'
-import type { ProfileBook } from './profile-cache.ts'
+import type { LastProbe, ProbeState } from './probe-state.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import type { ProfileStanding } from './profile-choice.ts'
 
 /** Why a profile rests, for whom and until when, as an operator may see it. */
@@ -64,8 +64,8 @@ export interface ProfileSnapshot {
 /** What is asked for a snapshot. */
 export interface SnapshotSources {
   readonly telemetry: Telemetry
-  readonly book: ProfileBook
-  readonly probes: ProbeBook
+  readonly profiles: ProfileCache
+  readonly probes: ProbeState
   /** Whether the profile could serve a call now. */
   readonly standing: ProfileStanding
 }
@@ -74,11 +74,11 @@ export interface SnapshotSources {
 export function profileSnapshot(
   profile: StoredProfile,
   billing: Billing | undefined,
-  { telemetry, book, probes, standing }: SnapshotSources,
+  { telemetry, profiles, probes, standing }: SnapshotSources,
 ): ProfileSnapshot {
   const { credential } = profile
   const expiresAt = expiryOf(credential)
-  const rests = book.rests.restsOf(profile)
+  const rests = profiles.rests.restsOf(profile)
   const forAll = rests.find(({ model }) => model === undefined)
   const probe = probes.lastOf(profile)
   return {
@@ -86,12 +86,12 @@ export function profileSnapshot(
     provider: profile.provider,
     type: credential.type,
     billing: profile.billing ?? billing ?? 'unknown',
-    state: book.stateOf(profile),
+    state: profiles.stateOf(profile),
     serves: standing.serves,
     ...(!standing.serves && { whyNot: reasonOfSkip(standing) }),
     ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
     ...(isOAuth(credential) && { generation: credential.generation }),
-    ...needsLoginOf(profile, book.servesUntil(profile)),
+    ...needsLoginOf(profile, profiles.servesUntil(profile)),
     ...(forAll && { restsForSeconds: Math.ceil((forAll.until - Date.now()) / 1000), restsUntil: new Date(forAll.until).toISOString() }),
     ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
     ...(probe && { probe }),

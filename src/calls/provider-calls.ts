@@ -17,32 +17,32 @@ import {
   ATTR_PROFILE,
   ATTR_PROTOCOL,
   ATTR_PROVIDER,
-  ATTR_STANDS_FOR,
+  ATTR_SAMPLE_WEIGHT,
   SPAN_CALL,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Upstream } from '../providers/upstream.ts'
-import type { Visit } from '../refresh/acquire.ts'
-import { givenName } from '../telemetry/sanitize-name.ts'
+import type { AcquireRequest } from '../refresh/acquire.ts'
+import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
-import { CallTrail } from './attempt-log.ts'
-import { type CallEnd, type CallRequest, type CallSink, hasCallerLeft, type Refusal, type Served } from './call-request.ts'
-import { AFTER_ATTEMPT, type FallbackReason, reasonOfSkip, reasonOfVisit } from './fallback.ts'
+import { AttemptLog } from './attempt-log.ts'
+import { type CallEnd, type CallRefusal, type CallRequest, type CallSink, hasCallerLeft, type Served } from './call-request.ts'
+import { AFTER_ATTEMPT, type FallbackReason, reasonOfAcquire, reasonOfSkip } from './fallback.ts'
 import { type Admittance, placeOf } from './last-resort.ts'
 import type { ProfileFailure } from './next-step.ts'
-import type { ProbeBook } from './probe-state.ts'
+import type { ProbeState } from './probe-state.ts'
 import { hindranceOf, ProfileChoice, type ProfileChoiceOptions } from './profile-choice.ts'
 import type { Candidate, Order } from './profile-order.ts'
 import type { AttemptStart } from './rest-state.ts'
-import { OrdinaryCalls } from './sample-weights.ts'
+import { SampleWeights } from './sample-weights.ts'
 import { TimeBudget } from './time-budget.ts'
 
 export interface ProviderCallsOptions extends ProfileChoiceOptions {
   telemetry: Telemetry
-  probes: ProbeBook
+  probes: ProbeState
   upstream: Upstream
 }
 
@@ -50,7 +50,7 @@ export interface ProviderCallsOptions extends ProfileChoiceOptions {
 interface Call {
   readonly request: CallRequest
   readonly sink: CallSink
-  readonly trail: CallTrail
+  readonly attemptLog: AttemptLog
   /** Everybody who could serve was resting. */
   readonly isLastResort: boolean
   readonly refusalTime: TimeBudget
@@ -61,7 +61,7 @@ interface Call {
 }
 
 /** How one profile fared: it ended the call, or the next one may try. */
-type Turn = { readonly end: CallEnd } | (Omit<ProfileFailure, 'type'> & { readonly refusal?: Refusal; readonly served?: Served })
+type Turn = { readonly end: CallEnd } | (Omit<ProfileFailure, 'type'> & { readonly refusal?: CallRefusal; readonly served?: Served })
 
 /** One upstream request that was made, with what was known when it began. */
 interface Attempted {
@@ -89,7 +89,7 @@ const SHORT_PAUSE_MS = 1_000
 export class ProviderCalls {
   readonly choice: ProfileChoice
   readonly #options: ProviderCallsOptions
-  readonly #ordinary = new OrdinaryCalls()
+  readonly #weights = new SampleWeights()
 
   constructor(options: ProviderCallsOptions) {
     this.#options = options
@@ -102,7 +102,7 @@ export class ProviderCalls {
    * @throws what the store throws when it cannot be read; every other end is a `CallEnd`.
    */
   call(given: CallRequest, sink: CallSink): Promise<CallEnd> {
-    const request = { ...given, model: givenName(given.model) }
+    const request = { ...given, model: sanitizeName(given.model) }
     const { telemetry } = this.#options
     const startedAt = performance.now()
     let call: Call | undefined
@@ -112,7 +112,7 @@ export class ProviderCalls {
       call = {
         request,
         sink,
-        trail: new CallTrail(telemetry, span, order),
+        attemptLog: new AttemptLog(telemetry, span, order),
         isLastResort: order.isLastResort,
         refusalTime: new TimeBudget(READING_REFUSALS_MS),
         waitingTime: new TimeBudget(WAITING_FOR_OTHERS_MS),
@@ -125,10 +125,10 @@ export class ProviderCalls {
   }
 
   async #goThrough(call: Call, { candidates, skipped, isLastResort }: Order): Promise<CallEnd> {
-    const { request, trail } = call
+    const { request, attemptLog } = call
     const lastSkipped = skipped.at(-1)
     let reason: FallbackReason | undefined = lastSkipped && reasonOfSkip(lastSkipped)
-    let last: { readonly refusal?: Refusal; readonly served?: Served } = {}
+    let last: { readonly refusal?: CallRefusal; readonly served?: Served } = {}
     let isTried = false
     for (const candidate of candidates) {
       // A caller that left while the last profile failed has not fallen back to the next one.
@@ -141,29 +141,29 @@ export class ProviderCalls {
         continue
       }
       isTried = true
-      trail.turnsTo(candidate)
+      attemptLog.turnsTo(candidate)
       const turn = place?.attempt === 'paced' ? await this.#tryPaced(call, candidate, place.leave) : await this.#try(call, candidate)
       if ('end' in turn) return turn.end
-      trail.gaveUp(candidate, turn)
+      attemptLog.gaveUp(candidate, turn)
       reason = turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
     const damaged = isTried ? undefined : this.#damagedFor(request)
-    if (damaged) return { type: 'failed', error: damaged, traceId: trail.traceId, ...(reason && { reason }), ...last }
+    if (damaged) return { type: 'failed', error: damaged, traceId: attemptLog.traceId, ...(reason && { reason }), ...last }
     const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
-    const error = trail.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
-    return { type: 'failed', error, traceId: trail.traceId, ...(reason && { reason }), ...last }
+    const error = attemptLog.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
+    return { type: 'failed', error, traceId: attemptLog.traceId, ...(reason && { reason }), ...last }
   }
 
   /** What is wrong with the one profile that a call wants, or with any where it wants none in particular. */
   #damagedFor({ profile }: CallRequest): GatewayError | undefined {
-    const { book, order } = this.#options
-    return book.damaged.find(({ id }) => (profile === undefined ? (order?.includes(id) ?? true) : id === profile))?.error
+    const { profiles, order } = this.#options
+    return profiles.damaged.find(({ id }) => (profile === undefined ? (order?.includes(id) ?? true) : id === profile))?.error
   }
 
   /** Everything rests: one call at a time tries, at a pace; the others share what becomes of it. */
-  async #enterLastResort({ request, trail, waitingTime }: Call, candidate: Candidate): Promise<Admittance> {
-    const { rests } = this.#options.book
+  async #enterLastResort({ request, attemptLog, waitingTime }: Call, candidate: Candidate): Promise<Admittance> {
+    const { rests } = this.#options.profiles
     const { model, signal } = request
     const restOf = () => rests.restOf(candidate.profile, model)
     const { id } = candidate.profile
@@ -173,8 +173,8 @@ export class ProviderCalls {
     waited()
     const rest = place.attempt === 'none' ? restOf() : undefined
     if (rest)
-      trail.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(rest, Date.now()), retryMs: lastResort.retryMsOf(id, rest) })
-    else if (place.attempt === 'none') trail.passedOver({ ...candidate, reason: 'cooldown' })
+      attemptLog.passedOver({ ...candidate, reason: 'cooldown', ...hindranceOf(rest, Date.now()), retryMs: lastResort.retryMsOf(id, rest) })
+    else if (place.attempt === 'none') attemptLog.passedOver({ ...candidate, reason: 'cooldown' })
     return place
   }
 
@@ -188,19 +188,19 @@ export class ProviderCalls {
 
   /** @param onAccepted Called when the provider begins a good answer. */
   async #try(call: Call, candidate: Candidate, onAccepted?: () => void): Promise<Turn> {
-    const { book, probes } = this.#options
+    const { profiles, probes } = this.#options
     const { probe = false } = call.request
     const { id } = candidate.profile
-    let profile = await book.current(candidate.profile)
-    const need = book.needs(profile)
+    let profile = await profiles.current(candidate.profile)
+    const need = profiles.needs(profile)
     try {
-      if (need) profile = (await this.#visit(call, profile, { reason: need })).profile
+      if (need) profile = (await this.#acquire(call, profile, { reason: need })).profile
     } catch (error) {
       if (isGatewayError(error, 'GW_VISIT_ABORTED')) return { end: { type: 'aborted' } }
-      if (!probe) probes.visitFailed(profile, error)
-      return { reason: reasonOfVisit(error), ...this.#afterVisit(profile, error) }
+      if (!probe) probes.acquireFailed(profile, error)
+      return { reason: reasonOfAcquire(error), ...this.#afterAcquire(profile, error) }
     }
-    if (!probe) book.used(id)
+    if (!probe) profiles.used(id)
     const first = await this.#attempt(call, candidate, profile, onAccepted)
     if (!wasRejected(first.end, profile)) return this.#judge(call, first)
     if (probe) {
@@ -215,7 +215,7 @@ export class ProviderCalls {
 
   /** What holds now, if it is another token than the one that was rejected: somebody refreshed while the probe was on its way. */
   async #newer(profile: StoredProfile): Promise<StoredProfile | undefined> {
-    const current = await this.#options.book.current(profile)
+    const current = await this.#options.profiles.current(profile)
     return bearerFingerprint(current.credential) === bearerFingerprint(profile.credential) ? undefined : current
   }
 
@@ -224,59 +224,59 @@ export class ProviderCalls {
     const rejected = bearerFingerprint(profile.credential)
     if (!rejected) return {}
     try {
-      const admission = await this.#visit(call, profile, { reason: 'rejected', rejected })
-      return bearerFingerprint(admission.profile.credential) === rejected ? {} : { fresh: admission.profile }
+      const acquireResult = await this.#acquire(call, profile, { reason: 'rejected', rejected })
+      return bearerFingerprint(acquireResult.profile.credential) === rejected ? {} : { fresh: acquireResult.profile }
     } catch (error) {
       // The visit's span says why; the provider's refusal is what the caller has to see.
-      return this.#afterVisit(profile, error)
+      return this.#afterAcquire(profile, error)
     }
   }
 
   /** Visits the gate for a call, in what time it has left for that. @throws as `RefreshGate.enter` */
-  async #visit(
+  async #acquire(
     { request: { caller, signal }, visitingTime }: Call,
     { provider, id }: StoredProfile,
-    why: Pick<Visit, 'reason' | 'rejected'>,
+    why: Pick<AcquireRequest, 'reason' | 'rejected'>,
   ) {
     const visited = visitingTime.begin()
     try {
       const deadlineMs = visitingTime.leftMs
-      return await this.#options.gate.enter({ provider, profileId: id, caller, ...why, deadlineMs, ...(signal && { signal }) })
+      return await this.#options.gate.acquire({ provider, profileId: id, caller, ...why, deadlineMs, ...(signal && { signal }) })
     } finally {
       visited()
     }
   }
 
   /** What can be done after a visit that the gate refused, and when the gate tries again. */
-  #afterVisit(profile: StoredProfile, error: unknown): Refused {
+  #afterAcquire(profile: StoredProfile, error: unknown): Refused {
     if (!(error instanceof GatewayError)) return {}
     if (error.code === 'GW_NEEDS_LOGIN') return { next: error.next }
     return { next: error.next, waitMs: error.retryAfterMs ?? this.#options.gate.pauseOf(profile)?.waitMs ?? SHORT_PAUSE_MS }
   }
 
   async #attempt(call: Call, candidate: Candidate, profile: StoredProfile, onAccepted?: () => void): Promise<Attempted> {
-    const { request, sink, trail, refusalTime } = call
-    const { telemetry, upstream, book } = this.#options
-    const served = trail.servedBy(candidate)
-    const start = book.rests.begin()
+    const { request, sink, attemptLog, refusalTime } = call
+    const { telemetry, upstream, profiles } = this.#options
+    const served = attemptLog.servedBy(candidate)
+    const start = profiles.rests.begin()
     const end = await makeAttempt(telemetry, upstream, {
       request,
       candidate,
       profile,
-      index: trail.attempts,
+      index: attemptLog.attempts,
       served,
       sink,
-      ordinary: this.#ordinary,
+      weights: this.#weights,
       refusalTime,
       onAccepted: () => {
-        book.rests.succeeded(profile, start, whatProves(request))
+        profiles.rests.succeeded(profile, start, whatProves(request))
         onAccepted?.()
       },
     })
-    trail.attempts += 1
-    trail.standsFor = end.standsFor ?? 1
+    attemptLog.attempts += 1
+    attemptLog.weight = end.weight ?? 1
     if (end.begun) {
-      trail.answered(served)
+      attemptLog.answered(served)
       return { end, served, profile, start }
     }
     const { billingInsteadOf: _unpaid, ...tried } = served
@@ -293,7 +293,7 @@ export class ProviderCalls {
     if (begun) return { end: { type: 'broken_off', served } }
     const providerCode = judgement?.providerCode
     if (AFTER_ATTEMPT[outcome] === 'next') {
-      const rest = this.#options.book.rests.restOf(profile, request.model)
+      const rest = this.#options.profiles.rests.restOf(profile, request.model)
       const waitMs = hindranceOf(rest, Date.now())?.waitMs
       const retryMs = rest && this.choice.lastResort.retryMsOf(profile.id, rest)
       return { reason: outcome, providerCode, waitMs, retryMs, ...renewal, ...(refusal && { refusal, served }) }
@@ -304,11 +304,11 @@ export class ProviderCalls {
 
   /** Notes how an attempt ended, for the calls that follow. */
   #note(request: CallRequest, { end: { outcome, judgement, refusal }, profile, start }: Attempted, pauseMs: number | undefined): void {
-    const { book, probes } = this.#options
+    const { profiles, probes } = this.#options
     probes.attempted(profile, outcome)
     if (outcome === 'ok') return
     const model = judgement?.scope === 'model' && request.model !== '' ? request.model : undefined
-    book.rests.failed(profile, start, {
+    profiles.rests.failed(profile, start, {
       outcome,
       // A token that was rejected and is not refreshed yet rests until the gate tries again, not by the ladder.
       retryAfterMs: pauseMs ?? judgement?.retryAfterMs,
@@ -339,17 +339,17 @@ export class ProviderCalls {
 
 /** What the span of a call says, once somebody wants to know. */
 function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd | undefined): Attributes {
-  const answered = call?.trail.answeredBy
+  const answered = call?.attemptLog.answeredBy
   const served = answered ?? (end && 'served' in end ? end.served : undefined)
   const failure = end && failureOf(end, request)
-  const preferred = call?.trail.preferred
+  const preferred = call?.attemptLog.preferred
   return {
     [GENAI_REQUEST_MODEL]: request.model,
     [GENAI_REQUEST_STREAM]: request.stream,
     [ATTR_PROTOCOL]: request.protocol,
     ...callerAttributes(request.caller),
-    ...(call && end && { [ATTR_ATTEMPTS]: call.trail.attempts }),
-    ...(call && call.trail.standsFor > 1 && { [ATTR_STANDS_FOR]: call.trail.standsFor }),
+    ...(call && end && { [ATTR_ATTEMPTS]: call.attemptLog.attempts }),
+    ...(call && call.attemptLog.weight > 1 && { [ATTR_SAMPLE_WEIGHT]: call.attemptLog.weight }),
     ...(preferred !== undefined && { [ATTR_PREFERRED_PROFILE]: preferred }),
     ...(call?.isLastResort && { [ATTR_LAST_RESORT]: true }),
     ...(served && {

@@ -1,7 +1,7 @@
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { bearerFingerprint, type StoredProfile } from '../domain/credential.ts'
 import type { RefreshGate } from '../refresh/refresh-gate.ts'
-import type { ProfileBook } from './profile-cache.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import type { Readiness } from './profile-choice.ts'
 
 /** Who visits the gate for a gateway that is not ready. */
@@ -9,7 +9,7 @@ const RECOVERY_CALLER: CallerSite = clientCaller('readiness')
 
 export interface RecoveryOptions {
   readonly gate: RefreshGate
-  readonly book: ProfileBook
+  readonly profiles: ProfileCache
 }
 
 /**
@@ -20,7 +20,7 @@ export interface RecoveryOptions {
  * @returns when that refresh has ended, well or not: its spans say how. Never rejects.
  */
 export async function tryToRecover(
-  { gate, book }: RecoveryOptions,
+  { gate, profiles: profileCache }: RecoveryOptions,
   profiles: readonly StoredProfile[],
   readiness: Readiness,
 ): Promise<void> {
@@ -30,8 +30,8 @@ export async function tryToRecover(
     return standing && !standing.serves && standing.reason === 'refresh_paused' && gate.isFree(one)
   })
   if (!profile) return
-  const reason = book.needs(profile)
+  const reason = profileCache.needs(profile)
   const rejected = reason ? undefined : bearerFingerprint(profile.credential)
-  const visit = { provider: profile.provider, profileId: profile.id, caller: RECOVERY_CALLER, reason: reason ?? 'rejected' } as const
-  await gate.enter({ ...visit, ...(rejected && { rejected }) }).catch(() => undefined)
+  const acquisition = { provider: profile.provider, profileId: profile.id, caller: RECOVERY_CALLER, reason: reason ?? 'rejected' } as const
+  await gate.acquire({ ...acquisition, ...(rejected && { rejected }) }).catch(() => undefined)
 }

@@ -36,7 +36,7 @@ interface Held {
 /** Models of one profile that may rest apart; a caller that makes names up must not fill the memory. */
 const MOST_MODELS = 100
 
-export interface RestBookOptions {
+export interface RestStateOptions {
   clock?: Clock
   /** Where rests are shared with other processes; without it they are this process's own. */
   shared?: RestStore | undefined
@@ -50,7 +50,7 @@ export interface RestBookOptions {
  * What is asked is answered from memory. What changes here is written behind it, and what other processes of the state
  * folder wrote comes in with `look`.
  */
-export class RestBook {
+export class RestState {
   readonly #clock: Clock
   readonly #shared: RestStore | undefined
   readonly #onStoreError: (error: unknown) => void
@@ -60,7 +60,7 @@ export class RestBook {
   /** Profiles whose rests are being written: until then what is stored is behind. */
   readonly #writing = new Map<string, Promise<void>>()
 
-  constructor({ clock = systemClock, shared, onStoreError = () => {} }: RestBookOptions = {}) {
+  constructor({ clock = systemClock, shared, onStoreError = () => {} }: RestStateOptions = {}) {
     this.#clock = clock
     this.#shared = shared
     this.#onStoreError = onStoreError

@@ -8,7 +8,7 @@ const OTHERS = ''
  * Counts the good calls whose traces are not kept, so that each one that is kept says how many it stands for: whoever
  * adds them up has all calls.
  */
-export class OrdinaryCalls {
+export class SampleWeights {
   readonly #passedOver = new Map<string, number>()
 
   /** Takes one good call into account. @returns how many calls its spans stand for, itself included; 0 when they are not kept */

@@ -5,7 +5,7 @@ import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, 
 import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { runInContext } from '../telemetry/active-context.ts'
-import { givenName } from '../telemetry/sanitize-name.ts'
+import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 /**
@@ -27,7 +27,7 @@ export interface WrapCallOptions<A extends unknown[]> {
  *
  * @returns A function with the same `this`, arguments, result and errors.
  */
-export function wrapProviderCall<A extends unknown[], R>(
+export function wrapCall<A extends unknown[], R>(
   telemetry: Telemetry,
   send: (...parameters: A) => Promise<R>,
   options: WrapCallOptions<A>,
@@ -37,7 +37,7 @@ export function wrapProviderCall<A extends unknown[], R>(
     const { faults } = telemetry
     const profileId = faults.text('the option wrapProviderCall.profile', () => options.profile?.(...parameters))
     const profile = telemetry.profile(profileId ?? 'unknown')
-    const model = givenName(faults.text('the option wrapProviderCall.model', () => options.model?.(...parameters)) ?? 'unknown')
+    const model = sanitizeName(faults.text('the option wrapProviderCall.model', () => options.model?.(...parameters)) ?? 'unknown')
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
@@ -46,7 +46,7 @@ export function wrapProviderCall<A extends unknown[], R>(
       [ATTR_PROFILE]: profile,
       ...callerAttributes(caller),
     }
-    const note = (span: Span, endOf: () => ForeignEnd) => {
+    const note = (span: Span, endOf: () => WrappedEnd) => {
       const { outcome, status, failure } = endOf()
       if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
       span.setAttributes({
@@ -65,7 +65,7 @@ export function wrapProviderCall<A extends unknown[], R>(
     }
     const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
     // What the call brought may have a `status` that throws: the caller gets it all the same.
-    const noteEnd = (endOf: () => ForeignEnd) => {
+    const noteEnd = (endOf: () => WrappedEnd) => {
       faults.guard('the record of a provider call', () => note(span, endOf), undefined)
       span.end()
     }
@@ -84,14 +84,14 @@ export function wrapProviderCall<A extends unknown[], R>(
 }
 
 /** How the call ended, as far as it shows. */
-interface ForeignEnd {
+interface WrappedEnd {
   readonly outcome: AttemptOutcome
   readonly status?: number
   /** Absent when it went well, and when its caller gave it up: neither is an error. */
   readonly failure?: string
 }
 
-function endOfResult(result: unknown): ForeignEnd {
+function endOfResult(result: unknown): WrappedEnd {
   const status = statusOf(result)
   if (status === undefined) return { outcome: 'ok' }
   if (status < 400) return { outcome: 'ok', status }
@@ -99,7 +99,7 @@ function endOfResult(result: unknown): ForeignEnd {
   return { outcome, status, failure: outcome }
 }
 
-function endOfError(error: unknown): ForeignEnd {
+function endOfError(error: unknown): WrappedEnd {
   const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
   if (status !== undefined) return { outcome: judgeStatus(status), status, failure: judgeStatus(status) }
   if (error instanceof Error && error.name === 'AbortError') return { outcome: 'aborted' }

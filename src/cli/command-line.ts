@@ -4,7 +4,7 @@ import type { ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
 
 /** What a command tells while it runs. */
-export interface Told {
+export interface CommandListener {
   /** Its options are read, and it begins. */
   begins(isJson: boolean): void
   done(code: number): void
@@ -13,10 +13,10 @@ export interface Told {
 /** The command line while its commands are put together. */
 export class CommandLine {
   readonly program: Command
-  readonly #told: Told
+  readonly #reported: CommandListener
 
-  constructor(told: Told) {
-    this.#told = told
+  constructor(reported: CommandListener) {
+    this.#reported = reported
     this.program = new Command('gatewatch')
       .description('Know who refreshed the token, why, and whether they went through the gate.')
       .version(packageVersion())
@@ -45,13 +45,13 @@ export class CommandLine {
       const self = given.at(-1) as Command
       const { json, ...options } = self.optsWithGlobals()
       const words = Object.fromEntries(argumentNames.map((name, index) => [name, given[index]]))
-      this.#told.begins(json === true)
+      this.#reported.begins(json === true)
       const command = await load()
       this.done(await command({ ...options, ...words } as O, processOutput(json === true)))
     }
   }
 
   done(code: number): void {
-    this.#told.done(code)
+    this.#reported.done(code)
   }
 }

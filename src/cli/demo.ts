@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../events/queries.ts'
+import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
 import { type Demo, startDemo } from '../simulator/demo/demo.ts'
 import { runSteps } from '../tools/run-steps.ts'
 import { callerTables } from './caller-list.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
-import { untilSignal } from './wait-for-signal.ts'
+import { waitForSignal } from './wait-for-signal.ts'
 
 export interface DemoCommandOptions {
   /** Port of the gateway. @default 8089, or a free one when that is taken */
@@ -34,7 +34,7 @@ export async function demoCommand({ port, seconds }: DemoCommandOptions, output:
   const ended = new AbortController()
   const shown = show(demo, scenes, output, ended.signal)
   try {
-    const asked = untilSignal(seconds)
+    const asked = waitForSignal(seconds)
     output.note(addresses(demo))
     await asked
   } finally {
@@ -62,7 +62,7 @@ async function print(demo: Demo, scenes: readonly string[], output: Output): Pro
   const { recorder } = demo.watch
   const callers = {
     refreshes: callerTable(recorder),
-    visits: visitTable(recorder),
+    acquisitions: acquisitionTable(recorder),
     fallbacks: fallbackTable(recorder),
     billingChanges: billingChangeTable(recorder),
   }

@@ -1,7 +1,7 @@
 import { type Diagnosis, diagnose } from '../diagnose/diagnose.ts'
 import type { Evidence } from '../diagnose/evidence.ts'
 import { type EvidenceOptions, evidenceFrom, evidenceIn } from '../diagnose/evidence-source.ts'
-import type { Harm } from '../diagnose/finding.ts'
+import type { FindingSeverity } from '../diagnose/finding.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { askedGateway } from './asked-gateway.ts'
@@ -25,15 +25,15 @@ export interface DiagnoseCommandOptions {
 }
 
 /** Reading shows that it is under way each time so much has passed. */
-const TELL_EVERY_MS = 1_000
+const REPORT_EVERY_MS = 1_000
 
-const EXIT_BY_HARM = {
+const EXIT_BY_SEVERITY = {
   grant_dead: EXIT.dead,
   money_spent: EXIT.dead,
   storm: EXIT.dead,
   divergence: EXIT.warning,
   warning: EXIT.warning,
-} as const satisfies Record<Harm, ExitCode>
+} as const satisfies Record<FindingSeverity, ExitCode>
 
 /**
  * `gatewatch diagnose`: what fails, who causes it, and what to do. Ends with 0 when there is nothing to report, 1 when a
@@ -46,17 +46,17 @@ export async function diagnoseCommand(options: DiagnoseCommandOptions, output: O
   if (diagnosis === undefined) return EXIT.unreachable
   output.show(diagnosis, diagnosisText(diagnosis, Date.now(), process.stdout.columns))
   const [worst] = diagnosis.findings
-  return worst ? EXIT_BY_HARM[worst.harm] : EXIT.good
+  return worst ? EXIT_BY_SEVERITY[worst.severity] : EXIT.good
 }
 
 function local({ state, from, since, profile }: DiagnoseCommandOptions, output: Output): Diagnosis {
-  let toldAt = performance.now()
+  let reportedAt = performance.now()
   let isSaid = false
   const reading: EvidenceOptions = {
     ...(since !== undefined && { sinceMs: Date.now() - since }),
     onRead: spans => {
-      if (performance.now() - toldAt < TELL_EVERY_MS) return
-      toldAt = performance.now()
+      if (performance.now() - reportedAt < REPORT_EVERY_MS) return
+      reportedAt = performance.now()
       isSaid = true
       output.note(`read ${spans} spans`)
     },

@@ -2,13 +2,13 @@ import type { Diagnosis } from '../diagnose/diagnose.ts'
 import { type CountedWord, type Finding, HYPOTHESES, type RankedCaller, type ShapeComparison } from '../diagnose/finding.ts'
 import { inWords } from './table.ts'
 
-const HARM_WORDS = {
+const SEVERITY_WORDS = {
   grant_dead: 'CANNOT REFRESH',
   money_spent: 'MONEY SPENT',
   storm: 'STORM',
   divergence: 'DIVERGENCE',
   warning: 'WARNING',
-} as const satisfies Record<Finding['harm'], string>
+} as const satisfies Record<Finding['severity'], string>
 
 const HYPOTHESIS_WORDS = {
   token_rejected: 'the endpoint rejects the token itself',
@@ -25,8 +25,8 @@ const TRACES_SHOWN = 3
 /** What `diagnose` says, for people: the most harmful finding first, each readable alone. */
 export function diagnosisText({ findings, checked }: Diagnosis, nowMs: number, columns = 100): string {
   const width = Math.min(WIDEST, Math.max(NARROWEST, columns))
-  const told = findings.map(finding => findingText(finding, nowMs, width))
-  return [...(told.length === 0 ? ['Nothing to report.'] : told), checkedText(checked, width)].join('\n\n')
+  const reported = findings.map(finding => findingText(finding, nowMs, width))
+  return [...(reported.length === 0 ? ['Nothing to report.'] : reported), checkedText(checked, width)].join('\n\n')
 }
 
 /** One finding, for people. */
@@ -61,7 +61,7 @@ export function findingText(finding: Finding, nowMs: number, width: number): str
     ],
   ]
   const body = rows.filter(row => row !== undefined).map(([label, text]) => wrapped(label, text, width))
-  return [`${HARM_WORDS[finding.harm]}  ${finding.title}`, ...body].join('\n')
+  return [`${SEVERITY_WORDS[finding.severity]}  ${finding.title}`, ...body].join('\n')
 }
 
 function checkedText(checked: Diagnosis['checked'], width: number): string {

@@ -16,7 +16,7 @@ const FOLDER = { uid: 'gatewatch', title: 'Gatewatch' }
 const TAG = 'gatewatch'
 const TIMEOUT_MS = 15_000
 
-interface Found {
+interface FindingDraft {
   readonly dashboard: Readonly<Record<string, unknown>> & { readonly title?: string; readonly tags?: readonly string[] }
   readonly meta?: { readonly folderUid?: string; readonly provisioned?: boolean }
 }
@@ -41,7 +41,7 @@ export class Grafana {
    * @throws {GatewayError} `GW_CONFIG` when the uid belongs to a board that is not ours, or one that a file provisions.
    */
   async compare({ uid, board }: BoardFile): Promise<BoardChange> {
-    const found = (await this.#ask('GET', `/api/dashboards/uid/${uid}`)) as Found | undefined
+    const found = (await this.#ask('GET', `/api/dashboards/uid/${uid}`)) as FindingDraft | undefined
     if (!found) return 'created'
     const { dashboard, meta } = found
     if (!dashboard.tags?.includes(TAG))

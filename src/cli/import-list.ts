@@ -4,7 +4,7 @@ import { fingerprint } from '../domain/fingerprint.ts'
 import type { ImportedProfile, ProfileImport } from '../importers/profile-import.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { type ListenAddress, listenUrl, placesNote, tokenGateUrl } from './gate-url.ts'
-import { inWords, table } from './table.ts'
+import { inWords, textTable } from './table.ts'
 
 const APPLICATIONS: Readonly<Record<ImportSource, string>> = {
   openclaw: 'OpenClaw',
@@ -36,7 +36,7 @@ export function importText(imported: ProfileImport, nowMs: number, listen: Liste
 }
 
 function profileRows({ profiles, dryRun }: ProfileImport, nowMs: number): string {
-  return table(
+  return textTable(
     ['PROFILE', 'TYPE', 'EXPIRES IN', 'GENERATION', 'ACCOUNT', dryRun ? 'WOULD BE' : 'OUTCOME'],
     profiles.map(profile => {
       const { profile: name, type, expiresInSeconds, generation, account, outcome } = rowOf(profile, nowMs)

@@ -18,7 +18,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import type { ListenAddress } from './gate-url.ts'
 import { importText, importValue } from './import-list.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, profilePlace, requireName } from './profile-admin.ts'
+import { type PlaceOptions, profilePlace, requireName, withProfileAdmin } from './profile-admin.ts'
 
 export interface ImportCommandOptions extends PlaceOptions {
   from: ImportSource
@@ -51,7 +51,7 @@ export async function importCommand(options: ImportCommandOptions, output: Outpu
 }
 
 function take(options: ImportCommandOptions, output: Output): Promise<Done> {
-  return atProfileDesk(options, { command: COMMAND, output }, async ({ store, registry, telemetry, caller, settings }) => ({
+  return withProfileAdmin(options, { command: COMMAND, output }, async ({ store, registry, telemetry, caller, settings }) => ({
     imported: await recordImport(telemetry, caller, requestOf(options, store, registry)),
     listen: settings.listen,
   }))

@@ -4,9 +4,9 @@ import { type LoggedIn, login } from '../login/login.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, requireName } from './profile-admin.ts'
+import { misused, type PlaceOptions, type ProfileAdmin, requireName, withProfileAdmin } from './profile-admin.ts'
 import { inWords } from './table.ts'
-import { terminalGuide } from './terminal-prompts.ts'
+import { terminalPrompts } from './terminal-prompts.ts'
 
 export interface LoginCommandOptions extends PlaceOptions {
   provider: string
@@ -25,32 +25,32 @@ export async function loginCommand(options: LoginCommandOptions, output: Output)
   if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')
   requireName('--profile', profile)
   const method: LoginMethod = device ? 'device' : paste ? 'paste' : 'browser'
-  return atProfileDesk(options, { command: 'profiles login', output, asksProvider: true }, async desk => {
-    const { registry, settings, store, telemetry, caller } = desk
+  return withProfileAdmin(options, { command: 'profiles login', output, asksProvider: true }, async admin => {
+    const { registry, settings, store, telemetry, caller } = admin
     if (settings.profiles[profile]?.apiKeyEnv !== undefined)
       throw misused(
         `profile ${telemetry.profile(profile)} takes its key from a variable, a login would not be used: choose another --profile`,
       )
-    const guide = terminalGuide(output, provider)
+    const prompts = terminalPrompts(output, provider)
     const interrupted = untilInterrupted()
     try {
       const { signal } = interrupted
       const loggedIn = await login({
-        ...{ store, telemetry, caller, guide, signal, method, replaceAccount },
+        ...{ store, telemetry, caller, prompts, signal, method, replaceAccount },
         provider: registry.get(provider),
         profileId: profile,
       })
-      guide.end()
-      output.show(jsonOf(desk, loggedIn), textOf(desk, loggedIn))
+      prompts.end()
+      output.show(jsonOf(admin, loggedIn), textOf(admin, loggedIn))
       return EXIT.good
     } finally {
-      guide.end()
+      prompts.end()
       interrupted.stop()
     }
   })
 }
 
-function jsonOf({ telemetry, stateFolder }: ProfileDesk, { profile, replaced }: LoggedIn): object {
+function jsonOf({ telemetry, stateFolder }: ProfileAdmin, { profile, replaced }: LoggedIn): object {
   const expiresAt = expiryOf(profile.credential)
   return {
     event: 'signed_in',
@@ -63,7 +63,7 @@ function jsonOf({ telemetry, stateFolder }: ProfileDesk, { profile, replaced }: 
   }
 }
 
-function textOf({ telemetry, settings, stateFolder }: ProfileDesk, { profile, replaced }: LoggedIn): string {
+function textOf({ telemetry, settings, stateFolder }: ProfileAdmin, { profile, replaced }: LoggedIn): string {
   const { id, credential } = profile
   const expiresAt = expiryOf(credential)
   const life = expiresAt === undefined ? '' : `; its access token lives ${inWords((expiresAt - Date.now()) / 1000)}`

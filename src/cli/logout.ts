@@ -1,7 +1,7 @@
 import { type LoggedOut, logout } from '../login/logout.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, type ProfileDesk, profileNamed } from './profile-admin.ts'
+import { type PlaceOptions, type ProfileAdmin, profileNamed, withProfileAdmin } from './profile-admin.ts'
 import { changeStateSettings, withoutProfile } from './state-settings.ts'
 
 export interface LogoutCommandOptions extends PlaceOptions {
@@ -11,9 +11,9 @@ export interface LogoutCommandOptions extends PlaceOptions {
 
 /** `gatewatch profiles logout NAME`: gives the login back to its provider and forgets it. */
 export async function logoutCommand({ name, force = false, ...place }: LogoutCommandOptions, output: Output): Promise<ExitCode> {
-  return atProfileDesk(place, { command: 'profiles logout', output, asksProvider: true }, async desk => {
-    const { store, telemetry, registry, caller, stateFolder } = desk
-    const profileId = await profileNamed(desk, name)
+  return withProfileAdmin(place, { command: 'profiles logout', output, asksProvider: true }, async admin => {
+    const { store, telemetry, registry, caller, stateFolder } = admin
+    const profileId = await profileNamed(admin, name)
     const isStored = (await store.reload(profileId)) !== undefined
     const loggedOut: LoggedOut = isStored
       ? await logout({
@@ -26,13 +26,13 @@ export async function logoutCommand({ name, force = false, ...place }: LogoutCom
     const { revoked, error } = loggedOut
     output.show(
       { profile: telemetry.profile(profileId), revoked, forgotten: true, ...(error && { why: error.message }) },
-      textOf(desk, profileId, loggedOut),
+      textOf(admin, profileId, loggedOut),
     )
     return revoked === 'not_revoked' ? EXIT.warning : EXIT.good
   })
 }
 
-function textOf({ telemetry, written, source }: ProfileDesk, profileId: string, { revoked, error }: LoggedOut): string {
+function textOf({ telemetry, written, source }: ProfileAdmin, profileId: string, { revoked, error }: LoggedOut): string {
   const name = telemetry.profile(profileId)
   const lines = {
     revoked: `${name}: the provider took the login back, and it is forgotten here`,

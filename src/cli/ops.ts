@@ -4,14 +4,14 @@ import express from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { opsPage } from '../ops/ops-page.ts'
-import { folderShown } from '../ops/recorder-source.ts'
+import { recorderSource } from '../ops/recorder-source.ts'
 import { InboundKeys, requireOperator } from '../server/inbound-keys.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { packageVersion } from '../tools/package-version.ts'
 import { openInBrowser } from './browser.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { untilSignal } from './wait-for-signal.ts'
+import { waitForSignal } from './wait-for-signal.ts'
 
 export interface OpsCommandOptions {
   /** State folder of the watched processes. */
@@ -28,7 +28,7 @@ const HOST = '127.0.0.1'
 export async function opsCommand({ state: named, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
   const state = stateFolderAt(named)
   requireOwnRecorder(recorderFile(state))
-  const page = opsPage(folderShown({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
+  const page = opsPage(recorderSource({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -46,7 +46,7 @@ export async function opsCommand({ state: named, port, open }: OpsCommandOptions
     // What goes wrong later (no more file descriptors) must not end the page.
     server.on('error', (fault: NodeJS.ErrnoException) => output.note(`the server of the page: ${fault.code ?? fault.name}`))
     const url = `http://${HOST}:${(server.address() as AddressInfo).port}/ops`
-    const asked = untilSignal()
+    const asked = waitForSignal()
     output.show({ event: 'listening', url, state }, `ops page  ${url}\nshows     ${state}\nCtrl-C ends it.`)
     if (open === 'yes' && !openInBrowser(url)) output.note(`no browser could be started: open ${url}`)
     await asked

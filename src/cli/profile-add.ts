@@ -2,7 +2,7 @@ import type { Billing } from '../../otel/enums.ts'
 import { variableName } from '../options.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, knownProfiles, misused, type PlaceOptions, requireName } from './profile-admin.ts'
+import { knownProfiles, misused, type PlaceOptions, requireName, withProfileAdmin } from './profile-admin.ts'
 import { NEXT_START } from './profile-order.ts'
 import { changeStateSettings } from './state-settings.ts'
 
@@ -17,13 +17,13 @@ export interface AddCommandOptions extends PlaceOptions {
 /** `gatewatch profiles add NAME --provider P --api-key-env VARIABLE`: a profile with a key; the key itself is stored nowhere. */
 export async function addCommand({ name, provider, apiKeyEnv, billing, ...place }: AddCommandOptions, output: Output): Promise<ExitCode> {
   requireName('profiles add', name)
-  return atProfileDesk(place, { command: 'profiles add', output }, async desk => {
-    const { telemetry, registry, stateFolder, settings } = desk
+  return withProfileAdmin(place, { command: 'profiles add', output }, async admin => {
+    const { telemetry, registry, stateFolder, settings } = admin
     registry.get(provider)
     // What was given is not repeated unless it looks like a name: it may be the key itself, put in the wrong place.
     const variable = variableName(apiKeyEnv)
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(apiKeyEnv)) throw misused(`--api-key-env wants the name of an environment variable; ${variable}`)
-    if ((await knownProfiles(desk)).includes(name))
+    if ((await knownProfiles(admin)).includes(name))
       throw misused(
         `there is a profile ${telemetry.profile(name)} already: choose another name, or take it away with gatewatch profiles logout`,
       )

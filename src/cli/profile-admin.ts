@@ -5,7 +5,7 @@ import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { DiskRecorder } from '../events/disk-recorder.ts'
 import { readRegistry } from '../load-settings.ts'
-import { givenNames, parseSettings, type Settings } from '../options.ts'
+import { configuredNames, parseSettings, type Settings } from '../options.ts'
 import type { Registry } from '../providers/registry.ts'
 import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
@@ -37,7 +37,7 @@ export interface ProfilePlace {
 }
 
 /** Everything a command needs that brings profiles in or lets them go. */
-export interface ProfileDesk extends ProfilePlace {
+export interface ProfileAdmin extends ProfilePlace {
   readonly store: ProfileStore
   readonly registry: Registry
   readonly telemetry: Telemetry
@@ -67,10 +67,10 @@ export async function profilePlace({ config, state }: PlaceOptions): Promise<Pro
  * @param command What the command is called, `profiles login`.
  * @param asksProvider It speaks with a provider, so that client secrets must be there. @default false
  */
-export async function atProfileDesk<T>(
+export async function withProfileAdmin<T>(
   options: PlaceOptions,
   { command, output, asksProvider = false }: { command: string; output: Output; asksProvider?: boolean },
-  work: (desk: ProfileDesk) => Promise<T>,
+  work: (admin: ProfileAdmin) => Promise<T>,
 ): Promise<T> {
   const place = await profilePlace(options)
   const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
@@ -78,7 +78,7 @@ export async function atProfileDesk<T>(
   const store = fileStore(place.stateFolder)
   const sdk = await startSdk({ recorder, standalone: false, processRole: 'cli' })
   try {
-    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(place.settings) })
+    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(place.settings) })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })
   } finally {
     await runSteps(`gatewatch ${command} ends`, [
@@ -90,7 +90,7 @@ export async function atProfileDesk<T>(
 }
 
 /** Every profile that is known here by its id, wherever it is named. */
-export async function knownProfiles({ settings, store }: Pick<ProfileDesk, 'settings' | 'store'>): Promise<string[]> {
+export async function knownProfiles({ settings, store }: Pick<ProfileAdmin, 'settings' | 'store'>): Promise<string[]> {
   const stored = [...(await store.list()), ...((await store.damaged?.()) ?? [])]
   return [...new Set([...stored.map(({ id }) => id), ...Object.keys(settings.profiles)])]
 }
@@ -100,12 +100,12 @@ export async function knownProfiles({ settings, store }: Pick<ProfileDesk, 'sett
  *
  * @throws {GatewayError} `GW_PROFILE_UNKNOWN` naming those there are.
  */
-export async function profileNamed(desk: ProfileDesk, name: string): Promise<string> {
-  const ids = await knownProfiles(desk)
-  const found = ids.find(id => id === name) ?? ids.find(id => desk.telemetry.profile(id) === name)
+export async function profileNamed(admin: ProfileAdmin, name: string): Promise<string> {
+  const ids = await knownProfiles(admin)
+  const found = ids.find(id => id === name) ?? ids.find(id => admin.telemetry.profile(id) === name)
   if (found !== undefined) return found
-  const known = ids.map(id => desk.telemetry.profile(id)).join(', ') || 'there is none'
-  throw new GatewayError('GW_PROFILE_UNKNOWN', `no profile is called ${desk.telemetry.profile(name)}; known: ${known}`, {
+  const known = ids.map(id => admin.telemetry.profile(id)).join(', ') || 'there is none'
+  throw new GatewayError('GW_PROFILE_UNKNOWN', `no profile is called ${admin.telemetry.profile(name)}; known: ${known}`, {
     next: 'add_profile',
   })
 }

@@ -2,7 +2,7 @@ import type { ProbeResult } from '../calls/probe.ts'
 import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
-import { inWords, table } from './table.ts'
+import { inWords, textTable } from './table.ts'
 
 const WARNING = new Set<ProfileSnapshot['state']>(['expiring', 'resting', 'not_persisted'])
 const DEAD = new Set<ProfileSnapshot['state']>(['needs_login', 'missing_credential', 'damaged'])
@@ -17,7 +17,7 @@ export interface ListedProfile extends ProfileSnapshot {
 export function profileTable(profiles: readonly ListedProfile[]): string {
   if (profiles.length === 0)
     return 'no profile yet: name one under "profiles" in the configuration, or sign in with gatewatch profiles login'
-  return table(
+  return textTable(
     ['PROFILE', 'TYPE', 'BILLING', 'STATE', 'SERVES', 'EXPIRES IN', 'GENERATION', 'NOTE'],
     profiles.map(profile => [
       profile.profile,

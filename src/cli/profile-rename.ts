@@ -5,7 +5,7 @@ import type { ProfileStore } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, misused, type PlaceOptions, type ProfileDesk, profileNamed, requireName } from './profile-admin.ts'
+import { misused, type PlaceOptions, type ProfileAdmin, profileNamed, requireName, withProfileAdmin } from './profile-admin.ts'
 import { changeStateSettings, type StateSettings } from './state-settings.ts'
 
 export interface RenameCommandOptions extends PlaceOptions {
@@ -16,14 +16,14 @@ export interface RenameCommandOptions extends PlaceOptions {
 /** `gatewatch profiles rename A B`: another name for a profile, wherever commands have named it. */
 export async function renameCommand({ name, newName, ...place }: RenameCommandOptions, output: Output): Promise<ExitCode> {
   requireName('profiles rename', newName)
-  return atProfileDesk(place, { command: 'profiles rename', output }, async desk => {
-    const { telemetry, store, stateFolder, written, source } = desk
-    const profileId = await profileNamed(desk, name)
+  return withProfileAdmin(place, { command: 'profiles rename', output }, async admin => {
+    const { telemetry, store, stateFolder, written, source } = admin
+    const profileId = await profileNamed(admin, name)
     if (profileId === newName) throw misused(`it is called ${telemetry.profile(newName)} already`)
     if (written && (Object.hasOwn(written.profiles, profileId) || written.order?.includes(profileId)))
       throw misused(`${source} names ${telemetry.profile(profileId)}, and is not rewritten: change its name there first`)
-    await checkFree(desk, profileId, newName)
-    if (await store.reload(profileId)) await move(desk, profileId, newName)
+    await checkFree(admin, profileId, newName)
+    if (await store.reload(profileId)) await move(admin, profileId, newName)
     await changeStateSettings(stateFolder, current => renamed(current, profileId, newName))
     const [from, to] = [telemetry.profile(profileId), telemetry.profile(newName)]
     output.show({ from, to }, `${from} is called ${to} now`)
@@ -32,7 +32,7 @@ export async function renameCommand({ name, newName, ...place }: RenameCommandOp
 }
 
 /** The new name is nobody's; a rename that was cut short has left the same login under both, and may be finished. */
-async function checkFree({ store, settings, telemetry }: ProfileDesk, from: string, to: string): Promise<void> {
+async function checkFree({ store, settings, telemetry }: ProfileAdmin, from: string, to: string): Promise<void> {
   const [current, other] = [await store.reload(from), await store.reload(to)]
   const isHalfDone = current !== undefined && other !== undefined && isSameLogin(current, other)
   if (Object.hasOwn(settings.profiles, to) || (other && !isHalfDone)) {
@@ -43,7 +43,7 @@ async function checkFree({ store, settings, telemetry }: ProfileDesk, from: stri
 }
 
 /** The new one is written before the old one goes: whatever comes between, the login is not lost. */
-async function move({ store, telemetry }: ProfileDesk, from: string, to: string): Promise<void> {
+async function move({ store, telemetry }: ProfileAdmin, from: string, to: string): Promise<void> {
   await withQuietProfile({ store, telemetry, profileId: from }, async profile => {
     await store.change(to, () => ({ ...profile, id: to }))
     await moveRests(store, from, to)

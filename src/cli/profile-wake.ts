@@ -1,6 +1,6 @@
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { atProfileDesk, type PlaceOptions, profileNamed } from './profile-admin.ts'
+import { type PlaceOptions, profileNamed, withProfileAdmin } from './profile-admin.ts'
 
 export interface WakeCommandOptions extends PlaceOptions {
   name: string
@@ -8,9 +8,9 @@ export interface WakeCommandOptions extends PlaceOptions {
 
 /** `gatewatch profiles wake NAME`: ends the rests of a profile whose cause is over, in every process of the state folder. */
 export async function wakeCommand({ name, ...place }: WakeCommandOptions, output: Output): Promise<ExitCode> {
-  return atProfileDesk(place, { command: 'profiles wake', output }, async desk => {
-    const { store, telemetry } = desk
-    const profileId = await profileNamed(desk, name)
+  return withProfileAdmin(place, { command: 'profiles wake', output }, async admin => {
+    const { store, telemetry } = admin
+    const profileId = await profileNamed(admin, name)
     let ended = 0
     const now = Date.now()
     await store.rests?.change(profileId, rests => {

@@ -1,7 +1,7 @@
 import { startSdk } from '../../otel/sdk/sdk.ts'
 import { Recorder } from '../events/recorder.ts'
 import { Gateway } from '../gateway.ts'
-import { givenNames, variableName } from '../options.ts'
+import { configuredNames, variableName } from '../options.ts'
 import { fileStore } from '../store/file-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
@@ -20,7 +20,7 @@ export async function profilesCommand({ config }: { config?: string }, output: O
   const sdk = await startSdk({ recorder: new Recorder(), standalone: false, processRole: 'cli' })
   let gateway: Gateway | undefined
   try {
-    const telemetry = new Telemetry(sdk.source, { profileNames: givenNames(settings) })
+    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(settings) })
     // A look into the state folder is no gateway: nothing is asked of a provider.
     gateway = new Gateway({ settings: { ...settings, probe: {} }, store, telemetry, environment: process.env, source, isLook: true })
     await gateway.start()

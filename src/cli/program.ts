@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { scrubText } from '../telemetry/redaction-patterns.ts'
+import { redactText } from '../telemetry/redaction-patterns.ts'
 import { CommandLine } from './command-line.ts'
 import { addDashboardCommands } from './dashboard-commands.ts'
 import { addDiagnoseCommands } from './diagnose-commands.ts'
@@ -42,7 +42,7 @@ export async function runProgram(parameters: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.good : EXIT.usage
     const output = processOutput(isJson)
     if (!(error instanceof GatewayError)) {
-      output.note(`gatewatch: a fault of Gatewatch itself; please report it\n${scrubText(String((error as Error).stack ?? error))}`)
+      output.note(`gatewatch: a fault of Gatewatch itself; please report it\n${redactText(String((error as Error).stack ?? error))}`)
       return EXIT.fault
     }
     output.note(

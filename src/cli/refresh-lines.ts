@@ -1,6 +1,6 @@
 import type { RefreshRow } from '../events/refresh-row.ts'
 import type { ReplayRow } from '../events/replays.ts'
-import type { TokenSend } from '../events/token-request-row.ts'
+import type { TokenRequestRow } from '../events/token-request-row.ts'
 import { inWords } from './table.ts'
 
 const HEADINGS = ['TIME', 'PROCESS', 'PROFILE', 'CALLER', 'REASON', 'VIA', 'OUTCOME', 'NOTE'] as const
@@ -112,7 +112,7 @@ function replayNote(row: RefreshRow, replay: ReplayRow | undefined): string {
   return replay || row.replay ? 'replay' : ''
 }
 
-function senderOf(send: TokenSend | undefined): string {
+function senderOf(send: TokenRequestRow | undefined): string {
   if (!send) return 'unknown'
   const { pid, role, title } = send.process ?? {}
   const process = [role, pid === undefined ? 'unknown process' : `pid ${pid}`, title].filter(Boolean).join(' ')

@@ -9,7 +9,7 @@ import { profileName } from '../telemetry/profile-name.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
 import { RefreshLines, type Replays, replayLine } from './refresh-lines.ts'
-import { untilSignal } from './wait-for-signal.ts'
+import { waitForSignal } from './wait-for-signal.ts'
 
 export interface RefreshesCommandOptions {
   /** State folder of the watched processes. */
@@ -67,12 +67,12 @@ async function follow(
   output: Output,
 ): Promise<void> {
   const lines = new RefreshLines({ withStack: stack })
-  const told = new Set<string>()
+  const reported = new Set<string>()
   const showReplays = (replayed: readonly ReplayRow[]) => {
     for (const replay of replayed.toReversed()) {
       const last = replay.replays.at(-1)?.spanId ?? ''
-      if (told.has(last)) continue
-      told.add(last)
+      if (reported.has(last)) continue
+      reported.add(last)
       if (!output.isJson) output.show(replay, `  ${replayLine(replay)}`)
     }
   }
@@ -84,7 +84,7 @@ async function follow(
 
   const ended = new AbortController()
   // Before anything is shown: a signal that comes with the first line must end it in order, too.
-  const untilEnd = untilSignal().then(() => ended.abort())
+  const untilEnd = waitForSignal().then(() => ended.abort())
   const known = bySpan(begin.replayed)
   const oldestFirst = begin.rows.toReversed()
   if (output.isJson) for (const row of oldestFirst) showRow(row, known)

@@ -6,7 +6,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
 import {
   type HandedSettings,
-  LONGEST_FORENSIC_MS,
+  LONGEST_DEEP_STACKS_MS,
   LONGEST_WINDOW_MS,
   namedUrls,
   plainUrls,
@@ -34,7 +34,7 @@ export interface RunCommandOptions {
   /** Under `coalesce`, in ms. */
   coalesceWindow?: number
   /** For so long every asynchronous step is noted, in ms. */
-  forensic?: number
+  deepStacks?: number
 }
 
 /** What a shell says of a command that is not there, and of one that cannot be executed. */
@@ -88,11 +88,11 @@ function settingsOf({
   role,
   policy,
   coalesceWindow,
-  forensic,
+  deepStacks,
 }: RunCommandOptions): HandedSettings {
   for (const name of preset ?? []) presetOf(name)
   if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
-  if (forensic !== undefined && !(forensic > 0 && forensic <= LONGEST_FORENSIC_MS))
+  if (deepStacks !== undefined && !(deepStacks > 0 && deepStacks <= LONGEST_DEEP_STACKS_MS))
     throw new GatewayError('GW_CONFIG', '--forensic: must be a day at the most', { next: 'fix_configuration' })
   return {
     startedBy: process.pid,
@@ -106,7 +106,7 @@ function settingsOf({
     ...(role && { role }),
     ...(policy && { policy }),
     ...(coalesceWindow !== undefined && { coalesceWindowMs: coalesceWindow }),
-    ...(forensic !== undefined && { forensicUntilMs: Date.now() + forensic }),
+    ...(deepStacks !== undefined && { deepStacksUntilMs: Date.now() + deepStacks }),
   }
 }
 

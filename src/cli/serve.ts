@@ -10,7 +10,7 @@ import { EXIT, type ExitCode } from './exit-code.ts'
 import { keyPlaceNote, tokenGateUrl } from './gate-url.ts'
 import type { Output } from './output.ts'
 import { profileTable } from './profile-list.ts'
-import { untilSignal } from './wait-for-signal.ts'
+import { waitForSignal } from './wait-for-signal.ts'
 
 export interface ServeCommandOptions {
   config: string
@@ -41,7 +41,7 @@ export async function serveCommand(
     const serving = await watch.serve()
     const profiles = await watch.profiles()
     // Before anybody is told that it runs: a signal that comes with the first line must end it in order, too.
-    const asked = untilSignal()
+    const asked = waitForSignal()
     const logins = [...new Set(profiles.filter(({ type }) => type === 'oauth').map(({ provider }) => provider))]
     const tokenUrls = logins.map(provider => tokenGateUrl(serving.url, provider, settings.listen))
     const gateLine = tokenUrls.length === 0 ? '' : `\ntoken URL of clients: ${tokenUrls.join(', ')}${keyPlaceNote(settings.listen)}`

@@ -5,13 +5,13 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { setProviderSide } from '../simulator/scenarios/provider-side.ts'
 import type { Scenario } from '../simulator/scenarios/scenario.ts'
-import { rehearse } from '../simulator/scenarios/scenario-runner.ts'
+import { runScenario } from '../simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../simulator/scenarios/scenarios.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
 import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { untilSignal } from './wait-for-signal.ts'
+import { waitForSignal } from './wait-for-signal.ts'
 
 export interface SimulateCommandOptions {
   list?: boolean
@@ -52,17 +52,17 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   output.note(`playing ${scenario.name}: ${scenario.title}`)
   if (scenario.played !== undefined) output.note(`instead of the original: ${scenario.played}`)
   const interrupted = untilInterrupted()
-  const rehearsal = await rehearse(scenario, folder, interrupted.signal).catch((error: unknown) => {
+  const scenarioRun = await runScenario(scenario, folder, interrupted.signal).catch((error: unknown) => {
     if (interrupted.signal.aborted) return undefined
     throw error
   })
   interrupted.stop()
-  if (!rehearsal) {
+  if (!scenarioRun) {
     if (state === undefined) await rm(folder, { recursive: true, force: true })
     output.note('broken off: nothing is left of the play')
     return EXIT.interrupted
   }
-  const { diagnosis, first, isRight, tookMs } = rehearsal
+  const { diagnosis, first, isRight, tookMs } = scenarioRun
   output.show(
     { scenario: scenario.name, expected: scenario.finding, first, isRight, recorder: recorderFile(folder), diagnosis },
     [
@@ -82,7 +82,7 @@ async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions
   const { name, setting = {}, steps } = scenario
   const { simulator, tokenUrl, logins } = await setProviderSide(setting, port === undefined ? {} : { port })
   // Before anything is written: a signal that comes early must leave nothing behind, too.
-  const asked = untilSignal()
+  const asked = waitForSignal()
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-login-'))
   try {
     const faults = steps.flatMap(step => (step.do === 'fault' ? [step.fault] : []))

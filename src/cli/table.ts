@@ -1,5 +1,5 @@
 /** Lays rows out in columns, headings first; numbers to the right. */
-export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+export function textTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map(row => String(row[column] ?? '').length)))
   const line = (cells: readonly (string | number)[]) =>
     cells

@@ -1,12 +1,12 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { GatewayError } from '../domain/gateway-error.ts'
-import type { LoginGuide, SignInPage } from '../login/login-prompts.ts'
+import type { LoginPrompts, SignInPage } from '../login/login-prompts.ts'
 import { untilAborted } from '../login/loopback-redirect.ts'
 import type { Output } from './output.ts'
 
 /** A guide in the terminal; `end` wipes what it shows of the waiting. */
-export interface TerminalGuide extends LoginGuide {
+export interface TerminalPrompts extends LoginPrompts {
   end(): void
 }
 
@@ -17,7 +17,7 @@ const REDRAW_MS = 1_000
 const REMIND_MS = 60_000
 
 /** Leads somebody through a login: the page, the code to enter, how much time is left, what to paste. */
-export function terminalGuide(output: Output, providerId: string): TerminalGuide {
+export function terminalPrompts(output: Output, providerId: string): TerminalPrompts {
   let timer: NodeJS.Timeout | undefined
   const isLive = process.stderr.isTTY === true && !output.isJson
   let pasted: ReturnType<typeof pastedLines> | undefined

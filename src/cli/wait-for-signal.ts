@@ -1,7 +1,7 @@
 /**
  * Waits until the process is asked to end (Ctrl-C, SIGTERM) or `seconds` have passed. A second signal ends it at once.
  */
-export function untilSignal(seconds?: number): Promise<void> {
+export function waitForSignal(seconds?: number): Promise<void> {
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)

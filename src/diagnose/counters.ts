@@ -1,16 +1,16 @@
-import type { SeenSpan } from './evidence.ts'
+import type { InputSpan } from './evidence.ts'
 import type { CallerProcess, CountedWord, RankedCaller } from './finding.ts'
 
 const MOST_PROCESSES = 5
 
 /** The callers of spans, the most frequent first. */
-export function ranked(spans: readonly SeenSpan[]): RankedCaller[] {
+export function ranked(spans: readonly InputSpan[]): RankedCaller[] {
   const groups = Map.groupBy(spans, ({ caller, place }) => `${caller}\0${place ?? ''}`)
   return [...groups.values()].map(rankedCaller).sort((a, b) => b.count - a.count)
 }
 
 /** The words that `pick` finds on spans, the most frequent first. */
-export function wordsOf(spans: readonly SeenSpan[], pick: (span: SeenSpan) => string | undefined): CountedWord[] {
+export function wordsOf(spans: readonly InputSpan[], pick: (span: InputSpan) => string | undefined): CountedWord[] {
   const counts = new Map<string, number>()
   for (const span of spans) {
     const word = pick(span)
@@ -19,7 +19,7 @@ export function wordsOf(spans: readonly SeenSpan[], pick: (span: SeenSpan) => st
   return [...counts].map(([word, count]) => ({ word, count })).sort((a, b) => b.count - a.count)
 }
 
-function rankedCaller(spans: readonly SeenSpan[]): RankedCaller {
+function rankedCaller(spans: readonly InputSpan[]): RankedCaller {
   const [first] = spans
   const processes = new Map<number, CallerProcess>()
   for (const { process } of spans)

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import { Evidence, type EvidenceReading, type Extent, type PlainSpan, SeenSpan } from './evidence.ts'
-import { CONFIDENCES, type ExplainedFinding, type Finding, type FindingKind, HARMS } from './finding.ts'
-import type { Found, Rule } from './rule.ts'
+import { Evidence, type EvidenceReading, type Extent, InputSpan, type PlainSpan } from './evidence.ts'
+import { CONFIDENCES, type ExplainedFinding, type Finding, type FindingKind, SEVERITIES } from './finding.ts'
+import type { FindingDraft, Rule } from './rule.ts'
 import { RULES } from './rules.ts'
 
 export interface DiagnoseOptions {
@@ -42,14 +42,14 @@ const SPANS_A_TURN = 2_000
  * @param gaps As for `Evidence`.
  */
 export async function diagnoseInTurns(spans: Iterable<PlainSpan>, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
-  const seen: SeenSpan[] = []
+  const seen: InputSpan[] = []
   for (const span of spans) {
-    seen.push(new SeenSpan(span))
+    seen.push(new InputSpan(span))
     if (seen.length % SPANS_A_TURN === 0) await nextTurn()
   }
   await nextTurn()
   const evidence = new Evidence(seen, gaps && { gaps })
-  const entries: Entry[] = []
+  const entries: AsyncEntry[] = []
   const failed: FindingKind[] = []
   for (const rule of RULES) {
     await nextTurn()
@@ -65,9 +65,9 @@ export function concerning({ findings, checked }: Diagnosis, profile: readonly s
 }
 
 /** What a rule finds. A rule that throws finds nothing and is added to `failed`: the findings of the others must not go with it. */
-function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): Entry[] {
+function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): AsyncEntry[] {
   try {
-    return rule.look(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
+    return rule.detect(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
   } catch (error) {
     diag.error(`the rule ${rule.kind} failed`, error)
     failed.push(rule.kind)
@@ -75,31 +75,31 @@ function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): Entry
   }
 }
 
-function concluded(entries: readonly Entry[], evidence: Evidence, rules: number, failedRules: readonly FindingKind[]): Diagnosis {
+function concluded(entries: readonly AsyncEntry[], evidence: Evidence, rules: number, failedRules: readonly FindingKind[]): Diagnosis {
   const findings = entries
     .filter(one => !isExplained(one, entries))
     .map(one => ({ ...one.found.finding, explains: entries.filter(other => explains(one, other)).map(explained) }))
-    .sort(byHarm)
+    .sort(bySeverity)
   return { findings, checked: { ...evidence.extent, rules, ...(failedRules.length > 0 && { failedRules }) } }
 }
 
-interface Entry {
+interface AsyncEntry {
   readonly rule: Rule
-  readonly found: Found
-  readonly spans: ReadonlySet<SeenSpan>
+  readonly found: FindingDraft
+  readonly spans: ReadonlySet<InputSpan>
 }
 
 /** Narrower findings, together about all the spans of a more general one, say why: the general one adds nothing to them. */
-function isExplained(general: Entry, all: readonly Entry[]): boolean {
+function isExplained(general: AsyncEntry, all: readonly AsyncEntry[]): boolean {
   const narrow = all.filter(other => explains(other, general))
   return narrow.length > 0 && general.found.about.every(span => narrow.some(({ spans }) => spans.has(span)))
 }
 
-function explains({ rule, spans }: Entry, { found: general }: Entry): boolean {
+function explains({ rule, spans }: AsyncEntry, { found: general }: AsyncEntry): boolean {
   return rule.explains?.includes(general.finding.kind) === true && general.about.some(span => spans.has(span))
 }
 
-function explained({ found: { finding } }: Entry): ExplainedFinding {
+function explained({ found: { finding } }: AsyncEntry): ExplainedFinding {
   return { kind: finding.kind, title: finding.title, count: finding.seen.count }
 }
 
@@ -108,9 +108,9 @@ function concerns({ profiles }: Finding, wanted: readonly string[]): boolean {
   return profiles.length === 0 || profiles.some(profile => wanted.includes(profile))
 }
 
-function byHarm(a: Finding, b: Finding): number {
+function bySeverity(a: Finding, b: Finding): number {
   return (
-    HARMS.indexOf(a.harm) - HARMS.indexOf(b.harm) ||
+    SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) ||
     CONFIDENCES.indexOf(a.confidence) - CONFIDENCES.indexOf(b.confidence) ||
     Date.parse(b.seen.last) - Date.parse(a.seen.last)
   )

@@ -1,19 +1,19 @@
 import {
   ATTR_ATTEMPT_OUTCOME,
   EVENT_LEASE_REQUESTED,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_EXCHANGE,
   SPAN_LOGIN,
   SPAN_PROBE,
   SPAN_REFRESH,
   SPAN_REVOKE,
-  SPAN_SIDE_DOOR,
-  SPAN_VISIT,
+  SPAN_SIDE_CHANNEL,
 } from '../../otel/semconv.ts'
-import { type PlainSpan, type SeenProcess, SeenSpan } from './input-span.ts'
+import { type InputProcess, InputSpan, type PlainSpan } from './input-span.ts'
 
-export type { PlainEvent, PlainSpan, SeenEvent, SeenProcess } from './input-span.ts'
-export { SeenSpan } from './input-span.ts'
+export type { InputEvent, InputProcess, PlainEvent, PlainSpan } from './input-span.ts'
+export { InputSpan } from './input-span.ts'
 
 /** Over what was looked. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {
@@ -27,7 +27,7 @@ export interface Extent {
   readonly profiles: readonly string[]
   readonly processes: number
   /** How often each kind of span was there. */
-  readonly counts: Readonly<Record<'refreshes' | 'visits' | 'calls' | 'attempts' | 'probes', number>>
+  readonly counts: Readonly<Record<'refreshes' | 'acquisitions' | 'calls' | 'attempts' | 'probes', number>>
 }
 
 /** Spans on their way into evidence, so that a long reading can be shown. */
@@ -51,68 +51,68 @@ const NO_GAPS = { unreadable: 0, leftOut: 0 } as const
  */
 export class Evidence {
   /** Token requests of any kind of door: flights of the gate, bypasses, and what watched processes sent. */
-  readonly refreshes: readonly SeenSpan[]
+  readonly refreshes: readonly InputSpan[]
   /** Those of the refreshes that the gate of this very project flew: they have lease, persist and publish events. */
-  readonly flights: readonly SeenSpan[]
-  readonly visits: readonly SeenSpan[]
+  readonly gateRefreshes: readonly InputSpan[]
+  readonly acquisitions: readonly InputSpan[]
   /** Provider calls as their callers see them, over all attempts. */
-  readonly calls: readonly SeenSpan[]
+  readonly calls: readonly InputSpan[]
   /** Single requests to a provider. */
-  readonly attempts: readonly SeenSpan[]
-  readonly probes: readonly SeenSpan[]
+  readonly attempts: readonly InputSpan[]
+  readonly probes: readonly InputSpan[]
   /** Logins, code exchanges and revocations. */
-  readonly operations: readonly SeenSpan[]
-  readonly sideDoors: readonly SeenSpan[]
+  readonly operations: readonly InputSpan[]
+  readonly sideChannels: readonly InputSpan[]
   readonly extent: Extent
-  readonly #byId = new Map<string, SeenSpan>()
-  readonly #children = new Map<string, SeenSpan[]>()
-  readonly #sent = new Map<string, SeenSpan[]>()
-  readonly #received = new Map<string, SeenSpan>()
+  readonly #byId = new Map<string, InputSpan>()
+  readonly #children = new Map<string, InputSpan[]>()
+  readonly #sent = new Map<string, InputSpan[]>()
+  readonly #received = new Map<string, InputSpan>()
 
   /** Reads spans, in any order. Evidence keeps what it needs of them and may be asked as often as one likes. */
-  constructor(spans: Iterable<PlainSpan | SeenSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
-    const all: SeenSpan[] = []
+  constructor(spans: Iterable<PlainSpan | InputSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
+    const all: InputSpan[] = []
     for (const span of spans) {
-      all.push(span instanceof SeenSpan ? span : new SeenSpan(span))
+      all.push(span instanceof InputSpan ? span : new InputSpan(span))
       if (all.length % REPORT_EVERY === 0) onRead(all.length)
     }
     all.sort((a, b) => a.startMs - b.startMs)
     const byName = Map.groupBy(all, ({ name }) => name)
     const named = (name: string) => byName.get(name) ?? []
     this.refreshes = named(SPAN_REFRESH)
-    this.flights = this.refreshes.filter(span => span.hasEvent(EVENT_LEASE_REQUESTED))
-    this.visits = named(SPAN_VISIT)
+    this.gateRefreshes = this.refreshes.filter(span => span.hasEvent(EVENT_LEASE_REQUESTED))
+    this.acquisitions = named(SPAN_ACQUIRE)
     this.calls = named(SPAN_CALL)
     this.attempts = all.filter(span => span.name !== SPAN_CALL && span.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
     this.probes = named(SPAN_PROBE)
     this.operations = all.filter(({ name }) => OPERATIONS.has(name))
-    this.sideDoors = named(SPAN_SIDE_DOOR)
+    this.sideChannels = named(SPAN_SIDE_CHANNEL)
     for (const span of all) this.#enter(span)
     this.extent = { ...extentOf(all, this), ...gaps() }
   }
 
   /** The span of that id, as a link or a parent names it. */
-  byId(spanId: string | undefined): SeenSpan | undefined {
+  byId(spanId: string | undefined): InputSpan | undefined {
     return spanId === undefined ? undefined : this.#byId.get(spanId)
   }
 
   /** Spans that hang directly under this one: the attempts of a call, the visits it made. */
-  childrenOf(span: SeenSpan): readonly SeenSpan[] {
+  childrenOf(span: InputSpan): readonly InputSpan[] {
     return this.#children.get(span.spanId) ?? []
   }
 
   /** Refreshes that sent the refresh token of that fingerprint, the first one first. */
-  sendersOf(fingerprint: string | undefined): readonly SeenSpan[] {
+  sendersOf(fingerprint: string | undefined): readonly InputSpan[] {
     return (fingerprint === undefined ? undefined : this.#sent.get(fingerprint)) ?? []
   }
 
   /** The refresh that brought the refresh token of that fingerprint. */
-  issuerOf(fingerprint: string | undefined): SeenSpan | undefined {
+  issuerOf(fingerprint: string | undefined): InputSpan | undefined {
     return fingerprint === undefined ? undefined : this.#received.get(fingerprint)
   }
 
   /** The refresh that used up the token this refresh sent: it got another one for it. `undefined` when nobody was seen to. */
-  rotationOf(refresh: SeenSpan): SeenSpan | undefined {
+  rotationOf(refresh: InputSpan): InputSpan | undefined {
     return this.sendersOf(refresh.sent).find(
       other =>
         other !== refresh &&
@@ -123,7 +123,7 @@ export class Evidence {
     )
   }
 
-  #enter(span: SeenSpan): void {
+  #enter(span: InputSpan): void {
     this.#byId.set(span.spanId, span)
     if (span.parentSpanId !== undefined) append(this.#children, span.parentSpanId, span)
     if (span.name !== SPAN_REFRESH) return
@@ -134,7 +134,7 @@ export class Evidence {
 }
 
 /** Spans by the profile they are about; spans that name none are left out. */
-export function byProfile(spans: readonly SeenSpan[]): ReadonlyMap<string, readonly SeenSpan[]> {
+export function byProfile(spans: readonly InputSpan[]): ReadonlyMap<string, readonly InputSpan[]> {
   return Map.groupBy(
     spans.filter(({ profile }) => profile !== undefined),
     ({ profile = '' }) => profile,
@@ -142,26 +142,26 @@ export function byProfile(spans: readonly SeenSpan[]): ReadonlyMap<string, reado
 }
 
 /** Says whether both were recorded by one process; where a recorder holds one process only, they were. */
-export function isSameProcess(a: SeenSpan, b: SeenSpan): boolean {
+export function isSameProcess(a: InputSpan, b: InputSpan): boolean {
   return processKey(a.process) === processKey(b.process)
 }
 
-function processKey(process: SeenProcess | undefined): string {
+function processKey(process: InputProcess | undefined): string {
   return process ? `${process.host} ${process.pid}` : ''
 }
 
-function append(map: Map<string, SeenSpan[]>, key: string, span: SeenSpan): void {
+function append(map: Map<string, InputSpan[]>, key: string, span: InputSpan): void {
   const known = map.get(key)
   if (known) known.push(span)
   else map.set(key, [span])
 }
 
 function extentOf(
-  all: readonly SeenSpan[],
-  { refreshes, visits, calls, attempts, probes }: Evidence,
+  all: readonly InputSpan[],
+  { refreshes, acquisitions, calls, attempts, probes }: Evidence,
 ): Omit<Extent, 'unreadable' | 'leftOut'> {
   const profiles = new Set<string>()
-  const processes = new Set<SeenProcess | undefined>()
+  const processes = new Set<InputProcess | undefined>()
   let lastMs: number | undefined
   for (const span of all) {
     const { profile, process, endMs } = span
@@ -177,7 +177,7 @@ function extentOf(
     processes: new Set([...processes].map(processKey)).size,
     counts: {
       refreshes: refreshes.length,
-      visits: visits.length,
+      acquisitions: acquisitions.length,
       calls: calls.length,
       attempts: attempts.length,
       probes: probes.length,

@@ -1,8 +1,8 @@
 import type { ProcessRole } from '../../otel/enums.ts'
 
 /** What a finding does to the operator, the worst first: findings are told in this order. */
-export const HARMS = ['grant_dead', 'money_spent', 'storm', 'divergence', 'warning'] as const
-export type Harm = (typeof HARMS)[number]
+export const SEVERITIES = ['grant_dead', 'money_spent', 'storm', 'divergence', 'warning'] as const
+export type FindingSeverity = (typeof SEVERITIES)[number]
 
 /** Every finding there is: one rule file each, one heading each in the docs. */
 export const FINDING_KINDS = [
@@ -116,7 +116,7 @@ export interface ExplainedFinding {
 /** A verdict of `diagnose` with its evidence. Plain JSON; times are ISO 8601. */
 export interface Finding {
   readonly kind: FindingKind
-  readonly harm: Harm
+  readonly severity: FindingSeverity
   readonly title: string
   /** What was seen, in words. */
   readonly what: string

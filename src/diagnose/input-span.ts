@@ -18,7 +18,7 @@ import {
 import { READ_ATTRIBUTES, READ_EVENTS } from './read-by-rules.ts'
 
 /** The process that recorded a span. */
-export interface SeenProcess {
+export interface InputProcess {
   readonly pid: number
   readonly role: 'gateway' | 'cli' | 'probe' | 'child' | 'unknown'
   readonly title: string
@@ -37,7 +37,7 @@ export interface PlainSpan {
   readonly attributes: Readonly<Record<string, AttributeValue | undefined>>
   readonly events: readonly PlainEvent[]
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[]
-  readonly process?: SeenProcess
+  readonly process?: InputProcess
 }
 
 export interface PlainEvent {
@@ -50,7 +50,7 @@ export interface PlainEvent {
  * One recorded span as a rule sees it: times, links and the attributes that telemetry has a name for. Anything else is
  * refused, so that no rule can lean on what real telemetry would not carry.
  */
-export class SeenSpan {
+export class InputSpan {
   readonly #span: PlainSpan
 
   constructor(span: PlainSpan) {
@@ -85,7 +85,7 @@ export class SeenSpan {
   get isServed(): boolean {
     return !this.isError && this.text(ATTR_ATTEMPT_OUTCOME) !== 'aborted'
   }
-  get process(): SeenProcess | undefined {
+  get process(): InputProcess | undefined {
     return this.#span.process
   }
   /** Spans this one is linked to: a flight to its visits, a visit to its flight. */
@@ -151,8 +151,8 @@ export class SeenSpan {
   }
 
   /** Events of that name, as spans of their own right: same readers, no duration. */
-  events(name: string): SeenEvent[] {
-    return eventsCalled(this.#span, name).map(event => new SeenEvent(event))
+  events(name: string): InputEvent[] {
+    return eventsCalled(this.#span, name).map(event => new InputEvent(event))
   }
 
   hasEvent(name: string): boolean {
@@ -165,7 +165,7 @@ export class SeenSpan {
 }
 
 /** One event of a span as a rule sees it. */
-export class SeenEvent {
+export class InputEvent {
   readonly #event: PlainEvent
 
   constructor(event: PlainEvent) {

@@ -1,10 +1,10 @@
 import { ATTR_ERROR_TYPE, ATTR_REPLAY } from '../../otel/semconv.ts'
 import { durationOf } from '../domain/duration-text.ts'
-import { type Evidence, isSameProcess, type SeenSpan } from './evidence.ts'
+import { type Evidence, type InputSpan, isSameProcess } from './evidence.ts'
 import { excluded, judgeShape } from './hypotheses.ts'
-import { callerOf, capitalized, processOf } from './messages.ts'
+import { callerText, capitalized, processOf } from './messages.ts'
 import { comparedShapes } from './request-shapes.ts'
-import type { FoundOptions } from './rule.ts'
+import type { FindingDraftOptions } from './rule.ts'
 
 /** Why the answer to a token request was not heard. */
 export type Unheard = 'timed_out' | 'connection_lost' | 'process_ended'
@@ -13,9 +13,9 @@ export type Unheard = 'timed_out' | 'connection_lost' | 'process_ended'
 export interface LostRotation {
   readonly why: Unheard
   /** The request whose answer was not heard. */
-  readonly unheard: SeenSpan
+  readonly unheard: InputSpan
   /** The requests with the same token that were refused afterwards, the first one first; at least one. */
-  readonly refused: readonly [SeenSpan, ...SeenSpan[]]
+  readonly refused: readonly [InputSpan, ...InputSpan[]]
 }
 
 /** The connection never stood: nothing was sent, so nothing can have been taken. */
@@ -38,24 +38,24 @@ export function lostRotations(evidence: Evidence, why: Unheard): LostRotation[] 
 }
 
 /** The provider refused the token for good, as one that is spent. */
-export function isRefusedAsUsed({ isError, status, outcome, sent }: SeenSpan): boolean {
+export function isRefusedAsUsed({ isError, status, outcome, sent }: InputSpan): boolean {
   return isError && sent !== undefined && status !== undefined && (outcome === 'lost' || outcome === 'invalidated')
 }
 
 /** What all findings about a lost rotation say. */
-export function tellLostRotation(evidence: Evidence, { unheard, refused }: LostRotation, how: string): FoundOptions {
+export function reportLostRotation(evidence: Evidence, { unheard, refused }: LostRotation, how: string): FindingDraftOptions {
   const [first] = refused
   const isSaid = first.flag(ATTR_REPLAY) === true || first.outcome === 'lost' || first.providerCode === 'refresh_token_reused'
   const who = isSameProcess(unheard, first) ? 'it' : processOf(first)
   return {
     about: [unheard, ...refused],
     callers: [unheard],
-    what: `${capitalized(processOf(unheard))}, for ${callerOf(unheard)}, sent the refresh token ${unheard.sent} and ${how}. ${durationOf(first.startMs - unheard.endMs)} later ${who} sent the same token, and ${first.providerCode ?? first.outcome} was the answer: the provider had rotated it, and the new token reached nobody.`,
+    what: `${capitalized(processOf(unheard))}, for ${callerText(unheard)}, sent the refresh token ${unheard.sent} and ${how}. ${durationOf(first.startMs - unheard.endMs)} later ${who} sent the same token, and ${first.providerCode ?? first.outcome} was the answer: the provider had rotated it, and the new token reached nobody.`,
     confidence: isSaid ? 'certain' : 'likely',
     ...(!isSaid && {
       surerBy: 'the code of the provider that says that the token was used before; this one only says that it is not valid any more',
     }),
-    shapeOf: first,
+    summarizeRequest: first,
     hypotheses: [
       excluded('token_rejected', 'the endpoint took this very token once, in the request whose answer was not heard'),
       excluded('another_caller', 'the request that used the token up is known: nobody else was seen to send it'),
@@ -64,7 +64,7 @@ export function tellLostRotation(evidence: Evidence, { unheard, refused }: LostR
   }
 }
 
-function whyUnheard(refresh: SeenSpan): Unheard | undefined {
+function whyUnheard(refresh: InputSpan): Unheard | undefined {
   const { isError, outcome, status } = refresh
   if (!isError) return undefined
   if (outcome === 'timeout') return 'timed_out'

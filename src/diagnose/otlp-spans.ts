@@ -2,9 +2,9 @@ import type { Attributes } from '@opentelemetry/api'
 import { PROCESS_ROLES } from '../../otel/enums.ts'
 import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/semconv.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { Screen } from '../telemetry/redaction-attributes.ts'
+import { AttributeRedactor } from '../telemetry/redaction-attributes.ts'
 import { isJsonObject } from '../tools/json-object.ts'
-import type { PlainEvent, PlainSpan, SeenProcess } from './input-span.ts'
+import type { InputProcess, PlainEvent, PlainSpan } from './input-span.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -20,7 +20,7 @@ const RESOURCE = { pid: 'process.pid', service: 'service.name', instance: 'servi
  * @throws {GatewayError} `GW_CONFIG` when the file is empty, is something else, or holds no span of Gatewatch.
  */
 export function otlpSpans(path: string, bytes: Buffer): PlainSpan[] {
-  const screen = new Screen()
+  const screen = new AttributeRedactor()
   const spans: PlainSpan[] = []
   let others = 0
   for (const message of messagesIn(path, bytes))
@@ -72,7 +72,7 @@ function parsed(bytes: Buffer): Json | undefined {
 }
 
 /** Spans of a message; `undefined` for each that is not ours. */
-function* spansIn(message: Json, screen: Screen): Generator<PlainSpan | undefined> {
+function* spansIn(message: Json, screen: AttributeRedactor): Generator<PlainSpan | undefined> {
   // Tempo's API calls the same thing `batches`.
   for (const resourceSpans of [...objects(message.resourceSpans), ...objects(message.batches)]) {
     const process = processOf(resourceSpans.resource)
@@ -81,7 +81,7 @@ function* spansIn(message: Json, screen: Screen): Generator<PlainSpan | undefine
   }
 }
 
-function plainSpan(span: Json, process: SeenProcess | undefined, screen: Screen): PlainSpan | undefined {
+function plainSpan(span: Json, process: InputProcess | undefined, screen: AttributeRedactor): PlainSpan | undefined {
   const given = attributesOf(span.attributes)
   const { attributes } = screen.attributes(given)
   if (!Object.keys(given).some(name => Object.hasOwn(ATTRIBUTES, name))) return undefined
@@ -108,7 +108,7 @@ function plainSpan(span: Json, process: SeenProcess | undefined, screen: Screen)
   }
 }
 
-function processOf(resource: unknown): SeenProcess | undefined {
+function processOf(resource: unknown): InputProcess | undefined {
   const given = attributesOf(isJsonObject(resource) ? resource.attributes : undefined)
   const { [RESOURCE.pid]: pid, [RESOURCE.service]: title, [RESOURCE.instance]: host, [ATTR_PROCESS_ROLE]: role } = given
   if (typeof pid !== 'number') return undefined

@@ -1,34 +1,40 @@
-import { ATTR_SHAPE_CLIENT, ATTR_SHAPE_ENCODING, ATTR_SHAPE_FIELDS, ATTR_SHAPE_HEADERS, ATTR_SHAPE_SCOPES } from '../../otel/semconv.ts'
-import type { Evidence, SeenSpan } from './evidence.ts'
+import {
+  ATTR_REQUEST_CLIENT,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
+  ATTR_REQUEST_HEADERS,
+  ATTR_REQUEST_SCOPES,
+} from '../../otel/semconv.ts'
+import type { Evidence, InputSpan } from './evidence.ts'
 import type { RequestShape, ShapeComparison } from './finding.ts'
 
 const WORKED: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed'])
 
 /** The request of a failed refresh beside the last one before it that worked; `undefined` where its shape was not seen. */
-export function comparedShapes(evidence: Evidence, failed: SeenSpan | undefined): ShapeComparison | undefined {
-  const failing = failed && shapeOf(failed)
+export function comparedShapes(evidence: Evidence, failed: InputSpan | undefined): ShapeComparison | undefined {
+  const failing = failed && summarizeRequest(failed)
   if (!failed || !failing) return undefined
   const good = lastGoodBefore(evidence, failed)
-  const lastGood = good && shapeOf(good)
+  const lastGood = good && summarizeRequest(good)
   if (!lastGood) return { failing, differences: [] }
   return { failing, lastGood, differences: differences(failing, lastGood) }
 }
 
 /** Of the same profile if there is one, else of the same provider: who has lost its token has lost its name as well. */
-function lastGoodBefore({ refreshes }: Evidence, failed: SeenSpan): SeenSpan | undefined {
+function lastGoodBefore({ refreshes }: Evidence, failed: InputSpan): InputSpan | undefined {
   const worked = refreshes.filter(
-    span => span.startMs < failed.startMs && WORKED.has(span.outcome) && span.text(ATTR_SHAPE_FIELDS) !== undefined,
+    span => span.startMs < failed.startMs && WORKED.has(span.outcome) && span.text(ATTR_REQUEST_FIELDS) !== undefined,
   )
   return worked.findLast(span => span.profile === failed.profile) ?? worked.findLast(span => span.provider === failed.provider)
 }
 
-function shapeOf(span: SeenSpan): RequestShape | undefined {
-  const fields = span.text(ATTR_SHAPE_FIELDS)
+function summarizeRequest(span: InputSpan): RequestShape | undefined {
+  const fields = span.text(ATTR_REQUEST_FIELDS)
   if (fields === undefined) return undefined
-  const encoding = span.text(ATTR_SHAPE_ENCODING)
-  const client = span.text(ATTR_SHAPE_CLIENT)
-  const scopes = span.text(ATTR_SHAPE_SCOPES)
-  const headers = span.text(ATTR_SHAPE_HEADERS)
+  const encoding = span.text(ATTR_REQUEST_ENCODING)
+  const client = span.text(ATTR_REQUEST_CLIENT)
+  const scopes = span.text(ATTR_REQUEST_SCOPES)
+  const headers = span.text(ATTR_REQUEST_HEADERS)
   return {
     at: new Date(span.startMs).toISOString(),
     fields,

@@ -1,18 +1,18 @@
 import { ranked, wordsOf } from './counters.ts'
-import type { Evidence, SeenSpan } from './evidence.ts'
-import type { Confidence, Finding, FindingKind, Harm, HypothesisVerdict } from './finding.ts'
+import type { Evidence, InputSpan } from './evidence.ts'
+import type { Confidence, Finding, FindingKind, FindingSeverity, HypothesisVerdict } from './finding.ts'
 import { greatest } from './range.ts'
 import { comparedShapes } from './request-shapes.ts'
 
 /** What a rule is and what it says: the docs are written from it. */
 export interface Rule {
   readonly kind: FindingKind
-  readonly harm: Harm
+  readonly severity: FindingSeverity
   readonly title: string
   /** What the operator sees before anybody looks at telemetry. */
   readonly symptom: string
   /** By which recorded facts it is told from its neighbours. */
-  readonly toldBy: string
+  readonly detectedBy: string
   /** What to do, step by step. */
   readonly remedy: readonly string[]
   /**
@@ -21,30 +21,30 @@ export interface Rule {
    */
   readonly explains?: readonly FindingKind[]
   /** Looks for it. @returns One entry for each time it is found: usually one a profile. */
-  look(evidence: Evidence): Found[]
+  detect(evidence: Evidence): FindingDraft[]
 }
 
 /** A finding with the spans it is about; a more general finding about the same spans gives way to it. */
-export interface Found {
+export interface FindingDraft {
   readonly finding: Finding
-  readonly about: readonly SeenSpan[]
+  readonly about: readonly InputSpan[]
 }
 
 /** What a rule says beyond what can be read off the spans. */
-export interface FoundOptions {
+export interface FindingDraftOptions {
   /** The spans it is about, in order of time. Not empty. */
-  readonly about: readonly SeenSpan[]
+  readonly about: readonly InputSpan[]
   /** What was seen, in words. */
   readonly what: string
   readonly confidence: Confidence
   readonly surerBy?: string
-  readonly harm?: Harm
+  readonly severity?: FindingSeverity
   readonly title?: string
   readonly remedy?: readonly string[]
   /** Spans whose callers are to be ranked. @default `about` */
-  readonly callers?: readonly SeenSpan[]
+  readonly callers?: readonly InputSpan[]
   /** The refresh whose request is to be compared with the last good one of its profile. @default the last of `about` that is a failed refresh */
-  readonly shapeOf?: SeenSpan
+  readonly summarizeRequest?: InputSpan
   readonly hypotheses?: readonly HypothesisVerdict[]
 }
 
@@ -52,15 +52,15 @@ const MOST_CALLERS = 10
 const MOST_TRACES = 10
 
 /** Puts a finding together: counts, callers, words, request shape and traces are read off the spans. */
-export function found(rule: Rule, evidence: Evidence, options: FoundOptions): Found {
+export function findingDraft(rule: Rule, evidence: Evidence, options: FindingDraftOptions): FindingDraft {
   const { about, what, confidence, surerBy, callers = about, hypotheses = [] } = options
   const [first] = about
   if (!first) throw new RangeError(`a finding of kind ${rule.kind} is about no span`)
   const lastMs = greatest(about.map(({ endMs }) => endMs))
-  const shape = comparedShapes(evidence, options.shapeOf ?? about.findLast(span => span.isError && span.via !== undefined))
+  const shape = comparedShapes(evidence, options.summarizeRequest ?? about.findLast(span => span.isError && span.via !== undefined))
   const finding: Finding = {
     kind: rule.kind,
-    harm: options.harm ?? rule.harm,
+    severity: options.severity ?? rule.severity,
     title: options.title ?? rule.title,
     what,
     seen: { count: about.length, first: iso(first.startMs), last: iso(lastMs) },

@@ -1,12 +1,12 @@
-import type { SeenSpan } from './evidence.ts'
+import type { InputSpan } from './evidence.ts'
 
 /** The spans that began within a span of time, both ends included. The spans must be in order of time, as evidence has them. */
-export function begunBetween(spans: readonly SeenSpan[], fromMs: number, toMs: number): readonly SeenSpan[] {
+export function begunBetween(spans: readonly InputSpan[], fromMs: number, toMs: number): readonly InputSpan[] {
   return spans.slice(firstFrom(spans, fromMs), firstFrom(spans, toMs, true))
 }
 
 /** Place of the first span that began at that moment or later; `after`: later. */
-function firstFrom(spans: readonly SeenSpan[], atMs: number, after = false): number {
+function firstFrom(spans: readonly InputSpan[], atMs: number, after = false): number {
   let low = 0
   let high = spans.length
   while (low < high) {

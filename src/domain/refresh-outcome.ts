@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 
 /** How long an outcome lasts: a success, a failure that trying again cannot mend, or one that may pass. */
 export type Duration = 'success' | 'permanent' | 'transient'
@@ -26,14 +26,14 @@ export const OUTCOME_DURATION = {
   blocked: 'transient',
   // The token is good and serves from memory; only the disk failed.
   not_persisted: 'success',
-} as const satisfies Record<FlightOutcome, Duration>
+} as const satisfies Record<RefreshOutcome, Duration>
 
 /** Says whether only a new login can help. */
-export function isPermanent(outcome: FlightOutcome): boolean {
+export function isPermanent(outcome: RefreshOutcome): boolean {
   return OUTCOME_DURATION[outcome] === 'permanent'
 }
 
 /** Says whether the flight ended with a token that can be used. */
-export function isSuccess(outcome: FlightOutcome): boolean {
+export function isSuccess(outcome: RefreshOutcome): boolean {
   return OUTCOME_DURATION[outcome] === 'success'
 }

@@ -1,7 +1,7 @@
 import type { AttributeValue } from '@opentelemetry/api'
 
 /** The value of an attribute that holds a text; `undefined` for any other. */
-export function textOf(value: AttributeValue | undefined): string | undefined {
+export function attributeText(value: AttributeValue | undefined): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 

@@ -249,7 +249,7 @@ export class DiskRecorder implements FinishedSpanProcessor {
     this.#isHeldBack = true
     const { code } = (fault ?? {}) as { code?: unknown }
     const why = typeof code === 'string' ? ` (${code})` : ''
-    tell(() => this.#options.onNotice?.(`no thread can be started here${why}: what is seen is recorded when the process ends`))
+    report(() => this.#options.onNotice?.(`no thread can be started here${why}: what is seen is recorded when the process ends`))
   }
 
   /** @returns Says whether to go on with what waits. */
@@ -302,7 +302,7 @@ export class DiskRecorder implements FinishedSpanProcessor {
     const isNew = this.#failure === undefined
     const failure = recorderFailure(this.#writer.path, cause)
     this.#failure = failure
-    if (isNew) tell(() => this.#options.onFailure?.(failure))
+    if (isNew) report(() => this.#options.onFailure?.(failure))
     if (isLasting(this.#failure)) this.#end()
     else this.#wake(this.#options.retryMs)
   }
@@ -323,7 +323,7 @@ export class DiskRecorder implements FinishedSpanProcessor {
     if (count === 0) return
     this.#dropped += count
     this.#unsaidDrops += count
-    tell(() => this.#options.onDropped?.('recorder', count))
+    report(() => this.#options.onDropped?.('recorder', count))
   }
 }
 
@@ -338,7 +338,7 @@ export function diskRecorders(folder: string | undefined, options: Omit<DiskReco
 }
 
 /** A listener that throws must not cost the host its life: we may be on a timer of our own. */
-function tell(listener: () => void): void {
+function report(listener: () => void): void {
   try {
     listener()
   } catch {

@@ -2,16 +2,16 @@ import { type Stats, statSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { PROCESS_ROLES, type ProcessRole } from '../../otel/enums.ts'
 import { unreadable } from '../store/store-failure.ts'
-import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
+import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
 import type { ProcessRow } from './process-row.ts'
 import type { ReadingGaps, RecordedSpans, RefreshFilter, SpanRange } from './recorded-spans.ts'
 import { isLasting, noFolder, nothingRecorded, recorderFailure } from './recorder-failure.ts'
-import { readUntouched, recorderFile, requireOwnRecorder } from './recorder-file.ts'
+import { readRecorderUnmodified, recorderFile, requireOwnRecorder } from './recorder-file.ts'
 import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import { readSpan } from './span-columns.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenSend } from './token-request-row.ts'
+import type { TokenRequestRow } from './token-request-row.ts'
 
 type Row = Record<string, SQLOutputValue>
 
@@ -45,7 +45,7 @@ export function readRecords<T>(folder: string, query: (records: DiskRecords) => 
  */
 export function readRecorderFile<T>(path: string, query: (records: DiskRecords) => T): T {
   try {
-    return readUntouched(path, database => query(new DiskRecords(database)))
+    return readRecorderUnmodified(path, database => query(new DiskRecords(database)))
   } catch (cause) {
     if (!isSystemError(cause)) throw cause
     const failure = recorderFailure(path, cause)
@@ -144,7 +144,7 @@ export class DiskRecords implements RecordedSpans {
     return { spans: rows.flatMap(row => this.#readable(row)), mark: Number(rows.at(-1)?.mark ?? mark) }
   }
 
-  repeatedSends(): TokenSend[] {
+  repeatedSends(): TokenRequestRow[] {
     const query = `SELECT sent, at_ms, duration_ms, provider, profile, caller, reason, via, outcome, retained, known_replay, trace_id,
         span_id, ${PROCESS_COLUMNS}
       FROM interesting LEFT JOIN process ON process.id = interesting.process
@@ -163,7 +163,7 @@ export class DiskRecords implements RecordedSpans {
   }
 
   /** Over what is still kept: plain reuses are forgotten sooner than the others. */
-  visitCounts(): CountRow<VisitKey>[] {
+  acquisitionCounts(): CountRow<AcquisitionKey>[] {
     const of = (table: string) => `SELECT caller, reason, decision, at_ms FROM ${table} WHERE decision IS NOT NULL`
     return this.#counts(['caller', 'reason', 'decision'], SPAN_TABLES.map(of).join(' UNION ALL '))
   }
@@ -258,7 +258,7 @@ function newestFirst(table: SpanTable): string {
   return `SELECT id, process, ended_ms, row FROM ${table} ORDER BY id DESC`
 }
 
-function sendRow(row: Row): TokenSend {
+function sendRow(row: Row): TokenRequestRow {
   return {
     fingerprint: String(row.sent),
     atMs: Number(row.at_ms),

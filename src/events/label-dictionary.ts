@@ -9,12 +9,12 @@ import {
   ATTR_PROFILE,
   ATTR_REASON,
   EVENT_FALLBACK,
-  SPAN_VISIT,
+  SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import type { SpanRow } from './span-row.ts'
 
 export type RefreshKey = 'caller' | 'reason' | 'via' | 'outcome'
-export type VisitKey = 'caller' | 'reason' | 'decision'
+export type AcquisitionKey = 'caller' | 'reason' | 'decision'
 export type FallbackKey = 'from' | 'to' | 'reason' | 'billingChanged'
 
 /** One fallback that a span tells of; `billingChanged` is 'true' on the one that stands for the whole way of a call. */
@@ -24,8 +24,11 @@ export interface Fallback {
 }
 
 /** The words a visit is counted by; `undefined` when the span is none. */
-export function visitWords({ name, attributes }: Pick<SpanRow, 'name' | 'attributes'>): Readonly<Record<VisitKey, string>> | undefined {
-  if (name !== SPAN_VISIT) return undefined
+export function acquisitionLabels({
+  name,
+  attributes,
+}: Pick<SpanRow, 'name' | 'attributes'>): Readonly<Record<AcquisitionKey, string>> | undefined {
+  if (name !== SPAN_ACQUIRE) return undefined
   return { caller: word(attributes, ATTR_CALLER), reason: word(attributes, ATTR_REASON), decision: word(attributes, ATTR_DECISION) }
 }
 

@@ -36,7 +36,7 @@ export function processRow(known: KnownProcess): ProcessRow {
 }
 
 /** Says whether both rows are of one process, whatever it was called at the time. Workers of a process are that process. */
-export function isSameProcess(a: ProcessRow | undefined, b: ProcessRow | undefined): boolean {
+export function isSameProcessRow(a: ProcessRow | undefined, b: ProcessRow | undefined): boolean {
   if (!a || !b) return a === b
   return a.pid === b.pid && a.host === b.host && Math.abs(a.startedMs - b.startedMs) < SAME_START_MS
 }

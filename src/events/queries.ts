@@ -1,5 +1,5 @@
-import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
-import type { RecordedSpans, RefreshFilter, Wanted } from './recorded-spans.ts'
+import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
+import type { FilterValue, RecordedSpans, RefreshFilter } from './recorded-spans.ts'
 import { type BypassRow, bypassRow, isBypass, isRefresh, type RefreshRow, refreshRow } from './refresh-row.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
@@ -16,7 +16,7 @@ export interface CallerCount extends Readonly<Record<RefreshKey, string>> {
 }
 
 /** One row of the visit table. */
-export interface VisitCount extends Readonly<Record<VisitKey, string>> {
+export interface AcquisitionCount extends Readonly<Record<AcquisitionKey, string>> {
   readonly count: number
   readonly lastSeenMs: number
 }
@@ -44,13 +44,13 @@ export function bypasses(recorder: RecordedSpans, { most = MOST_ROWS, ...filter 
 }
 
 /** Who refreshed, why, which way and with what outcome, over all that is counted; the most frequent first. */
-export function callerTable(recorder: RecordedSpans, filter: Partial<Record<RefreshKey, Wanted>> = {}): CallerCount[] {
+export function callerTable(recorder: RecordedSpans, filter: Partial<Record<RefreshKey, FilterValue>> = {}): CallerCount[] {
   return flat(recorder.refreshCounts(), filter)
 }
 
 /** Who came to the gate, why, and what it did, over all that is counted; the most frequent first. */
-export function visitTable(recorder: RecordedSpans, filter: Partial<Record<VisitKey, string>> = {}): VisitCount[] {
-  return flat(recorder.visitCounts(), filter)
+export function acquisitionTable(recorder: RecordedSpans, filter: Partial<Record<AcquisitionKey, string>> = {}): AcquisitionCount[] {
+  return flat(recorder.acquisitionCounts(), filter)
 }
 
 /** Which profile calls went on to, from which, and why, over all that is counted; the most frequent first. */
@@ -98,7 +98,7 @@ function matchesWords(row: object, words: Readonly<Record<string, unknown>>): bo
 
 function flat<Key extends string>(
   rows: readonly CountRow<Key>[],
-  filter: Partial<Record<Key, Wanted>>,
+  filter: Partial<Record<Key, FilterValue>>,
 ): (Readonly<Record<Key, string>> & { count: number; lastSeenMs: number })[] {
   return rows
     .filter(({ key }) => matchesWords(key, filter as Readonly<Record<string, unknown>>))

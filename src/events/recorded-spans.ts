@@ -1,20 +1,20 @@
-import type { FallbackKey, RefreshKey, VisitKey } from './label-dictionary.ts'
+import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
 import type { SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenSend } from './token-request-row.ts'
+import type { TokenRequestRow } from './token-request-row.ts'
 
 /** One word, or any of several. */
-export type Wanted = string | readonly string[]
+export type FilterValue = string | readonly string[]
 
 /** Which refreshes are wanted; what is left out does not matter. */
 export interface RefreshFilter {
-  provider?: Wanted
-  profile?: Wanted
-  caller?: Wanted
-  reason?: Wanted
-  via?: Wanted
-  outcome?: Wanted
+  provider?: FilterValue
+  profile?: FilterValue
+  caller?: FilterValue
+  reason?: FilterValue
+  via?: FilterValue
+  outcome?: FilterValue
   /** A part of the caller: its file, its function. */
   callerPart?: string
   /** Not before this moment, epoch milliseconds. */
@@ -50,11 +50,11 @@ export interface RecordedSpans {
   /** What is still known of a trace, in any order. */
   spansOf(traceId: string): Iterable<SpanRow>
   /** Refresh tokens that were sent more than once, or were known to be replayed: every time they were sent. */
-  repeatedSends(): Iterable<TokenSend>
+  repeatedSends(): Iterable<TokenRequestRow>
   /** Refreshes by who, why, which way and how they ended, the most frequent first. `outcome` is empty where none was known. */
   refreshCounts(): CountRow<RefreshKey>[]
   /** Visits at the gate by who, why and what the gate did, the most frequent first. */
-  visitCounts(): CountRow<VisitKey>[]
+  acquisitionCounts(): CountRow<AcquisitionKey>[]
   /** Fallbacks by profiles and by what drove the calls from one to the other, the most frequent first. */
   fallbackCounts(): CountRow<FallbackKey>[]
 }

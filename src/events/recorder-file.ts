@@ -60,7 +60,7 @@ export function createRecorderFile(path: string): void {
  */
 export function openForWriting(path: string): DatabaseSync {
   requireOwnDatabase(path)
-  readUntouched(path, () => undefined, 0)
+  readRecorderUnmodified(path, () => undefined, 0)
   const { DatabaseSync } = quietSqlite()
   const database = new DatabaseSync(address(path, { mode: 'rw' }), { timeout: 0 })
   try {
@@ -82,7 +82,7 @@ export function openForWriting(path: string): DatabaseSync {
  * @param waitMs Longest time the process may stand still for somebody who is just opening or closing the file.
  * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`; and what SQLite or `query` throws.
  */
-export function readUntouched<T>(path: string, query: (database: DatabaseSync) => T, waitMs = READ_WAIT_MS): T {
+export function readRecorderUnmodified<T>(path: string, query: (database: DatabaseSync) => T, waitMs = READ_WAIT_MS): T {
   if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) throw damagedRecorder(path, 'it is no file')
   const before = stateOf(path)
   if (before !== undefined) {

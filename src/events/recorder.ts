@@ -1,14 +1,14 @@
 import type { Attributes } from '@opentelemetry/api'
 import type { FinishedSpan } from '../telemetry/finished-span.ts'
-import type { ScreenedProcessor } from '../telemetry/redaction-processor.ts'
-import { isInteresting, isOAuth } from './keep-policy.ts'
-import { type FallbackKey, fallbacksOf, type RefreshKey, type VisitKey, visitWords } from './label-dictionary.ts'
+import type { RedactedProcessor } from '../telemetry/redaction-processor.ts'
+import { isInteresting, isOAuthSpan } from './keep-policy.ts'
+import { type AcquisitionKey, acquisitionLabels, type FallbackKey, fallbacksOf, type RefreshKey } from './label-dictionary.ts'
 import type { ReadingGaps, RecordedSpans, SpanRange } from './recorded-spans.ts'
 import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
 import { type CountRow, RunningCounts } from './running-counts.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
-import { type TokenSend, tokenSend } from './token-request-row.ts'
+import { type TokenRequestRow, tokenRequestRow } from './token-request-row.ts'
 
 export interface RecorderOptions {
   /** Spans of OAuth kept: refreshes, logins, visits that were not a plain reuse, bypasses. @default 20_000 */
@@ -21,7 +21,7 @@ export interface RecorderOptions {
   mostCounts?: number
 }
 
-export const DEFAULTS = {
+export const RECORDER_DEFAULTS = {
   mostInteresting: 20_000,
   mostEventful: 10_000,
   mostOrdinary: 5_000,
@@ -38,7 +38,7 @@ export interface RecorderStats {
   readonly ordinary: RingStats
 }
 
-export type { FallbackKey, RefreshKey, VisitKey }
+export type { AcquisitionKey, FallbackKey, RefreshKey }
 
 /** A row with its place in the order of ends, by which two rings are read as one. */
 interface Placed {
@@ -52,24 +52,24 @@ interface Placed {
  *
  * Bounded by count, whatever comes. Must stand behind `RedactingSpanProcessor`: it keeps what it gets.
  */
-export class Recorder implements ScreenedProcessor, RecordedSpans {
+export class Recorder implements RedactedProcessor, RecordedSpans {
   readonly #oauth: Ring<Placed>
-  readonly #eventful: Ring<Placed>
+  readonly #notable: Ring<Placed>
   readonly #ordinary: Ring<SpanRow>
   readonly #refreshes: RunningCounts<RefreshKey>
-  readonly #visits: RunningCounts<VisitKey>
+  readonly #acquisitions: RunningCounts<AcquisitionKey>
   readonly #fallbacks: RunningCounts<FallbackKey>
   #place = 0
   readonly #followers = new Set<(row: SpanRow) => void>()
 
   /** @throws {RangeError} if a bound is not a positive whole number. */
   constructor(options: RecorderOptions = {}) {
-    const { mostInteresting, mostEventful, mostOrdinary, mostCounts: most } = { ...DEFAULTS, ...options }
+    const { mostInteresting, mostEventful, mostOrdinary, mostCounts: most } = { ...RECORDER_DEFAULTS, ...options }
     this.#oauth = new Ring(mostInteresting)
-    this.#eventful = new Ring(mostEventful)
+    this.#notable = new Ring(mostEventful)
     this.#ordinary = new Ring(mostOrdinary)
     this.#refreshes = new RunningCounts<RefreshKey>({ unbounded: 'caller', most })
-    this.#visits = new RunningCounts<VisitKey>({ unbounded: 'caller', most })
+    this.#acquisitions = new RunningCounts<AcquisitionKey>({ unbounded: 'caller', most })
     this.#fallbacks = new RunningCounts<FallbackKey>({ unbounded: 'from', most })
   }
 
@@ -80,8 +80,8 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
   onEnd(span: FinishedSpan): void {
     const row = rowOf(span)
     this.#place += 1
-    if (isOAuth(row)) this.#oauth.push({ place: this.#place, row })
-    else if (isInteresting(row)) this.#eventful.push({ place: this.#place, row })
+    if (isOAuthSpan(row)) this.#oauth.push({ place: this.#place, row })
+    else if (isInteresting(row)) this.#notable.push({ place: this.#place, row })
     else this.#ordinary.push(row)
     this.#count(row)
     for (const follower of this.#followers) follower(row)
@@ -89,10 +89,10 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
 
   /** Counts a visit of a trace that is not kept: the tables are right for all of them. */
   onForgotten(name: string, attributes: Readonly<Attributes>): void {
-    const visit = visitWords({ name, attributes })
-    if (!visit) return
+    const acquisition = acquisitionLabels({ name, attributes })
+    if (!acquisition) return
     const atMs = Date.now()
-    this.#visits.add(visit, atMs)
+    this.#acquisitions.add(acquisition, atMs)
     for (const follower of this.#followers) follower(bareRow(name, attributes, atMs))
   }
 
@@ -112,12 +112,12 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
 
   /** Interesting rows, the one that ended last first. */
   *interesting(): Generator<SpanRow> {
-    const rings = [this.#oauth.newestFirst(), this.#eventful.newestFirst()]
+    const rings = [this.#oauth.newestFirst(), this.#notable.newestFirst()]
     const next = rings.map(ring => ring.next().value as Placed | undefined)
     for (;;) {
-      const [oauth, eventful] = next
-      if (!oauth && !eventful) return
-      const newest = (oauth?.place ?? 0) > (eventful?.place ?? 0) ? 0 : 1
+      const [oauth, notable] = next
+      if (!oauth && !notable) return
+      const newest = (oauth?.place ?? 0) > (notable?.place ?? 0) ? 0 : 1
       yield (next[newest] as Placed).row
       next[newest] = rings[newest]?.next().value as Placed | undefined
     }
@@ -150,8 +150,8 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
     for (const row of this.#ordinary.newestFirst()) if (row.traceId === traceId) yield row
   }
 
-  repeatedSends(): TokenSend[] {
-    const sends = Array.from(this.refreshSpans(), tokenSend).filter(send => send !== undefined)
+  repeatedSends(): TokenRequestRow[] {
+    const sends = Array.from(this.refreshSpans(), tokenRequestRow).filter(send => send !== undefined)
     const tokens = Map.groupBy(sends, ({ fingerprint }) => fingerprint)
     return [...tokens.values()].filter(([first, second]) => second !== undefined || first?.knownReplay).flat()
   }
@@ -162,8 +162,8 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
   }
 
   /** Visits at the gate since the process began, by who, why and what the gate did. */
-  visitCounts(): CountRow<VisitKey>[] {
-    return this.#visits.rows()
+  acquisitionCounts(): CountRow<AcquisitionKey>[] {
+    return this.#acquisitions.rows()
   }
 
   /** Fallbacks since the process began, by profiles and by what drove the calls from one to the other. */
@@ -173,7 +173,7 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
 
   stats(): RecorderStats {
     return {
-      interesting: { kept: this.#oauth.size + this.#eventful.size, dropped: this.#oauth.dropped + this.#eventful.dropped },
+      interesting: { kept: this.#oauth.size + this.#notable.size, dropped: this.#oauth.dropped + this.#notable.dropped },
       ordinary: { kept: this.#ordinary.size, dropped: this.#ordinary.dropped },
     }
   }
@@ -183,8 +183,8 @@ export class Recorder implements ScreenedProcessor, RecordedSpans {
       const { caller, reason, via, outcome = '', atMs } = refreshRow(row)
       this.#refreshes.add({ caller, reason, via, outcome }, atMs)
     }
-    const visit = visitWords(row)
-    if (visit) this.#visits.add(visit, row.startMs)
+    const acquisition = acquisitionLabels(row)
+    if (acquisition) this.#acquisitions.add(acquisition, row.startMs)
     for (const { key, atMs } of fallbacksOf(row)) this.#fallbacks.add(key, atMs)
   }
 }

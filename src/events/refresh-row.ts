@@ -17,16 +17,16 @@ import {
   ATTR_REFRESH_FINGERPRINT_AFTER,
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REPLAY,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_STACK_ID,
   ATTR_UNCERTAINTY,
   ATTR_VIA,
   EVENT_BYPASS,
   EVENT_JOINED,
+  SPAN_ACQUIRE,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
-import { numberOf, textOf } from './attribute-value.ts'
+import { attributeText, numberOf } from './attribute-value.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 
 /** One refresh, through the gate or around it. What a span did not say is `undefined`. */
@@ -82,7 +82,7 @@ export function isRefresh(row: SpanRow): boolean {
 
 /** Says whether a watched process was given somebody else's answer: a visit that tells by which way it came. */
 export function isSharedRefresh(row: SpanRow): boolean {
-  return row.name === SPAN_VISIT && row.attributes[ATTR_VIA] !== undefined
+  return row.name === SPAN_ACQUIRE && row.attributes[ATTR_VIA] !== undefined
 }
 
 export function isBypass(row: SpanRow): boolean {
@@ -94,45 +94,47 @@ export function refreshRow(row: SpanRow): RefreshRow {
   const event = bypassEvent(row)
   const joinedBy = joinersOf(row)
   const read = (key: string): AttributeValue | undefined => event?.attributes[key] ?? row.attributes[key]
-  const uncertainty = textOf(read(ATTR_UNCERTAINTY))
+  const uncertainty = attributeText(read(ATTR_UNCERTAINTY))
   const gateSeen = read(ATTR_GATE_SEEN)
   return {
     atMs: event?.atMs ?? row.startMs,
     durationMs: row.durationMs,
-    provider: textOf(read(ATTR_PROVIDER)),
-    profile: textOf(read(ATTR_PROFILE)),
-    caller: textOf(read(ATTR_CALLER)) ?? 'unknown',
-    reason: textOf(read(ATTR_REASON)) ?? 'unknown',
-    via: isBypass(row) ? 'bypass' : (textOf(read(ATTR_VIA)) ?? 'gate'),
+    provider: attributeText(read(ATTR_PROVIDER)),
+    profile: attributeText(read(ATTR_PROFILE)),
+    caller: attributeText(read(ATTR_CALLER)) ?? 'unknown',
+    reason: attributeText(read(ATTR_REASON)) ?? 'unknown',
+    via: isBypass(row) ? 'bypass' : (attributeText(read(ATTR_VIA)) ?? 'gate'),
     ...(uncertainty !== undefined && { uncertainty }),
     ...(typeof gateSeen === 'boolean' && { gateSeen }),
-    outcome: textOf(read(ATTR_OUTCOME)),
+    outcome: attributeText(read(ATTR_OUTCOME)),
     status: numberOf(read(ATTR_HTTP_STATUS)),
-    providerCode: textOf(read(ATTR_PROVIDER_ERROR_CODE)),
+    providerCode: attributeText(read(ATTR_PROVIDER_ERROR_CODE)),
     replay: read(ATTR_REPLAY) === true,
-    fingerprintBefore: textOf(read(ATTR_REFRESH_FINGERPRINT_BEFORE)),
-    fingerprintAfter: textOf(read(ATTR_REFRESH_FINGERPRINT_AFTER)),
-    shape: textOf(read(ATTR_SHAPE_FIELDS)),
-    file: textOf(read(ATTR_CODE_FILE)),
+    fingerprintBefore: attributeText(read(ATTR_REFRESH_FINGERPRINT_BEFORE)),
+    fingerprintAfter: attributeText(read(ATTR_REFRESH_FINGERPRINT_AFTER)),
+    shape: attributeText(read(ATTR_REQUEST_FIELDS)),
+    file: attributeText(read(ATTR_CODE_FILE)),
     line: numberOf(read(ATTR_CODE_LINE)),
-    stack: textOf(read(ATTR_CODE_STACK)),
-    stackId: textOf(read(ATTR_STACK_ID)),
+    stack: attributeText(read(ATTR_CODE_STACK)),
+    stackId: attributeText(read(ATTR_STACK_ID)),
     traceId: row.traceId,
     spanId: row.spanId,
     ...(joinedBy.length > 0 && { joinedBy }),
-    ...(isSharedRefresh(row) && { decision: textOf(read(ATTR_DECISION)) ?? 'unknown' }),
+    ...(isSharedRefresh(row) && { decision: attributeText(read(ATTR_DECISION)) ?? 'unknown' }),
     ...(row.process && { pid: row.process.pid, role: row.process.role, title: row.process.title }),
   }
 }
 
 export function bypassRow(row: SpanRow): BypassRow {
-  return { ...refreshRow(row), policy: textOf(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
+  return { ...refreshRow(row), policy: attributeText(bypassEvent(row)?.attributes[ATTR_POLICY] ?? row.attributes[ATTR_POLICY]) }
 }
 
 function joinersOf({ events }: SpanRow): string[] {
   return events
     .filter(({ name }) => name === EVENT_JOINED)
-    .map(({ attributes }) => [textOf(attributes[ATTR_CALLER]) ?? 'unknown', numberOf(attributes[ATTR_CODE_LINE])].filter(Boolean).join(':'))
+    .map(({ attributes }) =>
+      [attributeText(attributes[ATTR_CALLER]) ?? 'unknown', numberOf(attributes[ATTR_CODE_LINE])].filter(Boolean).join(':'),
+    )
 }
 
 function bypassEvent(row: SpanRow): EventRow | undefined {

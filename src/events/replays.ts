@@ -1,14 +1,14 @@
-import { isSameProcess } from './process-row.ts'
+import { isSameProcessRow } from './process-row.ts'
 import type { RecordedSpans } from './recorded-spans.ts'
-import type { TokenSend } from './token-request-row.ts'
+import type { TokenRequestRow } from './token-request-row.ts'
 
 /** A refresh token that was sent although another request had used it up, or was just using it up. */
 export interface ReplayRow {
   readonly fingerprint: string
   /** The first request that may have used the token up; `undefined` when that was not seen, only known. */
-  readonly first: TokenSend | undefined
+  readonly first: TokenRequestRow | undefined
   /** The requests that sent it all the same, in order. Never empty. */
-  readonly replays: readonly TokenSend[]
+  readonly replays: readonly TokenRequestRow[]
   /** More than one process sent the token. */
   readonly acrossProcesses: boolean
 }
@@ -40,7 +40,7 @@ export function replays(recorder: RecordedSpans, { sinceMs, most = 100 }: { sinc
     .slice(0, most)
 }
 
-function replayOf(unordered: readonly TokenSend[]): ReplayRow | undefined {
+function replayOf(unordered: readonly TokenRequestRow[]): ReplayRow | undefined {
   const sends = unordered.toSorted((a, b) => a.atMs - b.atMs)
   const first = sends.find(send => send.outcome === 'rotated' && !send.retained) ?? sends.find(usesUp)
   const again = sends.filter(send => send.knownReplay || (first !== undefined && send !== first && comesAfter(send, first)))
@@ -51,16 +51,16 @@ function replayOf(unordered: readonly TokenSend[]): ReplayRow | undefined {
     fingerprint: again[0]?.fingerprint ?? '',
     first: used,
     replays: again,
-    acrossProcesses: others.some(other => !isSameProcess(other.process, one?.process)),
+    acrossProcesses: others.some(other => !isSameProcessRow(other.process, one?.process)),
   }
 }
 
-function usesUp({ outcome, retained }: TokenSend): boolean {
+function usesUp({ outcome, retained }: TokenRequestRow): boolean {
   return !retained && MAY_HAVE_ROTATED.has(outcome)
 }
 
 /** A request that had ended before the other one began is the retry's forerunner, not a replay. */
-function comesAfter(send: TokenSend, first: TokenSend): boolean {
+function comesAfter(send: TokenRequestRow, first: TokenRequestRow): boolean {
   if (send.atMs + send.durationMs <= first.atMs) return false
   // Where nobody saw the rotation, a success shows that there had been none.
   return first.outcome === 'rotated' || !ROTATES.has(send.outcome)

@@ -1,7 +1,7 @@
 import { ATTR_REFRESH_RETAINED } from '../../otel/semconv.ts'
 import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import { isInteresting } from './keep-policy.ts'
-import { type Fallback, fallbacksOf, visitWords } from './label-dictionary.ts'
+import { acquisitionLabels, type Fallback, fallbacksOf } from './label-dictionary.ts'
 import type { SpanColumn, SpanTable } from './recorder-schema.ts'
 import { isRefresh, type RefreshRow, refreshRow } from './refresh-row.ts'
 import type { SpanRow } from './span-row.ts'
@@ -21,7 +21,7 @@ export function tableOf(row: SpanRow): SpanTable {
 /** The columns of a row. @throws {TypeError} when the row cannot be written as JSON. */
 export function writtenSpan(row: SpanRow): WrittenSpan {
   const refresh = isRefresh(row) ? refreshRow(row) : undefined
-  const visit = visitWords(row)
+  const acquisition = acquisitionLabels(row)
   return {
     table: tableOf(row),
     columns: {
@@ -32,11 +32,11 @@ export function writtenSpan(row: SpanRow): WrittenSpan {
       duration_ms: row.durationMs,
       provider: refresh?.provider ?? null,
       profile: refresh?.profile ?? null,
-      caller: refresh?.caller ?? visit?.caller ?? null,
-      reason: refresh?.reason ?? visit?.reason ?? null,
+      caller: refresh?.caller ?? acquisition?.caller ?? null,
+      reason: refresh?.reason ?? acquisition?.reason ?? null,
       via: refresh?.via ?? null,
       outcome: refresh?.outcome ?? null,
-      decision: visit?.decision ?? null,
+      decision: acquisition?.decision ?? null,
       sent: refresh?.fingerprintBefore ?? null,
       retained: Number(isRetained(row, refresh)),
       known_replay: Number(refresh?.replay ?? false),

@@ -4,7 +4,7 @@ import { isRefresh, refreshRow } from './refresh-row.ts'
 import type { SpanRow } from './span-row.ts'
 
 /** One refresh token that was sent to a token endpoint, by its fingerprint. */
-export interface TokenSend {
+export interface TokenRequestRow {
   readonly fingerprint: string
   readonly atMs: number
   readonly durationMs: number
@@ -24,7 +24,7 @@ export interface TokenSend {
 }
 
 /** The token that the span of a refresh sent; `undefined` where none was seen. */
-export function tokenSend(row: SpanRow): TokenSend | undefined {
+export function tokenRequestRow(row: SpanRow): TokenRequestRow | undefined {
   if (!isRefresh(row)) return undefined
   const { fingerprintBefore, atMs, durationMs, provider, profile, caller, reason, via, outcome, replay, traceId, spanId } = refreshRow(row)
   if (fingerprintBefore === undefined) return undefined

@@ -1,14 +1,14 @@
 import { blockUndici } from './block.ts'
-import { hearUndiciStart, type StartListener } from './first-chunk.ts'
+import { type FirstChunkListener, onUndiciFirstChunk } from './first-chunk.ts'
 import type { Guard } from './node-response.ts'
 import { type BodyDecision, type BodyListener, tapUndiciBody, type UndiciRequest } from './request-body.ts'
-import type { Following } from './response-tracker.ts'
+import type { ResponseTracker } from './response-tracker.ts'
 import { type SentHeaders, undiciHeader, undiciHeaders } from './sent-headers.ts'
-import { hearUndiciAnswer } from './undici-response.ts'
+import { onUndiciResponse } from './undici-response.ts'
 import type { UndiciShapes } from './undici-shape.ts'
 
 /** What the kinds of requests are taken apart into. */
-export interface Departure {
+export interface ClientAdapter {
   /** Stands for the request itself, the same for everybody who watches it. */
   readonly identity: object
   readonly method: string
@@ -21,15 +21,15 @@ export interface Departure {
   header(name: string): string | undefined
   /** @returns Reports what was heard so far. @see tapUndiciBody */
   tap(heard: BodyListener, decision?: BodyDecision): () => void
-  tapStart?(heard: StartListener): void
+  tapStart?(heard: FirstChunkListener): void
   /** @returns false where the client is not known, and would send it all the same. */
   block(error: Error): boolean
   /** Hears the answer's body where no channel tells of it. */
-  hear?(followed: Following, safely: Guard): void
+  hear?(tracker: ResponseTracker, safely: Guard): void
 }
 
 /** A request of undici, or of the fetch that is built on it. One object and no closures: there is one for every call. */
-export class UndiciDeparture implements Departure {
+export class UndiciAdapter implements ClientAdapter {
   readonly identity: UndiciRequest
   readonly method: string
   readonly url: string
@@ -60,8 +60,8 @@ export class UndiciDeparture implements Departure {
     return () => undefined
   }
 
-  tapStart(heard: StartListener): void {
-    if (this.#mayWriteTo()) hearUndiciStart(this.identity, heard)
+  tapStart(heard: FirstChunkListener): void {
+    if (this.#mayWriteTo()) onUndiciFirstChunk(this.identity, heard)
   }
 
   block(error: Error): boolean {
@@ -70,8 +70,8 @@ export class UndiciDeparture implements Departure {
     return isKnown
   }
 
-  hear(followed: Following, safely: Guard): void {
-    followed.isHeardDirectly = this.#shapes.isKnown(this.identity) && hearUndiciAnswer(this.identity, followed, safely)
+  hear(tracker: ResponseTracker, safely: Guard): void {
+    tracker.isHeardDirectly = this.#shapes.isKnown(this.identity) && onUndiciResponse(this.identity, tracker, safely)
   }
 
   /** Bytes at hand are read where they are; anything else is read in its place. */

@@ -2,10 +2,10 @@ import type { ClientRequest } from 'node:http'
 import type { UndiciRequest } from './request-body.ts'
 
 /** Told of the first piece of a body, which for what clients send to providers mostly is all of it. */
-export type StartListener = (piece: Uint8Array) => void
+export type FirstChunkListener = (piece: Uint8Array) => void
 
 /** Hears the first piece of an undici request's body; fetch bodies are async iterables and are handed on as they are. */
-export function hearUndiciStart(request: UndiciRequest, listener: StartListener): void {
+export function onUndiciFirstChunk(request: UndiciRequest, listener: FirstChunkListener): void {
   const { body } = request
   if (body instanceof Uint8Array) listener(body)
   else if (typeof body === 'object' && body !== null && Symbol.asyncIterator in body && !('pipe' in body))
@@ -13,7 +13,7 @@ export function hearUndiciStart(request: UndiciRequest, listener: StartListener)
 }
 
 /** Hears the first piece that is written to a `node:http` request. */
-export function hearHttpStart(request: ClientRequest, listener: StartListener): void {
+export function onHttpFirstChunk(request: ClientRequest, listener: FirstChunkListener): void {
   const { write, end } = request
   const hear = ([chunk]: readonly unknown[]) => {
     // From here on the request is as it was.
@@ -32,7 +32,7 @@ export function hearHttpStart(request: ClientRequest, listener: StartListener): 
   } as typeof end
 }
 
-async function* overhearStart(body: AsyncIterable<unknown>, listener: StartListener): AsyncGenerator<unknown> {
+async function* overhearStart(body: AsyncIterable<unknown>, listener: FirstChunkListener): AsyncGenerator<unknown> {
   let isFirst = true
   for await (const chunk of body) {
     if (isFirst && chunk instanceof Uint8Array) listener(chunk)

@@ -6,7 +6,7 @@ import { runGuarded } from '../tools/run-guarded.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** A request about to be made on an HTTP/2 session. */
-export interface Http2Departure {
+export interface Http2Adapter {
   readonly method: string
   readonly path: string
   readonly url: () => string
@@ -19,7 +19,7 @@ export interface Http2Departure {
   onStream(listener: (stream: ClientHttp2Stream) => void): void
 }
 
-type Listener = (departure: Http2Departure) => void
+type Listener = (adapter: Http2Adapter) => void
 type Request = ClientHttp2Session['request']
 
 const listeners = new Set<Listener>()
@@ -94,8 +94,8 @@ function wrapped(original: Request, onFault: (fault: unknown) => void): Request 
     const [headers = {}] = given
     const heard: ((stream: ClientHttp2Stream) => void)[] = []
     let error: Error | undefined
-    const tell = () => {
-      const departure: Http2Departure = {
+    const report = () => {
+      const adapter: Http2Adapter = {
         ...targetOf(headers),
         url: () => urlOf(this, headers),
         headers: () => headersOf(headers),
@@ -105,9 +105,9 @@ function wrapped(original: Request, onFault: (fault: unknown) => void): Request 
         },
         onStream: listener => heard.push(listener),
       }
-      for (const listener of listeners) listener(departure)
+      for (const listener of listeners) listener(adapter)
     }
-    if (listeners.size > 0) runGuarded(tell, onFault)
+    if (listeners.size > 0) runGuarded(report, onFault)
     const stream = Reflect.apply(original, error ? waiting(this) : this, given) as ClientHttp2Stream
     if (error) failLater(stream, error)
     for (const listener of heard) listener(stream)

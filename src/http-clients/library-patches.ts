@@ -1,5 +1,5 @@
 import { type LoadFnOutput, registerHooks } from 'node:module'
-import { enter, enterAgain, enterBriefly, type NotedFrames, noteCaller } from '../callers/async-stack.ts'
+import { enter, type NotedFrames, noteCaller, resumeEntry, runAsEntry } from '../callers/async-stack.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { dispatchesAtOnce, wrapDispatch, wrapShared } from './undici-dispatch.ts'
 
@@ -41,7 +41,7 @@ const ENTRIES: readonly AddedLine[] = [
  *
  * @returns Puts back what was patched. A function that importers hold already only calls the library's own from then on.
  */
-export function keepCallers({ onFault }: { onFault: (fault: unknown) => void }): () => void {
+export function patchLibraries({ onFault }: { onFault: (fault: unknown) => void }): () => void {
   if (Symbol.for(DOOR) in globalThis) return () => undefined
   const patches = new Patches()
   const safely =
@@ -128,7 +128,7 @@ function wrapped(patches: Patches, original: Callable, judge: JudgeCall = () => 
     const wayIn = patches.isOn ? judge(given, this) : 'no'
     if (wayIn === 'no') return Reflect.apply(original, this, given)
     const go = () => Reflect.apply(original, this, given)
-    return wayIn === 'brief' ? enterBriefly(entry, go) : enter(() => noteCaller(entry), go)
+    return wayIn === 'brief' ? runAsEntry(entry, go) : enter(() => noteCaller(entry), go)
   }
   for (const key of ['name', 'length'] as const) Object.defineProperty(entry, key, { value: original[key], configurable: true })
   return entry
@@ -168,7 +168,7 @@ function wrapConstruction(patches: Patches, all: Table, name: string, method: st
   patches.put(original.prototype, method, function (this: object, ...given: unknown[]) {
     const maker = makers.get(this)
     const go = () => Reflect.apply(inner, this, given)
-    return maker ? enterAgain(maker, go) : go()
+    return maker ? resumeEntry(maker, go) : go()
   })
   patches.put(all, name, made)
 }

@@ -1,17 +1,17 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
-import type { Following } from './response-tracker.ts'
+import type { ResponseTracker } from './response-tracker.ts'
 
 /** Keeps what a handler throws from whoever calls it. */
 export type Guard = <M>(handle: (message: M) => void) => (message: M) => void
 
 /** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */
-export function followAnswer(followed: Following, response: IncomingMessage, safely: Guard): void {
-  followed.head(response.statusCode ?? 0, response.headers, joined)
+export function trackResponse(tracker: ResponseTracker, response: IncomingMessage, safely: Guard): void {
+  tracker.head(response.statusCode ?? 0, response.headers, joined)
   const { push } = response
   const hear = safely((chunk: unknown) => {
-    if (chunk === null) followed.end()
-    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
+    if (chunk === null) tracker.end()
+    else if (chunk instanceof Uint8Array) tracker.chunk(chunk)
   })
   response.push = function (this: IncomingMessage, ...given: unknown[]) {
     hear(given[0])
@@ -19,12 +19,12 @@ export function followAnswer(followed: Following, response: IncomingMessage, saf
   } as typeof push
   response.once(
     'close',
-    safely(() => followed.end(response.errored ?? undefined)),
+    safely(() => tracker.end(response.errored ?? undefined)),
   )
 }
 
 /** As `followAnswer`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
-export function followStream(followed: Following, stream: ClientHttp2Stream, safely: Guard): void {
+export function trackStream(tracker: ResponseTracker, stream: ClientHttp2Stream, safely: Guard): void {
   const { emit, push } = stream
   // A stream that fails ends first, and says why then.
   let isAnswered = false
@@ -32,13 +32,13 @@ export function followStream(followed: Following, stream: ClientHttp2Stream, saf
     if (name === 'response') {
       isAnswered = true
       const { ':status': status, ...headers } = given as IncomingHttpHeaders & { ':status'?: unknown }
-      followed.head(Number(status ?? 0), headers, joined)
-    } else if (name === 'error') followed.end(given)
-    else if (name === 'close') followed.end()
+      tracker.head(Number(status ?? 0), headers, joined)
+    } else if (name === 'error') tracker.end(given)
+    else if (name === 'close') tracker.end()
   })
   const hear = safely((chunk: unknown) => {
-    if (chunk === null && isAnswered) followed.end()
-    else if (chunk instanceof Uint8Array) followed.chunk(chunk)
+    if (chunk === null && isAnswered) tracker.end()
+    else if (chunk instanceof Uint8Array) tracker.chunk(chunk)
   })
   stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
     hearEvent(given)

@@ -1,12 +1,12 @@
-import { type Entry, entryNow, forgetEntry, type NotedFrames, noteCausalFrames } from '../callers/async-stack.ts'
+import { type AsyncEntry, captureAsyncStack, entryNow, forgetEntry, type NotedFrames } from '../callers/async-stack.ts'
 import type { RawFrame } from '../callers/stack-frames.ts'
-import type { PrivateNotes } from '../tools/object-annotations.ts'
-import type { Departure } from './client-adapter.ts'
-import type { StartListener } from './first-chunk.ts'
+import type { ObjectAnnotations } from '../tools/object-annotations.ts'
+import type { ClientAdapter } from './client-adapter.ts'
+import type { FirstChunkListener } from './first-chunk.ts'
 import type { Guard } from './node-response.ts'
 import type { Redirects } from './redirects.ts'
 import type { BodyDecision, BodyListener } from './request-body.ts'
-import { type AnswerHeaders, type Follower, Following, type FollowOptions, type OutgoingEnd } from './response-tracker.ts'
+import { type OutgoingEnd, type ResponseHeaders, type ResponseListener, ResponseTracker, type TrackOptions } from './response-tracker.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** One request on its way out. */
@@ -37,7 +37,7 @@ export interface OutgoingRequest {
    */
   block(error: Error): boolean
   /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
-  onBodyStart(listener: StartListener): void
+  onBodyStart(listener: FirstChunkListener): void
   /**
    * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
    *
@@ -46,58 +46,58 @@ export interface OutgoingRequest {
    */
   onBody(listener: BodyListener, isEnough?: BodyDecision['isEnough']): void
   /** Told once, after the body, when the answer is complete or the request failed. */
-  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void
+  onEnd(listener: (end: OutgoingEnd) => void, options?: TrackOptions): void
 }
 
 /** What the requests of one watch have in common. */
-export interface Surroundings {
-  readonly following: PrivateNotes<Following>
+export interface TrackingContext {
+  readonly trackers: ObjectAnnotations<ResponseTracker>
   readonly redirects: Redirects
   readonly safely: Guard
   /** As `safely`, at once. */
-  readonly tell: <Message>(handle: (message: Message) => void, message: Message) => void
+  readonly report: <Message>(handle: (message: Message) => void, message: Message) => void
 }
 
 /** A request that somebody wanted to see. */
-export class WatchedRequest implements OutgoingRequest, Follower {
-  readonly #departure: Departure
-  readonly #surroundings: Surroundings
-  readonly #entry: Entry | undefined = entryNow()
+export class WatchedRequest implements OutgoingRequest, ResponseListener {
+  readonly #adapter: ClientAdapter
+  readonly #context: TrackingContext
+  readonly #entry: AsyncEntry | undefined = entryNow()
   /** Who made the request that was redirected here. */
   readonly #before: NotedFrames | undefined
   #noted: NotedFrames | undefined
-  #tellBodySoFar: (() => void) | undefined
+  #reportBodySoFar: (() => void) | undefined
   #refusal: Error | undefined
   #listener: ((end: OutgoingEnd) => void) | undefined
 
-  constructor(departure: Departure, surroundings: Surroundings) {
-    this.#departure = departure
-    this.#surroundings = surroundings
-    this.#before = surroundings.redirects.take(departure.url)
+  constructor(adapter: ClientAdapter, context: TrackingContext) {
+    this.#adapter = adapter
+    this.#context = context
+    this.#before = context.redirects.take(adapter.url)
   }
 
   get identity(): object {
-    return this.#departure.identity
+    return this.#adapter.identity
   }
 
   get method(): string {
-    return this.#departure.method
+    return this.#adapter.method
   }
 
   get url(): string {
-    return this.#departure.url
+    return this.#adapter.url
   }
 
   get body(): Uint8Array | undefined {
-    return this.#departure.body
+    return this.#adapter.body
   }
 
   headers(): SentHeaders {
-    return this.#departure.headers()
+    return this.#adapter.headers()
   }
 
   header(name: string): string | undefined {
-    return this.#departure.header(name)
+    return this.#adapter.header(name)
   }
 
   frames(above: (...args: never[]) => unknown): readonly RawFrame[] {
@@ -105,54 +105,54 @@ export class WatchedRequest implements OutgoingRequest, Follower {
   }
 
   noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames {
-    this.#noted ??= noteCausalFrames(above, { before: this.#before, ...(most !== undefined && { most }) })
+    this.#noted ??= captureAsyncStack(above, { before: this.#before, ...(most !== undefined && { most }) })
     return this.#noted
   }
 
   block(error: Error): boolean {
-    const isBlocked = this.#departure.block(error)
+    const isBlocked = this.#adapter.block(error)
     if (isBlocked) this.#refusal = error
     return isBlocked
   }
 
-  onBodyStart(listener: StartListener): void {
-    this.#departure.tapStart?.(this.#surroundings.safely(listener))
+  onBodyStart(listener: FirstChunkListener): void {
+    this.#adapter.tapStart?.(this.#context.safely(listener))
   }
 
   onBody(listener: BodyListener, isEnough?: BodyDecision['isEnough']): void {
     const decision = isEnough && { isEnough: this.#safely(isEnough), refusal: () => this.#refusal }
-    this.#tellBodySoFar = this.#departure.tap(this.#surroundings.safely(listener), decision)
+    this.#reportBodySoFar = this.#adapter.tap(this.#context.safely(listener), decision)
   }
 
   /** A fault of ours decides nothing. */
   #safely(isEnough: BodyDecision['isEnough']): BodyDecision['isEnough'] {
     return heard => {
       let holds = false
-      this.#surroundings.tell(() => {
+      this.#context.report(() => {
         holds = isEnough(heard)
       }, undefined)
       return holds
     }
   }
 
-  onEnd(listener: (end: OutgoingEnd) => void, options?: FollowOptions): void {
-    const { following, safely } = this.#surroundings
+  onEnd(listener: (end: OutgoingEnd) => void, options?: TrackOptions): void {
+    const { trackers, safely } = this.#context
     this.#listener = listener
-    const followed = new Following(this, options)
-    following.put(this.identity, followed)
-    this.#departure.hear?.(followed, safely)
+    const tracker = new ResponseTracker(this, options)
+    trackers.put(this.identity, tracker)
+    this.#adapter.hear?.(tracker, safely)
   }
 
-  head(status: number, headers: () => AnswerHeaders | undefined): void {
+  head(status: number, headers: () => ResponseHeaders | undefined): void {
     const led = this.#noted ?? this.#before
-    if (status >= 300 && status < 400 && led) this.#surroundings.redirects.note(this.url, status, headers()?.location, led)
+    if (status >= 300 && status < 400 && led) this.#context.redirects.note(this.url, status, headers()?.location, led)
   }
 
   ended(end: OutgoingEnd): void {
-    this.#tellBodySoFar?.()
-    if (this.#listener) this.#surroundings.tell(this.#listener, end)
+    this.#reportBodySoFar?.()
+    if (this.#listener) this.#context.report(this.#listener, end)
     // Clients hold on to a request when it is over, and the collector would have to carry all this along with it.
-    this.#surroundings.following.drop(this.identity)
+    this.#context.trackers.drop(this.identity)
     if (end.status !== undefined && end.status < 300) forgetEntry(this.#entry)
   }
 }

@@ -2,17 +2,17 @@ import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import { noteRequest } from '../callers/async-stack.ts'
-import { privateNotes } from '../tools/object-annotations.ts'
+import { objectAnnotations } from '../tools/object-annotations.ts'
 import { blockHttp } from './block.ts'
-import { type Departure, UndiciDeparture } from './client-adapter.ts'
-import { hearHttpStart } from './first-chunk.ts'
-import { failStream, type Http2Departure, watchHttp2 } from './http2-sessions.ts'
-import { followAnswer, followStream, type Guard } from './node-response.ts'
-import { type OutgoingRequest, type Surroundings, WatchedRequest } from './outgoing-request.ts'
+import { type ClientAdapter, UndiciAdapter } from './client-adapter.ts'
+import { onHttpFirstChunk } from './first-chunk.ts'
+import { failStream, type Http2Adapter, watchHttp2 } from './http2-sessions.ts'
+import { type Guard, trackResponse, trackStream } from './node-response.ts'
+import { type OutgoingRequest, type TrackingContext, WatchedRequest } from './outgoing-request.ts'
 import { RecentUrls } from './recent-urls.ts'
 import { Redirects } from './redirects.ts'
 import { tapHttpBody, type UndiciRequest } from './request-body.ts'
-import type { Following } from './response-tracker.ts'
+import type { ResponseTracker } from './response-tracker.ts'
 import { httpHeader, httpHeaders } from './sent-headers.ts'
 import { UndiciShapes } from './undici-shape.ts'
 
@@ -35,15 +35,15 @@ export interface WatchOutgoingOptions {
  * @returns Stops watching.
  */
 export function watchOutgoing({ wanted, listener, onFault, onNotice = () => undefined }: WatchOutgoingOptions): () => void {
-  const following = privateNotes<Following>()
+  const trackers = objectAnnotations<ResponseTracker>()
   const redirects = new Redirects()
   const urls = new RecentUrls()
   const shapes = new UndiciShapes(onNotice)
-  const tell = teller(onFault)
-  const safely: Guard = handle => message => tell(handle, message)
+  const report = reporter(onFault)
+  const safely: Guard = handle => message => report(handle, message)
 
-  const surroundings = { following, redirects, safely, tell }
-  const follow = (departure: Departure) => listener(new WatchedRequest(departure, surroundings))
+  const surroundings = { trackers, redirects, safely, report }
+  const follow = (adapter: ClientAdapter) => listener(new WatchedRequest(adapter, surroundings))
 
   const channels: Record<string, (message: unknown) => void> = {
     'undici:request:create': safely(message => {
@@ -51,18 +51,18 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
       const method = request.method.toUpperCase()
       noteRequest()
       if (!wanted(method, request.path)) return
-      follow(new UndiciDeparture(request, method, urls.of(String(request.origin), request.path).href, shapes))
+      follow(new UndiciAdapter(request, method, urls.of(String(request.origin), request.path).href, shapes))
     }),
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
-      following.of(request)?.head(response.statusCode, response.headers, pairs)
+      trackers.of(request)?.head(response.statusCode, response.headers, pairs)
     }),
     'undici:request:bodyChunkReceived': safely(message => {
       const { request, chunk } = message as { request: object; chunk: Uint8Array }
-      const followed = following.of(request)
-      if (followed && !followed.isHeardDirectly) followed.chunk(chunk)
+      const tracker = trackers.of(request)
+      if (tracker && !tracker.isHeardDirectly) tracker.chunk(chunk)
     }),
-    'undici:request:trailers': safely(message => following.of((message as { request: object }).request)?.end()),
+    'undici:request:trailers': safely(message => trackers.of((message as { request: object }).request)?.end()),
     'undici:request:error': safely(endOfFailed),
     'http.client.request.created': safely(message => {
       const { request } = message as { request: ClientRequest }
@@ -75,10 +75,10 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
         headers: () => httpHeaders(request),
         header: name => httpHeader(request, name),
         tap: (heard, decision) => tapHttpBody(request, heard, decision, () => lengthOf(httpHeader(request, 'content-length'))),
-        tapStart: heard => hearHttpStart(request, heard),
+        tapStart: heard => onHttpFirstChunk(request, heard),
         block: error => {
           blockHttp(request, error)
-          request.once('close', () => following.of(request)?.end(error))
+          request.once('close', () => trackers.of(request)?.end(error))
           return true
         },
       })
@@ -86,20 +86,20 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
     // Published when the head of the answer is there, whatever its name says.
     'http.client.response.finish': safely(message => {
       const { request, response } = message as { request: ClientRequest; response: IncomingMessage }
-      const followed = following.of(request)
-      if (followed) followAnswer(followed, response, safely)
+      const tracker = trackers.of(request)
+      if (tracker) trackResponse(tracker, response, safely)
     }),
     'http.client.request.error': safely(endOfFailed),
   }
   function endOfFailed(message: unknown): void {
     const { request, error } = message as { request: object; error: unknown }
-    following.of(request)?.end(error)
+    trackers.of(request)?.end(error)
   }
 
   const stopHttp2 = watchHttp2(
-    safely((departure: Http2Departure) => {
-      const { method, path, url, headers, block, onStream } = departure
-      if (!wanted(method, path) || departure.isOfUndici()) return
+    safely((adapter: Http2Adapter) => {
+      const { method, path, url, headers, block, onStream } = adapter
+      if (!wanted(method, path) || adapter.isOfUndici()) return
       const identity = {}
       let made: ClientHttp2Stream | undefined
       let tapStream: ((stream: ClientHttp2Stream) => void) | undefined
@@ -107,8 +107,8 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
         safely(stream => {
           made = stream
           tapStream?.(stream)
-          const followed = following.of(identity)
-          if (followed) followStream(followed, stream, safely)
+          const tracker = trackers.of(identity)
+          if (tracker) trackStream(tracker, stream, safely)
         }),
       )
       follow({
@@ -123,8 +123,8 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
           if (made) failStream(made, error)
           return true
         },
-        hear: followed => {
-          if (made) followStream(followed, made, safely)
+        hear: tracker => {
+          if (made) trackStream(tracker, made, safely)
         },
         tap: (heard, decision) => {
           let soFar: () => void = () => undefined
@@ -145,7 +145,7 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
 }
 
 /** Node turns what a subscriber throws into an uncaught exception, and a listener runs within the application's own calls. */
-function teller(onFault: (fault: unknown) => void): Surroundings['tell'] {
+function reporter(onFault: (fault: unknown) => void): TrackingContext['report'] {
   return (handle, message) => {
     try {
       handle(message)

@@ -31,7 +31,7 @@ class Heard {
   readonly #listener: BodyListener
   readonly #held: Buffer[] = []
   #bytes = 0
-  #isTold = false
+  #isReported = false
 
   constructor(listener: BodyListener) {
     this.#listener = listener
@@ -43,7 +43,7 @@ class Heard {
    * @returns Whether it counts; once the listener was called, no piece does.
    */
   piece(chunk: unknown, encoding?: unknown): boolean {
-    if (this.#isTold || this.isTooLong) return false
+    if (this.#isReported || this.isTooLong) return false
     const bytes = bytesOf(chunk, encoding)
     if (!bytes) return false
     this.#bytes += bytes.byteLength
@@ -63,24 +63,24 @@ class Heard {
   /** Nothing of it will be heard. */
   cannotHear(): void {
     this.#bytes = MOST_BYTES + 1
-    this.tell()
+    this.report()
   }
 
-  tell(): void {
-    if (this.#isTold) return
-    this.#isTold = true
+  report(): void {
+    if (this.#isReported) return
+    this.#isReported = true
     this.#listener(this.isTooLong ? undefined : this.#text())
   }
 
   /** Decides now, where what was heard is enough for it. @returns Why the body must not go on. */
   decideSoFar(decision: BodyDecision | undefined): Error | undefined {
-    if (!decision || this.#isTold || this.isTooLong || !decision.isEnough(this.#text())) return undefined
+    if (!decision || this.#isReported || this.isTooLong || !decision.isEnough(this.#text())) return undefined
     return this.decide(decision)
   }
 
   /** Decides by all that was heard. @returns Why the body must not go on. */
   decide(decision: BodyDecision | undefined): Error | undefined {
-    this.tell()
+    this.report()
     return decision?.refusal()
   }
 
@@ -99,19 +99,19 @@ class Heard {
  */
 export function tapUndiciBody(request: UndiciRequest, listener: BodyListener, decision?: BodyDecision): () => void {
   const heard = new Heard(listener)
-  const tell = () => heard.tell()
+  const report = () => heard.report()
   const { body } = request
   if (isIterableBody(body)) request.body = heardPieces(body, heard, decision, decision !== undefined && isShort(request))
   else if (body === null || body === undefined || bytesOf(body)) {
     heard.piece(body)
-    tell()
+    report()
   } else if (isForm(body)) {
     heard.piece(textOfForm(body))
-    tell()
+    report()
   } else if (isBlob(body)) tapBlob(request, body, heard, decision)
   else if (isFreshStream(body)) tapPush(body, heard, decision)
   else heard.cannotHear()
-  return tell
+  return report
 }
 
 /** A blob of undici's own `request` is read as a stream when its turn has come; of one that is decided about, that stream is judged. */
@@ -128,7 +128,7 @@ function tapBlob(request: UndiciRequest, body: Blob, heard: Heard, decision: Bod
   body.text().then(
     text => {
       heard.piece(text)
-      heard.tell()
+      heard.report()
     },
     () => undefined,
   )
@@ -196,7 +196,7 @@ export function tapHttpBody(
     release()
     return Reflect.apply(end, this, given)
   } as typeof end
-  return () => heard.tell()
+  return () => heard.report()
 }
 
 /** A declared length for whose end a body can wait; 0 for one that cannot: it is unknown, or too long for a token request. */

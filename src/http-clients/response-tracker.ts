@@ -2,7 +2,7 @@
 export interface OutgoingEnd {
   readonly status?: number | undefined
   /** Put together when they are asked for: of most answers nobody wants them. */
-  readonly headers?: AnswerHeaders | undefined
+  readonly headers?: ResponseHeaders | undefined
   /** The start of the body of a refused answer as it came, compressed or not, where the client lets it be seen. */
   readonly body?: Buffer | undefined
   /** When the first piece of the answer's body came, by `performance.now()`; absent where the client does not show it. */
@@ -10,7 +10,7 @@ export interface OutgoingEnd {
   readonly error?: unknown
 }
 
-export interface FollowOptions {
+export interface TrackOptions {
   /** Keeps the start of the body of a good answer too. @default false */
   keepsGood?: boolean
   /** Follows to the last byte, however long that takes; else an answer that goes on and on has said enough. @default false */
@@ -18,12 +18,12 @@ export interface FollowOptions {
 }
 
 /** Headers of an answer, names in lower case. */
-export type AnswerHeaders = Readonly<Record<string, string>>
+export type ResponseHeaders = Readonly<Record<string, string>>
 
 /** Who has a request followed. */
-export interface Follower {
+export interface ResponseListener {
   /** The head of an answer is there. */
-  head(status: number, headers: () => AnswerHeaders | undefined): void
+  head(status: number, headers: () => ResponseHeaders | undefined): void
   /** It has ended; told once. */
   ended(end: OutgoingEnd): void
 }
@@ -32,8 +32,8 @@ export interface Follower {
 export const MOST_ANSWER = 32 * 1024
 
 /** One request followed to its end, and then what was seen of it. One object and no closures: there is one for every call. */
-export class Following implements OutgoingEnd {
-  readonly #follower: Follower
+export class ResponseTracker implements OutgoingEnd {
+  readonly #follower: ResponseListener
   readonly #keepsGood: boolean
   readonly #toTheEnd: boolean
   #held: Buffer[] | undefined
@@ -41,13 +41,13 @@ export class Following implements OutgoingEnd {
   #bytes = 0
   #status: number | undefined
   #rawHeaders: unknown
-  #readHeaders: ((raw: never) => AnswerHeaders) | undefined
+  #readHeaders: ((raw: never) => ResponseHeaders) | undefined
   #error: unknown
   #isOver = false
   /** Pieces of the body come without the channel that tells of them too. */
   isHeardDirectly = false
 
-  constructor(follower: Follower, { keepsGood = false, toTheEnd = false }: FollowOptions = {}) {
+  constructor(follower: ResponseListener, { keepsGood = false, toTheEnd = false }: TrackOptions = {}) {
     this.#follower = follower
     this.#keepsGood = keepsGood
     this.#toTheEnd = toTheEnd
@@ -57,7 +57,7 @@ export class Following implements OutgoingEnd {
     return this.#status
   }
 
-  get headers(): AnswerHeaders | undefined {
+  get headers(): ResponseHeaders | undefined {
     return this.#readHeaders?.(this.#rawHeaders as never)
   }
 
@@ -78,11 +78,11 @@ export class Following implements OutgoingEnd {
    *
    * @param raw The headers as the client has them, for `read` to make a table of.
    */
-  head<Raw>(status: number, raw: Raw, read: (raw: Raw) => AnswerHeaders): void {
+  head<Raw>(status: number, raw: Raw, read: (raw: Raw) => ResponseHeaders): void {
     if (this.#isOver) return
     this.#status = status
     this.#rawHeaders = raw
-    this.#readHeaders = read as (raw: never) => AnswerHeaders
+    this.#readHeaders = read as (raw: never) => ResponseHeaders
     // Whoever is told of a good one has nothing to do with it.
     if (status >= 300) this.#follower.head(status, () => this.headers)
   }

@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
-import { type Entry, enter, enterAgain, enterBriefly, entryNow, noteCaller } from '../callers/async-stack.ts'
-import { privateNotes } from '../tools/object-annotations.ts'
+import { type AsyncEntry, enter, entryNow, noteCaller, resumeEntry, runAsEntry } from '../callers/async-stack.ts'
+import { objectAnnotations } from '../tools/object-annotations.ts'
 
 /** What a dispatcher is asked to send, as far as it is used. */
 export interface DispatchOptions {
@@ -32,7 +32,7 @@ const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for(
 const wrapped = new WeakMap<object, { isOn: boolean }>()
 /** What they were wrapped in. */
 const wrappers = new WeakSet<object>()
-const departures = privateNotes<FirstDispatch>()
+const adapters = objectAnnotations<FirstDispatch>()
 let interceptor: DispatchInterceptor | undefined
 /** The one that is on the stack. */
 let dispatching: FirstDispatch | undefined
@@ -41,7 +41,7 @@ let dispatching: FirstDispatch | undefined
 class FirstDispatch {
   // Destroyed by the collector, and known to be so by whoever of the host follows async resources.
   readonly #context = new AsyncResource('GATEWATCH_DISPATCH')
-  readonly #entry: Entry | undefined = entryNow()
+  readonly #entry: AsyncEntry | undefined = entryNow()
 
   get isOnStack(): boolean {
     return dispatching === this
@@ -50,7 +50,7 @@ class FirstDispatch {
   /** Goes on there, unless that is where we are. */
   goOn(work: () => unknown): unknown {
     if (this.isOnStack) return work()
-    return this.#context.runInAsyncScope(() => this.run(() => enterAgain(() => this.#entry?.frames?.() ?? [], work)))
+    return this.#context.runInAsyncScope(() => this.run(() => resumeEntry(() => this.#entry?.frames?.() ?? [], work)))
   }
 
   run(work: () => unknown): unknown {
@@ -104,13 +104,13 @@ export function wrapDispatch({ prototype }: { prototype: object }): () => void {
   const wrapper = {
     dispatch(this: object, options: unknown, handler: unknown, ...rest: unknown[]): unknown {
       if (!state.isOn || !isPost(options) || !isObject(handler)) return original.call(this, options, handler, ...rest)
-      const known = departures.of(handler)
+      const known = adapters.of(handler)
       const intercept = interceptor
       // From one dispatcher to the one behind it: most calls of most requests.
       if (!intercept && known?.isOnStack) return original.call(this, options, handler, ...rest)
       if (!intercept) {
         const send = () => original.call(this, options, handler, ...rest)
-        return known ? known.goOn(send) : enterBriefly(wrapper.dispatch, () => first(handler).run(send))
+        return known ? known.goOn(send) : runAsEntry(wrapper.dispatch, () => first(handler).run(send))
       }
       const go = (by: unknown = options, to: unknown = handler) => {
         // Whoever stands in for a handler comes back from a queue in its place.
@@ -138,7 +138,7 @@ export function wrapDispatch({ prototype }: { prototype: object }): () => void {
 
 function first(handler: object): FirstDispatch {
   const made = new FirstDispatch()
-  departures.put(handler, made)
+  adapters.put(handler, made)
   return made
 }
 

@@ -1,6 +1,6 @@
 import type { Guard } from './node-response.ts'
 import type { UndiciRequest } from './request-body.ts'
-import type { Following } from './response-tracker.ts'
+import type { ResponseTracker } from './response-tracker.ts'
 
 /**
  * Hears the body of an answer from undici 6 and 7, which call `request.onData` for each piece: undici 6, and with it the
@@ -10,11 +10,11 @@ import type { Following } from './response-tracker.ts'
  *
  * @returns Says whether it is heard here.
  */
-export function hearUndiciAnswer(request: UndiciRequest, followed: Following, safely: Guard): boolean {
+export function onUndiciResponse(request: UndiciRequest, tracker: ResponseTracker, safely: Guard): boolean {
   const hearable = request as { onData?: (...given: unknown[]) => unknown }
   const { onData } = hearable
   if (typeof onData !== 'function') return false
-  const hear = safely((piece: unknown) => piece instanceof Uint8Array && followed.chunk(piece))
+  const hear = safely((piece: unknown) => piece instanceof Uint8Array && tracker.chunk(piece))
   hearable.onData = function (this: unknown, ...given: unknown[]) {
     hear(given[0])
     return Reflect.apply(onData, this, given)

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type CredentialReading, oauthCredential, tokenCredential } from './found-credential.ts'
-import type { Place, Reading } from './found-profile.ts'
-import { ReadingInProgress } from './parse-source.ts'
+import type { Reading, SourceLocation } from './found-profile.ts'
+import { SourceParser } from './parse-source.ts'
 import { readSourceFields, type SourceFields } from './source-fields.ts'
 import { fileOf } from './source-location.ts'
 
@@ -12,11 +12,11 @@ const HINT = 'sign in with claude, or name the file with --path (on macOS Claude
  *
  * @throws {GatewayError} `GW_CONFIG` when there is none, `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED`.
  */
-export async function readClaudeLogin(place: Place, now: number): Promise<Reading> {
+export async function readClaudeLogin(place: SourceLocation, now: number): Promise<Reading> {
   const folder = place.environment.CLAUDE_CONFIG_DIR || join(place.home, '.claude')
   const path = await fileOf(place, folder, '.credentials.json', HINT)
   const login = (await readSourceFields(path)).object('claudeAiOauth')
-  const reading = new ReadingInProgress()
+  const reading = new SourceParser()
   reading.addPlace(path)
   if (login) reading.add('anthropic:claude-cli', 'anthropic', credentialOf(login, now))
   else reading.note('The file holds no "claudeAiOauth": Claude Code is signed out, or pays by API key.')

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { keyCredential, oauthCredential } from './found-credential.ts'
-import type { Place, Reading } from './found-profile.ts'
-import { ReadingInProgress } from './parse-source.ts'
+import type { Reading, SourceLocation } from './found-profile.ts'
+import { SourceParser } from './parse-source.ts'
 import { readSourceFields } from './source-fields.ts'
 import { fileOf } from './source-location.ts'
 
@@ -11,11 +11,11 @@ import { fileOf } from './source-location.ts'
  *
  * @throws {GatewayError} `GW_CONFIG` when there is none, `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED`.
  */
-export async function readCodexLogin(place: Place, now: number): Promise<Reading> {
+export async function readCodexLogin(place: SourceLocation, now: number): Promise<Reading> {
   const folder = place.environment.CODEX_HOME || join(place.home, '.codex')
   const path = await fileOf(place, folder, 'auth.json', 'sign in with codex login, or name the file with --path')
   const fields = await readSourceFields(path)
-  const reading = new ReadingInProgress()
+  const reading = new SourceParser()
   reading.addPlace(path)
   const tokens = fields.object('tokens')
   if (tokens) {

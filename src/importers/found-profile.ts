@@ -31,7 +31,7 @@ export interface Reading {
 }
 
 /** Where a source is looked for. */
-export interface Place {
+export interface SourceLocation {
   /** File or folder; without it, where the application keeps it. */
   readonly path?: string
   readonly environment: Readonly<Record<string, string | undefined>>

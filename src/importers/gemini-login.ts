@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { oauthCredential } from './found-credential.ts'
-import type { Place, Reading } from './found-profile.ts'
-import { ReadingInProgress } from './parse-source.ts'
+import type { Reading, SourceLocation } from './found-profile.ts'
+import { SourceParser } from './parse-source.ts'
 import { readSourceFields } from './source-fields.ts'
 import { fileOf } from './source-location.ts'
 
@@ -10,11 +10,11 @@ import { fileOf } from './source-location.ts'
  *
  * @throws {GatewayError} `GW_CONFIG` when there is none, `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED`.
  */
-export async function readGeminiLogin(place: Place, now: number): Promise<Reading> {
+export async function readGeminiLogin(place: SourceLocation, now: number): Promise<Reading> {
   const hint = 'sign in with gemini, or name the file with --path'
   const path = await fileOf(place, join(place.home, '.gemini'), 'oauth_creds.json', hint)
   const fields = await readSourceFields(path)
-  const reading = new ReadingInProgress()
+  const reading = new SourceParser()
   reading.addPlace(path)
   const parts = {
     access: fields.text('access_token'),

@@ -5,7 +5,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { systemCode } from '../store/store-failure.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedSource, unreadableSource } from './source-failure.ts'
-import { copyUntouched, signatureOf } from './source-file.ts'
+import { copySourceUnmodified, signatureOf } from './source-file.ts'
 
 /** The two JSON documents that a SQLite store of OpenClaw holds. */
 export interface OpenClawDocuments {
@@ -74,7 +74,7 @@ async function copyWhole(path: string, copy: string): Promise<void> {
 /** What SQLite writes beside a file may be gone a moment later; the next try sees it gone. */
 async function copyPart(path: string, copy: string): Promise<void> {
   try {
-    await copyUntouched(path, copy)
+    await copySourceUnmodified(path, copy)
   } catch (error) {
     if (await signatureOf(path)) throw error
   }

@@ -1,12 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { Place } from './found-profile.ts'
+import type { SourceLocation } from './found-profile.ts'
 import { notFound } from './source-failure.ts'
 import { isThere } from './source-file.ts'
 import { isFolder } from './source-location.ts'
 
 /** The files in which an OpenClaw keeps its profiles; the first that names a profile counts. */
-export interface OpenClawPlaces {
+export interface OpenClawPaths {
   /** SQLite stores and `auth-profiles.json`. */
   readonly stores: readonly string[]
   /** Folders that may hold the encrypted tokens of 2026.5. */
@@ -27,7 +27,7 @@ const FIRST_AGENT = 'main'
  *
  * @throws {GatewayError} `GW_CONFIG` when there is none.
  */
-export async function openClawPlaces({ path, environment, home }: Place): Promise<OpenClawPlaces> {
+export async function openClawPaths({ path, environment, home }: SourceLocation): Promise<OpenClawPaths> {
   const given = resolve(path ?? (environment.OPENCLAW_STATE_DIR || join(home, '.openclaw')))
   if (!(await isFolder(given))) {
     if (!(await isThere(given))) throw nothingAt(given)
@@ -68,7 +68,7 @@ function stateAbove(file: string): string {
   return file.endsWith(SHARED_STORE) ? dirname(folder) : dirname(dirname(dirname(folder)))
 }
 
-function sidecarFolders(state: string, { OPENCLAW_OAUTH_DIR: given }: Place['environment']): string[] {
+function sidecarFolders(state: string, { OPENCLAW_OAUTH_DIR: given }: SourceLocation['environment']): string[] {
   return [...(given ? [given] : []), join(state, 'credentials')].map(folder => join(folder, 'auth-profiles'))
 }
 

@@ -1,10 +1,10 @@
 import { createDecipheriv, createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { parseJsonObject } from '../tools/json-object.ts'
-import { hideText } from '../tools/secret-registry.ts'
-import type { Place } from './found-profile.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
+import type { SourceLocation } from './found-profile.ts'
 import { fieldsOf, readSourceFields, type SourceFields } from './source-fields.ts'
-import { isThere, readUntouched } from './source-file.ts'
+import { isThere, readSourceUnmodified } from './source-file.ts'
 
 /** The tokens that OpenClaw 2026.5 kept apart from their profile, or why they cannot be had. */
 export type SidecarReading =
@@ -18,7 +18,7 @@ export interface SidecarSearch {
   /** `oauthRef` of the profile. */
   readonly reference: SourceFields
   readonly folders: readonly string[]
-  readonly place: Place
+  readonly place: SourceLocation
 }
 
 const KEY_VARIABLE = 'OPENCLAW_AUTH_PROFILE_SECRET_KEY'
@@ -71,15 +71,15 @@ function decrypt(encrypted: SourceFields, seed: string, associated: string): str
 }
 
 /** Keys in the order in which OpenClaw tries them. The keychain of macOS is not asked: it would ask its user. */
-async function seedsOf({ environment, home }: Place): Promise<string[]> {
+async function seedsOf({ environment, home }: SourceLocation): Promise<string[]> {
   const seeds = [environment[KEY_VARIABLE] ?? '']
-  for (const path of keyFiles(environment, home)) if (await isThere(path)) seeds.push(await readUntouched(path))
+  for (const path of keyFiles(environment, home)) if (await isThere(path)) seeds.push(await readSourceUnmodified(path))
   const trimmed = [...new Set(seeds.map(seed => seed.trim()))].filter(seed => seed !== '')
-  for (const seed of trimmed) hideText(seed)
+  for (const seed of trimmed) registerSecret(seed)
   return trimmed
 }
 
-function keyFiles({ XDG_CONFIG_HOME, APPDATA }: Place['environment'], home: string): string[] {
+function keyFiles({ XDG_CONFIG_HOME, APPDATA }: SourceLocation['environment'], home: string): string[] {
   const folders = {
     win32: join(APPDATA || join(home, 'AppData', 'Roaming'), 'OpenClaw'),
     darwin: join(home, 'Library', 'Application Support', 'OpenClaw'),

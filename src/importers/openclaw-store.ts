@@ -1,11 +1,11 @@
 import { dirname, join } from 'node:path'
 import { profileName } from '../telemetry/profile-name.ts'
-import type { Place, Reading } from './found-profile.ts'
+import type { Reading, SourceLocation } from './found-profile.ts'
 import { readOpenClawDatabase } from './openclaw-database.ts'
-import { openClawPlaces } from './openclaw-paths.ts'
+import { openClawPaths } from './openclaw-paths.ts'
 import { nameOf, readOpenClawCredential } from './openclaw-profile.ts'
 import { readSidecar } from './openclaw-sidecar.ts'
-import { ReadingInProgress } from './parse-source.ts'
+import { SourceParser } from './parse-source.ts'
 import { damagedSource } from './source-failure.ts'
 import { fieldsOf, readSourceFields, type SourceFields } from './source-fields.ts'
 import { isThere } from './source-file.ts'
@@ -28,9 +28,9 @@ interface Store {
  *
  * @throws {GatewayError} `GW_CONFIG` when there is none, `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED`.
  */
-export async function readOpenClaw(place: Place, now: number): Promise<Reading> {
-  const { stores, sidecarFolders, otherAgents } = await openClawPlaces(place)
-  const reading = new ReadingInProgress()
+export async function readOpenClaw(place: SourceLocation, now: number): Promise<Reading> {
+  const { stores, sidecarFolders, otherAgents } = await openClawPaths(place)
+  const reading = new SourceParser()
   const moved = new Set<string>()
   for (const path of stores) {
     if (moved.has(dirname(path))) {
@@ -66,7 +66,7 @@ async function readDatabaseStore(path: string): Promise<Store | undefined> {
 async function readProfiles(
   { path, profiles, state }: Store,
   folders: readonly string[],
-  { place, now, reading }: { place: Place; now: number; reading: ReadingInProgress },
+  { place, now, reading }: { place: SourceLocation; now: number; reading: SourceParser },
 ): Promise<void> {
   const all = profiles.object('profiles')
   if (!all) throw damagedSource(path, lacksProfiles(profiles))

@@ -2,7 +2,7 @@ import type { CredentialReading } from './found-credential.ts'
 import type { FoundProfile, Reading, UnusableProfile } from './found-profile.ts'
 
 /** Collects what a source holds while it is read. Of two profiles with one id the first counts. */
-export class ReadingInProgress {
+export class SourceParser {
   readonly #places: string[] = []
   readonly #found = new Map<string, FoundProfile>()
   readonly #unusable = new Map<string, UnusableProfile>()

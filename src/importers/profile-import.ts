@@ -7,7 +7,7 @@ import type { ProfileStore } from '../store/profile-store.ts'
 import { PLAIN_WORD, profileName } from '../telemetry/profile-name.ts'
 import { readClaudeLogin } from './claude-login.ts'
 import { readCodexLogin } from './codex-login.ts'
-import type { FoundProfile, Place, Reading } from './found-profile.ts'
+import type { FoundProfile, Reading, SourceLocation } from './found-profile.ts'
 import { readGeminiLogin } from './gemini-login.ts'
 import { decideImport, type ImportPermissions, inPlaceOf, isStored, KnownRefreshTokens } from './import-decision.ts'
 import { readOpenClaw } from './openclaw-store.ts'
@@ -15,7 +15,7 @@ import { readOpenClaw } from './openclaw-store.ts'
 /** What is imported from where, and what may be done. */
 export interface ImportOptions extends ImportPermissions {
   source: ImportSource
-  place: Place
+  place: SourceLocation
   store: ProfileStore
   registry: Registry
   /** Takes this profile alone: its id at the source, or its name as it is shown. @default all */
@@ -52,7 +52,7 @@ export interface ProfileImport {
   readonly notes: readonly string[]
 }
 
-const READERS: Readonly<Record<ImportSource, (place: Place, now: number) => Promise<Reading>>> = {
+const READERS: Readonly<Record<ImportSource, (place: SourceLocation, now: number) => Promise<Reading>>> = {
   openclaw: readOpenClaw,
   codex: readCodexLogin,
   claude: readClaudeLogin,
@@ -138,7 +138,7 @@ function withAccount(credential: Credential, provider: Provider): Credential {
   if (credential.type !== 'oauth') return credential
   const account = [credential.access, credential.idToken]
     .map(token => (token === undefined ? undefined : provider.accountOf(token)))
-    .find(told => told !== undefined)
+    .find(reported => reported !== undefined)
   return account === undefined ? credential : { ...credential, account }
 }
 

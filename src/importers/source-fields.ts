@@ -1,6 +1,6 @@
 import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import { damagedSource } from './source-failure.ts'
-import { readUntouched } from './source-file.ts'
+import { readSourceUnmodified } from './source-file.ts'
 
 /** From here on a number is a moment in milliseconds; smaller ones are seconds. */
 const MILLISECONDS = 100_000_000_000
@@ -73,7 +73,7 @@ export class SourceFields {
 
 /** Reads a JSON file of somebody else's. @throws {GatewayError} as `readUntouched`; `GW_STORE_DAMAGED` when it is no object. */
 export async function readSourceFields(path: string): Promise<SourceFields> {
-  return fieldsOf(path, await readUntouched(path))
+  return fieldsOf(path, await readSourceUnmodified(path))
 }
 
 /** The fields of a JSON text. @param place What the text is, where it is not the whole file. */

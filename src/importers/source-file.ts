@@ -19,7 +19,7 @@ export async function isThere(path: string): Promise<boolean> {
  *
  * @throws {GatewayError} `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED` (no file, too large).
  */
-export async function readUntouched(path: string): Promise<string> {
+export async function readSourceUnmodified(path: string): Promise<string> {
   for (let tries = 1; ; tries += 1) {
     const before = await signatureOf(path)
     const text = await withFile(path, async (file, size) => {
@@ -32,7 +32,7 @@ export async function readUntouched(path: string): Promise<string> {
 }
 
 /** Copies a file of somebody else's, however large, as `readUntouched` reads one. The copy has mode 0600. */
-export async function copyUntouched(path: string, target: string): Promise<void> {
+export async function copySourceUnmodified(path: string, target: string): Promise<void> {
   await withFile(path, async file => {
     const copy = await open(target, 'w', 0o600)
     try {

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { Place } from './found-profile.ts'
+import type { SourceLocation } from './found-profile.ts'
 import { notFound } from './source-failure.ts'
 import { isThere } from './source-file.ts'
 
@@ -10,7 +10,7 @@ import { isThere } from './source-file.ts'
  * @param hint What to do when there is none.
  * @throws {GatewayError} `GW_CONFIG`.
  */
-export async function fileOf(place: Place, folder: string, name: string, hint: string): Promise<string> {
+export async function fileOf(place: SourceLocation, folder: string, name: string, hint: string): Promise<string> {
   const given = place.path === undefined ? folder : resolve(place.path)
   const path = (await isFolder(given)) || place.path === undefined ? join(given, name) : given
   if (await isThere(path)) return path

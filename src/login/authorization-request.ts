@@ -9,7 +9,7 @@ import {
 import { readErrorBody } from '../providers/error-body.ts'
 import type { LoginEndpoints } from '../providers/login-endpoints.ts'
 import type { OAuthParty } from '../providers/oauth-request.ts'
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 import { OperationError } from './operation-error.ts'
 
 /** What one login keeps to itself until its browser comes back. */
@@ -26,7 +26,7 @@ export async function loginSecrets({ issuer, scopes, usesNonce }: LoginEndpoints
   const codeVerifier = generateRandomCodeVerifier()
   const state = generateRandomState()
   const nonce = usesNonce && issuer !== undefined && scopes.includes('openid') ? generateRandomNonce() : undefined
-  for (const secret of [codeVerifier, state, nonce]) hideText(secret)
+  for (const secret of [codeVerifier, state, nonce]) registerSecret(secret)
   return { state, codeVerifier, codeChallenge: await calculatePKCECodeChallenge(codeVerifier), ...(nonce !== undefined && { nonce }) }
 }
 
@@ -54,7 +54,7 @@ export function authorizationUrl({ oauth }: OAuthParty, login: LoginEndpoints, s
  * @throws {OperationError} `denied`, `refused`, or `unverified` when it does not belong to this login.
  */
 export function readRedirect({ server, client, provider }: OAuthParty, parameters: URLSearchParams, state: string): URLSearchParams {
-  hideText(parameters.get('code') ?? undefined)
+  registerSecret(parameters.get('code') ?? undefined)
   try {
     return validateAuthResponse(server, client, parameters, state)
   } catch (error) {

@@ -5,7 +5,7 @@ import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { isLoopbackUrl } from '../providers/token-url.ts'
 import { authorizationUrl, type LoginSecrets, loginSecrets, readRedirect } from './authorization-request.ts'
 import { exchange } from './code-exchange.ts'
-import type { LoginDesk } from './login-context.ts'
+import type { LoginContext } from './login-context.ts'
 import { awaitRedirect, untilAborted } from './loopback-redirect.ts'
 import { loginGivenUp, loginTooLate } from './operation-error.ts'
 import { readPasted } from './pasted-redirect.ts'
@@ -19,21 +19,21 @@ const LIMIT_MS = 10 * 60_000
  *
  * @throws {GatewayError} as `login`.
  */
-export async function signInByBrowser(desk: LoginDesk): Promise<GrantedAnswer> {
-  const secrets = await loginSecrets(desk.login)
+export async function signInByBrowser(context: LoginContext): Promise<GrantedAnswer> {
+  const secrets = await loginSecrets(context.login)
   const limit = AbortSignal.timeout(LIMIT_MS)
-  const signal = AbortSignal.any([desk.signal, limit])
+  const signal = AbortSignal.any([context.signal, limit])
   try {
-    return await (desk.method === 'paste' ? byPasting(desk, secrets, signal) : byRedirect(desk, secrets, signal))
+    return await (context.method === 'paste' ? byPasting(context, secrets, signal) : byRedirect(context, secrets, signal))
   } catch (error) {
     if (isGatewayError(error) && !isGatewayError(error, 'GW_ABORTED')) throw error
-    if (desk.signal.aborted) throw loginGivenUp(desk.signal.reason)
+    if (context.signal.aborted) throw loginGivenUp(context.signal.reason)
     throw limit.aborted ? loginTooLate(LIMIT_MS) : error
   }
 }
 
-async function byRedirect(desk: LoginDesk, secrets: LoginSecrets, signal: AbortSignal): Promise<GrantedAnswer> {
-  const { party, login, guide } = desk
+async function byRedirect(context: LoginContext, secrets: LoginSecrets, signal: AbortSignal): Promise<GrantedAnswer> {
+  const { party, login, prompts } = context
   if (!login.redirectUrl.startsWith('http://') || !isLoopbackUrl(login.redirectUrl)) {
     throw new GatewayError('GW_CONFIG', `browsers of ${party.provider.id} do not come back to this machine: sign in with --paste`, {
       next: 'fix_configuration',
@@ -42,13 +42,13 @@ async function byRedirect(desk: LoginDesk, secrets: LoginSecrets, signal: AbortS
   const redirect = await awaitRedirect({
     redirectUrl: login.redirectUrl,
     state: secrets.state,
-    onStranger: () => guide.note('a browser came back from another login; this one waits on'),
+    onUnknownLogin: () => prompts.note('a browser came back from another login; this one waits on'),
   })
   let isSignedIn = false
   try {
-    guide.show({ url: authorizationUrl(party, login, secrets, redirect.url), limitMs: LIMIT_MS })
+    prompts.show({ url: authorizationUrl(party, login, secrets, redirect.url), limitMs: LIMIT_MS })
     const brought = await redirect.redirected(signal)
-    const answer = await exchangeBrought(desk, secrets, brought, redirect.url)
+    const answer = await exchangeBrought(context, secrets, brought, redirect.url)
     isSignedIn = true
     return answer
   } finally {
@@ -56,37 +56,37 @@ async function byRedirect(desk: LoginDesk, secrets: LoginSecrets, signal: AbortS
   }
 }
 
-async function byPasting(desk: LoginDesk, secrets: LoginSecrets, signal: AbortSignal): Promise<GrantedAnswer> {
-  const { party, login, guide } = desk
+async function byPasting(context: LoginContext, secrets: LoginSecrets, signal: AbortSignal): Promise<GrantedAnswer> {
+  const { party, login, prompts } = context
   const redirectUrl = unheardUrl(login.redirectUrl)
-  guide.show({ url: authorizationUrl(party, login, secrets, redirectUrl), limitMs: LIMIT_MS })
+  prompts.show({ url: authorizationUrl(party, login, secrets, redirectUrl), limitMs: LIMIT_MS })
   for (;;) {
-    const pasted = readPasted(await untilAborted(guide.paste(signal), signal))
+    const pasted = readPasted(await untilAborted(prompts.paste(signal), signal))
     if (!pasted) {
-      guide.note('there is no code in that: copy the whole address from the address bar, also of a page that says it cannot be reached')
+      prompts.note('there is no code in that: copy the whole address from the address bar, also of a page that says it cannot be reached')
       continue
     }
-    if (pasted.get('state') === secrets.state) return exchangeBrought(desk, secrets, pasted, redirectUrl)
-    guide.note('that address belongs to another login: open the page shown above and copy where it ends')
+    if (pasted.get('state') === secrets.state) return exchangeBrought(context, secrets, pasted, redirectUrl)
+    prompts.note('that address belongs to another login: open the page shown above and copy where it ends')
   }
 }
 
 async function exchangeBrought(
-  desk: LoginDesk,
+  context: LoginContext,
   secrets: LoginSecrets,
   brought: URLSearchParams,
   redirectUrl: string,
 ): Promise<GrantedAnswer> {
-  const parameters = readRedirect(desk.party, brought, secrets.state)
+  const parameters = readRedirect(context.party, brought, secrets.state)
   const { codeVerifier, nonce, state } = secrets
-  return exchange(desk, options =>
+  return exchange(context, options =>
     requestCodeGrant({
       ...options,
       parameters,
       redirectUrl,
       codeVerifier,
       ...(nonce !== undefined && { nonce }),
-      ...(desk.login.repeatsState && { state }),
+      ...(context.login.repeatsState && { state }),
     }),
   )
 }

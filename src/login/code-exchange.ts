@@ -3,30 +3,30 @@ import { fingerprint } from '../domain/fingerprint.ts'
 import type { CodeGrantAnswer, SignedIn } from '../providers/code-grant.ts'
 import type { AskOptions } from '../providers/oauth-request.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
-import { askOptions, type LoginDesk } from './login-context.ts'
+import { askOptions, type LoginContext } from './login-context.ts'
 import { loginRefused, OperationError } from './operation-error.ts'
-import { noteRequest, recordOperation } from './operation-record.ts'
+import { recordOperation, recordTokenRequest } from './operation-record.ts'
 import { giveBack } from './revocation.ts'
 
 /** Exchanges a code for tokens, under a span of its own. @throws {OperationError} when there are none, or they do not hold. */
-export function exchange(desk: LoginDesk, request: (options: AskOptions) => Promise<CodeGrantAnswer>): Promise<GrantedAnswer> {
-  const { telemetry, party, profileId, caller } = desk
+export function exchange(context: LoginContext, request: (options: AskOptions) => Promise<CodeGrantAnswer>): Promise<GrantedAnswer> {
+  const { telemetry, party, profileId, caller } = context
   return recordOperation(telemetry, { operation: 'exchange', provider: party.provider.id, profileId, caller }, async span => {
-    const answer = await request(askOptions(desk))
-    noteRequest(span, answer.kind === 'granted' ? traceOf(answer) : answer)
-    const granted = await grantedBy(desk, answer)
+    const answer = await request(askOptions(context))
+    recordTokenRequest(span, answer.kind === 'granted' ? traceOf(answer) : answer)
+    const granted = await grantedBy(context, answer)
     span.setAttribute(ATTR_REFRESH_FINGERPRINT_AFTER, fingerprint(granted.refresh) ?? '')
     return granted
   })
 }
 
 /** What was granted; whatever does not hold is given back. @throws {OperationError} */
-export async function grantedBy(desk: LoginDesk, answer: CodeGrantAnswer): Promise<GrantedAnswer> {
+export async function grantedBy(context: LoginContext, answer: CodeGrantAnswer): Promise<GrantedAnswer> {
   if (answer.kind === 'granted') return answer.answer
-  const { id } = desk.party.provider
+  const { id } = context.party.provider
   if (answer.kind !== 'unverified') throw loginRefused(id, 'for tokens', answer)
   const { refresh, access } = answer.answer
-  await giveBack({ ...desk, token: refresh ?? access, kind: refresh === undefined ? 'access_token' : 'refresh_token' })
+  await giveBack({ ...context, token: refresh ?? access, kind: refresh === undefined ? 'access_token' : 'refresh_token' })
   throw new OperationError(
     'unverified',
     'GW_LOGIN_FAILED',

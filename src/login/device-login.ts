@@ -11,9 +11,9 @@ import {
 } from '../providers/device-code.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { exchange, grantedBy } from './code-exchange.ts'
-import { askOptions, type LoginDesk } from './login-context.ts'
+import { askOptions, type LoginContext } from './login-context.ts'
 import { loginGivenUp, loginRefused, loginTooLate } from './operation-error.ts'
-import { noteRequest, recordOperation } from './operation-record.ts'
+import { recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** RFC 8628 section 3.5: each `slow_down` adds this much, in ms. */
 const SLOWER_MS = 5_000
@@ -29,19 +29,19 @@ type Poll<T> = { readonly type: 'pending' | 'slow_down' | 'silent' } | { readonl
  * @throws {GatewayError} as `login`.
  * @see RFC 8628
  */
-export async function signInByDevice(desk: LoginDesk): Promise<GrantedAnswer> {
-  const { telemetry, party, profileId, caller, login } = desk
+export async function signInByDevice(context: LoginContext): Promise<GrantedAnswer> {
+  const { telemetry, party, profileId, caller, login } = context
   const facts = { operation: 'device', provider: party.provider.id, profileId, caller } as const
-  if (login.deviceDialect === 'rfc8628') return recordOperation(telemetry, facts, span => askedByStandard(desk, span))
-  const handed = await recordOperation(telemetry, facts, span => askedAtChatgpt(desk, span))
+  if (login.deviceDialect === 'rfc8628') return recordOperation(telemetry, facts, span => askedByStandard(context, span))
+  const handed = await recordOperation(telemetry, facts, span => askedAtChatgpt(context, span))
   const { parameters, redirectUrl, codeVerifier } = handed
-  return exchange(desk, options => requestCodeGrant({ ...options, parameters, redirectUrl, codeVerifier }))
+  return exchange(context, options => requestCodeGrant({ ...options, parameters, redirectUrl, codeVerifier }))
 }
 
-async function askedByStandard(desk: LoginDesk, span: Span): Promise<GrantedAnswer> {
-  const issued = await issue(desk, span, requestDeviceCode)
-  const answer = await poll<CodeGrantAnswer>(desk, span, issued, async () => {
-    const asked = await requestDeviceGrant({ ...askOptions(desk), deviceCode: issued.deviceCode })
+async function askedByStandard(context: LoginContext, span: Span): Promise<GrantedAnswer> {
+  const issued = await issue(context, span, requestDeviceCode)
+  const answer = await poll<CodeGrantAnswer>(context, span, issued, async () => {
+    const asked = await requestDeviceGrant({ ...askOptions(context), deviceCode: issued.deviceCode })
     if (asked.kind === 'unanswered' && asked.outcome !== 'cancelled' && asked.shape) return { type: 'silent' }
     if (asked.kind === 'refused') {
       if (asked.code === 'authorization_pending') return { type: 'pending' }
@@ -50,35 +50,35 @@ async function askedByStandard(desk: LoginDesk, span: Span): Promise<GrantedAnsw
     }
     return { type: 'done', value: asked }
   })
-  if (answer.kind !== 'granted') noteRequest(span, answer)
-  return grantedBy(desk, answer)
+  if (answer.kind !== 'granted') recordTokenRequest(span, answer)
+  return grantedBy(context, answer)
 }
 
-async function askedAtChatgpt(desk: LoginDesk, span: Span): Promise<HandedOverCode> {
-  const issued = await issue(desk, span, requestChatgptCode)
-  const answer = await poll(desk, span, issued, async () => {
-    const asked = await requestChatgptHandover({ ...askOptions(desk), issued })
+async function askedAtChatgpt(context: LoginContext, span: Span): Promise<HandedOverCode> {
+  const issued = await issue(context, span, requestChatgptCode)
+  const answer = await poll(context, span, issued, async () => {
+    const asked = await requestChatgptHandover({ ...askOptions(context), issued })
     if (asked === 'pending') return { type: 'pending' }
     const isSilent = asked.kind === 'unanswered' && asked.outcome !== 'cancelled'
     return isSilent || (asked.kind === 'refused' && asked.status >= 429) ? { type: 'silent' } : { type: 'done', value: asked }
   })
   if (answer.kind === 'handed_over') return answer
-  noteRequest(span, answer)
-  throw loginRefused(desk.party.provider.id, 'whether the code was entered', answer)
+  recordTokenRequest(span, answer)
+  throw loginRefused(context.party.provider.id, 'whether the code was entered', answer)
 }
 
-async function issue(desk: LoginDesk, span: Span, request: typeof requestDeviceCode): Promise<DeviceCode> {
-  const answer = await request(askOptions(desk))
-  noteRequest(span, answer)
-  if (answer.kind !== 'issued') throw loginRefused(desk.party.provider.id, 'for a code', answer)
+async function issue(context: LoginContext, span: Span, request: typeof requestDeviceCode): Promise<DeviceCode> {
+  const answer = await request(askOptions(context))
+  recordTokenRequest(span, answer)
+  if (answer.kind !== 'issued') throw loginRefused(context.party.provider.id, 'for a code', answer)
   const { userCode, pageUrl, filledInUrl, lifeMs } = answer
-  desk.guide.show({ url: filledInUrl ?? pageUrl, userCode, limitMs: lifeMs })
+  context.prompts.show({ url: filledInUrl ?? pageUrl, userCode, limitMs: lifeMs })
   return answer
 }
 
 /** Asks until there is an end, no faster than the provider wants, and no longer than the code lives. */
 async function poll<T>(
-  { signal, clock }: LoginDesk,
+  { signal, clock }: LoginContext,
   span: Span,
   { intervalMs, lifeMs }: DeviceCode,
   ask: () => Promise<Poll<T>>,

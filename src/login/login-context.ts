@@ -7,7 +7,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Clock } from '../tools/clock.ts'
-import type { LoginGuide } from './login-prompts.ts'
+import type { LoginPrompts } from './login-prompts.ts'
 
 /** What a login is made with. */
 export interface LoginOptions {
@@ -17,7 +17,7 @@ export interface LoginOptions {
   readonly profileId: string
   readonly method: LoginMethod
   readonly caller: CallerSite
-  readonly guide: LoginGuide
+  readonly prompts: LoginPrompts
   /** Gives the login up; nothing is stored then. */
   readonly signal: AbortSignal
   /** Takes an account that is not the one the profile holds now. @default false */
@@ -26,7 +26,7 @@ export interface LoginOptions {
 }
 
 /** A login under way: the provider as it is asked, and whatever the ways of signing in share. */
-export interface LoginDesk extends Pick<LoginOptions, 'telemetry' | 'profileId' | 'caller' | 'guide' | 'signal' | 'method'> {
+export interface LoginContext extends Pick<LoginOptions, 'telemetry' | 'profileId' | 'caller' | 'prompts' | 'signal' | 'method'> {
   readonly party: OAuthParty
   readonly login: LoginEndpoints
   readonly clock: Clock
@@ -36,7 +36,7 @@ export interface LoginDesk extends Pick<LoginOptions, 'telemetry' | 'profileId' 
 export const REQUEST_TIMEOUT_MS = 30_000
 
 /** What every request of a login is sent with; its permit is good for one request to the token endpoint. */
-export function askOptions({ party, signal, clock }: Pick<LoginDesk, 'party' | 'signal' | 'clock'>): AskOptions {
+export function askOptions({ party, signal, clock }: Pick<LoginContext, 'party' | 'signal' | 'clock'>): AskOptions {
   return {
     party,
     permit: new Permit({ url: party.oauth.tokenUrl, lifetimeMs: REQUEST_TIMEOUT_MS }),

@@ -9,7 +9,7 @@ export interface SignInPage {
 }
 
 /** How a login speaks with the person who signs in. */
-export interface LoginGuide {
+export interface LoginPrompts {
   /** Shows the page; the login waits from now on. */
   show(page: SignInPage): void
   /** Asks for the address at which the browser ended. @throws when nothing more will come. */

@@ -6,7 +6,7 @@ import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { systemClock } from '../tools/clock.ts'
 import { signInByBrowser } from './browser-login.ts'
 import { signInByDevice } from './device-login.ts'
-import type { LoginDesk, LoginOptions } from './login-context.ts'
+import type { LoginContext, LoginOptions } from './login-context.ts'
 import { loginGivenUp, OperationError } from './operation-error.ts'
 import { recordOperation } from './operation-record.ts'
 import { giveBack } from './revocation.ts'
@@ -32,9 +32,9 @@ export function login(options: LoginOptions): Promise<LoggedIn> {
   const { telemetry, provider, profileId, method, caller } = options
   const facts = { operation: 'login', provider: provider.id, profileId, caller, attributes: { [ATTR_LOGIN_METHOD]: method } } as const
   return recordOperation(telemetry, facts, async span => {
-    const desk = deskOf(options)
+    const context = contextOf(options)
     checkPlace(options, await options.store.reload(profileId))
-    const answer = await (method === 'device' ? signInByDevice(desk) : signInByBrowser(desk))
+    const answer = await (method === 'device' ? signInByDevice(context) : signInByBrowser(context))
     span.setAttributes({
       [ATTR_HAS_REFRESH]: answer.refresh !== undefined,
       [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round(answer.expiresInMs / 1000),
@@ -42,11 +42,11 @@ export function login(options: LoginOptions): Promise<LoggedIn> {
     })
     // Somebody who pressed Ctrl-C meanwhile was told that nothing would be stored.
     if (options.signal.aborted) throw loginGivenUp(options.signal.reason)
-    return keep(options, desk, answer)
+    return keep(options, context, answer)
   })
 }
 
-function deskOf({ provider, clock = systemClock, ...options }: LoginOptions): LoginDesk {
+function contextOf({ provider, clock = systemClock, ...options }: LoginOptions): LoginContext {
   const party = oauthParty(provider)
   const { login } = party.oauth
   const wanted = options.method === 'device' ? 'deviceUrl' : 'authorizationUrl'
@@ -76,9 +76,9 @@ function checkPlace({ telemetry, provider, profileId, replaceAccount }: LoginOpt
   }
 }
 
-async function keep(options: LoginOptions, desk: LoginDesk, answer: GrantedAnswer): Promise<LoggedIn> {
+async function keep(options: LoginOptions, context: LoginContext, answer: GrantedAnswer): Promise<LoggedIn> {
   const { store, profileId, replaceAccount = false } = options
-  const credential = credentialOf(answer, desk.clock.now())
+  const credential = credentialOf(answer, context.clock.now())
   let replaced = false
   let isOther = false
   const profile = await store.change(profileId, current => {
@@ -90,7 +90,7 @@ async function keep(options: LoginOptions, desk: LoginDesk, answer: GrantedAnswe
   if (profile && !(isOther && !replaceAccount)) return { profile, replaced }
   // Nobody would ever use it or know of it.
   const returned = await giveBack({
-    ...desk,
+    ...context,
     token: answer.refresh ?? answer.access,
     kind: answer.refresh ? 'refresh_token' : 'access_token',
   })

@@ -10,7 +10,7 @@ export interface LoopbackRedirectOptions {
   /** What a redirect of this login carries; one that carries another is nobody's we wait for. */
   state: string
   /** Told of a redirect that is not of this login. */
-  onStranger?: () => void
+  onUnknownLogin?: () => void
 }
 
 /** A browser is awaited on this machine. */
@@ -35,15 +35,15 @@ const LAST_PATH = '/signed-in'
  * @throws {GatewayError} `GW_CONFIG` when the port the provider insists on is taken, or the URL is not on loopback.
  * @see RFC 8252 sections 7.3 and 8.3
  */
-export async function awaitRedirect({ redirectUrl, state, onStranger = () => {} }: LoopbackRedirectOptions): Promise<LoopbackRedirect> {
+export async function awaitRedirect({ redirectUrl, state, onUnknownLogin = () => {} }: LoopbackRedirectOptions): Promise<LoopbackRedirect> {
   const wanted = new URL(redirectUrl)
   let bring: (parameters: URLSearchParams) => void = () => {}
   const brought = new Promise<URLSearchParams>(resolve => {
     bring = resolve
   })
-  let tellEnd: (isSignedIn: boolean) => void = () => {}
+  let reportEnd: (isSignedIn: boolean) => void = () => {}
   const ended = new Promise<boolean>(resolve => {
-    tellEnd = resolve
+    reportEnd = resolve
   })
   let lastPageShown: () => void = () => {}
   const shown = new Promise<void>(resolve => {
@@ -62,8 +62,8 @@ export async function awaitRedirect({ redirectUrl, state, onStranger = () => {} 
     }
     if (url.pathname !== wanted.pathname) return redirectPage(response, 'elsewhere')
     if (!isSame(url.searchParams.get('state'), state)) {
-      onStranger()
-      return redirectPage(response, 'stranger')
+      onUnknownLogin()
+      return redirectPage(response, 'unknown_login')
     }
     isSent = true
     redirectPage(response, 'on_its_way', LAST_PATH)
@@ -75,7 +75,7 @@ export async function awaitRedirect({ redirectUrl, state, onStranger = () => {} 
     url: withPort(wanted, port),
     redirected: signal => untilAborted(brought, signal),
     finish: isSignedIn => {
-      tellEnd(isSignedIn)
+      reportEnd(isSignedIn)
       closing ??= (isSent ? atMost(shown, LAST_PAGE_MS) : Promise.resolve()).then(() => close(servers))
       return closing
     },

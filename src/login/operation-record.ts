@@ -8,8 +8,8 @@ import {
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_PROVIDER_REQUEST_ID,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   SPAN_DEVICE,
   SPAN_EXCHANGE,
   SPAN_LOGIN,
@@ -100,9 +100,9 @@ export interface AnswerTrace {
 }
 
 /** Notes what was sent, by its shape, and what came back. */
-export function noteRequest(span: Span, { shape, status, code, requestId }: AnswerTrace): void {
+export function recordTokenRequest(span: Span, { shape, status, code, requestId }: AnswerTrace): void {
   span.setAttributes({
-    ...(shape && { [ATTR_SHAPE_ENCODING]: shape.encoding, [ATTR_SHAPE_FIELDS]: shape.fields }),
+    ...(shape && { [ATTR_REQUEST_ENCODING]: shape.encoding, [ATTR_REQUEST_FIELDS]: shape.fields }),
     ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
     ...(code !== undefined && { [ATTR_PROVIDER_ERROR_CODE]: code }),
     ...(requestId !== undefined && { [ATTR_PROVIDER_REQUEST_ID]: requestId }),

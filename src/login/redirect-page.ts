@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http'
 
 /** What a browser that comes back may be told. */
-export type RedirectWord = 'on_its_way' | 'signed_in' | 'failed' | 'stranger' | 'elsewhere'
+export type RedirectWord = 'on_its_way' | 'signed_in' | 'failed' | 'unknown_login' | 'elsewhere'
 
 const PAGES: Readonly<Record<RedirectWord, { status: number; title: string; text: string }>> = {
   on_its_way: { status: 303, title: 'One moment', text: 'The login is being finished.' },
   signed_in: { status: 200, title: 'Back to the terminal', text: 'It says how the login ended. You can close this window.' },
   failed: { status: 200, title: 'The login did not succeed', text: 'The terminal says why. You can close this window.' },
-  stranger: {
+  unknown_login: {
     status: 400,
     title: 'Not this login',
     text: 'This page does not belong to the login that is under way. Begin again in the terminal.',

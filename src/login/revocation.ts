@@ -9,7 +9,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Clock } from '../tools/clock.ts'
 import { askOptions } from './login-context.ts'
 import { OperationError } from './operation-error.ts'
-import { noteRequest, recordOperation } from './operation-record.ts'
+import { recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** What a revocation is made with. */
 export interface RevokeOptions {
@@ -45,7 +45,7 @@ export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void
       )
     }
     const answer = await requestRevocation({ ...askOptions(options), token, kind })
-    noteRequest(span, answer)
+    recordTokenRequest(span, answer)
     if (answer.kind === 'answered') return
     const why = answer.kind === 'unanswered' ? answer.errorType : (answer.code ?? `status ${answer.status}`)
     const isPassing = answer.kind === 'unanswered' || answer.status >= 500 || answer.status === 429

@@ -5,8 +5,8 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { recordOperation } from './operation-record.ts'
 
 /** The OAuth operations besides the refresh, by their spans. */
-export const OAUTH_OPERATIONS = { login: SPAN_LOGIN, exchange: SPAN_EXCHANGE, revoke: SPAN_REVOKE } as const
-export type OAuthOperation = keyof typeof OAUTH_OPERATIONS
+export const WRAPPED_OPERATIONS = { login: SPAN_LOGIN, exchange: SPAN_EXCHANGE, revoke: SPAN_REVOKE } as const
+export type WrappedOperation = keyof typeof WRAPPED_OPERATIONS
 
 /**
  * How the arguments of somebody else's OAuth operation are read. A callback that throws is reported once through `diag` and
@@ -24,7 +24,7 @@ const PROFILE_OPTION = {
   login: 'the option wrapLogin.profile',
   exchange: 'the option wrapExchange.profile',
   revoke: 'the option wrapRevoke.profile',
-} as const satisfies Record<OAuthOperation, string>
+} as const satisfies Record<WrappedOperation, string>
 
 /** A login may wait for a person; its permit is good for as long as a device code. @see RFC 8628 section 3.2 */
 const PERMIT_LIFETIME_MS = 15 * 60_000
@@ -39,7 +39,7 @@ const MOST_REQUESTS = 200
 export function wrapOperation<A extends unknown[], R>(
   telemetry: Telemetry,
   tokenUrl: string | undefined,
-  operation: OAuthOperation,
+  operation: WrappedOperation,
   run: (...parameters: A) => Promise<R>,
   options: WrapOperationOptions<A>,
 ): (...parameters: A) => Promise<R> {

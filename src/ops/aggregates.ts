@@ -2,7 +2,9 @@ import { Ring } from '../events/ring.ts'
 import type { SpanRow } from '../events/span-row.ts'
 import { AttemptBucket, WayBucket } from './call-counts.ts'
 import {
+  type AcquisitionFact,
   type AttemptFact,
+  acquisitionFact,
   attemptFact,
   callFact,
   generationOf,
@@ -10,12 +12,10 @@ import {
   type RefreshFact,
   refreshFact,
   signInFact,
-  type VisitFact,
-  visitFact,
 } from './span-facts.ts'
 import { TimeBuckets } from './time-buckets.ts'
 
-export interface LedgerOptions {
+export interface AggregatesOptions {
   /** Refreshes, and visits, that can be asked about one by one. @default 200_000 */
   mostFacts?: number
   /** Distinct stacks. @default 5_000 */
@@ -24,7 +24,11 @@ export interface LedgerOptions {
   mostProfiles?: number
 }
 
-export const DEFAULTS = { mostFacts: 200_000, mostStacks: 5_000, mostProfiles: 1_000 } as const satisfies Required<LedgerOptions>
+export const AGGREGATES_DEFAULTS = {
+  mostFacts: 200_000,
+  mostStacks: 5_000,
+  mostProfiles: 1_000,
+} as const satisfies Required<AggregatesOptions>
 
 /** The last request of a provider that was answered with a token and whose shape was seen. */
 export interface GoodShape {
@@ -33,7 +37,7 @@ export interface GoodShape {
 }
 
 /** What spans tell of one profile. */
-export interface SeenProfile {
+export interface ProfileAggregate {
   readonly profile: string
   provider: string
   lastRefresh: RefreshFact | undefined
@@ -49,16 +53,16 @@ export interface SeenProfile {
  * What the ops page counts: small facts of every span, so that a view is an aggregate over memory and never a walk
  * through the recorder. Bounded whatever comes; what goes first is the oldest.
  */
-export class Ledger {
+export class Aggregates {
   readonly attempts = new TimeBuckets(() => new AttemptBucket())
   readonly ways = new TimeBuckets(() => new WayBucket())
   readonly stacks = new Map<string, RefreshDetail>()
-  readonly profiles = new Map<string, SeenProfile>()
+  readonly profiles = new Map<string, ProfileAggregate>()
   readonly #refreshes: Ring<RefreshFact>
-  readonly #visits: Ring<VisitFact>
+  readonly #acquisitions: Ring<AcquisitionFact>
   readonly #goodShapes = new Map<string, GoodShape>()
   readonly #words = new Map<string, string>()
-  readonly #bounds: Required<LedgerOptions>
+  readonly #bounds: Required<AggregatesOptions>
   #version = 0
   #sinceMs: number | undefined
   #bypasses = 0
@@ -66,10 +70,10 @@ export class Ledger {
   #fallbacks = 0
   #refreshCount = 0
 
-  constructor(options: LedgerOptions = {}) {
-    this.#bounds = { ...DEFAULTS, ...options }
+  constructor(options: AggregatesOptions = {}) {
+    this.#bounds = { ...AGGREGATES_DEFAULTS, ...options }
     this.#refreshes = new Ring(this.#bounds.mostFacts)
-    this.#visits = new Ring(this.#bounds.mostFacts)
+    this.#acquisitions = new Ring(this.#bounds.mostFacts)
   }
 
   /** Grows with every span. */
@@ -96,8 +100,8 @@ export class Ledger {
     return this.#refreshes.newestFirst()
   }
 
-  visits(): Iterable<VisitFact> {
-    return this.#visits.newestFirst()
+  acquisitions(): Iterable<AcquisitionFact> {
+    return this.#acquisitions.newestFirst()
   }
 
   /** What the last good request to a provider looked like; of the same profile, where one was seen. */
@@ -110,8 +114,9 @@ export class Ledger {
     if (this.#sinceMs === undefined || span.startMs < this.#sinceMs) this.#sinceMs = span.startMs
     const refresh = refreshFact(span)
     if (refresh) this.#addRefresh(refresh, span)
-    const visit = visitFact(span)
-    if (visit) this.#visits.push({ ...visit, caller: this.#word(visit.caller), profile: this.#word(visit.profile) })
+    const acquisition = acquisitionFact(span)
+    if (acquisition)
+      this.#acquisitions.push({ ...acquisition, caller: this.#word(acquisition.caller), profile: this.#word(acquisition.profile) })
     const attempt = attemptFact(span)
     if (attempt) this.#addAttempt(attempt)
     const signIn = signInFact(span)
@@ -172,7 +177,7 @@ export class Ledger {
     if (before ? before.fact.atMs <= good.fact.atMs : this.#goodShapes.size < this.#bounds.mostProfiles) this.#goodShapes.set(key, good)
   }
 
-  #profile(profile: string, provider: string): SeenProfile | undefined {
+  #profile(profile: string, provider: string): ProfileAggregate | undefined {
     let seen = this.profiles.get(profile)
     if (!seen && this.profiles.size < this.#bounds.mostProfiles) {
       seen = {

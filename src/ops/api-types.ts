@@ -43,7 +43,7 @@ export interface CallerRow {
   readonly trend: readonly number[]
 }
 
-export interface VisitRow {
+export interface AcquisitionRow {
   readonly caller: string
   readonly reason: string
   readonly decision: string
@@ -59,7 +59,7 @@ export interface RefreshesAnswer {
   readonly total: number
   readonly failures: number
   readonly callers: readonly CallerRow[]
-  readonly visits: readonly VisitRow[]
+  readonly acquisitions: readonly AcquisitionRow[]
 }
 
 /** A node of the icicle: a frame, below the frame that called it. */
@@ -97,7 +97,7 @@ export interface RefreshLinesAnswer {
   readonly total: number
 }
 
-export interface Frame {
+export interface FrameLine {
   readonly name: string
   readonly file: string
   readonly line: number
@@ -107,7 +107,7 @@ export interface Frame {
 }
 
 /** The shape of a token request: its fields with the class of each value. */
-export interface Shape {
+export interface ShapeLine {
   readonly fields: readonly { readonly name: string; readonly value: string }[]
   readonly atMs: number
   readonly traceId: string
@@ -122,10 +122,10 @@ export interface BypassLine extends RefreshLine {
   readonly file: string
   readonly line: number
   readonly process: string
-  readonly stack: readonly Frame[]
-  readonly shape: Shape | undefined
+  readonly stack: readonly FrameLine[]
+  readonly shape: ShapeLine | undefined
   /** The last request of that provider that was answered with a token and whose shape was seen. */
-  readonly good: Shape | undefined
+  readonly good: ShapeLine | undefined
 }
 
 /** One time a refresh token was sent. */
@@ -265,7 +265,7 @@ export interface CallsAnswer {
   readonly rows: readonly CallRow[]
 }
 
-export type SpanRole = 'request' | 'call' | 'attempt' | 'visit' | 'flight' | 'other'
+export type SpanRole = 'request' | 'call' | 'attempt' | 'acquire' | 'refresh' | 'other'
 
 export interface TraceSpan {
   readonly traceId: string
@@ -279,7 +279,7 @@ export interface TraceSpan {
   /** What it comes to in a few words. */
   readonly gist: string
   readonly attributes: readonly (readonly [string, string])[]
-  readonly stack: readonly Frame[]
+  readonly stack: readonly FrameLine[]
   readonly events: readonly { readonly name: string; readonly atMs: number; readonly attributes: readonly (readonly [string, string])[] }[]
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[]
   readonly process: string

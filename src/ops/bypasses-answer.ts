@@ -4,34 +4,34 @@ import type { RecordedSpans } from '../events/recorded-spans.ts'
 import { bypassRow, isBypass } from '../events/refresh-row.ts'
 import { replays } from '../events/replays.ts'
 import type { SpanRow } from '../events/span-row.ts'
-import type { TokenSend } from '../events/token-request-row.ts'
-import type { Ledger } from './aggregates.ts'
-import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from './api-types.ts'
-import { refreshesWanted, type Wanted } from './query-params.ts'
+import type { TokenRequestRow } from '../events/token-request-row.ts'
+import type { Aggregates } from './aggregates.ts'
+import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, ShapeLine } from './api-types.ts'
+import { matchingRefreshes, type QueryParams } from './query-params.ts'
 import { framesOf } from './stack-text.ts'
 
 const MOST_LINES = 100
 
 /** Token requests that went past the gate, and tokens that were sent again, the newest first. */
-export function bypassesAnswer(records: RecordedSpans, ledger: Ledger, wanted: Wanted): BypassesAnswer {
+export function bypassesAnswer(records: RecordedSpans, aggregates: Aggregates, query: QueryParams): BypassesAnswer {
   const lines: BypassLine[] = []
-  for (const span of records.refreshSpans({ via: 'bypass', sinceMs: wanted.fromMs, ...wordsOf(wanted) })) {
+  for (const span of records.refreshSpans({ via: 'bypass', sinceMs: query.fromMs, ...wordsOf(query) })) {
     if (lines.length >= MOST_LINES) break
     if (!isBypass(span)) continue
-    const line = bypassLine(span, ledger)
-    if (line.atMs >= wanted.fromMs && line.atMs <= wanted.toMs && isWanted(line, wanted)) lines.push(line)
+    const line = bypassLine(span, aggregates)
+    if (line.atMs >= query.fromMs && line.atMs <= query.toMs && isWanted(line, query)) lines.push(line)
   }
   let total = 0
-  for (const _fact of refreshesWanted(ledger, { ...wanted, via: 'bypass' })) total += 1
-  return { total: Math.max(total, lines.length), bypasses: lines, replays: replayLines(records, wanted) }
+  for (const _fact of matchingRefreshes(aggregates, { ...query, via: 'bypass' })) total += 1
+  return { total: Math.max(total, lines.length), bypasses: lines, replays: replayLines(records, query) }
 }
 
-function bypassLine(span: SpanRow, ledger: Ledger): BypassLine {
+function bypassLine(span: SpanRow, aggregates: Aggregates): BypassLine {
   const row = bypassRow(span)
   const { atMs, durationMs, caller, reason, via, replay, traceId, status, shape } = row
   const profile = row.profile ?? 'unknown'
   const provider = row.provider ?? 'unknown'
-  const good = ledger.goodShape(provider, profile)
+  const good = aggregates.goodShape(provider, profile)
   return {
     ...{ atMs, durationMs, caller, reason, via, replay, traceId, status, provider, profile },
     outcome: row.outcome ?? '',
@@ -43,16 +43,16 @@ function bypassLine(span: SpanRow, ledger: Ledger): BypassLine {
     process: processText(span.process),
     stack: framesOf(row.stack, { file: row.file, line: row.line, isCode: span.attributes[ATTR_CALLER_KIND] === 'code' }),
     shape: shape === undefined ? undefined : { fields: fieldsOf(shape), atMs, traceId, caller },
-    good: good && good.fact.traceId !== traceId ? shapeOf(good) : undefined,
+    good: good && good.fact.traceId !== traceId ? summarizeRequest(good) : undefined,
   }
 }
 
-function shapeOf({ shape, fact }: { shape: string; fact: { atMs: number; traceId: string; caller: string } }): Shape {
+function summarizeRequest({ shape, fact }: { shape: string; fact: { atMs: number; traceId: string; caller: string } }): ShapeLine {
   return { fields: fieldsOf(shape), atMs: fact.atMs, traceId: fact.traceId, caller: fact.caller }
 }
 
 /** The recorder writes `client_id=opaque:12 grant_type=refresh_token`. */
-function fieldsOf(shape: string): Shape['fields'] {
+function fieldsOf(shape: string): ShapeLine['fields'] {
   return shape
     .split(' ')
     .filter(part => part !== '')
@@ -62,18 +62,18 @@ function fieldsOf(shape: string): Shape['fields'] {
     })
 }
 
-function replayLines(records: RecordedSpans, wanted: Wanted): ReplayLine[] {
-  return replays(records, { sinceMs: wanted.fromMs, most: MOST_LINES })
+function replayLines(records: RecordedSpans, query: QueryParams): ReplayLine[] {
+  return replays(records, { sinceMs: query.fromMs, most: MOST_LINES })
     .map(({ fingerprint, acrossProcesses, first, replays: again }) => ({
       fingerprint,
       acrossProcesses,
       first: first && sendLine(first),
-      again: again.map(sendLine).filter(({ atMs }) => atMs <= wanted.toMs),
+      again: again.map(sendLine).filter(({ atMs }) => atMs <= query.toMs),
     }))
-    .filter(({ first, again }) => again.some(line => isWanted(line, wanted)) || (first !== undefined && isWanted(first, wanted)))
+    .filter(({ first, again }) => again.some(line => isWanted(line, query)) || (first !== undefined && isWanted(first, query)))
 }
 
-function sendLine({ atMs, caller, reason, via, outcome, profile, process, traceId }: TokenSend): SendLine {
+function sendLine({ atMs, caller, reason, via, outcome, profile, process, traceId }: TokenRequestRow): SendLine {
   return { atMs, caller, reason, via, outcome: outcome ?? '', profile: profile ?? 'unknown', process: processText(process), traceId }
 }
 
@@ -82,7 +82,12 @@ export function processText(process: ProcessRow | undefined): string {
   return process ? `${process.title} (${process.role}, pid ${process.pid})` : ''
 }
 
-function wordsOf({ profile, reason, outcome, caller }: Wanted): { profile?: string; reason?: string; outcome?: string; caller?: string } {
+function wordsOf({ profile, reason, outcome, caller }: QueryParams): {
+  profile?: string
+  reason?: string
+  outcome?: string
+  caller?: string
+} {
   // A span that does not say is `unknown` here and empty in the recorder: such words are looked at below.
   return {
     ...(profile !== '' && profile !== 'unknown' && { profile }),
@@ -92,6 +97,6 @@ function wordsOf({ profile, reason, outcome, caller }: Wanted): { profile?: stri
   }
 }
 
-function isWanted(line: { profile: string; reason: string; outcome: string; caller: string }, wanted: Wanted): boolean {
-  return (['profile', 'reason', 'outcome', 'caller'] as const).every(word => wanted[word] === '' || line[word] === wanted[word])
+function isWanted(line: { profile: string; reason: string; outcome: string; caller: string }, query: QueryParams): boolean {
+  return (['profile', 'reason', 'outcome', 'caller'] as const).every(word => query[word] === '' || line[word] === query[word])
 }

@@ -22,15 +22,15 @@ export interface AttemptCount {
 export class AttemptBucket {
   readonly counts = new Map<string, AttemptCount>()
 
-  add({ profile, model, outcome, failed, endMs, durationMs, firstChunkMs, traceId, standsFor }: AttemptFact): void {
+  add({ profile, model, outcome, failed, endMs, durationMs, firstChunkMs, traceId, weight }: AttemptFact): void {
     const count = countOf(this.counts, { profile, model, outcome, failed })
-    count.count += standsFor
+    count.count += weight
     if (endMs >= count.lastMs) {
       count.lastMs = endMs
       count.lastTrace = traceId
     }
-    count.durations.add(durationMs, standsFor)
-    if (firstChunkMs !== undefined) count.firstChunks.add(firstChunkMs, standsFor)
+    count.durations.add(durationMs, weight)
+    if (firstChunkMs !== undefined) count.firstChunks.add(firstChunkMs, weight)
   }
 }
 
@@ -60,9 +60,9 @@ export interface WayCount extends Pick<CallFact, 'steps' | 'end' | 'billingChang
 export class WayBucket {
   readonly counts = new Map<string, WayCount>()
 
-  add({ steps, end, billingChanged, atMs, traceId, standsFor }: CallFact): void {
+  add({ steps, end, billingChanged, atMs, traceId, weight }: CallFact): void {
     const count = wayOf(this.counts, { steps, end, billingChanged })
-    count.count += standsFor
+    count.count += weight
     if (atMs >= count.lastMs) {
       count.lastMs = atMs
       count.lastTrace = traceId
@@ -71,7 +71,7 @@ export class WayBucket {
 }
 
 /** A third of its own: an attempt that its caller gave up says neither that the profile works nor that it fails. */
-export function classOf({ failed, outcome }: Pick<AttemptCount, 'failed' | 'outcome'>): 'good' | 'failed' | 'aborted' {
+export function outcomeClassOf({ failed, outcome }: Pick<AttemptCount, 'failed' | 'outcome'>): 'good' | 'failed' | 'aborted' {
   if (failed) return 'failed'
   return outcome === 'aborted' ? 'aborted' : 'good'
 }

@@ -14,7 +14,7 @@ export interface Feed {
 }
 
 /** What the ops page shows: a gateway in this process, or what watched processes left in a state folder. */
-export interface Shown {
+export interface OpsDataSource {
   readonly kind: 'gateway' | 'folder'
   /** What to call it. */
   readonly title: string

@@ -1,20 +1,20 @@
-import type { Ledger } from './aggregates.ts'
+import type { Aggregates } from './aggregates.ts'
 import type { FallbackRow, FallbacksAnswer } from './api-types.ts'
 import { type WayBucket, type WayCount, wayOf } from './call-counts.ts'
 import { pointsOf } from './calls-answer.ts'
-import { hoursOf, type Wanted } from './query-params.ts'
+import { hoursOf, type QueryParams } from './query-params.ts'
 import { entry } from './refreshes-answer.ts'
 
 const MOST_WAYS = 200
 
 /** How calls went from the preferred profile to the one that served, and what drove them on. */
-export function fallbacksAnswer(ledger: Ledger, wanted: Wanted): FallbacksAnswer {
-  const slice = ledger.ways.between(wanted.fromMs, wanted.toMs)
-  const { stepMs, atMs, indexOf } = pointsOf(slice, wanted)
+export function fallbacksAnswer(aggregates: Aggregates, query: QueryParams): FallbacksAnswer {
+  const slice = aggregates.ways.between(query.fromMs, query.toMs)
+  const { stepMs, atMs, indexOf } = pointsOf(slice, query)
   const ways = new Map<string, WayCount>()
   const ends = new Map<string, number[]>()
   for (const { atMs: at, bucket } of slice.buckets) {
-    for (const count of wantedWays(bucket, wanted)) {
+    for (const count of wantedWays(bucket, query)) {
       const way = wayOf(ways, count, MOST_WAYS)
       way.count += count.count
       if (count.lastMs >= way.lastMs) Object.assign(way, { lastMs: count.lastMs, lastTrace: count.lastTrace })
@@ -26,8 +26,8 @@ export function fallbacksAnswer(ledger: Ledger, wanted: Wanted): FallbacksAnswer
   const all = [...ways.values()].sort((a, b) => b.count - a.count)
   const countOf = (wants: (way: WayCount) => boolean) => all.filter(wants).reduce((sum, { count }) => sum + count, 0)
   return {
-    fromMs: wanted.fromMs,
-    toMs: wanted.toMs,
+    fromMs: query.fromMs,
+    toMs: query.toMs,
     stepMs,
     calls: countOf(() => true),
     fellBack: countOf(({ steps }) => steps.length > 1),
@@ -35,8 +35,8 @@ export function fallbacksAnswer(ledger: Ledger, wanted: Wanted): FallbacksAnswer
     aborted: countOf(({ end }) => end === 'aborted'),
     notServed: countOf(({ end }) => end === 'failed'),
     ways: all.map(({ steps, end, count, lastMs, lastTrace }) => ({ steps, end, count, lastMs, lastTrace })),
-    fallbacks: rowsOf(all, hoursOf(wanted, ledger), stepsOf),
-    billingChanges: rowsOf(all, hoursOf(wanted, ledger), changesOf),
+    fallbacks: rowsOf(all, hoursOf(query, aggregates), stepsOf),
+    billingChanges: rowsOf(all, hoursOf(query, aggregates), changesOf),
     timeline: { atMs, ends: [...ends].map(([name, counts]) => ({ name, counts })).sort((a, b) => a.name.localeCompare(b.name)) },
   }
 }
@@ -47,7 +47,7 @@ function endOf({ steps, end }: WayCount): string {
   return end === 'aborted' ? 'aborted' : (steps.at(-1)?.profile ?? 'unknown')
 }
 
-function* wantedWays(bucket: WayBucket, { profile }: Wanted): Generator<WayCount> {
+function* wantedWays(bucket: WayBucket, { profile }: QueryParams): Generator<WayCount> {
   for (const way of bucket.counts.values()) if (profile === '' || way.steps.some(step => step.profile === profile)) yield way
 }
 

@@ -1,9 +1,9 @@
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import type { Recorder } from '../events/recorder.ts'
-import type { Shown } from './data-source.ts'
+import type { OpsDataSource } from './data-source.ts'
 
-export interface GatewayShownOptions {
+export interface GatewaySourceOptions {
   readonly title: string
   readonly version: string
   readonly recorder: Recorder
@@ -13,7 +13,7 @@ export interface GatewayShownOptions {
 }
 
 /** The gateway of this process, from its recorder in memory. */
-export function gatewayShown({ title, version, recorder, diagnosis, profiles }: GatewayShownOptions): Shown {
+export function gatewaySource({ title, version, recorder, diagnosis, profiles }: GatewaySourceOptions): OpsDataSource {
   return {
     ...{ kind: 'gateway', title, version, profiles, canProbe: true },
     read: query => query(recorder),

@@ -7,10 +7,10 @@ export interface LiveEventsOptions {
   /** A line without meaning this often, so that a connection that is dead is noticed, in ms. @default 15_000 */
   heartbeatMs?: number
   /** A page that takes nothing for so long is let go, in ms; it connects again when it can. @default 30_000 */
-  stalledMs?: number
+  slowMs?: number
 }
 
-export const LIVE_EVENTS_DEFAULTS = { everyMs: 500, heartbeatMs: 15_000, stalledMs: 30_000 } as const satisfies LiveEventsOptions
+export const LIVE_EVENTS_DEFAULTS = { everyMs: 500, heartbeatMs: 15_000, slowMs: 30_000 } as const satisfies LiveEventsOptions
 
 const MOST_PAGES = 50
 
@@ -21,7 +21,7 @@ interface Page {
   sent: string
   quietMs: number
   /** How long it has taken nothing: what was written last waits in the buffer of its connection. 0 while it reads. */
-  stalledMs: number
+  slowMs: number
 }
 
 /**
@@ -47,7 +47,7 @@ export class LiveEvents {
     }
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     const version = this.#versionOf()
-    const page: Page = { response, sent: version, quietMs: 0, stalledMs: 0 }
+    const page: Page = { response, sent: version, quietMs: 0, slowMs: 0 }
     this.#pages.add(page)
     request.socket.setTimeout(0)
     // A connection that breaks is no fault of ours; `close` follows.
@@ -59,8 +59,8 @@ export class LiveEvents {
 
   /** Ends every connection: a server that stops must not wait for pages. */
   stop(): void {
-    for (const { response, stalledMs } of this.#pages) {
-      if (stalledMs > 0) response.destroy()
+    for (const { response, slowMs } of this.#pages) {
+      if (slowMs > 0) response.destroy()
       else response.end()
     }
   }
@@ -71,15 +71,15 @@ export class LiveEvents {
   }
 
   #report(page: Page, version: string): void {
-    const { everyMs, heartbeatMs, stalledMs } = this.#options
+    const { everyMs, heartbeatMs, slowMs } = this.#options
     page.quietMs += everyMs
     // What was written before has not left yet: anything more would pile up in this process.
     if (page.response.writableLength > 0) {
-      page.stalledMs += everyMs
-      if (page.stalledMs >= stalledMs) page.response.destroy()
+      page.slowMs += everyMs
+      if (page.slowMs >= slowMs) page.response.destroy()
       return
     }
-    page.stalledMs = 0
+    page.slowMs = 0
     if (version !== page.sent) page.response.write(`event: changed\ndata: ${version}\n\n`)
     else if (page.quietMs >= heartbeatMs) page.response.write(': still here\n\n')
     else return

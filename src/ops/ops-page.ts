@@ -1,7 +1,7 @@
 import type { RequestHandler, Router } from 'express'
-import type { Shown } from './data-source.ts'
+import type { OpsDataSource } from './data-source.ts'
 import { opsRouter } from './ops-router.ts'
-import { OpsDesk } from './ops-state.ts'
+import { OpsState } from './ops-state.ts'
 
 /** The ops page of a server. */
 export interface OpsPage {
@@ -12,7 +12,7 @@ export interface OpsPage {
 }
 
 /** Begins to count what `shown` records, and serves the page over it. @param guard Lets through who may see the page and its data. */
-export function opsPage(shown: Shown, guard: RequestHandler): OpsPage {
-  const desk = new OpsDesk(shown)
-  return { router: opsRouter(desk, guard), stop: () => desk.stop() }
+export function opsPage(source: OpsDataSource, guard: RequestHandler): OpsPage {
+  const state = new OpsState(source)
+  return { router: opsRouter(state, guard), stop: () => state.stop() }
 }

@@ -5,10 +5,10 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { bypassesAnswer } from './bypasses-answer.ts'
 import { callsAnswer } from './calls-answer.ts'
 import { fallbacksAnswer } from './fallbacks-answer.ts'
-import type { OpsDesk } from './ops-state.ts'
+import type { OpsState } from './ops-state.ts'
 import { ASSETS_PATH, pageAssets, sendAsset } from './page-assets.ts'
 import { profilesAnswer } from './profiles-answer.ts'
-import { type Wanted, wantedOf } from './query-params.ts'
+import { type QueryParams, queryParamsOf } from './query-params.ts'
 import { refreshesAnswer, refreshLines } from './refreshes-answer.ts'
 import { speedscopeFile } from './speedscope.ts'
 import { countedStacks, stacksAnswer } from './stacks-answer.ts'
@@ -41,13 +41,13 @@ export const opsHeaders: RequestHandler = (_request, response, next) => {
 }
 
 /** The page, its parts, its data and its events, below `/ops`. Who may see them is decided before. */
-export function opsRouter(desk: OpsDesk, guard: RequestHandler): Router {
+export function opsRouter(state: OpsState, guard: RequestHandler): Router {
   const router = Router()
-  const { ledger, shown, history } = desk
-  const data = (path: string, answer: (wanted: Wanted, request: Request) => unknown) =>
+  const { aggregates, source, history } = state
+  const data = (path: string, answer: (query: QueryParams, request: Request) => unknown) =>
     router.get(`/ops/data/${path}`, guard, opsHeaders, async (request, response) => {
       try {
-        await sendJson(request, response, await answer(wantedOf(request, ledger, Date.now()), request))
+        await sendJson(request, response, await answer(queryParamsOf(request, aggregates, Date.now()), request))
       } catch (error) {
         sendFailure(response, error)
       }
@@ -63,28 +63,28 @@ export function opsRouter(desk: OpsDesk, guard: RequestHandler): Router {
       sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
     },
   )
-  router.get('/ops/events', guard, opsHeaders, desk.live.connect)
-  data('overview', () => desk.overview())
-  data('refreshes', wanted => refreshesAnswer(ledger, wanted))
-  data('refresh-lines', wanted => refreshLines(ledger, wanted))
-  data('stacks', wanted => stacksAnswer(ledger, wanted))
-  data('speedscope', wanted => speedscopeFile(countedStacks(ledger, wanted), `who refreshes: ${shown.title}`))
-  data('bypasses', wanted => shown.read(records => bypassesAnswer(records, ledger, wanted)))
+  router.get('/ops/events', guard, opsHeaders, state.live.connect)
+  data('overview', () => state.overview())
+  data('refreshes', query => refreshesAnswer(aggregates, query))
+  data('refresh-lines', query => refreshLines(aggregates, query))
+  data('stacks', query => stacksAnswer(aggregates, query))
+  data('speedscope', query => speedscopeFile(countedStacks(aggregates, query), `who refreshes: ${source.title}`))
+  data('bypasses', query => source.read(records => bypassesAnswer(records, aggregates, query)))
   data('profiles', async (_wanted, request) => {
-    const snapshots = await desk.profiles()
+    const snapshots = await state.profiles()
     // Up to now, which is later than the question: the state that was just found belongs to it.
-    return profilesAnswer(ledger, wantedOf(request, ledger, Date.now()), snapshots, history)
+    return profilesAnswer(aggregates, queryParamsOf(request, aggregates, Date.now()), snapshots, history)
   })
-  data('fallbacks', wanted => fallbacksAnswer(ledger, wanted))
-  data('calls', wanted => callsAnswer(ledger, wanted))
+  data('fallbacks', query => fallbacksAnswer(aggregates, query))
+  data('calls', query => callsAnswer(aggregates, query))
   data('traces/:traceId', (_wanted, { params }) => {
     const traceId = String(params.traceId)
-    return TRACE_ID.test(traceId) ? shown.read(records => traceAnswer(records, traceId)) : { traceId: '', spans: [] }
+    return TRACE_ID.test(traceId) ? source.read(records => traceAnswer(records, traceId)) : { traceId: '', spans: [] }
   })
-  if (shown.findings) {
+  if (source.findings) {
     router.get('/ops/findings.json', guard, opsHeaders, async (request, response) => {
       try {
-        await sendJson(request, response, { findings: await desk.findings() })
+        await sendJson(request, response, { findings: await state.findings() })
       } catch (error) {
         sendFailure(response, error)
       }

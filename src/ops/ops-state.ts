@@ -1,7 +1,7 @@
 import { clearInterval, setInterval } from 'node:timers'
-import { Ledger } from './aggregates.ts'
+import { Aggregates } from './aggregates.ts'
 import type { Overview } from './api-types.ts'
-import type { Feed, Shown } from './data-source.ts'
+import type { Feed, OpsDataSource } from './data-source.ts'
 import { LiveEvents } from './live-events.ts'
 import { ProfileHistory } from './profile-history.ts'
 
@@ -11,20 +11,20 @@ const STATES_EVERY_MS = 5_000
 const MOST_FACTS_IN_GATEWAY = 50_000
 
 /** What the ops page asks: all it counts, until it is stopped. */
-export class OpsDesk {
-  readonly ledger: Ledger
+export class OpsState {
+  readonly aggregates: Aggregates
   readonly history = new ProfileHistory()
-  readonly shown: Shown
+  readonly source: OpsDataSource
   readonly live: LiveEvents
   readonly #feed: Feed
   readonly #timer: NodeJS.Timeout | undefined
 
-  constructor(shown: Shown) {
-    this.shown = shown
-    this.ledger = new Ledger(shown.kind === 'gateway' ? { mostFacts: MOST_FACTS_IN_GATEWAY } : {})
-    this.#feed = shown.feed(span => this.ledger.add(span))
-    this.live = new LiveEvents(() => `${this.ledger.version}.${Math.round(this.#feed.read * 100)}.${this.#feed.trouble ? 1 : 0}`)
-    if (shown.profiles) {
+  constructor(source: OpsDataSource) {
+    this.source = source
+    this.aggregates = new Aggregates(source.kind === 'gateway' ? { mostFacts: MOST_FACTS_IN_GATEWAY } : {})
+    this.#feed = source.feed(span => this.aggregates.add(span))
+    this.live = new LiveEvents(() => `${this.aggregates.version}.${Math.round(this.#feed.read * 100)}.${this.#feed.trouble ? 1 : 0}`)
+    if (source.profiles) {
       void this.profiles()
       this.#timer = setInterval(() => void this.profiles(), STATES_EVERY_MS).unref()
     }
@@ -33,7 +33,7 @@ export class OpsDesk {
   /** What every profile can do right now, noted on the way; `undefined` where nobody keeps profiles or the store fails. */
   async profiles() {
     try {
-      const snapshots = await this.shown.profiles?.()
+      const snapshots = await this.source.profiles?.()
       if (snapshots) this.history.note(snapshots, Date.now())
       return snapshots
     } catch {
@@ -44,36 +44,36 @@ export class OpsDesk {
 
   /** What `diagnose` says. */
   async findings(): Promise<readonly unknown[]> {
-    return (await this.shown.findings?.()) ?? []
+    return (await this.source.findings?.()) ?? []
   }
 
   overview(): Overview {
-    const { ledger, shown } = this
+    const { aggregates, source } = this
     const words = {
-      profile: new Set(ledger.profiles.keys()),
+      profile: new Set(aggregates.profiles.keys()),
       reason: new Set<string>(),
       outcome: new Set<string>(),
       via: new Set<string>(),
     }
-    for (const { reason, outcome, via } of ledger.refreshes()) {
+    for (const { reason, outcome, via } of aggregates.refreshes()) {
       words.reason.add(reason)
       if (outcome !== '') words.outcome.add(outcome)
       words.via.add(via)
     }
     const sorted = (of: ReadonlySet<string>) => [...of].sort()
     return {
-      source: { kind: shown.kind, title: shown.title },
-      version: shown.version,
+      source: { kind: source.kind, title: source.title },
+      version: source.version,
       nowMs: Date.now(),
-      sinceMs: ledger.sinceMs,
+      sinceMs: aggregates.sinceMs,
       read: this.#feed.read,
       trouble: this.#feed.trouble,
       unreadable: this.#feed.unreadable,
-      spans: ledger.version,
-      forgotten: ledger.forgotten,
-      can: { profiles: shown.profiles !== undefined, findings: shown.findings !== undefined, probe: shown.canProbe },
+      spans: aggregates.version,
+      forgotten: aggregates.forgotten,
+      can: { profiles: source.profiles !== undefined, findings: source.findings !== undefined, probe: source.canProbe },
       words: { profile: sorted(words.profile), reason: sorted(words.reason), outcome: sorted(words.outcome), via: sorted(words.via) },
-      totals: ledger.totals,
+      totals: aggregates.totals,
     }
   }
 

@@ -1,36 +1,38 @@
 import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import type { Ledger, SeenProfile } from './aggregates.ts'
+import type { Aggregates, ProfileAggregate } from './aggregates.ts'
 import type { ProfileLine, ProfilesAnswer, RefreshLine } from './api-types.ts'
-import { classOf } from './call-counts.ts'
+import { outcomeClassOf } from './call-counts.ts'
 import type { ProfileHistory } from './profile-history.ts'
-import { refreshesWanted, type Wanted } from './query-params.ts'
+import { matchingRefreshes, type QueryParams } from './query-params.ts'
 import { refreshLine } from './refreshes-answer.ts'
 
 const MOST_REFRESHES = 60
 
 /** What every profile is and was: from the gateway's own snapshot, and from what spans tell of its refreshes and calls. */
 export function profilesAnswer(
-  ledger: Ledger,
-  wanted: Wanted,
+  aggregates: Aggregates,
+  query: QueryParams,
   snapshots: readonly ProfileSnapshot[] | undefined,
   history: ProfileHistory,
 ): ProfilesAnswer {
   const known = new Map(snapshots?.map(snapshot => [snapshot.profile, snapshot]))
   // A store may hold what no span has told of, and spans may tell of what is in no store.
-  const names = [...new Set([...known.keys(), ...ledger.profiles.keys()])].filter(name => wanted.profile === '' || name === wanted.profile)
-  const refreshes = refreshesByProfile(ledger, wanted)
-  const runtime = runtimeByProfile(ledger, wanted)
+  const names = [...new Set([...known.keys(), ...aggregates.profiles.keys()])].filter(
+    name => query.profile === '' || name === query.profile,
+  )
+  const refreshes = refreshesByProfile(aggregates, query)
+  const runtime = runtimeByProfile(aggregates, query)
   return {
-    fromMs: wanted.fromMs,
-    toMs: wanted.toMs,
+    fromMs: query.fromMs,
+    toMs: query.toMs,
     profiles: names.map(name => ({
-      ...lineOf(name, known.get(name), ledger.profiles.get(name), {
-        nowMs: wanted.toMs,
+      ...lineOf(name, known.get(name), aggregates.profiles.get(name), {
+        nowMs: query.toMs,
         isGone: snapshots !== undefined && !known.has(name),
       }),
-      runtime: runtimeOf(runtime.get(name), ledger.profiles.get(name)),
-      states: history.between(name, wanted.fromMs, wanted.toMs),
+      runtime: runtimeOf(runtime.get(name), aggregates.profiles.get(name)),
+      states: history.between(name, query.fromMs, query.toMs),
       refreshes: refreshes.get(name) ?? [],
     })),
   }
@@ -42,7 +44,7 @@ type Line = Omit<ProfileLine, 'runtime' | 'states' | 'refreshes'>
 function lineOf(
   profile: string,
   snapshot: ProfileSnapshot | undefined,
-  seen: SeenProfile | undefined,
+  seen: ProfileAggregate | undefined,
   { nowMs, isGone }: { nowMs: number; isGone: boolean },
 ): Line {
   if (!snapshot) {
@@ -71,9 +73,9 @@ function lineOf(
   }
 }
 
-function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, RefreshLine[]> {
+function refreshesByProfile(aggregates: Aggregates, query: QueryParams): Map<string, RefreshLine[]> {
   const lines = new Map<string, RefreshLine[]>()
-  for (const fact of refreshesWanted(ledger, wanted)) {
+  for (const fact of matchingRefreshes(aggregates, query)) {
     const of = lines.get(fact.profile) ?? []
     if (of.length < MOST_REFRESHES) of.push(refreshLine(fact))
     lines.set(fact.profile, of)
@@ -85,27 +87,27 @@ function refreshesByProfile(ledger: Ledger, wanted: Wanted): Map<string, Refresh
  * What ails a login, from spans alone: its last refresh was refused for good, and since then there was no sign-in and no call
  * carried another token.
  */
-function noteOf({ lastRefresh, credential, signedInMs = 0 }: SeenProfile): string {
+function noteOf({ lastRefresh, credential, signedInMs = 0 }: ProfileAggregate): string {
   if (!lastRefresh?.permanent) return ''
   const diedMs = lastRefresh.atMs
   return Math.max(signedInMs, credential?.sinceMs ?? 0) > diedMs ? '' : `last refresh ended in ${lastRefresh.outcome}: sign in again`
 }
 
-type Runtime = Record<ReturnType<typeof classOf>, number>
+type Runtime = Record<ReturnType<typeof outcomeClassOf>, number>
 
-function runtimeByProfile(ledger: Ledger, { fromMs, toMs }: Wanted): Map<string, Runtime> {
+function runtimeByProfile(aggregates: Aggregates, { fromMs, toMs }: QueryParams): Map<string, Runtime> {
   const runtime = new Map<string, Runtime>()
-  for (const { bucket } of ledger.attempts.between(fromMs, toMs).buckets) {
+  for (const { bucket } of aggregates.attempts.between(fromMs, toMs).buckets) {
     for (const count of bucket.counts.values()) {
       const of = runtime.get(count.profile) ?? { good: 0, failed: 0, aborted: 0 }
-      of[classOf(count)] += count.count
+      of[outcomeClassOf(count)] += count.count
       runtime.set(count.profile, of)
     }
   }
   return runtime
 }
 
-function runtimeOf(counts: Runtime | undefined, seen: SeenProfile | undefined): ProfileLine['runtime'] {
+function runtimeOf(counts: Runtime | undefined, seen: ProfileAggregate | undefined): ProfileLine['runtime'] {
   const last = seen?.lastAttempt
   const { good: ok, failed, aborted } = counts ?? { good: 0, failed: 0, aborted: 0 }
   return last && { ok, failed, aborted, lastOutcome: last.outcome, lastMs: last.endMs }

@@ -1,9 +1,9 @@
 import type { Request } from 'express'
-import type { Ledger } from './aggregates.ts'
-import type { RefreshFact, VisitFact } from './span-facts.ts'
+import type { Aggregates } from './aggregates.ts'
+import type { AcquisitionFact, RefreshFact } from './span-facts.ts'
 
 /** What a view is asked to look at. Empty words do not matter. */
-export interface Wanted {
+export interface QueryParams {
   readonly fromMs: number
   readonly toMs: number
   readonly profile: string
@@ -34,7 +34,7 @@ const OLDEST_MS = Date.UTC(2020)
 const LATEST_MS = Date.UTC(2100)
 
 /** Reads what a view asks for from its query. What cannot be read is left out: a link by hand must show something. */
-export function wantedOf({ query }: Pick<Request, 'query'>, ledger: Ledger, nowMs: number): Wanted {
+export function queryParamsOf({ query }: Pick<Request, 'query'>, aggregates: Aggregates, nowMs: number): QueryParams {
   const word = (name: string): string => {
     const value = query[name]
     return typeof value === 'string' ? value.slice(0, LONGEST_WORD) : ''
@@ -44,7 +44,7 @@ export function wantedOf({ query }: Pick<Request, 'query'>, ledger: Ledger, nowM
   const isRange = from >= OLDEST_MS && to > from && to <= LATEST_MS
   const windowMs = WINDOWS_MS[word('window')] ?? DEFAULT_WINDOW_MS
   // Time in which nothing was recorded yet would be an empty stretch in every chart, and no rate.
-  const began = Math.min(ledger.sinceMs ?? 0, nowMs - SHORTEST_MS)
+  const began = Math.min(aggregates.sinceMs ?? 0, nowMs - SHORTEST_MS)
   const since = word('window') === 'all' ? began : Math.max(began, nowMs - windowMs)
   return {
     fromMs: isRange ? from : Math.max(since, OLDEST_MS),
@@ -61,33 +61,34 @@ export function wantedOf({ query }: Pick<Request, 'query'>, ledger: Ledger, nowM
 }
 
 /** Hours that were really looked at: a process that began five minutes ago has no rate for the hour. */
-export function hoursOf({ fromMs, toMs }: Wanted, ledger: Ledger): number {
-  const began = Math.max(fromMs, ledger.sinceMs ?? fromMs)
+export function hoursOf({ fromMs, toMs }: QueryParams, aggregates: Aggregates): number {
+  const began = Math.max(fromMs, aggregates.sinceMs ?? fromMs)
   return Math.max(toMs - began, 1_000) / 3_600_000
 }
 
-export function* refreshesWanted(ledger: Ledger, wanted: Wanted): Generator<RefreshFact> {
-  const stacks = wanted.frame === '' ? undefined : stacksThrough(ledger, wanted.frame)
-  for (const fact of ledger.refreshes()) {
+export function* matchingRefreshes(aggregates: Aggregates, queryParams: QueryParams): Generator<RefreshFact> {
+  const stacks = queryParams.frame === '' ? undefined : stacksThrough(aggregates, queryParams.frame)
+  for (const fact of aggregates.refreshes()) {
     if (stacks && !stacks.has(fact.stackId)) continue
-    if (fact.atMs < wanted.fromMs || fact.atMs > wanted.toMs) continue
-    if (wanted.stack !== '' && fact.stackId !== wanted.stack) continue
-    if (wanted.via !== '' && fact.via !== wanted.via) continue
-    if (wanted.outcome !== '' && fact.outcome !== wanted.outcome) continue
-    if (isOf(fact, wanted)) yield fact
+    if (fact.atMs < queryParams.fromMs || fact.atMs > queryParams.toMs) continue
+    if (queryParams.stack !== '' && fact.stackId !== queryParams.stack) continue
+    if (queryParams.via !== '' && fact.via !== queryParams.via) continue
+    if (queryParams.outcome !== '' && fact.outcome !== queryParams.outcome) continue
+    if (isOf(fact, queryParams)) yield fact
   }
 }
 
-export function* visitsWanted(ledger: Ledger, wanted: Wanted): Generator<VisitFact> {
-  for (const fact of ledger.visits()) if (fact.atMs >= wanted.fromMs && fact.atMs <= wanted.toMs && isOf(fact, wanted)) yield fact
+export function* matchingAcquisitions(aggregates: Aggregates, queryParams: QueryParams): Generator<AcquisitionFact> {
+  for (const fact of aggregates.acquisitions())
+    if (fact.atMs >= queryParams.fromMs && fact.atMs <= queryParams.toMs && isOf(fact, queryParams)) yield fact
 }
 
-function stacksThrough(ledger: Ledger, frame: string): ReadonlySet<string> {
-  const through = [...ledger.stacks].filter(([, { stack }]) => stack?.split(/[\s(]/).some(part => part.startsWith(`${frame}:`)))
+function stacksThrough(aggregates: Aggregates, frame: string): ReadonlySet<string> {
+  const through = [...aggregates.stacks].filter(([, { stack }]) => stack?.split(/[\s(]/).some(part => part.startsWith(`${frame}:`)))
   return new Set(through.map(([stackId]) => stackId))
 }
 
-function isOf(fact: { profile: string; reason: string; caller: string }, { profile, reason, caller }: Wanted): boolean {
+function isOf(fact: { profile: string; reason: string; caller: string }, { profile, reason, caller }: QueryParams): boolean {
   return (
     (profile === '' || fact.profile === profile) && (reason === '' || fact.reason === reason) && (caller === '' || fact.caller === caller)
   )

@@ -6,16 +6,16 @@ import { readRecords } from '../events/disk-records.ts'
 import type { ReadingGaps, RecordedSpans } from '../events/recorded-spans.ts'
 import { SPAN_TABLES, type SpanTable } from '../events/recorder-schema.ts'
 import type { SpanRow } from '../events/span-row.ts'
-import type { Feed, Shown } from './data-source.ts'
+import type { Feed, OpsDataSource } from './data-source.ts'
 
-export interface FolderShownOptions {
+export interface RecorderSourceOptions {
   readonly folder: string
   readonly version: string
   /** Pause between two looks at the folder, in ms. @default 500 */
   everyMs?: number
 }
 
-export const DEFAULTS = { everyMs: 500 } as const
+export const RECORDER_SOURCE_DEFAULTS = { everyMs: 500 } as const
 
 /** Rows read in one go: other requests wait for so long. */
 const ROWS_AT_ONCE = 4_000
@@ -30,12 +30,12 @@ const NOTHING: RecordedSpans = {
   spansOf: () => [],
   repeatedSends: () => [],
   refreshCounts: () => [],
-  visitCounts: () => [],
+  acquisitionCounts: () => [],
   fallbackCounts: () => [],
 }
 
 /** The state folder of watched processes. A folder that holds nothing yet is shown as that, and looked at again. */
-export function folderShown({ folder, version, everyMs = DEFAULTS.everyMs }: FolderShownOptions): Shown {
+export function recorderSource({ folder, version, everyMs = RECORDER_SOURCE_DEFAULTS.everyMs }: RecorderSourceOptions): OpsDataSource {
   const diagnosis = new RunningDiagnosis({ version: () => marksOf(folder), spans: () => newestSpans(folder) })
   return {
     ...{ kind: 'folder', title: folder, version, canProbe: false },

@@ -1,6 +1,6 @@
-import type { Ledger } from './aggregates.ts'
-import type { CallerRow, RefreshesAnswer, RefreshLine, RefreshLinesAnswer, VisitRow } from './api-types.ts'
-import { hoursOf, refreshesWanted, visitsWanted, type Wanted } from './query-params.ts'
+import type { Aggregates } from './aggregates.ts'
+import type { AcquisitionRow, CallerRow, RefreshesAnswer, RefreshLine, RefreshLinesAnswer } from './api-types.ts'
+import { hoursOf, matchingAcquisitions, matchingRefreshes, type QueryParams } from './query-params.ts'
 import type { RefreshFact } from './span-facts.ts'
 
 /** Points of the small curve in each row. */
@@ -12,13 +12,13 @@ const MOST_LINES = 100
 type Counted<Row> = { -readonly [Key in keyof Row]: Row[Key] }
 
 /** Who refreshes, why, which way and with what outcome; and who came to the gate. The most frequent first. */
-export function refreshesAnswer(ledger: Ledger, wanted: Wanted): RefreshesAnswer {
-  const hours = hoursOf(wanted, ledger)
-  const sliceMs = Math.max(1, (wanted.toMs - wanted.fromMs) / TREND_POINTS)
+export function refreshesAnswer(aggregates: Aggregates, query: QueryParams): RefreshesAnswer {
+  const hours = hoursOf(query, aggregates)
+  const sliceMs = Math.max(1, (query.toMs - query.fromMs) / TREND_POINTS)
   const callers = new Map<string, Counted<CallerRow> & { trend: number[] }>()
   let total = 0
   let failures = 0
-  for (const fact of refreshesWanted(ledger, wanted)) {
+  for (const fact of matchingRefreshes(aggregates, query)) {
     const { caller, reason, via, outcome } = fact
     const row = entry(callers, `${caller}\0${reason}\0${via}\0${outcome}`, () => ({
       ...{ caller, reason, via, outcome, count: 0, failures: 0, perHour: 0, lastMs: 0, lastTrace: '' },
@@ -26,26 +26,26 @@ export function refreshesAnswer(ledger: Ledger, wanted: Wanted): RefreshesAnswer
     }))
     seen(row, fact)
     if (fact.failed) row.failures += 1
-    const slice = Math.min(TREND_POINTS - 1, Math.floor((fact.atMs - wanted.fromMs) / sliceMs))
+    const slice = Math.min(TREND_POINTS - 1, Math.floor((fact.atMs - query.fromMs) / sliceMs))
     row.trend[slice] = (row.trend[slice] ?? 0) + 1
     total += 1
     if (fact.failed) failures += 1
   }
   return {
-    fromMs: wanted.fromMs,
-    toMs: wanted.toMs,
+    fromMs: query.fromMs,
+    toMs: query.toMs,
     total,
     failures,
     callers: ranked(callers.values(), hours),
-    visits: wanted.via === '' && wanted.outcome === '' && wanted.stack === '' ? visitRows(ledger, wanted, hours) : [],
+    acquisitions: query.via === '' && query.outcome === '' && query.stack === '' ? acquisitionRows(aggregates, query, hours) : [],
   }
 }
 
 /** The newest refreshes of those wanted: the way from a row or a frame to its traces. */
-export function refreshLines(ledger: Ledger, wanted: Wanted): RefreshLinesAnswer {
+export function refreshLines(aggregates: Aggregates, query: QueryParams): RefreshLinesAnswer {
   const lines: RefreshLine[] = []
   let total = 0
-  for (const fact of refreshesWanted(ledger, wanted)) {
+  for (const fact of matchingRefreshes(aggregates, query)) {
     total += 1
     if (lines.length < MOST_LINES) lines.push(refreshLine(fact))
   }
@@ -56,9 +56,9 @@ export function refreshLine({ provider: _provider, permanent: _permanent, stackI
   return line
 }
 
-function visitRows(ledger: Ledger, wanted: Wanted, hours: number): VisitRow[] {
-  const rows = new Map<string, Counted<VisitRow>>()
-  for (const fact of visitsWanted(ledger, wanted)) {
+function acquisitionRows(aggregates: Aggregates, query: QueryParams, hours: number): AcquisitionRow[] {
+  const rows = new Map<string, Counted<AcquisitionRow>>()
+  for (const fact of matchingAcquisitions(aggregates, query)) {
     const { caller, reason, decision } = fact
     const create = () => ({ caller, reason, decision, count: 0, perHour: 0, lastMs: 0, lastTrace: '' })
     seen(entry(rows, `${caller}\0${reason}\0${decision}`, create), fact)

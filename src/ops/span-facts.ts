@@ -1,4 +1,4 @@
-import { FLIGHT_OUTCOMES } from '../../otel/enums.ts'
+import { REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
@@ -16,19 +16,19 @@ import {
   ATTR_PREFERRED_PROFILE,
   ATTR_PROFILE,
   ATTR_PROVIDER,
-  ATTR_STANDS_FOR,
+  ATTR_SAMPLE_WEIGHT,
   ATTR_TIME_TO_FIRST_CHUNK,
   EVENT_FALLBACK,
   SPAN_CALL,
   SPAN_LOGIN,
 } from '../../otel/semconv.ts'
 import { isSuccess } from '../domain/refresh-outcome.ts'
-import { textOf } from '../events/attribute-value.ts'
-import { visitWords } from '../events/label-dictionary.ts'
+import { attributeText } from '../events/attribute-value.ts'
+import { acquisitionLabels } from '../events/label-dictionary.ts'
 import { isRefresh, refreshRow } from '../events/refresh-row.ts'
 import type { SpanRow } from '../events/span-row.ts'
 
-const FAILURES: ReadonlySet<string> = new Set(FLIGHT_OUTCOMES.filter(outcome => !isSuccess(outcome)))
+const FAILURES: ReadonlySet<string> = new Set(REFRESH_OUTCOMES.filter(outcome => !isSuccess(outcome)))
 
 /** What is kept of a refresh after its span is forgotten. Times are epoch ms. */
 export interface RefreshFact {
@@ -57,7 +57,7 @@ export interface RefreshDetail {
   readonly shape: string | undefined
 }
 
-export interface VisitFact {
+export interface AcquisitionFact {
   readonly atMs: number
   readonly profile: string
   readonly caller: string
@@ -91,7 +91,7 @@ export interface AttemptFact {
   readonly credential: string
   readonly traceId: string
   /** How many like it there were, itself included: not every good call is recorded. */
-  readonly standsFor: number
+  readonly weight: number
 }
 
 /** One call of an application, over all its attempts. */
@@ -105,7 +105,7 @@ export interface CallFact {
   readonly billingChanged: boolean
   readonly traceId: string
   /** How many like it there were, itself included. */
-  readonly standsFor: number
+  readonly weight: number
 }
 
 export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: RefreshDetail }) | undefined {
@@ -130,19 +130,21 @@ export function refreshFact(span: SpanRow): (RefreshFact & { readonly detail: Re
   }
 }
 
-export function visitFact(span: SpanRow): VisitFact | undefined {
-  const words = visitWords(span)
-  return words && { ...words, atMs: span.startMs, profile: textOf(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
+export function acquisitionFact(span: SpanRow): AcquisitionFact | undefined {
+  const words = acquisitionLabels(span)
+  return (
+    words && { ...words, atMs: span.startMs, profile: attributeText(span.attributes[ATTR_PROFILE]) ?? 'unknown', traceId: span.traceId }
+  )
 }
 
 export function signInFact({ name, attributes, startMs, durationMs, status }: SpanRow): SignInFact | undefined {
-  const profile = textOf(attributes[ATTR_PROFILE])
+  const profile = attributeText(attributes[ATTR_PROFILE])
   if (name !== SPAN_LOGIN || status === 'error' || profile === undefined) return undefined
-  return { atMs: startMs + durationMs, provider: textOf(attributes[ATTR_PROVIDER]) ?? 'unknown', profile }
+  return { atMs: startMs + durationMs, provider: attributeText(attributes[ATTR_PROVIDER]) ?? 'unknown', profile }
 }
 
 export function attemptFact({ name, attributes, startMs, durationMs, traceId, status }: SpanRow): AttemptFact | undefined {
-  const outcome = textOf(attributes[ATTR_ATTEMPT_OUTCOME])
+  const outcome = attributeText(attributes[ATTR_ATTEMPT_OUTCOME])
   if (outcome === undefined || name === SPAN_CALL) return undefined
   const firstChunk = attributes[ATTR_TIME_TO_FIRST_CHUNK]
   const expiresIn = attributes[ATTR_CREDENTIAL_EXPIRES_IN]
@@ -150,46 +152,49 @@ export function attemptFact({ name, attributes, startMs, durationMs, traceId, st
     endMs: startMs + durationMs,
     durationMs,
     firstChunkMs: typeof firstChunk === 'number' ? firstChunk * 1000 : undefined,
-    provider: textOf(attributes[ATTR_PROVIDER]) ?? 'unknown',
-    profile: textOf(attributes[ATTR_PROFILE]) ?? 'unknown',
-    model: textOf(attributes[GENAI_REQUEST_MODEL]) ?? 'unknown',
+    provider: attributeText(attributes[ATTR_PROVIDER]) ?? 'unknown',
+    profile: attributeText(attributes[ATTR_PROFILE]) ?? 'unknown',
+    model: attributeText(attributes[GENAI_REQUEST_MODEL]) ?? 'unknown',
     outcome,
     failed: outcome !== 'ok' && (status === 'error' || outcome !== 'aborted'),
-    billing: textOf(attributes[ATTR_BILLING]) ?? '',
-    type: textOf(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
-    credential: textOf(attributes[ATTR_CREDENTIAL_FINGERPRINT]) ?? '',
+    billing: attributeText(attributes[ATTR_BILLING]) ?? '',
+    type: attributeText(attributes[ATTR_CREDENTIAL_TYPE]) ?? '',
+    credential: attributeText(attributes[ATTR_CREDENTIAL_FINGERPRINT]) ?? '',
     expiresAtMs: typeof expiresIn === 'number' ? startMs + expiresIn * 1000 : undefined,
     traceId,
-    standsFor: standsFor(attributes),
+    weight: weight(attributes),
   }
 }
 
 export function callFact({ name, attributes, events, startMs, traceId, status }: SpanRow): CallFact | undefined {
   if (name !== SPAN_CALL) return undefined
   const fallbacks = events.filter(event => event.name === EVENT_FALLBACK)
-  const served = textOf(attributes[ATTR_PROFILE])
+  const served = attributeText(attributes[ATTR_PROFILE])
   const preferred =
-    textOf(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ?? textOf(attributes[ATTR_PREFERRED_PROFILE]) ?? served ?? 'no profile'
+    attributeText(fallbacks[0]?.attributes[ATTR_FALLBACK_FROM]) ??
+    attributeText(attributes[ATTR_PREFERRED_PROFILE]) ??
+    served ??
+    'no profile'
   return {
     atMs: startMs,
     steps: [
       { profile: preferred, reason: '' },
       ...fallbacks.map(({ attributes: words }) => ({
-        profile: textOf(words[ATTR_FALLBACK_TO]) ?? 'unknown',
-        reason: textOf(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
+        profile: attributeText(words[ATTR_FALLBACK_TO]) ?? 'unknown',
+        reason: attributeText(words[ATTR_FALLBACK_REASON]) ?? 'unknown',
       })),
     ],
     end: endOf(attributes, status, served),
     billingChanged: attributes[ATTR_BILLING_CHANGED] === true,
     traceId,
-    standsFor: standsFor(attributes),
+    weight: weight(attributes),
   }
 }
 
 function endOf(attributes: SpanRow['attributes'], status: SpanRow['status'], served: string | undefined): string {
   if (status === 'error') return 'failed'
   if (attributes[ATTR_ATTEMPT_OUTCOME] === 'aborted') return 'aborted'
-  return served === undefined ? 'failed' : (textOf(attributes[ATTR_BILLING]) ?? 'unknown billing')
+  return served === undefined ? 'failed' : (attributeText(attributes[ATTR_BILLING]) ?? 'unknown billing')
 }
 
 /** The generation a span speaks of, on itself or on one of its events. */
@@ -198,6 +203,6 @@ export function generationOf({ attributes, events }: SpanRow): number | undefine
   return found.findLast(value => typeof value === 'number')
 }
 
-function standsFor({ [ATTR_STANDS_FOR]: count }: SpanRow['attributes']): number {
+function weight({ [ATTR_SAMPLE_WEIGHT]: count }: SpanRow['attributes']): number {
   return typeof count === 'number' && count > 1 ? count : 1
 }

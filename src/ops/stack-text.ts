@@ -1,4 +1,4 @@
-import type { Frame } from './api-types.ts'
+import type { FrameLine } from './api-types.ts'
 
 /** The frame a caller site was taken from. */
 export interface CallerPlace {
@@ -16,7 +16,7 @@ const OWN_FOLDERS = new Set(['src', 'app', 'server', 'test', 'bin', 'scripts'])
  * The frames of a recorded stack, nearest first. A frame is the application's when it lies in the same top folder as
  * the caller: the recorded text no longer says which files came from `node_modules`.
  */
-export function framesOf(stack: string | undefined, { file, line, isCode }: CallerPlace): Frame[] {
+export function framesOf(stack: string | undefined, { file, line, isCode }: CallerPlace): FrameLine[] {
   if (stack === undefined || stack === '') return []
   const home = isCode ? topFolder(file) : undefined
   let callerFound = false

@@ -1,10 +1,10 @@
-import type { Ledger } from './aggregates.ts'
-import type { Frame, StackNode, StacksAnswer } from './api-types.ts'
-import { refreshesWanted, type Wanted } from './query-params.ts'
+import type { Aggregates } from './aggregates.ts'
+import type { FrameLine, StackNode, StacksAnswer } from './api-types.ts'
+import { matchingRefreshes, type QueryParams } from './query-params.ts'
 import { framesOf } from './stack-text.ts'
 
 interface Growing {
-  readonly frame: Frame
+  readonly frame: FrameLine
   count: number
   failures: number
   readonly children: Map<string, Growing>
@@ -12,19 +12,19 @@ interface Growing {
 
 /** Stacks of one tree; the rarest are left out of a larger one. */
 const MOST_STACKS = 1_000
-const NO_STACK: Frame = { name: 'no stack recorded', file: '', line: 0, application: false, caller: false }
+const NO_STACK: FrameLine = { name: 'no stack recorded', file: '', line: 0, application: false, caller: false }
 
 /** A stack with how often it asked for a refresh. */
 export interface CountedStack {
   /** Outermost first. */
-  readonly frames: readonly Frame[]
+  readonly frames: readonly FrameLine[]
   readonly count: number
   readonly failures: number
 }
 
 /** The stacks that trigger refresh, as a tree from the outermost frame inwards. */
-export function stacksAnswer(ledger: Ledger, wanted: Wanted): StacksAnswer {
-  const stacks = countedStacks(ledger, wanted)
+export function stacksAnswer(aggregates: Aggregates, query: QueryParams): StacksAnswer {
+  const stacks = countedStacks(aggregates, query)
   const root: Growing = { frame: { ...NO_STACK, name: 'all refreshes' }, count: 0, failures: 0, children: new Map() }
   for (const { frames, count, failures } of stacks) {
     let node = root
@@ -44,10 +44,10 @@ export function stacksAnswer(ledger: Ledger, wanted: Wanted): StacksAnswer {
 }
 
 /** The stacks of the wanted refreshes, the most frequent first. */
-export function countedStacks(ledger: Ledger, wanted: Wanted): CountedStack[] {
+export function countedStacks(aggregates: Aggregates, query: QueryParams): CountedStack[] {
   const counts = new Map<string, { count: number; failures: number }>()
-  for (const { stackId, failed } of refreshesWanted(ledger, wanted)) {
-    const known = ledger.stacks.has(stackId) ? stackId : ''
+  for (const { stackId, failed } of matchingRefreshes(aggregates, query)) {
+    const known = aggregates.stacks.has(stackId) ? stackId : ''
     const count = counts.get(known) ?? { count: 0, failures: 0 }
     count.count += 1
     if (failed) count.failures += 1
@@ -56,11 +56,11 @@ export function countedStacks(ledger: Ledger, wanted: Wanted): CountedStack[] {
   return [...counts]
     .sort(([, a], [, b]) => b.count - a.count)
     .slice(0, MOST_STACKS)
-    .map(([stackId, count]) => ({ ...count, frames: outermostFirst(ledger, stackId) }))
+    .map(([stackId, count]) => ({ ...count, frames: outermostFirst(aggregates, stackId) }))
 }
 
-function outermostFirst(ledger: Ledger, stackId: string): Frame[] {
-  const detail = ledger.stacks.get(stackId)
+function outermostFirst(aggregates: Aggregates, stackId: string): FrameLine[] {
+  const detail = aggregates.stacks.get(stackId)
   const frames = detail ? framesOf(detail.stack, detail) : []
   return frames.length === 0 ? [NO_STACK] : frames.reverse()
 }

@@ -13,11 +13,11 @@ import {
   ATTR_PROFILE,
   ATTR_REASON,
   ATTR_VIA,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
-import { textOf } from '../events/attribute-value.ts'
+import { attributeText } from '../events/attribute-value.ts'
 import { trace } from '../events/queries.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
 import type { SpanRow } from '../events/span-row.ts'
@@ -52,8 +52,8 @@ function traceSpan(span: SpanRow): TraceSpan {
     failed: status === 'error',
     gist: gistOf(attributes),
     attributes: pairsOf(attributes),
-    stack: framesOf(textOf(attributes[ATTR_CODE_STACK]), {
-      file: textOf(attributes[ATTR_CODE_FILE]),
+    stack: framesOf(attributeText(attributes[ATTR_CODE_STACK]), {
+      file: attributeText(attributes[ATTR_CODE_FILE]),
       line: typeof attributes[ATTR_CODE_LINE] === 'number' ? attributes[ATTR_CODE_LINE] : undefined,
       isCode: attributes[ATTR_CALLER_KIND] === 'code',
     }),
@@ -64,8 +64,8 @@ function traceSpan(span: SpanRow): TraceSpan {
 }
 
 function roleOf({ name, kind, attributes }: SpanRow): SpanRole {
-  if (name === SPAN_REFRESH) return 'flight'
-  if (name === SPAN_VISIT) return 'visit'
+  if (name === SPAN_REFRESH) return 'refresh'
+  if (name === SPAN_ACQUIRE) return 'acquire'
   if (name === SPAN_CALL) return 'call'
   if (attributes[ATTR_ATTEMPT_OUTCOME] !== undefined) return 'attempt'
   return kind === 'server' ? 'request' : 'other'
@@ -74,7 +74,7 @@ function roleOf({ name, kind, attributes }: SpanRow): SpanRole {
 function gistOf(attributes: Readonly<Attributes>): string {
   const words = [ATTR_PROFILE, ATTR_REASON, ATTR_DECISION, ATTR_VIA, ATTR_OUTCOME, ATTR_ATTEMPT_OUTCOME, ATTR_HTTP_STATUS]
   const found = words.map(word => attributes[word]).filter(value => value !== undefined)
-  const caller = textOf(attributes[ATTR_CALLER])
+  const caller = attributeText(attributes[ATTR_CALLER])
   return [...found.map(String), ...(found.length === 0 && caller !== undefined ? [caller] : [])].join(' · ')
 }
 

@@ -2,7 +2,7 @@ import type { Credential } from '../domain/credential.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
 import { LOGIN_DEFAULTS } from './login-endpoints.ts'
-import type { Provider, SentHeaders } from './provider.ts'
+import type { Provider, ProviderHeaders } from './provider.ts'
 import { type ProviderSettings, withSettings } from './provider-settings.ts'
 import { judgeRefresh } from './refresh-judgement.ts'
 import { requireSecret } from './secret-text.ts'
@@ -44,7 +44,7 @@ export function anthropic(settings: ProviderSettings = {}): Provider {
   )
 }
 
-function authorize(credential: Credential, sent: SentHeaders = {}): Record<string, string> {
+function authorize(credential: Credential, sent: ProviderHeaders = {}): Record<string, string> {
   const secret = requireSecret(credential, 'anthropic')
   const headers: Record<string, string> = {}
   if (sent['anthropic-version'] === undefined) headers['anthropic-version'] = '2023-06-01'

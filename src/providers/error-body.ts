@@ -1,5 +1,5 @@
 import { isJsonObject, parseJsonList } from '../tools/json-object.ts'
-import { withoutHiddenTexts } from '../tools/secret-registry.ts'
+import { withoutSecrets } from '../tools/secret-registry.ts'
 import type { RefusedAnswer } from './provider.ts'
 import { readSpokenLimit, type SpokenLimit } from './spoken-limit.ts'
 import { readAnswerFields } from './token-fields.ts'
@@ -83,7 +83,7 @@ export function dateOf(headers: RefusedAnswer['headers']): number | undefined {
 
 /** A provider's word as it may be recorded, or `undefined` for what may be anything else. */
 export function codeWord(value: unknown): string | undefined {
-  return typeof value === 'string' && CODE.test(value) && withoutHiddenTexts(value, '') === value ? value : undefined
+  return typeof value === 'string' && CODE.test(value) && withoutSecrets(value, '') === value ? value : undefined
 }
 
 function positive(value: unknown): number | undefined {

@@ -8,7 +8,7 @@ import {
   None,
 } from 'oauth4webapi'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 import { readErrorBody, retryAfterMs } from './error-body.ts'
 import type { GrantedFacts } from './granted-answer.ts'
 import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
@@ -93,7 +93,7 @@ export function oauthParty(provider: Provider): OAuthParty {
     device_authorization_endpoint: login?.deviceUrl,
     revocation_endpoint: login?.revocationUrl,
   }
-  hideText(oauth.clientSecret)
+  registerSecret(oauth.clientSecret)
   return {
     provider,
     oauth,

@@ -2,7 +2,7 @@ import type { Credential } from '../domain/credential.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
 import { readJwtClaims } from './jwt-claims.ts'
 import { LOGIN_DEFAULTS } from './login-endpoints.ts'
-import type { Provider, SentHeaders } from './provider.ts'
+import type { Provider, ProviderHeaders } from './provider.ts'
 import { type ProviderSettings, withSettings } from './provider-settings.ts'
 import { judgeRefresh, type RefreshCodes } from './refresh-judgement.ts'
 import { requireSecret } from './secret-text.ts'
@@ -66,7 +66,7 @@ export function openaiCodex(settings: ProviderSettings = {}): Provider {
   )
 }
 
-function authorize(credential: Credential, sent: SentHeaders = {}): Record<string, string> {
+function authorize(credential: Credential, sent: ProviderHeaders = {}): Record<string, string> {
   const secret = requireSecret(credential, 'openai-codex')
   const headers: Record<string, string> = { authorization: `Bearer ${secret}` }
   const account = (credential.type === 'oauth' ? credential.account : undefined) ?? accountOf(secret)

@@ -1,4 +1,4 @@
-import type { AttemptOutcome, Billing, FlightOutcome, Protocol } from '../../otel/enums.ts'
+import type { AttemptOutcome, Billing, Protocol, RefreshOutcome } from '../../otel/enums.ts'
 import type { Credential } from '../domain/credential.ts'
 import type { LoginEndpoints } from './login-endpoints.ts'
 
@@ -41,7 +41,7 @@ export interface AttemptJudgement {
 
 /** What a refused token request means for the grant. */
 export interface RefreshJudgement {
-  readonly outcome: FlightOutcome
+  readonly outcome: RefreshOutcome
   readonly providerCode?: string
   readonly retryAfterMs?: number
   /** The provider says that this refresh token had been used before. */
@@ -49,7 +49,7 @@ export interface RefreshJudgement {
 }
 
 /** Headers a client sent with its call, names in lower case. */
-export type SentHeaders = Readonly<Record<string, string | string[] | undefined>>
+export type ProviderHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** A service that answers model calls. Data and pure functions; nothing here does I/O. */
 export interface Provider {
@@ -74,7 +74,7 @@ export interface Provider {
    * @throws {GatewayError} `GW_NEEDS_LOGIN` when the credential has lost its secret, `GW_CONFIG` when the secret holds
    *   characters that cannot stand in a header.
    */
-  authorize(credential: Credential, sent?: SentHeaders): Record<string, string>
+  authorize(credential: Credential, sent?: ProviderHeaders): Record<string, string>
   judgeAttempt(answer: RefusedAnswer): AttemptJudgement
   judgeRefresh(answer: RefusedAnswer): RefreshJudgement
   /** The account a fresh access token belongs to, if the token tells. */

@@ -1,11 +1,11 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { codeWord, type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
 import type { RefreshJudgement, RefusedAnswer } from './provider.ts'
 import { readAnswerFields } from './token-fields.ts'
 
 /** Codes of one provider's token endpoint beyond RFC 6749, in lower case. */
-export type RefreshCodes = Readonly<Record<string, FlightOutcome>>
+export type RefreshCodes = Readonly<Record<string, RefreshOutcome>>
 
 /** RFC 6749 section 5.2 and RFC 8628 section 3.5. */
 const RFC_CODES: RefreshCodes = {
@@ -108,7 +108,7 @@ function outcomeOf(
   { code, message }: ErrorBody,
   words: readonly string[],
   codes: RefreshCodes,
-): { readonly outcome: FlightOutcome; readonly word?: string } {
+): { readonly outcome: RefreshOutcome; readonly word?: string } {
   if (status === 429) return { outcome: 'throttled' }
   if (status >= 500 || status === 408 || status < 400) return { outcome: 'unavailable' }
   if (code === 'token_expired' && message.includes('could not validate')) return { outcome: 'malformed' }
@@ -127,7 +127,7 @@ function outcomeOf(
   return { outcome: status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden' }
 }
 
-function known(codes: RefreshCodes, word: string): FlightOutcome | undefined {
+function known(codes: RefreshCodes, word: string): RefreshOutcome | undefined {
   const name = word.toLowerCase()
   return Object.hasOwn(codes, name) ? codes[name] : undefined
 }

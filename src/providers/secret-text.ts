@@ -1,7 +1,7 @@
 import type { Credential } from '../domain/credential.ts'
 import { bearerOf } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 
 /** What a lost token turns into when somebody's code puts nothing into a string; posted by real gateways (#82069). */
 const STRINGIFIED_NOTHING = new Set(['undefined', 'null', 'NaN', '[object Object]'])
@@ -15,7 +15,7 @@ const STRINGIFIED_NOTHING = new Set(['undefined', 'null', 'NaN', '[object Object
 export function secretText(value: unknown): string | undefined {
   const text = typeof value === 'string' ? value.trim() : ''
   if (text === '' || STRINGIFIED_NOTHING.has(text)) return undefined
-  hideText(text)
+  registerSecret(text)
   return text
 }
 

@@ -1,4 +1,4 @@
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 
 /** What a request of ours to an OAuth endpoint looks like: which fields, of what kind; never a value. */
 export interface SentShape {
@@ -21,7 +21,7 @@ const SECRET_FIELDS = new Set([
 
 /** The shape of a request. From here on nothing shows the secrets in it. */
 export function sentShape(fields: URLSearchParams, encoding: SentShape['encoding']): SentShape {
-  for (const [name, value] of fields) if (SECRET_FIELDS.has(name)) hideText(value)
+  for (const [name, value] of fields) if (SECRET_FIELDS.has(name)) registerSecret(value)
   return {
     encoding,
     fields: [...fields]

@@ -17,7 +17,7 @@ export interface UpstreamOptions {
 
 type UpstreamLimits = { readonly [Key in keyof UpstreamOptions]-?: Exclude<UpstreamOptions[Key], undefined> }
 
-export const DEFAULTS = {
+export const UPSTREAM_DEFAULTS = {
   connections: null,
   headersTimeoutMs: 300_000,
   bodyIdleMs: 300_000,
@@ -42,10 +42,10 @@ export class Upstream {
   /** @throws {GatewayError} `GW_CONFIG` when the environment names a proxy that is none. */
   constructor(options: UpstreamOptions = {}) {
     this.#options = {
-      connections: options.connections ?? DEFAULTS.connections,
-      headersTimeoutMs: options.headersTimeoutMs ?? DEFAULTS.headersTimeoutMs,
-      bodyIdleMs: options.bodyIdleMs ?? DEFAULTS.bodyIdleMs,
-      connectTimeoutMs: options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
+      connections: options.connections ?? UPSTREAM_DEFAULTS.connections,
+      headersTimeoutMs: options.headersTimeoutMs ?? UPSTREAM_DEFAULTS.headersTimeoutMs,
+      bodyIdleMs: options.bodyIdleMs ?? UPSTREAM_DEFAULTS.bodyIdleMs,
+      connectTimeoutMs: options.connectTimeoutMs ?? UPSTREAM_DEFAULTS.connectTimeoutMs,
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api'
-import type { Decision, FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import type { Decision, RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_DECISION,
@@ -10,16 +10,16 @@ import {
   ATTR_REASON_DECLARED,
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REJECTED_FINGERPRINT,
-  SPAN_VISIT,
+  SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'
-import type { FlightRecord } from './refresh-record.ts'
+import type { RefreshRecord } from './refresh-record.ts'
 
-export interface VisitFacts {
+export interface AcquireFacts {
   readonly provider: string
   readonly profileId: string
   readonly caller: CallerSite
@@ -30,20 +30,20 @@ export interface VisitFacts {
 }
 
 /** What telemetry keeps of one visit: a span from entering to leaving, a count, the wait. */
-export class VisitRecord {
+export class AcquireRecord {
   readonly span: Span
   readonly #telemetry: Telemetry
-  readonly #facts: VisitFacts
+  readonly #facts: AcquireFacts
   readonly #profile: string
   readonly #enteredAt = performance.now()
   /** How the visit came aboard a flight, if it did; a flight that fails is no refusal of the gate. */
-  boardedAs: 'lead' | 'join' | undefined
+  joinedAs: 'lead' | 'join' | undefined
 
-  constructor(telemetry: Telemetry, facts: VisitFacts) {
+  constructor(telemetry: Telemetry, facts: AcquireFacts) {
     this.#telemetry = telemetry
     this.#facts = facts
     this.#profile = telemetry.profile(facts.profileId)
-    this.span = telemetry.startSpan(SPAN_VISIT, {
+    this.span = telemetry.startSpan(SPAN_ACQUIRE, {
       // The words that every visit is counted by, kept or not.
       attributes: {
         [ATTR_REASON]: facts.reason,
@@ -61,27 +61,27 @@ export class VisitRecord {
   }
 
   /** The visit leads or joins a flight: each is linked to the other. */
-  boards(flight: FlightRecord, as: 'lead' | 'join'): void {
-    this.boardedAs = as
-    flight.boarded(this.span.spanContext())
-    this.span.addLink({ context: flight.span.spanContext() })
+  joins(record: RefreshRecord, as: 'lead' | 'join'): void {
+    this.joinedAs = as
+    record.joinedBy(this.span.spanContext())
+    this.span.addLink({ context: record.span.spanContext() })
   }
 
   /** The visit leaves the gate. */
-  left(decision: Decision, { outcome, error }: { outcome?: FlightOutcome | undefined; error?: unknown } = {}): void {
+  left(decision: Decision, { outcome, error }: { outcome?: RefreshOutcome | undefined; error?: unknown } = {}): void {
     const { provider, reason, caller } = this.#facts
     const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
     this.span.setAttribute(ATTR_DECISION, decision)
     const ended = outcome ?? (isGatewayError(error) ? error.outcome : undefined)
     if (ended) this.span.setAttribute(ATTR_OUTCOME, ended)
     if (error !== undefined) failSpan(this.span, error)
-    this.#telemetry.instruments.add('visits', labels)
-    this.#telemetry.instruments.record('visitWait', (performance.now() - this.#enteredAt) / 1000, labels, exemplarOf(this.span))
+    this.#telemetry.instruments.add('acquisitions', labels)
+    this.#telemetry.instruments.record('acquisitionWait', (performance.now() - this.#enteredAt) / 1000, labels, exemplarOf(this.span))
     this.span.end()
   }
 }
 
 /** Records a visit that was turned away at the door, before any profile was asked for. */
-export function refuseVisit(telemetry: Telemetry, facts: VisitFacts, error: GatewayError): void {
-  new VisitRecord(telemetry, facts).left('refuse', { error })
+export function refuseAcquire(telemetry: Telemetry, facts: AcquireFacts, error: GatewayError): void {
+  new AcquireRecord(telemetry, facts).left('refuse', { error })
 }

@@ -1,4 +1,4 @@
-import type { Decision, FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import type { Decision, RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
@@ -6,7 +6,7 @@ import { isTokenUsable } from '../domain/profile-state.ts'
 import { needsRefresh } from './needs-refresh.ts'
 
 /** One caller at the gate. Caller and reason are fields, not flags: nobody passes without saying who and why. */
-export interface Visit {
+export interface AcquireRequest {
   readonly provider: string
   readonly profileId: string
   readonly caller: CallerSite
@@ -24,11 +24,11 @@ export interface Visit {
 }
 
 /** How a visit left the gate: with a token that can be used. */
-export interface Admission {
+export interface AcquireResult {
   readonly decision: Exclude<Decision, 'refuse' | 'bypass'>
   readonly profile: StoredProfile
   /** How the flight ended that this visit led or joined. */
-  readonly outcome?: FlightOutcome
+  readonly outcome?: RefreshOutcome
 }
 
 /** What to do with a forced visit whose token is still usable and was not rejected. */
@@ -36,9 +36,9 @@ export const FORCED_POLICIES = ['reuse', 'refresh'] as const
 export type ForcedPolicy = (typeof FORCED_POLICIES)[number]
 
 /** What a visit needs, given what is stored now: nothing, the newer token that is there, or a flight. */
-export type VisitVerdict = 'reuse' | 'adopt' | 'fly'
+export type AcquireVerdict = 'reuse' | 'adopt' | 'refresh'
 
-export interface JudgeVisitOptions {
+export interface JudgeAcquireOptions {
   now: number
   earlyMs: number
   forced: ForcedPolicy
@@ -50,18 +50,18 @@ export interface JudgeVisitOptions {
  *
  * Reuse beats refresh: only an operator, or a forced visit where policy says so, refreshes a token that still works.
  */
-export function judgeVisit(
+export function judgeAcquire(
   credential: OAuthCredential,
-  visit: Pick<Visit, 'reason' | 'rejected' | 'held'>,
-  { now, earlyMs, forced }: JudgeVisitOptions,
-): VisitVerdict {
+  acquisition: Pick<AcquireRequest, 'reason' | 'rejected' | 'held'>,
+  { now, earlyMs, forced }: JudgeAcquireOptions,
+): AcquireVerdict {
   const need = needsRefresh(credential, now, { earlyMs })
-  if (need === 'missing' || need === 'expired') return 'fly'
-  if (visit.held && fingerprint(credential.refresh) !== visit.held) return need ? 'fly' : 'adopt'
-  if (visit.rejected) return fingerprint(credential.access) === visit.rejected ? 'fly' : 'adopt'
-  if (visit.reason === 'operator') return 'fly'
-  if (visit.reason === 'forced') return need || forced === 'refresh' ? 'fly' : 'reuse'
-  return need ? 'fly' : 'reuse'
+  if (need === 'missing' || need === 'expired') return 'refresh'
+  if (acquisition.held && fingerprint(credential.refresh) !== acquisition.held) return need ? 'refresh' : 'adopt'
+  if (acquisition.rejected) return fingerprint(credential.access) === acquisition.rejected ? 'refresh' : 'adopt'
+  if (acquisition.reason === 'operator') return 'refresh'
+  if (acquisition.reason === 'forced') return need || forced === 'refresh' ? 'refresh' : 'reuse'
+  return need ? 'refresh' : 'reuse'
 }
 
 /** The access token can be sent right now, whoever may want a newer one. */

@@ -1,7 +1,7 @@
 /** Grows the pause between refreshes that keep failing for a reason that may pass. */
 interface Pause {
   readonly until: number
-  readonly strikes: number
+  readonly failures: number
 }
 
 const FIRST_MS = 1_000
@@ -28,10 +28,10 @@ export class Backoff {
    * coming back together.
    */
   failed(profileId: string, now: number, retryAfterMs?: number): void {
-    const strikes = (this.#pauses.get(profileId)?.strikes ?? 0) + 1
-    const step = Math.min(FIRST_MS * 2 ** (strikes - 1), LONGEST_MS)
+    const failures = (this.#pauses.get(profileId)?.failures ?? 0) + 1
+    const step = Math.min(FIRST_MS * 2 ** (failures - 1), LONGEST_MS)
     const pause = retryAfterMs === undefined ? step / 2 + (step / 2) * this.#random() : Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS)
-    this.#pauses.set(profileId, { until: now + pause, strikes })
+    this.#pauses.set(profileId, { until: now + pause, failures })
   }
 
   succeeded(profileId: string): void {

@@ -9,7 +9,7 @@ type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
  * The provider took the old refresh token already, so forgetting the new one would lose the login; it serves from memory
  * and is written as soon as the store takes it.
  */
-export class Unwritten {
+export class PendingWrites {
   readonly #updates = new Map<string, Update[]>()
   /** Updates that bring a new token. */
   readonly #tokens = new WeakSet<Update>()

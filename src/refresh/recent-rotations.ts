@@ -9,7 +9,7 @@ const MOST_PROFILES = 1_000
 const MOST_REPLACED = 20
 
 /** What a refresh brought. */
-export interface Rotation<R> {
+export interface RecentRotation<R> {
   /** The token that the caller wanted replaced. */
   readonly replaced: Fingerprint | undefined
   /** The access token it brought; where that is unknown, nothing can be said about the result. */
@@ -20,7 +20,7 @@ export interface Rotation<R> {
 }
 
 /** The newest result of a profile, and every token that it stands in for. */
-interface Newest<R> extends Rotation<R> {
+interface Newest<R> extends RecentRotation<R> {
   readonly brought: Fingerprint
   readonly replacedTokens: readonly Fingerprint[]
   readonly landedAt: number
@@ -41,7 +41,7 @@ export class RecentRotations<R> {
   }
 
   /** The newest result that stands in for `token`, if it is another one, has not expired and is younger than a minute. */
-  newerThan(profileId: string, token: Fingerprint | undefined): Pick<Rotation<R>, 'result'> | undefined {
+  newerThan(profileId: string, token: Fingerprint | undefined): Pick<RecentRotation<R>, 'result'> | undefined {
     if (token === undefined) return undefined
     const newest = this.#current(profileId)
     if (!newest?.replacedTokens.includes(token)) return undefined
@@ -50,7 +50,7 @@ export class RecentRotations<R> {
   }
 
   /** A refresh of the profile has ended well. */
-  landed(profileId: string, rotation: Rotation<R>): void {
+  landed(profileId: string, rotation: RecentRotation<R>): void {
     const before = this.#current(profileId)
     this.#forget(profileId)
     const { brought } = rotation

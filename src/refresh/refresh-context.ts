@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
@@ -6,12 +6,12 @@ import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Clock } from '../tools/clock.ts'
 import type { ForcedPolicy } from './acquire.ts'
-import type { Unwritten } from './pending-writes.ts'
+import type { PendingWrites } from './pending-writes.ts'
 
 /** Where a flight is; each step is said before the next begins. At `request_sent` the connection stands and nothing has left. */
-export type FlightStep = 'lease_held' | 'request_sent' | 'answer_received' | 'persisted' | 'published'
+export type RefreshStep = 'lease_held' | 'request_sent' | 'answer_received' | 'persisted' | 'published'
 
-export interface FlightOptions {
+export interface RefreshOptions {
   /** Longest wait for the lease of a profile, in ms. @default 90_000 */
   leaseWaitMs: number
   /** How long visits wait for the token endpoint's answer, in ms; the flight listens on. @default 20_000 */
@@ -25,23 +25,25 @@ export interface FlightOptions {
 }
 
 /** What every flight of a gate shares. */
-export interface FlightDeck {
+export interface RefreshContext {
   readonly store: ProfileStore
   readonly registry: Registry
   readonly clock: Clock
-  readonly options: FlightOptions
-  readonly unwritten: Unwritten
+  readonly options: RefreshOptions
+  readonly pendingWrites: PendingWrites
   /** The profile's name as messages may show it. */
   nameOf(profileId: string): string
-  onStep?(step: FlightStep): void
+  onStep?(step: RefreshStep): void
 }
 
 /** How a flight ended: with a profile that can be used, or with an error for all who waited. */
-export type FlightResult = { readonly outcome: FlightOutcome; readonly profile: StoredProfile; readonly error?: undefined } | FailedFlight
+export type RefreshResult =
+  | { readonly outcome: RefreshOutcome; readonly profile: StoredProfile; readonly error?: undefined }
+  | FailedRefresh
 
 /** A flight that brought no token. */
-export interface FailedFlight {
-  readonly outcome: FlightOutcome
+export interface FailedRefresh {
+  readonly outcome: RefreshOutcome
   readonly profile?: undefined
   readonly error: GatewayError
   /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default the error's own */
@@ -55,14 +57,14 @@ export function deadGrant(profile: StoredProfile): StoredProfile['needsLogin'] {
 }
 
 /** The error for everybody who wants a token of a dead grant. */
-export function needsLogin({ nameOf }: Pick<FlightDeck, 'nameOf'>, profile: StoredProfile, outcome: string): GatewayError {
+export function needsLogin({ nameOf }: Pick<RefreshContext, 'nameOf'>, profile: StoredProfile, outcome: string): GatewayError {
   return new GatewayError('GW_NEEDS_LOGIN', `profile ${nameOf(profile.id)} cannot be refreshed any more (${outcome}): sign in again`, {
     next: 'sign_in_again',
   })
 }
 
 /** The error for a profile that is not in the store. */
-export function unknownProfile({ nameOf }: Pick<FlightDeck, 'nameOf'>, profileId: string): GatewayError {
+export function unknownProfile({ nameOf }: Pick<RefreshContext, 'nameOf'>, profileId: string): GatewayError {
   return new GatewayError(
     'GW_PROFILE_UNKNOWN',
     `the store holds no OAuth credential for profile ${nameOf(profileId)}: sign in or import it`,

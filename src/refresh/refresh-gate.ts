@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import type { FlightOutcome, ProfileState } from '../../otel/enums.ts'
+import type { ProfileState, RefreshOutcome } from '../../otel/enums.ts'
 import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/semconv.ts'
 import { type CredentialMark, markOf } from '../domain/cooldown.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
@@ -11,25 +11,25 @@ import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { type Admission, isUsable, judgeVisit, type Visit } from './acquire.ts'
-import { VisitRecord } from './acquire-record.ts'
+import { type AcquireRequest, type AcquireResult, isUsable, judgeAcquire } from './acquire.ts'
+import { AcquireRecord } from './acquire-record.ts'
 import { Backoff } from './backoff.ts'
 import { Lineage } from './lineage.ts'
 import { NEEDS_REFRESH_DEFAULTS, needsRefresh } from './needs-refresh.ts'
-import { Unwritten } from './pending-writes.ts'
+import { PendingWrites } from './pending-writes.ts'
 import {
   deadGrant,
-  type FlightDeck,
-  type FlightOptions,
-  type FlightResult,
-  type FlightStep,
   needsLogin,
+  type RefreshContext,
+  type RefreshOptions,
+  type RefreshResult,
+  type RefreshStep,
   unknownProfile,
 } from './refresh-context.ts'
-import { FlightRecord } from './refresh-record.ts'
-import { fly } from './run-refresh.ts'
-import { LastKnown } from './stale-cache.ts'
-import { abortedVisit, waitFor } from './wait.ts'
+import { RefreshRecord } from './refresh-record.ts'
+import { runRefresh } from './run-refresh.ts'
+import { StaleCache } from './stale-cache.ts'
+import { abortedAcquire, waitFor } from './wait.ts'
 
 export const GATE_DEFAULTS = {
   leaseWaitMs: 90_000,
@@ -37,20 +37,20 @@ export const GATE_DEFAULTS = {
   listenMs: 300_000,
   earlyMs: NEEDS_REFRESH_DEFAULTS.earlyMs,
   forced: 'reuse',
-} as const satisfies FlightOptions
+} as const satisfies RefreshOptions
 
 export interface RefreshGateOptions {
   store: ProfileStore
   registry: Registry
   telemetry: Telemetry
-  options?: Partial<FlightOptions>
+  options?: Partial<RefreshOptions>
   clock?: Clock
   random?: () => number
   /** Told at each step of a flight, synchronously. */
-  onStep?: (step: FlightStep) => void
+  onStep?: (step: RefreshStep) => void
 }
 
-const VISIT_DEADLINE_MS = 60_000
+const ACQUIRE_DEADLINE_MS = 60_000
 /** How often at the most a visit tries again to write what the store refused. */
 const REWRITE_EVERY_MS = 5_000
 
@@ -59,11 +59,11 @@ const LISTENING_RETRY_MS = 5_000
 /** Pause between the last tries to write what the store refused. */
 const LAST_WRITES_EVERY_MS = 200
 
-interface Flight {
-  readonly record: FlightRecord
+interface RunningRefresh {
+  readonly record: RefreshRecord
   /** How it ends for its visits: with its end, or when they need not wait any longer. */
-  readonly result: Promise<FlightResult>
-  readonly end: Promise<FlightResult>
+  readonly result: Promise<RefreshResult>
+  readonly end: Promise<RefreshResult>
   /** Ends what it waits for. */
   readonly ending: AbortController
   /** Why its visits need not wait any longer, since that is so. */
@@ -78,7 +78,7 @@ interface FailedRefresh {
 
 /** Why a refresh is not made, or has failed, and the ms until the gate tries again; 0 where the next visit does. */
 export interface RefreshPause {
-  readonly outcome: FlightOutcome
+  readonly outcome: RefreshOutcome
   readonly waitMs: number
 }
 
@@ -107,13 +107,13 @@ export interface SettleOptions {
 export class RefreshGate {
   /** The refresh tokens that are known, current ones and rotated ones. */
   readonly lineage = new Lineage()
-  readonly #deck: FlightDeck
+  readonly #context: RefreshContext
   readonly #telemetry: Telemetry
   readonly #backoff: Backoff
-  readonly #flights = new Map<string, Flight>()
+  readonly #running = new Map<string, RunningRefresh>()
   /** Flights whose lease is not given back yet. */
   readonly #departed = new Set<Promise<void>>()
-  readonly #lastKnown = new LastKnown()
+  readonly #lastKnown = new StaleCache()
   /** How the last flight of a profile failed, until one succeeds. */
   readonly #failures = new Map<string, FailedRefresh>()
   #rewriteAt = 0
@@ -121,12 +121,12 @@ export class RefreshGate {
   constructor({ store, registry, telemetry, options, clock = systemClock, random, onStep }: RefreshGateOptions) {
     this.#telemetry = telemetry
     this.#backoff = new Backoff(random)
-    this.#deck = {
+    this.#context = {
       store,
       registry,
       clock,
       options: { ...GATE_DEFAULTS, ...options },
-      unwritten: new Unwritten(),
+      pendingWrites: new PendingWrites(),
       nameOf: profileId => telemetry.profile(profileId),
       ...(onStep && { onStep }),
     }
@@ -140,14 +140,14 @@ export class RefreshGate {
    */
   async current(profileId: string): Promise<StoredProfile | undefined> {
     this.#rewriteSoon()
-    const { store, unwritten, clock } = this.#deck
+    const { store, pendingWrites, clock } = this.#context
     try {
       const stored = await store.read(profileId)
       this.#lastKnown.read(profileId, stored)
-      return unwritten.over(profileId, stored)
+      return pendingWrites.over(profileId, stored)
     } catch (error) {
       this.#telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
-      const known = unwritten.over(profileId, this.#lastKnown.unreadable(profileId))
+      const known = pendingWrites.over(profileId, this.#lastKnown.unreadable(profileId))
       if (!known || !isUsable(known, clock.now()) || isGatewayError(error, 'GW_CLOSED')) throw error
       return known
     }
@@ -155,7 +155,7 @@ export class RefreshGate {
 
   /** Why the profile should visit the gate before it is used; `undefined` when it can be used as it is. */
   needs(profile: StoredProfile): ReturnType<typeof needsRefresh> {
-    return isOAuth(profile.credential) ? needsRefresh(profile.credential, this.#deck.clock.now(), this.#deck.options) : undefined
+    return isOAuth(profile.credential) ? needsRefresh(profile.credential, this.#context.clock.now(), this.#context.options) : undefined
   }
 
   /**
@@ -165,27 +165,27 @@ export class RefreshGate {
    * @throws {GatewayError} `GW_NEEDS_LOGIN` (sign in again), `GW_REFRESH_FAILED` and `GW_REFRESH_BACKOFF` (may pass),
    *   `GW_VISIT_TIMEOUT`, `GW_VISIT_ABORTED` (this visitor stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
    */
-  async enter(visit: Visit): Promise<Admission> {
-    const record = new VisitRecord(this.#telemetry, visit)
+  async acquire(acquisition: AcquireRequest): Promise<AcquireResult> {
+    const record = new AcquireRecord(this.#telemetry, acquisition)
     try {
-      const admission = await this.#admit(visit, record)
-      record.left(admission.decision, { outcome: admission.outcome })
-      return admission
+      const acquireResult = await this.#admit(acquisition, record)
+      record.left(acquireResult.decision, { outcome: acquireResult.outcome })
+      return acquireResult
     } catch (error) {
-      record.left(record.boardedAs ?? 'refuse', { error })
+      record.left(record.joinedAs ?? 'refuse', { error })
       throw error
     }
   }
 
   /** What the profile can do right now. @param isResting Calls leave it alone after a failure. @default false */
   stateOf(profile: StoredProfile, isResting = false): ProfileState {
-    const { unwritten, clock, options } = this.#deck
+    const { pendingWrites, clock, options } = this.#context
     return profileStateOf({
       credential: profile.credential,
       now: clock.now(),
       earlyMs: options.earlyMs,
       isDead: deadGrant(profile) !== undefined,
-      isInMemoryOnly: unwritten.has(profile.id) || this.#lastKnown.isUnreadable(profile.id),
+      isInMemoryOnly: pendingWrites.has(profile.id) || this.#lastKnown.isUnreadable(profile.id),
       isResting,
     })
   }
@@ -196,7 +196,7 @@ export class RefreshGate {
    * @returns The outcome of the refresh that failed a moment ago, and the ms that are left.
    */
   pauseOf(profile: StoredProfile): RefreshPause | undefined {
-    const underWay = this.#flights.get(profile.id)
+    const underWay = this.#running.get(profile.id)
     if (underWay) return underWay.letGo && { outcome: underWay.letGo.outcome ?? 'timeout', waitMs: LISTENING_RETRY_MS }
     const waitMs = this.#pauseMs(profile)
     return waitMs === 0 ? undefined : { outcome: this.#failureOf(profile)?.outcome ?? 'unavailable', waitMs }
@@ -214,7 +214,7 @@ export class RefreshGate {
 
   /** Says whether a visit would begin a refresh now: none is under way, and the gate does not pause. */
   isFree(profile: StoredProfile): boolean {
-    return !this.#flights.has(profile.id) && this.#pauseMs(profile) === 0
+    return !this.#running.has(profile.id) && this.#pauseMs(profile) === 0
   }
 
   /**
@@ -223,47 +223,47 @@ export class RefreshGate {
    *
    * @returns What is in the memory of this process only: with the process it is gone.
    */
-  async settled({ graceMs = this.#deck.options.requestTimeoutMs, writeMs = 0 }: SettleOptions = {}): Promise<Unsaved> {
+  async settled({ graceMs = this.#context.options.requestTimeoutMs, writeMs = 0 }: SettleOptions = {}): Promise<Unsaved> {
     const giveUp = setTimeout(() => {
-      for (const { ending } of this.#flights.values()) ending.abort(new DOMException('the process ends', 'AbortError'))
+      for (const { ending } of this.#running.values()) ending.abort(new DOMException('the process ends', 'AbortError'))
     }, graceMs)
     await Promise.all(this.#departed)
     clearTimeout(giveUp)
-    const { unwritten, store, nameOf } = this.#deck
+    const { pendingWrites, store, nameOf } = this.#context
     let cause: unknown
-    for (const start = performance.now(); unwritten.profileIds.length > 0; await sleep(LAST_WRITES_EVERY_MS)) {
-      const writes = await Promise.allSettled(unwritten.profileIds.map(profileId => unwritten.write(profileId, store)))
+    for (const start = performance.now(); pendingWrites.profileIds.length > 0; await sleep(LAST_WRITES_EVERY_MS)) {
+      const writes = await Promise.allSettled(pendingWrites.profileIds.map(profileId => pendingWrites.write(profileId, store)))
       cause = writes.find(write => write.status === 'rejected')?.reason
       if (performance.now() - start >= writeMs) break
     }
-    return { profiles: unwritten.tokensOf.map(nameOf), cause }
+    return { profiles: pendingWrites.tokensOf.map(nameOf), cause }
   }
 
-  async #admit(visit: Visit, record: VisitRecord): Promise<Admission> {
-    const profile = await this.current(visit.profileId)
-    if (!profile || !isOAuth(profile.credential)) throw unknownProfile(this.#deck, visit.profileId)
-    const { clock, options } = this.#deck
-    const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
-    if (verdict !== 'fly') return { decision: verdict, profile }
-    return this.#board(visit, profile, record)
+  async #admit(acquisition: AcquireRequest, record: AcquireRecord): Promise<AcquireResult> {
+    const profile = await this.current(acquisition.profileId)
+    if (!profile || !isOAuth(profile.credential)) throw unknownProfile(this.#context, acquisition.profileId)
+    const { clock, options } = this.#context
+    const verdict = judgeAcquire(profile.credential, acquisition, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
+    if (verdict !== 'refresh') return { decision: verdict, profile }
+    return this.#board(acquisition, profile, record)
   }
 
-  async #board(visit: Visit, profile: StoredProfile, record: VisitRecord): Promise<Admission> {
-    const underWay = this.#flights.get(visit.profileId)
-    const refusal = underWay ? this.#stillListening(visit, underWay) : this.#refusal(visit, profile)
-    if (refusal) return this.#orStillUsable(visit, profile, { error: refusal })
-    const flight = underWay ?? this.#takeOff(visit, profile, record)
-    record.boards(flight.record, underWay ? 'join' : 'lead')
-    const { clock } = this.#deck
+  async #board(acquisition: AcquireRequest, profile: StoredProfile, record: AcquireRecord): Promise<AcquireResult> {
+    const underWay = this.#running.get(acquisition.profileId)
+    const refusal = underWay ? this.#stillListening(acquisition, underWay) : this.#refusal(acquisition, profile)
+    if (refusal) return this.#orStillUsable(acquisition, profile, { error: refusal })
+    const running = underWay ?? this.#start(acquisition, profile, record)
+    record.joins(running.record, underWay ? 'join' : 'lead')
+    const { clock } = this.#context
     const boardedAt = clock.monotonic()
-    const deadlineMs = visit.deadlineMs ?? VISIT_DEADLINE_MS
+    const deadlineMs = acquisition.deadlineMs ?? ACQUIRE_DEADLINE_MS
     // An operator waits as long as he said, whatever the others do.
-    const work = visit.reason === 'operator' ? flight.end : flight.result
-    const result = await this.#await(work, { ...visit, deadlineMs })
-    if (result.error) return this.#orStillUsable(visit, profile, result)
+    const work = acquisition.reason === 'operator' ? running.end : running.result
+    const result = await this.#await(work, { ...acquisition, deadlineMs })
+    if (result.error) return this.#orStillUsable(acquisition, profile, result)
     // A flight that had begun before the provider rejected this token may have brought nothing newer.
-    if (underWay && visit.rejected && !isUsable(result.profile, clock.now(), visit.rejected))
-      return this.#admit({ ...visit, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, record)
+    if (underWay && acquisition.rejected && !isUsable(result.profile, clock.now(), acquisition.rejected))
+      return this.#admit({ ...acquisition, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, record)
     return {
       decision: underWay ? 'join' : result.outcome === 'reused' ? 'adopt' : 'lead',
       profile: result.profile,
@@ -273,9 +273,9 @@ export class RefreshGate {
 
   /** The flight's end, or the end of this visitor's patience as the error of a flight without outcome. */
   async #await(
-    result: Promise<FlightResult>,
-    { deadlineMs, signal }: Visit & { deadlineMs: number },
-  ): Promise<FlightResult | { error: GatewayError }> {
+    result: Promise<RefreshResult>,
+    { deadlineMs, signal }: AcquireRequest & { deadlineMs: number },
+  ): Promise<RefreshResult | { error: GatewayError }> {
     try {
       return await waitFor(result, deadlineMs, signal)
     } catch (error) {
@@ -285,40 +285,44 @@ export class RefreshGate {
   }
 
   /** A refresh that failed or dawdles does not stop a visitor whose token still works: it wanted a newer one, it did not need it. */
-  #orStillUsable(visit: Visit, profile: StoredProfile, { outcome, error }: { outcome?: FlightOutcome; error: GatewayError }): Admission {
-    if (visit.reason === 'operator' || !isUsable(profile, this.#deck.clock.now(), visit.rejected)) throw error
+  #orStillUsable(
+    acquisition: AcquireRequest,
+    profile: StoredProfile,
+    { outcome, error }: { outcome?: RefreshOutcome; error: GatewayError },
+  ): AcquireResult {
+    if (acquisition.reason === 'operator' || !isUsable(profile, this.#context.clock.now(), acquisition.rejected)) throw error
     return { decision: 'reuse', profile, ...(outcome && { outcome }) }
   }
 
   /** The answer has been awaited for so long already that nobody waits for it: another profile may serve meanwhile. */
-  #stillListening({ profileId, reason }: Visit, { letGo }: Flight): GatewayError | undefined {
+  #stillListening({ profileId, reason }: AcquireRequest, { letGo }: RunningRefresh): GatewayError | undefined {
     if (!letGo || reason === 'operator') return undefined
     return new GatewayError(
       'GW_REFRESH_BACKOFF',
-      `the refresh of profile ${this.#deck.nameOf(profileId)} is still under way (${letGo.message})`,
+      `the refresh of profile ${this.#context.nameOf(profileId)} is still under way (${letGo.message})`,
       { next: letGo.next, retryAfterMs: LISTENING_RETRY_MS, cause: letGo, ...(letGo.outcome && { outcome: letGo.outcome }) },
     )
   }
 
-  #refusal(visit: Visit, profile: StoredProfile): GatewayError | undefined {
-    if (visit.signal?.aborted) throw abortedVisit(visit.signal)
-    if (visit.reason === 'operator') return undefined
+  #refusal(acquisition: AcquireRequest, profile: StoredProfile): GatewayError | undefined {
+    if (acquisition.signal?.aborted) throw abortedAcquire(acquisition.signal)
+    if (acquisition.reason === 'operator') return undefined
     const dead = deadGrant(profile)
-    if (dead) return needsLogin(this.#deck, profile, dead.outcome)
+    if (dead) return needsLogin(this.#context, profile, dead.outcome)
     const retryAfterMs = this.#pauseMs(profile)
     if (retryAfterMs === 0) return undefined
     const seconds = Math.ceil(retryAfterMs / 1000)
     const cause = this.#failureOf(profile)
     return new GatewayError(
       'GW_REFRESH_BACKOFF',
-      `the refresh of profile ${this.#deck.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s${cause ? ` (${cause.message})` : ''}`,
+      `the refresh of profile ${this.#context.nameOf(profile.id)} failed a moment ago; tried again in ${seconds} s${cause ? ` (${cause.message})` : ''}`,
       { next: cause?.next ?? 'try_again_later', retryAfterMs, cause, ...(cause?.outcome && { outcome: cause.outcome }) },
     )
   }
 
   /** Ms until the login may be refreshed again. A failure of other tokens does not hold up those it holds now. */
   #pauseMs(profile: StoredProfile): number {
-    return this.#failureOf(profile) ? this.#backoff.remainingMs(profile.id, this.#deck.clock.monotonic()) : 0
+    return this.#failureOf(profile) ? this.#backoff.remainingMs(profile.id, this.#context.clock.monotonic()) : 0
   }
 
   #failureOf({ id, credential }: StoredProfile): GatewayError | undefined {
@@ -326,44 +330,44 @@ export class RefreshGate {
     return failed && isSameMark(failed.tried, markOf(credential)) ? failed.error : undefined
   }
 
-  #takeOff(visit: Visit, profile: StoredProfile, { span: leader }: VisitRecord): Flight {
+  #start(acquisition: AcquireRequest, profile: StoredProfile, { span: primary }: AcquireRecord): RunningRefresh {
     const tried = markOf(profile.credential)
-    const record = new FlightRecord(this.#telemetry, {
+    const record = new RefreshRecord(this.#telemetry, {
       provider: profile.provider,
-      profileId: visit.profileId,
-      caller: visit.caller,
-      reason: visit.reason,
-      leader,
+      profileId: acquisition.profileId,
+      caller: acquisition.caller,
+      reason: acquisition.reason,
+      primary,
     })
-    const end = Promise.withResolvers<FlightResult>()
-    const result = Promise.withResolvers<FlightResult>()
-    const flight: Flight = { record, result: result.promise, end: end.promise, ending: new AbortController() }
-    this.#flights.set(visit.profileId, flight)
-    const departed = fly({
-      deck: this.#deck,
-      visit,
+    const end = Promise.withResolvers<RefreshResult>()
+    const result = Promise.withResolvers<RefreshResult>()
+    const running: RunningRefresh = { record, result: result.promise, end: end.promise, ending: new AbortController() }
+    this.#running.set(acquisition.profileId, running)
+    const departed = runRefresh({
+      context: this.#context,
+      acquisition,
       record,
-      ending: flight.ending.signal,
+      ending: running.ending.signal,
       letGo: failure => {
-        if (flight.letGo) return
-        flight.letGo = failure.error
+        if (running.letGo) return
+        running.letGo = failure.error
         guarded(() => record.event(EVENT_WAITING_ENDED))
         result.resolve(failure)
       },
       ended: ended => {
-        this.#flights.delete(visit.profileId)
+        this.#running.delete(acquisition.profileId)
         // Whatever fails in here must not cost the visits the token.
         guarded(() => record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))))
-        guarded(() => this.#noteEnd(visit.profileId, ended, tried))
+        guarded(() => this.#noteEnd(acquisition.profileId, ended, tried))
         end.resolve(ended)
         result.resolve(ended)
       },
     }).finally(() => this.#departed.delete(departed))
     this.#departed.add(departed)
-    return flight
+    return running
   }
 
-  #noteEnd(profileId: string, { outcome, profile, error }: FlightResult, tried: CredentialMark): void {
+  #noteEnd(profileId: string, { outcome, profile, error }: RefreshResult, tried: CredentialMark): void {
     if (profile) {
       this.lineage.learn(profile)
       this.#lastKnown.read(profileId, profile)
@@ -374,15 +378,15 @@ export class RefreshGate {
     if (error) this.#failures.set(profileId, { error, tried })
     else this.#failures.delete(profileId)
     if (!error) this.#backoff.succeeded(profileId)
-    else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#deck.clock.monotonic(), error.retryAfterMs)
+    else if (!isPermanent(outcome)) this.#backoff.failed(profileId, this.#context.clock.monotonic(), error.retryAfterMs)
   }
 
   #rewriteSoon(): void {
-    const { unwritten, clock, store } = this.#deck
-    if (unwritten.profileIds.length === 0 || clock.monotonic() < this.#rewriteAt) return
+    const { pendingWrites, clock, store } = this.#context
+    if (pendingWrites.profileIds.length === 0 || clock.monotonic() < this.#rewriteAt) return
     this.#rewriteAt = clock.monotonic() + REWRITE_EVERY_MS
     // The store says again what is wrong at the next flight; until then the tokens serve from memory.
-    for (const profileId of unwritten.profileIds) unwritten.write(profileId, store).catch(() => undefined)
+    for (const profileId of pendingWrites.profileIds) pendingWrites.write(profileId, store).catch(() => undefined)
   }
 }
 
@@ -400,7 +404,7 @@ function isSameMark(one: CredentialMark, other: CredentialMark): boolean {
 }
 
 /** The narrowest class of a failure that is still bounded: what caused it, else our own code, else the outcome. */
-function failureType(error: GatewayError, outcome: FlightOutcome): string {
+function failureType(error: GatewayError, outcome: RefreshOutcome): string {
   if (error.cause !== undefined) return errorType(error.cause)
   return error.code === 'GW_REFRESH_FAILED' || error.code === 'GW_NEEDS_LOGIN' ? outcome : error.code
 }

@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ACCOUNT_AFTER,
   ATTR_ACCOUNT_BEFORE,
@@ -13,8 +13,8 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REFRESH_RETAINED,
   ATTR_REPLAY,
+  ATTR_REQUEST_USER_AGENT,
   ATTR_RETRY_AFTER,
-  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   EVENT_ANSWER_RECEIVED,
   EVENT_HELD_BACK,
@@ -35,16 +35,16 @@ import type { SentShape } from '../providers/sent-shape.ts'
 import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
 import type { Lease } from '../store/profile-store.ts'
 import { cannotDeclare, clientRefused, lostAnswer, transient } from './exchange-error.ts'
-import { type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './refresh-context.ts'
-import type { FlightRecord } from './refresh-record.ts'
+import { type FailedRefresh, needsLogin, type RefreshContext, type RefreshResult, unknownProfile } from './refresh-context.ts'
+import type { RefreshRecord } from './refresh-record.ts'
 import { holds, rotate, withRotation } from './rotation.ts'
 
 type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
 
 /** What a token request is made of. */
 export interface ExchangeOptions {
-  readonly deck: FlightDeck
-  readonly record: FlightRecord
+  readonly context: RefreshContext
+  readonly record: RefreshRecord
   /** The profile as it was reloaded under the lease, with its credential. */
   readonly profile: StoredProfile
   readonly credential: OAuthCredential
@@ -52,7 +52,7 @@ export interface ExchangeOptions {
   /** Aborts when the answer is not waited for any longer: the process ends. */
   readonly ending: AbortSignal
   /** Called when the visits need not wait any longer for the answer, which is listened for all the same. */
-  readonly letGo: (result: FailedFlight) => void
+  readonly letGo: (result: FailedRefresh) => void
 }
 
 /** One token request: what was sent for which profile, and what was known before. */
@@ -69,7 +69,7 @@ interface Exchange extends ExchangeOptions {
 export interface AskAgain {
   readonly again: true
   /** What it comes to where the store then still holds the token that was sent: it was refused. Absent where nothing was sent. */
-  readonly unlessNewer?: { readonly sent: string; readonly settle: () => Promise<FlightResult> }
+  readonly unlessNewer?: { readonly sent: string; readonly settle: () => Promise<RefreshResult> }
 }
 
 /**
@@ -81,28 +81,28 @@ export interface AskAgain {
  * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, reload again.
  * @throws {GatewayError} `GW_CONFIG`, `GW_PERMIT` before anything is sent.
  */
-export async function exchangeRefreshToken(options: ExchangeOptions): Promise<FlightResult | 'overtaken' | AskAgain> {
-  const { deck, record, profile, credential, lease } = options
+export async function runRefreshProtocol(options: ExchangeOptions): Promise<RefreshResult | 'overtaken' | AskAgain> {
+  const { context, record, profile, credential, lease } = options
   const sent = credential.refresh
-  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: deck.clock.now(), pid: process.pid }
+  const pending = { refreshFingerprint: fingerprint(sent) ?? '', sentAt: context.clock.now(), pid: process.pid }
   // What a careless program made of a missing token (openclaw#82069 posted `refresh_token=undefined`) is never sent.
   if (sent === undefined || secretText(sent) === undefined) {
     return ground({ ...options, sent: sent ?? '', pending, interrupted: false }, 'malformed')
   }
   const interrupted = profile.pending?.refreshFingerprint === pending.refreshFingerprint
   const exchange: Exchange = { ...options, sent, pending, interrupted }
-  const provider = deck.registry.get(profile.provider)
+  const provider = context.registry.get(profile.provider)
   try {
     if (!(await declareIntent(exchange))) return 'overtaken'
   } catch (error) {
     record.storeFailed('write', errorType(error))
-    return { outcome: 'unavailable', error: cannotDeclare(deck, profile, error) }
+    return { outcome: 'unavailable', error: cannotDeclare(context, profile, error) }
   }
   // Whoever has the lease now may be sending this very token.
   if (lease.lost.aborted) return heldBack(exchange)
   const answer = await send(exchange, provider)
   noteAnswer(exchange, answer)
-  deck.onStep?.('answer_received')
+  context.onStep?.('answer_received')
   switch (answer.kind) {
     case 'granted':
       return accept(exchange, answer)
@@ -123,29 +123,29 @@ export async function exchangeRefreshToken(options: ExchangeOptions): Promise<Fl
  *
  * @returns false when the store holds another token by now: sending ours would be a replay.
  */
-async function declareIntent({ deck, profile, sent, pending }: Exchange): Promise<boolean> {
+async function declareIntent({ context, profile, sent, pending }: Exchange): Promise<boolean> {
   try {
-    await deck.unwritten.write(profile.id, deck.store)
-    const stored = await deck.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
+    await context.pendingWrites.write(profile.id, context.store)
+    const stored = await context.store.change(profile.id, current => (current && holds(current, sent) ? { ...current, pending } : current))
     return stored !== undefined && holds(stored, sent)
   } catch (error) {
-    if (!deck.unwritten.has(profile.id)) throw error
+    if (!context.pendingWrites.has(profile.id)) throw error
     return true
   }
 }
 
 async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
-  const { deck, record, credential, sent, ending } = exchange
-  const now = deck.clock.now()
+  const { context, record, credential, sent, ending } = exchange
+  const now = context.clock.now()
   record.span.setAttributes({
     [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(sent) ?? '',
-    [ATTR_SHAPE_USER_AGENT]: fingerprint(userAgentOf(provider)) ?? '',
+    [ATTR_REQUEST_USER_AGENT]: fingerprint(userAgentOf(provider)) ?? '',
   })
   if (credential.issuedAt !== undefined) {
     record.span.setAttribute(ATTR_TOKEN_AGE, Math.round((now - credential.issuedAt) / 1000))
     record.tokenAge(now - credential.issuedAt)
   }
-  const { requestTimeoutMs, listenMs } = deck.options
+  const { requestTimeoutMs, listenMs } = context.options
   const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
   // A flight that listens no longer than its visits wait ends for all of them at once.
   const patience = listenMs > requestTimeoutMs ? setTimeout(() => letGo(exchange), requestTimeoutMs) : undefined
@@ -166,15 +166,15 @@ async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnsw
  * The last question before the token leaves, in the same synchronous run as the write to the socket: a process that was
  * stopped or suspended anywhere before this line wakes up here, and does not send what another one has rotated since.
  */
-function mayLeave({ deck, record, lease }: Exchange): boolean {
-  deck.onStep?.('request_sent')
+function mayLeave({ context, record, lease }: Exchange): boolean {
+  context.onStep?.('request_sent')
   const isHeld = lease.confirm()
   record.event(isHeld ? EVENT_REQUEST_SENT : EVENT_HELD_BACK)
   return isHeld
 }
 
 function letGo(exchange: Exchange): void {
-  const seconds = exchange.deck.options.requestTimeoutMs / 1000
+  const seconds = exchange.context.options.requestTimeoutMs / 1000
   const what = `no answer within ${seconds} s; it is listened for on`
   exchange.letGo({ outcome: 'timeout', error: transient(exchange, 'timeout', { what }) })
 }
@@ -195,9 +195,9 @@ function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
   })
 }
 
-async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<FlightResult> {
-  const { deck, record, profile, credential, sent } = exchange
-  const rotation = rotate(credential, answer, deck.clock.now())
+async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<RefreshResult> {
+  const { context, record, profile, credential, sent } = exchange
+  const rotation = rotate(credential, answer, context.clock.now())
   if (rotation.outcome === 'identity_mismatch') {
     record.span.setAttributes({
       [ATTR_ACCOUNT_BEFORE]: fingerprint(credential.account) ?? '',
@@ -212,33 +212,33 @@ async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<Flight
   })
   const update: Update = current => withRotation(current, sent, rotation.credential)
   try {
-    const saved = await deck.store.change(profile.id, update)
+    const saved = await context.store.change(profile.id, update)
     record.event(EVENT_PERSISTED)
-    deck.onStep?.('persisted')
+    context.onStep?.('persisted')
     return publish(exchange, saved, rotation.outcome, rotation.credential)
   } catch (error) {
     record.storeFailed('write', errorType(error))
     record.span.setAttribute(ATTR_NEXT, isGatewayError(error) ? error.next : 'nothing')
-    deck.unwritten.holdToken(profile.id, update)
-    return publish(exchange, deck.unwritten.over(profile.id, profile), 'not_persisted', rotation.credential)
+    context.pendingWrites.holdToken(profile.id, update)
+    return publish(exchange, context.pendingWrites.over(profile.id, profile), 'not_persisted', rotation.credential)
   }
 }
 
 function publish(
-  { deck, record, profile }: Exchange,
+  { context, record, profile }: Exchange,
   saved: StoredProfile | undefined,
-  outcome: FlightOutcome,
+  outcome: RefreshOutcome,
   ours: OAuthCredential,
-): FlightResult {
-  if (!saved) return { outcome: 'unavailable', error: unknownProfile(deck, profile.id) }
+): RefreshResult {
+  if (!saved) return { outcome: 'unavailable', error: unknownProfile(context, profile.id) }
   record.event(EVENT_PUBLISHED)
-  deck.onStep?.('published')
+  context.onStep?.('published')
   // Somebody signed in while we were away: theirs stays, and serves.
   const isOurs = isOAuth(saved.credential) && saved.credential.access === ours.access
   return { outcome: isOurs ? outcome : 'reused', profile: saved }
 }
 
-async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<FlightResult | AskAgain> {
+async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<RefreshResult | AskAgain> {
   const { record, profile, sent, interrupted, lease } = exchange
   record.span.setAttributes({
     ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
@@ -267,7 +267,7 @@ async function refused(exchange: Exchange, { status, judgement, contentType }: R
   return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, { retryAfterMs: judgement.retryAfterMs }) }
 }
 
-async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: type, cause }: UnansweredRefresh): Promise<FlightResult> {
+async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: type, cause }: UnansweredRefresh): Promise<RefreshResult> {
   if (!maybeTaken) await forgetIntent(exchange)
   return { outcome, errorType: type, error: transient(exchange, outcome, { what: `${outcome}, ${type}`, cause }) }
 }
@@ -276,9 +276,9 @@ async function unanswered(exchange: Exchange, { outcome, maybeTaken, errorType: 
  * Takes the intent back: the provider certainly did not take the token, so a later failure is not the trace of a lost
  * answer. An earlier request of the same token may be; what the store said of that one stands again.
  */
-async function forgetIntent({ deck, record, profile, sent, pending, interrupted }: Exchange): Promise<void> {
+async function forgetIntent({ context, record, profile, sent, pending, interrupted }: Exchange): Promise<void> {
   try {
-    await deck.store.change(profile.id, current => {
+    await context.store.change(profile.id, current => {
       if (!current || !holds(current, sent)) return current
       // Whoever has the lease by now may have declared one of its own.
       if (current.pending?.sentAt !== pending.sentAt || current.pending.pid !== pending.pid) return current
@@ -291,12 +291,12 @@ async function forgetIntent({ deck, record, profile, sent, pending, interrupted 
 }
 
 /** Remembers that the grant is dead, so that nobody asks the provider again until somebody signs in. */
-async function ground(exchange: Exchange, outcome: FlightOutcome, providerCode?: string): Promise<FlightResult> {
-  const { deck, record, profile, credential } = exchange
+async function ground(exchange: Exchange, outcome: RefreshOutcome, providerCode?: string): Promise<RefreshResult> {
+  const { context, record, profile, credential } = exchange
   const refreshFingerprint = fingerprint(credential.refresh)
   const dead: NeedsLogin = {
     outcome,
-    since: deck.clock.now(),
+    since: context.clock.now(),
     ...(refreshFingerprint && { refreshFingerprint }),
     ...(providerCode && { providerCode }),
   }
@@ -308,13 +308,13 @@ async function ground(exchange: Exchange, outcome: FlightOutcome, providerCode?:
   record.span.setAttribute(ATTR_NEXT, 'sign_in_again')
   let saved: StoredProfile | undefined
   try {
-    saved = await deck.store.change(profile.id, update)
+    saved = await context.store.change(profile.id, update)
   } catch (error) {
     record.storeFailed('write', errorType(error))
-    deck.unwritten.hold(profile.id, update)
-    saved = deck.unwritten.over(profile.id, profile)
+    context.pendingWrites.hold(profile.id, update)
+    saved = context.pendingWrites.over(profile.id, profile)
   }
   if (saved && isOAuth(saved.credential) && fingerprint(saved.credential.refresh) !== refreshFingerprint)
     return { outcome: 'reused', profile: saved }
-  return { outcome, error: outcome === 'lost' ? lostAnswer(exchange) : needsLogin(deck, profile, providerCode ?? outcome) }
+  return { outcome, error: outcome === 'lost' ? lostAnswer(exchange) : needsLogin(context, profile, providerCode ?? outcome) }
 }

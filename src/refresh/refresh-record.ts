@@ -1,16 +1,16 @@
 import { type Attributes, type Span, type SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import type { RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
+  ATTR_ACQUISITIONS,
   ATTR_ERROR_TYPE,
   ATTR_OUTCOME,
   ATTR_PERMANENT,
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_REASON,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_VIA,
-  ATTR_VISITS,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
@@ -19,33 +19,33 @@ import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
-export interface FlightFacts {
+export interface RefreshRecordFacts {
   readonly provider: string
   readonly profileId: string
   /** Caller and reason of the visit that leads. */
   readonly caller: CallerSite
   readonly reason: RefreshReason
   /** The span of that visit. */
-  readonly leader: Span
+  readonly primary: Span
 }
 
 /**
  * What telemetry keeps of one flight: a child of the visit that leads, which may end before it does, linked to all of
  * its visits, with an event for each step. The last event seen is where a flight stopped.
  */
-export class FlightRecord {
+export class RefreshRecord {
   readonly span: Span
   readonly #telemetry: Telemetry
-  readonly #facts: FlightFacts
+  readonly #facts: RefreshRecordFacts
   readonly #startedAt = performance.now()
-  #visits = 0
+  #acquisitions = 0
 
-  constructor(telemetry: Telemetry, facts: FlightFacts) {
+  constructor(telemetry: Telemetry, facts: RefreshRecordFacts) {
     this.#telemetry = telemetry
     this.#facts = facts
     this.span = telemetry.startSpan(SPAN_REFRESH, {
       kind: SpanKind.CLIENT,
-      parent: contextOf(facts.leader),
+      parent: contextOf(facts.primary),
       attributes: {
         [ATTR_PROVIDER]: facts.provider,
         [ATTR_PROFILE]: this.profile,
@@ -62,9 +62,9 @@ export class FlightRecord {
   }
 
   /** Links the flight to a visit that leads or joins it. */
-  boarded(visit: SpanContext): void {
-    this.#visits += 1
-    this.span.addLink({ context: visit })
+  joinedBy(acquisition: SpanContext): void {
+    this.#acquisitions += 1
+    this.span.addLink({ context: acquisition })
   }
 
   event(name: string, attributes: Attributes = {}): void {
@@ -73,7 +73,7 @@ export class FlightRecord {
 
   /** What the token request looks like, a moment before it leaves. */
   looksLike({ encoding, fields }: SentShape): void {
-    this.span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields })
+    this.span.setAttributes({ [ATTR_REQUEST_ENCODING]: encoding, [ATTR_REQUEST_FIELDS]: fields })
   }
 
   /** The lease was asked for `waitedMs` ago and is held now. */
@@ -98,9 +98,9 @@ export class FlightRecord {
     this.#telemetry.instruments.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType })
   }
 
-  ended(outcome: FlightOutcome, errorType?: string): void {
+  ended(outcome: RefreshOutcome, errorType?: string): void {
     const failed = !isSuccess(outcome)
-    this.span.setAttributes({ [ATTR_OUTCOME]: outcome, [ATTR_VISITS]: this.#visits })
+    this.span.setAttributes({ [ATTR_OUTCOME]: outcome, [ATTR_ACQUISITIONS]: this.#acquisitions })
     if (failed) {
       this.span.setAttributes({ [ATTR_PERMANENT]: isPermanent(outcome), [ATTR_ERROR_TYPE]: errorType ?? outcome })
       this.span.setStatus({ code: SpanStatusCode.ERROR })

@@ -1,13 +1,13 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 import { isOAuth, type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
-import { holdingDigest } from './token-ownership.ts'
+import { ownershipDigest } from './token-ownership.ts'
 
 /** What an answer makes of a credential. */
 export type Rotation =
-  | { readonly outcome: Extract<FlightOutcome, 'rotated' | 'renewed'>; readonly credential: OAuthCredential }
-  | { readonly outcome: Extract<FlightOutcome, 'identity_mismatch'> }
+  | { readonly outcome: Extract<RefreshOutcome, 'rotated' | 'renewed'>; readonly credential: OAuthCredential }
+  | { readonly outcome: Extract<RefreshOutcome, 'identity_mismatch'> }
 
 /**
  * Builds the next credential from an answer of the token endpoint.
@@ -56,7 +56,7 @@ export function withRotation(current: StoredProfile | undefined, sent: string, n
     ...rest,
     credential: next,
     rotatedAway: [gone, ...rotatedAway].slice(0, ROTATED_AWAY_KEPT),
-    heldBefore: [holdingDigest(sent, next.account), ...heldBefore].slice(0, ROTATED_AWAY_KEPT),
+    heldBefore: [ownershipDigest(sent, next.account), ...heldBefore].slice(0, ROTATED_AWAY_KEPT),
     rotatedAwayAt: [next.issuedAt ?? 0, ...rotatedAwayAt].slice(0, ROTATED_AWAY_KEPT),
   }
 }

@@ -19,24 +19,24 @@ import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/cre
 import { fingerprint } from '../domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Lease } from '../store/profile-store.ts'
-import { judgeVisit, type Visit } from './acquire.ts'
+import { type AcquireRequest, judgeAcquire } from './acquire.ts'
 import { transient } from './exchange-error.ts'
-import { deadGrant, type FailedFlight, type FlightDeck, type FlightResult, needsLogin, unknownProfile } from './refresh-context.ts'
-import { type AskAgain, exchangeRefreshToken } from './refresh-protocol.ts'
-import type { FlightRecord } from './refresh-record.ts'
+import { deadGrant, type FailedRefresh, needsLogin, type RefreshContext, type RefreshResult, unknownProfile } from './refresh-context.ts'
+import { type AskAgain, runRefreshProtocol } from './refresh-protocol.ts'
+import type { RefreshRecord } from './refresh-record.ts'
 import { holds } from './rotation.ts'
 
 /** What a flight is given, and whom it reports to. */
-export interface FlightPlan {
-  readonly deck: FlightDeck
-  readonly visit: Visit
-  readonly record: FlightRecord
+export interface RefreshPlan {
+  readonly context: RefreshContext
+  readonly acquisition: AcquireRequest
+  readonly record: RefreshRecord
   /** Aborts when nothing more is waited for: the process ends. */
   readonly ending: AbortSignal
   /** Called when its visits need not wait any longer and the flight goes on. */
-  readonly letGo: (result: FailedFlight) => void
+  readonly letGo: (result: FailedRefresh) => void
   /** Called once with how it ended, before its lease is given back. */
-  readonly ended: (result: FlightResult) => void
+  readonly ended: (result: RefreshResult) => void
 }
 
 /** How often a flight asks for a lease that it lost before anything was sent. */
@@ -52,7 +52,7 @@ const LOOK_EVERY_MS = 250
  *
  * @returns when the lease is given back, later than `ended`.
  */
-export async function fly(plan: FlightPlan): Promise<void> {
+export async function runRefresh(plan: RefreshPlan): Promise<void> {
   try {
     await inRounds(plan)
   } catch (error) {
@@ -60,12 +60,12 @@ export async function fly(plan: FlightPlan): Promise<void> {
   }
 }
 
-async function inRounds(plan: FlightPlan): Promise<void> {
-  const { deck, record } = plan
-  const until = deck.clock.monotonic() + deck.options.leaseWaitMs
+async function inRounds(plan: RefreshPlan): Promise<void> {
+  const { context, record } = plan
+  const until = context.clock.monotonic() + context.options.leaseWaitMs
   let again: AskAgain | undefined
   for (let round = 1; round <= MOST_ROUNDS; round += 1) {
-    const lease = await leaseFor(plan, Math.max(0, until - deck.clock.monotonic()))
+    const lease = await leaseFor(plan, Math.max(0, until - context.clock.monotonic()))
     if ('error' in lease) return plan.ended(lease)
     const onLost = () => {
       record.event(EVENT_LEASE_LOST)
@@ -85,15 +85,15 @@ async function inRounds(plan: FlightPlan): Promise<void> {
   plan.ended(await (again?.unlessNewer?.settle() ?? contention(plan, 'the lease was lost again and again before anything was sent')))
 }
 
-async function leaseFor(plan: FlightPlan, waitMs: number): Promise<Lease | FailedFlight> {
-  const { deck, visit, record, ending, letGo } = plan
-  const { requestTimeoutMs } = deck.options
+async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | FailedRefresh> {
+  const { context, acquisition, record, ending, letGo } = plan
+  const { requestTimeoutMs } = context.options
   // The holder may be listening for a slow answer: visits here wait for that no longer than visits there.
   const patience =
     waitMs > requestTimeoutMs ? setTimeout(() => letGo(contention(plan, 'another process has the lease')), requestTimeoutMs) : undefined
   try {
     record.event(EVENT_LEASE_REQUESTED)
-    return await deck.store.lease(visit.profileId, { waitMs, signal: ending })
+    return await context.store.lease(acquisition.profileId, { waitMs, signal: ending })
   } catch (error) {
     if (ending.aborted) return { outcome: 'contention', error: closing(error) }
     record.storeFailed('lease', errorType(error))
@@ -104,10 +104,10 @@ async function leaseFor(plan: FlightPlan, waitMs: number): Promise<Lease | Faile
   }
 }
 
-async function holding(plan: FlightPlan, lease: Lease, again: AskAgain | undefined): Promise<FlightResult | AskAgain> {
+async function holding(plan: RefreshPlan, lease: Lease, again: AskAgain | undefined): Promise<RefreshResult | AskAgain> {
   try {
     noteLease(lease, plan.record)
-    plan.deck.onStep?.('lease_held')
+    plan.context.onStep?.('lease_held')
     return await underLease(plan, lease, again)
   } catch (error) {
     return { outcome: 'unavailable', error: asGatewayError(error) }
@@ -115,7 +115,7 @@ async function holding(plan: FlightPlan, lease: Lease, again: AskAgain | undefin
 }
 
 /** A lease that cannot be given back ends by itself; it must not take the flight's result with it. */
-async function giveBack(lease: Lease, record: FlightRecord): Promise<void> {
+async function giveBack(lease: Lease, record: RefreshRecord): Promise<void> {
   try {
     await lease.release()
   } catch (error) {
@@ -123,30 +123,30 @@ async function giveBack(lease: Lease, record: FlightRecord): Promise<void> {
   }
 }
 
-function noteLease(lease: Lease, record: FlightRecord): void {
+function noteLease(lease: Lease, record: RefreshRecord): void {
   const takenFrom = lease.takenFrom === undefined ? {} : { [ATTR_LEASE_TAKEN_FROM]: String(lease.takenFrom) }
   record.event(EVENT_LEASE_HELD, { [ATTR_LEASE_WAIT]: lease.waitedMs / 1000, ...takenFrom })
   record.leaseHeld(lease.waitedMs)
 }
 
-async function underLease(plan: FlightPlan, lease: Lease, again: AskAgain | undefined): Promise<FlightResult | AskAgain> {
-  const { deck, visit, record } = plan
-  const { unwritten, clock, options } = deck
-  const profile = unwritten.over(visit.profileId, await reload(deck, visit.profileId, record))
-  if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(deck, visit.profileId) }
+async function underLease(plan: RefreshPlan, lease: Lease, again: AskAgain | undefined): Promise<RefreshResult | AskAgain> {
+  const { context, acquisition, record } = plan
+  const { pendingWrites, clock, options } = context
+  const profile = pendingWrites.over(acquisition.profileId, await reload(context, acquisition.profileId, record))
+  if (!profile || !isOAuth(profile.credential)) return { outcome: 'malformed', error: unknownProfile(context, acquisition.profileId) }
   noteReload(profile, profile.credential, clock.now(), record)
   if (again?.unlessNewer && holds(profile, again.unlessNewer.sent)) return again.unlessNewer.settle()
-  const verdict = judgeVisit(profile.credential, visit, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
-  if (verdict !== 'fly') return { outcome: 'reused', profile }
+  const verdict = judgeAcquire(profile.credential, acquisition, { now: clock.now(), earlyMs: options.earlyMs, forced: options.forced })
+  if (verdict !== 'refresh') return { outcome: 'reused', profile }
   const dead = deadGrant(profile)
-  if (dead && visit.reason !== 'operator') return { outcome: 'needs_login', error: needsLogin(deck, profile, dead.outcome) }
-  if (isAnswerAwaited(profile, lease, deck)) {
+  if (dead && acquisition.reason !== 'operator') return { outcome: 'needs_login', error: needsLogin(context, profile, dead.outcome) }
+  if (isAnswerAwaited(profile, lease, context)) {
     await answerOfSender(plan, profile, lease)
     if (plan.ending.aborted) return contention(plan, 'the process ends')
     return underLease(plan, lease, again)
   }
   const { ending, letGo } = plan
-  const result = await exchangeRefreshToken({ deck, record, profile, credential: profile.credential, lease, ending, letGo })
+  const result = await runRefreshProtocol({ context, record, profile, credential: profile.credential, lease, ending, letGo })
   return result === 'overtaken' ? underLease(plan, lease, again) : result
 }
 
@@ -154,20 +154,20 @@ async function underLease(plan: FlightPlan, lease: Lease, again: AskAgain | unde
  * Says whether this very token is under way in a process that was stopped after it had sent it, and may go on: it alone
  * will hear the answer, and whoever sends the token now sends it a second time.
  */
-function isAnswerAwaited({ pending, credential }: StoredProfile, lease: Lease, { clock, options }: FlightDeck): boolean {
+function isAnswerAwaited({ pending, credential }: StoredProfile, lease: Lease, { clock, options }: RefreshContext): boolean {
   if (!pending || !isOAuth(credential) || pending.refreshFingerprint !== fingerprint(credential.refresh)) return false
   return pending.pid === lease.takenFrom && clock.now() - pending.sentAt < options.listenMs && lease.mayGoOn()
 }
 
 /** Waits until that process has stored something, is dead, or would not listen any longer itself. */
-async function answerOfSender(plan: FlightPlan, profile: StoredProfile, lease: Lease): Promise<void> {
-  const { deck, record, ending, letGo } = plan
+async function answerOfSender(plan: RefreshPlan, profile: StoredProfile, lease: Lease): Promise<void> {
+  const { context, record, ending, letGo } = plan
   record.event(EVENT_SENDER_AWAITED, { [ATTR_PENDING_PROCESS]: String(profile.pending?.pid) })
-  const patience = setTimeout(() => letGo(contention(plan, SENDER_STOPPED)), deck.options.requestTimeoutMs)
+  const patience = setTimeout(() => letGo(contention(plan, SENDER_STOPPED)), context.options.requestTimeoutMs)
   try {
-    while (!ending.aborted && !lease.lost.aborted && isAnswerAwaited(profile, lease, deck)) {
+    while (!ending.aborted && !lease.lost.aborted && isAnswerAwaited(profile, lease, context)) {
       await sleep(LOOK_EVERY_MS, undefined, { signal: ending }).catch(() => undefined)
-      const current = await deck.store.read(profile.id)
+      const current = await context.store.read(profile.id)
       if (current?.pending?.sentAt !== profile.pending?.sentAt || current?.pending?.pid !== profile.pending?.pid) return
     }
   } finally {
@@ -177,11 +177,11 @@ async function answerOfSender(plan: FlightPlan, profile: StoredProfile, lease: L
 
 const SENDER_STOPPED = 'a process that was stopped has sent the refresh token; what it is answered is waited for'
 
-function contention({ deck, visit }: FlightPlan, what: string): FailedFlight {
-  return { outcome: 'contention', error: transient({ deck, profile: { id: visit.profileId } }, 'contention', { what }) }
+function contention({ context, acquisition }: RefreshPlan, what: string): FailedRefresh {
+  return { outcome: 'contention', error: transient({ context, profile: { id: acquisition.profileId } }, 'contention', { what }) }
 }
 
-async function reload({ store }: FlightDeck, profileId: string, record: FlightRecord): Promise<StoredProfile | undefined> {
+async function reload({ store }: RefreshContext, profileId: string, record: RefreshRecord): Promise<StoredProfile | undefined> {
   try {
     return await store.reload(profileId)
   } catch (error) {
@@ -190,7 +190,7 @@ async function reload({ store }: FlightDeck, profileId: string, record: FlightRe
   }
 }
 
-function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: FlightRecord): void {
+function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: RefreshRecord): void {
   // Somebody sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
   const isUnheard = pending !== undefined && pending.refreshFingerprint === fingerprint(credential.refresh)
   record.event(EVENT_CREDENTIAL_RELOADED, {

@@ -4,7 +4,7 @@ import type { StoredProfile } from '../domain/credential.ts'
  * What each profile held when the store could last be read. While it cannot (cut off, newer, no permission), an access
  * token that still works may serve from here; refreshing it may not, since the answer could not be kept.
  */
-export class LastKnown {
+export class StaleCache {
   readonly #profiles = new Map<string, StoredProfile>()
   readonly #unreadable = new Set<string>()
 

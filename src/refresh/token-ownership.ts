@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 
 /** A profile whose refresh token somebody has shown. */
-export interface Holding {
+export interface TokenOwnership {
   readonly profile: StoredProfile
   /** `current`: what the profile holds now. `former`: it was rotated away since. */
   readonly standing: 'current' | 'former'
@@ -19,7 +19,7 @@ export interface Holding {
  *
  * @returns 64 hex digits.
  */
-export function holdingDigest(refresh: string, account: string | undefined): string {
+export function ownershipDigest(refresh: string, account: string | undefined): string {
   return createHash('sha256')
     .update(`gatewatch-held-v1\0${account ?? ''}\0`)
     .update(refresh)
@@ -32,14 +32,14 @@ export function holdingDigest(refresh: string, account: string | undefined): str
  *
  * Everything is compared, in constant time: how long it takes says nothing about what is close.
  */
-export function findHolding(profiles: readonly StoredProfile[], refresh: string): Holding | undefined {
-  let current: Holding | undefined
-  let former: Holding | undefined
+export function findOwnership(profiles: readonly StoredProfile[], refresh: string): TokenOwnership | undefined {
+  let current: TokenOwnership | undefined
+  let former: TokenOwnership | undefined
   for (const profile of profiles) {
     const { credential, heldBefore = [], rotatedAwayAt = [] } = profile
     if (!isOAuth(credential)) continue
-    const shown = Buffer.from(holdingDigest(refresh, credential.account))
-    const isCurrent = isSame(shown, holdingDigest(credential.refresh ?? '', credential.account))
+    const shown = Buffer.from(ownershipDigest(refresh, credential.account))
+    const isCurrent = isSame(shown, ownershipDigest(credential.refresh ?? '', credential.account))
     const formerAt = heldBefore.map(digest => isSame(shown, digest)).indexOf(true)
     if (isCurrent && credential.refresh) current ??= { profile, standing: 'current' }
     if (formerAt >= 0) {

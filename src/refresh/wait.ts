@@ -27,7 +27,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
       stop()
       reject(error)
     }
-    const onAbort = () => leave(abortedVisit(signal))
+    const onAbort = () => leave(abortedAcquire(signal))
     const timer = setTimeout(
       () =>
         leave(
@@ -57,7 +57,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
 }
 
 /** The error for a visitor who left. */
-export function abortedVisit(signal: AbortSignal | undefined): GatewayError {
+export function abortedAcquire(signal: AbortSignal | undefined): GatewayError {
   return new GatewayError('GW_VISIT_ABORTED', 'the caller left while its token was being refreshed', {
     next: 'nothing',
     cause: signal?.reason,

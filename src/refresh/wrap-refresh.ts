@@ -1,4 +1,4 @@
-import { type FlightOutcome, REFRESH_REASONS, type RefreshReason } from '../../otel/enums.ts'
+import { REFRESH_REASONS, type RefreshOutcome, type RefreshReason } from '../../otel/enums.ts'
 import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/semconv.ts'
 import { takeCallerSite } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
@@ -9,17 +9,17 @@ import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
-import { hideText } from '../tools/secret-registry.ts'
-import { VisitRecord } from './acquire-record.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
+import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
-import { FlightRecord } from './refresh-record.ts'
+import { RefreshRecord } from './refresh-record.ts'
 import { checkedDeadline, waitFor } from './wait.ts'
 
 /**
  * How the arguments and the result of somebody else's refresh function are read. A callback that throws is reported once
  * through `diag` and `onFault`, and the refresh function runs as if it were not wrapped.
  */
-export interface AroundOptions<A extends unknown[], R = unknown> {
+export interface WrapRefreshOptions<A extends unknown[], R = unknown> {
   /** The provider whose token endpoint is asked. */
   provider: string
   /** Which profile the call refreshes: the calls of one profile share one flight. A call whose profile cannot be read shares none. */
@@ -46,14 +46,14 @@ export interface AroundOptions<A extends unknown[], R = unknown> {
   deadlineMs?: number
 }
 
-const AROUND_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
+const WRAP_REFRESH_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
 /** A permit for a foreign function is good for this long; its own time-out is not known here. */
 const PERMIT_LIFETIME_MS = 120_000
 const ACCESS_FIELDS = ['access', 'accessToken', 'access_token', 'token'] as const
 
-interface Flight<R> {
+interface RunningRefresh<R> {
   readonly work: Promise<R>
-  readonly record: FlightRecord
+  readonly record: RefreshRecord
   readonly permit: Permit
 }
 
@@ -78,24 +78,24 @@ interface Asked<R> {
  *   `GW_VISIT_TIMEOUT` when this caller waited too long; the flight goes on.
  * @throws {RangeError} for a `deadlineMs` that is no time.
  */
-export function aroundRefresh<A extends unknown[], R>(
+export function wrapRefresh<A extends unknown[], R>(
   telemetry: Telemetry,
   tokenUrl: string,
   refresh: (...parameters: A) => Promise<R>,
-  options: AroundOptions<A, R>,
+  options: WrapRefreshOptions<A, R>,
 ): (...parameters: A) => Promise<R> {
   const { faults } = telemetry
-  const gate = new ForeignGate<R>(telemetry, {
+  const gate = new WrapRefreshGate<R>(telemetry, {
     provider: options.provider,
     tokenUrl,
-    requests: options.requests ?? AROUND_DEFAULTS.requests,
-    deadlineMs: checkedDeadline('aroundRefresh: deadlineMs', options.deadlineMs) ?? AROUND_DEFAULTS.deadlineMs,
+    requests: options.requests ?? WRAP_REFRESH_DEFAULTS.requests,
+    deadlineMs: checkedDeadline('aroundRefresh: deadlineMs', options.deadlineMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
     accessOf: result => faults.text('the option aroundRefresh.access', () => (options.access ?? accessIn)(result)),
     adopts: options.replaces !== undefined,
   })
   return async function gated(this: unknown, ...parameters: A): Promise<R> {
     const replacedToken = faults.text('the option aroundRefresh.replaces', () => options.replaces?.(...parameters))
-    hideText(replacedToken)
+    registerSecret(replacedToken)
     return gate.enter({
       caller: takeCallerSite(gated),
       profileId: faults.text('the option aroundRefresh.profile', () => options.profile(...parameters)),
@@ -106,7 +106,7 @@ export function aroundRefresh<A extends unknown[], R>(
   }
 }
 
-interface ForeignGateOptions<R> {
+interface WrapRefreshGateOptions<R> {
   readonly provider: string
   readonly tokenUrl: string
   readonly requests: number
@@ -117,73 +117,73 @@ interface ForeignGateOptions<R> {
 }
 
 /** The flights of one wrapped refresh function. */
-class ForeignGate<R> {
+class WrapRefreshGate<R> {
   readonly #telemetry: Telemetry
-  readonly #options: ForeignGateOptions<R>
-  readonly #flights = new Map<string, Flight<R>>()
+  readonly #options: WrapRefreshGateOptions<R>
+  readonly #running = new Map<string, RunningRefresh<R>>()
   readonly #rotations = new RecentRotations<R>()
 
-  constructor(telemetry: Telemetry, options: ForeignGateOptions<R>) {
+  constructor(telemetry: Telemetry, options: WrapRefreshGateOptions<R>) {
     this.#telemetry = telemetry
     this.#options = options
   }
 
   async enter(asked: Asked<R>): Promise<R> {
     const { caller, reason, replaced, profileId = 'unknown' } = asked
-    const visit = new VisitRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
-    if (replaced) visit.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
+    const refreshRecord = new AcquireRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
+    if (replaced) refreshRecord.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
     const newer = this.#rotations.newerThan(profileId, replaced)
     if (newer) {
-      visit.left('adopt')
+      refreshRecord.left('adopt')
       return newer.result
     }
     const joined = this.#underWay(asked)
     try {
-      const result = await this.#ride(asked, visit)
+      const result = await this.#ride(asked, refreshRecord)
       // A flight that was under way may have brought the very token that this caller was refused with since.
       const again = joined && replaced !== undefined && fingerprint(this.#options.accessOf(result)) === replaced
-      const settled = again ? await this.#ride(asked, visit) : result
-      visit.left(visit.boardedAs ?? 'lead')
+      const settled = again ? await this.#ride(asked, refreshRecord) : result
+      refreshRecord.left(refreshRecord.joinedAs ?? 'lead')
       return settled
     } catch (error) {
-      visit.left(visit.boardedAs ?? 'lead', { error })
+      refreshRecord.left(refreshRecord.joinedAs ?? 'lead', { error })
       throw error
     }
   }
 
   /** Leads or joins a flight and waits for it. */
-  async #ride(asked: Asked<R>, visit: VisitRecord): Promise<R> {
+  async #ride(asked: Asked<R>, refreshRecord: AcquireRecord): Promise<R> {
     const underWay = this.#underWay(asked)
-    const flight = underWay ?? this.#takeOff(asked, visit)
-    visit.boards(flight.record, underWay ? 'join' : 'lead')
-    return waitFor(flight.work, this.#options.deadlineMs)
+    const running = underWay ?? this.#start(asked, refreshRecord)
+    refreshRecord.joins(running.record, underWay ? 'join' : 'lead')
+    return waitFor(running.work, this.#options.deadlineMs)
   }
 
   /** A refresh function that calls itself, by its wrapped name, would wait for itself: the inner call runs on its own. */
-  #underWay({ profileId }: Asked<R>): Flight<R> | undefined {
-    const flight = profileId === undefined ? undefined : this.#flights.get(profileId)
-    return flight && flight.permit !== carriedPermit() ? flight : undefined
+  #underWay({ profileId }: Asked<R>): RunningRefresh<R> | undefined {
+    const running = profileId === undefined ? undefined : this.#running.get(profileId)
+    return running && running.permit !== carriedPermit() ? running : undefined
   }
 
-  #takeOff(asked: Asked<R>, { span: leader }: VisitRecord): Flight<R> {
+  #start(asked: Asked<R>, { span: primary }: AcquireRecord): RunningRefresh<R> {
     const { provider, tokenUrl, requests } = this.#options
     const { profileId, caller, reason } = asked
-    const record = new FlightRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, leader })
+    const record = new RefreshRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, primary })
     const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
     record.event(EVENT_REQUEST_SENT)
     const { promise: work, resolve } = Promise.withResolvers<R>()
-    const flight = { work, record, permit }
+    const refreshRun = { work, record, permit }
     // Before the function is called: it may call its wrapped self at once.
-    if (profileId !== undefined && !this.#flights.has(profileId)) this.#flights.set(profileId, flight)
+    if (profileId !== undefined && !this.#running.has(profileId)) this.#running.set(profileId, refreshRun)
     const over = () => {
-      if (profileId !== undefined && this.#flights.get(profileId) === flight) this.#flights.delete(profileId)
+      if (profileId !== undefined && this.#running.get(profileId) === refreshRun) this.#running.delete(profileId)
     }
     work.then(over, over)
-    resolve(this.#fly(asked, record, permit))
-    return flight
+    resolve(this.#runRefresh(asked, record, permit))
+    return refreshRun
   }
 
-  async #fly(asked: Asked<R>, record: FlightRecord, permit: Permit): Promise<R> {
+  async #runRefresh(asked: Asked<R>, record: RefreshRecord, permit: Permit): Promise<R> {
     const { faults } = this.#telemetry
     try {
       const result = await runInContext(contextOf(record.span), () => carryPermit(permit, async () => asked.run()))
@@ -198,7 +198,7 @@ class ForeignGate<R> {
     }
   }
 
-  #landed({ profileId, replaced }: Asked<R>, result: R, record: FlightRecord, permit: Permit): void {
+  #landed({ profileId, replaced }: Asked<R>, result: R, record: RefreshRecord, permit: Permit): void {
     // A function that looks at the status alone takes a refusal with status 200 for tokens.
     if (permit.refusal && permit.answered !== undefined && permit.answered < 300) {
       noteRequests(record, permit)
@@ -209,7 +209,7 @@ class ForeignGate<R> {
     const { adopts, accessOf } = this.#options
     if (!adopts || profileId === undefined) return
     const access = accessOf(result)
-    hideText(access)
+    registerSecret(access)
     this.#rotations.landed(profileId, {
       replaced,
       brought: fingerprint(access),
@@ -219,23 +219,23 @@ class ForeignGate<R> {
   }
 }
 
-function failed(record: FlightRecord, permit: Permit, error: unknown): void {
+function failed(record: RefreshRecord, permit: Permit, error: unknown): void {
   noteRequests(record, permit)
   record.ended(outcomeOf(permit), errorType(error))
 }
 
-function noteRequests({ span }: FlightRecord, { answered, shown }: Permit): void {
+function noteRequests({ span }: RefreshRecord, { answered, shown }: Permit): void {
   if (answered !== undefined) span.setAttribute(ATTR_HTTP_STATUS, answered)
   span.setAttribute(ATTR_TOKEN_REQUESTS, shown)
 }
 
 /** By the provider's code where it gave one, else by the status. */
-function outcomeOf({ answered, refusal }: Permit): FlightOutcome {
+function outcomeOf({ answered, refusal }: Permit): RefreshOutcome {
   const isClear = refusal?.providerCode !== undefined || (answered !== undefined && answered < 300)
   return refusal && isClear ? refusal.outcome : judgeFailure(answered)
 }
 
-function judgeFailure(status: number | undefined): FlightOutcome {
+function judgeFailure(status: number | undefined): RefreshOutcome {
   if (status === undefined) return 'unavailable'
   if (status === 400 || status === 401) return 'invalidated'
   if (status === 403) return 'forbidden'

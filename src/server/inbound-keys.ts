@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Request, RequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback } from '../options.ts'
-import { pinHiddenText } from '../tools/secret-registry.ts'
+import { pinSecret } from '../tools/secret-registry.ts'
 import { answerError } from './error-answer.ts'
 import { protocolOf } from './provider-endpoints.ts'
 
@@ -11,7 +11,7 @@ export class InboundKeys {
   readonly #digests: readonly Buffer[]
 
   constructor(keys: readonly string[]) {
-    for (const key of keys) pinHiddenText(key)
+    for (const key of keys) pinSecret(key)
     this.#digests = keys.map(digest)
   }
 

@@ -2,7 +2,7 @@ import { type RequestHandler, Router } from 'express'
 import { concerning } from '../diagnose/diagnose.ts'
 import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
-import { billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../events/queries.ts'
+import { acquisitionTable, billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace } from '../events/queries.ts'
 import type { Recorder } from '../events/recorder.ts'
 import type { Gateway } from '../gateway.ts'
 import { profileName } from '../telemetry/profile-name.ts'
@@ -101,7 +101,7 @@ export function operatorEndpoints({
   router.get('/ops/callers.json', (_request, response) => {
     response.json({
       refreshes: callerTable(recorder),
-      visits: visitTable(recorder),
+      acquisitions: acquisitionTable(recorder),
       fallbacks: fallbackTable(recorder),
       billingChanges: billingChangeTable(recorder),
     })

@@ -1,10 +1,10 @@
 import { type Request, type Response, Router } from 'express'
 import type { Protocol } from '../../otel/enums.ts'
-import type { CallEnd, CallRequest, CallSink, Refusal, Served } from '../calls/call-request.ts'
+import type { CallEnd, CallRefusal, CallRequest, CallSink, Served } from '../calls/call-request.ts'
 import { clientCaller } from '../domain/caller-site.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { peekedString, peekedTrue, peekMembers, replaceMember } from '../tools/json-scanner.ts'
+import { replaceMember, scanMembers, scannedString, scannedTrue } from '../tools/json-scanner.ts'
 import type { OpenItems } from '../tools/open-items.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
@@ -13,7 +13,7 @@ import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
 
 export interface ProviderEndpointsOptions extends InboundBodyOptions {
-  stalledClientMs: number
+  slowClientMs: number
   /** Holds the calls that are not answered yet, for whoever wants to give them up. */
   underWay: OpenItems<AbortController>
 }
@@ -109,7 +109,7 @@ async function serve(
   request: Request,
   response: Response,
   call: Omit<CallRequest, 'caller' | 'headers' | 'signal'>,
-  { stalledClientMs, underWay }: ProviderEndpointsOptions,
+  { slowClientMs, underWay }: ProviderEndpointsOptions,
 ): Promise<void> {
   const gone = new AbortController()
   const open = underWay.add(gone)
@@ -117,7 +117,7 @@ async function serve(
     underWay.remove(open)
     if (!response.writableFinished) gone.abort()
   })
-  const sink: CallSink = new ResponseSink(response, stalledClientMs)
+  const sink: CallSink = new ResponseSink(response, slowClientMs)
   const end = await gateway.calls.call(
     { ...call, caller: clientCaller(clientName(request) ?? UNKNOWN_CLIENT), headers: sentHeaders(request.headers), signal: gone.signal },
     sink,
@@ -140,11 +140,11 @@ function refuse(response: Response, { error, traceId, refusal, served }: Extract
  * Whether a provider's refusal is the client's business. That a credential of ours was refused is not: passed on as 401
  * it would send the client looking for a fault in its own key.
  */
-function concernsClient({ status, cut }: Refusal): boolean {
+function concernsClient({ status, cut }: CallRefusal): boolean {
   return !cut && ![401, 402, 403].includes(status)
 }
 
-function relay(response: Response, { status, headers, body }: Refusal, served: Served): void {
+function relay(response: Response, { status, headers, body }: CallRefusal, served: Served): void {
   const { 'content-length': _length, ...returned } = returnedHeaders(headers, served)
   response.writeHead(status, { ...returned, 'content-length': String(body.length) })
   response.end(body)
@@ -153,7 +153,7 @@ function relay(response: Response, { status, headers, body }: Refusal, served: S
 /** @throws {GatewayError} `GW_BAD_REQUEST` when the body is no JSON object, names no model, or names it or the stream flag twice. */
 function addressOf(gateway: Gateway, body: unknown): Addressed {
   const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0)
-  const peeked = peekMembers(bytes, ['model', 'stream'])
+  const peeked = scanMembers(bytes, ['model', 'stream'])
   if (!peeked) throw new GatewayError('GW_BAD_REQUEST', 'the body is not a JSON object', { next: 'fix_request' })
   const { members, ambiguous } = peeked
   if (ambiguous.length > 0) {
@@ -161,10 +161,10 @@ function addressOf(gateway: Gateway, body: unknown): Addressed {
     throw new GatewayError('GW_BAD_REQUEST', message, { next: 'fix_request' })
   }
   const named = members.get('model')
-  const model = peekedString(bytes, named)
+  const model = scannedString(bytes, named)
   if (!named || !model)
     throw new GatewayError('GW_BAD_REQUEST', 'the body names no model: "model" must be a string', { next: 'fix_request' })
-  const stream = peekedTrue(bytes, members.get('stream'))
+  const stream = scannedTrue(bytes, members.get('stream'))
   const slash = model.indexOf('/')
   const provider = model.slice(0, slash)
   if (slash <= 0 || !gateway.registry.all().some(({ id }) => id === provider)) return { model, stream, body: bytes }

@@ -11,14 +11,14 @@ import { returnedHeaders } from './passed-headers.ts'
  */
 export class ResponseSink implements CallSink {
   readonly #response: Response
-  readonly #stalledClientMs: number
+  readonly #slowClientMs: number
   #flow: Flow | undefined
   #hasBody = false
-  #stalled: NodeJS.Timeout | undefined
+  #slow: NodeJS.Timeout | undefined
 
-  constructor(response: Response, stalledClientMs: number) {
+  constructor(response: Response, slowClientMs: number) {
     this.#response = response
-    this.#stalledClientMs = stalledClientMs
+    this.#slowClientMs = slowClientMs
   }
 
   head(status: number, headers: AnswerHeaders, served: Served, flow: Flow): void {
@@ -30,7 +30,7 @@ export class ResponseSink implements CallSink {
       if (!this.#hasBody && !this.#response.destroyed) this.#response.flushHeaders()
     })
     this.#response.on('drain', () => this.#goOn())
-    this.#response.on('close', () => clearTimeout(this.#stalled))
+    this.#response.on('close', () => clearTimeout(this.#slow))
   }
 
   chunk(chunk: Buffer): boolean {
@@ -53,12 +53,12 @@ export class ResponseSink implements CallSink {
   }
 
   #waitForClient(): void {
-    this.#stalled ??= setTimeout(() => this.#response.destroy(), this.#stalledClientMs)
+    this.#slow ??= setTimeout(() => this.#response.destroy(), this.#slowClientMs)
   }
 
   #goOn(): void {
-    clearTimeout(this.#stalled)
-    this.#stalled = undefined
+    clearTimeout(this.#slow)
+    this.#slow = undefined
     this.#flow?.resume()
   }
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { gatewayShown } from '../ops/gateway-source.ts'
+import { gatewaySource } from '../ops/gateway-source.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
 import { OpenItems } from '../tools/open-items.ts'
@@ -68,8 +68,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     spans: async range => ({ spans: [...recorder.spans(range)] }),
   })
   const profiles = () => gateway.snapshot()
-  const shown = gatewayShown({ title: options.source, version: options.version, recorder, diagnosis, profiles })
-  const page = opsPage(shown, requireOperator(keys, { sessions, offerSignIn }))
+  const dataSource = gatewaySource({ title: options.source, version: options.version, recorder, diagnosis, profiles })
+  const page = opsPage(dataSource, requireOperator(keys, { sessions, offerSignIn }))
   const underWay = new OpenItems<AbortController>()
   const server = createServer(limits)
   const drain = new ConnectionDrain(server, () => {

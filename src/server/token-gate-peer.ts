@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { givenName } from '../telemetry/sanitize-name.ts'
+import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** Processes that are looked at, the newest first: a large machine has many. */
@@ -157,5 +157,5 @@ async function commandOf(pid: string): Promise<string> {
 
 /** A process names itself as it likes. */
 function shown(command: string): string | undefined {
-  return COMMAND.test(command) ? givenName(command) : undefined
+  return COMMAND.test(command) ? sanitizeName(command) : undefined
 }

@@ -1,5 +1,5 @@
 import type { RefreshReason } from '../../otel/enums.ts'
-import { classOf } from '../token-requests/request-summary.ts'
+import { valueClassOf } from '../token-requests/request-summary.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 
 /** What a client asks of the token endpoint gate. */
@@ -51,7 +51,7 @@ export function readTokenRequest(contentType: string | undefined, body: string |
   }
   const refresh = typeof given === 'string' ? given.trim() : ''
   if (refresh === '') return refusal('invalid_request', 'refresh_token is missing or empty')
-  if (classOf(refresh).startsWith('literal:')) {
+  if (valueClassOf(refresh).startsWith('literal:')) {
     return refusal('invalid_request', 'refresh_token holds no token but the text that a program made of a missing one')
   }
   return { refresh, declared: typeof declared === 'string' && isDeclared(declared) ? declared : undefined }

@@ -7,9 +7,9 @@ import {
   ATTR_PROVIDER,
   ATTR_REASON_DECLARED,
   ATTR_REPLAY,
-  ATTR_SHAPE_CLIENT,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_CLIENT,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
 } from '../../otel/semconv.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { isOAuth } from '../domain/credential.ts'
@@ -17,13 +17,13 @@ import { durationOf } from '../domain/duration-text.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { providerOf } from '../load-settings.ts'
+import { configuredProviderOf } from '../load-settings.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Visit } from '../refresh/acquire.ts'
-import { refuseVisit } from '../refresh/acquire-record.ts'
-import type { Holding } from '../refresh/token-ownership.ts'
+import type { AcquireRequest } from '../refresh/acquire.ts'
+import { refuseAcquire } from '../refresh/acquire-record.ts'
+import type { TokenOwnership } from '../refresh/token-ownership.ts'
 import { activeSpan } from '../telemetry/telemetry.ts'
-import { shapeOf } from '../token-requests/request-summary.ts'
+import { summarizeRequest } from '../token-requests/request-summary.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
 import { keepSpanFor } from './request-span.ts'
@@ -72,7 +72,7 @@ export function tokenGate(gateway: Gateway, keys: InboundKeys, peers: PeerNames 
   const gatekeeper = { gateway, holders: new TokenHolders(gateway), guesses: new GuessLimit(), peers }
   const readBody = express.text({ type: () => true, limit: LONGEST_BODY })
   const answer: RequestHandler = async (request, response) => {
-    const provider = providerOf(gateway.registry, String(request.params.provider))
+    const provider = configuredProviderOf(gateway.registry, String(request.params.provider))
     if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
     const client = { ...gatekeeper, request, response, provider, span: activeSpan() }
     try {
@@ -133,15 +133,15 @@ async function serve(client: Client): Promise<void> {
     if (guesses.take() === 0) noteShape(span, body)
     return refuse(asked)
   }
-  const holding = await holdingOf(client, asked.refresh)
-  if (typeof holding === 'number') return refuse(tooManyGuesses(holding))
+  const ownership = await holdingOf(client, asked.refresh)
+  if (typeof ownership === 'number') return refuse(tooManyGuesses(ownership))
   noteShape(span, body)
-  if (!holding) return refuse(unknownToken(client))
+  if (!ownership) return refuse(unknownToken(client))
   span?.setAttributes({
-    [ATTR_PROFILE]: gateway.telemetry.profile(holding.profile.id),
-    ...(holding.standing === 'former' && { [ATTR_REPLAY]: true }),
+    [ATTR_PROFILE]: gateway.telemetry.profile(ownership.profile.id),
+    ...(ownership.standing === 'former' && { [ATTR_REPLAY]: true }),
   })
-  const answer = await answerFor(client, { asked, holding, body })
+  const answer = await answerFor(client, { asked, ownership, body })
   await client.peers.searched(request.socket)
   answer()
 }
@@ -149,27 +149,27 @@ async function serve(client: Client): Promise<void> {
 /** A request for the tokens of a profile. */
 interface KnownRequest {
   readonly asked: TokenGateRequest
-  readonly holding: Holding
+  readonly ownership: TokenOwnership
   readonly body: string | undefined
 }
 
 /** Visits the gate for a client. @returns What answers it. */
-async function answerFor(client: Client, { asked, holding, body }: KnownRequest): Promise<() => void> {
+async function answerFor(client: Client, { asked, ownership, body }: KnownRequest): Promise<() => void> {
   const { gateway, response, provider } = client
   const refuse = (refusal: TokenRefusal) => () => answerRefusal(response, refusal, provider.oauth?.refusals)
   const caller = callerOf(client)
-  if (isTooOld(gateway, holding)) return refuse(tooOldToken(client, holding, caller))
+  if (isTooOld(gateway, ownership)) return refuse(tooOldToken(client, ownership, caller))
   const gone = new AbortController()
   response.once('close', () => gone.abort())
   try {
-    const admission = await gateway.visit({ ...visitOf(gateway, asked, holding, body), caller, signal: gone.signal })
-    const { credential } = admission.profile
+    const acquireResult = await gateway.acquireToken({ ...acquisitionOf(gateway, asked, ownership, body), caller, signal: gone.signal })
+    const { credential } = acquireResult.profile
     if (!isOAuth(credential)) throw new TypeError('the gate admitted a profile without OAuth credential')
     return () => answerTokens(response, credential, Date.now())
   } catch (error) {
     // It is gone itself, and hears nothing any more.
     if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return () => {}
-    return refuse(refusalOf(error, await deadCodeOf(gateway, holding.profile.id)))
+    return refuse(refusalOf(error, await deadCodeOf(gateway, ownership.profile.id)))
   }
 }
 
@@ -179,7 +179,7 @@ async function answerFor(client: Client, { asked, holding, body }: KnownRequest)
  *
  * @returns Milliseconds to wait where no guess is left.
  */
-async function holdingOf(client: Client, refresh: string): Promise<Holding | number | undefined> {
+async function holdingOf(client: Client, refresh: string): Promise<TokenOwnership | number | undefined> {
   const { holders, guesses, provider } = client
   const known = await holders.find(refresh, provider.id)
   const retryAfterMs = known ? 0 : guesses.take()
@@ -198,28 +198,28 @@ function tooManyGuesses(retryAfterMs: number): TokenRefusal {
 /** Nobody held it here: the provider is not asked, for the answer would be tokens that no profile keeps. */
 function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
   const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
-  const [damaged] = gateway.book.damaged
+  const [damaged] = gateway.profiles.damaged
   if (damaged) {
     // It may be the token of the profile that cannot be read: no reason to give a login up.
-    refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, damaged.error)
+    refuseAcquire(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, damaged.error)
     return refusalOf(damaged.error, undefined)
   }
   const description = `no profile of ${provider.id} here holds or held this refresh token: sign in or import the profile in the gateway`
   const error = new GatewayError('GW_PROFILE_UNKNOWN', description, { next: 'add_profile' })
-  refuseVisit(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, error)
+  refuseAcquire(gateway.telemetry, { provider: provider.id, profileId: UNKNOWN_PROFILE, caller, reason: 'unknown' }, error)
   return { status: 400, error: 'invalid_grant', description }
 }
 
 /** Rotated away for longer than somebody who is merely behind would hold it, or nobody knows when. */
-function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }: Holding): boolean {
+function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }: TokenOwnership): boolean {
   return standing === 'former' && Date.now() - rotatedAwayAt >= rotationGraceMs
 }
 
 /** The current tokens are for those who share the login; a token that comes back late may have been copied long ago. */
-function tooOldToken({ gateway, provider }: Client, { profile }: Holding, caller: CallerSite): TokenRefusal {
+function tooOldToken({ gateway, provider }: Client, { profile }: TokenOwnership, caller: CallerSite): TokenRefusal {
   const description = `this refresh token was rotated away more than ${durationOf(gateway.rotationGraceMs)} ago (gate.rotationGraceMs): take the current one, or sign in again`
   const error = new GatewayError('GW_UNAUTHORIZED', description, { next: 'sign_in_again' })
-  refuseVisit(gateway.telemetry, { provider: provider.id, profileId: profile.id, caller, reason: 'unknown' }, error)
+  refuseAcquire(gateway.telemetry, { provider: provider.id, profileId: profile.id, caller, reason: 'unknown' }, error)
   return { status: 400, error: 'invalid_grant', description }
 }
 
@@ -227,11 +227,11 @@ const UNKNOWN_PROFILE = 'unknown'
 
 /** The shape of what was sent; afterwards nothing shows what is secret in it. */
 function noteShape(span: Span | undefined, body: string | undefined): void {
-  const { encoding, fields, clientFingerprint, declaredReason } = shapeOf(body)
+  const { encoding, fields, clientFingerprint, declaredReason } = summarizeRequest(body)
   span?.setAttributes({
-    [ATTR_SHAPE_ENCODING]: encoding,
-    [ATTR_SHAPE_FIELDS]: fields,
-    ...(clientFingerprint && { [ATTR_SHAPE_CLIENT]: clientFingerprint }),
+    [ATTR_REQUEST_ENCODING]: encoding,
+    [ATTR_REQUEST_FIELDS]: fields,
+    ...(clientFingerprint && { [ATTR_REQUEST_CLIENT]: clientFingerprint }),
     ...(declaredReason && { [ATTR_REASON_DECLARED]: declaredReason }),
   })
 }
@@ -253,14 +253,14 @@ function callerOf({ request, peers }: Client): CallerSite {
   return clientCaller(clientName(request) ?? (known === undefined ? UNKNOWN_CLIENT : `client:${known}`))
 }
 
-function visitOf(
+function acquisitionOf(
   { gate }: Gateway,
   { refresh, declared }: TokenGateRequest,
-  { profile, standing }: Holding,
+  { profile, standing }: TokenOwnership,
   body: string | undefined,
-): Pick<Visit, 'profileId' | 'reason' | 'held' | 'declaredReason'> & { rejected?: string } {
+): Pick<AcquireRequest, 'profileId' | 'reason' | 'held' | 'declaredReason'> & { rejected?: string } {
   const held = fingerprint(refresh)
-  const { declaredReason } = shapeOf(body)
+  const { declaredReason } = summarizeRequest(body)
   const reason = reasonOf(gate.needs(profile), declared, standing)
   // Who holds the newest refresh token holds the newest access token, and that is the one that was rejected.
   const rejected = reason === 'rejected' && standing === 'current' && isOAuth(profile.credential) ? profile.credential.access : undefined
@@ -271,7 +271,11 @@ function visitOf(
  * Why the client comes: what is known of the token first, then what it says itself. Only it can know of a rejection. Of a
  * client that is behind nobody knows in what state its old access token is.
  */
-function reasonOf(need: RefreshReason | undefined, declared: TokenGateRequest['declared'], standing: Holding['standing']): RefreshReason {
+function reasonOf(
+  need: RefreshReason | undefined,
+  declared: TokenGateRequest['declared'],
+  standing: TokenOwnership['standing'],
+): RefreshReason {
   const said = declared && reasonDeclared(declared)
   if (said === 'rejected') return said
   if (need) return need

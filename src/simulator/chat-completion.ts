@@ -1,12 +1,12 @@
 import { type Answer, openAiError, serverSentEvent } from './answer.ts'
-import { type ModelTurn, modelTurn } from './model-completion.ts'
+import { type ModelCompletion, modelCompletion } from './model-completion.ts'
 
 /** Answers `POST /v1/chat/completions`, JSON or stream. */
 export function chatCompletion(request: Record<string, unknown>): Answer {
   const { model, messages, stream, stream_options: streamOptions } = request
   if (typeof model !== 'string') return missing('model')
   if (!Array.isArray(messages)) return missing('messages')
-  const turn = modelTurn(model, messages)
+  const turn = modelCompletion(model, messages)
   if (stream !== true) return { status: 200, body: completion(turn), code: 'ok' }
   const includeUsage = (streamOptions as { include_usage?: unknown } | undefined)?.include_usage === true
   return { status: 200, events: chunks(turn, includeUsage), code: 'ok' }
@@ -18,7 +18,7 @@ export function missing(param: string): Answer {
   return { status: 400, body: openAiError(code, `Missing required parameter: '${param}'.`, { param }), code }
 }
 
-function completion(turn: ModelTurn): object {
+function completion(turn: ModelCompletion): object {
   return {
     ...heading(turn, 'chat.completion'),
     choices: [
@@ -33,7 +33,7 @@ function completion(turn: ModelTurn): object {
   }
 }
 
-function chunks(turn: ModelTurn, includeUsage: boolean): string[] {
+function chunks(turn: ModelCompletion, includeUsage: boolean): string[] {
   // With include_usage every chunk but the last says `usage: null`, and the last one has no choices.
   const chunk = (choices: object[], counted: object | null = null) =>
     serverSentEvent({ ...heading(turn, 'chat.completion.chunk'), choices, ...(includeUsage ? { usage: counted } : {}) })
@@ -47,11 +47,11 @@ function chunks(turn: ModelTurn, includeUsage: boolean): string[] {
   ]
 }
 
-function heading({ digest, createdAt, model }: ModelTurn, object: string): object {
+function heading({ digest, createdAt, model }: ModelCompletion, object: string): object {
   return { id: `chatcmpl-${digest}`, object, created: createdAt, model, service_tier: 'default', system_fingerprint: 'fp_simulated' }
 }
 
-function usage({ inputTokens, outputTokens }: ModelTurn): object {
+function usage({ inputTokens, outputTokens }: ModelCompletion): object {
   return {
     prompt_tokens: inputTokens,
     completion_tokens: outputTokens,

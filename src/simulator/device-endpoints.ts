@@ -18,21 +18,21 @@ export const DEVICE_PATHS = {
 } as const
 
 /** What the endpoints share. */
-export interface DeviceHouse {
+export interface DeviceEndpointContext {
   readonly deviceCodes: DeviceCodes
   readonly codes: AuthorizationCodes
 }
 
 /** Puts up the endpoints of RFC 8628 and those of ChatGPT; the token endpoint answers the standard's own polls. */
-export function addDeviceEndpoints(app: Express, house: DeviceHouse): void {
-  app.post(DEVICE_PATHS.plain, issueByStandard(house))
-  app.post(DEVICE_PATHS.openai, issueAsChatGpt(house))
-  app.post(DEVICE_PATHS.openaiToken, handOver(house))
-  for (const path of [DEVICE_PATHS.plainPage, DEVICE_PATHS.openaiPage]) app.get(path, entryPage(house))
+export function addDeviceEndpoints(app: Express, context: DeviceEndpointContext): void {
+  app.post(DEVICE_PATHS.plain, issueByStandard(context))
+  app.post(DEVICE_PATHS.openai, issueAsChatGpt(context))
+  app.post(DEVICE_PATHS.openaiToken, handOver(context))
+  for (const path of [DEVICE_PATHS.plainPage, DEVICE_PATHS.openaiPage]) app.get(path, entryPage(context))
 }
 
 /** @see RFC 8628 section 3.2 */
-function issueByStandard({ deviceCodes }: DeviceHouse): RequestHandler {
+function issueByStandard({ deviceCodes }: DeviceEndpointContext): RequestHandler {
   return (request, response) => {
     const fields = readBody(request).fields ?? {}
     const clientId = textField(fields, 'client_id')
@@ -51,7 +51,7 @@ function issueByStandard({ deviceCodes }: DeviceHouse): RequestHandler {
 }
 
 /** The interval comes as text, and how long the code lives is not said. */
-function issueAsChatGpt({ deviceCodes }: DeviceHouse): RequestHandler {
+function issueAsChatGpt({ deviceCodes }: DeviceEndpointContext): RequestHandler {
   return (request, response) => {
     const { encoding, fields = {} } = readBody(request)
     const clientId = textField(fields, 'client_id')
@@ -62,7 +62,7 @@ function issueAsChatGpt({ deviceCodes }: DeviceHouse): RequestHandler {
 }
 
 /** An authorization code with the verifier it was made for: whoever asks did not begin the login with a browser. */
-function handOver({ deviceCodes, codes }: DeviceHouse): RequestHandler {
+function handOver({ deviceCodes, codes }: DeviceEndpointContext): RequestHandler {
   return (request, response) => {
     const { fields = {} } = readBody(request)
     const standing = deviceCodes.ask(textField(fields, 'device_auth_id') ?? '')
@@ -85,7 +85,7 @@ function handOver({ deviceCodes, codes }: DeviceHouse): RequestHandler {
 }
 
 /** The page on the other device: with `user_code` and `account` in the query the code is entered, with `deny` refused. */
-function entryPage({ deviceCodes }: DeviceHouse): RequestHandler {
+function entryPage({ deviceCodes }: DeviceEndpointContext): RequestHandler {
   return (request, response: Response) => {
     const parameters = queryOf(request)
     const userCode = parameters.get('user_code')

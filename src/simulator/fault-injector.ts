@@ -24,7 +24,7 @@ interface Posted {
 const NO_EFFECT: FaultEffect = {}
 
 /** The faults that wait for their request. */
-export class FaultBoard {
+export class FaultInjector {
   readonly #posted = new Set<Posted>()
 
   /**

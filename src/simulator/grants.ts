@@ -46,7 +46,7 @@ export interface GrantsOptions {
 export type RefreshStanding = 'current' | 'rotated' | 'unknown' | 'empty' | 'undefined' | 'absent'
 
 /** Why no tokens were given. */
-export type Refusal = 'absent' | 'empty' | 'unknown' | 'reused' | 'invalidated' | 'expired' | 'wrong_client' | 'bad_code'
+export type GrantRefusal = 'absent' | 'empty' | 'unknown' | 'reused' | 'invalidated' | 'expired' | 'wrong_client' | 'bad_code'
 
 export interface IssuedTokens {
   readonly access: string
@@ -62,7 +62,7 @@ export interface IssuedTokens {
 
 export type Settlement =
   | { readonly kind: 'granted'; readonly tokens: IssuedTokens }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'refused'; readonly refusal: GrantRefusal }
 
 /** What the bearer of an access token may expect. */
 export interface AccessStanding {
@@ -253,7 +253,7 @@ export class Grants {
   }
 }
 
-function refused(refusal: Refusal): Settlement {
+function refused(refusal: GrantRefusal): Settlement {
   return { kind: 'refused', refusal }
 }
 

@@ -1,5 +1,5 @@
 import { type Answer, anthropicError, serverSentEvent } from './answer.ts'
-import { type ModelTurn, modelTurn } from './model-completion.ts'
+import { type ModelCompletion, modelCompletion } from './model-completion.ts'
 
 /** Answers `POST /anthropic/v1/messages`, JSON or stream. */
 export function messagesAnswer(request: Record<string, unknown>): Answer {
@@ -7,7 +7,7 @@ export function messagesAnswer(request: Record<string, unknown>): Answer {
   if (typeof model !== 'string') return lacking('model')
   if (!Array.isArray(messages)) return lacking('messages')
   if (typeof maxTokens !== 'number') return lacking('max_tokens')
-  const turn = modelTurn(model, system === undefined ? messages : [system, messages])
+  const turn = modelCompletion(model, system === undefined ? messages : [system, messages])
   if (stream !== true) return { status: 200, body: message(turn), code: 'ok' }
   return { status: 200, events: events(turn), code: 'ok' }
 }
@@ -16,7 +16,7 @@ function lacking(field: string): Answer {
   return { status: 400, body: anthropicError('invalid_request_error', `${field}: Field required`), code: 'invalid_request_error' }
 }
 
-function message(turn: ModelTurn): object {
+function message(turn: ModelCompletion): object {
   return {
     ...heading(turn),
     content: [{ type: 'text', text: turn.text }],
@@ -26,7 +26,7 @@ function message(turn: ModelTurn): object {
   }
 }
 
-function events(turn: ModelTurn): string[] {
+function events(turn: ModelCompletion): string[] {
   const start = { ...heading(turn), content: [], stop_reason: null, stop_sequence: null, usage: usage(turn, 1) }
   const steps: { type: string; [field: string]: unknown }[] = [
     { type: 'message_start', message: start },
@@ -40,10 +40,10 @@ function events(turn: ModelTurn): string[] {
   return steps.map(step => serverSentEvent(step, step.type))
 }
 
-function heading({ digest, model }: ModelTurn): object {
+function heading({ digest, model }: ModelCompletion): object {
   return { id: `msg_${digest}`, type: 'message', role: 'assistant', model }
 }
 
-function usage({ inputTokens }: ModelTurn, outputTokens: number): object {
+function usage({ inputTokens }: ModelCompletion, outputTokens: number): object {
   return { input_tokens: inputTokens, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: outputTokens }
 }

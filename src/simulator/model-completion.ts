@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 
 /** What the simulated model read and says; everything in it follows from the request alone. */
-export interface ModelTurn {
+export interface ModelCompletion {
   readonly model: string
   /** 24 hex digits; the ids of the answer are made of it. */
   readonly digest: string
@@ -21,7 +21,7 @@ export interface ModelTurn {
  *
  * @param input What the model reads: the messages or the input of the request, as parsed JSON.
  */
-export function modelTurn(model: string, input: unknown): ModelTurn {
+export function modelCompletion(model: string, input: unknown): ModelCompletion {
   const read = typeof input === 'string' ? input : (JSON.stringify(input) ?? '')
   const digest = createHash('sha256').update(`${model}\0${read}`).digest('hex').slice(0, 24)
   const text = `Simulated answer of ${model}: read ${read.length} characters, digest ${digest.slice(0, 12)}.`

@@ -2,21 +2,21 @@ import type { Request, RequestHandler } from 'express'
 import { type Answer, anthropicError, openAiError } from './answer.ts'
 import { chatCompletion } from './chat-completion.ts'
 import { type ApiKeyOptions, type Asker, identify, refuseAnthropic, refuseChatGpt, refuseOpenAi } from './client-auth.ts'
-import type { FaultBoard } from './fault-injector.ts'
+import type { FaultInjector } from './fault-injector.ts'
 import type { Grants } from './grants.ts'
 import { messagesAnswer } from './messages-answer.ts'
 import { readBody } from './request-body.ts'
-import type { Tally } from './request-counts.ts'
+import type { RequestCounts } from './request-counts.ts'
 import { deliver } from './response-delivery.ts'
 import { responsesAnswer } from './responses-answer.ts'
 
 /** What the endpoints of one simulator share. */
-export interface ProviderHouse {
+export interface ProviderEndpointContext {
   readonly grants: Grants
   readonly apiKeys: ReadonlyMap<string, ApiKeyOptions>
   readonly models: readonly string[]
-  readonly faults: FaultBoard
-  readonly tally: Tally
+  readonly faults: FaultInjector
+  readonly counts: RequestCounts
   readonly now: () => number
 }
 
@@ -25,7 +25,7 @@ export interface ProviderRoute {
   readonly method: 'get' | 'post'
   readonly path: string
   readonly refuse: (asker: Asker, request: Request) => Answer | undefined
-  readonly answer: (request: Request, house: ProviderHouse) => Answer
+  readonly answer: (request: Request, context: ProviderEndpointContext) => Answer
 }
 
 const refuseBackend = (asker: Asker, request: Request) => refuseChatGpt(asker, request.get('chatgpt-account-id'))
@@ -49,14 +49,14 @@ export const PROVIDER_ROUTES: readonly ProviderRoute[] = [
 ]
 
 /** Serves a route: the fault first, then the caller, then the answer. */
-export function providerEndpoint(route: ProviderRoute, house: ProviderHouse): RequestHandler {
+export function providerEndpoint(route: ProviderRoute, context: ProviderEndpointContext): RequestHandler {
   return async (request, response) => {
-    const asker = identify(request, house.grants, house.apiKeys)
+    const asker = identify(request, context.grants, context.apiKeys)
     const userAgent = request.get('user-agent') ?? ''
-    const effect = house.faults.take({ kind: 'provider', path: route.path, account: asker.account, userAgent })
-    const decide = async () => route.refuse(asker, request) ?? route.answer(request, house)
-    const { status } = await deliver(response, effect, house.now, decide)
-    house.tally.providerCall(route.path, status)
+    const effect = context.faults.take({ kind: 'provider', path: route.path, account: asker.account, userAgent })
+    const decide = async () => route.refuse(asker, request) ?? route.answer(request, context)
+    const { status } = await deliver(response, effect, context.now, decide)
+    context.counts.providerCall(route.path, status)
   }
 }
 

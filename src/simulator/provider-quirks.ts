@@ -1,16 +1,16 @@
 import { type Answer, openAiError, rfcError } from './answer.ts'
-import type { IssuedTokens, Refusal } from './grants.ts'
+import type { GrantRefusal, IssuedTokens } from './grants.ts'
 import { type FaultName, namedFault } from './named-faults.ts'
 
 /** How one token endpoint speaks. */
-export interface TokenDialect {
+export interface ProviderQuirks {
   readonly path: string
   readonly encodings: readonly ('form' | 'json')[]
   /** Providers whose logins it knows. */
   readonly serves: (provider: string) => boolean
   /** Replays that are only refused before the next one kills the family. */
   readonly replaysForgiven: number
-  readonly refuse: (refusal: Refusal) => Answer
+  readonly refuse: (refusal: GrantRefusal) => Answer
   /** For requests that are not token requests at all. */
   readonly misunderstood: (description: string, code?: string) => Answer
   /** The fields of a granted answer; `expires_in` in seconds. */
@@ -24,7 +24,7 @@ export const TOKEN_PATHS = {
   plain: '/oauth/token',
 } as const
 
-export const TOKEN_DIALECTS: readonly TokenDialect[] = [
+export const PROVIDER_QUIRKS: readonly ProviderQuirks[] = [
   {
     path: TOKEN_PATHS.openai,
     encodings: ['form', 'json'],
@@ -70,9 +70,9 @@ const OPENAI_REFUSALS = {
   reused: 'refresh_token_reused',
   invalidated: 'refresh_token_invalidated',
   expired: 'refresh_token_expired',
-} as const satisfies Partial<Record<Refusal, FaultName>>
+} as const satisfies Partial<Record<GrantRefusal, FaultName>>
 
-function refuseAsOpenAi(refusal: Refusal): Answer {
+function refuseAsOpenAi(refusal: GrantRefusal): Answer {
   switch (refusal) {
     case 'absent':
       return missing('refresh_token')
@@ -101,9 +101,9 @@ const RFC_DESCRIPTIONS = {
   expired: 'Refresh token has expired',
   wrong_client: 'Unknown client',
   bad_code: 'Authorization code is not valid',
-} as const satisfies Record<Refusal, string>
+} as const satisfies Record<GrantRefusal, string>
 
-function refuseAsRfc(refusal: Refusal): Answer {
+function refuseAsRfc(refusal: GrantRefusal): Answer {
   const code =
     refusal === 'wrong_client' ? 'invalid_client' : refusal === 'absent' || refusal === 'empty' ? 'invalid_request' : 'invalid_grant'
   return { status: code === 'invalid_client' ? 401 : 400, body: rfcError(code, RFC_DESCRIPTIONS[refusal]), code }

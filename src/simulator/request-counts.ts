@@ -46,7 +46,7 @@ export interface SimulatorCounts {
 export const TOKEN_REQUESTS_KEPT = 1000
 
 /** Counts what came in and how it ended. */
-export class Tally {
+export class RequestCounts {
   #log: OpenTokenRequest[] = []
   #total = 0
   #committed = 0

@@ -1,19 +1,19 @@
 import { type Answer, serverSentEvent } from './answer.ts'
 import { missing } from './chat-completion.ts'
-import { type ModelTurn, modelTurn } from './model-completion.ts'
+import { type ModelCompletion, modelCompletion } from './model-completion.ts'
 
 /** Answers `POST /v1/responses` and the ChatGPT backend's `POST /backend-api/codex/responses`, JSON or stream. */
 export function responsesAnswer(request: Record<string, unknown>): Answer {
   const { model, input, instructions, store, stream } = request
   if (typeof model !== 'string') return missing('model')
   if (typeof input !== 'string' && !Array.isArray(input)) return missing('input')
-  const turn = modelTurn(model, instructions === undefined || instructions === null ? input : [instructions, input])
+  const turn = modelCompletion(model, instructions === undefined || instructions === null ? input : [instructions, input])
   const shell = { ...heading(turn), instructions: typeof instructions === 'string' ? instructions : null, store: store !== false }
   if (stream !== true) return { status: 200, body: finished(turn, shell), code: 'ok' }
   return { status: 200, events: events(turn, shell), code: 'ok' }
 }
 
-function events(turn: ModelTurn, shell: object): string[] {
+function events(turn: ModelCompletion, shell: object): string[] {
   const place = { item_id: itemId(turn), output_index: 0, content_index: 0 }
   const inProgress = { ...shell, status: 'in_progress', output: [], usage: null, completed_at: null }
   const emptyItem = { ...item(turn), status: 'in_progress', content: [] }
@@ -31,7 +31,7 @@ function events(turn: ModelTurn, shell: object): string[] {
   return steps.map((step, index) => serverSentEvent({ ...step, sequence_number: index }, step.type))
 }
 
-function heading({ digest, createdAt, model }: ModelTurn): object {
+function heading({ digest, createdAt, model }: ModelCompletion): object {
   return {
     id: `resp_${digest}`,
     object: 'response',
@@ -56,7 +56,7 @@ function heading({ digest, createdAt, model }: ModelTurn): object {
   }
 }
 
-function finished(turn: ModelTurn, shell: object): object {
+function finished(turn: ModelCompletion, shell: object): object {
   const { inputTokens, outputTokens, createdAt } = turn
   return {
     ...shell,
@@ -73,11 +73,11 @@ function finished(turn: ModelTurn, shell: object): object {
   }
 }
 
-function item(turn: ModelTurn): object {
+function item(turn: ModelCompletion): object {
   return { id: itemId(turn), type: 'message', status: 'completed', role: 'assistant', content: [part(turn.text)] }
 }
 
-function itemId({ digest }: ModelTurn): string {
+function itemId({ digest }: ModelCompletion): string {
   return `msg_${digest}`
 }
 

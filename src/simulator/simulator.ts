@@ -8,14 +8,14 @@ import type { ApiKeyOptions } from './client-auth.ts'
 import { DeviceCodes } from './device-codes.ts'
 import { addDeviceEndpoints } from './device-endpoints.ts'
 import type { Fault } from './fault.ts'
-import { FaultBoard, type InjectedFault } from './fault-injector.ts'
+import { FaultInjector, type InjectedFault } from './fault-injector.ts'
 import { type Grant, type GrantOptions, Grants } from './grants.ts'
-import { PROVIDER_ROUTES, type ProviderHouse, providerEndpoint } from './provider-endpoint.ts'
-import { TOKEN_DIALECTS } from './provider-quirks.ts'
+import { PROVIDER_ROUTES, type ProviderEndpointContext, providerEndpoint } from './provider-endpoint.ts'
+import { PROVIDER_QUIRKS } from './provider-quirks.ts'
 import { readBody, textField } from './request-body.ts'
-import { type SimulatorCounts, Tally, type TokenRequestSeen } from './request-counts.ts'
+import { RequestCounts, type SimulatorCounts, type TokenRequestSeen } from './request-counts.ts'
 import { deliver } from './response-delivery.ts'
-import { type TokenHouse, type TokenRequestHook, tokenEndpoint } from './token-endpoint.ts'
+import { type TokenEndpointContext, type TokenRequestHook, tokenEndpoint } from './token-endpoint.ts'
 
 export interface SimulatorOptions {
   /** Port on 127.0.0.1; 0 takes a free one. @default 0 */
@@ -38,7 +38,7 @@ export interface SimulatorOptions {
   onTokenRequest?: TokenRequestHook
 }
 
-export const DEFAULTS = {
+export const SIMULATOR_DEFAULTS = {
   port: 0,
   accessLifeMs: 864_000_000,
   rotate: 'always',
@@ -87,14 +87,16 @@ export interface Simulator {
  * @throws the system's error (`EADDRINUSE`, `EACCES`) when the port cannot be had.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
-  const { port, models, now, onTokenRequest, deviceIntervalMs, deviceLifeMs, ...grantsOptions } = { ...DEFAULTS, ...options }
+  const { port, models, now, onTokenRequest, deviceIntervalMs, deviceLifeMs, ...grantsOptions } = { ...SIMULATOR_DEFAULTS, ...options }
   const grants = new Grants({ ...grantsOptions, now })
   const codes = new AuthorizationCodes(now)
   const deviceCodes = new DeviceCodes({ lifeMs: deviceLifeMs, intervalMs: deviceIntervalMs, now })
-  const faults = new FaultBoard()
-  const tally = new Tally()
+  const faults = new FaultInjector()
+  const requestCounts = new RequestCounts()
   const apiKeys = new Map<string, ApiKeyOptions>()
-  const server = createServer(application({ grants, codes, deviceCodes, faults, tally, now, onTokenRequest, apiKeys, models }))
+  const server = createServer(
+    application({ grants, codes, deviceCodes, faults, counts: requestCounts, now, onTokenRequest, apiKeys, models }),
+  )
   // Longer than any client keeps an idle connection: resets come from faults alone.
   server.keepAliveTimeout = 65_000
   await listen(server, port)
@@ -108,11 +110,11 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     expireAccess: account => grants.expireAccess(account),
     expireGrant: account => grants.expireGrant(account),
     inject: fault => faults.inject(fault),
-    counts: () => tally.counts(),
-    tokenRequests: () => tally.tokenRequests(),
-    resetCounts: () => tally.clear(),
+    counts: () => requestCounts.counts(),
+    tokenRequests: () => requestCounts.tokenRequests(),
+    resetCounts: () => requestCounts.clear(),
     reset: () => {
-      for (const part of [grants, codes, deviceCodes, faults, tally, apiKeys]) part.clear()
+      for (const part of [grants, codes, deviceCodes, faults, requestCounts, apiKeys]) part.clear()
     },
     stop: () => {
       stopping ??= close(server)
@@ -121,12 +123,12 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
 }
 
-function application(house: TokenHouse & ProviderHouse): Express {
+function application(house: TokenEndpointContext & ProviderEndpointContext): Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   app.use(express.text({ type: () => true, limit: '64mb' }))
-  for (const dialect of TOKEN_DIALECTS) app.post(dialect.path, tokenEndpoint(dialect, house))
+  for (const dialect of PROVIDER_QUIRKS) app.post(dialect.path, tokenEndpoint(dialect, house))
   for (const [dialect, path] of Object.entries(AUTHORIZE_PATHS))
     app.get(path, authorizePage(dialect as keyof typeof AUTHORIZE_PATHS, house.codes))
   addDeviceEndpoints(app, house)
@@ -140,7 +142,7 @@ function application(house: TokenHouse & ProviderHouse): Express {
 }
 
 /** Token revocation (RFC 7009): a token nobody knows is no error. Reads JSON too, as the Codex CLI sends it. */
-function revocationEndpoint({ grants, faults, now }: TokenHouse): RequestHandler {
+function revocationEndpoint({ grants, faults, now }: TokenEndpointContext): RequestHandler {
   return async (request, response) => {
     const token = textField(readBody(request).fields ?? {}, 'token')
     const { account } = grants.standingOf(token)

@@ -3,11 +3,11 @@ import { type Answer, rfcError } from './answer.ts'
 import type { AuthorizationCodes } from './authorization-codes.ts'
 import type { DeviceCodes, DeviceStanding } from './device-codes.ts'
 import type { FaultEffect } from './fault.ts'
-import type { FaultBoard } from './fault-injector.ts'
+import type { FaultInjector } from './fault-injector.ts'
 import type { Grants, Settlement } from './grants.ts'
-import { TOKEN_PATHS, type TokenDialect } from './provider-quirks.ts'
+import { type ProviderQuirks, TOKEN_PATHS } from './provider-quirks.ts'
 import { readBody, textField } from './request-body.ts'
-import type { OpenTokenRequest, Tally } from './request-counts.ts'
+import type { OpenTokenRequest, RequestCounts } from './request-counts.ts'
 import { deliver } from './response-delivery.ts'
 
 /** `received`: read, nothing done yet. `committed`: new tokens are made, the old refresh token is spent, nothing answered. */
@@ -17,12 +17,12 @@ export type TokenStep = 'received' | 'committed'
 export type TokenRequestHook = (step: TokenStep) => void | Promise<void>
 
 /** What the endpoints of one simulator share. */
-export interface TokenHouse {
+export interface TokenEndpointContext {
   readonly grants: Grants
   readonly codes: AuthorizationCodes
   readonly deviceCodes: DeviceCodes
-  readonly faults: FaultBoard
-  readonly tally: Tally
+  readonly faults: FaultInjector
+  readonly counts: RequestCounts
   readonly now: () => number
   readonly onTokenRequest: TokenRequestHook
 }
@@ -43,19 +43,19 @@ interface Awaited {
 }
 
 /** A token endpoint of the given dialect: `refresh_token`, `authorization_code` and, at the plain one, device code grants. */
-export function tokenEndpoint(dialect: TokenDialect, house: TokenHouse): RequestHandler {
+export function tokenEndpoint(dialect: ProviderQuirks, context: TokenEndpointContext): RequestHandler {
   return async (request, response) => {
     const { encoding, fields } = readBody(request)
     const understood = dialect.encodings.some(accepted => accepted === encoding) ? fields : undefined
-    const seen = house.tally.open(look(request, dialect.path, encoding, fields ?? {}, house))
-    await house.onTokenRequest('received')
+    const seen = context.counts.open(look(request, dialect.path, encoding, fields ?? {}, context))
+    await context.onTokenRequest('received')
     const { path, userAgent } = seen
-    const effect = house.faults.take({ kind: 'token', path, account: seen.account, userAgent })
-    const delivered = await deliver(response, effect, house.now, async () => {
+    const effect = context.faults.take({ kind: 'token', path, account: seen.account, userAgent })
+    const delivered = await deliver(response, effect, context.now, async () => {
       if (!understood) return dialect.misunderstood(`expected a body of type ${dialect.encodings.join(' or ')}`)
-      return await settle(understood, dialect, effect, house, seen)
+      return await settle(understood, dialect, effect, context, seen)
     })
-    house.tally.close(seen, delivered.code, delivered.status)
+    context.counts.close(seen, delivered.code, delivered.status)
   }
 }
 
@@ -65,12 +65,12 @@ function look(
   path: string,
   encoding: OpenTokenRequest['encoding'],
   fields: Record<string, unknown>,
-  house: TokenHouse,
+  context: TokenEndpointContext,
 ): OpenTokenRequest {
-  const { standing, generation, account } = house.grants.standingOf(textField(fields, 'refresh_token'))
-  const holder = account ?? house.codes.accountOf(textField(fields, 'code'))
+  const { standing, generation, account } = context.grants.standingOf(textField(fields, 'refresh_token'))
+  const holder = account ?? context.codes.accountOf(textField(fields, 'code'))
   return {
-    at: house.now(),
+    at: context.now(),
     path,
     encoding,
     fields: Object.keys(fields).sort(),
@@ -85,9 +85,9 @@ function look(
 
 async function settle(
   fields: Record<string, unknown>,
-  dialect: TokenDialect,
+  dialect: ProviderQuirks,
   effect: FaultEffect,
-  house: TokenHouse,
+  context: TokenEndpointContext,
   seen: OpenTokenRequest,
 ): Promise<Answer> {
   const { grantType } = seen
@@ -98,11 +98,15 @@ async function settle(
       : dialect.misunderstood('this grant_type is not offered', 'unsupported_grant_type')
   }
   const exchange = grantType !== 'refresh_token'
-  const settlement = isDevice ? fetchWithDevice(fields, house) : exchange ? redeem(fields, house) : refresh(fields, dialect, effect, house)
+  const settlement = isDevice
+    ? fetchWithDevice(fields, context)
+    : exchange
+      ? redeem(fields, context)
+      : refresh(fields, dialect, effect, context)
   if (settlement.kind === 'awaited') return settlement.answer
   if (settlement.kind === 'refused') return dialect.refuse(settlement.refusal)
-  house.tally.commit(seen)
-  await house.onTokenRequest('committed')
+  context.counts.commit(seen)
+  await context.onTokenRequest('committed')
   const code = exchange ? 'exchanged' : settlement.tokens.rotated ? 'rotated' : 'renewed'
   return {
     status: 200,
@@ -112,7 +116,12 @@ async function settle(
   }
 }
 
-function refresh(fields: Record<string, unknown>, dialect: TokenDialect, effect: FaultEffect, { grants }: TokenHouse): Settlement {
+function refresh(
+  fields: Record<string, unknown>,
+  dialect: ProviderQuirks,
+  effect: FaultEffect,
+  { grants }: TokenEndpointContext,
+): Settlement {
   return grants.refresh({
     refreshToken: textField(fields, 'refresh_token'),
     clientId: textField(fields, 'client_id'),
@@ -123,7 +132,7 @@ function refresh(fields: Record<string, unknown>, dialect: TokenDialect, effect:
   })
 }
 
-function redeem(fields: Record<string, unknown>, { codes, grants }: TokenHouse): Settlement {
+function redeem(fields: Record<string, unknown>, { codes, grants }: TokenEndpointContext): Settlement {
   const login = codes.redeem({
     code: textField(fields, 'code'),
     verifier: textField(fields, 'code_verifier'),
@@ -134,7 +143,7 @@ function redeem(fields: Record<string, unknown>, { codes, grants }: TokenHouse):
 }
 
 /** @see RFC 8628 section 3.5 */
-function fetchWithDevice(fields: Record<string, unknown>, { deviceCodes, grants }: TokenHouse): Settlement | Awaited {
+function fetchWithDevice(fields: Record<string, unknown>, { deviceCodes, grants }: TokenEndpointContext): Settlement | Awaited {
   const standing = deviceCodes.ask(textField(fields, 'device_code') ?? '')
   if (standing.type === 'entered') {
     const { clientId, scope } = standing.issued

@@ -10,18 +10,18 @@ import { HostMeter } from './host-meter.ts'
 import { HostTracer } from './host-tracer.ts'
 import { Instruments } from './instruments.ts'
 import { LightTracer } from './light-tracer.ts'
-import { NumberSeries, SeriesBook } from './metric-storage.ts'
+import { MetricStorage, NumberSeries } from './metric-storage.ts'
 import { negotiate } from './metrics-negotiation.ts'
 import { collectSeries, writeMetrics } from './open-metrics.ts'
 import { processAttributes } from './process-resource.ts'
-import { type OnDropped, RedactingSpanProcessor, type ScreenedProcessor } from './redaction-processor.ts'
+import { type OnDropped, type RedactedProcessor, RedactingSpanProcessor } from './redaction-processor.ts'
 import type { RunningTelemetry } from './running-telemetry.ts'
 import { traceKeeping } from './tail-sampler.ts'
 import type { SpanSource, TelemetrySource } from './telemetry.ts'
 
 export interface EmbeddedTelemetryOptions {
   /** Gets the spans that are kept, redacted. */
-  recorder: ScreenedProcessor
+  recorder: RedactedProcessor
   /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
   others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
   environment: Environment
@@ -55,7 +55,7 @@ export function startEmbeddedTelemetry({
 }: EmbeddedTelemetryOptions): EmbeddedTelemetry {
   const version = packageVersion()
   const isOn = !isTrue(environment, 'OTEL_SDK_DISABLED')
-  const series = new SeriesBook({ isOn })
+  const series = new MetricStorage({ isOn })
   const resource = { attributes: processAttributes({ environment, ...(processRole && { processRole }) }) }
   const onDropped: OnDropped = (place, items) => new Instruments(series).add('telemetryDropped', { [LABEL_PLACE]: place }, items)
   const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
@@ -95,8 +95,8 @@ export function startEmbeddedTelemetry({
 
 const NO_SPANS: SpanSource = { startSpan: () => trace.wrapSpanContext(INVALID_SPAN_CONTEXT) }
 
-function* pointsOf(book: SeriesBook, name: string): Generator<NumberPoint> {
+function* pointsOf(storage: MetricStorage, name: string): Generator<NumberPoint> {
   const key = KEYS.get(name)
   if (key === undefined) return
-  for (const series of book.of(key)) if (series instanceof NumberSeries) yield series
+  for (const series of storage.of(key)) if (series instanceof NumberSeries) yield series
 }

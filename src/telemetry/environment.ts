@@ -4,7 +4,7 @@ import { diag } from '@opentelemetry/api'
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** The value of a variable; blank is as good as absent (OpenTelemetry's rule). */
-export function textOf(environment: Environment, ...names: readonly string[]): string | undefined {
+export function variableText(environment: Environment, ...names: readonly string[]): string | undefined {
   for (const name of names) {
     const text = environment[name]?.trim()
     if (text) return text
@@ -21,7 +21,7 @@ export function listOf(environment: Environment, name: string): string[] {
 /** A number above zero from the first of `names` that is set; anything else is said aloud and passed over. */
 export function positiveNumberOf(environment: Environment, ...names: readonly string[]): number | undefined {
   for (const name of names) {
-    const text = textOf(environment, name)
+    const text = variableText(environment, name)
     if (text === undefined) continue
     const value = Number(text)
     if (Number.isFinite(value) && value > 0) return value
@@ -31,5 +31,5 @@ export function positiveNumberOf(environment: Environment, ...names: readonly st
 }
 
 export function isTrue(environment: Environment, name: string): boolean {
-  return textOf(environment, name)?.toLowerCase() === 'true'
+  return variableText(environment, name)?.toLowerCase() === 'true'
 }

@@ -22,7 +22,7 @@ const MEMBERS = Symbol.for('gatewatch members')
 /** What a Gatewatch is to the others of its process. */
 export interface Membership {
   /** Whether it is the one that records token requests. */
-  readonly isLeader: boolean
+  readonly isPrimary: boolean
   /** The values of a metric of every Gatewatch, those of equal labels as one. */
   sums(metric: string, kind: 'counter' | 'gauge'): Iterable<NumberPoint>
   /** Has the one that records token requests watch one more URL. */
@@ -36,7 +36,7 @@ export function joinProcess(member: ProcessMember): Membership {
   members.push(member)
   if (members[0] === member) member.lead()
   return {
-    get isLeader() {
+    get isPrimary() {
       return members[0] === member
     },
     sums: (metric, kind) => sumsOf(members, metric, kind),

@@ -88,7 +88,7 @@ function bind(meter: Meter, membership: Membership | undefined): Bound {
     if (kind === 'histogram') {
       const advice = { explicitBucketBoundaries: [...(buckets ?? [])] }
       histograms.set(key, meter.createHistogram(name, { unit, description, advice }))
-    } else if (membership?.isLeader) {
+    } else if (membership?.isPrimary) {
       const options = { unit, description, valueType: kind === 'counter' ? ValueType.INT : ValueType.DOUBLE }
       const instrument = kind === 'counter' ? meter.createObservableCounter(name, options) : meter.createObservableGauge(name, options)
       const callback: ObservableCallback = result => {

@@ -12,7 +12,7 @@ import {
 import { mappedCaller } from '../callers/caller.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import type { Screen } from './redaction-attributes.ts'
+import type { AttributeRedactor } from './redaction-attributes.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Under this key a context holds the innermost span of ours, beside the host's span that is active in it. */
@@ -29,7 +29,7 @@ export interface HostedSpanFacts extends LightSpanFacts {
   readonly host: Span
   /** It is the host's own: it gets attributes it lacks, and is neither renamed nor ended here. @default false */
   readonly isBorrowed?: boolean
-  readonly screen: Screen
+  readonly screen: AttributeRedactor
 }
 
 /**
@@ -42,7 +42,7 @@ export interface HostedSpanFacts extends LightSpanFacts {
 export class HostedSpan extends LightSpan {
   readonly host: Span
   readonly isBorrowed: boolean
-  readonly #screen: Screen
+  readonly #screen: AttributeRedactor
   readonly #begunAs: string
   #isDelivered = false
 

@@ -1,10 +1,10 @@
 import { isSpanContextValid, type SpanContext, TraceFlags, trace } from '@opentelemetry/api'
 import { type Labels as LabelValues, METRICS, type MetricDefinition, type MetricKey } from '../../otel/semconv.ts'
-import { hiddenTextChanges } from '../tools/secret-registry.ts'
+import { secretChanges } from '../tools/secret-registry.ts'
 import { activeContext } from './active-context.ts'
 import type { HostMeter } from './host-meter.ts'
-import { Labels } from './labels.ts'
-import type { HistogramSeries, NumberSeries, Series, SeriesBook } from './metric-storage.ts'
+import { LabelLimiter } from './labels.ts'
+import type { HistogramSeries, MetricStorage, NumberSeries, Series } from './metric-storage.ts'
 
 type KeysOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
 export type CounterKey = KeysOf<'counter'>
@@ -23,24 +23,24 @@ const MOST_KNOWN_SERIES = 10_000
 
 /** Every metric of `otel/semconv.ts`, with labels checked and bounded, and an exemplar kept for each bucket of a histogram. */
 export class Instruments {
-  readonly #book: SeriesBook
-  readonly #labels: Labels
+  readonly #storage: MetricStorage
+  readonly #labels: LabelLimiter
   readonly #host: HostMeter | undefined
   /** So that the plain case costs a few look-ups and no new string. */
   readonly #known = new Map<MetricKey, Known>()
   #knownSeries = 0
-  #knownAt = hiddenTextChanges()
+  #knownAt = secretChanges()
 
   /** @param host The meter of the process this is a guest in. @default none, the process is our own */
-  constructor(book: SeriesBook, host?: HostMeter) {
-    this.#book = book
+  constructor(storage: MetricStorage, host?: HostMeter) {
+    this.#storage = storage
     this.#host = host
-    this.#labels = new Labels(label => this.add('labelOverflows', { label }))
+    this.#labels = new LabelLimiter(label => this.add('labelOverflows', { label }))
   }
 
   /** Adds to a counter. */
   add<K extends CounterKey>(key: K, labels: LabelsOf<K>, by = 1): void {
-    if (!this.#book.isOn || !(by >= 0)) return
+    if (!this.#storage.isOn || !(by >= 0)) return
     ;(this.#find(key, labels) as NumberSeries).value += by
   }
 
@@ -55,7 +55,7 @@ export class Instruments {
     labels: LabelsOf<K>,
     measuredIn: SpanContext | undefined = trace.getSpanContext(activeContext()),
   ): void {
-    if (!this.#book.isOn) return
+    if (!this.#storage.isOn) return
     const traceId = measuredIn && isFindable(measuredIn) ? measuredIn.traceId : undefined
     const series = this.#find(key, labels) as HistogramSeries
     series.record(value, traceId)
@@ -67,17 +67,17 @@ export class Instruments {
    * more. What is to be seen must be set before anything waits.
    */
   observe(keys: readonly GaugeKey[]): Pick<Instruments, 'set'> {
-    for (const key of keys) this.#book.forget(key)
+    for (const key of keys) this.#storage.forget(key)
     return this
   }
 
   /** Sets a gauge. */
   set<K extends GaugeKey>(key: K, value: number, labels: LabelsOf<K>): void {
-    if (this.#book.isOn) (this.#find(key, labels) as NumberSeries).value = value
+    if (this.#storage.isOn) (this.#find(key, labels) as NumberSeries).value = value
   }
 
   #find(key: MetricKey, asked: Asked): Series {
-    if (this.#knownAt !== hiddenTextChanges()) this.#forget()
+    if (this.#knownAt !== secretChanges()) this.#forget()
     let known: Known | Series | undefined = this.#known.get(key)
     for (const label of METRICS[key].labels) {
       if (!(known instanceof Map)) break
@@ -88,7 +88,7 @@ export class Instruments {
 
   /** A key or token came into use: a value shown before may hold it. */
   #forget(): void {
-    this.#knownAt = hiddenTextChanges()
+    this.#knownAt = secretChanges()
     this.#known.clear()
     this.#knownSeries = 0
   }
@@ -103,7 +103,7 @@ export class Instruments {
       labels[label] = shown
       isAsAsked &&= shown === String(value)
     }
-    const series = this.#book.series(key, labels)
+    const series = this.#storage.series(key, labels)
     // What was changed may have been a secret or past the cap: it is looked at, and counted, each time.
     // The series of a gauge are forgotten with its next observation.
     const isLasting = METRICS[key].kind !== 'gauge'

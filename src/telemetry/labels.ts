@@ -1,6 +1,6 @@
 import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/semconv.ts'
-import { hiddenTextChanges } from '../tools/secret-registry.ts'
-import { scrubText } from './redaction-patterns.ts'
+import { secretChanges } from '../tools/secret-registry.ts'
+import { redactText } from './redaction-patterns.ts'
 
 /** Longest label value, in characters. */
 const LONGEST = 120
@@ -20,10 +20,10 @@ interface Known {
  *
  * Without this, a caller or model name that a client controls grows the series of every metric without end.
  */
-export class Labels {
+export class LabelLimiter {
   readonly #known = new Map<string, Known>()
   readonly #onOverflow: (label: string) => void
-  #shownAt = hiddenTextChanges()
+  #shownAt = secretChanges()
 
   constructor(onOverflow: (label: string) => void) {
     this.#onOverflow = onOverflow
@@ -31,9 +31,9 @@ export class Labels {
 
   /** The value as it may stand in the label `key`. Unknown labels are the programmer's mistake. @throws {TypeError} */
   value(key: string, value: string | number): string {
-    if (this.#shownAt !== hiddenTextChanges()) {
+    if (this.#shownAt !== secretChanges()) {
       // A key or token came into use since: a value shown before may hold it.
-      this.#shownAt = hiddenTextChanges()
+      this.#shownAt = secretChanges()
       for (const { shown } of this.#known.values()) shown.clear()
     }
     const known = this.#known.get(key) ?? this.#learn(key)
@@ -51,7 +51,7 @@ export class Labels {
 
   #mint(key: string, text: string, { definition, shown, minted }: Known): string {
     // Cut twice: before, so that a huge text costs little; after, because a name may be longer than what it hides.
-    const safe = definition.values ? text : scrubText(text.slice(0, LONGEST * 4)).slice(0, LONGEST)
+    const safe = definition.values ? text : redactText(text.slice(0, LONGEST * 4)).slice(0, LONGEST)
     const allowed = definition.values ? definition.values.includes(text) : minted.has(safe) || minted.size < (definition.cap ?? 0)
     if (!allowed) {
       // The overflow counter's own label must not overflow into itself.

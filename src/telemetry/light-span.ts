@@ -14,7 +14,7 @@ import {
 import { randomHex } from '../tools/random-hex.ts'
 import { type FinishedSpan, hrTimeOf } from './finished-span.ts'
 import type { EndedSpan, SpanTree } from './span-tree.ts'
-import { isEventfulAttribute, isEventfulEvent, isEventfulSpan } from './tail-sampling.ts'
+import { isAlwaysKeptAttribute, isAlwaysKeptEvent, isAlwaysKeptSpan } from './tail-sampling.ts'
 
 export interface LightSpanFacts {
   /** When it begins, by the monotonic clock, in ms. */
@@ -76,7 +76,7 @@ export class LightSpan implements Span, EndedSpan {
     if (attributes) this.setAttributes(attributes)
     if (links) this.addLinks([...links])
     tree.began()
-    if (isEventfulSpan(name)) tree.keep()
+    if (isAlwaysKeptSpan(name)) tree.keep()
   }
 
   /** The flags are those of now: a trace that is kept after the fact is sampled from then on. */
@@ -92,7 +92,7 @@ export class LightSpan implements Span, EndedSpan {
 
   setAttribute(key: string, value: AttributeValue): this {
     if (this.#ended) return this
-    if (isEventfulAttribute(key, value)) this.tree.keep()
+    if (isAlwaysKeptAttribute(key, value)) this.tree.keep()
     this.#set ??= {}
     if (this.#set[key] === undefined) {
       this.#setCount += 1
@@ -112,7 +112,7 @@ export class LightSpan implements Span, EndedSpan {
 
   addEvent(name: string, attributesOrTime?: unknown): this {
     if (this.#ended) return this
-    if (isEventfulEvent(name)) this.tree.keep()
+    if (isAlwaysKeptEvent(name)) this.tree.keep()
     const event = { name, at: performance.now(), attributes: isAttributes(attributesOrTime) ? attributesOrTime : undefined }
     if (this.#events === NO_EVENTS) this.#events = []
     this.#droppedEvents += pushed(this.#events, event, this.tree.home.limits.events)
@@ -174,7 +174,7 @@ export class LightSpan implements Span, EndedSpan {
     return this.#set ?? {}
   }
 
-  get told(): Readonly<Attributes> {
+  get reported(): Readonly<Attributes> {
     return this.#set ?? {}
   }
 

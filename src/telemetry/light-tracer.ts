@@ -12,7 +12,7 @@ import { activeContext } from './active-context.ts'
 import type { HostTracer } from './host-tracer.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import { Screen } from './redaction-attributes.ts'
+import { AttributeRedactor } from './redaction-attributes.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 
@@ -43,11 +43,11 @@ const SUPPRESSED = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRAC
 export class LightTracer implements SpanSource {
   readonly #options: LightTracerOptions
   /** For what reaches the host's spans. */
-  readonly #screen: Screen | undefined
+  readonly #screen: AttributeRedactor | undefined
 
   constructor(options: LightTracerOptions) {
     this.#options = options
-    if (options.host) this.#screen = new Screen()
+    if (options.host) this.#screen = new AttributeRedactor()
   }
 
   startSpan(name: string, options: SpanOptions = {}, parentContext: Context = activeContext()): Span {

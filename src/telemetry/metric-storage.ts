@@ -67,7 +67,7 @@ export type Series = NumberSeries | HistogramSeries
  * longer than everything else telemetry does for a call, and it has no exemplars (opentelemetry-js#5147). Readers of the
  * SDK get the series through a `SeriesProducer`.
  */
-export class SeriesBook {
+export class MetricStorage {
   /** Whether anything is measured at all. */
   readonly isOn: boolean
   readonly #metrics = new Map<MetricKey, Map<string, Series>>()

@@ -1,7 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import { type PrometheusNames, prometheusLabel, prometheusNames } from '../../otel/prometheus-name.ts'
 import type { MetricDefinition, MetricKind } from '../../otel/semconv.ts'
-import { type Exemplar, HistogramSeries, type SeriesBook } from './metric-storage.ts'
+import { type Exemplar, HistogramSeries, type MetricStorage } from './metric-storage.ts'
 
 export type MetricsFormat = 'openmetrics' | 'prometheus'
 
@@ -25,8 +25,8 @@ export interface CollectedMetric extends Pick<MetricDefinition, 'name' | 'unit' 
 }
 
 /** Every metric of `book` that was measured. */
-export function collectSeries(book: SeriesBook): CollectedMetric[] {
-  return Array.from(book.metrics(), ({ metric: { name, unit, kind, help }, series }) => ({
+export function collectSeries(storage: MetricStorage): CollectedMetric[] {
+  return Array.from(storage.metrics(), ({ metric: { name, unit, kind, help }, series }) => ({
     name,
     unit,
     kind,
@@ -53,10 +53,15 @@ interface Family extends PrometheusNames {
  * @param resource What the process says about itself.
  * @param book Where the exemplars of the series are.
  */
-export function writeMetrics(resource: Attributes, metrics: Iterable<CollectedMetric>, book: SeriesBook, format: MetricsFormat): string {
+export function writeMetrics(
+  resource: Attributes,
+  metrics: Iterable<CollectedMetric>,
+  storage: MetricStorage,
+  format: MetricsFormat,
+): string {
   const families = new Map<string, Family>()
   collectTarget(families, resource)
-  for (const metric of metrics) collectMetric(families, metric, book, format)
+  for (const metric of metrics) collectMetric(families, metric, storage, format)
   let text = ''
   for (const family of families.values()) text += writeFamily(family, format)
   return format === 'openmetrics' ? `${text}# EOF\n` : text
@@ -74,7 +79,7 @@ function collectTarget(families: Map<string, Family>, attributes: Attributes): v
   })
 }
 
-function collectMetric(families: Map<string, Family>, metric: CollectedMetric, book: SeriesBook, format: MetricsFormat): void {
+function collectMetric(families: Map<string, Family>, metric: CollectedMetric, storage: MetricStorage, format: MetricsFormat): void {
   const { name, unit, kind, help } = metric
   const names = prometheusNames({ name, unit, kind })
   const family = families.get(names.family) ?? { ...names, kind, help, lines: [], written: new Set() }
@@ -88,7 +93,7 @@ function collectMetric(families: Map<string, Family>, metric: CollectedMetric, b
     family.written.add(labels)
     if (typeof point.value === 'number') family.lines.push(`${series}${labels} ${number(point.value)}\n`)
     else {
-      const kept = format === 'openmetrics' ? book.exemplarsOf(point.labels) : []
+      const kept = format === 'openmetrics' ? storage.exemplarsOf(point.labels) : []
       family.lines.push(histogramLines(names.family, point.labels, point.value, kept))
     }
   }

@@ -3,7 +3,7 @@ import type { Attributes } from '@opentelemetry/api'
 import type { ProcessRole } from '../../otel/enums.ts'
 import { ATTR_PROCESS_ROLE, SCOPE } from '../../otel/semconv.ts'
 import { packageVersion } from '../tools/package-version.ts'
-import { type Environment, textOf } from './environment.ts'
+import { type Environment, variableText } from './environment.ts'
 
 export interface ResourceOptions {
   environment: Environment
@@ -19,7 +19,7 @@ export interface ResourceOptions {
  * left out on purpose: command lines hold secrets, and OpenTelemetry's own process detector would send them.
  */
 export function processAttributes({ environment, serviceName = SCOPE, processRole }: ResourceOptions): Attributes {
-  const name = textOf(environment, 'OTEL_SERVICE_NAME')
+  const name = variableText(environment, 'OTEL_SERVICE_NAME')
   return {
     'service.name': serviceName,
     'service.version': packageVersion(),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { givenName } from './sanitize-name.ts'
+import { sanitizeName } from './sanitize-name.ts'
 
 /** A word that may stand in telemetry as it is. */
 export const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/
@@ -25,7 +25,7 @@ export function profileName(profileId: string): string {
 }
 
 function isPlain(word: string): boolean {
-  return PLAIN_WORD.test(word) && givenName(word) === word
+  return PLAIN_WORD.test(word) && sanitizeName(word) === word
 }
 
 function digest(profileId: string): string {

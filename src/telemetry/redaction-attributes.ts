@@ -1,7 +1,7 @@
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import { ATTR_PROVIDER_REQUEST_ID, ATTRIBUTES, type AttributeClass } from '../../otel/semconv.ts'
-import { hiddenTextChanges, withoutHiddenTexts } from '../tools/secret-registry.ts'
-import { scrubLine, scrubText } from './redaction-patterns.ts'
+import { secretChanges, withoutSecrets } from '../tools/secret-registry.ts'
+import { redactLine, redactText } from './redaction-patterns.ts'
 
 /** Longest value by class, in characters. */
 export const LONGEST_VALUES = { label: 120, code: 8192, text: 2048 } as const
@@ -14,12 +14,12 @@ const MOST_REMEMBERED: Readonly<Record<TextClass, number>> = { label: 4000, code
 const REQUEST_ID = /^(?:(?:req|resp|msg|chatcmpl)[_-][A-Za-z0-9]{8,40}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
 /** Attributes that passed, and how many did not. */
-export interface Screened {
+export interface RedactedAttributes {
   readonly attributes: Attributes
   readonly dropped: number
 }
 
-const NOTHING: Screened = { attributes: {}, dropped: 0 }
+const NOTHING: RedactedAttributes = { attributes: {}, dropped: 0 }
 
 interface Rule {
   readonly class: AttributeClass
@@ -30,12 +30,12 @@ interface Rule {
  * Decides what of a span may leave the process: only attributes of `otel/semconv.ts`, only values of their class, and no
  * text without a look for secrets.
  */
-export class Screen {
+export class AttributeRedactor {
   readonly #rules = new Map<string, Rule>()
   /** Texts in which nothing was found. What held a secret is not remembered, so that no secret stays in memory here. */
   readonly #clean: Readonly<Record<TextClass, Set<string>>> = { label: new Set(), code: new Set(), text: new Set() }
   readonly #longest: Readonly<Record<TextClass, number>>
-  #cleanAt = hiddenTextChanges()
+  #cleanAt = secretChanges()
 
   /** @param longest No value becomes longer than this, whatever its class. */
   constructor({ longest = Number.POSITIVE_INFINITY }: { longest?: number } = {}) {
@@ -46,7 +46,7 @@ export class Screen {
   }
 
   /** The attributes that may pass, in an object of its own. */
-  attributes(attributes: Attributes | undefined): Screened {
+  attributes(attributes: Attributes | undefined): RedactedAttributes {
     if (!attributes) return NOTHING
     const passed: Attributes = {}
     let dropped = 0
@@ -81,7 +81,7 @@ export class Screen {
         if (typeof value !== 'string') return undefined
         // An id that looks like one may still be a secret of ours that the provider hands back.
         return key === ATTR_PROVIDER_REQUEST_ID && REQUEST_ID.test(value)
-          ? withoutHiddenTexts(value, '[secret]')
+          ? withoutSecrets(value, '[secret]')
           : this.#text(rule.class, value)
       default:
         return rule.class satisfies never
@@ -89,13 +89,13 @@ export class Screen {
   }
 
   #text(kind: TextClass, text: string): string {
-    if (this.#cleanAt !== hiddenTextChanges()) this.#lookAgain()
+    if (this.#cleanAt !== secretChanges()) this.#lookAgain()
     const clean = this.#clean[kind]
     if (clean.has(text)) return text
     const longest = this.#longest[kind]
     // Cut before as well, generously: a huge text must not cost more than a long one. What the first cut splits lies
     // beyond the second one.
-    const scrub = kind === 'label' ? scrubLine : scrubText
+    const scrub = kind === 'label' ? redactLine : redactText
     const safe = scrub(text.length > longest * 4 ? text.slice(0, longest * 4) : text)
     if (safe !== text || safe.length > longest) return safe.slice(0, longest)
     if (clean.size >= MOST_REMEMBERED[kind]) clean.clear()
@@ -105,7 +105,7 @@ export class Screen {
 
   /** A key or token came into use since: a text found clean before may hold it. */
   #lookAgain(): void {
-    this.#cleanAt = hiddenTextChanges()
+    this.#cleanAt = secretChanges()
     for (const clean of Object.values(this.#clean)) clean.clear()
   }
 }

@@ -15,7 +15,7 @@ const SHORTEST = 32
  *
  * @param name Characters `[A-Za-z0-9_+=~-]` only.
  */
-export function isOpaque(name: string): boolean {
+export function isHighEntropy(name: string): boolean {
   let hashes = 0
   for (const part of name.split(/[_+=~-]+/)) {
     if (part.length > LONGEST_WORD || (part.length >= 20 && changesOf(part).numbers >= 3)) return true

@@ -1,5 +1,5 @@
-import { withoutHiddenTexts } from '../tools/secret-registry.ts'
-import { isOpaque, looksRandom } from './redaction-entropy.ts'
+import { withoutSecrets } from '../tools/secret-registry.ts'
+import { isHighEntropy, looksRandom } from './redaction-entropy.ts'
 
 /** Spellings of the sign in an e-mail address that are met in logs, JSON and HTML. */
 const AT = String.raw`(?:@|＠|﹫|&#(?:64|x40);|\\u0040|\s?[([{]at[)\]}]\s?)`
@@ -63,26 +63,26 @@ const RUN = /[\w+/=~-]{32,}/g
 const NAME = /[\w+=~-]{20,}/g
 
 /** Replaces everything in `text` that looks like a secret or an e-mail address by what it is. */
-export function scrubText(text: string): string {
-  const clean = scrubPlain(text)
+export function redactText(text: string): string {
+  const clean = redactPlain(text)
   if (!ENCODED.test(text)) return clean
   const decoded = decode(text)
-  const cleanDecoded = scrubPlain(decoded)
+  const cleanDecoded = redactPlain(decoded)
   // Only a text that hides something is shown decoded; a harmless one keeps its spelling.
   return cleanDecoded === decoded ? clean : cleanDecoded
 }
 
 /** As `scrubText`, for a text of one line: a name, a label. */
-export function scrubLine(text: string): string {
-  return scrubText(text).replace(/[\n\t]/g, '\ufffd')
+export function redactLine(text: string): string {
+  return redactText(text).replace(/[\n\t]/g, '\ufffd')
 }
 
-function scrubPlain(text: string): string {
-  let clean = withoutHiddenTexts(text, '[secret]').replace(CONTROLS, '\ufffd')
+function redactPlain(text: string): string {
+  let clean = withoutSecrets(text, '[secret]').replace(CONTROLS, '\ufffd')
   for (const [pattern, name] of SECRETS) clean = clean.replace(pattern, name)
   if (AT_SIGN.test(clean)) clean = clean.replace(E_MAIL, '[e-mail]')
   if (clean.length < 20) return clean
-  return clean.replace(RUN, run => (looksRandom(run) ? '[opaque]' : run)).replace(NAME, name => (isOpaque(name) ? '[opaque]' : name))
+  return clean.replace(RUN, run => (looksRandom(run) ? '[opaque]' : run)).replace(NAME, name => (isHighEntropy(name) ? '[opaque]' : name))
 }
 
 /** Undoes percent-encoding, up to three layers of it. Byte sequences that are no UTF-8 stay as they are. */

@@ -2,20 +2,20 @@ import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from
 import type { DropPlace } from '../../otel/enums.ts'
 import { mappedCaller } from '../callers/caller.ts'
 import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
-import { Screen } from './redaction-attributes.ts'
+import { AttributeRedactor } from './redaction-attributes.ts'
 
 /** Told of everything that does not get through. Must not throw. */
 export type OnDropped = (place: DropPlace, count: number) => void
 
 /** What stands behind the choke point. */
-export interface ScreenedProcessor extends FinishedSpanProcessor {
+export interface RedactedProcessor extends FinishedSpanProcessor {
   /** Told of a span that only counts: its trace is not kept. */
   onForgotten?(name: string, attributes: Readonly<Attributes>): void
 }
 
 /** A processor behind the choke point, and the place a span is lost at when it fails. */
 export interface InnerProcessor {
-  readonly processor: ScreenedProcessor
+  readonly processor: RedactedProcessor
   readonly place: DropPlace
 }
 
@@ -34,12 +34,12 @@ export interface RedactingSpanProcessorOptions {
 export class RedactingSpanProcessor implements FinishedSpanProcessor {
   readonly #inner: readonly InnerProcessor[]
   readonly #onDropped: OnDropped
-  readonly #screen: Screen
+  readonly #screen: AttributeRedactor
 
   constructor(inner: readonly InnerProcessor[], { onDropped, longestValue }: RedactingSpanProcessorOptions) {
     this.#inner = inner
     this.#onDropped = onDropped
-    this.#screen = new Screen(longestValue === undefined ? {} : { longest: longestValue })
+    this.#screen = new AttributeRedactor(longestValue === undefined ? {} : { longest: longestValue })
   }
 
   onStart(): void {
@@ -112,7 +112,7 @@ export class RedactedSpan implements FinishedSpan {
   /** Attributes that did not pass, on the span, its events and its links. */
   readonly refused: number
 
-  constructor(span: FinishedSpan, screen: Screen) {
+  constructor(span: FinishedSpan, screen: AttributeRedactor) {
     const { attributes, dropped } = screen.attributes(mappedCaller(span.attributes))
     let refused = dropped
     this.name = screen.name(span.name)

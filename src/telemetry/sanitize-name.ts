@@ -1,5 +1,5 @@
-import { hiddenTextChanges } from '../tools/secret-registry.ts'
-import { scrubLine } from './redaction-patterns.ts'
+import { secretChanges } from '../tools/secret-registry.ts'
+import { redactLine } from './redaction-patterns.ts'
 
 /** Longest name, in characters, before it is looked at. */
 const LONGEST = 480
@@ -11,19 +11,19 @@ const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi
 const RANDOM = 0.45
 
 const clean = new Set<string>()
-let cleanAt = hiddenTextChanges()
+let cleanAt = secretChanges()
 
 /**
  * A name that somebody outside chose, as it may be shown: of a model, of a client. As `scrubLine`, with less faith in it:
  * a client that puts its key where a name belongs must not find the key in its operator's dashboards.
  */
-export function givenName(name: string): string {
-  if (cleanAt !== hiddenTextChanges()) {
+export function sanitizeName(name: string): string {
+  if (cleanAt !== secretChanges()) {
     clean.clear()
-    cleanAt = hiddenTextChanges()
+    cleanAt = secretChanges()
   }
   if (clean.has(name)) return name
-  const shown = scrubLine(name.slice(0, LONGEST))
+  const shown = redactLine(name.slice(0, LONGEST))
     .replace(UUID, '[opaque]')
     .replace(RUN, run => (changeRate(run) > RANDOM ? '[opaque]' : run))
   if (shown === name) {

@@ -16,7 +16,7 @@ export interface SpanHome {
   readonly scope: FinishedSpan['instrumentationScope']
   readonly limits: LightSpanLimits
   /** Whether a trace in which something happened is exported although it was not sampled. */
-  readonly keepsEventful: boolean
+  readonly keepsNotable: boolean
   /** Takes a span that has ended and is wanted. */
   readonly onEnd: (span: FinishedSpan) => void
   /** Takes what was set on a span that counts and whose trace is not wanted. */
@@ -27,7 +27,7 @@ export interface SpanHome {
 export interface EndedSpan {
   readonly name: string
   /** The attributes that were set, without those that are told when asked. */
-  readonly told: Readonly<Attributes>
+  readonly reported: Readonly<Attributes>
   /** The span as whoever keeps it wants it. */
   finished(): FinishedSpan
   /** Lets go of everything but its identity. */
@@ -107,14 +107,14 @@ export class SpanTree {
     this.#isEventful = true
     if (this.#isWanted) return
     this.#isWanted = true
-    if (this.home.keepsEventful) this.isExported = true
+    if (this.home.keepsNotable) this.isExported = true
     this.#release()
   }
 
   ended(span: EndedSpan): void {
     this.#open -= 1
     if (this.#isWanted) {
-      this.#tell(span)
+      this.#report(span)
       return
     }
     if (this.#open === 0 && this.#waiting.length === 0) {
@@ -134,22 +134,22 @@ export class SpanTree {
   }
 
   #settleOne(span: EndedSpan): void {
-    if (this.#isRecorded) this.#tell(span)
+    if (this.#isRecorded) this.#report(span)
     else this.#forget(span)
   }
 
   #release(): void {
     const waiting = this.#waiting
     this.#waiting = NONE
-    for (const span of waiting) this.#tell(span)
+    for (const span of waiting) this.#report(span)
   }
 
   #forget(span: EndedSpan): void {
-    if (isCountedSpan(span.name)) this.home.onForgotten(span.name, span.told)
+    if (isCountedSpan(span.name)) this.home.onForgotten(span.name, span.reported)
     span.forget()
   }
 
-  #tell(span: EndedSpan): void {
+  #report(span: EndedSpan): void {
     this.home.onEnd(span.finished())
     span.forget()
   }

@@ -6,7 +6,7 @@ const SAMPLED = { eachSecond: 10, ratio: 0.01 } as const
 /** Ordinary traces that are recorded in each second besides: enough to look at, few enough to cost nothing. */
 const RECORDED_EACH_SECOND = 50
 
-export type TraceKeeping = Pick<LightTracerOptions, 'choose' | 'keepsEventful'>
+export type TraceKeeping = Pick<LightTracerOptions, 'choose' | 'keepsNotable'>
 
 /** Says whether a trace is sampled. */
 export type Sampling = (beginning: TraceBeginning) => boolean
@@ -17,10 +17,10 @@ export type Sampling = (beginning: TraceBeginning) => boolean
  * @param isSampled What the trace's beginner decided, where somebody else has begun it; else ten ordinary traces each second
  *   and a hundredth of those beyond, unless given.
  */
-export function traceKeeping(isSampled: Sampling = plainSampling(), keepsEventful = true): TraceKeeping {
+export function traceKeeping(isSampled: Sampling = plainSampling(), keepsNotable = true): TraceKeeping {
   const recorded = new EachSecond(RECORDED_EACH_SECOND)
   return {
-    keepsEventful,
+    keepsNotable,
     choose: beginning => {
       const sampled = isSampled(beginning)
       return { isSampled: sampled, isRecorded: sampled || recorded.hasRoom(beginning.at) }

@@ -7,31 +7,39 @@ import {
   EVENT_FALLBACK,
   EVENT_REPLAY,
   EVENT_SKIPPED,
+  SPAN_ACQUIRE,
   SPAN_DEVICE,
   SPAN_EXCHANGE,
   SPAN_IMPORT,
   SPAN_LOGIN,
   SPAN_REFRESH,
   SPAN_REVOKE,
-  SPAN_SIDE_DOOR,
-  SPAN_VISIT,
+  SPAN_SIDE_CHANNEL,
 } from '../../otel/semconv.ts'
 
-const SPANS: ReadonlySet<string> = new Set([SPAN_REFRESH, SPAN_LOGIN, SPAN_IMPORT, SPAN_EXCHANGE, SPAN_DEVICE, SPAN_REVOKE, SPAN_SIDE_DOOR])
+const SPANS: ReadonlySet<string> = new Set([
+  SPAN_REFRESH,
+  SPAN_LOGIN,
+  SPAN_IMPORT,
+  SPAN_EXCHANGE,
+  SPAN_DEVICE,
+  SPAN_REVOKE,
+  SPAN_SIDE_CHANNEL,
+])
 const EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
 
 /** Says whether a span of that name is worth keeping whatever it tells: an OAuth operation. */
-export function isEventfulSpan(name: string): boolean {
+export function isAlwaysKeptSpan(name: string): boolean {
   return SPANS.has(name)
 }
 
 /** Says whether spans of that name are counted, whether their trace is kept or not: visits, plain reuse included. */
 export function isCountedSpan(name: string): boolean {
-  return name === SPAN_VISIT
+  return name === SPAN_ACQUIRE
 }
 
 /** Says whether a span on which this happened is worth keeping: a bypass, a fallback, a skipped profile, a replay. */
-export function isEventfulEvent(name: string): boolean {
+export function isAlwaysKeptEvent(name: string): boolean {
   return EVENTS.has(name)
 }
 
@@ -39,7 +47,7 @@ export function isEventfulEvent(name: string): boolean {
  * Says whether this attribute makes a span worth keeping: a bypass, a visit that was no plain reuse or had to do with a
  * flight, an attempt that did not succeed.
  */
-export function isEventfulAttribute(key: string, value: unknown): boolean {
+export function isAlwaysKeptAttribute(key: string, value: unknown): boolean {
   if (key === ATTR_DECISION) return value !== 'reuse'
   if (key === ATTR_VIA) return value === 'bypass'
   return key === ATTR_OUTCOME || (key === ATTR_ATTEMPT_OUTCOME && value !== 'ok')

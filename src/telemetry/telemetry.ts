@@ -17,14 +17,14 @@ import type { HostMeter } from './host-meter.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { Instruments } from './instruments.ts'
 import { LightSpan } from './light-span.ts'
-import type { SeriesBook } from './metric-storage.ts'
+import type { MetricStorage } from './metric-storage.ts'
 import { profileName } from './profile-name.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Where spans and metrics go: made by `otel/sdk/sdk.ts`, or by a test. */
 export interface TelemetrySource {
   readonly tracer: SpanSource
-  readonly series: SeriesBook
+  readonly series: MetricStorage
   /** The meter of the host. @default none, the process is our own */
   readonly meter?: HostMeter
 }

@@ -48,7 +48,7 @@ export interface ApiMatch {
 }
 
 /** What is known of a URL. */
-export interface Place {
+export interface EndpointMatch {
   readonly url: URL
   readonly isExcluded: boolean
   /** The service whose token endpoint it is. */
@@ -65,13 +65,13 @@ const GATE_KEY = /(?<=\/oauth\/[^/]+\/token)\/[^/]+$/
 const MODELS: Provider['paths'] = { responses: '/responses', chat_completions: '/chat/completions', messages: '/messages' }
 
 /** Which of the requests that leave the process are token requests and provider calls, by where they go. */
-export class KnownEndpoints {
+export class EndpointRegistry {
   readonly #services = new Map<string, KnownService>()
   readonly #tokenUrls = new Map<string, string>()
   readonly #tokenHosts = new Set<string>()
   readonly #apis: Api[] = []
   readonly #exclude: readonly string[]
-  readonly #places = new Map<string, Place>()
+  readonly #places = new Map<string, EndpointMatch>()
 
   constructor({ tokenUrls, apis, exclude }: EndpointSettings) {
     const registry = createRegistry()
@@ -107,7 +107,7 @@ export class KnownEndpoints {
   }
 
   /** Everything about a URL at once. @throws {TypeError} when it is none. */
-  look(text: string): Place {
+  match(text: string): EndpointMatch {
     const known = this.#places.get(text)
     if (known) return known
     const url = new URL(text)

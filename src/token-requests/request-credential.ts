@@ -3,12 +3,12 @@ import { fingerprint } from '../domain/fingerprint.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import { readJwtClaims } from '../providers/jwt-claims.ts'
 import { secretText } from '../providers/secret-text.ts'
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 import type { KnownService } from './endpoint-registry.ts'
 import type { AccessToken } from './token-lineage.ts'
 
 /** What a request to a provider authenticates itself with. */
-export type Bearer =
+export type RequestCredential =
   | { readonly type: 'token'; readonly token: AccessToken }
   /** A key: nobody refreshes it. */
   | { readonly type: 'api_key'; readonly fingerprint: string }
@@ -19,30 +19,30 @@ export type Bearer =
 const API_KEY = /^sk-(?!ant-oat)/
 
 /** What was read of a header, by the service and the header's value: every call of a process carries the same few. */
-const bearers = new Map<string, Map<string, { readonly bearer: Bearer; readonly secret: string }>>()
+const bearers = new Map<string, Map<string, { readonly bearer: RequestCredential; readonly secret: string }>>()
 let knownBearers = 0
 
 /**
  * Reads what a request carries, fingerprints and times only. The token itself is hidden from now on.
  *
  */
-export function bearerIn(request: Pick<OutgoingRequest, 'header'>, service: KnownService): Bearer {
+export function requestCredentialIn(request: Pick<OutgoingRequest, 'header'>, service: KnownService): RequestCredential {
   const given = request.header('x-api-key') ?? request.header('authorization') ?? ''
   const known = bearers.get(service.id)?.get(given)
   if (known) {
-    hideText(known.secret)
+    registerSecret(known.secret)
     return known.bearer
   }
   return read(request, service, given)
 }
 
-function read(request: Pick<OutgoingRequest, 'header'>, service: KnownService, given: string): Bearer {
+function read(request: Pick<OutgoingRequest, 'header'>, service: KnownService, given: string): RequestCredential {
   const key = secretText(request.header('x-api-key'))
   const [, bearer] = /^bearer\s+(.*)$/i.exec(request.header('authorization') ?? '') ?? []
   const secret = key ?? secretText(bearer)
   if (secret === undefined) return { type: 'none' }
   const isKey = key !== undefined || API_KEY.test(secret)
-  const found: Bearer = isKey
+  const found: RequestCredential = isKey
     ? { type: 'api_key', fingerprint: fingerprint(secret) ?? '' }
     : { type: 'token', token: accessTokenOf(secret, service) }
   // An empty `x-api-key` beside a token is nothing to know a request by.
@@ -50,7 +50,7 @@ function read(request: Pick<OutgoingRequest, 'header'>, service: KnownService, g
   return found
 }
 
-function remember(service: string, given: string, known: { readonly bearer: Bearer; readonly secret: string }): void {
+function remember(service: string, given: string, known: { readonly bearer: RequestCredential; readonly secret: string }): void {
   if (knownBearers >= MOST_CACHED) {
     bearers.clear()
     knownBearers = 0

@@ -2,7 +2,7 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { FILE_PART, readMultipart } from '../http-clients/multipart.ts'
 import { secretText } from '../providers/secret-text.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
-import { hideText } from '../tools/secret-registry.ts'
+import { registerSecret } from '../tools/secret-registry.ts'
 import { KNOWN_FIELDS, shownReason, shownScope, spellingsOf } from './token-fields.ts'
 
 /**
@@ -12,7 +12,7 @@ import { KNOWN_FIELDS, shownReason, shownScope, spellingsOf } from './token-fiel
 export type AskedGrant = 'refresh' | 'other' | 'unknown'
 
 /** What a token request looks like: which fields, of what kind; never a value. */
-export interface Shape {
+export interface RequestSummary {
   readonly encoding: 'form' | 'json' | 'multipart' | 'query' | 'other' | 'none'
   /** `name=class` pairs, sorted by name, one space between. */
   readonly fields: string
@@ -69,7 +69,7 @@ type Fields = Readonly<Record<string, unknown>>
  * @param body The whole body, or `undefined` when it could not be heard or was too long for a token request.
  * @param query Of the URL, with its question mark. @default ''
  */
-export function shapeOf(body: string | undefined, query = ''): Shape {
+export function summarizeRequest(body: string | undefined, query = ''): RequestSummary {
   const { encoding, fields } = bodyFields(body)
   if (!mayNameGrant(query)) return fields ? read(encoding, fields) : unread(encoding)
   return read(encoding === 'none' ? 'query' : encoding, { ...Object.fromEntries(new URLSearchParams(query)), ...fields })
@@ -80,7 +80,7 @@ export function mayNameGrant(text: string): boolean {
   return text.includes('grant_type') || text.includes('grantType')
 }
 
-function bodyFields(body: string | undefined): { encoding: Shape['encoding']; fields?: Fields } {
+function bodyFields(body: string | undefined): { encoding: RequestSummary['encoding']; fields?: Fields } {
   if (body === undefined) return { encoding: 'other' }
   const text = body.trim()
   if (text === '') return { encoding: 'none' }
@@ -93,7 +93,7 @@ function bodyFields(body: string | undefined): { encoding: Shape['encoding']; fi
 }
 
 /** The class of a value: enough to tell a token from what a careless program made of a missing one. */
-export function classOf(value: unknown): string {
+export function valueClassOf(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
   if (value === FILE_PART) return 'file'
@@ -104,7 +104,7 @@ export function classOf(value: unknown): string {
   return /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/.test(value) ? 'jwt' : `opaque:${value.length}`
 }
 
-function unread(encoding: Shape['encoding']): Shape {
+function unread(encoding: RequestSummary['encoding']): RequestSummary {
   return {
     encoding,
     fields: '',
@@ -120,15 +120,17 @@ function unread(encoding: Shape['encoding']): Shape {
   }
 }
 
-function read(encoding: Shape['encoding'], fields: Fields): Shape {
+function read(encoding: RequestSummary['encoding'], fields: Fields): RequestSummary {
   const { scope, refresh_reason: declared } = fields
   const [refresh, grantType, client] = ['refresh_token', 'grant_type', 'client_id'].map(name => fieldOf(fields, name))
-  for (const name of SECRET_FIELDS) for (const spelling of spellingsOf(name)) hideText(textOf(fields[spelling]))
+  for (const name of SECRET_FIELDS) for (const spelling of spellingsOf(name)) registerSecret(textOf(fields[spelling]))
   const token = secretText(refresh)
   const asksForToken = typeof grantType === 'string' && grantType !== ''
   const pairs = Object.keys(fields)
     .slice(0, MOST_FIELDS)
-    .map(name => `${nameOf(name)}=${name === 'grant_type' ? (knownGrant(grantType) ?? classOf(grantType)) : classOf(fields[name])}`)
+    .map(
+      name => `${nameOf(name)}=${name === 'grant_type' ? (knownGrant(grantType) ?? valueClassOf(grantType)) : valueClassOf(fields[name])}`,
+    )
   return {
     encoding,
     fields: pairs.sort().join(' '),

@@ -11,7 +11,7 @@ export interface AccessToken {
 }
 
 /** A token request with what came of it, entered when it has ended. */
-export interface TokenExchange {
+export interface ExchangedTokens {
   readonly provider: string
   readonly sentMs: number
   readonly endedMs: number
@@ -24,7 +24,7 @@ export interface TokenExchange {
 }
 
 /** What the ledger says of a token request. */
-export interface Lineage {
+export interface RequestLineage {
   /** `provider:<8 hex>`: by the account, where the tokens tell, else by the first token seen. */
   readonly profile: string | undefined
   readonly reason: RefreshReason
@@ -67,7 +67,7 @@ const MOST_TOKENS = 20
  * Remembers which tokens this process was seen to use, and concludes from them why a token request was made and
  * whether it replays a token. Holds fingerprints only. Pure: the times come in, nothing is asked for.
  */
-export class TokenLedger {
+export class TokenLineage {
   readonly #families = new Map<string, Family>()
   readonly #byAccess = new Map<Fingerprint, Family>()
   readonly #byRefresh = new Map<Fingerprint, Family>()
@@ -122,7 +122,7 @@ export class TokenLedger {
   }
 
   /** What is said of a token request that was entered already, now that more may be known of the token it sent. */
-  recalled(provider: string, sent: Fingerprint, sentMs: number): Pick<Lineage, 'profile' | 'reason' | 'before' | 'wasRejected'> {
+  recalled(provider: string, sent: Fingerprint, sentMs: number): Pick<RequestLineage, 'profile' | 'reason' | 'before' | 'wasRejected'> {
     const family = this.#byRefresh.get(sent)
     const before = family && inUse(family, sentMs)
     return {
@@ -134,14 +134,14 @@ export class TokenLedger {
   }
 
   /** Why a token was to be refreshed by a request that was never sent, since another one was sent for it. */
-  asked(provider: string, sent: Fingerprint, sentMs: number): Pick<Lineage, 'profile' | 'reason' | 'generation'> {
+  asked(provider: string, sent: Fingerprint, sentMs: number): Pick<RequestLineage, 'profile' | 'reason' | 'generation'> {
     const family = this.#familyOf(provider, sent, undefined)
     const reason = this.#reason(provider, family && inUse(family, sentMs), sentMs, false)
     return { profile: family && nameOf(family), reason, generation: family?.generation ?? 0 }
   }
 
   /** Enters a token request that has ended. */
-  exchanged({ provider, sentMs, endedMs, sent, isTokenless = false, granted }: TokenExchange): Lineage {
+  exchanged({ provider, sentMs, endedMs, sent, isTokenless = false, granted }: ExchangedTokens): RequestLineage {
     const family = this.#familyOf(provider, sent, granted?.access?.account)
     const before = family && inUse(family, sentMs)
     const isReplay = sent !== undefined && this.#rotated.has(sent)
@@ -171,7 +171,7 @@ export class TokenLedger {
 
   #grant(
     family: Family,
-    { access, refresh }: NonNullable<TokenExchange['granted']>,
+    { access, refresh }: NonNullable<ExchangedTokens['granted']>,
     { sent, isRetained, endedMs }: { sent: Fingerprint | undefined; isRetained: boolean; endedMs: number },
   ): void {
     if (access?.account !== undefined) family.account ??= access.account

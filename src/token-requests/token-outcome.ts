@@ -1,4 +1,4 @@
-import type { FlightOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../../otel/enums.ts'
 import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { MOST_ANSWER, type OutgoingEnd } from '../http-clients/response-tracker.ts'
 import { dateOf } from '../providers/error-body.ts'
@@ -8,8 +8,8 @@ import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { isTokenRefusal, readTokenFields } from '../providers/token-fields.ts'
 
 /** What became of a token request. `failure` is the `error.type` of one that brought no token. */
-export interface Verdict {
-  readonly outcome: FlightOutcome
+export interface TokenOutcome {
+  readonly outcome: RefreshOutcome
   readonly failure?: string
   readonly providerCode?: string
   /** The provider says that the refresh token had been used before. */
@@ -21,7 +21,7 @@ export interface Verdict {
 export const PROCESS_ENDED = new Error('the process ended')
 
 /** It went past the gate, and was not sent. */
-export const BLOCKED: Verdict = { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
+export const BLOCKED: TokenOutcome = { outcome: 'blocked', failure: 'GATEWATCH_BYPASS' satisfies GatewayErrorCode }
 
 /** Ways in which the application itself, or its clock, gives a request up. */
 const GIVEN_UP = new Set(['AbortError', 'TimeoutError', 'UND_ERR_ABORTED', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
@@ -36,11 +36,11 @@ const ID_HEADERS = ['x-request-id', 'request-id', 'x-oai-request-id', 'cf-ray']
  * @param judgeRefresh Judges a refusal, as the provider means it.
  * @param isRetained The answer was read, and left the refresh token as it was.
  */
-export function verdictOf(
+export function tokenOutcomeOf(
   { status, headers = {}, body = Buffer.alloc(0), error }: OutgoingEnd,
   judgeRefresh: Provider['judgeRefresh'],
   isRetained: boolean,
-): Verdict {
+): TokenOutcome {
   if (error === PROCESS_ENDED) return { outcome: 'lost', failure: 'lost' }
   if (errorType(error) === BLOCKED.failure) return BLOCKED
   if (status === undefined || (error !== undefined && status < 300)) {

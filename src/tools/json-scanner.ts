@@ -1,5 +1,5 @@
 /** A top-level member of a JSON object, by where its value stands in the bytes. */
-export interface PeekedMember {
+export interface ScannedMember {
   /** Index of the value's first byte. */
   readonly start: number
   /** Index after the value's last byte. */
@@ -16,9 +16,9 @@ const COLON = 0x3a
 const COMMA = 0x2c
 
 /** What was found at the top of a JSON object. */
-export interface PeekedObject {
+export interface ScannedObject {
   /** The wanted members by their name; of one that stands there twice the last, which most parsers take. */
-  readonly members: ReadonlyMap<string, PeekedMember>
+  readonly members: ReadonlyMap<string, ScannedMember>
   /** Wanted names that stand there twice, or in another case: parsers differ in which member they take. */
   readonly ambiguous: readonly string[]
 }
@@ -37,7 +37,7 @@ const LONGEST_ESCAPE = 6
  * @param wanted Names of the members, in lower case.
  * @returns What was found; `undefined` when `body` is not one JSON object as far as this looks at it.
  */
-export function peekMembers(body: Buffer, wanted: readonly string[]): PeekedObject | undefined {
+export function scanMembers(body: Buffer, wanted: readonly string[]): ScannedObject | undefined {
   return peek(body, wanted, false)
 }
 
@@ -47,12 +47,12 @@ export function peekMembers(body: Buffer, wanted: readonly string[]): PeekedObje
  *
  * @returns What was found; `undefined` when `piece` does not begin with a JSON object.
  */
-export function peekBeginning(piece: Buffer, wanted: readonly string[]): PeekedObject | undefined {
+export function scanBeginning(piece: Buffer, wanted: readonly string[]): ScannedObject | undefined {
   return peek(piece, wanted, true)
 }
 
-function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): PeekedObject | undefined {
-  const members = new Map<string, PeekedMember>()
+function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): ScannedObject | undefined {
+  const members = new Map<string, ScannedMember>()
   let ambiguous: readonly string[] = []
   const longestName = longestSpelling(wanted)
   let at = skipSpace(body, 0)
@@ -119,12 +119,12 @@ function withoutCase(name: string): string {
 }
 
 /** The value of a peeked string member, or `undefined` when it is not a string. */
-export function peekedString(body: Buffer, member: PeekedMember | undefined): string | undefined {
+export function scannedString(body: Buffer, member: ScannedMember | undefined): string | undefined {
   return member && body[member.start] === QUOTE ? textOf(body, member.start, member.end) : undefined
 }
 
 /** Whether a peeked member is the literal `true`. */
-export function peekedTrue(body: Buffer, member: PeekedMember | undefined): boolean {
+export function scannedTrue(body: Buffer, member: ScannedMember | undefined): boolean {
   return member !== undefined && body.toString('latin1', member.start, member.end) === 'true'
 }
 
@@ -134,7 +134,7 @@ export function peekedTrue(body: Buffer, member: PeekedMember | undefined): bool
  * A value that is not longer than the one before is written within the memory of `body`, which holds nothing useful
  * afterwards: a body of 30 MB is not copied for a model's name.
  */
-export function replaceMember(body: Buffer, { start, end }: PeekedMember, value: unknown): Buffer {
+export function replaceMember(body: Buffer, { start, end }: ScannedMember, value: unknown): Buffer {
   const text = Buffer.from(JSON.stringify(value))
   const saved = end - start - text.length
   if (saved < 0) return Buffer.concat([body.subarray(0, start), text, body.subarray(end)])

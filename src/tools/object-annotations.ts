@@ -1,5 +1,5 @@
 /** Notes about objects of others, by the object. */
-export interface PrivateNotes<Note> {
+export interface ObjectAnnotations<Note> {
   of(object: object): Note | undefined
   put(object: object, note: Note): void
   drop(object: object): void
@@ -18,7 +18,7 @@ const Given = function given(object: object): object {
  * The same as a `WeakMap` in all but cost: of short-lived keys in a `WeakMap` the collector looks at every one, and that
  * was the greater part of what it took to follow a request.
  */
-export function privateNotes<Note>(): PrivateNotes<Note> {
+export function objectAnnotations<Note>(): ObjectAnnotations<Note> {
   /** A later JavaScript may refuse objects that take no more properties. */
   const closed = new WeakMap<object, Note>()
   class Noted extends Given {

@@ -37,7 +37,7 @@ interface Hidden {
   readonly hasBeginning: boolean
 }
 
-export interface HiddenTextsOptions {
+export interface SecretRegistryOptions {
   clock?: Clock
   mostTokens?: number
 }
@@ -46,7 +46,7 @@ export interface HiddenTextsOptions {
  * The keys and tokens of this process, which must never be shown. Patterns know the usual shapes of secrets; this knows
  * the ones that are in use, whatever they look like.
  */
-export class HiddenTexts {
+export class SecretRegistry {
   readonly #clock: Clock
   readonly #mostTokens: number
   /** Texts hidden where they are the whole text. */
@@ -59,7 +59,7 @@ export class HiddenTexts {
   readonly #names = new Set<string>()
   #changes = 0
 
-  constructor({ clock = systemClock, mostTokens = MOST_TOKENS }: HiddenTextsOptions = {}) {
+  constructor({ clock = systemClock, mostTokens = MOST_TOKENS }: SecretRegistryOptions = {}) {
     this.#clock = clock
     this.#mostTokens = mostTokens
   }
@@ -169,15 +169,15 @@ function lengthAt({ kept, length, hasBeginning }: Hidden, text: string, at: numb
 }
 
 /** Those of this process. */
-const ofProcess = new HiddenTexts()
+const ofProcess = new SecretRegistry()
 
 /** Remembers a token that must never be shown, for a day after it was last seen. */
-export function hideText(text: string | undefined): void {
+export function registerSecret(text: string | undefined): void {
   ofProcess.hide(text)
 }
 
 /** Remembers a configured key that must never be shown, for as long as the process runs. */
-export function pinHiddenText(text: string | undefined): void {
+export function pinSecret(text: string | undefined): void {
   ofProcess.pin(text)
 }
 
@@ -187,11 +187,11 @@ export function showName(name: string): void {
 }
 
 /** Changes whenever a text is added: what was found harmless before has to be looked at again. */
-export function hiddenTextChanges(): number {
+export function secretChanges(): number {
   return ofProcess.changes
 }
 
 /** Replaces every hidden text in `text`, and the beginning of one that was cut, by `instead`. */
-export function withoutHiddenTexts(text: string, instead: string): string {
+export function withoutSecrets(text: string, instead: string): string {
   return ofProcess.replace(text, instead)
 }

@@ -1,5 +1,5 @@
 import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { BypassPolicy, FlightOutcome, Uncertainty, Via } from '../../otel/enums.ts'
+import type { BypassPolicy, RefreshOutcome, Uncertainty, Via } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
@@ -12,9 +12,9 @@ import {
   ATTR_REASON,
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REPLAY,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_SERVER_ADDRESS,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
   ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
   ATTR_VIA,
@@ -32,8 +32,8 @@ import { bypassError } from '../http-clients/block.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { type AskedGrant, shapeOf } from '../token-requests/request-summary.ts'
-import { BLOCKED, type Verdict, verdictOf } from '../token-requests/token-outcome.ts'
+import { type AskedGrant, summarizeRequest } from '../token-requests/request-summary.ts'
+import { BLOCKED, type TokenOutcome, tokenOutcomeOf } from '../token-requests/token-outcome.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {
@@ -84,9 +84,9 @@ export class BypassRecord {
   /** The request's body is known. */
   body(body: string | undefined): void {
     if (this.#isOver) return
-    const { encoding, fields, grant, refreshFingerprint } = shapeOf(body, this.#facts.url.search)
+    const { encoding, fields, grant, refreshFingerprint } = summarizeRequest(body, this.#facts.url.search)
     this.#grant = grant
-    this.#span.setAttributes({ [ATTR_SHAPE_ENCODING]: encoding, [ATTR_SHAPE_FIELDS]: fields, [ATTR_VIA]: this.#via })
+    this.#span.setAttributes({ [ATTR_REQUEST_ENCODING]: encoding, [ATTR_REQUEST_FIELDS]: fields, [ATTR_VIA]: this.#via })
     if (grant === 'refresh') this.#noteBypass()
     if (grant === 'unknown') this.#span.setAttribute(ATTR_UNCERTAINTY, 'grant_unknown' satisfies Uncertainty)
     if (grant === 'other') this.#span.updateName(SPAN_EXCHANGE)
@@ -154,7 +154,7 @@ export class BypassRecord {
     this.#telemetry.instruments.add('replays', { provider: providerId, profile: this.#profile, caller: caller.label })
   }
 
-  #noteOutcome(outcome: FlightOutcome, failure: string | undefined): void {
+  #noteOutcome(outcome: RefreshOutcome, failure: string | undefined): void {
     const { providerId, caller } = this.#facts
     this.#span.setAttribute(ATTR_OUTCOME, outcome)
     if (!isSuccess(outcome)) this.#span.setAttribute(ATTR_PERMANENT, isPermanent(outcome))
@@ -174,9 +174,9 @@ export class BypassRecord {
     )
   }
 
-  #judge(end: OutgoingEnd): Verdict {
+  #judge(end: OutgoingEnd): TokenOutcome {
     if (this.#isRefused) return BLOCKED
     // The answer itself is not read here: whether it left the refresh token as it was is not known.
-    return verdictOf(end, this.#facts.judge, false)
+    return tokenOutcomeOf(end, this.#facts.judge, false)
   }
 }

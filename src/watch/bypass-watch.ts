@@ -7,7 +7,7 @@ import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
-import { shapeOf } from '../token-requests/request-summary.ts'
+import { summarizeRequest } from '../token-requests/request-summary.ts'
 import { refusalIn } from '../token-requests/token-outcome.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import type { GatePolicy } from './watch-policy.ts'
@@ -78,7 +78,7 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
           record.refused()
           sayRefusal(error)
         }
-        const isEnough = (heard: string) => shapeOf(heard, url.search).grant === 'refresh'
+        const isEnough = (heard: string) => summarizeRequest(heard, url.search).grant === 'refresh'
         request.onBody(onBody, policy === 'enforce' ? isEnough : undefined)
         request.onEnd(end => record.ended(end), WHOLE_ANSWER)
       },

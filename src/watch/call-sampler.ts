@@ -16,7 +16,7 @@ interface Bucket {
  * Chooses which of the calls that went well are recorded: the first ones, then so many a second. A call that failed is
  * never put before it.
  */
-export class CallSample {
+export class CallSampler {
   readonly #buckets = new Map<string, Bucket>()
 
   /** Says whether a call that begins now is likely to be recorded: there is room, or the last ones did not go well. */
@@ -44,9 +44,9 @@ export class CallSample {
       return 0
     }
     bucket.tokens -= 1
-    const standsFor = bucket.passedOver + 1
+    const weight = bucket.passedOver + 1
     bucket.passedOver = 0
-    return standsFor
+    return weight
   }
 
   #bucket(service: string, nowMs: number): Bucket {

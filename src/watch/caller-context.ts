@@ -1,4 +1,4 @@
-import { type NotedFrames, takeTrail } from '../callers/async-stack.ts'
+import { captureAsyncSteps, type NotedFrames } from '../callers/async-stack.ts'
 import { siteOutside } from '../callers/caller.ts'
 import { inboundRequest, routeOf } from '../callers/inbound-route.ts'
 import type { RawFrame } from '../callers/stack-frames.ts'
@@ -8,14 +8,14 @@ import type { HostSpan } from '../telemetry/host-span.ts'
 import { hostSpan } from '../telemetry/host-span.ts'
 
 /** What was around when a request was made. Taken synchronously; made readable later, if anybody asks. */
-export class Sighting {
+export class CallerContext {
   /** Epoch milliseconds. */
   readonly startMs = Date.now()
   /** By `performance.now()`. */
   readonly startedAtMs = performance.now()
   readonly parent: HostSpan | undefined = hostSpan()
   readonly #frames: NotedFrames
-  readonly #trail = takeTrail()
+  readonly #asyncSteps = captureAsyncSteps()
   #joined: readonly (readonly RawFrame[])[] | undefined
   readonly #inboundMethod: string | undefined
   readonly #inboundUrl: string | undefined
@@ -35,7 +35,7 @@ export class Sighting {
   joiners(): CallerSite[] {
     const running = this.#frames()
     // Asked once, while they wait: a moment later they have gone on.
-    this.#joined ??= this.#trail?.joiners(running) ?? []
+    this.#joined ??= this.#asyncSteps?.joiners(running) ?? []
     const isRunning = (frame: RawFrame) => running.some(one => one.file === frame.file && one.functionName === frame.functionName)
     // What they have in common with the one who sends it, they all came through.
     return this.#joined.map(stack =>
@@ -61,8 +61,12 @@ export class Sighting {
  * @param above The listener; frames up to it are left out.
  * @param most Frames of the caller at the most. @default 160
  */
-export function takeSighting(request: Pick<OutgoingRequest, 'noteFrames'>, above: (...args: never[]) => unknown, most?: number): Sighting {
-  return new Sighting(request.noteFrames(above, most))
+export function captureContext(
+  request: Pick<OutgoingRequest, 'noteFrames'>,
+  above: (...args: never[]) => unknown,
+  most?: number,
+): CallerContext {
+  return new CallerContext(request.noteFrames(above, most))
 }
 
 /**
@@ -70,7 +74,7 @@ export function takeSighting(request: Pick<OutgoingRequest, 'noteFrames'>, above
  *
  * @param from Index of the first frame that can be the caller's. @default 0
  */
-export function callerOf({ frames, route }: Sighting, from = 0): CallerSite {
+export function callerOf({ frames, route }: CallerContext, from = 0): CallerSite {
   const site = siteOutside(frames, from)
   if (site.kind === 'code' || route === undefined) return site
   return { ...site, ...clientOf(route) }

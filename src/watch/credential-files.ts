@@ -4,7 +4,7 @@ import { join, parse, sep } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Worker } from 'node:worker_threads'
 import { startQuietThread } from '../tools/quiet-thread.ts'
-import { asOwnWork } from '../tools/suppress-instrumentation.ts'
+import { suppressInstrumentation } from '../tools/suppress-instrumentation.ts'
 import {
   type CredentialFile,
   type CredentialQuestion,
@@ -57,7 +57,7 @@ export class CredentialFiles {
     const id = this.#questions
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#open.set(id, { question, found, resolve, files: undefined })
-    asOwnWork(() => this.#ask(id)).catch(() => this.#answered(id, undefined))
+    suppressInstrumentation(() => this.#ask(id)).catch(() => this.#answered(id, undefined))
     return promise
   }
 

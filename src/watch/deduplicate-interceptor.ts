@@ -3,21 +3,21 @@ import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import { type Dispatch, type DispatchOptions, interceptDispatches } from '../http-clients/undici-dispatch.ts'
 import { isKnownHandler, type UndiciHandler, waitingHandler } from '../http-clients/undici-handler.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
-import { type Shape, shapeOf } from '../token-requests/request-summary.ts'
+import { type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'
 import { systemClock } from '../tools/clock.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { isOwnWork } from '../tools/suppress-instrumentation.ts'
-import type { CoalescedVisitFacts, SharedEnd } from './deduplicated-request.ts'
-import { type AskedRefresh, CoalescedRefreshes, type Landing, type SharedFlight } from './inflight-refreshes.ts'
-import { leadingHandler } from './primary-handler.ts'
+import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
+import type { DeduplicatedRequestFacts, SharedEnd } from './deduplicated-request.ts'
+import { type AskedRefresh, type Inflight, InflightRefreshes, type InflightSettlement } from './inflight-refreshes.ts'
+import { primaryHandler } from './primary-handler.ts'
 
 /** A refresh as it comes to a dispatcher: who asks is taken at once. */
 export interface Asking {
   /** It is answered without a request of its own. @returns To be told how that ended. */
-  coalesced(facts: Pick<CoalescedVisitFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
+  coalesced(facts: Pick<DeduplicatedRequestFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
 }
 
-export interface CoalescingOptions {
+export interface DeduplicateOptions {
   /** For how long a token that was rotated away gets what came of it, in ms; 0 for not at all. */
   windowMs: number
   /** The service whose token endpoint this is; `unnamed` where any body may show that it is one, `undefined` where none does. */
@@ -40,8 +40,8 @@ const KINDS = /form-urlencoded|json/i
  *
  * @returns Stops; who waits by then is answered still.
  */
-export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: CoalescingOptions): () => void {
-  const refreshes = new CoalescedRefreshes({ windowMs, clock: systemClock })
+export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }: DeduplicateOptions): () => void {
+  const refreshes = new InflightRefreshes({ windowMs, clock: systemClock })
 
   const stop = interceptDispatches(function intercept(dispatch) {
     const { options, handler, go } = dispatch
@@ -62,7 +62,7 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
   /** What to do with a request; `undefined` when it is nobody's business. */
   function plan(dispatch: Dispatch, above: (...given: never[]) => unknown): (() => unknown) | undefined {
     const { options, handler } = dispatch
-    if (DECIDED in options || isOwnWork() || !isKnownHandler(handler)) return undefined
+    if (DECIDED in options || isInstrumentationSuppressed() || !isKnownHandler(handler)) return undefined
     const url = urlOf(dispatch)
     const service = url && serviceAt(url)
     if (!url || !service) return undefined
@@ -107,8 +107,8 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
   }
 
   /** The application waits for its answer, whatever becomes of what is told of it. */
-  function safely(tell: (end: SharedEnd) => void): (end: SharedEnd) => void {
-    return end => void runGuarded(() => tell(end), onFault)
+  function safely(report: (end: SharedEnd) => void): (end: SharedEnd) => void {
+    return end => void runGuarded(() => report(end), onFault)
   }
 
   /** What to do with a request whose body is known. */
@@ -117,65 +117,70 @@ export function coalesceRefreshes({ windowMs, serviceAt, asking, onFault }: Coal
     handler: UndiciHandler,
     { url, text, by }: { url: URL; text: string | undefined; by: Asking },
   ): (() => unknown) | undefined {
-    const shape = text?.includes('refresh_token') ? shapeOf(text) : undefined
+    const shape = text?.includes('refresh_token') ? summarizeRequest(text) : undefined
     const asked = shape && askedRefresh(url, shape)
     if (!asked) return undefined
     const taken = refreshes.ask(asked)
-    if (taken.decision === 'lead') return () => lead({ options, go }, leadingHandler(handler, taken.flight, onFault), taken.flight)
-    const told = safely(by.coalesced({ shape, refresh: asked.refresh, decision: taken.decision }))
-    const alone = (to: UndiciHandler) => go(decided(options), to)
-    if (taken.decision === 'join') return () => join(handler, taken.flight, told, alone)
-    return () => give(handler, taken.answer, told)
+    if (taken.decision === 'lead') return () => lead({ options, go }, primaryHandler(handler, taken.inflight, onFault), taken.inflight)
+    const report = safely(by.coalesced({ shape, refresh: asked.refresh, decision: taken.decision }))
+    const sendIndependently = (to: UndiciHandler) => go(decided(options), to)
+    if (taken.decision === 'join') return () => join(handler, taken.inflight, report, sendIndependently)
+    return () => give(handler, taken.answer, report)
   }
 }
 
 /** Sends the one request that the others wait for. */
-function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, leading: UndiciHandler, flight: SharedFlight): unknown {
+function lead({ options, go }: Pick<Dispatch, 'options' | 'go'>, leading: UndiciHandler, inflight: Inflight): unknown {
   try {
     return go(decided(options), leading)
   } catch (error) {
-    flight.land({ error })
+    inflight.settle({ error })
     throw error
   }
 }
 
 /** Waits for the answer of another. @param alone Sends the request after all, where that answer is none for others. */
-function join(handler: UndiciHandler, flight: SharedFlight, told: (end: SharedEnd) => void, alone: (to: UndiciHandler) => unknown): true {
+function join(
+  handler: UndiciHandler,
+  inflight: Inflight,
+  report: (end: SharedEnd) => void,
+  sendIndependently: (to: UndiciHandler) => unknown,
+): true {
   const waiting = waitingHandler(handler)
   let isLeft = false
-  flight.waiting += 1
+  inflight.waiting += 1
   waiting.start(reason => {
     isLeft = true
-    flight.waiting -= 1
-    told({ error: reason })
+    inflight.waiting -= 1
+    report({ error: reason })
   })
-  const landed = (landing: Landing) => {
+  const landed = (landing: InflightSettlement) => {
     if (isLeft) return
-    if (landing === 'unshared') {
-      alone(waiting.resume())
+    if (landing === 'send_independently') {
+      sendIndependently(waiting.resume())
       return
     }
-    told(landing)
+    report(landing)
     if ('answer' in landing) waiting.give(landing.answer)
     else waiting.fail(landing.error)
   }
   // A dispatcher that refuses at once throws: that is the error of this request.
-  flight.landed.then(landed).catch(error => waiting.fail(error))
+  inflight.settled.then(landed).catch(error => waiting.fail(error))
   return true
 }
 
 /** Answers from memory, though never while the request is still being made. */
-function give(handler: UndiciHandler, answer: BufferedResponse, told: (end: SharedEnd) => void): true {
+function give(handler: UndiciHandler, answer: BufferedResponse, report: (end: SharedEnd) => void): true {
   const waiting = waitingHandler(handler)
   let isLeft = false
   waiting.start(reason => {
     isLeft = true
-    told({ error: reason })
+    report({ error: reason })
   })
   // Nothing in it throws: the handler's callbacks and the report are guarded.
   setImmediate(() => {
     if (isLeft) return
-    told({ answer })
+    report({ answer })
     waiting.give(answer)
   })
   return true
@@ -185,7 +190,7 @@ function decided(options: DispatchOptions): DispatchOptions {
   return Object.assign({ ...options }, { [DECIDED]: true })
 }
 
-function askedRefresh({ href }: URL, shape: Shape): AskedRefresh | undefined {
+function askedRefresh({ href }: URL, shape: RequestSummary): AskedRefresh | undefined {
   const { grantType, refreshFingerprint: refresh, isTokenless, rest } = shape
   return grantType === 'refresh_token' && refresh !== undefined && !isTokenless ? { url: href, refresh, rest } : undefined
 }

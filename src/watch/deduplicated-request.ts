@@ -15,36 +15,36 @@ import {
   ATTR_REASON,
   ATTR_REASON_DECLARED,
   ATTR_REFRESH_FINGERPRINT_AFTER,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_SERVER_ADDRESS,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
   ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_BYPASS,
-  SPAN_VISIT,
+  SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
-import type { Shape } from '../token-requests/request-summary.ts'
-import type { TokenLedger } from '../token-requests/token-lineage.ts'
-import { type Verdict, verdictOf } from '../token-requests/token-outcome.ts'
+import type { RequestSummary } from '../token-requests/request-summary.ts'
+import type { TokenLineage } from '../token-requests/token-lineage.ts'
+import { type TokenOutcome, tokenOutcomeOf } from '../token-requests/token-outcome.ts'
 import { grantedRefresh } from '../token-requests/token-response.ts'
-import type { Sighting } from './caller-context.ts'
-import type { Passage } from './gate-check.ts'
+import type { CallerContext } from './caller-context.ts'
+import type { GateCheck } from './gate-check.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
 
 /** A refresh that was answered without a request of its own. */
-export interface CoalescedVisitFacts {
+export interface DeduplicatedRequestFacts {
   readonly service: KnownService
   readonly url: URL
-  readonly passage: Passage
-  readonly sighting: Sighting
-  readonly ledger: TokenLedger
-  readonly shape: Shape
+  readonly gateCheck: GateCheck
+  readonly callerContext: CallerContext
+  readonly lineages: TokenLineage
+  readonly shape: RequestSummary
   readonly refresh: Fingerprint
   readonly decision: Extract<Decision, 'join' | 'reuse' | 'adopt'>
 }
@@ -56,37 +56,37 @@ export type SharedEnd = { readonly answer: BufferedResponse } | { readonly error
  * What is told of a caller who got somebody else's answer: a visit, not a refresh, since nothing was sent. The token it
  * came with is not named on it for the same reason; the one it left with is.
  */
-export function coalescedVisit(facts: CoalescedVisitFacts, end: SharedEnd): Observation {
-  const { service, sighting, ledger, refresh } = facts
-  const told = {
+export function deduplicatedRequest(facts: DeduplicatedRequestFacts, end: SharedEnd): Observation {
+  const { service, callerContext, lineages, refresh } = facts
+  const reported = {
     end,
-    durationMs: performance.now() - sighting.startedAtMs,
+    durationMs: performance.now() - callerContext.startedAtMs,
     verdict: judge(end, service),
-    asked: ledger.asked(service.id, refresh, sighting.startMs),
+    asked: lineages.asked(service.id, refresh, callerContext.startMs),
   }
-  return facts.passage.told(() => observe(facts, told))
+  return facts.gateCheck.observed(() => observe(facts, reported))
 }
 
 /** What is known of it when it has ended, whatever its stack turns out to be. */
-interface Told {
+interface Reported {
   readonly end: SharedEnd
   readonly durationMs: number
-  readonly verdict: Verdict
-  readonly asked: ReturnType<TokenLedger['asked']>
+  readonly verdict: TokenOutcome
+  readonly asked: ReturnType<TokenLineage['asked']>
 }
 
-function observe({ service, url, passage, sighting, shape, decision }: CoalescedVisitFacts, told: Told): Observation {
-  const { end, durationMs, verdict } = told
-  const { profile, reason, generation } = told.asked
-  const { caller } = passage
-  const { via, uncertainty } = passage.viaOf(shape.grant)
+function observe({ service, url, gateCheck, callerContext, shape, decision }: DeduplicatedRequestFacts, reported: Reported): Observation {
+  const { end, durationMs, verdict } = reported
+  const { profile, reason, generation } = reported.asked
+  const { caller } = gateCheck
+  const { via, uncertainty } = gateCheck.viaOf(shape.grant)
   const labels = { provider: service.id, profile: profile ?? 'unknown', reason, decision, caller: caller.label }
   return {
-    name: SPAN_VISIT,
+    name: SPAN_ACQUIRE,
     kind: 'internal',
-    startMs: sighting.startMs,
+    startMs: callerContext.startMs,
     durationMs,
-    parent: sighting.parent,
+    parent: callerContext.parent,
     attributes: compact({
       ...callerAttributes(caller),
       [ATTR_PROVIDER]: service.id,
@@ -98,22 +98,22 @@ function observe({ service, url, passage, sighting, shape, decision }: Coalesced
       [ATTR_UNCERTAINTY]: uncertainty,
       [ATTR_POLICY]: via === 'bypass' ? 'coalesce' : undefined,
       [ATTR_CREDENTIAL_GENERATION]: generation,
-      [ATTR_SHAPE_ENCODING]: shape.encoding,
-      [ATTR_SHAPE_FIELDS]: shape.fields,
+      [ATTR_REQUEST_ENCODING]: shape.encoding,
+      [ATTR_REQUEST_FIELDS]: shape.fields,
       [ATTR_SERVER_ADDRESS]: url.hostname,
       [ATTR_URL_PATH]: url.pathname,
-      [ATTR_HTTP_ROUTE]: sighting.route,
+      [ATTR_HTTP_ROUTE]: callerContext.route,
       [ATTR_REFRESH_FINGERPRINT_AFTER]: 'answer' in end ? grantedRefresh(end.answer) : undefined,
       ...verdictAttributes(verdict, end),
     }),
-    events: via === 'bypass' ? [{ name: EVENT_BYPASS, atMs: sighting.startMs }] : [],
+    events: via === 'bypass' ? [{ name: EVENT_BYPASS, atMs: callerContext.startMs }] : [],
     isError: !isSuccess(verdict.outcome),
     isUrgent: true,
     isRecorded: true,
     measures: () => {
       const measures: Measure[] = [
-        { kind: 'add', key: 'visits', labels },
-        { kind: 'record', key: 'visitWait', value: durationMs / 1000, labels },
+        { kind: 'add', key: 'acquisitions', labels },
+        { kind: 'record', key: 'acquisitionWait', value: durationMs / 1000, labels },
       ]
       if (via === 'bypass')
         measures.push({ kind: 'add', key: 'bypasses', labels: { provider: service.id, caller: caller.label, policy: 'coalesce' } })
@@ -122,14 +122,14 @@ function observe({ service, url, passage, sighting, shape, decision }: Coalesced
   }
 }
 
-function judge(end: SharedEnd, { judgeRefresh }: KnownService): Verdict {
-  if ('error' in end) return verdictOf({ error: end.error }, judgeRefresh, false)
+function judge(end: SharedEnd, { judgeRefresh }: KnownService): TokenOutcome {
+  if ('error' in end) return tokenOutcomeOf({ error: end.error }, judgeRefresh, false)
   const { status, body } = end.answer
-  const verdict = verdictOf({ status, headers: headersOf(end.answer), body }, judgeRefresh, false)
+  const verdict = tokenOutcomeOf({ status, headers: headersOf(end.answer), body }, judgeRefresh, false)
   return isSuccess(verdict.outcome) ? { outcome: 'reused' } : verdict
 }
 
-function verdictAttributes({ outcome, failure, providerCode }: Verdict, end: SharedEnd): Attributes {
+function verdictAttributes({ outcome, failure, providerCode }: TokenOutcome, end: SharedEnd): Attributes {
   return {
     [ATTR_OUTCOME]: outcome,
     [ATTR_PERMANENT]: isSuccess(outcome) ? undefined : isPermanent(outcome),

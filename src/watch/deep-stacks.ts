@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from 'node:timers'
-import { Forensics } from '../callers/async-hooks-tracer.ts'
+import { AsyncHooksTracer } from '../callers/async-hooks-tracer.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
 /**
@@ -8,26 +8,26 @@ import type { WatchSettings } from './watch-settings.ts'
  * @param tell Takes a line; children stay silent, the process they belong to has said it.
  * @returns Ends it at once, without a word.
  */
-export function watchForensically(
-  { forensicUntilMs = 0, role }: Pick<WatchSettings, 'forensicUntilMs' | 'role'>,
-  tell: (line: string) => void,
+export function traceDeepStacks(
+  { deepStacksUntilMs = 0, role }: Pick<WatchSettings, 'deepStacksUntilMs' | 'role'>,
+  report: (line: string) => void,
 ): () => void {
-  const leftMs = forensicUntilMs - Date.now()
+  const leftMs = deepStacksUntilMs - Date.now()
   if (leftMs <= 0) return () => undefined
   const say = (line: string) => {
-    if (role !== 'child') tell(line)
+    if (role !== 'child') report(line)
   }
-  const forensics = new Forensics()
-  forensics.start()
+  const asyncHooksTracer = new AsyncHooksTracer()
+  asyncHooksTracer.start()
   say(
-    `forensic mode until ${new Date(forensicUntilMs).toISOString()}: every asynchronous step is noted, this process is several times slower`,
+    `forensic mode until ${new Date(deepStacksUntilMs).toISOString()}: every asynchronous step is noted, this process is several times slower`,
   )
   const timer = setTimeout(() => {
-    forensics.stop()
+    asyncHooksTracer.stop()
     say('forensic mode has ended')
   }, leftMs).unref()
   return () => {
     clearTimeout(timer)
-    forensics.stop()
+    asyncHooksTracer.stop()
   }
 }

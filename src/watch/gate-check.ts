@@ -2,22 +2,22 @@ import type { Uncertainty, Via } from '../../otel/enums.ts'
 import { wholenessOf } from '../callers/async-stack.ts'
 import { settleCallersNow } from '../callers/caller.ts'
 import { SOURCE_MAP_BOUNDS } from '../callers/source-maps.ts'
-import type { GateFrames, GateVerdict } from '../callers/trusted-callers.ts'
+import type { GateVerdict, TrustedCallers } from '../callers/trusted-callers.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { AskedGrant } from '../token-requests/request-summary.ts'
-import { callerOf, type Sighting } from './caller-context.ts'
+import { type CallerContext, callerOf } from './caller-context.ts'
 import type { Observation } from './observation.ts'
 
 /** Why a stack that is not whole may lack the gate. */
 const GAPS = { limit: 'frame_limit', cut: 'stack_cut', root: undefined } as const
 
 /** By whom a token request was sent, and through the gate or past it; as far as that is known by now. */
-export class Passage {
-  readonly #sighting: Sighting
-  readonly #gate: GateFrames
+export class GateCheck {
+  readonly #callerContext: CallerContext
+  readonly #gate: TrustedCallers
 
-  constructor(sighting: Sighting, gate: GateFrames) {
-    this.#sighting = sighting
+  constructor(callerContext: CallerContext, gate: TrustedCallers) {
+    this.#callerContext = callerContext
     this.#gate = gate
   }
 
@@ -40,7 +40,7 @@ export class Passage {
 
   /** Who came to the gate, or went past it. */
   get caller(): CallerSite {
-    return callerOf(this.#sighting, this.#gate.outside(this.#sighting.frames))
+    return callerOf(this.#callerContext, this.#gate.outside(this.#callerContext.frames))
   }
 
   /** Has the source maps of the stack read, while the request is under way. */
@@ -61,13 +61,13 @@ export class Passage {
   }
 
   /** What `observe` returns, by what is known now; and again when the sources of its stack are known, where they may show the gate. */
-  told(observe: () => Observation): Observation {
+  observed(observe: () => Observation): Observation {
     const { via } = this
-    return via === 'bypass' || via === 'uncertain' ? { ...observe(), retold: observe } : observe()
+    return via === 'bypass' || via === 'uncertain' ? { ...observe(), rebuilt: observe } : observe()
   }
 
   #verdict(): GateVerdict {
-    const { frames } = this.#sighting
+    const { frames } = this.#callerContext
     return this.#gate.judge(frames, GAPS[wholenessOf(frames)])
   }
 }

@@ -13,25 +13,25 @@ export interface AskedRefresh {
 }
 
 /** How a request ended that others wait for; `unshared` when its answer is none that could be given to them. */
-export type Landing = { readonly answer: BufferedResponse } | { readonly error: unknown } | 'unshared'
+export type InflightSettlement = { readonly answer: BufferedResponse } | { readonly error: unknown } | 'send_independently'
 
 /** One upstream request that several wait for. */
-export interface SharedFlight {
-  readonly landed: Promise<Landing>
+export interface Inflight {
+  readonly settled: Promise<InflightSettlement>
   /** Who waits for it besides the one who sent it. */
   waiting: number
   /** Told once, by whoever leads; later ones are ignored. */
-  land(landing: Landing): void
+  settle(landing: InflightSettlement): void
 }
 
 /** What is done with a refresh: sent and shared, or answered by what another got or gets. */
 export type RefreshTurn =
-  | { readonly decision: 'lead'; readonly flight: SharedFlight }
-  | { readonly decision: 'join'; readonly flight: SharedFlight }
+  | { readonly decision: 'lead'; readonly inflight: Inflight }
+  | { readonly decision: 'join'; readonly inflight: Inflight }
   /** `reuse`: what this very token was exchanged for; `adopt`: that has been rotated since, this is the newest. */
   | { readonly decision: 'reuse' | 'adopt'; readonly answer: BufferedResponse }
 
-export interface CoalescedRefreshesOptions {
+export interface InflightRefreshesOptions {
   /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
   windowMs: number
   clock: Clock
@@ -53,16 +53,16 @@ const MOST_KEPT = 200
  * Refreshes that share answers: identical ones share one that is in flight, and a token that was rotated away gets what
  * came of it, for a while. A failure is shared by those in flight, and never kept.
  */
-export class CoalescedRefreshes {
+export class InflightRefreshes {
   readonly #windowMs: number
   readonly #clock: Clock
-  readonly #running = new Map<string, SharedFlight>()
+  readonly #running = new Map<string, Inflight>()
   /** In the order in which they were rotated, which is that in which they are forgotten. */
   readonly #kept = new Map<string, Kept>()
   #keptBytes = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ windowMs, clock }: CoalescedRefreshesOptions) {
+  constructor({ windowMs, clock }: InflightRefreshesOptions) {
     this.#windowMs = windowMs
     this.#clock = clock
   }
@@ -76,10 +76,10 @@ export class CoalescedRefreshes {
   ask(asked: AskedRefresh): RefreshTurn {
     const key = keyOf(asked)
     const running = this.#running.get(key)
-    if (running) return { decision: 'join', flight: running }
+    if (running) return { decision: 'join', inflight: running }
     this.#forgetOld()
     const own = this.#kept.get(key)
-    if (!own) return { decision: 'lead', flight: this.#begin(asked, key) }
+    if (!own) return { decision: 'lead', inflight: this.#begin(asked, key) }
     const newest = this.#newestAfter(own)
     const answer = agedAnswer(newest.answer, this.#clock.monotonic() - newest.atMs)
     return { decision: newest === own ? 'reuse' : 'adopt', answer }
@@ -93,21 +93,21 @@ export class CoalescedRefreshes {
     this.#keptBytes = 0
   }
 
-  #begin(asked: AskedRefresh, key: string): SharedFlight {
-    const { promise, resolve } = Promise.withResolvers<Landing>()
-    const flight: SharedFlight = {
-      landed: promise,
+  #begin(asked: AskedRefresh, key: string): Inflight {
+    const { promise, resolve } = Promise.withResolvers<InflightSettlement>()
+    const inflight: Inflight = {
+      settled: promise,
       waiting: 0,
-      land: landing => {
+      settle: landing => {
         // First: whatever keeping it runs into, nothing may go on waiting for it.
         resolve(landing)
-        if (this.#running.get(key) !== flight) return
+        if (this.#running.get(key) !== inflight) return
         this.#running.delete(key)
-        if (landing !== 'unshared' && 'answer' in landing) this.#keep(asked, key, landing.answer)
+        if (landing !== 'send_independently' && 'answer' in landing) this.#keep(asked, key, landing.answer)
       },
     }
-    this.#running.set(key, flight)
-    return flight
+    this.#running.set(key, inflight)
+    return inflight
   }
 
   #keep(asked: AskedRefresh, key: string, answer: BufferedResponse): void {

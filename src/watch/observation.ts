@@ -33,7 +33,7 @@ export interface Observation {
   /** What is counted along with it; asked only where metrics go somewhere. */
   readonly measures: () => readonly Measure[]
   /** Tells it anew when the sources of its stack are known, where more than the caller's place hangs on them. */
-  readonly retold?: (() => Observation) | undefined
+  readonly rebuilt?: (() => Observation) | undefined
   /** Resolves when something else is known that `retold` then tells of. Never rejects. */
   readonly pending?: Promise<void> | undefined
 }

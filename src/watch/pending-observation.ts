@@ -2,7 +2,7 @@ import type { OpenItem, OpenItems } from '../tools/open-items.ts'
 import type { Observation, ObservationSink } from './observation.ts'
 
 /** Something that ends in an observation, or in nothing that anybody wants to hear of. */
-export interface Ending<End> {
+export interface EndObserver<End> {
   ended(end: End): Observation | undefined
 }
 
@@ -10,7 +10,7 @@ export interface Ending<End> {
 type Open = OpenItems<{ leave(): void }>
 
 /** Whom it is told to. */
-export interface Telling {
+export interface ObservationTarget {
   readonly sink: ObservationSink
   readonly open: Open
 }
@@ -19,24 +19,24 @@ export interface Telling {
 const MOST_OPEN = 1_000
 
 /** Something under way: the sink is told once how it ended, by itself or left behind by a process that ends first. */
-export class Untold<End> {
-  readonly #seen: Ending<End>
+export class PendingObservation<End> {
+  readonly #seen: EndObserver<End>
   readonly #left: End
-  readonly #to: Telling
+  readonly #to: ObservationTarget
   readonly #open: OpenItem<{ leave(): void }> | undefined
-  #isTold = false
+  #isReported = false
 
   /** @param left How it ends when it is left behind. */
-  constructor(seen: Ending<End>, left: End, to: Telling) {
+  constructor(seen: EndObserver<End>, left: End, to: ObservationTarget) {
     this.#seen = seen
     this.#left = left
     this.#to = to
     this.#open = to.open.size < MOST_OPEN ? to.open.add(this) : undefined
   }
 
-  tell(end: End): void {
-    if (this.#isTold) return
-    this.#isTold = true
+  report(end: End): void {
+    if (this.#isReported) return
+    this.#isReported = true
     const { sink, open } = this.#to
     if (this.#open) open.remove(this.#open)
     const observation = this.#seen.ended(end)
@@ -44,6 +44,6 @@ export class Untold<End> {
   }
 
   leave(): void {
-    this.tell(this.#left)
+    this.report(this.#left)
   }
 }

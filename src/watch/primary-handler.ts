@@ -1,7 +1,7 @@
 import { type Abort, abortError, isLater, otherParts, type UndiciController, type UndiciHandler } from '../http-clients/undici-handler.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import type { SharedFlight } from './inflight-refreshes.ts'
-import { AnswerCopy } from './response-buffer.ts'
+import type { Inflight } from './inflight-refreshes.ts'
+import { ResponseBuffer } from './response-buffer.ts'
 
 /**
  * Puts itself between a dispatcher and the handler whose request others wait for: the handler gets everything as it comes,
@@ -9,14 +9,14 @@ import { AnswerCopy } from './response-buffer.ts'
  *
  * Only before anything was sent, and while nobody else waits, does an abort end the request itself.
  */
-export function leadingHandler(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
-  return isLater(handler) ? laterLeader(handler, flight, onFault) : earlierLeader(handler, flight, onFault)
+export function primaryHandler(handler: UndiciHandler, inflight: Inflight, onFault: (fault: unknown) => void): UndiciHandler {
+  return isLater(handler) ? laterPrimary(handler, inflight, onFault) : earlierPrimary(handler, inflight, onFault)
 }
 
 /** Who leads, until it leaves. */
-class Leader {
-  readonly #copy: AnswerCopy
-  readonly #flight: SharedFlight
+class PrimaryHandler {
+  readonly #buffer: ResponseBuffer
+  readonly #inflight: Inflight
   readonly #report: (reason: unknown) => void
   readonly #onFault: (fault: unknown) => void
   #endRequest: Abort = () => undefined
@@ -24,19 +24,19 @@ class Leader {
   #isGone = false
 
   /** @param report Reports an error to the handler. */
-  constructor(flight: SharedFlight, report: (reason: unknown) => void, onFault: (fault: unknown) => void) {
-    this.#flight = flight
+  constructor(inflight: Inflight, report: (reason: unknown) => void, onFault: (fault: unknown) => void) {
+    this.#inflight = inflight
     this.#report = report
     this.#onFault = onFault
-    this.#copy = new AnswerCopy(landing => flight.land(landing))
+    this.#buffer = new ResponseBuffer(landing => inflight.settle(landing))
   }
 
   /** Copies a part of the answer. A fault of the copy is ours: the answer goes on, and those who wait send for themselves. */
-  copies(part: (copy: AnswerCopy) => void): void {
+  copies(part: (buffer: ResponseBuffer) => void): void {
     runGuarded(
-      () => part(this.#copy),
+      () => part(this.#buffer),
       fault => {
-        this.#flight.land('unshared')
+        this.#inflight.settle('send_independently')
         this.#onFault(fault)
       },
     )
@@ -60,7 +60,7 @@ class Leader {
 
   leave(reason: unknown = abortError()): void {
     if (this.#isGone) return
-    if (this.#copy.isTooLong || (this.#isStarting && this.#flight.waiting === 0)) {
+    if (this.#buffer.isTooLong || (this.#isStarting && this.#inflight.waiting === 0)) {
       this.#endRequest(reason)
       return
     }
@@ -80,7 +80,7 @@ class Leader {
   /** Lets the handler have its part. What it throws is its own failure, and nobody else's. */
   give(part: () => unknown): unknown {
     if (this.#isGone) {
-      if (this.#copy.isTooLong) this.#endRequest(abortError())
+      if (this.#buffer.isTooLong) this.#endRequest(abortError())
       return undefined
     }
     try {
@@ -93,85 +93,85 @@ class Leader {
 
   /** A handler that reads slowly does not stop the answer that others wait for. */
   mayPause(): boolean {
-    return this.#copy.isTooLong
+    return this.#buffer.isTooLong
   }
 }
 
-function earlierLeader(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
-  const leader = new Leader(flight, error => handler.onError?.(error), onFault)
-  const goesOn = (wanted: unknown) => (wanted === false && !leader.mayPause() ? true : wanted)
+function earlierPrimary(handler: UndiciHandler, inflight: Inflight, onFault: (fault: unknown) => void): UndiciHandler {
+  const primary = new PrimaryHandler(inflight, error => handler.onError?.(error), onFault)
+  const goesOn = (wanted: unknown) => (wanted === false && !primary.mayPause() ? true : wanted)
   return {
-    ...otherParts(handler, part => leader.give(part)),
+    ...otherParts(handler, part => primary.give(part)),
     onConnect: (abort, context) =>
-      leader.start(abort, () =>
+      primary.start(abort, () =>
         handler.onConnect?.(reason => {
-          leader.leave(reason)
+          primary.leave(reason)
         }, context),
       ),
     onHeaders: (status, headers, resume, statusText) => {
-      leader.copies(copy => copy.head(status, statusText, headers))
-      return goesOn(leader.give(() => handler.onHeaders?.(status, headers, resume, statusText)))
+      primary.copies(buffer => buffer.head(status, statusText, headers))
+      return goesOn(primary.give(() => handler.onHeaders?.(status, headers, resume, statusText)))
     },
     onData: chunk => {
-      leader.copies(copy => copy.chunk(chunk))
-      return goesOn(leader.give(() => handler.onData?.(chunk)))
+      primary.copies(buffer => buffer.chunk(chunk))
+      return goesOn(primary.give(() => handler.onData?.(chunk)))
     },
     onComplete: trailers => {
-      leader.copies(copy => copy.ended())
-      return leader.give(() => handler.onComplete?.(trailers))
+      primary.copies(buffer => buffer.ended())
+      return primary.give(() => handler.onComplete?.(trailers))
     },
     onError: error => {
-      leader.copies(copy => copy.failed(error))
-      leader.fail(error)
+      primary.copies(buffer => buffer.failed(error))
+      primary.fail(error)
     },
   }
 }
 
-function laterLeader(handler: UndiciHandler, flight: SharedFlight, onFault: (fault: unknown) => void): UndiciHandler {
-  let own: LeadersController | undefined
-  const leader = new Leader(flight, error => handler.onResponseError?.(own ?? null, error), onFault)
+function laterPrimary(handler: UndiciHandler, inflight: Inflight, onFault: (fault: unknown) => void): UndiciHandler {
+  let own: PrimaryController | undefined
+  const primary = new PrimaryHandler(inflight, error => handler.onResponseError?.(own ?? null, error), onFault)
   const ownOf = (controller: UndiciController) => {
-    own = own?.of === controller ? own : new LeadersController(controller, leader)
+    own = own?.of === controller ? own : new PrimaryController(controller, primary)
     return own
   }
   return {
-    ...otherParts(handler, part => leader.give(part)),
+    ...otherParts(handler, part => primary.give(part)),
     onRequestStart: (controller, context) =>
-      leader.start(
+      primary.start(
         reason => controller.abort(reason),
         () => handler.onRequestStart?.(ownOf(controller), context),
       ),
     onResponseStart: (controller, status, headers, statusText) => {
-      leader.copies(copy => copy.head(status, statusText, headers))
-      return leader.give(() => handler.onResponseStart?.(ownOf(controller), status, headers, statusText))
+      primary.copies(buffer => buffer.head(status, statusText, headers))
+      return primary.give(() => handler.onResponseStart?.(ownOf(controller), status, headers, statusText))
     },
     onResponseData: (controller, chunk) => {
-      leader.copies(copy => copy.chunk(chunk))
-      return leader.give(() => handler.onResponseData?.(ownOf(controller), chunk))
+      primary.copies(buffer => buffer.chunk(chunk))
+      return primary.give(() => handler.onResponseData?.(ownOf(controller), chunk))
     },
     onResponseEnd: (controller, trailers) => {
-      leader.copies(copy => copy.ended())
-      return leader.give(() => handler.onResponseEnd?.(ownOf(controller), trailers))
+      primary.copies(buffer => buffer.ended())
+      return primary.give(() => handler.onResponseEnd?.(ownOf(controller), trailers))
     },
     onResponseError: (controller, error) => {
-      leader.copies(copy => copy.failed(error))
+      primary.copies(buffer => buffer.failed(error))
       if (controller) ownOf(controller)
-      leader.fail(error)
+      primary.fail(error)
     },
   }
 }
 
 /** The controller that a leader is given: to leave is not to end the request. */
-class LeadersController implements UndiciController {
+class PrimaryController implements UndiciController {
   readonly of: UndiciController
-  readonly #leader: Leader
+  readonly #primary: PrimaryHandler
   #isPaused = false
   #reason: unknown = null
   #isAborted = false
 
-  constructor(of: UndiciController, leader: Leader) {
+  constructor(of: UndiciController, primary: PrimaryHandler) {
     this.of = of
-    this.#leader = leader
+    this.#primary = primary
   }
 
   get aborted(): boolean {
@@ -196,7 +196,7 @@ class LeadersController implements UndiciController {
 
   pause(): void {
     this.#isPaused = true
-    if (this.#leader.mayPause()) this.of.pause()
+    if (this.#primary.mayPause()) this.of.pause()
   }
 
   resume(): void {
@@ -208,6 +208,6 @@ class LeadersController implements UndiciController {
     if (this.#isAborted) return
     this.#isAborted = true
     this.#reason = reason
-    this.#leader.leave(reason)
+    this.#primary.leave(reason)
   }
 }

@@ -1,32 +1,32 @@
 import { createRequire } from 'node:module'
-import { type NotedFrames, noteCausalFrames } from '../callers/async-stack.ts'
+import { captureAsyncStack, type NotedFrames } from '../callers/async-stack.ts'
 import { noteInboundRoutes } from '../callers/inbound-route.ts'
 import { PresetFunctions } from '../callers/preset-functions.ts'
-import { GateFrames } from '../callers/trusted-callers.ts'
+import { TrustedCallers } from '../callers/trusted-callers.ts'
 import { sayRefusal } from '../http-clients/block.ts'
 import { headersOf } from '../http-clients/buffered-response.ts'
-import { keepCallers } from '../http-clients/library-patches.ts'
+import { patchLibraries } from '../http-clients/library-patches.ts'
 import { watchOutgoing } from '../http-clients/outgoing.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import { Redirects } from '../http-clients/redirects.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
-import { type ApiMatch, KnownEndpoints, type KnownService } from '../token-requests/endpoint-registry.ts'
-import { mayNameGrant, type Shape, shapeOf } from '../token-requests/request-summary.ts'
-import { TokenLedger } from '../token-requests/token-lineage.ts'
+import { type ApiMatch, EndpointRegistry, type KnownService } from '../token-requests/endpoint-registry.ts'
+import { mayNameGrant, type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'
+import { TokenLineage } from '../token-requests/token-lineage.ts'
 import { PROCESS_ENDED } from '../token-requests/token-outcome.ts'
 import { OpenItems } from '../tools/open-items.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { isOwnWork } from '../tools/suppress-instrumentation.ts'
-import { CallSample } from './call-sampler.ts'
-import { type Sighting, takeSighting } from './caller-context.ts'
+import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
+import { CallSampler } from './call-sampler.ts'
+import { type CallerContext, captureContext } from './caller-context.ts'
 import { CredentialFiles } from './credential-files.ts'
-import type { Asking, coalesceRefreshes } from './deduplicate-interceptor.ts'
-import type { coalescedVisit, SharedEnd } from './deduplicated-request.ts'
-import { Passage } from './gate-check.ts'
+import type { Asking, deduplicateInterceptor } from './deduplicate-interceptor.ts'
+import type { deduplicatedRequest, SharedEnd } from './deduplicated-request.ts'
+import { GateCheck } from './gate-check.ts'
 import type { ObservationSink } from './observation.ts'
-import { type Ending, type Telling, Untold } from './pending-observation.ts'
+import { type EndObserver, type ObservationTarget, PendingObservation } from './pending-observation.ts'
 import { ProviderCall } from './provider-call.ts'
-import { watchSideDoors } from './side-channel.ts'
+import { watchSideChannels } from './side-channel.ts'
 import { TokenRequest } from './token-request.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
@@ -57,15 +57,15 @@ const MAY_CARRY_GRANT = /^$|form-urlencoded|json|form-data|text\/plain/i
 export class ProcessWatch {
   readonly #sink: ObservationSink
   readonly #settings: WatchSettings
-  readonly #endpoints: KnownEndpoints
+  readonly #endpoints: EndpointRegistry
   readonly #presetFunctions: PresetFunctions
-  readonly #gate: GateFrames
-  readonly #ledger = new TokenLedger()
+  readonly #gate: TrustedCallers
+  readonly #lineages = new TokenLineage()
   readonly #credentials: CredentialFiles
   /** Of those who were redirected by an answer that was not theirs. */
   readonly #redirects = new Redirects()
-  readonly #sample = new CallSample()
-  readonly #telling: Telling
+  readonly #sample = new CallSampler()
+  readonly #target: ObservationTarget
   /** When a request to a token host was last seen. */
   readonly #clients = new Map<string, number>()
   readonly #onFault: (fault: unknown) => void
@@ -77,12 +77,12 @@ export class ProcessWatch {
     this.#sink = sink
     this.#onFault = onFault
     this.#onNotice = onNotice
-    this.#telling = { sink, open: new OpenItems() }
+    this.#target = { sink, open: new OpenItems() }
     this.#settings = settings
-    this.#endpoints = new KnownEndpoints(settings)
+    this.#endpoints = new EndpointRegistry(settings)
     const { gate, presetGate, approach } = settings
     this.#presetFunctions = new PresetFunctions(presetGate)
-    this.#gate = new GateFrames(gate, { preset: presetGate, isPresetFound: () => this.#presetFunctions.areFound, approach })
+    this.#gate = new TrustedCallers(gate, { preset: presetGate, isPresetFound: () => this.#presetFunctions.areFound, approach })
     this.#credentials = new CredentialFiles(settings.credentials)
   }
 
@@ -93,13 +93,13 @@ export class ProcessWatch {
     const listener = (request: OutgoingRequest) => this.#see(request, listener)
     this.#stops.push(() => this.#credentials.stop())
     if (presetGate.length > 0) this.#stops.push(this.#presetFunctions.start(onFault))
-    this.#stops.push(keepCallers({ onFault }))
+    this.#stops.push(patchLibraries({ onFault }))
     this.#stops.push(noteInboundRoutes())
     this.#stops.push(
-      watchSideDoors({
+      watchSideChannels({
         tokenHosts: this.#endpoints.tokenHosts(),
         hasClient: host => (this.#clients.get(host) ?? Number.NEGATIVE_INFINITY) > performance.now() - CLIENT_MS,
-        told: observation => {
+        report: observation => {
           this.#sink.expect()
           this.#sink.take(observation)
         },
@@ -109,19 +109,19 @@ export class ProcessWatch {
     this.#stops.push(watchOutgoing({ wanted: method => method !== 'CONNECT', listener, onFault, onNotice: this.#onNotice }))
     if (policy !== 'coalesce') return
     const serviceAt = ({ href }: URL) => {
-      const { isExcluded, tokenService, api } = this.#endpoints.look(href)
+      const { isExcluded, tokenService, api } = this.#endpoints.match(href)
       return isExcluded ? undefined : (tokenService ?? (api ? undefined : 'unnamed'))
     }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
-    const { coalesceRefreshes } = load('deduplicate-interceptor')
-    this.#stops.push(coalesceRefreshes({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
+    const { deduplicateInterceptor } = load('deduplicate-interceptor')
+    this.#stops.push(deduplicateInterceptor({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
   /** Tells of what is still under way: the process ends now. */
   leave(): void {
     this.settle()
-    for (const untold of this.#telling.open.all()) untold.leave()
+    for (const pendingObservation of this.#target.open.all()) pendingObservation.leave()
   }
 
   /** Finds out at once what is still being looked up: the process has nothing left to do. */
@@ -132,46 +132,46 @@ export class ProcessWatch {
   /** Undoes what `start` did, in reverse, each step whatever the others run into. */
   stop(): void {
     for (const stop of this.#stops.splice(0).reverse()) runGuarded(stop, this.#onFault)
-    this.#telling.open.clear()
+    this.#target.open.clear()
   }
 
   #see(request: OutgoingRequest, above: (...args: never[]) => unknown): void {
-    if (isOwnWork()) return
-    const { url, isExcluded, tokenService, api: apiAt } = this.#endpoints.look(request.url)
+    if (isInstrumentationSuppressed()) return
+    const { url, isExcluded, tokenService, api: apiAt } = this.#endpoints.match(request.url)
     if (isExcluded) return
     const isPost = request.method === 'POST'
     const service = isPost ? tokenService : undefined
     const api = service ? undefined : apiAt
-    if (service) this.#seeTokenRequest(request, url, service, takeSighting(request, above))
-    else if (api) this.#seeCall(request, url, api, takeSighting(request, above, this.#framesOfCall(api)))
-    else if (isPost && (mayNameGrant(url.search) || mayCarryGrant(request))) this.#seeSuspect(request, url, takeSighting(request, above))
+    if (service) this.#seeTokenRequest(request, url, service, captureContext(request, above))
+    else if (api) this.#seeCall(request, url, api, captureContext(request, above, this.#framesOfCall(api)))
+    else if (isPost && (mayNameGrant(url.search) || mayCarryGrant(request))) this.#seeSuspect(request, url, captureContext(request, above))
   }
 
-  #seeTokenRequest(request: OutgoingRequest, url: URL, service: KnownService, sighting: Sighting): void {
+  #seeTokenRequest(request: OutgoingRequest, url: URL, service: KnownService, callerContext: CallerContext): void {
     this.#clients.set(url.hostname, performance.now())
-    const passage = new Passage(sighting, this.#gate)
-    const seen = this.#tokenRequest(url, service, sighting, passage)
-    const onBody = (body: string | undefined) => this.#seeBody(request, seen, shapeOf(body, url.search))
-    request.onBody(onBody, this.#isEnough(passage, url))
+    const gateCheck = new GateCheck(callerContext, this.#gate)
+    const seen = this.#tokenRequest(url, service, callerContext, gateCheck)
+    const onBody = (body: string | undefined) => this.#seeBody(request, seen, summarizeRequest(body, url.search))
+    request.onBody(onBody, this.#isEnough(gateCheck, url))
     this.#untilEnd(request, seen, { keepsGood: true })
   }
 
   /** Any POST that says what it grants is a token request, wherever it goes; that is known with its body. */
-  #seeSuspect(request: OutgoingRequest, url: URL, sighting: Sighting): void {
-    const passage = new Passage(sighting, this.#gate)
+  #seeSuspect(request: OutgoingRequest, url: URL, callerContext: CallerContext): void {
+    const gateCheck = new GateCheck(callerContext, this.#gate)
     const onBody = (body: string | undefined) => {
       if (!mayNameGrant(body ?? '') && !mayNameGrant(url.search)) return
-      const shape: Shape = shapeOf(body, url.search)
+      const shape: RequestSummary = summarizeRequest(body, url.search)
       if (!shape.asksForToken) return
-      const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), sighting, passage)
+      const seen = this.#tokenRequest(url, this.#endpoints.service(url.hostname), callerContext, gateCheck)
       this.#seeBody(request, seen, shape)
       this.#untilEnd(request, seen, { keepsGood: true })
     }
-    request.onBody(onBody, this.#isEnough(passage, url))
+    request.onBody(onBody, this.#isEnough(gateCheck, url))
   }
 
   /** The body of a token request is known, so that it can be decided whether it is sent. */
-  #seeBody(request: OutgoingRequest, seen: TokenRequest, shape: Shape): void {
+  #seeBody(request: OutgoingRequest, seen: TokenRequest, shape: RequestSummary): void {
     seen.body(shape, request.headers())
     const error = seen.refusal()
     if (!error || !request.block(error)) return
@@ -180,33 +180,33 @@ export class ProcessWatch {
   }
 
   /** What must be heard of a body before it is sent; nothing where no request with this stack is refused. */
-  #isEnough(passage: Passage, { search }: URL): ((heard: string) => boolean) | undefined {
-    if (this.#settings.policy !== 'enforce' || passage.via !== 'bypass') return undefined
-    return heard => (heard.includes('refresh') || mayNameGrant(search)) && shapeOf(heard, search).grant === 'refresh'
+  #isEnough(gateCheck: GateCheck, { search }: URL): ((heard: string) => boolean) | undefined {
+    if (this.#settings.policy !== 'enforce' || gateCheck.via !== 'bypass') return undefined
+    return heard => (heard.includes('refresh') || mayNameGrant(search)) && summarizeRequest(heard, search).grant === 'refresh'
   }
 
-  #tokenRequest(url: URL, service: KnownService, sighting: Sighting, passage: Passage): TokenRequest {
+  #tokenRequest(url: URL, service: KnownService, callerContext: CallerContext, gateCheck: GateCheck): TokenRequest {
     const { policy } = this.#settings
-    passage.askForSources()
-    return new TokenRequest({ service, url, passage, policy, sighting, ledger: this.#ledger, credentials: this.#credentials })
+    gateCheck.askForSources()
+    return new TokenRequest({ service, url, gateCheck, policy, callerContext, lineages: this.#lineages, credentials: this.#credentials })
   }
 
   /** Who asks for a refresh that may be answered without a request. */
   #asking(url: URL, service: KnownService, above: (...given: never[]) => unknown): Asking {
     let before: NotedFrames | undefined
-    const sighting = takeSighting({ noteFrames: from => noteCausalFrames(from, { before: () => before?.() ?? [] }) }, above)
+    const callerContext = captureContext({ noteFrames: from => captureAsyncStack(from, { before: () => before?.() ?? [] }) }, above)
     return {
       coalesced: asked => {
         // Only now: the one who leads has been redirected to the same place.
         before = this.#redirects.take(url.href)
-        const passage = new Passage(sighting, this.#gate)
-        passage.askForSources()
-        const facts = { ...asked, service, url, sighting, passage, ledger: this.#ledger }
-        const { coalescedVisit } = load('deduplicated-request')
-        const untold = this.#begin<SharedEnd>({ ended: end => coalescedVisit(facts, end) }, LEFT)
+        const gateCheck = new GateCheck(callerContext, this.#gate)
+        gateCheck.askForSources()
+        const facts = { ...asked, service, url, callerContext, gateCheck, lineages: this.#lineages }
+        const { deduplicatedRequest } = load('deduplicated-request')
+        const pendingObservation = this.#begin<SharedEnd>({ ended: end => deduplicatedRequest(facts, end) }, LEFT)
         return end => {
-          if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => sighting.frames)
-          untold.tell(end)
+          if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => callerContext.frames)
+          pendingObservation.report(end)
         }
       },
     }
@@ -217,20 +217,20 @@ export class ProcessWatch {
     return this.#sink.wantsAll || this.#sample.isLikely(service.id, performance.now()) ? undefined : FRAMES_OF_ORDINARY
   }
 
-  #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, sighting: Sighting): void {
+  #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, callerContext: CallerContext): void {
     const { wantsAll } = this.#sink
-    const seen = new ProviderCall({ request, url, api, sighting, ledger: this.#ledger, sample: this.#sample, wantsAll })
+    const seen = new ProviderCall({ request, url, api, callerContext, lineages: this.#lineages, sample: this.#sample, wantsAll })
     this.#untilEnd(request, seen, { toTheEnd: true })
   }
 
   #untilEnd(request: OutgoingRequest, seen: TokenRequest | ProviderCall, options: Parameters<OutgoingRequest['onEnd']>[1]): void {
-    const untold = this.#begin<OutgoingEnd>(seen, LEFT)
-    request.onEnd(end => untold.tell(end), options)
+    const pendingObservation = this.#begin<OutgoingEnd>(seen, LEFT)
+    request.onEnd(end => pendingObservation.report(end), options)
   }
 
-  #begin<End>(seen: Ending<End>, left: End): Untold<End> {
+  #begin<End>(seen: EndObserver<End>, left: End): PendingObservation<End> {
     this.#sink.expect()
-    return new Untold(seen, left, this.#telling)
+    return new PendingObservation(seen, left, this.#target)
   }
 }
 
@@ -248,8 +248,8 @@ function holdsGrant({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
 
 /** What only one policy needs: every process that inherits the preload would load it. */
 interface LoadedByPolicy {
-  readonly 'deduplicate-interceptor': { readonly coalesceRefreshes: typeof coalesceRefreshes }
-  readonly 'deduplicated-request': { readonly coalescedVisit: typeof coalescedVisit }
+  readonly 'deduplicate-interceptor': { readonly deduplicateInterceptor: typeof deduplicateInterceptor }
+  readonly 'deduplicated-request': { readonly deduplicatedRequest: typeof deduplicatedRequest }
 }
 
 /** Synchronously, since the application starts right behind the watch. */

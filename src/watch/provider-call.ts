@@ -23,8 +23,8 @@ import {
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_PROVIDER_REQUEST_ID,
+  ATTR_SAMPLE_WEIGHT,
   ATTR_SERVER_ADDRESS,
-  ATTR_STANDS_FOR,
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
 } from '../../otel/semconv.ts'
@@ -33,24 +33,24 @@ import { errorType } from '../domain/gateway-error.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
-import { givenName } from '../telemetry/sanitize-name.ts'
+import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import type { ApiMatch } from '../token-requests/endpoint-registry.ts'
-import { type Bearer, bearerIn } from '../token-requests/request-credential.ts'
-import type { TokenLedger } from '../token-requests/token-lineage.ts'
+import { type RequestCredential, requestCredentialIn } from '../token-requests/request-credential.ts'
+import type { TokenLineage } from '../token-requests/token-lineage.ts'
 import { PROCESS_ENDED, requestIdIn } from '../token-requests/token-outcome.ts'
-import { peekBeginning, peekedString, peekedTrue } from '../tools/json-scanner.ts'
-import type { CallSample } from './call-sampler.ts'
-import { callerOf, type Sighting } from './caller-context.ts'
+import { scanBeginning, scannedString, scannedTrue } from '../tools/json-scanner.ts'
+import type { CallSampler } from './call-sampler.ts'
+import { type CallerContext, callerOf } from './caller-context.ts'
 import { compact, type Measure, type Observation } from './observation.ts'
 
 export interface ProviderCallFacts {
   readonly request: OutgoingRequest
   readonly url: URL
   readonly api: ApiMatch
-  readonly sighting: Sighting
-  readonly ledger: TokenLedger
+  readonly callerContext: CallerContext
+  readonly lineages: TokenLineage
   /** Chooses which of the calls that went well the recorder keeps. */
-  readonly sample: CallSample
+  readonly sample: CallSampler
   /** Calls that are passed over are told of too. */
   readonly wantsAll: boolean
 }
@@ -73,7 +73,7 @@ export class ProviderCall {
   #held: Uint8Array | undefined
   #model: string | undefined
   #streams: boolean | undefined
-  #bearer: Bearer
+  #bearer: RequestCredential
 
   constructor(facts: ProviderCallFacts) {
     this.#facts = facts
@@ -85,34 +85,34 @@ export class ProviderCall {
 
   /** What is told of the call, now that it has ended; nothing of an ordinary one that nobody wants to hear of. */
   ended(end: OutgoingEnd): Observation | undefined {
-    const { api, sighting, ledger, sample } = this.#facts
+    const { api, callerContext, lineages, sample } = this.#facts
     // Some clients set their headers only when they write the body.
     if (this.#bearer.type === 'none') this.#bearer = this.#enter()
-    if (this.#bearer.type === 'none') ledger.calledWithout(api.service.id, sighting.startMs)
-    else if (this.#bearer.type === 'token' && end.status === 401) ledger.rejected(this.#bearer.token.fingerprint, Date.now())
+    if (this.#bearer.type === 'none') lineages.calledWithout(api.service.id, callerContext.startMs)
+    else if (this.#bearer.type === 'token' && end.status === 401) lineages.rejected(this.#bearer.token.fingerprint, Date.now())
     const verdict = this.#judge(end)
     const endedAtMs = performance.now()
-    const durationMs = endedAtMs - sighting.startedAtMs
+    const durationMs = endedAtMs - callerContext.startedAtMs
     const isOrdinary = verdict.outcome === 'ok' && durationMs < SLOW_MS
-    const standsFor = isOrdinary ? sample.take(api.service.id, endedAtMs) : 1
+    const weight = isOrdinary ? sample.take(api.service.id, endedAtMs) : 1
     // Whoever left by himself says nothing about the provider.
     if (!isOrdinary && verdict.outcome !== 'aborted') sample.disturbed(api.service.id, endedAtMs)
-    return standsFor > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, standsFor }) : undefined
+    return weight > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, weight }) : undefined
   }
 
-  #observation(end: OutgoingEnd, verdict: CallVerdict, { durationMs, standsFor }: { durationMs: number; standsFor: number }): Observation {
-    const { url, api, sighting, request } = this.#facts
+  #observation(end: OutgoingEnd, verdict: CallVerdict, { durationMs, weight }: { durationMs: number; weight: number }): Observation {
+    const { url, api, callerContext, request } = this.#facts
     if (this.#held) this.#peek(this.#held)
-    const firstChunkS = end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - sighting.startedAtMs) / 1000
+    const firstChunkS = end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - callerContext.startedAtMs) / 1000
     const operation = api.protocol && GENAI_OPERATIONS[api.protocol]
     return {
       name: operation ? `${operation}${this.#model ? ` ${this.#model}` : ''}` : request.method,
       kind: 'client',
-      startMs: sighting.startMs,
+      startMs: callerContext.startMs,
       durationMs,
-      parent: sighting.parent,
+      parent: callerContext.parent,
       attributes: compact({
-        ...callerAttributes(callerOf(sighting)),
+        ...callerAttributes(callerOf(callerContext)),
         ...this.#credentialAttributes(),
         [ATTR_PROVIDER]: api.service.id,
         [ATTR_PROTOCOL]: api.protocol,
@@ -127,16 +127,16 @@ export class ProviderCall {
         [ATTR_HTTP_METHOD]: request.method,
         [ATTR_HTTP_STATUS]: end.status,
         [ATTR_ANSWER_TYPE]: end.status !== undefined && end.status >= 300 ? end.headers?.['content-type'] : undefined,
-        [ATTR_HTTP_ROUTE]: sighting.route,
+        [ATTR_HTTP_ROUTE]: callerContext.route,
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
         [ATTR_TIME_TO_FIRST_CHUNK]: firstChunkS,
-        [ATTR_STANDS_FOR]: standsFor > 1 ? standsFor : undefined,
+        [ATTR_SAMPLE_WEIGHT]: weight > 1 ? weight : undefined,
       }),
       events: [],
       isError: verdict.failure !== undefined,
       isUrgent: false,
-      isRecorded: standsFor > 0,
+      isRecorded: weight > 0,
       measures: () => (operation ? this.#measures(verdict, durationMs, firstChunkS) : []),
     }
   }
@@ -149,17 +149,17 @@ export class ProviderCall {
   /** Reads the model and a flag where they stand in the first bytes; the rest is only passed over. */
   #peek(piece: Uint8Array): void {
     const body = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
-    const peeked = peekBeginning(body, ['model', 'stream'])
-    const model = peekedString(body, peeked?.members.get('model'))
-    this.#model = model === undefined ? undefined : givenName(model)
-    this.#streams = peeked && peekedTrue(body, peeked.members.get('stream'))
+    const peeked = scanBeginning(body, ['model', 'stream'])
+    const model = scannedString(body, peeked?.members.get('model'))
+    this.#model = model === undefined ? undefined : sanitizeName(model)
+    this.#streams = peeked && scannedTrue(body, peeked.members.get('stream'))
   }
 
   /** Enters what the request carries into the ledger. */
-  #enter(): Bearer {
-    const { request, api, sighting, ledger } = this.#facts
-    const bearer = bearerIn(request, api.service)
-    if (bearer.type === 'token') ledger.used(api.service.id, bearer.token, sighting.startMs)
+  #enter(): RequestCredential {
+    const { request, api, callerContext, lineages } = this.#facts
+    const bearer = requestCredentialIn(request, api.service)
+    if (bearer.type === 'token') lineages.used(api.service.id, bearer.token, callerContext.startMs)
     return bearer
   }
 
@@ -169,10 +169,11 @@ export class ProviderCall {
       return { [ATTR_CREDENTIAL_TYPE]: 'api_key', [ATTR_CREDENTIAL_FINGERPRINT]: this.#bearer.fingerprint }
     const { fingerprint, expiresAt } = this.#bearer.token
     return {
-      [ATTR_PROFILE]: this.#facts.ledger.profileOf(fingerprint),
+      [ATTR_PROFILE]: this.#facts.lineages.profileOf(fingerprint),
       [ATTR_CREDENTIAL_TYPE]: 'token',
       [ATTR_CREDENTIAL_FINGERPRINT]: fingerprint,
-      [ATTR_CREDENTIAL_EXPIRES_IN]: expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.sighting.startMs) / 1000),
+      [ATTR_CREDENTIAL_EXPIRES_IN]:
+        expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.callerContext.startMs) / 1000),
     }
   }
 
@@ -192,15 +193,15 @@ export class ProviderCall {
   }
 
   #measures({ outcome, failure }: CallVerdict, durationMs: number, firstChunkS: number | undefined): Measure[] {
-    const { api, sighting, ledger } = this.#facts
+    const { api, callerContext, lineages } = this.#facts
     const credentialType: CredentialType = this.#bearer.type === 'api_key' ? 'api_key' : 'token'
-    const profile = (this.#bearer.type === 'token' ? ledger.profileOf(this.#bearer.token.fingerprint) : undefined) ?? 'unknown'
+    const profile = (this.#bearer.type === 'token' ? lineages.profileOf(this.#bearer.token.fingerprint) : undefined) ?? 'unknown'
     const of = { provider: api.service.id, model: this.#model ?? 'unknown', profile }
     const labels = {
       ...of,
       credential_type: credentialType,
       outcome,
-      caller: callerOf(sighting).label,
+      caller: callerOf(callerContext).label,
       ...(failure && { [ATTR_ERROR_TYPE]: failure }),
     }
     return [

@@ -1,18 +1,18 @@
 import type { BufferedResponse } from '../http-clients/buffered-response.ts'
-import type { Landing } from './inflight-refreshes.ts'
+import type { InflightSettlement } from './inflight-refreshes.ts'
 
 /** Longer than any token answer: what goes on after this is none, and is nobody else's. */
 const MOST_BYTES = 256 * 1024
 
 /** Copies an answer as it passes by, for those who wait for the same, and lands their flight with it. */
-export class AnswerCopy {
-  readonly #land: (landing: Landing) => void
+export class ResponseBuffer {
+  readonly #settle: (landing: InflightSettlement) => void
   readonly #pieces: Buffer[] = []
   #bytes = 0
   #head: Omit<BufferedResponse, 'body'> | undefined
 
-  constructor(land: (landing: Landing) => void) {
-    this.#land = land
+  constructor(settle: (landing: InflightSettlement) => void) {
+    this.#settle = settle
   }
 
   /** It is copied no further; who asked for it is alone with it. */
@@ -33,16 +33,16 @@ export class AnswerCopy {
       return
     }
     this.#pieces.length = 0
-    this.#land('unshared')
+    this.#settle('send_independently')
   }
 
   ended(): void {
     const answer = this.#head && { ...this.#head, body: Buffer.concat(this.#pieces) }
-    this.#land(answer ? { answer } : 'unshared')
+    this.#settle(answer ? { answer } : 'send_independently')
   }
 
   failed(error: unknown): void {
-    this.#land({ error })
+    this.#settle({ error })
   }
 }
 

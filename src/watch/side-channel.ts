@@ -1,18 +1,18 @@
 import diagnostics from 'node:diagnostics_channel'
 import { basename } from 'node:path'
-import type { SideDoor } from '../../otel/enums.ts'
-import { ATTR_SERVER_ADDRESS, ATTR_SIDE_DOOR, SPAN_SIDE_DOOR } from '../../otel/semconv.ts'
+import type { SideChannel } from '../../otel/enums.ts'
+import { ATTR_SERVER_ADDRESS, ATTR_SIDE_CHANNEL, SPAN_SIDE_CHANNEL } from '../../otel/semconv.ts'
 import { callerAttributes, siteOf } from '../callers/caller.ts'
 import { type RawFrame, takeFrames } from '../callers/stack-frames.ts'
 import { hostSpan } from '../telemetry/host-span.ts'
-import { isOwnWork } from '../tools/suppress-instrumentation.ts'
+import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
 import type { Observation } from './observation.ts'
 
-export interface SideDoorsOptions {
+export interface SideChannelOptions {
   tokenHosts: ReadonlySet<string>
   /** An HTTP client of this process has business with the host: its sockets are no side doors. */
   hasClient: (host: string) => boolean
-  told: (observation: Observation) => void
+  report: (observation: Observation) => void
   onFault: (fault: unknown) => void
 }
 
@@ -32,7 +32,7 @@ const NODE = /^node(?:js)?(?:\.exe)?$/
  *
  * @returns Stops watching.
  */
-export function watchSideDoors({ tokenHosts, hasClient, told, onFault }: SideDoorsOptions): () => void {
+export function watchSideChannels({ tokenHosts, hasClient, report, onFault }: SideChannelOptions): () => void {
   const safely =
     <M>(handle: (message: M) => void) =>
     (message: M) => {
@@ -46,24 +46,24 @@ export function watchSideDoors({ tokenHosts, hasClient, told, onFault }: SideDoo
   const soon = (look: () => void) => process.nextTick(safely(look))
 
   const onChild = safely((message: unknown) => {
-    if (isOwnWork()) return
+    if (isInstrumentationSuppressed()) return
     const { process: child } = message as { process: { spawnfile?: string; spawnargs?: readonly string[] } }
     const frames = takeFrames(onChild)
     soon(() => {
       const { spawnfile = '', spawnargs = [] } = child
       if (NODE.test(basename(spawnfile))) return
       const host = [...tokenHosts].find(known => spawnargs.some(parameter => parameter.includes(known)))
-      if (host !== undefined) told(sideDoor('child', host, frames))
+      if (host !== undefined) report(sideChannel('child', host, frames))
     })
   })
   const onSocket = safely((message: unknown) => {
-    if (isOwnWork()) return
+    if (isInstrumentationSuppressed()) return
     const { socket } = message as { socket: { _host?: string | null } }
     const frames = takeFrames(onSocket)
     if (frames.some(({ file }) => HTTP_CLIENT.test(file.replaceAll('\\', '/')))) return
     soon(() => {
       const { _host: host } = socket
-      if (typeof host === 'string' && tokenHosts.has(host) && !hasClient(host)) told(sideDoor('socket', host, frames))
+      if (typeof host === 'string' && tokenHosts.has(host) && !hasClient(host)) report(sideChannel('socket', host, frames))
     })
   })
   const doors = { child_process: onChild, 'net.client.socket': onSocket }
@@ -73,14 +73,14 @@ export function watchSideDoors({ tokenHosts, hasClient, told, onFault }: SideDoo
   }
 }
 
-function sideDoor(door: SideDoor, host: string, frames: readonly RawFrame[]): Observation {
+function sideChannel(door: SideChannel, host: string, frames: readonly RawFrame[]): Observation {
   return {
-    name: SPAN_SIDE_DOOR,
+    name: SPAN_SIDE_CHANNEL,
     kind: 'internal',
     startMs: Date.now(),
     durationMs: 0,
     parent: hostSpan(),
-    attributes: { [ATTR_SIDE_DOOR]: door, [ATTR_SERVER_ADDRESS]: host, ...callerAttributes(siteOf(frames)) },
+    attributes: { [ATTR_SIDE_CHANNEL]: door, [ATTR_SERVER_ADDRESS]: host, ...callerAttributes(siteOf(frames)) },
     events: [],
     isError: false,
     isUrgent: true,

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/at-exit.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { asOwnWork } from '../tools/suppress-instrumentation.ts'
+import { suppressInstrumentation } from '../tools/suppress-instrumentation.ts'
 import type { Observation } from './observation.ts'
 import { ProcessWatch } from './process-watch.ts'
 import type { WatchDelivery } from './watch-delivery.ts'
@@ -31,8 +31,8 @@ export function startWatch(): StartedWatch {
   const undo: (() => void)[] = []
   let isOver = false
   const waiting = new Waiting(settings, { onBegin: listen, onFault: stopBecause })
-  const watch = new ProcessWatch({ settings, sink: waiting, onFault: stopBecause, onNotice: tellOnce })
-  if (settings.forensicUntilMs !== undefined) undo.push(load('deep-stacks').watchForensically(settings, tell))
+  const watch = new ProcessWatch({ settings, sink: waiting, onFault: stopBecause, onNotice: reportOnce })
+  if (settings.deepStacksUntilMs !== undefined) undo.push(load('deep-stacks').traceDeepStacks(settings, report))
   undo.push(() => watch.stop())
   try {
     watch.start()
@@ -110,7 +110,7 @@ class Waiting {
 
   take(observation: Observation): void {
     if (this.#isClosed) return
-    if (this.#delivery) asOwnWork(() => this.#delivery?.take(observation))
+    if (this.#delivery) suppressInstrumentation(() => this.#delivery?.take(observation))
     else if (this.#queue.length < MOST_WAITING) this.#queue.push(observation)
   }
 
@@ -125,7 +125,7 @@ class Waiting {
     if (this.#queue.length > 0) this.#load()
     if (!this.#delivery?.wantsAll) return
     settle()
-    asOwnWork(() => this.#delivery?.send())
+    suppressInstrumentation(() => this.#delivery?.send())
   }
 
   /** Takes no more; what was seen is written, a moment later. */
@@ -137,11 +137,11 @@ class Waiting {
 
   /** Synchronously: a module that is being imported could not be had when the process ends meanwhile. */
   #load(): WatchDelivery {
-    this.#delivery ??= asOwnWork(() => {
+    this.#delivery ??= suppressInstrumentation(() => {
       const { WatchDelivery } = load('watch-delivery')
       return new WatchDelivery(this.#settings, {
         onFailure: failure => say('what is seen cannot be recorded', failure),
-        onNotice: tellOnce,
+        onNotice: reportOnce,
         onFault: this.#onFault,
       })
     })
@@ -164,10 +164,10 @@ function load<Name extends keyof Loaded>(name: Name): Loaded[Name] {
 /** Lines that were written: each stands on stderr once. */
 const written = new Set<string>()
 
-function tellOnce(line: string): void {
+function reportOnce(line: string): void {
   if (written.has(line)) return
   written.add(line)
-  tell(line)
+  report(line)
 }
 
 let hasSpoken = false
@@ -177,10 +177,10 @@ function say(what: string, fault: unknown): void {
   if (hasSpoken) return
   hasSpoken = true
   const words = fault instanceof GatewayError ? fault.message : fault instanceof Error ? fault.name : 'unknown fault'
-  tell(`${what}: ${words}`)
+  report(`${what}: ${words}`)
 }
 
-function tell(line: string): void {
+function report(line: string): void {
   try {
     writeSync(2, `gatewatch: ${line}\n`)
   } catch {

@@ -29,14 +29,14 @@ import {
   ATTR_REFRESH_RETAINED,
   ATTR_REJECTED_FINGERPRINT,
   ATTR_REPLAY,
+  ATTR_REQUEST_CLIENT,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
+  ATTR_REQUEST_HEADERS,
+  ATTR_REQUEST_SCOPES,
+  ATTR_REQUEST_USER_AGENT,
   ATTR_RETRY_AFTER,
   ATTR_SERVER_ADDRESS,
-  ATTR_SHAPE_CLIENT,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
-  ATTR_SHAPE_HEADERS,
-  ATTR_SHAPE_SCOPES,
-  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   ATTR_UNCERTAINTY,
   ATTR_URL_PATH,
@@ -57,36 +57,44 @@ import type { SentHeaders } from '../http-clients/sent-headers.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
 import { accessTokenOf } from '../token-requests/request-credential.ts'
-import { type Shape, shapeOf } from '../token-requests/request-summary.ts'
+import { type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'
 import { shownHeader } from '../token-requests/token-fields.ts'
 import { readGrant } from '../token-requests/token-grant.ts'
-import type { Lineage, TokenLedger } from '../token-requests/token-lineage.ts'
-import { BLOCKED, isUnreadable, refusalIn, requestIdIn, skewOf, type Verdict, verdictOf } from '../token-requests/token-outcome.ts'
-import type { Sighting } from './caller-context.ts'
+import type { RequestLineage, TokenLineage } from '../token-requests/token-lineage.ts'
+import {
+  BLOCKED,
+  isUnreadable,
+  refusalIn,
+  requestIdIn,
+  skewOf,
+  type TokenOutcome,
+  tokenOutcomeOf,
+} from '../token-requests/token-outcome.ts'
+import type { CallerContext } from './caller-context.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { StoredCredential } from './credential-search.ts'
-import type { Passage } from './gate-check.ts'
+import type { GateCheck } from './gate-check.ts'
 import { compact, type Measure, type Observation, type ObservedEvent } from './observation.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {
   readonly service: KnownService
   readonly url: URL
-  readonly passage: Passage
+  readonly gateCheck: GateCheck
   readonly policy: BypassPolicy
-  readonly sighting: Sighting
-  readonly ledger: TokenLedger
+  readonly callerContext: CallerContext
+  readonly lineages: TokenLineage
   readonly credentials: CredentialFiles
 }
 
 /** What is known of it when it has ended, whatever its stack turns out to be. */
-interface Told {
+interface Reported {
   readonly end: OutgoingEnd
   readonly endedMs: number
   readonly grant: ReturnType<typeof readGrant>
   readonly isRefresh: boolean
-  readonly lineage: Lineage
-  readonly verdict: Verdict
+  readonly lineage: RequestLineage
+  readonly verdict: TokenOutcome
   readonly durationMs: number
 }
 
@@ -95,7 +103,7 @@ const MOST_HEADERS = 60
 /** One token request, from where it is made to its end; then it is an observation. */
 export class TokenRequest {
   readonly #facts: TokenRequestFacts
-  #shape: Shape = shapeOf(undefined)
+  #shape: RequestSummary = summarizeRequest(undefined)
   #headerNames = ''
   #userAgent: Fingerprint | undefined
   /** Under way, or over, where the application's files are asked. */
@@ -108,7 +116,7 @@ export class TokenRequest {
 
   constructor(facts: TokenRequestFacts) {
     this.#facts = facts
-    this.#wasGateSeen = facts.passage.isGateSeen
+    this.#wasGateSeen = facts.gateCheck.isGateSeen
   }
 
   /**
@@ -117,9 +125,9 @@ export class TokenRequest {
    * @returns The error that the application gets; `undefined` for a request that goes on.
    */
   refusal(): GatewayError | undefined {
-    const { policy, passage, url } = this.#facts
-    const isPast = policy === 'enforce' && this.#shape.grant === 'refresh' && passage.isBypass()
-    return isPast ? bypassError(url, passage.caller.label, passage.isGateSeen) : undefined
+    const { policy, gateCheck, url } = this.#facts
+    const isPast = policy === 'enforce' && this.#shape.grant === 'refresh' && gateCheck.isBypass()
+    return isPast ? bypassError(url, gateCheck.caller.label, gateCheck.isGateSeen) : undefined
   }
 
   /** It was kept from being sent. */
@@ -128,7 +136,7 @@ export class TokenRequest {
   }
 
   /** The request's body is complete; its headers are what they will be. */
-  body(shape: Shape, headers: SentHeaders): void {
+  body(shape: RequestSummary, headers: SentHeaders): void {
     this.#shape = shape
     if (shape.refreshFingerprint !== undefined && !shape.isTokenless) this.#lookUp(shape.refreshFingerprint)
     this.#userAgent = fingerprint(headers['user-agent'])
@@ -137,7 +145,7 @@ export class TokenRequest {
 
   /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
   ended(end: OutgoingEnd): Observation {
-    const { service, sighting, ledger } = this.#facts
+    const { service, callerContext, lineages } = this.#facts
     this.#isEnded = true
     const endedMs = Date.now()
     const isGranted =
@@ -148,46 +156,48 @@ export class TokenRequest {
       !isUnreadable(end)
     const grant = isGranted ? readGrant(end, service, endedMs) : undefined
     const isRefresh = this.#shape.grant !== 'other'
-    const seen = ledger.exchanged({
+    const seen = lineages.exchanged({
       provider: service.id,
-      sentMs: sighting.startMs,
+      sentMs: callerContext.startMs,
       endedMs,
       sent: this.#shape.refreshFingerprint,
       isTokenless: this.#shape.isTokenless,
       ...(isGranted && { granted: grant ?? {} }),
     })
-    const verdict = this.#isRefused ? BLOCKED : verdictOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
+    const verdict = this.#isRefused ? BLOCKED : tokenOutcomeOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
     // What another process rotated away is known to the provider alone.
     const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
-    const durationMs = performance.now() - sighting.startedAtMs
-    const told = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
-    const observation = this.#facts.passage.told(() => this.#observation(this.#recalled(told)))
-    return this.#lookup ? { ...observation, retold: () => this.#observation(this.#recalled(told)), pending: this.#lookup } : observation
+    const durationMs = performance.now() - callerContext.startedAtMs
+    const reported = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
+    const observation = this.#facts.gateCheck.observed(() => this.#observation(this.#recalled(reported)))
+    return this.#lookup
+      ? { ...observation, rebuilt: () => this.#observation(this.#recalled(reported)), pending: this.#lookup }
+      : observation
   }
 
   /** What the files of the application have told since it ended. */
-  #recalled(told: Told): Told {
-    const { service, ledger, sighting } = this.#facts
+  #recalled(reported: Reported): Reported {
+    const { service, lineages, callerContext } = this.#facts
     const { refreshFingerprint: sent } = this.#shape
-    if (!this.#isFoundLate || sent === undefined) return told
-    return { ...told, lineage: { ...told.lineage, ...ledger.recalled(service.id, sent, sighting.startMs) } }
+    if (!this.#isFoundLate || sent === undefined) return reported
+    return { ...reported, lineage: { ...reported.lineage, ...lineages.recalled(service.id, sent, callerContext.startMs) } }
   }
 
-  #observation(told: Told): Observation {
-    const { service, sighting, url, passage } = this.#facts
-    const { end, endedMs, grant, isRefresh, lineage, verdict, durationMs } = told
-    const { caller } = passage
-    const { via, uncertainty } = passage.viaOf(this.#shape.grant)
+  #observation(reported: Reported): Observation {
+    const { service, callerContext, url, gateCheck } = this.#facts
+    const { end, endedMs, grant, isRefresh, lineage, verdict, durationMs } = reported
+    const { caller } = gateCheck
+    const { via, uncertainty } = gateCheck.viaOf(this.#shape.grant)
     return {
       name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,
       kind: 'client',
-      startMs: sighting.startMs,
+      startMs: callerContext.startMs,
       durationMs,
-      parent: sighting.parent,
+      parent: callerContext.parent,
       attributes: compact({
         ...callerAttributes(caller),
         ...this.#shapeAttributes(),
-        ...lineageAttributes(lineage, sighting.startMs),
+        ...lineageAttributes(lineage, callerContext.startMs),
         [ATTR_PROVIDER]: service.id,
         [ATTR_VIA]: via,
         [ATTR_UNCERTAINTY]: uncertainty,
@@ -196,7 +206,7 @@ export class TokenRequest {
         [ATTR_SERVER_ADDRESS]: url.hostname,
         [ATTR_URL_PATH]: url.pathname,
         [ATTR_HTTP_METHOD]: 'POST',
-        [ATTR_HTTP_ROUTE]: sighting.route,
+        [ATTR_HTTP_ROUTE]: callerContext.route,
         [ATTR_REFRESH_FINGERPRINT_AFTER]: grant?.refresh,
         [ATTR_CREDENTIAL_FINGERPRINT]: grant?.access?.fingerprint,
         [ATTR_REFRESH_RETAINED]: grant ? lineage.isRetained : undefined,
@@ -208,15 +218,15 @@ export class TokenRequest {
       isError: !isSuccess(verdict.outcome),
       isUrgent: true,
       isRecorded: true,
-      measures: () => this.#measures(told, via, caller.label),
+      measures: () => this.#measures(reported, via, caller.label),
     }
   }
 
   /** Asks the application's files for a token that was not seen yet; from now on, for the answer will change them. */
   #lookUp(refresh: Fingerprint): void {
-    const { ledger, service, credentials, sighting } = this.#facts
-    if (!ledger.lacksAccess(service.id, refresh)) return
-    const question = { refresh, provider: service.id, sentMs: sighting.startMs }
+    const { lineages, service, credentials, callerContext } = this.#facts
+    if (!lineages.lacksAccess(service.id, refresh)) return
+    const question = { refresh, provider: service.id, sentMs: callerContext.startMs }
     this.#lookup = credentials.find(question, stored => {
       this.#enter(refresh, stored)
       this.#isFoundLate = this.#isEnded
@@ -224,37 +234,37 @@ export class TokenRequest {
   }
 
   #enter(refresh: Fingerprint, { access, expiresAt, profileId }: StoredCredential): void {
-    const { ledger, service, sighting } = this.#facts
+    const { lineages, service, callerContext } = this.#facts
     // An access token that nobody has seen goes by the name of the refresh token it came with.
     const known = access === undefined ? { fingerprint: `with ${refresh}` } : accessTokenOf(access, service)
     const token = access === undefined && expiresAt === undefined ? undefined : { ...known, ...(expiresAt !== undefined && { expiresAt }) }
-    ledger.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, sighting.startMs)
+    lineages.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, callerContext.startMs)
   }
 
   #shapeAttributes(): Attributes {
     const { encoding, fields, refreshFingerprint, isTokenless, clientFingerprint, scopes, declaredReason, grantType } = this.#shape
     return {
-      [ATTR_SHAPE_ENCODING]: encoding,
-      [ATTR_SHAPE_FIELDS]: fields,
-      [ATTR_SHAPE_CLIENT]: clientFingerprint,
-      [ATTR_SHAPE_SCOPES]: scopes,
-      [ATTR_SHAPE_HEADERS]: this.#headerNames,
-      [ATTR_SHAPE_USER_AGENT]: this.#userAgent,
+      [ATTR_REQUEST_ENCODING]: encoding,
+      [ATTR_REQUEST_FIELDS]: fields,
+      [ATTR_REQUEST_CLIENT]: clientFingerprint,
+      [ATTR_REQUEST_SCOPES]: scopes,
+      [ATTR_REQUEST_HEADERS]: this.#headerNames,
+      [ATTR_REQUEST_USER_AGENT]: this.#userAgent,
       [ATTR_REASON_DECLARED]: declaredReason,
       [ATTR_REFRESH_FINGERPRINT_BEFORE]: refreshFingerprint,
       [ATTR_HAS_REFRESH]: grantType === 'refresh_token' ? !isTokenless : undefined,
     }
   }
 
-  #events({ isReplay }: Lineage, via: Via): ObservedEvent[] {
-    const { startMs: atMs } = this.#facts.sighting
-    const joined = this.#facts.sighting
+  #events({ isReplay }: RequestLineage, via: Via): ObservedEvent[] {
+    const { startMs: atMs } = this.#facts.callerContext
+    const joined = this.#facts.callerContext
       .joiners()
       .map(joiner => ({ name: EVENT_JOINED, atMs: Date.now(), attributes: callerAttributes(joiner) }))
     return [...(via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []), ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : []), ...joined]
   }
 
-  #measures({ lineage, verdict, durationMs, isRefresh }: Told, via: Via, caller: string): Measure[] {
+  #measures({ lineage, verdict, durationMs, isRefresh }: Reported, via: Via, caller: string): Measure[] {
     const { service, policy } = this.#facts
     const { outcome, failure } = verdict
     const provider = service.id
@@ -273,14 +283,14 @@ export class TokenRequest {
       ...(failure && { [ATTR_ERROR_TYPE]: failure }),
     }
     measures.push({ kind: 'record', key: 'refreshDuration', value: durationMs / 1000, labels })
-    const ageS = ageOf(lineage, this.#facts.sighting.startMs)
+    const ageS = ageOf(lineage, this.#facts.callerContext.startMs)
     if (ageS !== undefined)
       measures.push({ kind: 'record', key: 'tokenAge', value: ageS, labels: { provider, profile, reason: lineage.reason } })
     return measures
   }
 }
 
-function lineageAttributes(lineage: Lineage, sentMs: number): Attributes {
+function lineageAttributes(lineage: RequestLineage, sentMs: number): Attributes {
   const { profile, reason, generation, isReplay, before, wasRejected } = lineage
   return {
     [ATTR_PROFILE]: profile,
@@ -300,12 +310,12 @@ function accountAttributes(before: string | undefined, after: string | undefined
 }
 
 /** Seconds between the issue of the access token in use and this request. */
-function ageOf({ before }: Lineage, sentMs: number): number | undefined {
+function ageOf({ before }: RequestLineage, sentMs: number): number | undefined {
   return before?.issuedAt === undefined ? undefined : Math.max(0, Math.round((sentMs - before.issuedAt) / 1000))
 }
 
 function verdictAttributes(
-  { outcome, failure, providerCode, retryAfterMs }: Verdict,
+  { outcome, failure, providerCode, retryAfterMs }: TokenOutcome,
   end: OutgoingEnd,
   isRefresh: boolean,
   endedMs: number,

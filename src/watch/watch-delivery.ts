@@ -69,7 +69,7 @@ export class WatchDelivery {
   }
 
   #deliverLate(observation: Observation): void {
-    if (this.#unsettled.delete(observation)) this.#deliver(mapped(observation.retold?.() ?? observation))
+    if (this.#unsettled.delete(observation)) this.#deliver(mapped(observation.rebuilt?.() ?? observation))
   }
 
   #deliverUnsettled(): void {

@@ -6,7 +6,7 @@ import { type IsSampled, isSampledBy } from '../../otel/sdk/sampler.ts'
 import type { Environment } from '../telemetry/environment.ts'
 import type { ProcessResource } from '../telemetry/finished-span.ts'
 import { Instruments } from '../telemetry/instruments.ts'
-import { SeriesBook } from '../telemetry/metric-storage.ts'
+import { MetricStorage } from '../telemetry/metric-storage.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
 import type { Observation } from './observation.ts'
 import type { ObservedSpan } from './observed-span.ts'
@@ -33,9 +33,9 @@ export async function startExport(environment: Environment, processRole: Process
     processors.map(processor => ({ processor, place: 'export' as const })),
     { onDropped },
   )
-  const book = new SeriesBook()
-  const meters = await startMetricExport(environment, resource, book)
-  const instruments = new Instruments(book)
+  const storage = new MetricStorage()
+  const meters = await startMetricExport(environment, resource, storage)
+  const instruments = new Instruments(storage)
   return {
     take: (span, observation) => {
       prepare(span, resource, isSampled)

@@ -30,11 +30,11 @@ export interface WatchSettings {
   /** URLs that are not looked at, nor what lies below them. @default [] */
   readonly exclude: readonly string[]
   /** Every asynchronous step is noted until then, epoch ms; see `Forensics` for what that costs. @default never */
-  readonly forensicUntilMs?: number
+  readonly deepStacksUntilMs?: number
 }
 
 /** Environment variables, as in `process.env`. */
-export type Environment = Readonly<Record<string, string | undefined>>
+export type WatchEnvironment = Readonly<Record<string, string | undefined>>
 
 /** Holds all settings as JSON; written by `gatewatch run`. */
 export const SETTINGS_VARIABLE = 'GATEWATCH_WATCH'
@@ -46,7 +46,7 @@ export interface HandedSettings extends Partial<WatchSettings> {
 }
 
 /** Longest time of forensic mode: whoever forgets it shall not pay for it for ever. */
-export const LONGEST_FORENSIC_MS = 86_400_000
+export const LONGEST_DEEP_STACKS_MS = 86_400_000
 /** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
 const DEFAULT_WINDOW_MS = 600_000
 /** Tokens are kept no longer. */
@@ -77,14 +77,14 @@ const KEYS: ReadonlySet<string> = new Set([
  * @param parentPid Parent of this process; another one than the `gatewatch run` that is named means a child.
  * @throws {GatewayError} `GW_CONFIG` naming the variable and what is allowed.
  */
-export function readWatchSettings(environment: Environment, parentPid = process.ppid): WatchSettings {
+export function readWatchSettings(environment: WatchEnvironment, parentPid = process.ppid): WatchSettings {
   const handed = handedSettings(environment[SETTINGS_VARIABLE])
   const list = (name: string, given: readonly string[] = []) => [...given, ...words(environment[`GATEWATCH_${name}`])]
   const isChild = handed.startedBy !== undefined && handed.startedBy !== parentPid
   const role = (isChild ? 'child' : handed.role) ?? environment.GATEWATCH_ROLE ?? 'unknown'
   const policy = handed.policy ?? environment.GATEWATCH_POLICY ?? 'observe'
   const presets = list('PRESET', handed.preset)
-  const forensicUntilMs = handed.forensicUntilMs ?? forensicUntil(environment.GATEWATCH_FORENSIC)
+  const deepStacksUntilMs = handed.deepStacksUntilMs ?? deepStacksUntil(environment.GATEWATCH_DEEP_STACKS)
   return {
     state: resolve(handed.state || stateFolderOf(environment)),
     role: oneOf('GATEWATCH_ROLE', role, PROCESS_ROLES),
@@ -97,15 +97,16 @@ export function readWatchSettings(environment: Environment, parentPid = process.
     tokenUrls: { ...handed.tokenUrls, ...namedUrls('GATEWATCH_TOKEN_URLS', words(environment.GATEWATCH_TOKEN_URLS)) },
     apis: { ...handed.apis, ...namedUrls('GATEWATCH_APIS', words(environment.GATEWATCH_APIS)) },
     exclude: [...(handed.exclude ?? []), ...plainUrls('GATEWATCH_EXCLUDE', words(environment.GATEWATCH_EXCLUDE))],
-    ...(forensicUntilMs !== undefined && { forensicUntilMs }),
+    ...(deepStacksUntilMs !== undefined && { deepStacksUntilMs }),
   }
 }
 
-function forensicUntil(text: string | undefined): number | undefined {
+function deepStacksUntil(text: string | undefined): number | undefined {
   if (!text?.trim()) return undefined
   const [, count = '', unit = ''] = /^(\d{1,5})([smh])$/.exec(text.trim()) ?? []
   const forMs = Number(count) * ({ s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN)
-  if (!(forMs > 0 && forMs <= LONGEST_FORENSIC_MS)) throw wrong('GATEWATCH_FORENSIC must be a span of time of at most a day: 30s, 10m, 1h')
+  if (!(forMs > 0 && forMs <= LONGEST_DEEP_STACKS_MS))
+    throw wrong('GATEWATCH_FORENSIC must be a span of time of at most a day: 30s, 10m, 1h')
   return Date.now() + forMs
 }
 
@@ -161,7 +162,7 @@ function handedSettings(text: string | undefined): HandedSettings {
   if (unknown.length > 0) throw wrong(`${SETTINGS_VARIABLE}: ${unknown.join(', ')} is not known; there are ${[...KEYS].join(', ')}`)
   for (const key of ['gate', 'exclude', 'credentials', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
   for (const key of ['tokenUrls', 'apis'] as const) requireThat(key, given[key], isTextTable, 'an object of URLs and provider names')
-  requireThat('forensicUntilMs', given.forensicUntilMs, Number.isSafeInteger, 'a moment in epoch milliseconds')
+  requireThat('forensicUntilMs', given.deepStacksUntilMs, Number.isSafeInteger, 'a moment in epoch milliseconds')
   requireThat('state', given.state, value => typeof value === 'string', 'a text')
   return given as HandedSettings
 }
@@ -215,6 +216,6 @@ function wrong(message: string): GatewayError {
 }
 
 /** Where watched processes leave what was seen, unless they are told otherwise. */
-export function stateFolderOf(environment: Environment): string {
+export function stateFolderOf(environment: WatchEnvironment): string {
   return environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')
 }

@@ -98,18 +98,18 @@ describe('--against', () => {
       diagnose: false,
       alone: [],
     })
-    expect(readOptions(['--against', 'HEAD~1', '--only', 'b,visit'])).toMatchObject({ only: ['b'], watch: false, alone: ['visit'] })
+    expect(readOptions(['--against', 'HEAD~1', '--only', 'b,acquire'])).toMatchObject({ only: ['b'], watch: false, alone: ['acquire'] })
     expect(readOptions([])).not.toHaveProperty('against')
   })
 
   it('puts each contestant of the other commit beside the one of this tree', () => {
     expect(withEarlier(['a', 'b-otlp', 'd'])).toEqual(['a', 'b-otlp', 'b-otlp-earlier', 'd'])
-    expect(withEarlier(['unwatched', 'watched', 'forensic'])).toEqual([
+    expect(withEarlier(['unwatched', 'watched', 'deepStacks'])).toEqual([
       'unwatched',
       'watched',
       'watched-earlier',
-      'forensic',
-      'forensic-earlier',
+      'deepStacks',
+      'deepStacks-earlier',
     ])
     expect(contestants(tree)['b-otlp-earlier']).toMatchObject({ title: 'Gatewatch, exporting OTLP, abc1234' })
     expect(contestants(tree)['b-otlp-earlier']).not.toHaveProperty('missing')

@@ -44,7 +44,7 @@ console.log('done')
 `
 
 /** One refresh that one caller makes, in the ways in which clients are written; nobody joins it. */
-const ALONE = `
+const ISOLATED = `
 const [url, refresh_token] = process.argv.slice(2)
 const seen = []
 const lock = { tail: Promise.resolve() }
@@ -154,8 +154,8 @@ describe('forensic mode', () => {
   // to 135 MB); eleven joiners were named of a turn that nobody joined, helpers to which its own promise was handed. Steps are
   // forgotten with their resource, and only who waits from elsewhere joined. Issue 1 of 6, A9.
   it('names nobody where nobody joined: not those to whom the caller hands its promise', async () => {
-    const { run } = await world(ALONE)
-    const { state, ended } = await run({ GATEWATCH_FORENSIC: '10m' })
+    const { run } = await world(ISOLATED)
+    const { state, ended } = await run({ GATEWATCH_DEEP_STACKS: '10m' })
     expect(ended).toMatchObject({ code: 0, stdout: '/modelsauthorization\n' })
     expect(spansIn(state).flatMap(({ events }) => events.map(({ name }) => name))).not.toContain(EVENT_JOINED)
   })
@@ -168,7 +168,7 @@ describe('forensic mode', () => {
     const state = stateFolder()
     const file = `${stateFolder()}-application.mjs`
     writeFileSync(file, HANDLED)
-    const environment = { ...watchingEnvironment(state, { url, steps: [] }), GATEWATCH_FORENSIC: '10m' }
+    const environment = { ...watchingEnvironment(state, { url, steps: [] }), GATEWATCH_DEEP_STACKS: '10m' }
     const { ended, said } = startNode([file, url, 'a-refresh-token'], environment)
     await said('joined')
     answer()
@@ -180,7 +180,7 @@ describe('forensic mode', () => {
 
   it('finds who began a refresh behind sixty hops that add no frame', async () => {
     const { run } = await world(TURNS)
-    const { refresh } = await run({ GATEWATCH_FORENSIC: '10m' })
+    const { refresh } = await run({ GATEWATCH_DEEP_STACKS: '10m' })
     expect(refresh?.stack).toMatch(/--- scheduled at ---\n[\s\S]*beginTurns \(/)
   })
 
@@ -197,7 +197,7 @@ describe('forensic mode', () => {
 
   it('finds who scheduled a refresh behind an emitter, a queue and two timers', async () => {
     const { run } = await world(SCHEDULED)
-    const { refresh, ended } = await run({ GATEWATCH_FORENSIC: '10m' })
+    const { refresh, ended } = await run({ GATEWATCH_DEEP_STACKS: '10m' })
     expect(ended).toMatchObject({ code: 0, stdout: '200\n' })
     expect(refresh?.stack).toMatch(/^onRefresh [\s\S]*--- scheduled at ---\n[\s\S]*schedule \([\s\S]*keepTokenWarm \(/)
   })
@@ -212,7 +212,7 @@ describe('forensic mode', () => {
 
   it('names everybody who waits for a refresh that another one began', async () => {
     const { run } = await world(SHARED)
-    const { state, simulator } = await run({ GATEWATCH_FORENSIC: '10m' })
+    const { state, simulator } = await run({ GATEWATCH_DEEP_STACKS: '10m' })
     expect(simulator.tokenRequests()).toHaveLength(1)
     const [span] = spansIn(state)
     expect(nameOf(span?.attributes)).toBe('postRefresh')
@@ -230,7 +230,7 @@ describe('forensic mode', () => {
     const state = stateFolder()
     const { code, stdout, stderr } = await startNode(['--eval', script], {
       ...watchingEnvironment(state, { url: 'http://127.0.0.1:9/token', steps: [] }),
-      GATEWATCH_FORENSIC: '1s',
+      GATEWATCH_DEEP_STACKS: '1s',
     }).ended
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'still here\n' })
     expect(stderr.trim().split('\n')).toEqual([

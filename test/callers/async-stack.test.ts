@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { enter, noteCaller, noteCausalFrames } from '../../src/callers/async-stack.ts'
+import { captureAsyncStack, enter, noteCaller } from '../../src/callers/async-stack.ts'
 
 /** A library that makes its request when nobody is on the stack any more. */
 function library(): Promise<string[]> {
@@ -19,7 +19,7 @@ function library(): Promise<string[]> {
 }
 
 function namesHere(): string[] {
-  return noteCausalFrames(namesHere)().map(({ functionName }) => functionName)
+  return captureAsyncStack(namesHere)().map(({ functionName }) => functionName)
 }
 
 describe('the causal stack', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { GateFrames } from '../../src/callers/trusted-callers.ts'
+import { TrustedCallers } from '../../src/callers/trusted-callers.ts'
 import { PRESETS } from '../../src/watch/gate-presets.ts'
 
 describe('the frames of a gate', () => {
@@ -16,16 +16,16 @@ describe('the frames of a gate', () => {
     ['not folders by a star', 'dist/*.js#withLock', 'withLock', '/app/dist/deep/oauth.js', 'bypass'],
     ['a file on Windows', 'dist/oauth.js#withLock', 'withLock', 'C:\\app\\dist\\oauth.js', 'gate'],
   ])('name %s', (_what, declared, functionName, file, via) => {
-    expect(new GateFrames([declared]).judge([frame('post'), frame(functionName, file), frame('main')])).toEqual({ via })
+    expect(new TrustedCallers([declared]).judge([frame('post'), frame(functionName, file), frame('main')])).toEqual({ via })
   })
 
   it('are undeclared when nobody named any, and then nothing is a bypass', () => {
-    expect(new GateFrames([]).judge([frame('post')])).toEqual({ via: 'undeclared' })
-    expect(new GateFrames([]).judge([frame('post')], 'stack_cut')).toEqual({ via: 'undeclared' })
+    expect(new TrustedCallers([]).judge([frame('post')])).toEqual({ via: 'undeclared' })
+    expect(new TrustedCallers([]).judge([frame('post')], 'stack_cut')).toEqual({ via: 'undeclared' })
   })
 
   it('tell who came to them: the first frame outside of them and of what leads there for everybody', () => {
-    const gate = new GateFrames(['withLock'], { approach: ['resolve'] })
+    const gate = new TrustedCallers(['withLock'], { approach: ['resolve'] })
     expect(gate.outside([frame('post'), frame('withLock'), frame('withLock'), frame('resolve'), frame('turn'), frame('main')])).toBe(4)
     expect(gate.outside([frame('post'), frame('resolve'), frame('turn')])).toBe(2)
     expect(gate.outside([frame('post'), frame('turn')])).toBe(0)
@@ -35,7 +35,7 @@ describe('the frames of a gate', () => {
   // stack without the gate counted as proof. Fix: only a whole stack does, and names of a preset only where the running code has
   // them; else the way is uncertain, with why. Issue 1, point A2.
   it('are not missing for certain on a stack that is not whole', () => {
-    const gate = new GateFrames(['withLock'])
+    const gate = new TrustedCallers(['withLock'])
     expect(gate.judge([frame('post')], 'stack_cut')).toEqual({ via: 'uncertain', uncertainty: 'stack_cut' })
     expect(gate.judge([frame('post')], 'frame_limit')).toEqual({ via: 'uncertain', uncertainty: 'frame_limit' })
     expect(gate.judge([frame('post'), frame('withLock')], 'stack_cut')).toEqual({ via: 'gate' })
@@ -44,13 +44,13 @@ describe('the frames of a gate', () => {
   it('of a preset count only where the running code has them; a name of the operator counts always', () => {
     const preset = { preset: ['withLock'], isPresetFound: () => false }
     const unmatched = { via: 'uncertain', uncertainty: 'preset_unmatched' }
-    expect(new GateFrames([], preset).judge([frame('post')])).toEqual(unmatched)
-    expect(new GateFrames([], preset).judge([frame('withLock')])).toEqual({ via: 'gate' })
-    expect(new GateFrames(['inTurn'], preset).judge([frame('post')])).toEqual({ via: 'bypass' })
+    expect(new TrustedCallers([], preset).judge([frame('post')])).toEqual(unmatched)
+    expect(new TrustedCallers([], preset).judge([frame('withLock')])).toEqual({ via: 'gate' })
+    expect(new TrustedCallers(['inTurn'], preset).judge([frame('post')])).toEqual({ via: 'bypass' })
   })
 
   it('are seen from the first stack that has them', () => {
-    const gate = new GateFrames(['withLock'])
+    const gate = new TrustedCallers(['withLock'])
     gate.judge([frame('post')])
     expect(gate.isSeen).toBe(false)
     gate.judge([frame('post'), frame('withLock')])
@@ -58,7 +58,7 @@ describe('the frames of a gate', () => {
   })
 
   it('of OpenClaw are those that hold its lock', () => {
-    const gate = new GateFrames([], { preset: PRESETS.openclaw?.gate ?? [] })
+    const gate = new TrustedCallers([], { preset: PRESETS.openclaw?.gate ?? [] })
     const through = gate.judge([frame('refreshAccessToken'), frame('doRefreshOAuthTokenWithLock'), frame('resolveOAuthAccess')])
     expect(through).toEqual({ via: 'gate' })
     expect(gate.judge([frame('refreshAccessToken'), frame('refreshOAuthCredentialForRuntime')])).toEqual({ via: 'bypass' })

@@ -25,7 +25,7 @@ async function leaveAfterFirstChunk(w: GatewayWorld): Promise<void> {
   leave.abort()
 }
 
-interface Ending {
+interface EndObserver {
   outcome: AttemptOutcome
   fault?: FaultName | Omit<Fault, 'where'>
   error?: string
@@ -33,7 +33,7 @@ interface Ending {
   status?: number
 }
 
-const ENDINGS: readonly Ending[] = [
+const ENDINGS: readonly EndObserver[] = [
   { outcome: 'ok', status: 200 },
   { outcome: 'auth', fault: 'invalid_api_key_401', error: 'auth', code: 'invalid_api_key', status: 401 },
   { outcome: 'auth_permanent', fault: 'missing_scope_403', error: 'auth_permanent', code: 'missing_scope', status: 403 },

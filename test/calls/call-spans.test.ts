@@ -16,8 +16,8 @@ import {
   ATTR_TIME_TO_FIRST_CHUNK,
   ATTR_URL_PATH,
   EVENT_FIRST_CHUNK,
+  SPAN_ACQUIRE,
   SPAN_CALL,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { ANTHROPIC_PROFILE, codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE } from '../support/gateway-world.ts'
@@ -34,7 +34,7 @@ describe('the spans of a call', () => {
     const answer = await w.responses({}, { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' })
     const server = await w.spanned('POST /v1/responses')
     const call = await w.spanned(SPAN_CALL)
-    const visit = await w.spanned(SPAN_VISIT)
+    const acquisition = await w.spanned(SPAN_ACQUIRE)
     const attempts = w.spans(CHAT)
     expect(server).toMatchObject({
       kind: 'server',
@@ -44,10 +44,10 @@ describe('the spans of a call', () => {
     })
     expect(server.attributes).toMatchObject({ [ATTR_HTTP_METHOD]: 'POST', [ATTR_HTTP_ROUTE]: '/v1/responses', [ATTR_HTTP_STATUS]: 200 })
     expect(call).toMatchObject({ kind: 'internal', parentSpanId: server.spanId })
-    expect(visit.parentSpanId).toBe(call.spanId)
+    expect(acquisition.parentSpanId).toBe(call.spanId)
     expect(attempts.map(({ parentSpanId }) => parentSpanId)).toEqual([call.spanId, call.spanId])
     expect(attempts.map(({ attributes }) => attributes[ATTR_ATTEMPT_INDEX])).toEqual([0, 1])
-    expect(new Set([call, visit, ...attempts].map(({ traceId }) => traceId))).toEqual(new Set([server.traceId]))
+    expect(new Set([call, acquisition, ...attempts].map(({ traceId }) => traceId))).toEqual(new Set([server.traceId]))
     expect(answer.headers.get('x-gatewatch-trace')).toBe(server.traceId)
   })
 

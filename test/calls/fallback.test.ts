@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ATTEMPT_OUTCOMES } from '../../otel/enums.ts'
 import { LABEL_REASON, LABELS } from '../../otel/semconv.ts'
-import { AFTER_ATTEMPT, reasonOfVisit } from '../../src/calls/fallback.ts'
+import { AFTER_ATTEMPT, reasonOfAcquire } from '../../src/calls/fallback.ts'
 import { GatewayError, type GatewayErrorCode } from '../../src/domain/gateway-error.ts'
 
 describe('after an attempt', () => {
@@ -23,7 +23,7 @@ describe('a visit that the gate refused', () => {
     [new GatewayError('GW_REFRESH_FAILED', 'x', { next: 'try_again_later', outcome: 'throttled' }), 'throttled'],
     [new TypeError('x'), 'unavailable'],
   ])('%s is a fallback for %s, a word the label knows', (refusal, reason) => {
-    expect(reasonOfVisit(refusal)).toBe(reason)
+    expect(reasonOfAcquire(refusal)).toBe(reason)
     expect(LABELS[LABEL_REASON]?.values).toContain(reason)
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, FLIGHT_OUTCOMES, SKIP_REASONS } from '../../otel/enums.ts'
+import { ATTEMPT_OUTCOMES, REFRESH_OUTCOMES, SKIP_REASONS } from '../../otel/enums.ts'
 import { adviceOf, nextStepOf, type ProfileFailure, retryAfterOf } from '../../src/calls/next-step.ts'
 import { NEXT_STEPS, type NextStep } from '../../src/domain/gateway-error.ts'
 
@@ -43,7 +43,7 @@ describe('the next step after a call that no profile served', () => {
   })
 
   it('is known for every reason there is, and is a step of the list', () => {
-    for (const reason of [...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...FLIGHT_OUTCOMES]) {
+    for (const reason of [...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...REFRESH_OUTCOMES]) {
       expect(NEXT_STEPS, reason).toContain(nextStepOf([login(reason)]))
       expect(NEXT_STEPS, reason).toContain(nextStepOf([key(reason)]))
     }

@@ -6,9 +6,9 @@ import {
   ATTR_PROBE_OUTCOME,
   ATTR_PROFILE,
   ATTR_PROVIDER,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_PROBE,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import type { FaultName } from '../../src/simulator/named-faults.ts'
 import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
@@ -135,7 +135,7 @@ describe('a probe changes nothing for the calls that follow', () => {
     w.simulator.inject({ where: LISTING, name: 'token_expired_401' })
     for (let times = 0; times < 3; times += 1) expect(await w.watch.probe()).toMatchObject([{ outcome: 'auth', verdict: 'dead' }])
     expect(w.simulator.counts().tokenRequests.total).toBe(0)
-    expect(w.spans(SPAN_VISIT)).toEqual([])
+    expect(w.spans(SPAN_ACQUIRE)).toEqual([])
     expect(w.spans(SPAN_PROBE)[0]).toMatchObject({
       status: 'error',
       attributes: { [ATTR_ERROR_TYPE]: 'auth', [ATTR_PROBE_OUTCOME]: 'auth' },
@@ -161,7 +161,7 @@ describe('a probe changes nothing for the calls that follow', () => {
     })
     const probing = w.watch.probe()
     await arrived.promise
-    await w.watch.visit({ profile: ME, reason: 'operator' })
+    await w.watch.acquireToken({ profile: ME, reason: 'operator' })
     refreshed.resolve()
     expect(await probing).toMatchObject([{ outcome: 'ok' }])
     expect(bearers.size).toBe(2)
@@ -176,9 +176,9 @@ describe('a probe of a token that has expired', () => {
     expect(probes).toMatchObject([{ outcome: 'ok', diverges: false }])
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200])
     expect(w.simulator.counts().tokenRequests).toMatchObject({ total: 1, committed: 1 })
-    const decisions = w.spans(SPAN_VISIT).map(({ attributes }) => attributes[ATTR_DECISION])
+    const decisions = w.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_DECISION])
     expect(decisions.filter(decision => decision === 'lead')).toHaveLength(1)
-    expect(w.spans(SPAN_VISIT).map(({ attributes }) => attributes[ATTR_CALLER])).toContain('probe')
+    expect(w.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_CALLER])).toContain('probe')
   })
 
   it('says so when the gate can get no other', async () => {
@@ -267,16 +267,16 @@ describe('probe and calls diverge', () => {
     const w = await loginAlone()
     await w.watch.probe()
     w.simulator.inject({ where: 'token', name: 'unavailable_503', times: 1 })
-    await expect(w.watch.visit({ profile: ME, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.watch.acquireToken({ profile: ME, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     expect(await divergences(w)).toEqual({ [ME]: 1 })
-    await w.watch.visit({ profile: ME, reason: 'operator' })
+    await w.watch.acquireToken({ profile: ME, reason: 'operator' })
     expect(await divergences(w)).toEqual({ [ME]: 0 })
   })
 
   it('not because somebody asks the gate for a profile that has nothing to refresh', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     await w.watch.probe()
-    await expect(w.watch.visit({ profile: KEY, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })
+    await expect(w.watch.acquireToken({ profile: KEY, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })
     expect(await divergences(w)).toEqual({ [KEY]: 0 })
   })
 })

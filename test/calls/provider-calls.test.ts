@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_ACQUIRE, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { profileNote } from '../../src/calls/profile-note.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
@@ -54,7 +54,7 @@ describe('a login that is not fresh', () => {
     expect(new Set(answers.map(({ headers }) => headers.get('x-gatewatch-profile')))).toEqual(new Set([ME]))
     expect(w.simulator.counts().tokenRequests.total).toBe(1)
     // Calls that come a moment later find the fresh token and need no visit.
-    const reasons = w.spans(SPAN_VISIT).map(({ attributes }) => attributes[ATTR_REASON])
+    const reasons = w.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_REASON])
     expect(new Set(reasons)).toEqual(new Set(['expired']))
     expect(w.spans(SPAN_REFRESH)).toHaveLength(1)
   })
@@ -67,8 +67,8 @@ describe('a login that is not fresh', () => {
     expect(gatewatchHeaders(answer.headers)).toMatchObject({ 'x-gatewatch-profile': ME, 'x-gatewatch-attempts': '2' })
     expect(answeredBy(w, CODEX_PATH)).toEqual({ 401: 1, 200: 1 })
     expect(w.simulator.counts().tokenRequests).toMatchObject({ total: 1, byOutcome: { rotated: 1 } })
-    const [visit] = w.spans(SPAN_VISIT)
-    expect(visit?.attributes).toMatchObject({ [ATTR_REASON]: 'rejected', [ATTR_DECISION]: 'lead' })
+    const [acquisition] = w.spans(SPAN_ACQUIRE)
+    expect(acquisition?.attributes).toMatchObject({ [ATTR_REASON]: 'rejected', [ATTR_DECISION]: 'lead' })
   })
 
   it('is not refreshed twice for one call: a second rejection goes to the next profile', async () => {

@@ -174,7 +174,7 @@ describe('a dead refresh token beside a good access token', () => {
   async function deadGrant(lifeMs = 3_600_000) {
     const w = await loginThenKey({}, { firstAccessLifeMs: lifeMs })
     w.simulator.expireGrant('me')
-    await expect(w.watch.visit({ profile: ME, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.watch.acquireToken({ profile: ME, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     await eventually(async () => expect(await profileOf(w, ME)).toMatchObject({ state: 'needs_login' }))
     return w
   }

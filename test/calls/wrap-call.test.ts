@@ -15,7 +15,7 @@ describe('a provider call of somebody else', () => {
   it('keeps arguments, result and `this` of nobody, and is seen with its caller', async () => {
     const w = await world()
     const send = async (account: string, model: string) => ({ status: 200, account, model })
-    const watched = w.watch.wrapProviderCall(send, { provider: 'corp', profile: account => account, model: (_account, model) => model })
+    const watched = w.watch.wrapCall(send, { provider: 'corp', profile: account => account, model: (_account, model) => model })
     async function askTheModel() {
       return await watched('corp:me', 'm-1')
     }
@@ -64,7 +64,7 @@ describe('a provider call of somebody else', () => {
     ],
   ])('%s is judged', async (_what, run, expected) => {
     const w = await world()
-    const watched = w.watch.wrapProviderCall(async () => run(), { provider: 'corp' })
+    const watched = w.watch.wrapCall(async () => run(), { provider: 'corp' })
     await watched().catch(() => undefined)
     const [labels] = await w.labels('attemptDuration')
     const { provider: _provider, model: _model, profile: _profile, caller: _caller, ...rest } = labels ?? {}
@@ -77,7 +77,7 @@ describe('a provider call of somebody else', () => {
 
   it('throws what it threw', async () => {
     const w = await world()
-    await expect(w.watch.wrapProviderCall(() => Promise.reject(coded), { provider: 'corp' })()).rejects.toBe(coded)
+    await expect(w.watch.wrapCall(() => Promise.reject(coded), { provider: 'corp' })()).rejects.toBe(coded)
   })
 
   it('goes through even when its arguments cannot be read', async () => {
@@ -85,7 +85,7 @@ describe('a provider call of somebody else', () => {
     const fail = () => {
       throw new TypeError('no such field')
     }
-    const watched = w.watch.wrapProviderCall(async (value: number) => value + 1, { provider: 'corp', profile: fail, model: fail })
+    const watched = w.watch.wrapCall(async (value: number) => value + 1, { provider: 'corp', profile: fail, model: fail })
     expect(await watched(1)).toBe(2)
     expect(await w.labels('attemptDuration')).toMatchObject([{ profile: 'unknown', model: 'unknown', outcome: 'ok' }])
   })

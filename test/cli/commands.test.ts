@@ -182,7 +182,7 @@ describe('gatewatch serve', () => {
     expect(JSON.parse(status.stdout)).toMatchObject({
       profiles: [{ profile: 'openai-codex:work', state: 'ready' }],
       refreshes: [],
-      visits: [],
+      acquisitions: [],
     })
     expect(status.code).toBe(EXIT.good)
     server.child.kill('SIGTERM')
@@ -203,7 +203,7 @@ describe('gatewatch demo', () => {
     const seen = last.refreshes.map((row: Record<string, string>) => `${row.caller} ${row.reason} ${row.via} ${row.outcome}`)
     expect(seen).toContain('src/simulator/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')
     expect(seen.some((row: string) => / gate rotated$/.test(row))).toBe(true)
-    expect(last.visits).toContainEqual(
+    expect(last.acquisitions).toContainEqual(
       expect.objectContaining({ caller: 'src/simulator/demo/usage-poller.ts#pollUsage', reason: 'forced', decision: 'reuse' }),
     )
     for (const moves of [last.fallbacks, last.billingChanges])

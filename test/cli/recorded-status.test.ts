@@ -45,7 +45,7 @@ describe('gatewatch status --state', () => {
         { caller: 'src/bypass.ts#refresh', via: 'bypass', count: 2 },
         { caller: 'src/gate.ts#refresh', via: 'gate', count: 1 },
       ],
-      visits: [],
+      acquisitions: [],
       fallbacks: [],
     })
   })

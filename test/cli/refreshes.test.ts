@@ -8,7 +8,7 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_REASON,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_VIA,
 } from '../../otel/semconv.ts'
 import { shapeHint } from '../../src/cli/refresh-lines.ts'
@@ -45,7 +45,7 @@ async function incident() {
       [ATTR_VIA]: 'bypass',
       [ATTR_HTTP_STATUS]: 401,
       [ATTR_PROVIDER_ERROR_CODE]: 'token_expired',
-      [ATTR_SHAPE_FIELDS]: 'client_id:opaque:30 grant_type:refresh_token refresh_token:literal:undefined',
+      [ATTR_REQUEST_FIELDS]: 'client_id:opaque:30 grant_type:refresh_token refresh_token:literal:undefined',
       [ATTR_CODE_STACK]: 'at refreshOAuthCredentialForRuntime (dist/runner.js:715:9)\nat runTurn (dist/runner.js:12:3)',
     },
   })

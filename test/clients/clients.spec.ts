@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ATTR_SIDE_DOOR } from '../../otel/semconv.ts'
+import { ATTR_SIDE_CHANNEL } from '../../otel/semconv.ts'
 import { makeCertificate } from './certificate.ts'
 import { type Trials, tableOf } from './table.ts'
 import { isCallerFound, isSeen, isShared, runTrial } from './trial.ts'
@@ -61,8 +61,8 @@ describe('every client', () => {
   })
 
   it('tells the application of it with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {
-    const untold = tokenRequests('enforce').filter(({ error = [] }) => !error.includes('GATEWATCH_BYPASS'))
-    expect(untold.map(({ on, error }) => ({ on, error }))).toEqual([])
+    const pendingObservation = tokenRequests('enforce').filter(({ error = [] }) => !error.includes('GATEWATCH_BYPASS'))
+    expect(pendingObservation.map(({ on, error }) => ({ on, error }))).toEqual([])
   })
 
   it('of fetch and undici shares one request with another under coalesce, and gets what it gets; each is seen with its caller', () => {
@@ -81,7 +81,7 @@ describe('every client', () => {
 
   it('opens no side door', () => {
     const doors = trials.flatMap(({ observe, coalesce }) => [...observe.rows, ...coalesce.rows])
-    expect(doors.filter(({ seen }) => seen.some(attributes => ATTR_SIDE_DOOR in attributes)).map(({ client }) => client)).toEqual([])
+    expect(doors.filter(({ seen }) => seen.some(attributes => ATTR_SIDE_CHANNEL in attributes)).map(({ client }) => client)).toEqual([])
   })
 
   it('still calls its provider under enforce', () => {

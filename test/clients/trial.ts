@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Attributes } from '@opentelemetry/api'
-import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_SHAPE_FIELDS } from '../../otel/semconv.ts'
+import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_REQUEST_FIELDS } from '../../otel/semconv.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startFront } from './front.ts'
 
@@ -158,7 +158,7 @@ export function isCallerFound({ seen, file, isProviderCall }: Row): boolean {
 
 /** The names of the fields of the token request were read. */
 export function isShapeRead({ seen }: Row): boolean {
-  return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_SHAPE_FIELDS] ?? '').includes('refresh_token='))
+  return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_REQUEST_FIELDS] ?? '').includes('refresh_token='))
 }
 
 /** Of several that asked at once one was sent, and each of them is told of. */
@@ -168,8 +168,8 @@ export function isShared({ arrived, seen, error }: Row): boolean {
 
 /** Nothing with a body came to the token endpoint, and both the application and telemetry know why. */
 export function isTokenKept({ seen, arrivedWhole, status, error = [] }: Row): boolean {
-  const isTold = seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
-  return arrivedWhole === 0 && status === undefined && isTold && error.includes('GATEWATCH_BYPASS')
+  const isReported = seen.length > 0 && seen.every(attributes => attributes[ATTR_ERROR_TYPE] === 'GATEWATCH_BYPASS')
+  return arrivedWhole === 0 && status === undefined && isReported && error.includes('GATEWATCH_BYPASS')
 }
 
 function pause(ms: number): Promise<void> {

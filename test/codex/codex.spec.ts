@@ -12,9 +12,9 @@ import {
   ATTR_REASON_DECLARED,
   ATTR_REPLAY,
   CHANNEL_INBOUND,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import type { Grant } from '../../src/simulator/grants.ts'
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts'
@@ -48,7 +48,7 @@ async function codexWorld(simulated: SimulatorOptions = {}) {
     defaultCodex: () => new CodexHome({ codex, gatewayUrl: w.url, login: grant, by: 'openai_base_url' }),
     stored: async () => credentialOf(await store.reload(PROFILE)),
     tokenRequests: () => w.simulator.tokenRequests().map(({ refreshToken, userAgent }) => `${refreshToken} by ${userAgent}`),
-    visits: () => w.spans(SPAN_VISIT).map(({ attributes }) => attributes),
+    acquisitions: () => w.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes),
   }
 }
 
@@ -74,7 +74,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     const [call, ...others] = w.spans(SPAN_CALL)
     expect(others).toEqual([])
     expect(call?.attributes).toMatchObject({ [ATTR_CALLER]: CALLER, [ATTR_CALLER_KIND]: 'client', [ATTR_PROFILE]: PROFILE })
-    expect(w.visits()).toMatchObject([{ [ATTR_CALLER]: CALLER, [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'lead' }])
+    expect(w.acquisitions()).toMatchObject([{ [ATTR_CALLER]: CALLER, [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'lead' }])
     expect(w.simulator.counts().providerCalls.byPath).toMatchObject({ '/backend-api/codex/responses': { 200: 1 } })
   })
 
@@ -123,7 +123,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     expect(await turn).toMatchObject({ code: 0, stdout: expect.stringContaining(ANSWER) })
     expect((await call).status).toBe(200)
     expect(w.tokenRequests()).toEqual(['current by gatewatch'])
-    expect(w.visits()).toMatchObject([
+    expect(w.acquisitions()).toMatchObject([
       { [ATTR_CALLER]: 'client:my-agent', [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'lead' },
       {
         [ATTR_CALLER]: CALLER,
@@ -149,7 +149,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining(ANSWER) })
     expect(turn.stderr).not.toMatch(/available models|refresh token/)
     expect(w.tokenRequests()).toEqual(['current by gatewatch'])
-    expect(w.visits().at(-1)).toMatchObject({ [ATTR_CALLER]: CALLER, [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'adopt' })
+    expect(w.acquisitions().at(-1)).toMatchObject({ [ATTR_CALLER]: CALLER, [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'adopt' })
     const { attributes } = await w.spanned(TOKEN_ROUTE)
     expect(attributes[ATTR_REPLAY]).toBe(true)
     if (process.platform === 'linux') expect(attributes[ATTR_CLIENT_PROCESS]).toBe('codex')

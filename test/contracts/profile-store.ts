@@ -175,7 +175,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       const store = await freshStore()
       let inside = 0
       const crowds: number[] = []
-      const visit = async () => {
+      const acquire = async () => {
         const lease = await store.lease(ID, { waitMs: 20_000 })
         inside += 1
         crowds.push(inside)
@@ -183,7 +183,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
         inside -= 1
         await lease.release()
       }
-      await Promise.all(Array.from({ length: 20 }, visit))
+      await Promise.all(Array.from({ length: 20 }, acquire))
       expect(crowds).toEqual(Array.from({ length: 20 }, () => 1))
     })
 
@@ -246,9 +246,9 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       const store = await freshStore()
       const held = await store.lease(ID, { waitMs: 0 })
       const waiting = store.lease(ID, { waitMs: 20_000 })
-      const told = expect(waiting).rejects.toMatchObject({ code: 'GW_CLOSED' })
+      const reported = expect(waiting).rejects.toMatchObject({ code: 'GW_CLOSED' })
       await store.close()
-      await told
+      await reported
       expect([held.lost.aborted, held.confirm()]).toEqual([true, false])
       await held.release()
       const closed = { code: 'GW_CLOSED' }

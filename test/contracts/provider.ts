@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, BILLINGS, FLIGHT_OUTCOMES } from '../../otel/enums.ts'
+import { ATTEMPT_OUTCOMES, BILLINGS, REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import type { Credential } from '../../src/domain/credential.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import type { Provider, RefusedAnswer } from '../../src/providers/provider.ts'
@@ -71,7 +71,7 @@ export function providerContract(name: string, provider: Provider): void {
             const refresh = provider.judgeRefresh({ status, headers, body })
             expect(ATTEMPT_OUTCOMES).toContain(attempt.outcome)
             expect(attempt.outcome).not.toBe('ok')
-            expect(FLIGHT_OUTCOMES).toContain(refresh.outcome)
+            expect(REFRESH_OUTCOMES).toContain(refresh.outcome)
             expect(['rotated', 'renewed', 'reused']).not.toContain(refresh.outcome)
             expect(JSON.stringify([attempt, refresh])).not.toContain(SECRET)
           }

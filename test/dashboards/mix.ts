@@ -95,7 +95,7 @@ export async function startMix(): Promise<Mix> {
     await work().catch(() => undefined)
     counted.push({ ...facts, requests: simulator.counts().tokenRequests.total - before })
   }
-  const visit = (name: string, reason: RefreshReason, profile: string, run: typeof warmToken | typeof pollUsage) =>
+  const acquire = (name: string, reason: RefreshReason, profile: string, run: typeof warmToken | typeof pollUsage) =>
     count({ caller: callerOf(name), reason, via: 'gate' }, () => run(watch, profile))
   const call = () => answerUser(watch, MODEL)
   const bypass = (refresh: string) => {
@@ -104,9 +104,9 @@ export async function startMix(): Promise<Mix> {
   }
 
   async function play(): Promise<void> {
-    await visit('warmToken', 'operator', WORK, warmToken)
-    await visit('warmToken', 'operator', TEAM, warmToken)
-    for (let times = 0; times < 5; times += 1) await visit('pollUsage', 'forced', WORK, pollUsage)
+    await acquire('warmToken', 'operator', WORK, warmToken)
+    await acquire('warmToken', 'operator', TEAM, warmToken)
+    for (let times = 0; times < 5; times += 1) await acquire('pollUsage', 'forced', WORK, pollUsage)
     await call()
     simulator.expireAccess('work')
     await count({ caller: callerOf('answerUser'), reason: 'rejected', via: 'gate' }, call)
@@ -117,13 +117,13 @@ export async function startMix(): Promise<Mix> {
     await call()
     await call()
     simulator.inject({ where: 'token', name: 'unavailable_503', times: 1 })
-    await visit('warmToken', 'operator', ENDING, warmToken)
+    await acquire('warmToken', 'operator', ENDING, warmToken)
     for (const stumble of ['no_room', 'no_lease'] as const) {
       store.stumble(stumble)
-      await visit('warmToken', 'operator', WORK, warmToken)
+      await acquire('warmToken', 'operator', WORK, warmToken)
     }
     store.stumble('lease_lost')
-    await visit('warmToken', 'operator', WORK, warmToken)
+    await acquire('warmToken', 'operator', WORK, warmToken)
     // Its token still serves, so the probe is good; but the last refresh anybody wanted of it failed.
     await watch.probe(ENDING)
     await signIn(watch)
@@ -134,11 +134,11 @@ export async function startMix(): Promise<Mix> {
   async function playDeaths(): Promise<void> {
     for (let number = 0; number < MANY_MODELS; number += 1) await answerUser(watch, `made-up-${number}`)
     simulator.expireGrant('claude')
-    await visit('warmToken', 'operator', CLAUDE, warmToken)
+    await acquire('warmToken', 'operator', CLAUDE, warmToken)
     // The plugin refreshes on its own: the gate's token is the old one now, and its next refresh a replay.
     const { refresh } = logins.get(DOOMED) ?? { refresh: '' }
     await bypass(refresh)
-    await visit('warmToken', 'operator', DOOMED, warmToken)
+    await acquire('warmToken', 'operator', DOOMED, warmToken)
     // And it tries again with the token of the work login, rotated away long ago.
     await bypass(logins.get(TEAM)?.refresh ?? '')
   }
@@ -160,11 +160,11 @@ export async function startMix(): Promise<Mix> {
 }
 
 async function warmToken(watch: Gatewatch, profile: string): Promise<void> {
-  await watch.visit({ profile, reason: 'operator' })
+  await watch.acquireToken({ profile, reason: 'operator' })
 }
 
 async function pollUsage(watch: Gatewatch, profile: string): Promise<void> {
-  await watch.visit({ profile, reason: 'forced' })
+  await watch.acquireToken({ profile, reason: 'forced' })
 }
 
 async function answerUser(watch: Gatewatch, model: string): Promise<void> {

@@ -8,8 +8,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { GATEWAY_JOB } from '../../dashboards/scrape-jobs.ts'
 import { SKIP_REASONS } from '../../otel/enums.ts'
 import * as names from '../../otel/semconv.ts'
-import { scrubText } from '../../src/telemetry/redaction-patterns.ts'
-import { shapeOf } from '../../src/token-requests/request-summary.ts'
+import { redactText } from '../../src/telemetry/redaction-patterns.ts'
+import { summarizeRequest } from '../../src/token-requests/request-summary.ts'
 import { ROOT } from '../house/source-files.ts'
 import { MASK, shippedRedaction } from '../support/collector-redaction.ts'
 import { CANARIES } from '../telemetry/canaries.ts'
@@ -92,7 +92,7 @@ describe('the collector', () => {
     ['json', '{"refresh_token":null,"access_token":true,"id_token":{"a":1},"code":12,"assertion":"eyJhbGciOi.eyJzdWIi.c2ln"}'],
     ['json', '{"refresh_token":"[object Object]","client_assertion":"eyJhbGciOi.eyJzdWIi.c2ln","password":"","device_code":"null"}'],
   ])('leaves the fields of a token request as Gatewatch writes them: %s %s', (encoding, body) => {
-    const shape = shapeOf(body)
+    const shape = summarizeRequest(body)
     expect(shape.encoding).toBe(encoding)
     expect(shippedRedaction().maskValue(shape.fields)).toBe(shape.fields)
   })
@@ -101,7 +101,7 @@ describe('the collector', () => {
     const { maskValue } = shippedRedaction()
     const words = Object.values(names.ATTRIBUTES).flatMap(({ values = [] }) => values)
     const metrics = Object.values(names.METRICS).flatMap(({ name, help }) => [name, help])
-    const ours = [...Object.keys(names.ATTRIBUTES), ...words, ...metrics, ...CANARIES.map(({ text }) => scrubText(text))]
+    const ours = [...Object.keys(names.ATTRIBUTES), ...words, ...metrics, ...CANARIES.map(({ text }) => redactText(text))]
     expect(ours.filter(text => maskValue(text) !== text)).toEqual([])
   })
 

@@ -5,7 +5,7 @@ import { RULE_GROUPS } from '../../dashboards/alerts.ts'
 import { BOARDS } from '../../dashboards/boards.ts'
 import { grown, is, isNot, noneOf, observations, oneOf, series } from '../../dashboards/query.ts'
 import { NOT_TRIED } from '../../dashboards/theme.ts'
-import { tokenLife } from '../../dashboards/token-life.ts'
+import { tokenLifePanelQuery } from '../../dashboards/token-life.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_REASON, LABEL_VIA, METRICS, type MetricDefinition } from '../../otel/semconv.ts'
 import { GENERATED } from './board-file.ts'
@@ -65,7 +65,7 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
     await mix.playDeaths()
     await mix.play()
     await scraped(prometheus, mix)
-    await until('a step of the subquery', async () => (await prometheus.query(tokenLife())).length > 0)
+    await until('a step of the subquery', async () => (await prometheus.query(tokenLifePanelQuery())).length > 0)
     // Rules that read other rules need a round of their own.
     await until('the rules', async () => (await prometheus.query('ALERTS{alertname="GatewatchRefreshStorm"}')).length > 0)
   }, 120_000)
@@ -124,13 +124,13 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
       [ATTR_ERROR_TYPE]: isNot('GW_STORE_UNWRITABLE'),
     })
     const answered = await prometheus.query(`sum by (caller, reason, via) (${sent})`)
-    const told = new Map(answered.map(({ metric, value }) => [`${metric.caller} ${metric.reason} ${metric.via}`, value]))
+    const reported = new Map(answered.map(({ metric, value }) => [`${metric.caller} ${metric.reason} ${metric.via}`, value]))
     const counted = new Map<string, number>()
     for (const { caller, reason, via, requests } of mix.counted) {
       const key = `${caller} ${reason} ${via}`
       counted.set(key, (counted.get(key) ?? 0) + requests)
     }
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(counted))
+    expect(Object.fromEntries(reported)).toEqual(Object.fromEntries(counted))
     const total = mix.simulator.counts().tokenRequests.total
     expect([...counted.values()].reduce((sum, requests) => sum + requests, 0)).toBe(total)
     expect(total).toBeGreaterThan(20)
@@ -167,14 +167,14 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
 /** Waits until Prometheus has what the gateway counts now. */
 async function scraped(prometheus: PrometheusServer, { watch }: Mix): Promise<void> {
   const wanted = sumIn((await watch.metrics()).body)
-  await until('the scrape of all visits', async () => (await prometheus.query(`sum(${series('visits')})`))[0]?.value === wanted)
+  await until('the scrape of all visits', async () => (await prometheus.query(`sum(${series('acquisitions')})`))[0]?.value === wanted)
   const { length } = await prometheus.query('up')
   const since = Date.now() / 1000
   await until('one more scrape', async () => length > 0 && ((await prometheus.query('timestamp(up)'))[0]?.value ?? 0) > since + 1)
 }
 
 function sumIn(exposition: string): number {
-  return [...exposition.matchAll(new RegExp(`^${series('visits')}\\{.*\\} (\\d+)$`, 'gm'))].reduce(
+  return [...exposition.matchAll(new RegExp(`^${series('acquisitions')}\\{.*\\} (\\d+)$`, 'gm'))].reduce(
     (sum, [, value]) => sum + Number(value),
     0,
   )

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ATTR_PROFILE } from '../../otel/semconv.ts'
 import { FINDING_KINDS } from '../../src/diagnose/finding.ts'
-import { SeenSpan } from '../../src/diagnose/input-span.ts'
+import { InputSpan } from '../../src/diagnose/input-span.ts'
 import { RULES } from '../../src/diagnose/rules.ts'
 import { SCENARIOS } from '../../src/simulator/scenarios/scenarios.ts'
 import { importsOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from '../house/source-files.ts'
@@ -39,7 +39,7 @@ describe('the rules', () => {
   })
 
   it('cannot read what telemetry has no name for', () => {
-    const span = new SeenSpan(refresh(0, { more: { 'scenario.name': 'gate-bypass' } }))
+    const span = new InputSpan(refresh(0, { more: { 'scenario.name': 'gate-bypass' } }))
     expect(span.text(ATTR_PROFILE)).toBe(WORK)
     for (const read of [() => span.text('scenario.name'), () => span.number('toString'), () => span.flag('')])
       expect(read).toThrow(RangeError)
@@ -59,7 +59,7 @@ describe('the rules', () => {
   })
 
   it('say what to do', () => {
-    expect(RULES.filter(({ remedy, symptom, toldBy }) => remedy.length === 0 || symptom === '' || toldBy === '')).toEqual([])
+    expect(RULES.filter(({ remedy, symptom, detectedBy }) => remedy.length === 0 || symptom === '' || detectedBy === '')).toEqual([])
   })
 })
 

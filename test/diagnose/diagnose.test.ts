@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { Evidence } from '../../src/diagnose/evidence.ts'
-import type { Confidence, FindingKind, Harm } from '../../src/diagnose/finding.ts'
-import { type Found, found, type Rule } from '../../src/diagnose/rule.ts'
+import type { Confidence, FindingKind, FindingSeverity } from '../../src/diagnose/finding.ts'
+import { type FindingDraft, findingDraft, type Rule } from '../../src/diagnose/rule.ts'
 import { evidence, refresh, WORK } from './spans.ts'
 
 describe('a diagnosis', () => {
@@ -35,7 +35,7 @@ describe('a diagnosis', () => {
     const seen = evidence(refresh(0))
     const broken: Rule = {
       ...rule('gate_bypassed', 'warning', { about: [0] }),
-      look: () => {
+      detect: () => {
         throw new RangeError('no such attribute')
       },
     }
@@ -87,18 +87,18 @@ interface RuleSketch {
   readonly explains?: readonly FindingKind[]
 }
 
-function rule(kind: FindingKind, harm: Harm, { about, confidence = 'certain', explains = [] }: RuleSketch): Rule {
+function rule(kind: FindingKind, severity: FindingSeverity, { about, confidence = 'certain', explains = [] }: RuleSketch): Rule {
   const self: Rule = {
     kind,
-    harm,
+    severity,
     title: kind,
     symptom: '',
-    toldBy: '',
+    detectedBy: '',
     remedy: [],
     explains,
-    look: (seen: Evidence): Found[] => {
+    detect: (seen: Evidence): FindingDraft[] => {
       const spans = about.map(place => seen.refreshes[place]).filter(span => span !== undefined)
-      return [found(self, seen, { about: spans, what: kind, confidence })]
+      return [findingDraft(self, seen, { about: spans, what: kind, confidence })]
     },
   }
   return self

@@ -34,8 +34,8 @@ describe('the same failure', () => {
     copyFileSync(recorderFile(state), copy)
 
     expect(inMemory.findings.map(({ kind }) => kind)).toEqual(['grant_expired'])
-    const told = [evidenceIn(state), evidenceFrom(copy), evidenceFrom(file)].map(evidence => diagnose(evidence))
-    for (const { findings, checked } of told) {
+    const reported = [evidenceIn(state), evidenceFrom(copy), evidenceFrom(file)].map(evidence => diagnose(evidence))
+    for (const { findings, checked } of reported) {
       expect(findings).toMatchObject(
         inMemory.findings.map(({ kind, what, seen, profiles, traceIds }) => ({
           kind,
@@ -47,7 +47,7 @@ describe('the same failure', () => {
       )
       expect(checked.counts).toEqual(inMemory.checked.counts)
     }
-    expect(told.map(({ findings }) => findings[0]?.callers[0]?.processes[0]?.pid)).toEqual([process.pid, process.pid, process.pid])
+    expect(reported.map(({ findings }) => findings[0]?.callers[0]?.processes[0]?.pid)).toEqual([process.pid, process.pid, process.pid])
   })
 
   it('is not told when it lies further back than is asked for', async () => {

@@ -33,7 +33,7 @@ describe('a refresh whose answer nobody heard', () => {
   ])('%s is told by the next one that is refused', (_what, kind, first) => {
     const [finding, ...others] = findings(first, spent(2))
     expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind, harm: 'grant_dead', confidence: 'certain', seen: { count: 2 } })
+    expect(finding).toMatchObject({ kind, severity: 'grant_dead', confidence: 'certain', seen: { count: 2 } })
     expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'excluded' })
   })
 
@@ -85,7 +85,7 @@ describe('a rotated token that could not be stored', () => {
 
   it('is told with what to do about the disk', () => {
     const [finding] = findings(unstored)
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'divergence' })
+    expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'divergence' })
     expect(finding?.remedy[1]).toContain('disk space')
     expect(finding?.what).toContain('lost when that process ends')
   })
@@ -106,7 +106,7 @@ describe('a rotated token that could not be stored', () => {
       spent(30, { outcome: 'lost', process: CLI, reloaded: { [ATTR_PENDING_PROCESS]: '100' } }),
     )
     expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'grant_dead', callers: [{ processes: [{ pid: 100 }] }] })
+    expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'grant_dead', callers: [{ processes: [{ pid: 100 }] }] })
   })
 
   it('is told from a refresh that was not begun: nothing is lost there', () => {
@@ -114,7 +114,7 @@ describe('a rotated token that could not be stored', () => {
       refresh(0, { outcome: 'unavailable', permanent: false, more: { [ATTR_ERROR_TYPE]: 'GW_STORE_UNWRITABLE' }, events: [asked] }),
     )
     expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'warning', what: expect.stringContaining('not begun') })
+    expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'warning', what: expect.stringContaining('not begun') })
   })
 })
 
@@ -125,13 +125,13 @@ describe('a process that sends a token which it has rotated itself', () => {
   it('did not keep what it got', () => {
     const [finding, ...others] = findings(rotated, again)
     expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'grant_dead', what: expect.stringContaining('was not kept') })
+    expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'grant_dead', what: expect.stringContaining('was not kept') })
   })
 
   it('for another part of it has two parts that do not know of each other', () => {
     const other = { ...again, attributes: { ...again.attributes, [ATTR_CALLER]: 'src/plugin.ts#refresh' } }
     const [finding] = findings(rotated, other)
-    expect(finding).toMatchObject({ kind: 'not_persisted', harm: 'divergence' })
+    expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'divergence' })
     expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported' })
   })
 
@@ -154,10 +154,10 @@ interface Spent extends Refreshed {
 /** A refresh that sends `t1` and is told that it is spent. */
 function spent(
   at: number,
-  { code = 'refresh_token_reused', outcome = 'invalidated', process = GATEWAY, reloaded: told }: Spent = {},
+  { code = 'refresh_token_reused', outcome = 'invalidated', process = GATEWAY, reloaded: reported }: Spent = {},
 ): PlainSpan {
   const more = { [ATTR_HTTP_STATUS]: 401, [ATTR_PROVIDER_ERROR_CODE]: code }
-  return refresh(at, { sent: 't1', outcome, permanent: true, process, more, ...(told && { events: [asked, reloaded(told)] }) })
+  return refresh(at, { sent: 't1', outcome, permanent: true, process, more, ...(reported && { events: [asked, reloaded(reported)] }) })
 }
 
 function rotatedBy(at: number): PlainSpan {

@@ -5,8 +5,8 @@ import {
   ATTR_HTTP_STATUS,
   ATTR_POLICY,
   ATTR_PROVIDER_ERROR_CODE,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_TOKEN_AGE,
   EVENT_CREDENTIAL_RELOADED,
 } from '../../otel/semconv.ts'
@@ -23,28 +23,32 @@ describe('a rotated token that is sent again', () => {
       refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
       refresh(30, { sent: 'a1', process: CLI, ...invalidated }),
     )
-    expect(finding).toMatchObject({ kind: 'rotated_token_replayed', harm: 'divergence' })
+    expect(finding).toMatchObject({ kind: 'rotated_token_replayed', severity: 'divergence' })
     expect(finding?.what).toContain('Process 100 rotated')
     expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported', request_shape: 'excluded' })
   })
 
   it('by the very process that rotated it is not told as one of two processes', () => {
-    const told = kinds(
+    const reported = kinds(
       refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
       refresh(30, { sent: 'a1', process: GATEWAY, ...invalidated }),
     )
-    expect(told).toEqual(['refresh_refused'])
+    expect(reported).toEqual(['refresh_refused'])
   })
 
   it('until the newest token is refused as well has ended the login', () => {
-    const told = findings(
+    const reported = findings(
       refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
       refresh(30, { sent: 'a1', process: CLI, ...invalidated }),
       refresh(31, { sent: 'a1', process: CLI, ...invalidated }),
       refresh(60, { sent: 'a2', process: GATEWAY, ...invalidated }),
     )
-    expect(told).toHaveLength(1)
-    expect(told[0]).toMatchObject({ kind: 'family_killed_by_replay', harm: 'grant_dead', callers: [{ count: 2, processes: [CLIrow] }] })
+    expect(reported).toHaveLength(1)
+    expect(reported[0]).toMatchObject({
+      kind: 'family_killed_by_replay',
+      severity: 'grant_dead',
+      callers: [{ count: 2, processes: [CLIrow] }],
+    })
   })
 })
 
@@ -146,7 +150,7 @@ describe('forced rotations', () => {
 
   it('five of them within ten minutes are a storm', () => {
     const [finding] = findings(...[0, 60, 120, 180, 240].map(forced))
-    expect(finding).toMatchObject({ kind: 'forced_refresh_storm', harm: 'storm', confidence: 'certain', seen: { count: 5 } })
+    expect(finding).toMatchObject({ kind: 'forced_refresh_storm', severity: 'storm', confidence: 'certain', seen: { count: 5 } })
     expect(finding?.what).toContain('another 9 days')
   })
 
@@ -168,19 +172,19 @@ describe('forced rotations', () => {
 describe('a bypass', () => {
   it('alone is a warning with the place it came from', () => {
     const [finding] = findings(refresh(0, { via: 'bypass', sent: 'c1' }))
-    expect(finding).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', callers: [{ place: 'src/agent.ts:12' }] })
+    expect(finding).toMatchObject({ kind: 'gate_bypassed', severity: 'warning', callers: [{ place: 'src/agent.ts:12' }] })
   })
 
   it('that used up the token of the gate is a dead login', () => {
-    const told = findings(refresh(0, { via: 'bypass', sent: 'c1' }), refresh(60, { sent: 'c1', ...invalidated }))
-    expect(told).toHaveLength(1)
-    expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'grant_dead', explains: [{ kind: 'refresh_refused' }] })
+    const reported = findings(refresh(0, { via: 'bypass', sent: 'c1' }), refresh(60, { sent: 'c1', ...invalidated }))
+    expect(reported).toHaveLength(1)
+    expect(reported[0]).toMatchObject({ kind: 'gate_bypassed', severity: 'grant_dead', explains: [{ kind: 'refresh_refused' }] })
   })
 
   it('that was stopped is told as stopped, and as nothing else', () => {
-    const told = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
-    expect(told).toHaveLength(1)
-    expect(told[0]).toMatchObject({ kind: 'gate_bypassed', harm: 'warning', title: 'A token request past the gate was stopped' })
+    const reported = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
+    expect(reported).toHaveLength(1)
+    expect(reported[0]).toMatchObject({ kind: 'gate_bypassed', severity: 'warning', title: 'A token request past the gate was stopped' })
   })
 
   // Seen: "Refreshes fail in a way that may pass" counted what policy had held back. Issue 1, point A1.
@@ -233,7 +237,7 @@ function rejected(at: number, expiresIn: number): PlainSpan {
 }
 
 function shape(fields: string): PlainSpan['attributes'] {
-  return { [ATTR_SHAPE_FIELDS]: fields, [ATTR_SHAPE_ENCODING]: 'form' }
+  return { [ATTR_REQUEST_FIELDS]: fields, [ATTR_REQUEST_ENCODING]: 'form' }
 }
 
 function reloaded(expiresIn: number): PlainSpan['events'][number] {

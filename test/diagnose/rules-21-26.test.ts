@@ -13,9 +13,9 @@ import {
   ATTR_PROVIDER,
   ATTR_PROVIDER_ERROR_CODE,
   ATTR_REFRESH_RETAINED,
+  ATTR_REQUEST_FIELDS,
+  ATTR_REQUEST_USER_AGENT,
   ATTR_RETRY_AFTER,
-  ATTR_SHAPE_FIELDS,
-  ATTR_SHAPE_USER_AGENT,
   EVENT_FALLBACK,
   SPAN_CALL,
 } from '../../otel/semconv.ts'
@@ -35,7 +35,7 @@ describe('an answer without a refresh token', () => {
     failed(at, 'malformed', {
       permanent: true,
       process,
-      more: { [ATTR_SHAPE_FIELDS]: 'grant_type=refresh_token refresh_token=literal:undefined' },
+      more: { [ATTR_REQUEST_FIELDS]: 'grant_type=refresh_token refresh_token=literal:undefined' },
     })
 
   it('is how some providers refresh, and nothing to tell', () => {
@@ -69,10 +69,10 @@ describe('an answer of another account', () => {
     const accounts = { [ATTR_ACCOUNT_BEFORE]: 'aaaaaaaaaaaa', [ATTR_ACCOUNT_AFTER]: 'bbbbbbbbbbbb' }
     const taken = refresh(0, { sent: 't1', received: 't2', via: 'undeclared', more: accounts })
     expect(findings(taken)).toMatchObject([
-      { kind: 'identity_mismatch', harm: 'divergence', what: expect.stringContaining('aaaaaaaaaaaa to bbbbbbbbbbbb') },
+      { kind: 'identity_mismatch', severity: 'divergence', what: expect.stringContaining('aaaaaaaaaaaa to bbbbbbbbbbbb') },
     ])
     const refused = failed(0, 'identity_mismatch', { permanent: true, more: accounts })
-    expect(findings(refused)).toMatchObject([{ kind: 'identity_mismatch', harm: 'grant_dead' }])
+    expect(findings(refused)).toMatchObject([{ kind: 'identity_mismatch', severity: 'grant_dead' }])
   })
 
   it('is seen in a program that is only watched', async () => {
@@ -97,7 +97,7 @@ describe('a token endpoint that fails', () => {
       refresh(9, { sent: 't1', received: 't2' }),
     )
     expect(others).toEqual([])
-    expect(finding).toMatchObject({ kind: 'token_endpoint_unavailable', harm: 'warning', confidence: 'certain' })
+    expect(finding).toMatchObject({ kind: 'token_endpoint_unavailable', severity: 'warning', confidence: 'certain' })
     expect(finding?.what).toMatch(/503 \(1\), 429 \(1\), asked to wait up to 7 s; it works again since .* 1 call went through/)
   })
 
@@ -122,13 +122,13 @@ describe('a token endpoint that fails', () => {
 describe('429 of a token endpoint without Retry-After', () => {
   const [OURS, THEIRS] = ['aaaaaaaaaaaa', 'bbbbbbbbbbbb']
   const throttled = (at: number, agent = OURS, more: PlainSpan['attributes'] = {}) =>
-    failed(at, 'throttled', { more: { [ATTR_HTTP_STATUS]: 429, [ATTR_SHAPE_USER_AGENT]: agent, ...more } })
+    failed(at, 'throttled', { more: { [ATTR_HTTP_STATUS]: 429, [ATTR_REQUEST_USER_AGENT]: agent, ...more } })
   const served = (at: number, agent: string) =>
     refresh(at, {
       sent: `s${at}`,
       received: `r${at}`,
       profile: 'openai-codex:other',
-      more: { [ATTR_HTTP_STATUS]: 200, [ATTR_SHAPE_USER_AGENT]: agent },
+      more: { [ATTR_HTTP_STATUS]: 200, [ATTR_REQUEST_USER_AGENT]: agent },
     })
 
   it('is for the User-Agent where another one is served', () => {
@@ -168,7 +168,7 @@ describe('a fallback to a paid key', () => {
       attributes: { [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: WORK, [ATTR_BILLING]: 'subscription' },
     })
     const [finding] = findings(paid(0), paid(1), back)
-    expect(finding).toMatchObject({ kind: 'silent_paid_fallback', harm: 'money_spent', seen: { count: 2 } })
+    expect(finding).toMatchObject({ kind: 'silent_paid_fallback', severity: 'money_spent', seen: { count: 2 } })
     expect(finding?.what).toContain(`2 calls meant for ${WORK} went to ${PAID}, which is paid by use (rate_limit 2)`)
     expect(finding?.what).toContain('the subscription serves again')
   })
@@ -184,8 +184,8 @@ describe('a fallback to a paid key', () => {
     await playScenario({ setting: { logins: [{ ageMs: 3_600_000 }] }, steps: [dead, { do: 'client', name: 'agent', acts }] }, state)
     const [cause, finding, ...others] = diagnose(evidenceIn(state)).findings
     expect(others).toEqual([])
-    expect(cause).toMatchObject({ kind: 'grant_expired', harm: 'grant_dead' })
-    expect(finding).toMatchObject({ kind: 'silent_paid_fallback', harm: 'money_spent', confidence: 'likely' })
+    expect(cause).toMatchObject({ kind: 'grant_expired', severity: 'grant_dead' })
+    expect(finding).toMatchObject({ kind: 'silent_paid_fallback', severity: 'money_spent', confidence: 'likely' })
     expect(finding?.what).toMatch(/2 calls since then went to openai with an API key, none with the login/)
   })
 

@@ -129,13 +129,13 @@ describe('a good probe', () => {
 
   it('in another process, after which calls fail with another token, reads another store', () => {
     const [finding] = findings(rejected(0), ...probe(1), rejected(2))
-    expect(finding).toMatchObject({ kind: 'probe_disagrees', harm: 'divergence', confidence: 'certain', seen: { count: 3 } })
+    expect(finding).toMatchObject({ kind: 'probe_disagrees', severity: 'divergence', confidence: 'certain', seen: { count: 3 } })
     expect(finding?.what).toContain('aaaaaaaaaaaa and bbbbbbbbbbbb')
   })
 
   it('in the same process with the same token, after which calls fail, says that not the login makes the difference', () => {
     const [finding] = findings(...probe(1, GATEWAY, 'bbbbbbbbbbbb'), rejected(2))
-    expect(finding).toMatchObject({ kind: 'probe_disagrees', harm: 'divergence', confidence: 'certain' })
+    expect(finding).toMatchObject({ kind: 'probe_disagrees', severity: 'divergence', confidence: 'certain' })
     expect(finding?.title).toContain('with the very same token')
     expect(finding?.remedy.join()).toContain('Do not sign in again')
   })
@@ -158,8 +158,10 @@ describe('rotations that no model call waits for', () => {
   const times = (count: number, reason?: string) => Array.from({ length: count }, (_, index) => polled(index * 10, reason)).flat()
 
   it('by a poller are told, as a storm when they are forced', () => {
-    expect(findings(...times(5))).toMatchObject([{ kind: 'poller_refreshes', harm: 'storm', explains: [{ kind: 'forced_refresh_storm' }] }])
-    expect(findings(...times(5, 'expired'))).toMatchObject([{ kind: 'poller_refreshes', harm: 'warning' }])
+    expect(findings(...times(5))).toMatchObject([
+      { kind: 'poller_refreshes', severity: 'storm', explains: [{ kind: 'forced_refresh_storm' }] },
+    ])
+    expect(findings(...times(5, 'expired'))).toMatchObject([{ kind: 'poller_refreshes', severity: 'warning' }])
   })
 
   it.each<[string, PlainSpan[]]>([
@@ -215,7 +217,12 @@ describe('refreshes that wait and send nothing', () => {
 
   it('one after the other watch a claim that nobody settles', () => {
     const [finding] = findings(refresh(0, { sent: 't1', received: 't2' }), waited(10), waited(150), waited(300))
-    expect(finding).toMatchObject({ kind: 'claim_orphaned', harm: 'storm', seen: { count: 3 }, explains: [{ kind: 'refresh_failing' }] })
+    expect(finding).toMatchObject({
+      kind: 'claim_orphaned',
+      severity: 'storm',
+      seen: { count: 3 },
+      explains: [{ kind: 'refresh_failing' }],
+    })
     expect(finding?.what).toContain('3 refreshes waited 120.0 s and gave up (ClaimPendingError)')
   })
 

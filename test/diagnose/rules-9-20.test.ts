@@ -10,7 +10,7 @@ import {
   ATTR_TOKEN_AGE,
   ATTR_URL_PATH,
   EVENT_LEASE_REQUESTED,
-  SPAN_VISIT,
+  SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { PlainSpan } from '../../src/diagnose/evidence.ts'
@@ -61,20 +61,20 @@ describe('a refused token that is sent again', () => {
 
 describe('a visit that ends by its own deadline', () => {
   const slow = { ...refresh(0, { reason: 'forced' }), durationMs: 15_000 }
-  const visit = (error: string, durationMs = 10_000) =>
-    span(SPAN_VISIT, 0, { status: 'error', durationMs, attributes: { [ATTR_ERROR_TYPE]: error }, links: [slow] })
+  const acquire = (error: string, durationMs = 10_000) =>
+    span(SPAN_ACQUIRE, 0, { status: 'error', durationMs, attributes: { [ATTR_ERROR_TYPE]: error }, links: [slow] })
 
   it('before its refresh works is told with both times', () => {
-    const [finding] = findings(slow, visit('GW_VISIT_TIMEOUT'))
-    expect(finding).toMatchObject({ kind: 'callback_deadline', harm: 'warning' })
+    const [finding] = findings(slow, acquire('GW_VISIT_TIMEOUT'))
+    expect(finding).toMatchObject({ kind: 'callback_deadline', severity: 'warning' })
     expect(finding?.what).toContain('gave up after 10 s; the refresh worked and took 15 s')
   })
 
   it.each<[string, PlainSpan[]]>([
-    ['by a user who left', [slow, visit('GW_VISIT_ABORTED')]],
+    ['by a user who left', [slow, acquire('GW_VISIT_ABORTED')]],
     [
       'of a refresh that failed',
-      [{ ...refresh(0, { outcome: 'timeout', permanent: false }), durationMs: 15_000, spanId: slow.spanId }, visit('GW_VISIT_TIMEOUT')],
+      [{ ...refresh(0, { outcome: 'timeout', permanent: false }), durationMs: 15_000, spanId: slow.spanId }, acquire('GW_VISIT_TIMEOUT')],
     ],
   ])('%s is none', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('callback_deadline')
@@ -121,7 +121,7 @@ describe('the life of a token', () => {
     refresh(at, { received: `r${at}`, more: { ...(what !== undefined && { [ATTR_EXPIRES_IN_REPAIRED]: what }), [ATTR_TOKEN_AGE]: age } })
 
   it.each(['zero', 'string', 'milliseconds'])('that is said as %s is a warning', what => {
-    expect(findings(said(0, what))).toMatchObject([{ kind: 'bad_expires_in', harm: 'warning', what: expect.stringContaining(what) }])
+    expect(findings(said(0, what))).toMatchObject([{ kind: 'bad_expires_in', severity: 'warning', what: expect.stringContaining(what) }])
   })
 
   it('that a provider never says, or always says as a moment, is how that provider is', () => {
@@ -138,7 +138,7 @@ describe('the life of a token', () => {
     const loop = [0, 10, 20, 30, 40].map(at =>
       refresh(at, { reason: 'forced', more: { [ATTR_EXPIRES_IN_REPAIRED]: 'zero', [ATTR_TOKEN_AGE]: 10 } }),
     )
-    expect(findings(...loop)).toMatchObject([{ kind: 'bad_expires_in', harm: 'storm', explains: [{ kind: 'forced_refresh_storm' }] }])
+    expect(findings(...loop)).toMatchObject([{ kind: 'bad_expires_in', severity: 'storm', explains: [{ kind: 'forced_refresh_storm' }] }])
   })
 })
 

@@ -13,14 +13,14 @@ import {
   ATTR_VIA,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import { Evidence, type PlainSpan, type SeenProcess } from '../../src/diagnose/evidence.ts'
+import { Evidence, type InputProcess, type PlainSpan } from '../../src/diagnose/evidence.ts'
 
 export const START_MS = Date.UTC(2026, 9, 1, 12)
 export const WORK = 'openai-codex:work'
 
 /** Processes of the spans that follow. */
-export const GATEWAY: SeenProcess = { pid: 100, role: 'gateway', title: 'gateway.js', host: 'aaaaaaaaaaaa' }
-export const CLI: SeenProcess = { pid: 200, role: 'cli', title: 'cli.js', host: 'aaaaaaaaaaaa' }
+export const GATEWAY: InputProcess = { pid: 100, role: 'gateway', title: 'gateway.js', host: 'aaaaaaaaaaaa' }
+export const CLI: InputProcess = { pid: 200, role: 'cli', title: 'cli.js', host: 'aaaaaaaaaaaa' }
 
 let made = 0
 
@@ -51,7 +51,7 @@ export interface Refreshed {
   readonly reason?: string
   readonly via?: string
   readonly profile?: string
-  readonly process?: SeenProcess
+  readonly process?: InputProcess
   readonly more?: PlainSpan['attributes']
   readonly events?: PlainSpan['events']
 }

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { FLIGHT_OUTCOMES } from '../../otel/enums.ts'
+import { REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import { isPermanent, isSuccess, OUTCOME_DURATION } from '../../src/domain/refresh-outcome.ts'
 
 describe('every flight outcome', () => {
   it('has a duration, and there is no other', () => {
-    expect(Object.keys(OUTCOME_DURATION).sort()).toEqual([...FLIGHT_OUTCOMES].sort())
+    expect(Object.keys(OUTCOME_DURATION).sort()).toEqual([...REFRESH_OUTCOMES].sort())
   })
 
   it('is one of success, permanent and transient', () => {
-    const of = (wanted: string) => FLIGHT_OUTCOMES.filter(outcome => OUTCOME_DURATION[outcome] === wanted)
+    const of = (wanted: string) => REFRESH_OUTCOMES.filter(outcome => OUTCOME_DURATION[outcome] === wanted)
     expect(of('success')).toEqual(['rotated', 'renewed', 'reused', 'not_persisted'])
     expect(of('permanent')).toEqual([
       'invalidated',
@@ -22,7 +22,7 @@ describe('every flight outcome', () => {
     expect(of('transient')).toEqual(['refused', 'forbidden', 'throttled', 'unavailable', 'timeout', 'contention', 'blocked'])
   })
 
-  it.each(FLIGHT_OUTCOMES)('%s answers both questions by its duration', outcome => {
+  it.each(REFRESH_OUTCOMES)('%s answers both questions by its duration', outcome => {
     expect(isSuccess(outcome)).toBe(OUTCOME_DURATION[outcome] === 'success')
     expect(isPermanent(outcome)).toBe(OUTCOME_DURATION[outcome] === 'permanent')
   })

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import {
+  ATTR_ACQUISITIONS,
   ATTR_CALLER,
   ATTR_CODE_FILE,
   ATTR_CODE_FUNCTION,
@@ -11,14 +12,13 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_REASON,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_VIA,
-  ATTR_VISITS,
   EVENT_BYPASS,
   METRICS,
+  SPAN_ACQUIRE,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
@@ -85,8 +85,8 @@ describe('a gateway that somebody else wrote', () => {
 
     // A request's span ends after its visit's; who came when the new token was there already had no need to visit.
     const inbound = await received(otlp, 'POST /chat/:id', 50)
-    const visits = await received(otlp, SPAN_VISIT, 2)
-    for (const { attributes } of visits)
+    const acquisitions = await received(otlp, SPAN_ACQUIRE, 2)
+    for (const { attributes } of acquisitions)
       expect(attributes).toMatchObject({
         [ATTR_PROVIDER]: 'acme',
         [ATTR_PROFILE]: 'mine',
@@ -95,19 +95,19 @@ describe('a gateway that somebody else wrote', () => {
       })
     const [refresh, ...others] = await received(otlp, SPAN_REFRESH, 1)
     expect(others).toEqual([])
-    const boarded = visits.filter(({ attributes }) => attributes[ATTR_DECISION] !== 'adopt')
+    const boarded = acquisitions.filter(({ attributes }) => attributes[ATTR_DECISION] !== 'adopt')
     expect(boarded.filter(({ attributes }) => attributes[ATTR_DECISION] === 'lead')).toHaveLength(1)
     expect(refresh?.attributes).toMatchObject({
       [ATTR_VIA]: 'gate',
       [ATTR_OUTCOME]: 'rotated',
       [ATTR_REASON]: 'expired',
-      [ATTR_VISITS]: boarded.length,
+      [ATTR_ACQUISITIONS]: boarded.length,
       ...codeOf('usable', 'accounts.refresh(account, false)'),
     })
     expect(refresh?.links.map(({ spanId }) => spanId).sort()).toEqual(boarded.map(({ spanId }) => spanId).sort())
     const routes = new Map(inbound.map(({ spanId, attributes }) => [spanId, attributes[ATTR_HTTP_ROUTE]]))
-    expect(visits.map(({ parentSpanId }) => routes.get(parentSpanId))).toEqual(visits.map(() => '/chat/:id'))
-    await until(() => counted(otlp, METRICS.visits.name) === visits.length)
+    expect(acquisitions.map(({ parentSpanId }) => routes.get(parentSpanId))).toEqual(acquisitions.map(() => '/chat/:id'))
+    await until(() => counted(otlp, METRICS.acquisitions.name) === acquisitions.length)
   })
 
   it('tells the refresh after a rejection from the one after expiry', async () => {
@@ -134,8 +134,8 @@ describe('a gateway that somebody else wrote', () => {
     expect(bypass?.attributes).toMatchObject({
       [ATTR_PROVIDER]: 'acme',
       [ATTR_OUTCOME]: 'rotated',
-      [ATTR_SHAPE_ENCODING]: 'json',
-      [ATTR_SHAPE_FIELDS]: expect.stringMatching(/^client_id=opaque:11 grant_type=refresh_token refresh_token=opaque:\d+$/),
+      [ATTR_REQUEST_ENCODING]: 'json',
+      [ATTR_REQUEST_FIELDS]: expect.stringMatching(/^client_id=opaque:11 grant_type=refresh_token refresh_token=opaque:\d+$/),
       ...codeOf('quota', "body, headers: { 'content-type': 'application/json' } })", 'const answer = await fetch(TOKEN_URL'),
     })
     expect(String(bypass?.attributes[ATTR_CODE_STACK])).toMatch(/^(async )?quota \(after\.mjs:\d+:\d+\)/)
@@ -152,20 +152,20 @@ describe('what Gatewatch wraps', () => {
     stops.push(() => gatewatch.stop())
     const account = {
       name: 'mine',
-      async tell(word: string) {
+      async report(word: string) {
         return `${word} ${this.name}`
       },
     }
     const reading = { provider: 'acme', profile: () => 'mine' }
     const wrapped = [
-      gatewatch.aroundRefresh(account.tell, { ...reading, tokenUrl: 'https://token.example/' }),
-      gatewatch.wrapProviderCall(account.tell, reading),
-      gatewatch.wrapLogin(account.tell, reading),
-      gatewatch.wrapExchange(account.tell, { ...reading, tokenUrl: 'https://token.example/' }),
+      gatewatch.wrapRefresh(account.report, { ...reading, tokenUrl: 'https://token.example/' }),
+      gatewatch.wrapCall(account.report, reading),
+      gatewatch.wrapLogin(account.report, reading),
+      gatewatch.wrapExchange(account.report, { ...reading, tokenUrl: 'https://token.example/' }),
     ]
-    for (const tell of wrapped) {
-      account.tell = tell
-      expect(await account.tell('it is')).toBe('it is mine')
+    for (const report of wrapped) {
+      account.report = report
+      expect(await account.report('it is')).toBe('it is mine')
     }
   })
 })

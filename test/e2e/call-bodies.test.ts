@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import type { CodeCall } from '../../src/gatewatch.ts'
+import type { CallOptions } from '../../src/gatewatch.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 
 // Seen: call({ body }) sent a Uint8Array as {"0":123,...} and a JSON string as a JSON string within a JSON string, and
@@ -19,7 +19,7 @@ async function world() {
   })
   const w = await gatewayWorld({ profiles: OPENAI_PROFILE, providers: { openai: { baseUrl } } })
   const send = async (body: unknown) => {
-    const answer = await w.watch.call({ ...CHAT, body } as CodeCall)
+    const answer = await w.watch.call({ ...CHAT, body } as CallOptions)
     await answer.body.toArray()
   }
   return { ...w, bodies, send }
@@ -71,7 +71,7 @@ describe('the body of a call made in code', () => {
 
 describe('a visit with a deadline', () => {
   const EXPIRED = { firstAccessLifeMs: -1_000 }
-  const visitOf = (deadlineMs: number) => ({ profile: 'openai-codex:me', reason: 'expired' as const, deadlineMs })
+  const acquisitionOf = (deadlineMs: number) => ({ profile: 'openai-codex:me', reason: 'expired' as const, deadlineMs })
 
   it('of 0 does not wait for the refresh, which goes on', async () => {
     const answer = Promise.withResolvers<void>()
@@ -79,21 +79,21 @@ describe('a visit with a deadline', () => {
       stored: simulator => [codexLogin(simulator, 'me', EXPIRED)],
       simulated: { onTokenRequest: () => answer.promise },
     })
-    await expect(w.watch.visit(visitOf(0))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    await expect(w.watch.acquireToken(acquisitionOf(0))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
     answer.resolve()
-    await eventually(async () => expect(await w.watch.visit(visitOf(0))).toMatchObject({ decision: 'reuse' }))
+    await eventually(async () => expect(await w.watch.acquireToken(acquisitionOf(0))).toMatchObject({ decision: 'reuse' }))
     expect(w.simulator.counts().tokenRequests.total).toBe(1)
   })
 
   it.each([-1, Number.NaN, '60' as never])('of %j is refused', async deadlineMs => {
     const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', EXPIRED)] })
-    await expect(w.watch.visit(visitOf(deadlineMs))).rejects.toThrow(RangeError)
+    await expect(w.watch.acquireToken(acquisitionOf(deadlineMs))).rejects.toThrow(RangeError)
     expect(w.simulator.counts().tokenRequests.total).toBe(0)
   })
 })
 
 describe('a token URL that is none', () => {
-  it.each(['aroundRefresh', 'wrapLogin', 'wrapExchange', 'wrapRevoke'] as const)('is refused by %s', async wrapper => {
+  it.each(['wrapRefresh', 'wrapLogin', 'wrapExchange', 'wrapRevoke'] as const)('is refused by %s', async wrapper => {
     const w = await gatewayWorld()
     const wrap = () => w.watch[wrapper](async () => 'x', { provider: 'acme', profile: () => 'acme:me', tokenUrl: 'auth.test/token' })
     expect(wrap).toThrow(`${wrapper}: tokenUrl is a string, allowed: an http or https URL`)

@@ -128,9 +128,9 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
         headers: { 'x-request-id': printable(secret), 'retry-after': '0' },
       })
     await ask(`${path}?api_key=${encodeURIComponent(secret)}`, refresh(held, everywhere), named)
-    await watch.visit({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
+    await watch.acquireToken({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
     // The current one, the one that was rotated away, and the current one in JSON with nonsense beside it.
-    await watch.visit({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
+    await watch.acquireToken({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
     await ask(path, refresh(held, everywhere), named)
     await ask(path, JSON.stringify({ grant_type: 'refresh_token', refresh_token: held, ...everywhere }), {
       'content-type': 'application/json',
@@ -147,7 +147,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
     await ask(`/oauth/${encodeURIComponent(secret)}/token`, refresh(held))
     await ask(path, refresh(held), { ...FORM, host: 'gateway.example', authorization: `Bearer ${printable(secret)}` })
     simulator.revoke(held)
-    await watch.visit({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
+    await watch.acquireToken({ profile: `${provider}:${SECRETS.account}-${provider}-${secret}`, reason: 'operator' }).catch(() => undefined)
     await ask(path, refresh(held, everywhere), named)
   }
 

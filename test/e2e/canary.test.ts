@@ -109,7 +109,7 @@ async function runGateway(simulator: Simulator, otlp: OtlpReceiver): Promise<voi
   const answers: string[] = []
 
   await askEverything(serving, simulator, answers)
-  await visitEverything(gatewatch, simulator, errors)
+  await acquireEverything(gatewatch, simulator, errors)
   await callEverything(gatewatch, errors)
   await bringYourOwn(gatewatch, simulator, errors)
   await misconfigure(simulator, errors)
@@ -287,7 +287,7 @@ async function askEverything({ url }: Serving, simulator: Simulator, answers: st
   await ask('/v1/responses', 'x'.repeat(100_000))
 }
 
-async function visitEverything(gatewatch: Gatewatch, simulator: Simulator, errors: unknown[]): Promise<void> {
+async function acquireEverything(gatewatch: Gatewatch, simulator: Simulator, errors: unknown[]): Promise<void> {
   const profiles = [
     `openai-codex:${SECRETS.email}`,
     `acme:${SECRETS.account}`,
@@ -296,18 +296,18 @@ async function visitEverything(gatewatch: Gatewatch, simulator: Simulator, error
     'anthropic:login',
     SECRETS.opaqueRefresh,
   ]
-  const visitAll = async (reason: 'operator' | 'forced' | 'rejected') => {
+  const acquireAll = async (reason: 'operator' | 'forced' | 'rejected') => {
     for (const profile of profiles)
-      await gatewatch.visit({ profile, reason, rejected: SECRETS.jwtAccess, deadlineMs: 5_000 }).catch(error => errors.push(error))
+      await gatewatch.acquireToken({ profile, reason, rejected: SECRETS.jwtAccess, deadlineMs: 5_000 }).catch(error => errors.push(error))
   }
-  await visitAll('forced')
-  await visitAll('rejected')
+  await acquireAll('forced')
+  await acquireAll('rejected')
   for (const fault of leakyAnswers('token', 1)) {
     simulator.inject(fault)
-    await gatewatch.visit({ profile: `acme:${SECRETS.account}`, reason: 'operator' }).catch(error => errors.push(error))
+    await gatewatch.acquireToken({ profile: `acme:${SECRETS.account}`, reason: 'operator' }).catch(error => errors.push(error))
   }
   simulator.inject({ where: 'token', hang: true, times: 1 })
-  await gatewatch.visit({ profile: 'acme:uuid', reason: 'operator' }).catch(error => errors.push(error))
+  await gatewatch.acquireToken({ profile: 'acme:uuid', reason: 'operator' }).catch(error => errors.push(error))
   for (const name of [
     'refresh_token_expired',
     'token_expired_garbage',
@@ -318,9 +318,9 @@ async function visitEverything(gatewatch: Gatewatch, simulator: Simulator, error
     'unavailable_503',
   ] as const) {
     simulator.inject({ where: 'token', name, times: 1 })
-    await gatewatch.visit({ profile: `openai-codex:${SECRETS.email}`, reason: 'operator' }).catch(error => errors.push(error))
+    await gatewatch.acquireToken({ profile: `openai-codex:${SECRETS.email}`, reason: 'operator' }).catch(error => errors.push(error))
   }
-  await visitAll('operator')
+  await acquireAll('operator')
 }
 
 async function callEverything(gatewatch: Gatewatch, errors: unknown[]): Promise<void> {
@@ -351,10 +351,10 @@ async function bringYourOwn(gatewatch: Gatewatch, simulator: Simulator, errors: 
     const reading = { provider: 'acme', profile: (account: string) => account }
     // These reject with the application's own error, as they should; it is not ours to keep clean.
     await gatewatch
-      .aroundRefresh(fail, { ...reading, replaces: account => account, reason: () => secret as 'forced' })(secret)
+      .wrapRefresh(fail, { ...reading, replaces: account => account, reason: () => secret as 'forced' })(secret)
       .catch(() => undefined)
     await gatewatch
-      .wrapProviderCall(fail, { ...reading, model: account => account })(secret)
+      .wrapCall(fail, { ...reading, model: account => account })(secret)
       .catch(() => undefined)
     for (const wrap of ['wrapLogin', 'wrapExchange', 'wrapRevoke'] as const)
       await gatewatch[wrap](fail, reading)(secret).catch(() => undefined)
@@ -378,7 +378,7 @@ async function bringYourOwn(gatewatch: Gatewatch, simulator: Simulator, errors: 
     simulator.inject({ where: 'token', times: 1, resetBeforeCommit: true })
     await fetch(tokenUrl, { method: 'POST', body: secret }).catch(() => undefined)
   }
-  const slow = gatewatch.aroundRefresh(() => new Promise(resolve => setTimeout(resolve, 50)), {
+  const slow = gatewatch.wrapRefresh(() => new Promise(resolve => setTimeout(resolve, 50)), {
     provider: 'acme',
     profile: () => SECRETS.email,
     deadlineMs: 1,

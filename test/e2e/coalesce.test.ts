@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_DECISION, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTR_DECISION, SPAN_ACQUIRE } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { replays } from '../../src/events/replays.ts'
 import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
@@ -49,8 +49,8 @@ describe('a process that is run with --policy coalesce', () => {
     const { stdout } = await startNode([MAIN, 'refreshes', '--state', w.state]).ended
     expect(stdout.match(/bypass +reused +join: shared the answer of a request in flight/g)).toHaveLength(2)
     expect(stdout.match(/bypass +reused +reuse: answered from memory, nothing sent/g)).toHaveLength(1)
-    const visits = spansIn(w.state).filter(({ name }) => name === SPAN_VISIT)
-    expect(visits.map(({ attributes }) => attributes[ATTR_DECISION]).sort()).toEqual(['join', 'join', 'reuse'])
+    const acquisitions = spansIn(w.state).filter(({ name }) => name === SPAN_ACQUIRE)
+    expect(acquisitions.map(({ attributes }) => attributes[ATTR_DECISION]).sort()).toEqual(['join', 'join', 'reuse'])
   })
 
   it('shares the answer of whoever came through the gate, where one is declared and where none is', async () => {

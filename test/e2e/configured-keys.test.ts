@@ -15,7 +15,7 @@ describe('a configured key', () => {
       environment: { PROVIDER_KEY, GATEWAY_KEYS: GATEWAY_KEY },
     })
     w.simulator.addApiKey(PROVIDER_KEY, { provider: 'openai', account: 'key' })
-    const refresh = w.watch.aroundRefresh(async (token: string) => token, {
+    const refresh = w.watch.wrapRefresh(async (token: string) => token, {
       provider: 'anthropic',
       profile: () => 'anthropic:me',
       replaces: token => token,

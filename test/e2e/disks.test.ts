@@ -36,7 +36,7 @@ function fill(folder: string): void {
 
 const makeRoom = (folder: string) => rmSync(join(folder, 'ballast'))
 const refusalOf = (w: World, reason: 'expired' | 'expiring' | 'forced' = 'expired') =>
-  w.gate.enter(w.visit({ reason })).catch((error: unknown) => error)
+  w.gate.acquire(w.acquire({ reason })).catch((error: unknown) => error)
 
 async function stateOf(w: World): Promise<string | undefined> {
   const current = await w.gate.current(PROFILE)
@@ -50,19 +50,19 @@ describe('a disk that is full when the rotated token is to be stored', () => {
       simulator: { onTokenRequest: step => (step === 'committed' ? fill(folder) : undefined) },
     })
     const grant = await w.signIn()
-    const admission = await w.gate.enter(w.visit())
-    return { ...w, grant, admission }
+    const acquireResult = await w.gate.acquire(w.acquire())
+    return { ...w, grant, acquireResult }
   }
 
   it('the token serves from memory, the profile says not_persisted, the file is as it was', async context => {
     const folder = smallDisk()
     if (!folder) return context.skip(NEEDS_MOUNT)
     const w = await fullWorld(folder)
-    expect(w.admission).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
+    expect(w.acquireResult).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
     expect(w.span(SPAN_REFRESH).attributes).toMatchObject({ [ATTR_OUTCOME]: 'not_persisted', [ATTR_NEXT]: 'free_disk_space' })
     expect(await stateOf(w)).toBe('not_persisted')
     expect(stored(folder).profiles).toMatchObject([{ credential: { refresh: w.grant.refresh, generation: 0 } }])
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)
     makeRoom(folder)
   })
@@ -83,7 +83,10 @@ describe('a disk that is full when the rotated token is to be stored', () => {
     expect(stored(folder)).toEqual(written)
     const store = fileStore(folder)
     afterwards(() => store.close())
-    expect(await w.anotherGate({ store }).enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(await w.anotherGate({ store }).acquire(w.acquire())).toMatchObject({
+      decision: 'reuse',
+      profile: { credential: { generation: 1 } },
+    })
     expect(w.tokenRequests()).toBe(1)
   })
 })
@@ -169,7 +172,7 @@ describe('a disk that is full before a refresh', () => {
     expect(stored(folder)).toEqual(before)
     makeRoom(folder)
     w.clock.advance(60_000)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ profile: { credential: { generation: 1 } } })
   })
 })
 
@@ -190,7 +193,7 @@ describe('a folder that cannot be written', () => {
     afterwards(() => store.close())
     const ended = await w
       .anotherGate({ store })
-      .enter(w.visit({ reason: life }))
+      .acquire(w.acquire({ reason: life }))
       .catch((error: unknown) => error)
     if (life === 'expiring') expect(ended).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
     else {
@@ -250,12 +253,12 @@ describe.each([
 
   it('lets a usable token serve from memory and says so; refreshes nothing, overwrites nothing; and is well when it is restored', async () => {
     const w = await spoiledWorld('usable')
-    expect(await w.gate.enter(w.visit({ reason: 'forced' }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire({ reason: 'forced' }))).toMatchObject({
       decision: 'reuse',
       profile: { credential: { access: w.grant.access } },
     })
     expect(await stateOf(w)).toBe('not_persisted')
-    const error = await w.gate.enter(w.visit({ reason: 'operator' })).catch((caught: unknown) => caught)
+    const error = await w.gate.acquire(w.acquire({ reason: 'operator' })).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code, next })
     expect(String(error)).toContain(profileFile(w.folder))
     await w.gate.settled()

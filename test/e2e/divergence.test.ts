@@ -35,7 +35,7 @@ async function findingsOf({ ask }: GatewayWorld): Promise<Diagnosis['findings']>
   return (await ask('/ops/findings.json')).json.findings
 }
 
-function told(findings: Diagnosis['findings']) {
+function report(findings: Diagnosis['findings']) {
   return findings.find(({ kind }) => kind === 'probe_disagrees')
 }
 
@@ -57,15 +57,15 @@ describe('a profile whose probe is good while its turns fail', () => {
       expect(await divergenceOf(w)).toEqual([expect.stringMatching(new RegExp(`profile="${PROFILE}".* 1$`))])
       expect((await w.ask('/ops/status.json')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: true } }])
       // They are worked out anew every two seconds at the most, which is less than any scrape.
-      const finding = await until('the finding', async () => told(await findingsOf(w)))
-      expect(finding).toMatchObject({ harm: 'divergence', profiles: [PROFILE], confidence: 'certain' })
+      const finding = await until('the finding', async () => report(await findingsOf(w)))
+      expect(finding).toMatchObject({ severity: 'divergence', profiles: [PROFILE], confidence: 'certain' })
       expect(finding.what).toMatch(/says ok; in the same one 2 of 3 calls failed around it.* Both used the access token [0-9a-f]{12}\.$/)
       expect(finding.callers).toMatchObject([{ caller: 'client:node' }])
 
       fault.remove()
       await turnsWork(w)
       expect(await divergenceOf(w)).toEqual([expect.stringMatching(/ 0$/)])
-      await until('the end of the finding', async () => told(await findingsOf(w)) === undefined)
+      await until('the end of the finding', async () => report(await findingsOf(w)) === undefined)
     },
   )
 })

@@ -6,14 +6,14 @@ import {
   ATTR_CODE_FUNCTION,
   ATTR_CODE_STACK,
   ATTR_REASON,
+  SPAN_ACQUIRE,
   SPAN_CALL,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
-import { type CodeCall, createGatewatch } from '../../src/gatewatch.ts'
+import { type CallOptions, createGatewatch } from '../../src/gatewatch.ts'
 import { atTheEnd, codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 
-const CHAT: CodeCall = { protocol: 'chat_completions', model: 'gpt-5.5', body: { model: 'gpt-5.5', messages: [] } }
-const STREAMED: CodeCall = { ...CHAT, body: { model: 'gpt-5.5', messages: [], stream: true } }
+const CHAT: CallOptions = { protocol: 'chat_completions', model: 'gpt-5.5', body: { model: 'gpt-5.5', messages: [] } }
+const STREAMED: CallOptions = { ...CHAT, body: { model: 'gpt-5.5', messages: [], stream: true } }
 const HERE = 'test/e2e/embedded.test.ts'
 
 async function textOf(body: Readable): Promise<string> {
@@ -59,7 +59,7 @@ describe('a call made in code', () => {
       return await w.watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'x', store: false } })
     }
     await textOf((await wakeUp()).body)
-    expect((await w.spanned(SPAN_VISIT)).attributes).toMatchObject({ [ATTR_CALLER]: `${HERE}#wakeUp`, [ATTR_REASON]: 'expired' })
+    expect((await w.spanned(SPAN_ACQUIRE)).attributes).toMatchObject({ [ATTR_CALLER]: `${HERE}#wakeUp`, [ATTR_REASON]: 'expired' })
   })
 
   it('is given up upstream when its body is destroyed', async () => {
@@ -205,7 +205,7 @@ describe('a gateway of somebody else', () => {
   it('shows who refreshes on a port of its own: page, data and metrics', async () => {
     const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
     atTheEnd(() => watch.stop())
-    const refresh = watch.aroundRefresh(async (credential: { id: string }) => ({ id: credential.id, access: 'access-token-of-a-test' }), {
+    const refresh = watch.wrapRefresh(async (credential: { id: string }) => ({ id: credential.id, access: 'access-token-of-a-test' }), {
       provider: 'openai-codex',
       profile: credential => credential.id,
       reason: () => 'expired',

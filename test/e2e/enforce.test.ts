@@ -32,7 +32,7 @@ describe('a gateway that enforces its gate', () => {
       const answer = await fetch(tokenUrl, { method: 'POST', body })
       return { profile, status: answer.status }
     }
-    const gated = w.watch.aroundRefresh(refreshTheToken, {
+    const gated = w.watch.wrapRefresh(refreshTheToken, {
       provider: 'acme',
       tokenUrl,
       profile: profile => profile,

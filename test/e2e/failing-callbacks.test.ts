@@ -1,7 +1,7 @@
 import { type DiagLogger, diag } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import type { RefreshReason } from '../../otel/enums.ts'
-import { ATTR_PROFILE, ATTR_REASON, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTR_PROFILE, ATTR_REASON, SPAN_ACQUIRE } from '../../otel/semconv.ts'
 import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observed } from '../support/gateway-world.ts'
@@ -45,15 +45,15 @@ interface Wrapped {
 
 const around = { provider: 'acme', tokenUrl: TOKEN_URL, profile: () => 'acme:me' }
 const WRAPPED: readonly Wrapped[] = [
-  { option: 'aroundRefresh.profile', wrap: (watch, send, profile) => watch.aroundRefresh(send, { ...around, profile }) },
-  { option: 'aroundRefresh.reason', wrap: (watch, send, reason) => watch.aroundRefresh(send, { ...around, reason }) },
-  { option: 'aroundRefresh.replaces', wrap: (watch, send, replaces) => watch.aroundRefresh(send, { ...around, replaces }) },
+  { option: 'aroundRefresh.profile', wrap: (watch, send, profile) => watch.wrapRefresh(send, { ...around, profile }) },
+  { option: 'aroundRefresh.reason', wrap: (watch, send, reason) => watch.wrapRefresh(send, { ...around, reason }) },
+  { option: 'aroundRefresh.replaces', wrap: (watch, send, replaces) => watch.wrapRefresh(send, { ...around, replaces }) },
   {
     option: 'aroundRefresh.access',
-    wrap: (watch, send, access) => watch.aroundRefresh(send, { ...around, replaces: text => text, access }),
+    wrap: (watch, send, access) => watch.wrapRefresh(send, { ...around, replaces: text => text, access }),
   },
-  { option: 'wrapProviderCall.profile', wrap: (watch, send, profile) => watch.wrapProviderCall(send, { provider: 'acme', profile }) },
-  { option: 'wrapProviderCall.model', wrap: (watch, send, model) => watch.wrapProviderCall(send, { provider: 'acme', model }) },
+  { option: 'wrapProviderCall.profile', wrap: (watch, send, profile) => watch.wrapCall(send, { provider: 'acme', profile }) },
+  { option: 'wrapProviderCall.model', wrap: (watch, send, model) => watch.wrapCall(send, { provider: 'acme', model }) },
   { option: 'wrapLogin.profile', wrap: (watch, send, profile) => watch.wrapLogin(send, { provider: 'acme', profile }) },
   { option: 'wrapExchange.profile', wrap: (watch, send, profile) => watch.wrapExchange(send, { provider: 'acme', profile }) },
   { option: 'wrapRevoke.profile', wrap: (watch, send, profile) => watch.wrapRevoke(send, { provider: 'acme', profile }) },
@@ -99,7 +99,7 @@ describe('a refresh whose profile or reason cannot be read', () => {
   it('shares no flight with others, and says so little about itself', async () => {
     const w = await world()
     const answers: ((token: string) => void)[] = []
-    const refresh = w.watch.aroundRefresh(() => new Promise<string>(resolve => answers.push(resolve)), {
+    const refresh = w.watch.wrapRefresh(() => new Promise<string>(resolve => answers.push(resolve)), {
       ...around,
       profile: () => {
         throw new Error(SECRET)
@@ -110,7 +110,7 @@ describe('a refresh whose profile or reason cannot be read', () => {
     expect(answers).toHaveLength(2)
     for (const [index, answer] of answers.entries()) answer(`token ${index}`)
     expect(await Promise.all(both)).toEqual(['token 0', 'token 1'])
-    expect(w.spans(SPAN_VISIT).map(({ attributes }) => [attributes[ATTR_PROFILE], attributes[ATTR_REASON]])).toEqual([
+    expect(w.spans(SPAN_ACQUIRE).map(({ attributes }) => [attributes[ATTR_PROFILE], attributes[ATTR_REASON]])).toEqual([
       ['unknown', 'unknown'],
       ['unknown', 'unknown'],
     ])
@@ -128,7 +128,7 @@ describe('onFault', () => {
     ['rejects', () => Promise.reject(new Error('a fault of its own'))],
   ])('that %s itself harms nothing', async (_what, onFault) => {
     const w = await world(onFault as () => void)
-    const send = w.watch.wrapProviderCall(async () => 'done', { provider: 'acme', model: FAULTS[0]?.[1] as () => string })
+    const send = w.watch.wrapCall(async () => 'done', { provider: 'acme', model: FAULTS[0]?.[1] as () => string })
     expect(await send()).toBe('done')
     expect(w.log).toHaveLength(1)
   })
@@ -142,7 +142,7 @@ describe('a result that cannot be looked at', () => {
         throw new Error('not yet')
       },
     }
-    const send = w.watch.wrapProviderCall(async () => result, { provider: 'acme' })
+    const send = w.watch.wrapCall(async () => result, { provider: 'acme' })
     expect(await send()).toBe(result)
     expect(w.faults).toHaveLength(1)
     expect(w.spans('chat unknown')).toHaveLength(1)

@@ -30,8 +30,8 @@ async function killedWorld(simulator: WorldOptions['simulator'] = {}, storeOptio
 
 /** What became of the refresh tokens that reached the endpoint, in order. */
 const sent = (w: World) => w.simulator.tokenRequests().map(({ refreshToken, committed }) => `${refreshToken}${committed ? ' taken' : ''}`)
-const lastFlight = (w: World) => w.spans(SPAN_REFRESH).at(-1)
-const takenFrom = (w: World) => lastFlight(w)?.events.find(({ name }) => name === EVENT_LEASE_HELD)?.attributes?.[ATTR_LEASE_TAKEN_FROM]
+const lastRefresh = (w: World) => w.spans(SPAN_REFRESH).at(-1)
+const takenFrom = (w: World) => lastRefresh(w)?.events.find(({ name }) => name === EVENT_LEASE_HELD)?.attributes?.[ATTR_LEASE_TAKEN_FROM]
 
 describe('a refresher is killed before the provider took the token', () => {
   it.each([
@@ -42,7 +42,7 @@ describe('a refresher is killed before the provider took the token', () => {
     const refresher = w.refresher(step)
     expect(await refresher.ended).toBe('SIGKILL')
     expect(sent(w)).toEqual([])
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect(takenFrom(w)).toBe(String(refresher.pid))
     expect(sent(w)).toEqual(['current taken'])
     expect(await w.store.reload(PROFILE)).not.toHaveProperty('pending')
@@ -63,7 +63,7 @@ describe('a refresher is killed before the provider took the token', () => {
     refresher.signal('SIGKILL')
     expect(await refresher.ended).toBe('SIGKILL')
     dead.resolve()
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect(sent(w)).toEqual(['current', 'current taken'])
   })
 })
@@ -72,18 +72,18 @@ describe('a refresher is killed after the provider took the token, before the an
   async function killedAt(w: KilledWorld, refresher: ChildProcess) {
     expect(await refresher.ended).toBe('SIGKILL')
     await expect.poll(() => sent(w)).toEqual(['current taken'])
-    const error = await w.gate.enter(w.visit()).catch((caught: unknown) => caught)
+    const error = await w.gate.acquire(w.acquire()).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     expect(String(error)).toMatch(new RegExp(`lost its login: process ${refresher.pid} sent the refresh token at \\d{4}-.*Sign in again`))
     expect(takenFrom(w)).toBe(String(refresher.pid))
     for (const gate of [w.gate, w.anotherGate(), w.gate]) {
-      await expect(gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
+      await expect(gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     }
     expect(w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])).toEqual(['lost'])
     expect(sent(w)).toEqual(['current taken', 'rotated'])
     expect((await w.store.reload(PROFILE))?.needsLogin?.outcome).toBe('lost')
     await w.signIn()
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
   }
 
   it.each(['received', 'committed'])('with the request %s: lost is said once, then nothing is sent until somebody signs in', async at => {
@@ -121,9 +121,9 @@ describe('a refresher is killed when the rotated token was safe', () => {
   ])('%s: the next process uses it and sends nothing', async (_, step) => {
     const w = await killedWorld()
     expect(await w.refresher(step).ended).toBe('SIGKILL')
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(sent(w)).toEqual(['current taken'])
-    expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({ outcome: 'rotated' })
     expect(sent(w)).toEqual(['current taken', 'current taken'])
   })
 })
@@ -133,7 +133,7 @@ describe('a refresher hangs with the lease held', () => {
     const w = await killedWorld({}, { leaseTtlMs: 300 })
     const refresher = w.refresher('lease_held', 'SIGSTOP', '300')
     await expect.poll(() => leasedBy(w)).toBe(refresher.pid)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect(takenFrom(w)).toBe(String(refresher.pid))
     refresher.signal('SIGCONT')
     expect(await refresher.line()).toBe('ended')

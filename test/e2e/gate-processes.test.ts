@@ -3,10 +3,10 @@ import { fileStore } from '../../src/store/file-store.ts'
 import { startChild } from '../support/child-process.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { PROFILE, world } from '../support/world.ts'
-import type { VisitReport } from './fixtures/acquire-together.ts'
+import type { AcquisitionReport } from './fixtures/acquire-together.ts'
 
 const PROCESSES = 4
-const VISITS = 200
+const ACQUISITIONS = 200
 const FILE = 'test/e2e/fixtures/acquire-together.ts'
 
 describe('four processes with two hundred visits each to one expired profile, every second one forced', () => {
@@ -18,13 +18,13 @@ describe('four processes with two hundred visits each to one expired profile, ev
     afterwards(() => allAsk.resolve())
     await w.signIn()
     const children = Array.from({ length: PROCESSES }, () =>
-      startChild(new URL('./fixtures/acquire-together.ts', import.meta.url), folder, w.simulator.url, PROFILE, String(VISITS)),
+      startChild(new URL('./fixtures/acquire-together.ts', import.meta.url), folder, w.simulator.url, PROFILE, String(ACQUISITIONS)),
     )
     for (const child of children) expect(await child.line()).toBe('ready')
     for (const child of children) child.goOn()
     for (const child of children) expect(await child.line()).toBe('asking')
     allAsk.resolve()
-    const reports: VisitReport[] = []
+    const reports: AcquisitionReport[] = []
     for (const child of children) reports.push(JSON.parse(await child.line()))
 
     expect(w.simulator.counts().tokenRequests).toEqual({ total: 1, committed: 1, byOutcome: { rotated: 1 } })
@@ -32,9 +32,9 @@ describe('four processes with two hundred visits each to one expired profile, ev
     expect(generation).toBe(1)
     expect(reports.map(({ tokens }) => tokens)).toEqual(reports.map(() => [refresh]))
 
-    expect(reports.flatMap(({ visits }) => visits)).toHaveLength(PROCESSES * VISITS)
-    for (const { visits } of reports) {
-      expect(countBy(visits.map(({ caller, reason }) => `${caller} ${reason}`))).toEqual({
+    expect(reports.flatMap(({ acquisitions }) => acquisitions)).toHaveLength(PROCESSES * ACQUISITIONS)
+    for (const { acquisitions } of reports) {
+      expect(countBy(acquisitions.map(({ caller, reason }) => `${caller} ${reason}`))).toEqual({
         [`${FILE}#answerChat expired`]: 50,
         [`${FILE}#summarise expired`]: 50,
         [`${FILE}#checkStatus forced`]: 50,
@@ -42,18 +42,20 @@ describe('four processes with two hundred visits each to one expired profile, ev
       })
     }
 
-    expect(countBy(reports.flatMap(({ flights }) => flights.map(({ outcome }) => `${outcome}`)))).toEqual({
+    expect(countBy(reports.flatMap(({ refreshes }) => refreshes.map(({ outcome }) => `${outcome}`)))).toEqual({
       rotated: 1,
       reused: PROCESSES - 1,
     })
-    for (const { visits, flights } of reports) {
-      expect(flights).toHaveLength(1)
-      const [flight] = flights
-      expect(flight?.visits).toBe(VISITS)
-      expect(flight?.links.toSorted()).toEqual(visits.map(({ spanId }) => spanId).toSorted())
-      expect(visits.every(visit => visit.flights.length === 1 && visit.flights[0] === flight?.spanId)).toBe(true)
-      const led = flight?.outcome === 'rotated' ? 'lead' : 'adopt'
-      expect(countBy(visits.map(({ decision }) => `${decision}`))).toEqual({ [led]: 1, join: VISITS - 1 })
+    for (const { acquisitions, refreshes } of reports) {
+      expect(refreshes).toHaveLength(1)
+      const [refreshRun] = refreshes
+      expect(refreshRun?.acquisitions).toBe(ACQUISITIONS)
+      expect(refreshRun?.links.toSorted()).toEqual(acquisitions.map(({ spanId }) => spanId).toSorted())
+      expect(acquisitions.every(acquisition => acquisition.refreshes.length === 1 && acquisition.refreshes[0] === refreshRun?.spanId)).toBe(
+        true,
+      )
+      const led = refreshRun?.outcome === 'rotated' ? 'lead' : 'adopt'
+      expect(countBy(acquisitions.map(({ decision }) => `${decision}`))).toEqual({ [led]: 1, join: ACQUISITIONS - 1 })
     }
   })
 })

@@ -68,7 +68,7 @@ async function leasedBy({ store }: World): Promise<number | undefined> {
 
 /** The login still works: the next refresh is granted. */
 async function expectLoginLives(w: World, generation: number) {
-  expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
+  expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({
     outcome: 'rotated',
     profile: { credential: { generation } },
   })
@@ -85,7 +85,7 @@ describe('a refresher is stopped before its token request has left', () => {
     const w = await stoppedWorld()
     const refresher = w.refresher(step)
     await expect.poll(() => leasedBy(w), { timeout: 20_000 }).toBe(refresher.pid)
-    expect(await w.gate.enter(w.visit({ deadlineMs: 50_000 }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire({ deadlineMs: 50_000 }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     refresher.signal('SIGCONT')
     expect(await refresher.line()).toBe('ended')
     expect(sent(w)).toEqual(['current taken'])
@@ -108,7 +108,7 @@ describe('a refresher is stopped after its token request has left', () => {
       w.goOn()
     }
     await expect.poll(() => leasedBy(w), { timeout: 20_000 }).toBe(refresher.pid)
-    const visiting = w.gate.enter(w.visit({ deadlineMs: 50_000 }))
+    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 50_000 }))
     expect(await w.takenFrom).toBe(refresher.pid)
     refresher.signal('SIGCONT')
     expect(await refresher.line()).toBe('ended')
@@ -124,7 +124,7 @@ describe('a refresher is stopped after its token request has left', () => {
     await w.reached
     refresher.signal('SIGSTOP')
     w.goOn()
-    const visiting = w.gate.enter(w.visit({ deadlineMs: 50_000 })).catch((error: unknown) => error)
+    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 50_000 })).catch((error: unknown) => error)
     expect(await w.takenFrom).toBe(refresher.pid)
     refresher.signal('SIGKILL')
     expect(await visiting).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })

@@ -5,14 +5,14 @@ import {
   ATTR_CALLER,
   ATTR_DECISION,
   ATTR_REASON,
-  ATTR_STANDS_FOR,
+  ATTR_SAMPLE_WEIGHT,
   ATTR_VIA,
   EVENT_FALLBACK,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
-import { refreshes, visitTable } from '../../src/events/queries.ts'
+import { acquisitionTable, refreshes } from '../../src/events/queries.ts'
 import type { CallAnswer } from '../../src/server/answer-stream.ts'
 import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
@@ -52,7 +52,7 @@ describe('under load', () => {
     const spare = w.simulator.grantFor({ provider: 'openai-codex', account: 'spare' })
     const once = (name: 'model_not_found_404' | 'bad_request_400' | 'token_expired_401') =>
       w.simulator.inject({ where: CODEX_PATH, name, times: 1 })
-    const asked = { fallbacks: 0, errors: 0, bypasses: 0, visits: 0 }
+    const asked = { fallbacks: 0, errors: 0, bypasses: 0, acquisitions: 0 }
     let token = spare.refresh
     const bypass = async () => {
       const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, client_id: 'app_EMoamEEZ73f0CkXaXp7hrann' })
@@ -74,8 +74,8 @@ describe('under load', () => {
         await bypass()
       }
       if (index % 3 === 0) {
-        asked.visits += 1
-        await w.watch.visit({ profile: 'openai-codex:me', reason: 'forced' })
+        asked.acquisitions += 1
+        await w.watch.acquireToken({ profile: 'openai-codex:me', reason: 'forced' })
       }
       await w.responses()
     })
@@ -97,17 +97,17 @@ describe('under load', () => {
     })
     expect((await exemplars()).length).toBeGreaterThan(3)
 
-    const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'visits') =>
+    const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'acquisitions') =>
       (await w.series(key)).reduce((sum, { value }) => sum + value, 0)
     const refreshed = await measured('refreshDuration')
     const recorded = refreshes(w.watch.recorder, { most: LOAD })
     const calls = w.spans(SPAN_CALL)
     const sent = receiver.spans()
-    const told = (event: string) => sent.filter(({ events }) => events.some(({ name }) => name === event)).length
+    const report = (event: string) => sent.filter(({ events }) => events.some(({ name }) => name === event)).length
 
     expect(asked.fallbacks).toBe(await measured('fallbacks'))
     expect(calls.filter(({ events }) => events.some(({ name }) => name === EVENT_FALLBACK))).toHaveLength(asked.fallbacks)
-    expect(told(EVENT_FALLBACK)).toBe(asked.fallbacks)
+    expect(report(EVENT_FALLBACK)).toBe(asked.fallbacks)
 
     expect(calls.filter(({ status }) => status === 'error')).toHaveLength(asked.errors)
     expect(sent.filter(({ name, status }) => name === SPAN_CALL && status.code === 2)).toHaveLength(asked.errors)
@@ -128,18 +128,18 @@ describe('under load', () => {
       expect(attributes[ATTR_REASON]).toEqual(expect.any(String))
     }
 
-    const visited = visitTable(w.watch.recorder).reduce((sum, { count }) => sum + count, 0)
-    expect(visited).toBe(await measured('visits'))
-    expect(visited).toBeGreaterThanOrEqual(asked.visits)
+    const visited = acquisitionTable(w.watch.recorder).reduce((sum, { count }) => sum + count, 0)
+    expect(visited).toBe(await measured('acquisitions'))
+    expect(visited).toBeGreaterThanOrEqual(asked.acquisitions)
     const notReuse = (decision: unknown) => decision !== 'reuse'
-    const wanted = visitTable(w.watch.recorder).reduce((sum, { decision, count }) => sum + (notReuse(decision) ? count : 0), 0)
-    expect(sent.filter(({ name, attributes }) => name === SPAN_VISIT && notReuse(attributes[ATTR_DECISION]))).toHaveLength(wanted)
+    const wanted = acquisitionTable(w.watch.recorder).reduce((sum, { decision, count }) => sum + (notReuse(decision) ? count : 0), 0)
+    expect(sent.filter(({ name, attributes }) => name === SPAN_ACQUIRE && notReuse(attributes[ATTR_DECISION]))).toHaveLength(wanted)
 
     expect(sent.filter(({ name }) => name === SPAN_CALL).length).toBeLessThan(LOAD)
     const goodAttempts = (await w.series('attemptDuration')).filter(({ labels }) => labels.outcome === 'ok')
     const counted = goodAttempts.reduce((sum, { value }) => sum + value, 0)
     const good = [...w.watch.recorder.spans()].filter(({ attributes }) => attributes[ATTR_ATTEMPT_OUTCOME] === 'ok')
     expect(good.length).toBeLessThan(counted)
-    expect(good.reduce((sum, { attributes }) => sum + Number(attributes[ATTR_STANDS_FOR] ?? 1), 0)).toBe(counted)
+    expect(good.reduce((sum, { attributes }) => sum + Number(attributes[ATTR_SAMPLE_WEIGHT] ?? 1), 0)).toBe(counted)
   })
 })

@@ -9,7 +9,7 @@ import {
   ATTR_OPERATION_OUTCOME,
   ATTR_OUTCOME,
   ATTR_REPLAY,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_VIA,
   METRICS,
   SPAN_DEVICE,
@@ -150,12 +150,12 @@ describe('at an OAuth server of somebody else', () => {
     const watch = await createGatewatch({ ...settings(), store: fileStore(stateFolder()), environment: environment(), standalone: true })
     const { spans, series } = observed(watch)
     try {
-      const { profile, outcome } = await watch.visit({ profile: BY_BROWSER, reason: 'operator' })
+      const { profile, outcome } = await watch.acquireToken({ profile: BY_BROWSER, reason: 'operator' })
       expect(outcome).toBe('rotated')
       learn(profile.credential as OAuthCredential)
       const replayed = await post('/token', { grant_type: 'refresh_token', refresh_token: afterLogin.refresh ?? '' })
       expect([replayed.status, ((await replayed.json()) as { error: string }).error]).toEqual([400, 'invalid_grant'])
-      await expect(watch.visit({ profile: BY_BROWSER, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+      await expect(watch.acquireToken({ profile: BY_BROWSER, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
       const seen = spans(SPAN_REFRESH).map(({ attributes }) => [attributes[ATTR_VIA], attributes[ATTR_OUTCOME], attributes[ATTR_REPLAY]])
       expect(seen).toEqual([
         ['gate', 'rotated', undefined],
@@ -188,13 +188,13 @@ describe('at an OAuth server of somebody else', () => {
   }, 30_000)
 
   it('each of them is a span with caller, outcome and shape, and counted', async () => {
-    const told = (name: string) =>
+    const report = (name: string) =>
       otlp
         .spans()
         .filter(span => span.name === name)
         .map(({ attributes }) => attributes)
     expect(
-      told(SPAN_LOGIN)
+      report(SPAN_LOGIN)
         .map(attributes => [attributes[ATTR_LOGIN_METHOD], attributes[ATTR_OPERATION_OUTCOME]])
         .sort(),
     ).toEqual([
@@ -203,19 +203,19 @@ describe('at an OAuth server of somebody else', () => {
       ['browser', 'ok'],
       ['device', 'ok'],
     ])
-    expect(told(SPAN_EXCHANGE)).toHaveLength(3)
+    expect(report(SPAN_EXCHANGE)).toHaveLength(3)
     const logins = otlp.spans().filter(({ name }) => name === SPAN_LOGIN)
     for (const { name, parentSpanId } of otlp.spans())
       if (name === SPAN_EXCHANGE || name === SPAN_DEVICE) expect(logins.map(({ spanId }) => spanId)).toContain(parentSpanId)
-    expect(told(SPAN_EXCHANGE)[0]).toMatchObject({
+    expect(report(SPAN_EXCHANGE)[0]).toMatchObject({
       [ATTR_CALLER]: 'gatewatch profiles login',
-      [ATTR_SHAPE_FIELDS]: expect.stringMatching(
+      [ATTR_REQUEST_FIELDS]: expect.stringMatching(
         /^client_id=opaque:\d+ client_secret=opaque:\d+ code=opaque:\d+ code_verifier=opaque:43 grant_type=authorization_code /,
       ),
     })
-    expect(told(SPAN_DEVICE)).toMatchObject([{ [ATTR_OPERATION_OUTCOME]: 'ok' }])
+    expect(report(SPAN_DEVICE)).toMatchObject([{ [ATTR_OPERATION_OUTCOME]: 'ok' }])
     expect(
-      told(SPAN_REVOKE)
+      report(SPAN_REVOKE)
         .map(attributes => attributes[ATTR_CALLER])
         .sort(),
     ).toEqual(['gatewatch profiles login', 'gatewatch profiles logout'])

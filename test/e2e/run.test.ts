@@ -35,18 +35,18 @@ describe('gatewatch run', () => {
       ['that throws what nobody catches', [['gate'], ['throw']], 1],
       ['that leaves a rejection unhandled', [['gate'], ['reject']], 1],
     ])('%s', async (_what, steps, code) => {
-      const { job, run, alone } = await world()
+      const { job, run, sendIndependently } = await world()
       const with_ = await run(job(steps)).ended
-      const without = await alone(job(steps)).ended
+      const without = await sendIndependently(job(steps)).ended
       expect(with_.code).toBe(code)
       expect(said(with_)).toEqual(said(without))
     })
 
     it('that is ended by a signal: it gets it, and run ends by the same', async () => {
-      const { job, run, alone, state } = await world()
+      const { job, run, sendIndependently, state } = await world()
       const steps: Job['steps'] = [['gate'], ['hang']]
       const with_ = run(job(steps))
-      const without = alone(job(steps))
+      const without = sendIndependently(job(steps))
       for (const started of [with_, without]) {
         await started.said('hanging')
         // What is written at once is written a moment later; a signal that nobody handles leaves no such moment.
@@ -177,6 +177,6 @@ async function world(environment: Record<string, string> = {}) {
     run: (what: Job | readonly string[], ...options: string[]) =>
       command(['run', '--state', state, ...options, '--', process.execPath, ...nodeParameters(what)]),
     /** The same without. */
-    alone: (what: Job | readonly string[]) => startNode(nodeParameters(what), environment),
+    sendIndependently: (what: Job | readonly string[]) => startNode(nodeParameters(what), environment),
   }
 }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type CodeCall, createGatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
+import { type CallOptions, createGatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
 import { runCli } from '../cli/run-cli.ts'
@@ -16,7 +16,7 @@ import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, storedKey } from 
 // failed; a start that failed kept what it had started. Why: each place had a list of its own. Fix: one list of steps, filled
 // while starting and run whole, last come first. Issue "1 of 6", point A10.
 
-const CHAT: CodeCall = { protocol: 'chat_completions', model: 'gpt-5.5', body: { model: 'gpt-5.5', messages: [] } }
+const CHAT: CallOptions = { protocol: 'chat_completions', model: 'gpt-5.5', body: { model: 'gpt-5.5', messages: [] } }
 const CHANNELS = ['undici:request:create', 'http.client.request.created']
 
 function isWatching(): boolean {
@@ -113,7 +113,7 @@ describe('stop', () => {
     await stopping
     for (const late of [
       w.watch.call(CHAT),
-      w.watch.visit({ profile: 'openai-codex:me', reason: 'forced' }),
+      w.watch.acquireToken({ profile: 'openai-codex:me', reason: 'forced' }),
       w.watch.probe(),
       w.watch.serve(),
     ])
@@ -122,8 +122,8 @@ describe('stop', () => {
 
   it('leaves the functions that were wrapped as they are', async () => {
     const watch = await createGatewatch({ environment: {} })
-    const refresh = watch.aroundRefresh(async () => 'fresh', { provider: 'openai-codex', profile: () => 'openai-codex:me' })
-    const send = watch.wrapProviderCall(async () => 'answer', { provider: 'openai' })
+    const refresh = watch.wrapRefresh(async () => 'fresh', { provider: 'openai-codex', profile: () => 'openai-codex:me' })
+    const send = watch.wrapCall(async () => 'answer', { provider: 'openai' })
     await watch.stop()
     expect([await refresh(), await send()]).toEqual(['fresh', 'answer'])
   })

@@ -6,7 +6,7 @@ import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
 import { bypasses, refreshes, trace } from '../../src/events/queries.ts'
-import { Ledger } from '../../src/ops/aggregates.ts'
+import { Aggregates } from '../../src/ops/aggregates.ts'
 import type { Overview, RefreshesAnswer } from '../../src/ops/api-types.ts'
 import { traceAnswer } from '../../src/ops/trace-answer.ts'
 import { runCli } from '../cli/run-cli.ts'
@@ -66,9 +66,9 @@ describe('a recorder with a damaged row', () => {
       for (const byte of ['x', '9', 'e', '\u0001']) {
         w.damage(w.text.slice(0, at) + byte + w.text.slice(at + 1))
         readRecords(w.folder, records => {
-          const ledger = new Ledger()
-          for (const span of records.spans()) ledger.add(span)
-          expect([...ledger.refreshes()].length).toBeGreaterThanOrEqual(2)
+          const aggregates = new Aggregates()
+          for (const span of records.spans()) aggregates.add(span)
+          expect([...aggregates.refreshes()].length).toBeGreaterThanOrEqual(2)
           expect(refreshes(records).length).toBeGreaterThanOrEqual(2)
           expect(bypasses(records)).toEqual([])
           trace(records, traceId)

@@ -12,12 +12,12 @@ import {
   ATTRIBUTES,
   EVENT_BYPASS,
   EVENT_FALLBACK,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import { readRecords } from '../../src/events/disk-records.ts'
-import { bypasses, callerTable, fallbackTable, refreshes, trace, visitTable } from '../../src/events/queries.ts'
+import { acquisitionTable, bypasses, callerTable, fallbackTable, refreshes, trace } from '../../src/events/queries.ts'
 import { Recorder } from '../../src/events/recorder.ts'
 import { replays } from '../../src/events/replays.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
@@ -130,8 +130,8 @@ describe('what is recorded on disk', () => {
       refresh({ startMs: BASE_MS + 1_000, outcome: 'invalidated', attributes: { [ATTR_CODE_STACK]: 'at f (src/a.ts:1:2)' } })
       refresh({ startMs: BASE_MS + 2_000, caller: 'src/b.ts#g', attributes: { [ATTR_VIA]: 'bypass' } })
       refresh({ startMs: BASE_MS + 3_000 })
-      const visit = tracer.startSpan(SPAN_VISIT, { startTime: BASE_MS + 10, attributes: { [ATTR_DECISION]: 'reuse' } })
-      visit.end(BASE_MS + 12)
+      const acquisition = tracer.startSpan(SPAN_ACQUIRE, { startTime: BASE_MS + 10, attributes: { [ATTR_DECISION]: 'reuse' } })
+      acquisition.end(BASE_MS + 12)
       const call = tracer.startSpan(SPAN_CALL, { startTime: BASE_MS + 20 })
       call.addEvent(EVENT_FALLBACK, { [ATTR_FALLBACK_FROM]: 'a', [ATTR_FALLBACK_TO]: 'b' }, BASE_MS + 21)
       call.end(BASE_MS + 22)
@@ -154,7 +154,7 @@ describe('what is recorded on disk', () => {
       )
       expect(plain(bypasses(records))).toEqual(plain(bypasses(memory)))
       expect(callerTable(records)).toEqual(callerTable(memory))
-      expect(visitTable(records)).toEqual(visitTable(memory))
+      expect(acquisitionTable(records)).toEqual(acquisitionTable(memory))
       expect(fallbackTable(records)).toEqual(fallbackTable(memory))
     })
   })

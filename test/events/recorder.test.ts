@@ -17,11 +17,11 @@ import {
   EVENT_FALLBACK,
   EVENT_SKIPPED,
   OTHER,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
-import { bypasses, callerTable, refreshes, trace, visitTable } from '../../src/events/queries.ts'
+import { acquisitionTable, bypasses, callerTable, refreshes, trace } from '../../src/events/queries.ts'
 import { Recorder, type RecorderOptions } from '../../src/events/recorder.ts'
 
 function world(options: RecorderOptions = {}) {
@@ -49,7 +49,7 @@ describe('what the recorder keeps', () => {
     const w = world()
     const parent = w.tracer.startSpan('chat gpt-5.5', { kind: SpanKind.CLIENT, startTime: 1_000 })
     const child = w.tracer.startSpan(
-      SPAN_VISIT,
+      SPAN_ACQUIRE,
       {
         startTime: [2, 0],
         attributes: { [ATTR_DECISION]: 'lead' },
@@ -65,7 +65,7 @@ describe('what the recorder keeps', () => {
       traceId: parent.spanContext().traceId,
       spanId: child.spanContext().spanId,
       parentSpanId: parent.spanContext().spanId,
-      name: SPAN_VISIT,
+      name: SPAN_ACQUIRE,
       kind: 'internal',
       startMs: 2_000,
       durationMs: 2_000,
@@ -79,10 +79,10 @@ describe('what the recorder keeps', () => {
   it('keeps what is interesting apart from the bulk', () => {
     const w = world({ mostOrdinary: 10 })
     w.refresh()
-    for (const decision of ['lead', 'join', 'adopt', 'refuse']) w.span(SPAN_VISIT, { [ATTR_DECISION]: decision })
+    for (const decision of ['lead', 'join', 'adopt', 'refuse']) w.span(SPAN_ACQUIRE, { [ATTR_DECISION]: decision })
     for (const event of [EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED]) w.span(SPAN_CALL, {}, event)
     w.tracer.startSpan('chat gpt-5.5').setStatus({ code: SpanStatusCode.ERROR }).end()
-    for (let index = 0; index < 50; index += 1) w.span(index % 2 === 0 ? SPAN_VISIT : 'chat gpt-5.5', { [ATTR_DECISION]: 'reuse' })
+    for (let index = 0; index < 50; index += 1) w.span(index % 2 === 0 ? SPAN_ACQUIRE : 'chat gpt-5.5', { [ATTR_DECISION]: 'reuse' })
     expect(w.recorder.stats()).toEqual({ interesting: { kept: 9, dropped: 0 }, ordinary: { kept: 10, dropped: 40 } })
   })
 
@@ -118,7 +118,7 @@ describe('what can be asked', () => {
     const w = world()
     w.refresh({ [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: 'openai-codex:a', ...where })
     w.refresh({ [ATTR_REASON]: 'forced', [ATTR_OUTCOME]: 'invalidated' })
-    w.span(SPAN_VISIT, { [ATTR_DECISION]: 'lead' })
+    w.span(SPAN_ACQUIRE, { [ATTR_DECISION]: 'lead' })
     expect(refreshes(w.recorder)).toMatchObject([
       { reason: 'forced', via: 'gate', outcome: 'invalidated', provider: undefined },
       {
@@ -165,13 +165,13 @@ describe('what can be asked', () => {
   it('who comes to the gate, plain reuse included', () => {
     const w = world({ mostOrdinary: 1 })
     for (const decision of ['lead', 'join', 'reuse', 'reuse'])
-      w.span(SPAN_VISIT, { [ATTR_CALLER]: 'c', [ATTR_REASON]: 'forced', [ATTR_DECISION]: decision })
-    expect(visitTable(w.recorder).map(({ decision, count }) => [decision, count])).toEqual([
+      w.span(SPAN_ACQUIRE, { [ATTR_CALLER]: 'c', [ATTR_REASON]: 'forced', [ATTR_DECISION]: decision })
+    expect(acquisitionTable(w.recorder).map(({ decision, count }) => [decision, count])).toEqual([
       ['reuse', 2],
       expect.arrayContaining([1]),
       expect.arrayContaining([1]),
     ])
-    expect(visitTable(w.recorder, { decision: 'lead' })).toHaveLength(1)
+    expect(acquisitionTable(w.recorder, { decision: 'lead' })).toHaveLength(1)
   })
 
   it('counts callers past its bound as _other instead of growing', () => {

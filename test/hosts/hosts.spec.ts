@@ -3,7 +3,7 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { METRICS, SCOPE, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
+import { METRICS, SCOPE, SPAN_ACQUIRE, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { type HostResult, type HostSpan, runHost } from './host.ts'
 import { type HostName, type Installations, installHosts } from './installation.ts'
@@ -163,14 +163,16 @@ function expectWhole(result: HostResult): void {
   expect(calls.filter(({ attributes, traceId }) => traceIds[Number(attributes['app.call'])] !== traceId)).toEqual([])
   expect(calls.filter(({ attributes }) => typeof attributes['gatewatch.caller'] !== 'string')).toEqual([])
 
-  const visits = of(SPAN_VISIT)
-  expect(visits).toHaveLength(REQUESTS)
-  expect(visits.filter(visit => parentOf(visit)?.name !== 'host work')).toEqual([])
+  const acquisitions = of(SPAN_ACQUIRE)
+  expect(acquisitions).toHaveLength(REQUESTS)
+  expect(acquisitions.filter(acquisition => parentOf(acquisition)?.name !== 'host work')).toEqual([])
   const refreshes = of(SPAN_REFRESH)
   expect(refreshes.length).toBeGreaterThan(0)
-  expect(refreshes.filter(refresh => parentOf(refresh)?.name !== SPAN_VISIT || parentOf(refresh)?.traceId !== refresh.traceId)).toEqual([])
+  expect(refreshes.filter(refresh => parentOf(refresh)?.name !== SPAN_ACQUIRE || parentOf(refresh)?.traceId !== refresh.traceId)).toEqual(
+    [],
+  )
   const flown = new Set(refreshes.map(({ spanId }) => spanId))
-  expect(visits.filter(({ links }) => !links.some(({ spanId }) => flown.has(spanId)))).toEqual([])
+  expect(acquisitions.filter(({ links }) => !links.some(({ spanId }) => flown.has(spanId)))).toEqual([])
   expect(refreshes.filter(({ attributes, traceId }) => traceIds[Number(attributes['app.refresh'])] !== traceId)).toEqual([])
 
   // The clients of instrumentation-http hang under what they were made in; as an ES module its version 0.57 makes two for each request.
@@ -183,10 +185,10 @@ function expectWhole(result: HostResult): void {
       .filter(metric => metric.name === name)
       .flatMap(({ points }) => points)
       .reduce((sum, { value }) => sum + value, 0)
-  expect(counted(METRICS.visits.name)).toBe(REQUESTS)
+  expect(counted(METRICS.acquisitions.name)).toBe(REQUESTS)
   expect(counted(METRICS.attemptDuration.name)).toBe(REQUESTS)
   expect(counted(METRICS.refreshDuration.name)).toBe(refreshes.length)
-  for (const metric of [METRICS.visits, METRICS.attemptDuration])
+  for (const metric of [METRICS.acquisitions, METRICS.attemptDuration])
     expect(result.metrics.filter(({ name }) => name === metric.name).map(({ scope = SCOPE }) => scope)).toEqual([SCOPE])
   const shown = JSON.stringify([spans, result.metrics])
   expect(shown.match(/canary-\w+/g) ?? []).toEqual([])

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ATTRIBUTES, METRICS, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTRIBUTES, METRICS, SPAN_ACQUIRE } from '../../otel/semconv.ts'
 import { reference, withReference } from '../../otel/write-reference.ts'
 import { ROOT } from './source-files.ts'
 
@@ -19,7 +19,7 @@ describe('the reference in the README', () => {
   })
 
   it('would be noticed to be old, and to have no place', () => {
-    const old = readme.replaceAll(SPAN_VISIT, 'gatewatch.old.name')
+    const old = readme.replaceAll(SPAN_ACQUIRE, 'gatewatch.old.name')
     expect(old).not.toBe(withReference(old))
     expect(() => withReference('# Gatewatch')).toThrow(RangeError)
   })

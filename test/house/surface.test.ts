@@ -13,10 +13,10 @@ const VALUES = [
   'memoryStore',
   'refreshes',
   'trace',
-  'visitTable',
+  'acquisitionTable',
 ]
 const TYPES = [
-  'Admission',
+  'AcquireResult',
   'ApiKeyCredential',
   'AroundOptions',
   'CallAnswer',

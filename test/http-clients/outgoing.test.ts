@@ -47,7 +47,7 @@ describe('an outgoing request is seen, heard and followed to its end', () => {
     await client(`${url}/token?a=1`)
     await until(() => seen[0]?.end !== undefined)
     expect(seen).toHaveLength(1)
-    expect(seen[0]).toMatchObject({ method: 'POST', url: `${url}/token?a=1`, body: FORM, told: ['body', 'end'], end: { status: 200 } })
+    expect(seen[0]).toMatchObject({ method: 'POST', url: `${url}/token?a=1`, body: FORM, reported: ['body', 'end'], end: { status: 200 } })
     expect(seen[0]?.end?.error).toBeUndefined()
     expect(received.map(({ body }) => body.toString())).toEqual([FORM])
     expect(faults).toEqual([])
@@ -84,7 +84,7 @@ describe('an outgoing request is seen, heard and followed to its end', () => {
     }
     await until(() => seen[1]?.end !== undefined)
     expect(seen.map(({ body }) => body)).toEqual([FORM, undefined])
-    expect(seen.map(({ told }) => told)).toEqual([
+    expect(seen.map(({ reported }) => reported)).toEqual([
       ['body', 'end'],
       ['body', 'end'],
     ])
@@ -157,7 +157,7 @@ describe('an outgoing request is seen, heard and followed to its end', () => {
       outgoing.write(FORM)
       onClose(() => outgoing.destroy())
     })
-    expect(seen[0]).toMatchObject({ body: FORM, told: ['body', 'end'], end: { status: 401, body: 'early' } })
+    expect(seen[0]).toMatchObject({ body: FORM, reported: ['body', 'end'], end: { status: 401, body: 'early' } })
   })
 
   it('a request of two is followed beside the other', async () => {

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import type { Place } from '../../src/importers/found-profile.ts'
+import type { SourceLocation } from '../../src/importers/found-profile.ts'
 import { type ImportOptions, importProfiles } from '../../src/importers/profile-import.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
@@ -138,7 +138,7 @@ export function imported(
     environment = {},
     path,
     ...options
-  }: Pick<ImportOptions, 'source'> & Partial<ImportOptions> & Partial<Pick<Place, 'environment' | 'path'>>,
+  }: Pick<ImportOptions, 'source'> & Partial<ImportOptions> & Partial<Pick<SourceLocation, 'environment' | 'path'>>,
 ) {
   const place = { home: folder.home, environment, ...(path !== undefined && { path }) }
   return importProfiles({ store: memoryStore(), registry: createRegistry(), now: NOW, takeOwnership: true, ...options, place })

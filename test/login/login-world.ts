@@ -3,7 +3,7 @@ import { clientCaller } from '../../src/domain/caller-site.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { login } from '../../src/login/login.ts'
 import type { LoginOptions } from '../../src/login/login-context.ts'
-import type { LoginGuide, SignInPage } from '../../src/login/login-prompts.ts'
+import type { LoginPrompts, SignInPage } from '../../src/login/login-prompts.ts'
 import type { ProviderSettings } from '../../src/providers/provider-settings.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { AUTHORIZE_PATHS } from '../../src/simulator/authorize-page.ts'
@@ -63,7 +63,7 @@ export async function loginWorld({
     },
     paste: async () => '',
     note: text => guide.notes.push(text),
-  } satisfies LoginGuide & Record<string, unknown> as LoginGuide & {
+  } satisfies LoginPrompts & Record<string, unknown> as LoginPrompts & {
     pages: SignInPage[]
     notes: string[]
     person(page: SignInPage): Promise<unknown>
@@ -78,7 +78,7 @@ export async function loginWorld({
     giveUp: () => givenUp.abort(),
     login: (more: Partial<LoginOptions> = {}) =>
       login({
-        ...{ store, profileId, method, guide },
+        ...{ store, profileId, method, prompts: guide },
         provider: registry.get(provider),
         telemetry: observed.telemetry,
         caller: clientCaller('a test'),

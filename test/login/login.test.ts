@@ -6,8 +6,8 @@ import {
   ATTR_LOGIN_METHOD,
   ATTR_OPERATION_OUTCOME,
   ATTR_PROVIDER_ERROR_CODE,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   SPAN_DEVICE,
   SPAN_EXCHANGE,
   SPAN_LOGIN,
@@ -37,8 +37,8 @@ describe('signing in with a browser', () => {
       [ATTR_CALLER]: 'a test',
     })
     const [exchange] = w.spans(SPAN_EXCHANGE)
-    expect(exchange?.attributes).toMatchObject({ [ATTR_SHAPE_ENCODING]: 'form', [ATTR_CALLER]: 'a test' })
-    expect(exchange?.attributes[ATTR_SHAPE_FIELDS]).toMatch(/code=opaque:25 code_verifier=opaque:43 grant_type=authorization_code/)
+    expect(exchange?.attributes).toMatchObject({ [ATTR_REQUEST_ENCODING]: 'form', [ATTR_CALLER]: 'a test' })
+    expect(exchange?.attributes[ATTR_REQUEST_FIELDS]).toMatch(/code=opaque:25 code_verifier=opaque:43 grant_type=authorization_code/)
     const counted = await w.series('operationDuration')
     expect(counted.map(({ labels }) => [labels.operation, labels.outcome]).sort()).toEqual([
       ['exchange', 'ok'],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_OPERATION_OUTCOME, ATTR_SHAPE_FIELDS, SPAN_REVOKE } from '../../otel/semconv.ts'
+import { ATTR_OPERATION_OUTCOME, ATTR_REQUEST_FIELDS, SPAN_REVOKE } from '../../otel/semconv.ts'
 import { clientCaller } from '../../src/domain/caller-site.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { logout } from '../../src/login/logout.ts'
@@ -58,7 +58,7 @@ describe('logging out', () => {
     expect(await w.isAlive()).toBe(false)
     expect(w.spans(SPAN_REVOKE)[0]?.attributes).toMatchObject({
       [ATTR_OPERATION_OUTCOME]: 'ok',
-      [ATTR_SHAPE_FIELDS]: expect.stringMatching(/^client_id=opaque:8 token=\S+ token_type_hint=opaque:13$/),
+      [ATTR_REQUEST_FIELDS]: expect.stringMatching(/^client_id=opaque:8 token=\S+ token_type_hint=opaque:13$/),
     })
   })
 

@@ -1,14 +1,14 @@
 import { SpanKind } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
-import { OAUTH_OPERATIONS, type OAuthOperation, wrapOperation } from '../../src/login/wrap-operation.ts'
+import { WRAPPED_OPERATIONS, type WrappedOperation, wrapOperation } from '../../src/login/wrap-operation.ts'
 import { carriedPermit } from '../../src/providers/permit.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 const TOKEN_URL = 'https://auth.test/oauth/token'
 
 describe('a login, exchange or revocation of somebody else’s', () => {
-  it.each(Object.keys(OAUTH_OPERATIONS) as OAuthOperation[])(
+  it.each(Object.keys(WRAPPED_OPERATIONS) as WrappedOperation[])(
     '%s is seen with caller, provider and profile, and returns what it returns',
     async operation => {
       const { telemetry, spans } = observedTelemetry()
@@ -20,7 +20,7 @@ describe('a login, exchange or revocation of somebody else’s', () => {
         return run('ab', 2)
       }
       expect(await signInAgain()).toBe('abab')
-      const [span, ...others] = spans(OAUTH_OPERATIONS[operation])
+      const [span, ...others] = spans(WRAPPED_OPERATIONS[operation])
       expect(others).toEqual([])
       expect(span?.kind).toBe(SpanKind.CLIENT)
       expect(span?.attributes).toMatchObject({
@@ -42,7 +42,7 @@ describe('a login, exchange or revocation of somebody else’s', () => {
     const { telemetry, spans } = observedTelemetry()
     const revoke = wrapOperation(telemetry, undefined, 'revoke', async () => carriedPermit(), { provider: 'p' })
     expect(await revoke()).toBeUndefined()
-    expect(spans(OAUTH_OPERATIONS.revoke)[0]?.attributes[ATTR_PROFILE]).toBeUndefined()
+    expect(spans(WRAPPED_OPERATIONS.revoke)[0]?.attributes[ATTR_PROFILE]).toBeUndefined()
   })
 
   it('fails as it fails, and the span says by the error’s type alone', async () => {
@@ -50,7 +50,7 @@ describe('a login, exchange or revocation of somebody else’s', () => {
     const error = new TypeError('with a secret in it')
     const exchange = wrapOperation(telemetry, TOKEN_URL, 'exchange', async () => Promise.reject(error), { provider: 'p' })
     await expect(exchange()).rejects.toBe(error)
-    const [span] = spans(OAUTH_OPERATIONS.exchange)
+    const [span] = spans(WRAPPED_OPERATIONS.exchange)
     expect([span?.attributes[ATTR_ERROR_TYPE], span?.status]).toEqual(['TypeError', { code: 2 }])
     expect(await series('operationDuration')).toMatchObject([
       { value: 1, labels: { provider: 'p', operation: 'exchange', outcome: 'failed', [ATTR_ERROR_TYPE]: 'TypeError' } },

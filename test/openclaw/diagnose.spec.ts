@@ -15,7 +15,7 @@ describe.skipIf(openClaw === '')('the incident, diagnosed from what was recorded
     await w.turn('config-of-the-service')
 
     const { findings } = diagnose(evidenceIn(w.state))
-    expect(findings.map(({ kind, harm }) => ({ kind, harm }))).toEqual([{ kind: 'undefined_token_sent', harm: 'grant_dead' }])
+    expect(findings.map(({ kind, severity }) => ({ kind, severity }))).toEqual([{ kind: 'undefined_token_sent', severity: 'grant_dead' }])
     const [finding] = findings
     expect(finding?.shape?.differences.join()).toContain('field refresh_token is literal:undefined')
     expect(finding?.callers[0]?.caller).toMatch(/^openclaw\/dist\//)

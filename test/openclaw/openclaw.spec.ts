@@ -37,7 +37,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
 
     expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining('Simulated answer of gpt-5.5') })
     expect(w.requests()).toEqual([TOKEN_REQUEST, MODEL_CALL])
-    const [refresh, ...others] = listed(await w.told('--json', '--stack'))
+    const [refresh, ...others] = listed(await w.report('--json', '--stack'))
     expect(others).toEqual([])
     expect(refresh).toMatchObject({ via: 'gate', reason: 'expired', outcome: 'rotated', status: 200, replay: false })
     expect(refresh).toMatchObject({ caller: TURN, title: 'openclaw.mjs' })
@@ -65,7 +65,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(await w.turns(2, 3_000)).toMatchObject({ code: 0 })
 
     expect(w.requests()).toEqual([TOKEN_REQUEST, MODEL_CALL, TOKEN_REQUEST, MODEL_CALL])
-    const [second, first] = listed(await w.told('--json', '--stack'))
+    const [second, first] = listed(await w.report('--json', '--stack'))
     expect(first).toMatchObject({ via: 'gate', outcome: 'rotated' })
     expect(second).toMatchObject({ via: 'gate', outcome: 'rotated', reason: 'expired', caller: TURN, profile: first?.profile })
     expect(second?.fingerprintBefore).toBe(first?.fingerprintAfter)
@@ -83,9 +83,9 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(await w.turn('config-of-the-service')).toMatchObject({ code: 1, stderr: expect.stringContaining('(401)') })
 
     expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(['current', 'undefined'])
-    const [incident] = listed(await w.told('--json'))
+    const [incident] = listed(await w.report('--json'))
     expect(incident).toMatchObject({ via: 'gate', reason: 'missing', status: 401, providerCode: 'token_expired', replay: false })
-    const lines = (await w.told()).split('\n').filter(line => line.includes('refresh_token:literal:undefined'))
+    const lines = (await w.report()).split('\n').filter(line => line.includes('refresh_token:literal:undefined'))
     expect(lines).toEqual([expect.stringMatching(/openclaw\.mjs .*missing +gate .*401 +refresh_token:literal:undefined, token_expired$/)])
   })
 
@@ -95,7 +95,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     const plugin = await w.plugin(w.credential(w.login()))
 
     expect(plugin.stdout.split(' ').sort()).toEqual(['fulfilled', 'rejected', 'rejected'])
-    const rows = listed(await w.told('--json', '--stack'))
+    const rows = listed(await w.report('--json', '--stack'))
     expect(rows.map(({ via }) => via)).toEqual(['bypass', 'bypass', 'bypass'])
     expect(rows.map(({ outcome }) => outcome)).toContain('rotated')
     for (const { caller, stack, title } of rows) {
@@ -107,7 +107,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(more).toEqual([])
     expect(replay?.first).toMatchObject({ outcome: 'rotated', via: 'bypass' })
     expect(replay?.replays).toHaveLength(2)
-    expect(await w.told()).toMatch(
+    expect(await w.report()).toMatch(
       /^refresh token \S+ of .*: sent by test\/openclaw\/plugin\.mjs#freshCredential \(.*; then by .*; then by /m,
     )
   })
@@ -121,7 +121,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
     expect(plugin.stdout).toBe('fulfilled fulfilled fulfilled')
     expect(w.requests()).toEqual([TOKEN_REQUEST])
     expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(['current'])
-    const rows = listed(await w.told('--json', '--stack'))
+    const rows = listed(await w.report('--json', '--stack'))
     expect(rows.map(({ decision, outcome }) => `${decision ?? 'sent'} ${outcome}`).sort()).toEqual([
       'join reused',
       'join reused',

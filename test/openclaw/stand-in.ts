@@ -79,11 +79,11 @@ function makeCertificate(folder: string): { key: string; cert: string } {
   return { key, cert }
 }
 
-function passOn(simulatorUrl: string, account: string, tell: (line: string) => void): RequestListener {
+function passOn(simulatorUrl: string, account: string, report: (line: string) => void): RequestListener {
   return (request, response) => {
     const { pathname } = new URL(request.url ?? '/', simulatorUrl)
     const place = `${request.headers.host?.split(':')[0]}${pathname}`
-    tell(`${request.method} ${place}`)
+    report(`${request.method} ${place}`)
     // OpenClaw's own transport names no account, unlike the Codex CLI; the simulator insists on one.
     const { connection: _, ...headers } = { 'chatgpt-account-id': account, ...request.headers }
     const onward = forward(simulatorUrl + (MOVED[place] ?? pathname), { method: request.method, headers }, answer => {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { readUntouched, recorderFile } from '../../src/events/recorder-file.ts'
+import { readRecorderUnmodified, recorderFile } from '../../src/events/recorder-file.ts'
 import { SPAN_TABLES } from '../../src/events/recorder-schema.ts'
 import { readSpan } from '../../src/events/span-columns.ts'
 import type { SpanRow } from '../../src/events/span-row.ts'
@@ -56,7 +56,7 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
     plugin: (credential: object, ...options: string[]) =>
       watched([scriptAt('plugin.mjs'), runtime, JSON.stringify(credential)], undefined, options),
     /** What `gatewatch refreshes` prints. */
-    told: async (...parameters: string[]) => {
+    report: async (...parameters: string[]) => {
       const { stdout, stderr, code } = await runToItsEnd([MAIN, 'refreshes', '--state', state, ...parameters], {
         cwd: home,
         env: process.env,
@@ -67,7 +67,7 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
     },
     /** Everything recorded, the oldest first. */
     spans: (): SpanRow[] =>
-      readUntouched(recorderFile(state), database =>
+      readRecorderUnmodified(recorderFile(state), database =>
         SPAN_TABLES.flatMap(table => database.prepare(`SELECT row FROM ${table}`).all()).flatMap(({ row }) => readSpan(String(row)) ?? []),
       ).sort((a, b) => a.startMs - b.startMs),
     /** Everything the watch has left on disk. */

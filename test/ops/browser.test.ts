@@ -3,10 +3,10 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { callerTable, fallbackTable, visitTable } from '../../src/events/queries.ts'
+import { acquisitionTable, callerTable, fallbackTable } from '../../src/events/queries.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { type OpenPage, openPage } from './open-page.ts'
-import { CODEX, type OpsWorld, opsWorld, tellStory } from './ops-world.ts'
+import { CODEX, type OpsWorld, opsWorld, reportStory } from './ops-world.ts'
 
 const OUTPUT = join(import.meta.dirname, '../output/ops')
 const VIEWS = ['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings'] as const
@@ -37,38 +37,38 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     return page
   }
 
-  async function told(): Promise<OpsWorld> {
+  async function report(): Promise<OpsWorld> {
     const w = await opsWorld()
-    await tellStory(w)
+    await reportStory(w)
     return w
   }
 
   it('shows in each view the numbers that recorder and metrics hold', async () => {
-    const w = await told()
+    const w = await report()
     const sum = async (key: Parameters<typeof w.series>[0]) => String((await w.series(key)).reduce((all, { value }) => all + value, 0))
     const page = await open(w.url)
 
-    await page.visit('#/refreshes')
+    await page.acquire('#/refreshes')
     expect(await page.figure('Refreshes')).toBe(await sum('refreshDuration'))
     const callers = callerTable(w.watch.recorder)
     expect((await page.cells('callers')).map(cells => [cells[1], cells[2], cells[3], cells[5]])).toEqual(
       callers.map(({ reason, via, outcome, count }) => [reason, via, outcome, String(count)]),
     )
-    expect((await page.cells('visits')).map(cells => [cells[1], cells[2], cells[3]])).toEqual(
-      visitTable(w.watch.recorder).map(({ reason, decision, count }) => [reason, decision, String(count)]),
+    expect((await page.cells('acquisitions')).map(cells => [cells[1], cells[2], cells[3]])).toEqual(
+      acquisitionTable(w.watch.recorder).map(({ reason, decision, count }) => [reason, decision, String(count)]),
     )
     await page.page.locator('.icicle g.frame').first().waitFor()
 
-    await page.visit('#/bypasses')
+    await page.acquire('#/bypasses')
     expect(await page.figure('Past the gate')).toBe(await sum('bypasses'))
     expect(await page.figure('Tokens replayed')).toBe('1')
     await expect.poll(() => page.page.locator('.frame-caller').first().innerText()).toContain('goPastTheGate')
 
-    await page.visit('#/profiles')
+    await page.acquire('#/profiles')
     const generation = page.page.locator('section', { hasText: CODEX }).locator('.facts div', { hasText: 'Generation' }).locator('dd')
     expect(await generation.innerText()).toBe(await sum('generation'))
 
-    await page.visit('#/fallback')
+    await page.acquire('#/fallback')
     expect((await page.figure('Fell back')).split(' ')[0]).toBe(await sum('fallbacks'))
     const fallbacks = (await page.cells('fallbacks')).map(cells => `${cells[2]?.replaceAll(' ', '_')} ${cells[3]}`)
     expect(fallbacks.sort()).toEqual(
@@ -78,11 +78,11 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     )
     await page.page.locator('.sankey svg').waitFor()
 
-    await page.visit('#/calls')
+    await page.acquire('#/calls')
     expect(await page.figure('Attempts')).toBe(await sum('attemptDuration'))
     await page.page.locator('.chart canvas').first().waitFor()
 
-    await page.visit('#/findings')
+    await page.acquire('#/findings')
     const { findings } = (await w.ask('/ops/findings.json')).json
     expect(findings.length).toBeGreaterThan(0)
     expect(await page.figure('Findings')).toBe(String(findings.length))
@@ -90,10 +90,10 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it('shows what happens within two seconds', async () => {
-    const w = await told()
+    const w = await report()
     const page = await open(w.url)
     const start = performance.now()
-    await page.visit('#/refreshes')
+    await page.acquire('#/refreshes')
     // A machine that needs long to show the page at all is given that much longer.
     const withinMs = 2_000 + performance.now() - start
     // A machine that is busy with other things may be late once; three times it is the page.
@@ -116,9 +116,9 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   it('finds the way back when the gateway was away', async () => {
     const port = await freePort()
     const w = await opsWorld({ listen: { port } })
-    await tellStory(w)
-    const { page, figure, visit } = await openPage(browser, w.url)
-    await visit('#/refreshes')
+    await reportStory(w)
+    const { page, figure, acquire } = await openPage(browser, w.url)
+    await acquire('#/refreshes')
     const before = Number(await figure('Refreshes'))
     await w.serving.stop(0)
     await expect.poll(() => page.locator('.live').innerText()).toBe('Reconnecting')
@@ -131,9 +131,9 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it('holds still on demand', async () => {
-    const w = await told()
+    const w = await report()
     const page = await open(w.url)
-    await page.visit('#/refreshes')
+    await page.acquire('#/refreshes')
     const before = await page.figure('Refreshes')
     await page.page.locator('.live').click()
     await expect.poll(() => page.page.locator('.live').innerText()).toBe('Paused')
@@ -145,9 +145,9 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it.each([...VIEWS])('gives an address that shows the same again: %s', async view => {
-    const w = await told()
+    const w = await report()
     const first = await open(w.url)
-    await first.visit(`#/${view}?window=15m`)
+    await first.acquire(`#/${view}?window=15m`)
     const select = first.page.locator('[data-key="filter:profile"]')
     if (await select.count()) {
       await select.selectOption(CODEX)
@@ -172,9 +172,9 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it('can be used by the keyboard alone: table, refreshes, trace, spans, and back', async () => {
-    const w = await told()
-    const { page, visit } = await open(w.url)
-    await visit('#/refreshes')
+    const w = await report()
+    const { page, acquire } = await open(w.url)
+    await acquire('#/refreshes')
     const focused = () =>
       page.evaluate<string>("document.activeElement?.getAttribute('data-key') ?? document.activeElement?.className ?? ''")
     const tabTo = async (start: string) => {
@@ -214,9 +214,9 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it('probes on demand, as a page of its own', async () => {
-    const w = await told()
-    const { page, visit } = await open(w.url)
-    await visit('#/profiles')
+    const w = await report()
+    const { page, acquire } = await open(w.url)
+    await acquire('#/profiles')
     await page.getByRole('button', { name: 'Probe all now' }).click()
     await page.getByText('Every profile was probed.').waitFor()
     await expect.poll(() => page.getByText('never probed').count()).toBe(0)
@@ -243,35 +243,35 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   })
 
   it('copies for people and programs, and hands out stacks for speedscope', async () => {
-    const w = await told()
-    const { page, visit } = await open(w.url, { permissions: ['clipboard-read', 'clipboard-write'] })
+    const w = await report()
+    const { page, acquire } = await open(w.url, { permissions: ['clipboard-read', 'clipboard-write'] })
     const clipboard = () => page.evaluate<string>('navigator.clipboard.readText()')
     for (const view of VIEWS) {
-      await visit(`#/${view}`)
+      await acquire(`#/${view}`)
       await page.getByRole('button', { name: 'Copy Markdown' }).click()
       await expect.poll(clipboard).toMatch(/^### /)
       await page.getByRole('button', { name: 'Copy JSON' }).click()
       await expect.poll(clipboard).toMatch(/^\{/)
       expect(JSON.parse(await clipboard())).toBeTypeOf('object')
     }
-    await visit('#/refreshes')
+    await acquire('#/refreshes')
     const downloading = page.waitForEvent('download')
     await page.getByText('Stacks for speedscope').click()
     expect((await downloading).suggestedFilename()).toBe('gatewatch.speedscope.json')
   })
 
   it('is looked at: every view, light and dark, on a desk and on a phone', async () => {
-    const w = await told()
+    const w = await report()
     mkdirSync(OUTPUT, { recursive: true })
-    const flight = (await w.ask('/ops/data/refresh-lines')).json.lines.at(-1)
+    const refresh = (await w.ask('/ops/data/refresh-lines')).json.lines.at(-1)
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const [device, viewport] of [
         ['desk', { width: 1440, height: 900 }],
         ['phone', { width: 390, height: 844 }],
       ] as const) {
-        const { page, visit } = await open(w.url, { colorScheme, viewport })
-        for (const view of [...VIEWS, `trace/${flight.traceId}`]) {
-          await visit(`#/${view}`)
+        const { page, acquire } = await open(w.url, { colorScheme, viewport })
+        for (const view of [...VIEWS, `trace/${refresh.traceId}`]) {
+          await acquire(`#/${view}`)
           await page.waitForTimeout(400)
           await page.screenshot({ path: join(OUTPUT, `${view.split('/')[0]}-${colorScheme}-${device}.png`), fullPage: true })
           const widest = () => page.evaluate<number>('document.documentElement.scrollWidth')

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
-import { ATTR_VIA, SPAN_CALL, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
-import { billingChangeTable, callerTable, fallbackTable, visitTable } from '../../src/events/queries.ts'
+import { ATTR_VIA, SPAN_ACQUIRE, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
+import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../../src/events/queries.ts'
 import type {
   BypassesAnswer,
   CallsAnswer,
@@ -15,13 +15,13 @@ import type {
 import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'
-import { CODEX, type OpsWorld, opsWorld, PAID, tellStory } from './ops-world.ts'
+import { CODEX, type OpsWorld, opsWorld, PAID, reportStory } from './ops-world.ts'
 
 const data = async <T>(w: OpsWorld, path: string): Promise<T> => (await w.ask(`/ops/data/${path}`)).json as T
 
-async function told(): Promise<OpsWorld> {
+async function report(): Promise<OpsWorld> {
   const w = await opsWorld()
-  await tellStory(w)
+  await reportStory(w)
   return w
 }
 
@@ -36,8 +36,8 @@ const sum = (samples: readonly { readonly value: number }[]) => samples.reduce((
 
 describe('the data of the ops page', () => {
   it('counts refreshes and visits as recorder and metrics do', async () => {
-    const w = await told()
-    const { total, failures, callers, visits } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
+    const w = await report()
+    const { total, failures, callers, acquisitions } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
     expect(total).toBe(sum(await w.series('refreshDuration')))
     expect(failures).toBe(w.spans(SPAN_REFRESH).filter(({ status }) => status === 'error').length)
     expect(failures).toBeGreaterThan(1)
@@ -50,9 +50,15 @@ describe('the data of the ops page', () => {
       lastSeenMs: lastMs,
     }))
     expect(rows).toEqual(callerTable(w.watch.recorder))
-    const decided = visits.map(({ caller, reason, decision, count, lastMs }) => ({ caller, reason, decision, count, lastSeenMs: lastMs }))
-    expect(decided).toEqual(visitTable(w.watch.recorder))
-    expect(sum(visits.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('visits')))
+    const decided = acquisitions.map(({ caller, reason, decision, count, lastMs }) => ({
+      caller,
+      reason,
+      decision,
+      count,
+      lastSeenMs: lastMs,
+    }))
+    expect(decided).toEqual(acquisitionTable(w.watch.recorder))
+    expect(sum(acquisitions.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('acquisitions')))
     for (const row of callers) expect(row.trend.reduce((all, part) => all + part, 0)).toBe(row.count)
   })
 
@@ -62,25 +68,25 @@ describe('the data of the ops page', () => {
     const clock = standingClock()
     for (let round = 0; round < 20; round += 1) {
       await Promise.all(Array.from({ length: 10 }, w.call))
-      for (let visit = 0; visit < 10; visit += 1) await w.visit()
+      for (let acquisition = 0; acquisition < 10; acquisition += 1) await w.acquire()
     }
     // What was passed over last is told by the next call that is kept, as soon as there is room for it again.
     clock.standing.mockReturnValue(performance.now() + 1_500)
     await w.call()
     clock.goOn()
     expect(w.spans(SPAN_CALL).length).toBeLessThan(201)
-    expect(w.spans(SPAN_VISIT).length).toBeLessThan(200)
+    expect(w.spans(SPAN_ACQUIRE).length).toBeLessThan(200)
     await eventually(async () => {
       expect((await data<CallsAnswer>(w, 'calls?window=all')).total).toBe(201)
       expect((await data<FallbacksAnswer>(w, 'fallbacks?window=all')).calls).toBe(201)
     })
-    const { visits } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
-    expect(visits.find(({ decision }) => decision === 'reuse')?.count).toBe(200)
-    expect(sum(visits.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('visits')))
+    const { acquisitions } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
+    expect(acquisitions.find(({ decision }) => decision === 'reuse')?.count).toBe(200)
+    expect(sum(acquisitions.map(({ count }) => ({ value: count })))).toBe(sum(await w.series('acquisitions')))
   })
 
   it('counts attempts, calls and fallbacks as recorder and metrics do', async () => {
-    const w = await told()
+    const w = await report()
     const calls = await data<CallsAnswer>(w, 'calls?window=all')
     expect(calls.total).toBe(sum(await w.series('attemptDuration')))
     expect([...calls.good, ...calls.failed, ...calls.aborted].reduce((a, b) => a + b, 0)).toBe(calls.total)
@@ -97,7 +103,7 @@ describe('the data of the ops page', () => {
   })
 
   it('shows a bypass with its stack, its shape and whose token it replayed', async () => {
-    const w = await told()
+    const w = await report()
     const { total, bypasses, replays } = await data<BypassesAnswer>(w, 'bypasses?window=all')
     expect(total).toBe(sum(await w.series('bypasses')))
     expect(bypasses).toHaveLength(2)
@@ -118,7 +124,7 @@ describe('the data of the ops page', () => {
   })
 
   it('shows every profile with state, generation, and what its calls said last', async () => {
-    const w = await told()
+    const w = await report()
     const { profiles } = await data<ProfilesAnswer>(w, 'profiles?window=all')
     const [generation] = await w.series('generation')
     const of = (wanted: string) => profiles.find(({ profile }) => profile === wanted)
@@ -145,7 +151,7 @@ describe('the data of the ops page', () => {
   })
 
   it('grows a tree of stacks whose branches add up, and a file that speedscope opens', async () => {
-    const w = await told()
+    const w = await report()
     const { root } = await data<StacksAnswer>(w, 'stacks?window=all')
     const { total, failures } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
     expect(root).toMatchObject({ count: total, failures })
@@ -160,7 +166,7 @@ describe('the data of the ops page', () => {
   })
 
   it('leads from a row, and from a frame, to the refreshes and their traces', async () => {
-    const w = await told()
+    const w = await report()
     const { lines } = await data<RefreshLinesAnswer>(w, 'refresh-lines?window=all&via=bypass')
     expect(lines).toHaveLength(2)
     const { bypasses } = await data<BypassesAnswer>(w, 'bypasses?window=all')
@@ -171,16 +177,16 @@ describe('the data of the ops page', () => {
   })
 
   it('tells a call from its request to the flight its visit led', async () => {
-    const w = await told()
-    const flight = w.spans().find(({ attributes }) => Object.values(attributes).includes('rotated') && attributes[ATTR_VIA] === 'gate')
-    const { spans } = await data<TraceAnswer>(w, `traces/${flight?.links[0]?.traceId}`)
-    expect(spans.map(({ role }) => role)).toEqual(expect.arrayContaining(['request', 'call', 'attempt', 'visit', 'flight']))
-    const { spans: other } = await data<TraceAnswer>(w, `traces/${flight?.traceId}`)
-    expect(other.map(({ role }) => role)).toEqual(expect.arrayContaining(['flight', 'visit']))
+    const w = await report()
+    const refresh = w.spans().find(({ attributes }) => Object.values(attributes).includes('rotated') && attributes[ATTR_VIA] === 'gate')
+    const { spans } = await data<TraceAnswer>(w, `traces/${refresh?.links[0]?.traceId}`)
+    expect(spans.map(({ role }) => role)).toEqual(expect.arrayContaining(['request', 'call', 'attempt', 'acquire', 'refresh']))
+    const { spans: other } = await data<TraceAnswer>(w, `traces/${refresh?.traceId}`)
+    expect(other.map(({ role }) => role)).toEqual(expect.arrayContaining(['refresh', 'acquire']))
   })
 
   it('narrows everything down to a profile, a reason, an outcome, a time', async () => {
-    const w = await told()
+    const w = await report()
     const count = async (query: string) => (await data<RefreshesAnswer>(w, `refreshes?${query}`)).total
     expect(await count('via=bypass')).toBe(2)
     expect(await count('outcome=rotated')).toBe(1)
@@ -201,7 +207,7 @@ describe('the data of the ops page', () => {
     `traces/${'a'.repeat(32)}`,
     `refresh-lines?caller=${'x'.repeat(4_000)}`,
   ])('answers a question that makes no sense as well: %s', async path => {
-    const w = await told()
+    const w = await report()
     expect((await w.ask(`/ops/data/${path}`)).status).toBeLessThan(500)
     expect(await data<Overview>(w, 'overview')).toMatchObject({ source: { kind: 'gateway' }, totals: { bypasses: 2, fallbacks: 2 } })
   })

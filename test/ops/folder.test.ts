@@ -11,7 +11,7 @@ import {
   ATTR_PROFILE,
   ATTR_PROVIDER,
   ATTR_REPLAY,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_STACK_ID,
   ATTR_VIA,
   SPAN_LOGIN,
@@ -44,12 +44,12 @@ async function startOps(folder: string, ...more: string[]) {
 describe('gatewatch ops', () => {
   it('shows what watched processes recorded: who, past which gate, with what, in which process', async () => {
     const { folder, recorder, refresh } = diskWorld({ title: 'agent.js' })
-    refresh({ caller: 'src/good.ts#refresh', attributes: { [ATTR_SHAPE_FIELDS]: `${SHAPE}opaque:71` } })
+    refresh({ caller: 'src/good.ts#refresh', attributes: { [ATTR_REQUEST_FIELDS]: `${SHAPE}opaque:71` } })
     refresh({
       caller: 'src/plugin.ts#go',
       outcome: 'malformed',
       attributes: {
-        ...{ [ATTR_VIA]: 'bypass', [ATTR_REPLAY]: true, [ATTR_SHAPE_FIELDS]: `${SHAPE}literal:undefined`, [ATTR_STACK_ID]: 'abc' },
+        ...{ [ATTR_VIA]: 'bypass', [ATTR_REPLAY]: true, [ATTR_REQUEST_FIELDS]: `${SHAPE}literal:undefined`, [ATTR_STACK_ID]: 'abc' },
         ...{ [ATTR_CODE_FILE]: 'src/plugin.ts', [ATTR_CODE_LINE]: 3, [ATTR_CODE_STACK]: 'go (src/plugin.ts:3:1)' },
       },
     })

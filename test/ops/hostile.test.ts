@@ -21,7 +21,7 @@ import {
   ATTR_REASON,
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REPLAY,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_STACK_ID,
   ATTR_VIA,
   EVENT_FALLBACK,
@@ -66,7 +66,7 @@ function rows(): SpanRow[] {
     [ATTR_CODE_LINE]: 1,
     [ATTR_CODE_STACK]: `${HOSTILE} (${HOSTILE}:1:1)\nf (a.ts:1:1)`,
     [ATTR_STACK_ID]: HOSTILE,
-    [ATTR_SHAPE_FIELDS]: `${HOSTILE}=opaque:1`,
+    [ATTR_REQUEST_FIELDS]: `${HOSTILE}=opaque:1`,
     [ATTR_REFRESH_FINGERPRINT_BEFORE]: HOSTILE,
     [ATTR_REPLAY]: true,
   }
@@ -105,7 +105,7 @@ async function hostileServer(): Promise<string> {
   }
   const finding = {
     kind: HOSTILE,
-    harm: HOSTILE,
+    severity: HOSTILE,
     title: HOSTILE,
     what: HOSTILE,
     confidence: HOSTILE,
@@ -146,8 +146,8 @@ describe.skipIf(chromium === undefined)('hostile names on the ops page', () => {
   it.each(['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings', `trace/${TRACE_ID}`])(
     'are text and nothing else: %s',
     async view => {
-      const { page, faults, visit } = await openPage(browser, await hostileServer())
-      await visit(`#/${view}`)
+      const { page, faults, acquire } = await openPage(browser, await hostileServer())
+      await acquire(`#/${view}`)
       await page.waitForTimeout(800)
       expect(await page.locator('main').textContent()).toContain('<img src=x onerror')
       expect(await page.locator('img, main script, iframe, object, embed').count()).toBe(0)
@@ -160,8 +160,8 @@ describe.skipIf(chromium === undefined)('hostile names on the ops page', () => {
   )
 
   it('come out of an address as text as well', async () => {
-    const { page, faults, visit } = await openPage(browser, await hostileServer())
-    await visit(
+    const { page, faults, acquire } = await openPage(browser, await hostileServer())
+    await acquire(
       `#/refreshes?profile=${encodeURIComponent(HOSTILE)}&pick=${encodeURIComponent(HOSTILE)}&frame=${encodeURIComponent(HOSTILE)}&window=${encodeURIComponent(HOSTILE)}`,
     )
     await page.waitForTimeout(300)

@@ -8,7 +8,7 @@ import { afterwards } from '../support/clean-up.ts'
 /** Long enough that a few versions fill what the system buffers for a connection. */
 const PADDING = 'x'.repeat(1_000_000)
 
-async function serving(options: { stalledMs: number }) {
+async function serving(options: { slowMs: number }) {
   let version = 0
   const responses: ServerResponse[] = []
   const live = new LiveEvents(() => `${version}${PADDING}`, { everyMs: 10, heartbeatMs: 60_000, ...options })
@@ -42,7 +42,7 @@ async function serving(options: { stalledMs: number }) {
 // that takes nothing for half a minute is let go. Issue 1, D6.
 describe('a page that does not read', () => {
   it('has one event waiting, however many changes there are, and gets the newest version when it reads again', async () => {
-    const { response, socket, version } = await serving({ stalledMs: 600_000 })
+    const { response, socket, version } = await serving({ slowMs: 600_000 })
     await expect.poll(() => response.writableLength).toBeGreaterThan(0)
     const from = version()
     await expect.poll(() => version()).toBeGreaterThan(from + 50)
@@ -57,7 +57,7 @@ describe('a page that does not read', () => {
   })
 
   it('is let go when it takes nothing for long', async () => {
-    const { response } = await serving({ stalledMs: 200 })
+    const { response } = await serving({ slowMs: 200 })
     await expect.poll(() => response.destroyed).toBe(true)
   })
 })

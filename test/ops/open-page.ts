@@ -6,7 +6,7 @@ export interface OpenPage {
   /** Errors and warnings of the console, exceptions, failed requests, and requests to another host. Must stay empty. */
   readonly faults: string[]
   /** Goes to a view and waits until it is shown. */
-  visit(address: string): Promise<void>
+  acquire(address: string): Promise<void>
   /** What a figure says, by its label. */
   figure(label: string): Promise<string>
   /** The cells of a table, row by row. */
@@ -29,7 +29,7 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
   return {
     page,
     faults,
-    async visit(address) {
+    async acquire(address) {
       await page.goto(`${url}/ops${address}`)
       await page.locator(`[data-view="${/^#\/(\w+)/.exec(address)?.[1] ?? 'refreshes'}"]`).waitFor()
     },

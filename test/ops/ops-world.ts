@@ -26,18 +26,18 @@ export async function opsWorld(options: Partial<GatewatchOptions> = {}) {
     w.simulator.expireAccess(ACCOUNT)
     await call()
   }
-  const visit = () => w.watch.visit({ profile: CODEX, reason: 'forced' })
-  return { ...w, call, callRejected, visit, goPastTheGate: () => goPastTheGate(w.simulator.url + TOKEN_PATHS.openai, copied) }
+  const acquire = () => w.watch.acquireToken({ profile: CODEX, reason: 'forced' })
+  return { ...w, call, callRejected, acquire, goPastTheGate: () => goPastTheGate(w.simulator.url + TOKEN_PATHS.openai, copied) }
 }
 
 export type OpsWorld = Awaited<ReturnType<typeof opsWorld>>
 
 /** The story of the incident, once. */
-export async function tellStory({ call, callRejected, visit, goPastTheGate: bypass }: OpsWorld): Promise<void> {
+export async function reportStory({ call, callRejected, acquire, goPastTheGate: bypass }: OpsWorld): Promise<void> {
   for (let calls = 0; calls < 3; calls += 1) await call()
   await callRejected()
-  await visit()
-  await visit()
+  await acquire()
+  await acquire()
   await bypass()
   // The second time the provider ends the whole login.
   await bypass()

@@ -13,10 +13,10 @@ import {
   ATTR_PROVIDER,
   ATTR_REASON,
   ATTR_REJECTED_FINGERPRINT,
-  SPAN_VISIT,
+  SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
-import { VisitRecord } from '../../src/refresh/acquire-record.ts'
+import { AcquireRecord } from '../../src/refresh/acquire-record.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 import { callerAt, PROFILE } from '../support/world.ts'
 
@@ -25,8 +25,8 @@ const facts = { provider: 'openai-codex', profileId: PROFILE, caller: callerAt('
 describe('what is kept of a visit', () => {
   it('is a span that says who came, why, and what the gate did', () => {
     const { telemetry, spans } = observedTelemetry()
-    new VisitRecord(telemetry, { ...facts, rejected: 'abcdef012345' }).left('lead', { outcome: 'rotated' })
-    expect(spans(SPAN_VISIT).map(({ attributes, status }) => [attributes, status.code])).toEqual([
+    new AcquireRecord(telemetry, { ...facts, rejected: 'abcdef012345' }).left('lead', { outcome: 'rotated' })
+    expect(spans(SPAN_ACQUIRE).map(({ attributes, status }) => [attributes, status.code])).toEqual([
       [
         {
           [ATTR_PROVIDER]: 'openai-codex',
@@ -51,7 +51,7 @@ describe('what is kept of a visit', () => {
 
   it('is a count and a wait, by caller, reason and decision', async () => {
     const { telemetry, series } = observedTelemetry()
-    for (let visit = 0; visit < 3; visit += 1) new VisitRecord(telemetry, facts).left('join')
+    for (let acquisition = 0; acquisition < 3; acquisition += 1) new AcquireRecord(telemetry, facts).left('join')
     const labels = {
       provider: 'openai-codex',
       profile: telemetry.profile(PROFILE),
@@ -59,14 +59,14 @@ describe('what is kept of a visit', () => {
       decision: 'join',
       caller: 'app/agent.ts#answer',
     }
-    expect(await series('visits')).toEqual([{ labels, value: 3 }])
-    expect(await series('visitWait')).toEqual([{ labels, value: 3, sum: expect.any(Number) }])
+    expect(await series('acquisitions')).toEqual([{ labels, value: 3 }])
+    expect(await series('acquisitionWait')).toEqual([{ labels, value: 3, sum: expect.any(Number) }])
   })
 
   it('a refusal is an error by its code; a caller who left is one by his own', () => {
     const { telemetry, spans } = observedTelemetry()
-    new VisitRecord(telemetry, facts).left('refuse', { error: new GatewayError('GW_NEEDS_LOGIN', 'no', { next: 'sign_in_again' }) })
-    const [span] = spans(SPAN_VISIT)
+    new AcquireRecord(telemetry, facts).left('refuse', { error: new GatewayError('GW_NEEDS_LOGIN', 'no', { next: 'sign_in_again' }) })
+    const [span] = spans(SPAN_ACQUIRE)
     expect([span?.attributes[ATTR_DECISION], span?.attributes[ATTR_ERROR_TYPE], span?.status]).toEqual([
       'refuse',
       'GW_NEEDS_LOGIN',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { REFRESH_REASONS, type RefreshReason } from '../../otel/enums.ts'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { isUsable, judgeVisit, type VisitVerdict } from '../../src/refresh/acquire.ts'
+import { type AcquireVerdict, isUsable, judgeAcquire } from '../../src/refresh/acquire.ts'
 
 const NOW = 1_800_000_000_000
 const HOUR = 3_600_000
@@ -17,47 +17,47 @@ const MINE = fingerprint('at') ?? ''
 const ANOTHER = fingerprint('older') ?? ''
 
 /** What each reason gets for a token that is usable, expiring, expired. */
-const BY_REASON: Record<RefreshReason, readonly [VisitVerdict, VisitVerdict, VisitVerdict]> = {
-  missing: ['reuse', 'fly', 'fly'],
-  expired: ['reuse', 'fly', 'fly'],
-  expiring: ['reuse', 'fly', 'fly'],
-  rejected: ['reuse', 'fly', 'fly'],
-  forced: ['reuse', 'fly', 'fly'],
-  scheduled: ['reuse', 'fly', 'fly'],
-  operator: ['fly', 'fly', 'fly'],
-  unknown: ['reuse', 'fly', 'fly'],
+const BY_REASON: Record<RefreshReason, readonly [AcquireVerdict, AcquireVerdict, AcquireVerdict]> = {
+  missing: ['reuse', 'refresh', 'refresh'],
+  expired: ['reuse', 'refresh', 'refresh'],
+  expiring: ['reuse', 'refresh', 'refresh'],
+  rejected: ['reuse', 'refresh', 'refresh'],
+  forced: ['reuse', 'refresh', 'refresh'],
+  scheduled: ['reuse', 'refresh', 'refresh'],
+  operator: ['refresh', 'refresh', 'refresh'],
+  unknown: ['reuse', 'refresh', 'refresh'],
 }
 
 describe('what a visit needs', () => {
   it.each(REFRESH_REASONS)('with the reason %s, for a token that is usable, expiring, expired', reason => {
-    const verdicts = [HOUR, 60_000, -1].map(life => judgeVisit(token(life), { reason }, OPTIONS))
+    const verdicts = [HOUR, 60_000, -1].map(life => judgeAcquire(token(life), { reason }, OPTIONS))
     expect(verdicts).toEqual(BY_REASON[reason])
   })
 
   it('a forced visit refreshes a usable token where policy says so, and no other visit does', () => {
-    const verdicts = REFRESH_REASONS.map(reason => [reason, judgeVisit(token(HOUR), { reason }, { ...OPTIONS, forced: 'refresh' })])
-    expect(verdicts.filter(([, verdict]) => verdict === 'fly').map(([reason]) => reason)).toEqual(['forced', 'operator'])
+    const verdicts = REFRESH_REASONS.map(reason => [reason, judgeAcquire(token(HOUR), { reason }, { ...OPTIONS, forced: 'refresh' })])
+    expect(verdicts.filter(([, verdict]) => verdict === 'refresh').map(([reason]) => reason)).toEqual(['forced', 'operator'])
   })
 
   it.each([
-    ['the very token that was rejected is stored', token(HOUR), MINE, 'fly'],
+    ['the very token that was rejected is stored', token(HOUR), MINE, 'refresh'],
     ['another one is stored: it is newer', token(HOUR), ANOTHER, 'adopt'],
     ['another one is stored, expiring', token(60_000), ANOTHER, 'adopt'],
-    ['another one is stored, expired', token(-1), ANOTHER, 'fly'],
-    ['none is stored', { type: 'oauth', generation: 1 } as const, ANOTHER, 'fly'],
-    ['the rejected one is stored and nobody knows its expiry', token(undefined), MINE, 'fly'],
+    ['another one is stored, expired', token(-1), ANOTHER, 'refresh'],
+    ['none is stored', { type: 'oauth', generation: 1 } as const, ANOTHER, 'refresh'],
+    ['the rejected one is stored and nobody knows its expiry', token(undefined), MINE, 'refresh'],
   ])('rejected: %s', (_, credential, rejected, verdict) => {
-    for (const reason of ['rejected', 'forced'] as const) expect(judgeVisit(credential, { reason, rejected }, OPTIONS)).toBe(verdict)
+    for (const reason of ['rejected', 'forced'] as const) expect(judgeAcquire(credential, { reason, rejected }, OPTIONS)).toBe(verdict)
   })
 
   it.each([
-    ['the visitor holds the refresh token that is stored', 'rt-2', ['reuse', 'fly', 'fly']],
-    ['it holds an older one: what is stored is newer', 'rt-1', ['adopt', 'fly', 'fly']],
+    ['the visitor holds the refresh token that is stored', 'rt-2', ['reuse', 'refresh', 'refresh']],
+    ['it holds an older one: what is stored is newer', 'rt-1', ['adopt', 'refresh', 'refresh']],
   ] as const)('%s, for an access token that is usable, expiring, expired', (_, refresh, verdicts) => {
     const held = fingerprint(refresh) ?? ''
     for (const reason of ['unknown', 'expired', 'forced', 'rejected'] as const) {
-      const visit = { reason, held }
-      expect([HOUR, 60_000, -1].map(life => judgeVisit({ ...token(life), refresh: 'rt-2' }, visit, OPTIONS))).toEqual(verdicts)
+      const acquisition = { reason, held }
+      expect([HOUR, 60_000, -1].map(life => judgeAcquire({ ...token(life), refresh: 'rt-2' }, acquisition, OPTIONS))).toEqual(verdicts)
     }
   })
 })

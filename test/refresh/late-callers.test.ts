@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ATTR_DECISION, SPAN_VISIT } from '../../otel/semconv.ts'
-import { type AroundOptions, aroundRefresh } from '../../src/refresh/wrap-refresh.ts'
+import { ATTR_DECISION, SPAN_ACQUIRE } from '../../otel/semconv.ts'
+import { type WrapRefreshOptions, wrapRefresh } from '../../src/refresh/wrap-refresh.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 // Seen: a caller that asked for an old token to be replaced got the result of the last flight whatever its age, even the
@@ -28,11 +28,11 @@ function world<R = Tokens>({
   brings = [],
   refresh: given,
   ...options
-}: { brings?: R[]; refresh?: () => Promise<R> } & Partial<AroundOptions<[string?], R>> = {}) {
+}: { brings?: R[]; refresh?: () => Promise<R> } & Partial<WrapRefreshOptions<[string?], R>> = {}) {
   const observed = observedTelemetry()
   let calls = 0
   const next = () => (calls <= brings.length ? (brings[calls - 1] as R) : ({ access: `t${calls}` } as R))
-  const refresh = aroundRefresh<[string?], R>(
+  const refresh = wrapRefresh<[string?], R>(
     observed.telemetry,
     'https://auth.test/token',
     async () => {
@@ -41,7 +41,7 @@ function world<R = Tokens>({
     },
     { provider: 'acme', profile: () => 'acme:me', replaces: access => access, ...options },
   )
-  const decisions = () => observed.spans(SPAN_VISIT).map(({ attributes }) => attributes[ATTR_DECISION])
+  const decisions = () => observed.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_DECISION])
   return { refresh, decisions, calls: () => calls }
 }
 
@@ -192,7 +192,7 @@ describe('a refresh function that calls its wrapped self', () => {
   ])('%s does not wait for itself', async (_when, pause) => {
     const { telemetry } = observedTelemetry()
     let calls = 0
-    const refresh: (account: string) => Promise<string> = aroundRefresh(
+    const refresh: (account: string) => Promise<string> = wrapRefresh(
       telemetry,
       'https://auth.test/token',
       async (account: string) => {

@@ -39,7 +39,7 @@ const events = (w: World) => w.spans(SPAN_REFRESH).flatMap(span => span.events.m
 describe('a lease that does not hold any more as the request is to leave', () => {
   it('nothing is sent, the intent is taken back, and the flight leases and asks again', async () => {
     const w = await worldWithFirstLease(leaseThatSays(false))
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect(w.tokenRequests()).toBe(1)
     expect(events(w).filter(name => name === EVENT_HELD_BACK || name === EVENT_REQUEST_SENT)).toEqual([EVENT_HELD_BACK, EVENT_REQUEST_SENT])
     expect(await w.store.reload(PROFILE)).not.toHaveProperty('pending')
@@ -58,7 +58,7 @@ describe('a lease that does not hold any more as the request is to leave', () =>
       seen.push((await w.store.reload(PROFILE))?.pending?.pid)
       return lend(...parameters)
     }
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     expect(seen).toEqual([undefined, 4711])
   })
 })
@@ -86,10 +86,10 @@ describe('a refusal that comes without the lease', () => {
         changes += 1
         return changes === 2 ? stored.promise : undefined
       }
-      void other.enter(w.visit())
+      void other.acquire(w.acquire())
       await rotated.promise
     }
-    const visiting = w.gate.enter(w.visit())
+    const visiting = w.gate.acquire(w.acquire())
     await expect.poll(() => w.tokenRequests()).toBe(2)
     stored.resolve()
     expect(await visiting).toMatchObject({ decision: 'adopt', outcome: 'reused', profile: { credential: { generation: 1 } } })
@@ -99,7 +99,7 @@ describe('a refusal that comes without the lease', () => {
   it('is believed where the store still holds the token that was refused', async () => {
     const w = await worldWithFirstLease(leaseThatSays(true, false))
     w.simulator.revoke((await w.stored()).refresh ?? '')
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe('invalidated')
     expect(w.tokenRequests()).toBe(1)
   })

@@ -20,17 +20,17 @@ describe('a store that refuses the new token', () => {
       },
     })
     const grant = await w.signIn()
-    const admission = await w.gate.enter(w.visit())
-    return { ...w, disk, grant, admission }
+    const acquireResult = await w.gate.acquire(w.acquire())
+    return { ...w, disk, grant, acquireResult }
   }
 
   it('it serves from memory and the profile says so; nothing else is sent', async () => {
     const w = await fullAfterTheIntent()
-    expect(w.admission).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
+    expect(w.acquireResult).toMatchObject({ decision: 'lead', outcome: 'not_persisted', profile: { credential: { generation: 1 } } })
     const current = await w.gate.current(PROFILE)
-    expect(current).toEqual(w.admission.profile)
+    expect(current).toEqual(w.acquireResult.profile)
     expect(current && w.gate.stateOf(current)).toBe('not_persisted')
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)
     expect(await w.stored()).toMatchObject({ refresh: w.grant.refresh })
     expect(w.span(SPAN_REFRESH).attributes[ATTR_NEXT]).toBe('free_disk_space')
@@ -46,7 +46,7 @@ describe('a store that refuses the new token', () => {
     await expect.poll(() => w.stored()).toMatchObject({ generation: 1 })
     const current = await w.gate.current(PROFILE)
     expect(current && w.gate.stateOf(current)).toBe('ready')
-    expect(await w.anotherGate().enter(w.visit())).toMatchObject({ decision: 'reuse' })
+    expect(await w.anotherGate().acquire(w.acquire())).toMatchObject({ decision: 'reuse' })
     expect(w.tokenRequests()).toBe(1)
   })
 
@@ -63,7 +63,7 @@ describe('a store that refuses the new token', () => {
     const w = await fullAfterTheIntent()
     await w.gate.current(PROFILE) // tries in vain, and does not try again for some seconds
     w.disk.mend()
-    expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({
       profile: { credential: { generation: 2 } },
     })
     expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(['current', 'current'])
@@ -83,7 +83,7 @@ describe('a store that refuses the new token', () => {
     const w = await world({ store: disk })
     await w.signIn()
     disk.break(FULL, 'change')
-    const error = await w.gate.enter(w.visit()).catch((caught: unknown) => caught)
+    const error = await w.gate.acquire(w.acquire()).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'free_disk_space', cause: FULL })
     expect(String(error)).toContain('/state/profiles.json')
     expect(w.tokenRequests()).toBe(0)
@@ -98,8 +98,8 @@ describe('a store that refuses the new token', () => {
       },
     })
     w.simulator.revoke((await w.signIn()).refresh)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(w.tokenRequests()).toBe(1)
     const current = await w.gate.current(PROFILE)
     expect(current && w.gate.stateOf(current)).toBe('needs_login')

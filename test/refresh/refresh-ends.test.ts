@@ -16,8 +16,8 @@ describe('a flight that ends', () => {
       if (key === 'refreshDuration') throw new Error('the meter is broken')
       record(key, ...rest)
     }
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
-    expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({
       outcome: 'rotated',
       profile: { credential: { generation: 2 } },
     })
@@ -38,8 +38,8 @@ describe('a flight that ends', () => {
         },
       }
     }
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
-    expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({
       outcome: 'rotated',
       profile: { credential: { generation: 2 } },
     })
@@ -54,7 +54,7 @@ describe('a flight that ends', () => {
     const lend = store.lease.bind(store)
     const held = Promise.withResolvers<void>()
     store.lease = async (...parameters) => ({ ...(await lend(...parameters)), release: () => held.promise })
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
     held.resolve()
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASON, ATTR_VISITS, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTR_ACQUISITIONS, ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASON, SPAN_ACQUIRE, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { callerAt, credentialOf, PROFILE, profileOf, type World, world } from '../support/world.ts'
 
@@ -15,13 +15,13 @@ function heldBack() {
   return { simulator: { onTokenRequest }, asked: asked.promise, answer: () => held.resolve() }
 }
 
-const decisions = (w: World) => w.spans(SPAN_VISIT).map(span => span.attributes[ATTR_DECISION])
+const decisions = (w: World) => w.spans(SPAN_ACQUIRE).map(span => span.attributes[ATTR_DECISION])
 
 describe('many visits at once', () => {
   it('fifty callers cause one token request, and all get its token', async () => {
     const w = await world()
     await w.signIn()
-    const admissions = await Promise.all(Array.from({ length: 50 }, () => w.gate.enter(w.visit())))
+    const admissions = await Promise.all(Array.from({ length: 50 }, () => w.gate.acquire(w.acquire())))
     expect(w.tokenRequests()).toBe(1)
     const { access } = await w.stored()
     expect(new Set(admissions.map(({ profile }) => credentialOf(profile).access))).toEqual(new Set([access]))
@@ -38,15 +38,16 @@ describe('many visits at once', () => {
       caller: callerAt(`caller${index}`),
       reason: index % 2 ? ('forced' as const) : ('expired' as const),
     }))
-    await Promise.all(callers.map(visit => w.gate.enter(w.visit(visit))))
-    const visits = w.spans(SPAN_VISIT)
-    const flight = w.span(SPAN_REFRESH)
-    expect(visits.map(({ attributes }) => `${attributes[ATTR_CALLER]} ${attributes[ATTR_REASON]}`).sort()).toEqual(
+    await Promise.all(callers.map(acquisition => w.gate.acquire(w.acquire(acquisition))))
+    const acquisitions = w.spans(SPAN_ACQUIRE)
+    const refresh = w.span(SPAN_REFRESH)
+    expect(acquisitions.map(({ attributes }) => `${attributes[ATTR_CALLER]} ${attributes[ATTR_REASON]}`).sort()).toEqual(
       callers.map(({ caller, reason }) => `${caller.label} ${reason}`).sort(),
     )
-    expect(flight.links.map(({ context }) => context.spanId).sort()).toEqual(visits.map(span => span.spanContext().spanId).sort())
-    expect(flight.attributes).toMatchObject({ [ATTR_VISITS]: 12, [ATTR_CALLER]: 'app/agent.ts#caller0', [ATTR_OUTCOME]: 'rotated' })
-    for (const visit of visits) expect(visit.links.map(({ context }) => context.spanId)).toEqual([flight.spanContext().spanId])
+    expect(refresh.links.map(({ context }) => context.spanId).sort()).toEqual(acquisitions.map(span => span.spanContext().spanId).sort())
+    expect(refresh.attributes).toMatchObject({ [ATTR_ACQUISITIONS]: 12, [ATTR_CALLER]: 'app/agent.ts#caller0', [ATTR_OUTCOME]: 'rotated' })
+    for (const acquisition of acquisitions)
+      expect(acquisition.links.map(({ context }) => context.spanId)).toEqual([refresh.spanContext().spanId])
   })
 
   it('flights of two profiles do not wait for each other', async () => {
@@ -54,7 +55,7 @@ describe('many visits at once', () => {
     await w.signIn()
     const other = w.simulator.grantFor({ provider: 'openai-codex', account: 'acct-2', firstAccessLifeMs: -1 })
     await w.store.change('openai-codex:team', () => profileOf(other, {}, 'openai-codex:team'))
-    const [mine, theirs] = await Promise.all([w.gate.enter(w.visit()), w.gate.enter(w.visit({ profileId: 'openai-codex:team' }))])
+    const [mine, theirs] = await Promise.all([w.gate.acquire(w.acquire()), w.gate.acquire(w.acquire({ profileId: 'openai-codex:team' }))])
     expect([mine.decision, theirs.decision]).toEqual(['lead', 'lead'])
     expect(w.tokenRequests()).toBe(2)
   })
@@ -63,7 +64,7 @@ describe('many visits at once', () => {
     const w = await world()
     await w.signIn()
     const second = w.anotherGate()
-    const admissions = await Promise.all([w.gate.enter(w.visit()), second.enter(w.visit())])
+    const admissions = await Promise.all([w.gate.acquire(w.acquire()), second.acquire(w.acquire())])
     expect(w.tokenRequests()).toBe(1)
     expect(admissions.map(({ decision, outcome }) => `${decision} ${outcome}`).sort()).toEqual(['adopt reused', 'lead rotated'])
   })
@@ -73,18 +74,18 @@ describe('reuse beats refresh', () => {
   it('a forced visit with a usable token gets that token, and is recorded as forced', async () => {
     const w = await world()
     const { access } = await w.signIn('usable')
-    const admission = await w.gate.enter(w.visit({ reason: 'forced' }))
-    expect(admission).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
+    const acquireResult = await w.gate.acquire(w.acquire({ reason: 'forced' }))
+    expect(acquireResult).toMatchObject({ decision: 'reuse', profile: { credential: { access } } })
     expect(w.tokenRequests()).toBe(0)
     expect(w.spans(SPAN_REFRESH)).toEqual([])
-    expect(w.span(SPAN_VISIT).attributes).toMatchObject({ [ATTR_REASON]: 'forced', [ATTR_DECISION]: 'reuse' })
+    expect(w.span(SPAN_ACQUIRE).attributes).toMatchObject({ [ATTR_REASON]: 'forced', [ATTR_DECISION]: 'reuse' })
   })
 
   it('where policy lets force refresh, it does', async () => {
     const w = await world({ options: { forced: 'refresh' } })
     await w.signIn('usable')
-    expect(await w.gate.enter(w.visit({ reason: 'forced' }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
-    expect(await w.gate.enter(w.visit({ reason: 'scheduled' }))).toMatchObject({ decision: 'reuse' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'forced' }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'scheduled' }))).toMatchObject({ decision: 'reuse' })
     expect(w.tokenRequests()).toBe(1)
   })
 
@@ -92,7 +93,7 @@ describe('reuse beats refresh', () => {
     const w = await world()
     const { access } = await w.signIn('usable')
     const rejected = fingerprint('the token of before') ?? ''
-    expect(await w.gate.enter(w.visit({ reason: 'rejected', rejected }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire({ reason: 'rejected', rejected }))).toMatchObject({
       decision: 'adopt',
       profile: { credential: { access } },
     })
@@ -103,20 +104,20 @@ describe('reuse beats refresh', () => {
     const w = await world()
     const { access } = await w.signIn('usable')
     const rejected = fingerprint(access) ?? ''
-    const admission = await w.gate.enter(w.visit({ reason: 'rejected', rejected }))
-    expect(admission).toMatchObject({ decision: 'lead', outcome: 'rotated' })
-    expect(credentialOf(admission.profile).access).not.toBe(access)
+    const acquireResult = await w.gate.acquire(w.acquire({ reason: 'rejected', rejected }))
+    expect(acquireResult).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(credentialOf(acquireResult.profile).access).not.toBe(access)
   })
 
   it('a flight under way that brings the very token a visitor rejected does not do for him: he flies', async () => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-    const leading = w.gate.enter(w.visit())
+    const leading = w.gate.acquire(w.acquire())
     // Another process stores a newer token, which the provider rejects at once, while our flight waits for the lease.
     const { access } = await w.signIn('usable')
     const rejected = fingerprint(access) ?? ''
-    const rejecting = Promise.all([0, 1].map(() => w.gate.enter(w.visit({ reason: 'rejected', rejected }))))
+    const rejecting = Promise.all([0, 1].map(() => w.gate.acquire(w.acquire({ reason: 'rejected', rejected }))))
     await release()
     expect(await leading).toMatchObject({ decision: 'adopt', outcome: 'reused', profile: { credential: { access } } })
     expect((await rejecting).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['lead rotated', 'join rotated'])
@@ -128,9 +129,9 @@ describe('reuse beats refresh', () => {
     const w = await world({ simulator: back.simulator })
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-    const leading = w.gate.enter(w.visit())
+    const leading = w.gate.acquire(w.acquire())
     const { access } = await w.signIn('usable')
-    const rejecting = w.gate.enter(w.visit({ reason: 'rejected', rejected: fingerprint(access) ?? '', deadlineMs: 600_000 }))
+    const rejecting = w.gate.acquire(w.acquire({ reason: 'rejected', rejected: fingerprint(access) ?? '', deadlineMs: 600_000 }))
     const refused = expect(rejecting).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
     await w.gate.current(PROFILE) // by now he has joined
     w.clock.advance(600_000)
@@ -146,11 +147,11 @@ describe('a visitor who leaves', () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
-    const leader = new AbortController()
-    const leading = w.gate.enter(w.visit({ signal: leader.signal }))
-    const joining = Promise.all([w.gate.enter(w.visit()), w.gate.enter(w.visit())])
+    const primary = new AbortController()
+    const leading = w.gate.acquire(w.acquire({ signal: primary.signal }))
+    const joining = Promise.all([w.gate.acquire(w.acquire()), w.gate.acquire(w.acquire())])
     await back.asked
-    leader.abort(new Error('closed the window'))
+    primary.abort(new Error('closed the window'))
     await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'closed the window' } })
     expect(decisions(w)).toEqual(['lead'])
     back.answer()
@@ -163,10 +164,10 @@ describe('a visitor who leaves', () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
-    const leader = new AbortController()
-    const leading = w.gate.enter(w.visit({ signal: leader.signal }))
+    const primary = new AbortController()
+    const leading = w.gate.acquire(w.acquire({ signal: primary.signal }))
     await back.asked
-    leader.abort()
+    primary.abort()
     await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
     back.answer()
     await w.gate.settled()
@@ -177,7 +178,7 @@ describe('a visitor who leaves', () => {
   it('who had left before he came makes nobody fly', async () => {
     const w = await world()
     await w.signIn()
-    await expect(w.gate.enter(w.visit({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    await expect(w.gate.acquire(w.acquire({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
     await w.gate.settled()
     expect(w.spans(SPAN_REFRESH)).toEqual([])
     expect(w.tokenRequests()).toBe(0)
@@ -187,9 +188,9 @@ describe('a visitor who leaves', () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
-    await expect(w.gate.enter(w.visit({ deadlineMs: 5 }))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT', next: 'try_again_later' })
+    await expect(w.gate.acquire(w.acquire({ deadlineMs: 5 }))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT', next: 'try_again_later' })
     back.answer()
-    expect(await w.gate.enter(w.visit())).toMatchObject({ profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)
   })
 
@@ -197,7 +198,7 @@ describe('a visitor who leaves', () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     const { access } = await w.signIn('expiring')
-    expect(await w.gate.enter(w.visit({ reason: 'expiring', deadlineMs: 5 }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire({ reason: 'expiring', deadlineMs: 5 }))).toMatchObject({
       decision: 'reuse',
       profile: { credential: { access } },
     })
@@ -212,13 +213,13 @@ describe('a profile the gate cannot refresh', () => {
   ])('because it %s: refused, and no token request', async (_, profile) => {
     const w = await world()
     await w.store.change(PROFILE, () => profile)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN', next: 'add_profile' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN', next: 'add_profile' })
     expect(w.tokenRequests()).toBe(0)
   })
 
   it('is not named in clear: its id holds an e-mail address', async () => {
     const w = await world()
-    const error = await w.gate.enter(w.visit()).catch((caught: unknown) => caught)
+    const error = await w.gate.acquire(w.acquire()).catch((caught: unknown) => caught)
     expect(String(error)).toContain(w.telemetry.profile(PROFILE))
     expect(String(error)).not.toContain('me@example.com')
   })

@@ -15,8 +15,8 @@ import {
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REFRESH_RETAINED,
   ATTR_REPLAY,
+  ATTR_REQUEST_USER_AGENT,
   ATTR_RETRY_AFTER,
-  ATTR_SHAPE_USER_AGENT,
   ATTR_TOKEN_AGE,
   EVENT_ANSWER_RECEIVED,
   EVENT_CREDENTIAL_RELOADED,
@@ -29,7 +29,7 @@ import {
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import type { FlightStep } from '../../src/refresh/refresh-context.ts'
+import type { RefreshStep } from '../../src/refresh/refresh-context.ts'
 import { credentialOf, PROFILE, type World, world } from '../support/world.ts'
 
 const HOUR = 3_600_000
@@ -37,10 +37,10 @@ const outcomes = (w: World) => w.spans(SPAN_REFRESH).map(({ attributes }) => att
 
 describe('a refresh that goes well', () => {
   it('tells each step before the next begins, and its events in the same order', async () => {
-    const steps: [FlightStep, number][] = []
+    const steps: [RefreshStep, number][] = []
     const w: World = await world({ onStep: step => steps.push([step, w.tokenRequests()]) })
     await w.signIn()
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     expect(steps).toEqual([
       ['lease_held', 0],
       ['request_sent', 0],
@@ -70,7 +70,7 @@ describe('a refresh that goes well', () => {
       },
     })
     const { refresh } = await w.signIn()
-    const { profile } = await w.gate.enter(w.visit())
+    const { profile } = await w.gate.acquire(w.acquire())
     expect(seen).toEqual([{ refreshFingerprint: fingerprint(refresh), sentAt: w.clock.now(), pid: process.pid }])
     expect(await pending()).toBeUndefined()
     expect(await w.store.read(PROFILE)).toEqual(profile)
@@ -80,7 +80,7 @@ describe('a refresh that goes well', () => {
   it('says which token went out and which came back, how old the access token was, and how the provider answered', async () => {
     const w = await world()
     const { refresh } = await w.signIn('expired', { issuedAt: w.clock.now() - HOUR })
-    const { profile } = await w.gate.enter(w.visit())
+    const { profile } = await w.gate.acquire(w.acquire())
     const { attributes } = w.span(SPAN_REFRESH)
     expect(attributes).toMatchObject({
       [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(refresh),
@@ -94,7 +94,7 @@ describe('a refresh that goes well', () => {
   it('knows the rotated token as a rotated one at once', async () => {
     const w = await world()
     const { refresh } = await w.signIn()
-    const { profile } = await w.gate.enter(w.visit())
+    const { profile } = await w.gate.acquire(w.acquire())
     expect(w.gate.lineage.of(fingerprint(refresh) ?? '')).toEqual({ profileId: PROFILE, rotatedAway: true })
     expect(w.gate.lineage.of(fingerprint(credentialOf(profile).refresh) ?? '')).toEqual({ profileId: PROFILE, rotatedAway: false })
   })
@@ -105,12 +105,12 @@ describe('a refresh that goes well', () => {
       const w = await world()
       const { refresh } = await w.signIn(life)
       w.simulator.inject({ where: 'token', omit: ['refresh_token'], times: 1 })
-      expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({
+      expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({
         outcome: 'renewed',
         profile: { credential: { refresh, generation: 1 }, rotatedAway: [] },
       })
       expect(w.span(SPAN_REFRESH).attributes[ATTR_REFRESH_RETAINED]).toBe(true)
-      expect(await w.gate.enter(w.visit({ reason: 'operator' }))).toMatchObject({ outcome: 'rotated' })
+      expect(await w.gate.acquire(w.acquire({ reason: 'operator' }))).toMatchObject({ outcome: 'rotated' })
     },
   )
 })
@@ -120,11 +120,11 @@ describe('the life of the token that came back', () => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', expiresIn })
-    const { profile } = await w.gate.enter(w.visit())
+    const { profile } = await w.gate.acquire(w.acquire())
     const lifeMs = (credentialOf(profile).expiresAt ?? 0) - w.clock.now()
     expect(Math.abs(lifeMs - HOUR)).toBeLessThanOrEqual(3_000)
     expect(w.span(SPAN_REFRESH).attributes[ATTR_EXPIRES_IN_REPAIRED]).toBe(expiresIn)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'reuse' })
     expect(w.tokenRequests()).toBe(1)
   })
 
@@ -135,7 +135,7 @@ describe('the life of the token that came back', () => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', dateSkewMs })
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     expect(Math.abs(Number(w.span(SPAN_REFRESH).attributes[ATTR_CLOCK_SKEW]) - seconds)).toBeLessThanOrEqual(3)
   })
 })
@@ -155,7 +155,7 @@ describe('a credential that lost its refresh token', () => {
       current => current && { ...current, credential: { type: 'oauth', access, expiresAt, generation: 3, ...refresh } },
     )
     for (const gate of [w.gate, w.gate, w.anotherGate()]) {
-      await expect(gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
+      await expect(gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     }
     expect(w.tokenRequests()).toBe(0)
     expect(outcomes(w)).toEqual(['malformed'])
@@ -169,8 +169,8 @@ describe('an answer for another account', () => {
     const w = await world()
     const { access } = await w.signIn()
     w.simulator.inject({ where: 'token', switchAccountTo: 'acct-of-somebody-else' })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(await w.stored()).toMatchObject({ access, account: 'acct-1', generation: 0 })
     expect((await w.store.read(PROFILE))?.needsLogin?.outcome).toBe('identity_mismatch')
     expect(w.tokenRequests()).toBe(1)
@@ -191,10 +191,10 @@ describe('a refusal for now', () => {
       const w = await world()
       await w.signIn()
       w.simulator.inject({ where: 'token', ...effect })
-      await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+      await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
       const { attributes } = w.span(SPAN_REFRESH)
       expect([attributes[ATTR_ANSWER_TYPE], attributes[ATTR_RETRY_AFTER]]).toEqual([type, wait])
-      expect(attributes[ATTR_SHAPE_USER_AGENT]).toBe(fingerprint('gatewatch'))
+      expect(attributes[ATTR_REQUEST_USER_AGENT]).toBe(fingerprint('gatewatch'))
     },
   )
 })
@@ -215,13 +215,13 @@ describe('an answer that was lost', () => {
     const w = await world({ options })
     await w.signIn()
     w.simulator.inject({ where: 'token', times: 1, ...effect })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
     w.clock.advance(60_000)
-    const error = await w.gate.enter(w.visit()).catch((caught: unknown) => caught)
+    const error = await w.gate.acquire(w.acquire()).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     expect(String(error)).toMatch(new RegExp(`process ${process.pid} sent the refresh token at \\d{4}-.*Sign in again`))
     for (const gate of [w.gate, w.anotherGate()]) {
-      await expect(gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
+      await expect(gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     }
     expect(outcomes(w)).toEqual([first, 'lost'])
     expect(w.spans(SPAN_REFRESH)[0]?.attributes[ATTR_ERROR_TYPE]).toBe(errorType)
@@ -242,9 +242,9 @@ describe('an answer that was lost', () => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', times: 1, ...effect })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     w.clock.advance(60_000)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
     expect((await w.store.read(PROFILE))?.pending).toBeUndefined()
   })
 
@@ -253,9 +253,9 @@ describe('an answer that was lost', () => {
     await w.signIn()
     w.simulator.inject({ where: 'token', times: 1, name: 'throttled_429', headers: { 'retry-after': '1' } })
     w.simulator.inject({ where: 'token', name: 'refresh_token_invalidated' })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     w.clock.advance(60_000)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(outcomes(w)).toEqual(['throttled', 'invalidated'])
   })
 
@@ -265,7 +265,7 @@ describe('an answer that was lost', () => {
     w.simulator.inject({ where: 'token', times: 1, resetAfterCommit: true })
     w.simulator.inject({ where: 'token', times: 1, name: 'throttled_429', headers: { 'retry-after': '1' } })
     for (const code of ['GW_REFRESH_FAILED', 'GW_REFRESH_FAILED', 'GW_NEEDS_LOGIN']) {
-      await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code })
+      await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code })
       w.clock.advance(60_000)
     }
     expect(outcomes(w)).toEqual(['unavailable', 'throttled', 'lost'])
@@ -275,7 +275,7 @@ describe('an answer that was lost', () => {
     const w = await world()
     await w.signIn()
     await w.simulator.stop()
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     expect(w.span(SPAN_REFRESH).attributes).toMatchObject({ [ATTR_OUTCOME]: 'unavailable', [ATTR_ERROR_TYPE]: 'ECONNREFUSED' })
     expect((await w.store.read(PROFILE))?.pending).toBeUndefined()
   })
@@ -291,8 +291,8 @@ describe('somebody signs in while the answer is on its way', () => {
       },
     })
     await w.signIn()
-    const admission = await w.gate.enter(w.visit())
-    expect(admission).toMatchObject({ decision: 'adopt', outcome: 'reused', profile: { credential: { generation: 0 } } })
-    expect(await w.stored()).toEqual(credentialOf(admission.profile))
+    const acquireResult = await w.gate.acquire(w.acquire())
+    expect(acquireResult).toMatchObject({ decision: 'adopt', outcome: 'reused', profile: { credential: { generation: 0 } } })
+    expect(await w.stored()).toEqual(credentialOf(acquireResult.profile))
   })
 })

@@ -8,15 +8,15 @@ describe('a grant that is dead', () => {
     const w = await world()
     const grant = await w.signIn()
     w.simulator.revoke(grant.refresh)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     expect(w.tokenRequests()).toBe(1)
     return w
   }
 
   it('is remembered: later visits are refused and nothing is sent', async () => {
     const w = await deadWorld()
-    const visits = Array.from({ length: 20 }, () => w.gate.enter(w.visit({ reason: 'forced' })).catch((error: unknown) => error))
-    for (const error of await Promise.all(visits)) expect(error).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
+    const acquisitions = Array.from({ length: 20 }, () => w.gate.acquire(w.acquire({ reason: 'forced' })).catch((error: unknown) => error))
+    for (const error of await Promise.all(acquisitions)) expect(error).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
     expect(w.tokenRequests()).toBe(1)
     expect(w.spans(SPAN_REFRESH)).toHaveLength(1)
     const profile = await w.store.read(PROFILE)
@@ -27,7 +27,7 @@ describe('a grant that is dead', () => {
 
   it('is remembered over a restart', async () => {
     const w = await deadWorld()
-    await expect(w.anotherGate().enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.anotherGate().acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(w.tokenRequests()).toBe(1)
   })
 
@@ -39,13 +39,13 @@ describe('a grant that is dead', () => {
       PROFILE,
       current => current && { ...current, credential: { type: 'oauth', access, refresh, expiresAt, generation: 0 } },
     )
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect((await w.store.read(PROFILE))?.needsLogin).toBeUndefined()
   })
 
   it('may be tried again by an operator', async () => {
     const w = await deadWorld()
-    await expect(w.gate.enter(w.visit({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(w.tokenRequests()).toBe(2)
   })
 
@@ -54,8 +54,8 @@ describe('a grant that is dead', () => {
     const { refresh, access } = await w.signIn('expiring')
     w.simulator.inject({ where: 'token', name: 'refresh_token_invalidated' })
     for (const expected of [{ outcome: 'invalidated' }, {}]) {
-      const admission = await w.gate.enter(w.visit({ reason: 'expiring' }))
-      expect(admission).toMatchObject({ decision: 'reuse', profile: { credential: { access, refresh } }, ...expected })
+      const acquireResult = await w.gate.acquire(w.acquire({ reason: 'expiring' }))
+      expect(acquireResult).toMatchObject({ decision: 'reuse', profile: { credential: { access, refresh } }, ...expected })
     }
     expect(w.tokenRequests()).toBe(1)
   })
@@ -66,17 +66,17 @@ describe('a refresh that fails for now', () => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', name: 'unavailable_503', times: 2 })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
-    const storm = await Promise.all(Array.from({ length: 20 }, () => w.gate.enter(w.visit()).catch((error: unknown) => error)))
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
+    const storm = await Promise.all(Array.from({ length: 20 }, () => w.gate.acquire(w.acquire()).catch((error: unknown) => error)))
     // The first pause is a second, its upper half spread by chance; chance is 0.5 here.
     for (const error of storm)
       expect(error).toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 750, cause: { code: 'GW_REFRESH_FAILED' } })
     expect(w.tokenRequests()).toBe(1)
-    await expect(w.gate.enter(w.visit({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     w.clock.advance(1_499)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 1 })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 1 })
     w.clock.advance(1)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
     expect(w.tokenRequests()).toBe(3)
   })
 
@@ -87,22 +87,22 @@ describe('a refresh that fails for now', () => {
     await w.signIn()
     w.simulator.inject({ where: 'token', name: 'unavailable_503' })
     for (let failure = 0; failure < 5; failure += 1) {
-      await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+      await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
       w.clock.advance(60_000)
     }
     await w.signIn()
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 750 })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 750 })
   })
 
   it('waits as long as the provider asks for', async () => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', name: 'throttled_429', headers: { 'retry-after': '40' }, times: 1 })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', retryAfterMs: 40_000 })
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 40_000 })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', retryAfterMs: 40_000 })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', retryAfterMs: 40_000 })
     w.clock.advance(40_000)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
   })
 
   it('does not stop a visitor whose token still works', async () => {
@@ -110,19 +110,19 @@ describe('a refresh that fails for now', () => {
     const { access } = await w.signIn('expiring')
     w.simulator.inject({ where: 'token', name: 'unavailable_503' })
     const inBackoff = { decision: 'reuse', profile: { credential: { access } } }
-    expect(await w.gate.enter(w.visit({ reason: 'expiring' }))).toMatchObject({ ...inBackoff, outcome: 'unavailable' })
-    expect(await w.gate.enter(w.visit({ reason: 'expiring' }))).toMatchObject(inBackoff)
+    expect(await w.gate.acquire(w.acquire({ reason: 'expiring' }))).toMatchObject({ ...inBackoff, outcome: 'unavailable' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'expiring' }))).toMatchObject(inBackoff)
     expect(w.tokenRequests()).toBe(1)
     w.clock.advance(61_000)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
   })
 
   it('stops an operator, and a visitor whose token was rejected', async () => {
     const w = await world()
     const { access } = await w.signIn('expiring')
     w.simulator.inject({ where: 'token', name: 'unavailable_503' })
-    await expect(w.gate.enter(w.visit({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    await expect(w.gate.acquire(w.acquire({ reason: 'operator' }))).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     const rejected = fingerprint(access) ?? ''
-    await expect(w.gate.enter(w.visit({ reason: 'rejected', rejected }))).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF' })
+    await expect(w.gate.acquire(w.acquire({ reason: 'rejected', rejected }))).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF' })
   })
 })

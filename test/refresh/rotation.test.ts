@@ -3,7 +3,7 @@ import { type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import type { GrantedAnswer } from '../../src/providers/refresh-answer.ts'
 import { holds, rotate, withRotation } from '../../src/refresh/rotation.ts'
-import { holdingDigest } from '../../src/refresh/token-ownership.ts'
+import { ownershipDigest } from '../../src/refresh/token-ownership.ts'
 
 const NOW = 1_800_000_000_000
 const current: OAuthCredential = {
@@ -77,7 +77,7 @@ describe('the profile with the rotated credential', () => {
       ...profile,
       credential: next,
       rotatedAway: [fingerprint('rt-1'), 'older'],
-      heldBefore: [holdingDigest('rt-1', next.account)],
+      heldBefore: [ownershipDigest('rt-1', next.account)],
       rotatedAwayAt: [next.issuedAt],
     })
   })
@@ -87,13 +87,13 @@ describe('the profile with the rotated credential', () => {
     const rotatedAwayAt = rotatedAway.map((_, index) => index)
     const after = withRotation({ ...profile, rotatedAway, heldBefore: rotatedAway, rotatedAwayAt }, 'rt-1', next)
     expect(after?.rotatedAway).toEqual([fingerprint('rt-1'), ...rotatedAway.slice(0, -1)])
-    expect(after?.heldBefore).toEqual([holdingDigest('rt-1', next.account), ...rotatedAway.slice(0, -1)])
+    expect(after?.heldBefore).toEqual([ownershipDigest('rt-1', next.account), ...rotatedAway.slice(0, -1)])
     expect(after?.rotatedAwayAt).toEqual([next.issuedAt, ...rotatedAwayAt.slice(0, -1)])
   })
 
   it('knows no time for what an earlier version noted', () => {
     const after = withRotation({ ...profile, rotatedAway: ['f0'], heldBefore: ['d0'] }, 'rt-1', next)
-    expect(after).toMatchObject({ heldBefore: [holdingDigest('rt-1', next.account), 'd0'], rotatedAwayAt: [next.issuedAt] })
+    expect(after).toMatchObject({ heldBefore: [ownershipDigest('rt-1', next.account), 'd0'], rotatedAwayAt: [next.issuedAt] })
   })
 
   it('a token that was retained is not called rotated away', () => {

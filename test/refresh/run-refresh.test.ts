@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { FLIGHT_OUTCOMES, type FlightOutcome } from '../../otel/enums.ts'
+import { REFRESH_OUTCOMES, type RefreshOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_LEASE_HOLDER,
@@ -24,8 +24,8 @@ import { PROFILE, type World, world } from '../support/world.ts'
 const FULL = new GatewayError('GW_STORE_UNWRITABLE', 'cannot write /state/profiles.json (ENOSPC)', { next: 'free_disk_space' })
 
 /** A flight of the gate is never blocked: only what passes the gate by is. */
-type GateOutcome = Exclude<FlightOutcome, 'blocked'>
-const GATE_OUTCOMES = FLIGHT_OUTCOMES.filter((outcome): outcome is GateOutcome => outcome !== 'blocked')
+type GateOutcome = Exclude<RefreshOutcome, 'blocked'>
+const GATE_OUTCOMES = REFRESH_OUTCOMES.filter((outcome): outcome is GateOutcome => outcome !== 'blocked')
 
 interface Way {
   bring: (w: World & { disk: BreakableStore }) => Promise<unknown>
@@ -42,7 +42,7 @@ const WAYS: Record<GateOutcome, Way> = {
     bring: async w => {
       await w.signIn()
       const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-      const visiting = w.gate.enter(w.visit())
+      const visiting = w.gate.acquire(w.acquire())
       await w.signIn('usable')
       await release()
       await visiting
@@ -65,7 +65,7 @@ const WAYS: Record<GateOutcome, Way> = {
       await w.signIn()
       w.simulator.inject({ where: 'token', resetAfterCommit: true, times: 1 })
       const earlier = w.anotherGate({ telemetry: observedTelemetry().telemetry })
-      await expect(earlier.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+      await expect(earlier.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
     },
     errorType: 'lost',
   },
@@ -84,7 +84,7 @@ const WAYS: Record<GateOutcome, Way> = {
     bring: async w => {
       await w.signIn()
       const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-      const visiting = w.gate.enter(w.visit())
+      const visiting = w.gate.acquire(w.acquire())
       const refreshFingerprint = fingerprint((await w.stored()).refresh) ?? ''
       await w.store.change(
         PROFILE,
@@ -116,7 +116,7 @@ describe('the outcomes of a flight', () => {
     const { bring, errorType, options = {} } = WAYS[outcome]
     const w = { ...(await world({ store: disk, options })), disk }
     await bring(w)
-    if (outcome !== 'reused') await w.gate.enter(w.visit()).catch(() => undefined)
+    if (outcome !== 'reused') await w.gate.acquire(w.acquire()).catch(() => undefined)
     const { attributes, status } = w.span(SPAN_REFRESH)
     expect(attributes[ATTR_OUTCOME]).toBe(outcome)
     expect(attributes[ATTR_ERROR_TYPE]).toBe(errorType)
@@ -146,7 +146,7 @@ describe('what a flight finds under the lease', () => {
     const w = await world({ store: disk })
     await w.signIn()
     disk.break(new GatewayError('GW_STORE_DAMAGED', '/state/profiles.json is damaged', { next: 'restore_store' }), 'reload')
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED', next: 'restore_store' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_STORE_DAMAGED', next: 'restore_store' })
     expect(w.tokenRequests()).toBe(0)
     expect(await w.series('storeErrors')).toEqual([{ labels: { operation: 'read', 'error.type': 'GW_STORE_DAMAGED' }, value: 1 }])
   })
@@ -156,18 +156,18 @@ describe('what a flight finds under the lease', () => {
     const w = await world({ store: disk })
     await w.signIn()
     disk.break(FULL, 'lease')
-    await expect(w.gate.enter(w.visit())).rejects.toBe(FULL)
+    await expect(w.gate.acquire(w.acquire())).rejects.toBe(FULL)
     expect(w.tokenRequests()).toBe(0)
     expect(await w.series('storeErrors')).toEqual([{ labels: { operation: 'lease', 'error.type': 'GW_STORE_UNWRITABLE' }, value: 1 }])
     // Those who come while it rests hear why, too.
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', next: 'free_disk_space', cause: FULL })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', next: 'free_disk_space', cause: FULL })
   })
 
   it('that the profile was removed: refused', async () => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-    const visiting = w.gate.enter(w.visit())
+    const visiting = w.gate.acquire(w.acquire())
     await w.store.change(PROFILE, () => undefined)
     await release()
     await expect(visiting).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })
@@ -182,7 +182,7 @@ describe('what a flight finds under the lease', () => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
-    const visiting = w.gate.enter(w.visit())
+    const visiting = w.gate.acquire(w.acquire())
     const refreshFingerprint = fingerprint((await w.stored()).refresh) ?? ''
     await w.store.change(PROFILE, current => current && { ...current, needsLogin: { outcome: noted, since: 1, refreshFingerprint } })
     await release()
@@ -203,7 +203,7 @@ describe('what a flight finds under the lease', () => {
       disk.beforeChange = () => {}
       await w.signIn('usable')
     }
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'adopt', outcome: 'reused' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'adopt', outcome: 'reused' })
     expect(w.tokenRequests()).toBe(0)
   })
 
@@ -215,7 +215,7 @@ describe('what a flight finds under the lease', () => {
     const lease = disk.lease.bind(disk)
     disk.lease = async (...parameters) => ({ ...(await lease(...parameters)), lost: lost.signal })
     disk.beforeChange = () => lost.abort()
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later' })
     expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe('contention')
     expect(w.tokenRequests()).toBe(0)
   })
@@ -229,7 +229,7 @@ describe('a provider that cannot be asked', () => {
     const w = await world()
     await w.signIn()
     await w.store.change(PROFILE, current => current && { ...current, provider })
-    await expect(w.gate.enter(w.visit({ provider }))).rejects.toMatchObject({ code: 'GW_CONFIG', next: 'fix_configuration' })
+    await expect(w.gate.acquire(w.acquire({ provider }))).rejects.toMatchObject({ code: 'GW_CONFIG', next: 'fix_configuration' })
     expect((await w.store.read(PROFILE))?.pending).toBeUndefined()
     expect(await w.series('storeErrors')).toEqual([])
     expect(w.tokenRequests()).toBe(0)
@@ -242,7 +242,7 @@ describe('what a flight finds', () => {
     await w.signIn()
     const lease = await w.store.lease(PROFILE, { waitMs: 0 })
     const impatient = w.anotherGate({ options: { leaseWaitMs: 50 } })
-    await expect(impatient.enter(w.visit())).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    await expect(impatient.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
     expect(w.span(SPAN_REFRESH).attributes[ATTR_LEASE_HOLDER]).toBe(String(process.pid))
     await lease.release()
   })
@@ -252,7 +252,7 @@ describe('what a flight finds', () => {
     const { refresh } = await w.signIn()
     const pending = { refreshFingerprint: fingerprint(refresh) ?? '', sentAt: w.clock.now() - 12_000, pid: 4711 }
     await w.store.change(PROFILE, current => current && { ...current, pending })
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     expect(reloaded(w)).toMatchObject({ [ATTR_PENDING_PROCESS]: '4711', [ATTR_PENDING_AGE]: 12 })
   })
 
@@ -263,7 +263,7 @@ describe('what a flight finds', () => {
       PROFILE,
       current => current && { ...current, pending: { refreshFingerprint: 'abcdef012345', sentAt: 1, pid: 4711 } },
     )
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     expect(reloaded(w)).not.toHaveProperty(ATTR_PENDING_PROCESS)
   })
 
@@ -276,7 +276,7 @@ describe('a store that closes', () => {
   it('does not count the leases of flights that ended long ago as lost', async () => {
     const w = await world()
     await w.signIn()
-    await w.gate.enter(w.visit())
+    await w.gate.acquire(w.acquire())
     await w.store.close()
     expect(await w.series('leasesLost')).toEqual([])
   })

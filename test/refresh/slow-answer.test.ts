@@ -2,7 +2,7 @@
 // lost. Why: one limit was both the callers' patience and the request's. Fix: the limit ends the callers' waiting, the
 // refresh listens on under its renewed lease. Issue 1 of 6, C2.
 import { describe, expect, it } from 'vitest'
-import { ATTR_DECISION, ATTR_ERROR_TYPE, ATTR_OUTCOME, EVENT_WAITING_ENDED, SPAN_REFRESH, SPAN_VISIT } from '../../otel/semconv.ts'
+import { ATTR_DECISION, ATTR_ERROR_TYPE, ATTR_OUTCOME, EVENT_WAITING_ENDED, SPAN_ACQUIRE, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { PROFILE, type World, type WorldOptions, world } from '../support/world.ts'
@@ -37,17 +37,17 @@ const outcomes = (w: World) => w.spans(SPAN_REFRESH).map(({ attributes }) => att
 describe('an answer that comes after the callers stopped waiting', () => {
   it('is stored: the callers hear of the time-out, the refresh ends as rotated, and its span says both', async () => {
     const w = await slowWorld()
-    const callers = await Promise.allSettled([w.gate.enter(w.visit()), w.gate.enter(w.visit())])
+    const callers = await Promise.allSettled([w.gate.acquire(w.acquire()), w.gate.acquire(w.acquire())])
     for (const { reason } of callers as PromiseRejectedResult[]) {
       expect(reason).toMatchObject({ code: 'GW_REFRESH_FAILED', next: 'try_again_later', outcome: 'timeout' })
     }
-    expect(w.spans(SPAN_VISIT).map(({ attributes }) => [attributes[ATTR_DECISION], attributes[ATTR_OUTCOME]])).toEqual([
+    expect(w.spans(SPAN_ACQUIRE).map(({ attributes }) => [attributes[ATTR_DECISION], attributes[ATTR_OUTCOME]])).toEqual([
       ['lead', 'timeout'],
       ['join', 'timeout'],
     ])
     w.answer()
     await w.gate.settled(PATIENT)
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'reuse', profile: { credential: { generation: 1 } } })
     expect(sent(w)).toEqual(['current taken'])
     const { attributes, events, status } = w.span(SPAN_REFRESH)
     expect([attributes[ATTR_OUTCOME], status.code]).toEqual(['rotated', 0])
@@ -56,8 +56,8 @@ describe('an answer that comes after the callers stopped waiting', () => {
 
   it('meanwhile nobody else waits for it, and nobody else sends the token', async () => {
     const w = await slowWorld()
-    await w.gate.enter(w.visit()).catch(() => undefined)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', outcome: 'timeout', retryAfterMs: 5_000 })
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', outcome: 'timeout', retryAfterMs: 5_000 })
     w.answer()
     await w.gate.settled(PATIENT)
     expect(sent(w)).toEqual(['current taken'])
@@ -65,8 +65,8 @@ describe('an answer that comes after the callers stopped waiting', () => {
 
   it('an operator waits for it as long as he said', async () => {
     const w = await slowWorld()
-    await w.gate.enter(w.visit()).catch(() => undefined)
-    const operator = w.gate.enter(w.visit({ reason: 'operator' }))
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
+    const operator = w.gate.acquire(w.acquire({ reason: 'operator' }))
     w.answer()
     expect(await operator).toMatchObject({ decision: 'join', outcome: 'rotated', profile: { credential: { generation: 1 } } })
   })
@@ -74,7 +74,7 @@ describe('an answer that comes after the callers stopped waiting', () => {
   it('a token that still works serves meanwhile', async () => {
     const w = await slowWorld({ life: 'expiring' })
     for (const _ of ['the first, which waited', 'one that comes later'])
-      expect(await w.gate.enter(w.visit({ reason: 'expiring' }))).toMatchObject({
+      expect(await w.gate.acquire(w.acquire({ reason: 'expiring' }))).toMatchObject({
         decision: 'reuse',
         profile: { credential: { access: w.grant.access } },
       })
@@ -85,9 +85,9 @@ describe('an answer that comes after the callers stopped waiting', () => {
 
   it('its lease is renewed for as long as that takes: another process cannot send the token', async () => {
     const w = await slowWorld({ store: fileStore(stateFolder(), { leaseTtlMs: 300 }) })
-    await w.gate.enter(w.visit()).catch(() => undefined)
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
     const other = w.anotherGate({ options: { leaseWaitMs: 1_200 } })
-    await expect(other.enter(w.visit())).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
+    await expect(other.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_LEASE_TIMEOUT' })
     w.answer()
     await w.gate.settled(PATIENT)
     expect(sent(w)).toEqual(['current taken'])
@@ -99,9 +99,9 @@ describe('an answer that comes after the callers stopped waiting', () => {
 describe('a lease that another process keeps while it listens', () => {
   it('is waited for no longer than the answer would be; the flight goes on, and gets what is stored', async () => {
     const w = await slowWorld({ store: fileStore(stateFolder()), options: { requestTimeoutMs: 150 } })
-    await w.gate.enter(w.visit()).catch(() => undefined)
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
     const other = w.anotherGate()
-    await expect(other.enter(w.visit())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', outcome: 'contention' })
+    await expect(other.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED', outcome: 'contention' })
     w.answer()
     await Promise.all([w.gate.settled(PATIENT), other.settled(PATIENT)])
     expect(outcomes(w).sort()).toEqual(['reused', 'rotated'])
@@ -112,21 +112,21 @@ describe('a lease that another process keeps while it listens', () => {
 describe('an answer that never comes', () => {
   it('is given up after listenMs: a time-out, and the next refresh knows that it may be lost', async () => {
     const w = await slowWorld({ options: { requestTimeoutMs: 100, listenMs: 400 } })
-    await w.gate.enter(w.visit()).catch(() => undefined)
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
     await w.committed
     await w.gate.settled(PATIENT)
     expect(outcomes(w)).toEqual(['timeout'])
     expect(w.span(SPAN_REFRESH).attributes[ATTR_ERROR_TYPE]).toBe('TimeoutError')
     expect(await w.store.reload(PROFILE)).toMatchObject({ pending: { pid: process.pid } })
     w.clock.advance(60_000)
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(outcomes(w)).toEqual(['timeout', 'lost'])
     w.answer()
   })
 
   it('is waited for by an ending process no longer than its grace, and the store says that it is missing', async () => {
     const w = await slowWorld()
-    await w.gate.enter(w.visit()).catch(() => undefined)
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
     await w.committed
     await w.gate.settled({ graceMs: 50 })
     expect(outcomes(w)).toEqual(['timeout'])
@@ -136,7 +136,7 @@ describe('an answer that never comes', () => {
 
   it('on a connection that is cut after the callers left is lost', async () => {
     const w = await slowWorld()
-    await w.gate.enter(w.visit()).catch(() => undefined)
+    await w.gate.acquire(w.acquire()).catch(() => undefined)
     await w.simulator.stop()
     await w.gate.settled(PATIENT)
     expect(outcomes(w)).toEqual(['unavailable'])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
-import { LastKnown } from '../../src/refresh/stale-cache.ts'
+import { StaleCache } from '../../src/refresh/stale-cache.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'
 import { LIVES, PROFILE, world } from '../support/world.ts'
@@ -9,7 +9,7 @@ const DAMAGED = new GatewayError('GW_STORE_DAMAGED', '/state/profiles.json is da
 
 describe('what was known of a profile', () => {
   it('is what was read last; what was never read or is gone is not known', () => {
-    const known = new LastKnown()
+    const known = new StaleCache()
     const profile = { id: 'p', provider: 'openai', credential: { type: 'api_key', key: 'k' } } as const
     expect([known.unreadable('p'), known.isUnreadable('p')]).toEqual([undefined, false])
     known.read('p', profile)
@@ -33,7 +33,7 @@ describe('a store that cannot be read any more', () => {
 
   it('lets a token that still works serve from memory; the profile says so, the failure is counted', async () => {
     const w = await unreadableWorld('usable')
-    expect(await w.gate.enter(w.visit({ reason: 'forced' }))).toMatchObject({
+    expect(await w.gate.acquire(w.acquire({ reason: 'forced' }))).toMatchObject({
       decision: 'reuse',
       profile: { credential: { access: w.grant.access } },
     })
@@ -47,16 +47,16 @@ describe('a store that cannot be read any more', () => {
 
   it('refreshes nothing: an expiring token serves to its end, then the store’s error comes out', async () => {
     const w = await unreadableWorld('expiring')
-    expect(await w.gate.enter(w.visit({ reason: 'expiring' }))).toMatchObject({ decision: 'reuse' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'expiring' }))).toMatchObject({ decision: 'reuse' })
     w.clock.advance(LIVES.expiring)
     await expect(w.gate.current(PROFILE)).rejects.toBe(DAMAGED)
-    await expect(w.gate.enter(w.visit())).rejects.toBe(DAMAGED)
+    await expect(w.gate.acquire(w.acquire())).rejects.toBe(DAMAGED)
     expect(w.tokenRequests()).toBe(0)
   })
 
   it('has nothing to offer to a gate that never read it', async () => {
     const w = await unreadableWorld('usable')
-    await expect(w.anotherGate().enter(w.visit())).rejects.toBe(DAMAGED)
+    await expect(w.anotherGate().acquire(w.acquire())).rejects.toBe(DAMAGED)
   })
 
   it('serves nobody once it is closed', async () => {
@@ -64,6 +64,6 @@ describe('a store that cannot be read any more', () => {
     await w.signIn('usable')
     await w.gate.current(PROFILE)
     await w.store.close()
-    await expect(w.gate.enter(w.visit())).rejects.toMatchObject({ code: 'GW_CLOSED' })
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_CLOSED' })
   })
 })

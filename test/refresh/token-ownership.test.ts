@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { withRotation } from '../../src/refresh/rotation.ts'
-import { findHolding, holdingDigest } from '../../src/refresh/token-ownership.ts'
+import { findOwnership, ownershipDigest } from '../../src/refresh/token-ownership.ts'
 
 const credential: OAuthCredential = { type: 'oauth', access: 'at-1', refresh: 'rt-1', account: 'acct', generation: 1 }
 const profile: StoredProfile = { id: 'p:me', provider: 'p', credential }
@@ -17,7 +17,7 @@ function rotated(times: number): StoredProfile {
   return current
 }
 
-const standingOf = (profiles: readonly StoredProfile[], refresh: string) => findHolding(profiles, refresh)?.standing
+const standingOf = (profiles: readonly StoredProfile[], refresh: string) => findOwnership(profiles, refresh)?.standing
 
 describe('who shows a refresh token', () => {
   it('is known by the one the profile holds, by those it held, and by nothing else', () => {
@@ -34,7 +34,7 @@ describe('who shows a refresh token', () => {
 
   it('is known with the time at which each was rotated away, where that was noted', () => {
     const profiles = [{ ...rotated(3), rotatedAwayAt: [300, 200] }]
-    expect(['rt-4', 'rt-3', 'rt-2', 'rt-1'].map(token => findHolding(profiles, token)?.rotatedAwayAt)).toEqual([
+    expect(['rt-4', 'rt-3', 'rt-2', 'rt-1'].map(token => findOwnership(profiles, token)?.rotatedAwayAt)).toEqual([
       undefined,
       300,
       200,
@@ -49,7 +49,7 @@ describe('who shows a refresh token', () => {
 
   it('proves nothing by what telemetry shows: neither a fingerprint nor a digest stands for a token', () => {
     const profiles = [{ ...rotated(1), rotatedAway: [fingerprint('rt-found') ?? ''] }]
-    for (const shown of ['rt-found', fingerprint('rt-1') ?? '', holdingDigest('rt-1', 'acct')])
+    for (const shown of ['rt-found', fingerprint('rt-1') ?? '', ownershipDigest('rt-1', 'acct')])
       expect(standingOf(profiles, shown)).toBeUndefined()
   })
 
@@ -61,7 +61,7 @@ describe('who shows a refresh token', () => {
 
   it('is met by the profile that holds the token now, where another one held it', () => {
     const behind = { ...profile, id: 'p:copy' }
-    expect(findHolding([rotated(1), behind], 'rt-1')).toMatchObject({ profile: { id: 'p:copy' }, standing: 'current' })
+    expect(findOwnership([rotated(1), behind], 'rt-1')).toMatchObject({ profile: { id: 'p:copy' }, standing: 'current' })
   })
 
   it('is nobody for a key, and for a profile that has lost its refresh token', () => {

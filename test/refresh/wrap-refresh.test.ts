@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import type { FlightOutcome, RefreshReason } from '../../otel/enums.ts'
+import type { RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_DECISION,
@@ -12,13 +12,13 @@ import {
   ATTR_REASON,
   ATTR_REJECTED_FINGERPRINT,
   ATTR_TOKEN_REQUESTS,
+  SPAN_ACQUIRE,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carriedPermit } from '../../src/providers/permit.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
-import { type AroundOptions, aroundRefresh } from '../../src/refresh/wrap-refresh.ts'
+import { type WrapRefreshOptions, wrapRefresh } from '../../src/refresh/wrap-refresh.ts'
 import { watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
@@ -35,10 +35,10 @@ interface Session {
 type Parameters = [Session]
 
 /** Somebody else's refresh function behind a gate; `land` ends the call that is under way. */
-function foreignWorld(options: Partial<AroundOptions<Parameters>> = {}) {
+function wrappedWorld(options: Partial<WrapRefreshOptions<Parameters>> = {}) {
   const observed = observedTelemetry()
   const calls: { session: Session; land: (token: string) => void; fail: (error: Error) => void }[] = []
-  const refresh = aroundRefresh<Parameters, string>(
+  const refresh = wrapRefresh<Parameters, string>(
     observed.telemetry,
     TOKEN_URL,
     session => new Promise((land, fail) => calls.push({ session, land, fail })),
@@ -57,39 +57,39 @@ const tidy = (spans: ReturnType<ReturnType<typeof observedTelemetry>['spans']>, 
 
 describe('a gate around somebody else’s refresh', () => {
   it('lets fifty callers of a profile share one call, each with its own caller and reason', async () => {
-    const w = foreignWorld()
+    const w = wrappedWorld()
     const atStart = () => w.refresh({ account: 'default' })
     const onDemand = () => w.refresh({ account: 'default', force: true })
     const waiting = Array.from({ length: 50 }, (_, index) => (index % 2 ? onDemand() : atStart()))
     expect(w.calls).toHaveLength(1)
     w.calls[0]?.land('fresh')
     expect(new Set(await Promise.all(waiting))).toEqual(new Set(['fresh']))
-    const seen = tidy(w.spans(SPAN_VISIT), ATTR_CALLER, ATTR_REASON, ATTR_DECISION)
+    const seen = tidy(w.spans(SPAN_ACQUIRE), ATTR_CALLER, ATTR_REASON, ATTR_DECISION)
     expect(seen.filter(row => row === `${HERE}#atStart expired lead`)).toHaveLength(1)
     expect(seen.filter(row => row === `${HERE}#atStart expired join`)).toHaveLength(24)
     expect(seen.filter(row => row === `${HERE}#onDemand forced join`)).toHaveLength(25)
-    const [flight] = w.spans(SPAN_REFRESH)
-    expect(flight?.links).toHaveLength(50)
-    expect(flight?.attributes).toMatchObject({ [ATTR_OUTCOME]: 'rotated', [ATTR_CALLER]: `${HERE}#atStart` })
-    for (const visit of w.spans(SPAN_VISIT)) expect(visit.links[0]?.context.spanId).toBe(flight?.spanContext().spanId)
+    const [refreshRun] = w.spans(SPAN_REFRESH)
+    expect(refreshRun?.links).toHaveLength(50)
+    expect(refreshRun?.attributes).toMatchObject({ [ATTR_OUTCOME]: 'rotated', [ATTR_CALLER]: `${HERE}#atStart` })
+    for (const acquisition of w.spans(SPAN_ACQUIRE)) expect(acquisition.links[0]?.context.spanId).toBe(refreshRun?.spanContext().spanId)
   })
 
   it('counts as the gate’s own visits and refreshes do', async () => {
-    const w = foreignWorld()
+    const w = wrappedWorld()
     const refreshing = (function renew() {
       return w.refresh({ account: 'default' })
     })()
     w.calls[0]?.land('fresh')
     await refreshing
     const labels = { provider: 'openai-codex', profile: ID, reason: 'expired', caller: `${HERE}#renew` }
-    expect(await w.series('visits')).toEqual([{ labels: { ...labels, decision: 'lead' }, value: 1 }])
+    expect(await w.series('acquisitions')).toEqual([{ labels: { ...labels, decision: 'lead' }, value: 1 }])
     expect(await w.series('refreshDuration')).toEqual([
       { labels: { ...labels, outcome: 'rotated', via: 'gate' }, value: 1, sum: expect.any(Number) },
     ])
   })
 
   it('calls again when the flight has ended, and for another profile at once', async () => {
-    const w = foreignWorld()
+    const w = wrappedWorld()
     const first = w.refresh({ account: 'default' })
     const other = w.refresh({ account: 'team' })
     expect(w.calls.map(({ session }) => session.account)).toEqual(['default', 'team'])
@@ -102,13 +102,13 @@ describe('a gate around somebody else’s refresh', () => {
   })
 
   it('gives who wants the same token replaced the result of the flight that replaced it', async () => {
-    const w = foreignWorld({ replaces: session => session.access })
+    const w = wrappedWorld({ replaces: session => session.access })
     const first = w.refresh({ account: 'default', access: 'old' })
     w.calls[0]?.land('fresh')
     await first
     expect(await w.refresh({ account: 'default', access: 'old' })).toBe('fresh')
     expect(w.calls).toHaveLength(1)
-    expect(tidy(w.spans(SPAN_VISIT), ATTR_DECISION, ATTR_REJECTED_FINGERPRINT)).toEqual([
+    expect(tidy(w.spans(SPAN_ACQUIRE), ATTR_DECISION, ATTR_REJECTED_FINGERPRINT)).toEqual([
       `lead ${fingerprint('old')}`,
       `adopt ${fingerprint('old')}`,
     ])
@@ -118,7 +118,7 @@ describe('a gate around somebody else’s refresh', () => {
   })
 
   it('hands on the error to all who waited, and takes off again afterwards', async () => {
-    const w = foreignWorld()
+    const w = wrappedWorld()
     const waiting = [w.refresh({ account: 'default' }), w.refresh({ account: 'default' })]
     const error = Object.assign(new Error('their own words'), { code: 'ECONNRESET' })
     w.calls[0]?.fail(error)
@@ -130,7 +130,7 @@ describe('a gate around somebody else’s refresh', () => {
   })
 
   it('lets a caller whose patience ends go; the flight goes on', async () => {
-    const w = foreignWorld({ deadlineMs: 5 })
+    const w = wrappedWorld({ deadlineMs: 5 })
     await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
     const joining = w.refresh({ account: 'default' })
     w.calls[0]?.land('fresh')
@@ -140,7 +140,7 @@ describe('a gate around somebody else’s refresh', () => {
 
   it('a function that throws at once rejects like any other', async () => {
     const { telemetry } = observedTelemetry()
-    const refresh = aroundRefresh<[], string>(
+    const refresh = wrapRefresh<[], string>(
       telemetry,
       TOKEN_URL,
       () => {
@@ -154,7 +154,7 @@ describe('a gate around somebody else’s refresh', () => {
   it('carries a permit for so many requests, for its token URL alone', async () => {
     const { telemetry } = observedTelemetry()
     const shown: unknown[] = []
-    const refresh = aroundRefresh<[], void>(
+    const refresh = wrapRefresh<[], void>(
       telemetry,
       TOKEN_URL,
       async () => {
@@ -171,7 +171,7 @@ describe('a gate around somebody else’s refresh', () => {
   it('what it left behind to send later was not let through', async () => {
     const { telemetry } = observedTelemetry()
     const later = Promise.withResolvers<unknown>()
-    const refresh = aroundRefresh<[], void>(
+    const refresh = wrapRefresh<[], void>(
       telemetry,
       TOKEN_URL,
       async () => void setTimeout(() => later.resolve(carriedPermit()?.show(TOKEN_URL, {})), 0),
@@ -185,7 +185,7 @@ describe('a gate around somebody else’s refresh', () => {
     const { telemetry } = observedTelemetry()
     class Session {
       token = 'mine'
-      refresh = aroundRefresh<[], string>(telemetry, TOKEN_URL, Session.prototype.renew, { provider: 'p', profile: () => 'p:default' })
+      refresh = wrapRefresh<[], string>(telemetry, TOKEN_URL, Session.prototype.renew, { provider: 'p', profile: () => 'p:default' })
       async renew(): Promise<string> {
         return this.token
       }
@@ -202,7 +202,7 @@ describe('a foreign refresh that the provider refused', () => {
     [404, 'malformed'],
     [429, 'throttled'],
     [503, 'unavailable'],
-  ] as [number, FlightOutcome][])('with %i ends as %s', async (status, outcome) => {
+  ] as [number, RefreshOutcome][])('with %i ends as %s', async (status, outcome) => {
     expect(await refused(status, '', answer => answer.ok)).toEqual([`${outcome} Error ${status} 1`])
   })
 
@@ -213,7 +213,7 @@ describe('a foreign refresh that the provider refused', () => {
     [401, { error: 'invalid_client' }, 'refused'],
     [400, { error: 'slow_down' }, 'throttled'],
     [200, { error: 'bad_refresh_token' }, 'invalidated'],
-  ] as [number, object, FlightOutcome][])('with %i and %j ends as %s', async (status, body, outcome) => {
+  ] as [number, object, RefreshOutcome][])('with %i and %j ends as %s', async (status, body, outcome) => {
     expect(await refused(status, JSON.stringify(body), () => false)).toEqual([`${outcome} Error ${status} 1`])
   })
 
@@ -230,7 +230,7 @@ describe('a foreign refresh that the provider refused', () => {
     const watch = watchBypasses({ telemetry, registry, lineageOf: () => undefined, onFault: fault => faults.push(fault) })
     watch.start()
     afterwards(() => watch.stop())
-    const refresh = aroundRefresh<[], void>(
+    const refresh = wrapRefresh<[], void>(
       telemetry,
       tokenUrl,
       async () => {

@@ -97,7 +97,7 @@ describe('the data of operators', () => {
     const { headers } = await w.responses({}, { 'x-gatewatch-caller': 'nightly' })
     expect((await w.ask('/ops/callers.json')).json).toMatchObject({
       refreshes: [{ caller: 'client:nightly', reason: 'expired', via: 'gate', outcome: 'rotated', count: 1 }],
-      visits: [{ caller: 'client:nightly', reason: 'expired', decision: 'lead', count: 1 }],
+      acquisitions: [{ caller: 'client:nightly', reason: 'expired', decision: 'lead', count: 1 }],
     })
     expect((await w.ask('/ops/refreshes.json')).json.refreshes).toMatchObject([{ caller: 'client:nightly', outcome: 'rotated' }])
     expect((await w.ask('/ops/bypasses.json')).json).toEqual({ bypasses: [] })

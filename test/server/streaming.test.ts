@@ -163,7 +163,7 @@ describe('a client that reads slowly', () => {
 
   it('is cut off when it reads nothing at all for too long, and so is the provider', async () => {
     const progress = { sent: 0, closed: false }
-    const w = await inFrontOf(flood(progress), { listen: { stalledClientMs: 200 } })
+    const w = await inFrontOf(flood(progress), { listen: { slowClientMs: 200 } })
     const response = await rawAnswer(w.url + CHAT, { method: 'POST', body: BODY })
     response.on('error', () => undefined)
     await eventually(() => expect(progress.closed).toBe(true))
@@ -181,7 +181,7 @@ describe('a client that reads slowly', () => {
         response.flushHeaders()
         send = response
       },
-      { listen: { stalledClientMs: 100 } },
+      { listen: { slowClientMs: 100 } },
     )
     const response = await fetch(w.url + CHAT, posted(BODY))
     await pause(300)

@@ -13,14 +13,14 @@ import {
   ATTR_REASON,
   ATTR_REASON_DECLARED,
   ATTR_REPLAY,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
+  SPAN_ACQUIRE,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import { isOAuth, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { holdingDigest } from '../../src/refresh/token-ownership.ts'
+import { ownershipDigest } from '../../src/refresh/token-ownership.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
 import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
@@ -61,13 +61,13 @@ async function tokenWorld(grant: Partial<GrantOptions> = {}, options: GatewayWor
     w.ask(path, { method: 'POST', headers: { 'user-agent': 'my-cli/1.2', ...headers }, body: new URLSearchParams(fields) })
   const refresh = (token: string, more: Record<string, string> = {}, headers?: Record<string, string>) =>
     form({ grant_type: 'refresh_token', refresh_token: token, ...more }, headers)
-  const visits = async (count = 1) =>
+  const acquisitions = async (count = 1) =>
     eventually(() => {
-      const found = w.spans(SPAN_VISIT)
+      const found = w.spans(SPAN_ACQUIRE)
       if (found.length < count) throw new Error(`${found.length} visits of ${count}`)
       return found.map(({ attributes }) => attributes)
     })
-  return { ...w, mine, plain, form, refresh, visits, tokenRequests: () => w.simulator.counts().tokenRequests.total }
+  return { ...w, mine, plain, form, refresh, acquisitions, tokenRequests: () => w.simulator.counts().tokenRequests.total }
 }
 
 describe('a client at the token endpoint gate', () => {
@@ -91,7 +91,7 @@ describe('a client at the token endpoint gate', () => {
     expect(w.simulator.tokenRequests()).toMatchObject([{ refreshToken: 'current', userAgent: 'gatewatch' }])
     const headersOfClient = { authorization: `Bearer ${json.access_token}`, 'chatgpt-account-id': 'me' }
     expect((await fetch(`${w.simulator.url}/backend-api/codex/models`, { headers: headersOfClient })).status).toBe(200)
-    expect(await w.visits()).toMatchObject([
+    expect(await w.acquisitions()).toMatchObject([
       { [ATTR_CALLER]: 'client:my-cli/1.2', [ATTR_CALLER_KIND]: 'client', [ATTR_DECISION]: 'lead', [ATTR_REASON]: 'expired' },
     ])
   })
@@ -105,12 +105,12 @@ describe('a client at the token endpoint gate', () => {
       refresh_reason: 'proactive_expiry',
     }
     expect((await w.post(CODEX, body)).status).toBe(200)
-    expect(await w.visits()).toMatchObject([{ [ATTR_REASON]: 'expired', [ATTR_REASON_DECLARED]: 'proactive_expiry' }])
+    expect(await w.acquisitions()).toMatchObject([{ [ATTR_REASON]: 'expired', [ATTR_REASON_DECLARED]: 'proactive_expiry' }])
     expect((await w.spanned(ROUTE)).attributes).toMatchObject({
       [ATTR_HTTP_STATUS]: 200,
       [ATTR_PROFILE]: 'openai-codex:me',
-      [ATTR_SHAPE_ENCODING]: 'json',
-      [ATTR_SHAPE_FIELDS]: expect.stringContaining('grant_type=refresh_token refresh_reason=opaque:16 refresh_token=opaque:'),
+      [ATTR_REQUEST_ENCODING]: 'json',
+      [ATTR_REQUEST_FIELDS]: expect.stringContaining('grant_type=refresh_token refresh_reason=opaque:16 refresh_token=opaque:'),
     })
   })
 
@@ -160,10 +160,10 @@ describe('a client at the token endpoint gate', () => {
     expect(new Set(answers.map(({ status, json }) => `${status} ${json.access_token}`)).size).toBe(1)
     expect(answers[0]?.status).toBe(200)
     expect(w.tokenRequests()).toBe(1)
-    const decisions = (await w.visits(6)).map(visit => `${visit[ATTR_CALLER]} ${visit[ATTR_DECISION]}`)
+    const decisions = (await w.acquisitions(6)).map(acquisition => `${acquisition[ATTR_CALLER]} ${acquisition[ATTR_DECISION]}`)
     expect(decisions.filter(decision => decision === 'client:my-cli/1.2 join')).toHaveLength(5)
-    const [flight] = w.spans(SPAN_REFRESH)
-    expect(flight?.attributes['gatewatch.flight.visits']).toBe(6)
+    const [refreshRun] = w.spans(SPAN_REFRESH)
+    expect(refreshRun?.attributes['gatewatch.flight.visits']).toBe(6)
   })
 
   it('with a token that still works gets it again, and nothing is sent', async () => {
@@ -172,14 +172,14 @@ describe('a client at the token endpoint gate', () => {
     expect(json).toMatchObject({ access_token: accessOf(w.mine), refresh_token: refreshOf(w.mine) })
     expect(json.expires_in).toBeGreaterThan(3_000)
     expect(w.tokenRequests()).toBe(0)
-    expect(await w.visits()).toMatchObject([{ [ATTR_REASON]: 'forced', [ATTR_DECISION]: 'reuse' }])
+    expect(await w.acquisitions()).toMatchObject([{ [ATTR_REASON]: 'forced', [ATTR_DECISION]: 'reuse' }])
   })
 
   it('whose access token was rejected gets a new one, even while ours has not expired', async () => {
     const w = await tokenWorld({ firstAccessLifeMs: 3_600_000 })
     const { json } = await w.refresh(refreshOf(w.mine), { refresh_reason: 'unauthorized_recovery' })
     expect(json.access_token).not.toBe(accessOf(w.mine))
-    expect(await w.visits()).toMatchObject([{ [ATTR_REASON]: 'rejected', [ATTR_DECISION]: 'lead' }])
+    expect(await w.acquisitions()).toMatchObject([{ [ATTR_REASON]: 'rejected', [ATTR_DECISION]: 'lead' }])
   })
 
   it.each([
@@ -188,7 +188,7 @@ describe('a client at the token endpoint gate', () => {
   ])('is called by %s', async (_what, headers, caller) => {
     const w = await tokenWorld()
     await w.refresh(refreshOf(w.mine), {}, headers)
-    expect(await w.visits()).toMatchObject([{ [ATTR_CALLER]: caller }])
+    expect(await w.acquisitions()).toMatchObject([{ [ATTR_CALLER]: caller }])
   })
 
   // The search for the process took up to five seconds before the client had its answer (B6). It goes on beside it now: the
@@ -209,7 +209,7 @@ describe('a client at the token endpoint gate', () => {
     await ask()
     expect((await w.spanned(ROUTE)).attributes[ATTR_CLIENT_PROCESS]).toBe('quiet-client')
     await ask()
-    expect((await w.visits(2)).map(visit => visit[ATTR_CALLER])).toEqual(['client:unknown', 'client:quiet-client'])
+    expect((await w.acquisitions(2)).map(acquisition => acquisition[ATTR_CALLER])).toEqual(['client:unknown', 'client:quiet-client'])
   })
 })
 
@@ -221,7 +221,7 @@ describe('a client that is behind', () => {
     expect(status).toBe(200)
     expect(json.refresh_token).not.toBe(refreshOf(w.mine))
     expect(w.simulator.tokenRequests()).toMatchObject([{ refreshToken: 'current' }])
-    expect((await w.visits(2)).at(-1)).toMatchObject({ [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'adopt' })
+    expect((await w.acquisitions(2)).at(-1)).toMatchObject({ [ATTR_REASON]: 'expired', [ATTR_DECISION]: 'adopt' })
     expect((await w.spanned(ROUTE)).attributes[ATTR_REPLAY]).toBe(true)
   })
 
@@ -229,7 +229,7 @@ describe('a client that is behind', () => {
     const w = await tokenWorld()
     await w.responses()
     await w.refresh(refreshOf(w.mine))
-    expect((await w.visits(2)).at(-1)).toMatchObject({ [ATTR_REASON]: 'unknown', [ATTR_DECISION]: 'adopt' })
+    expect((await w.acquisitions(2)).at(-1)).toMatchObject({ [ATTR_REASON]: 'unknown', [ATTR_DECISION]: 'adopt' })
   })
 
   it('leads a flight where what is stored is about to expire, with the token that is good', async () => {
@@ -270,7 +270,7 @@ describe('a client that comes back late', () => {
     const { credential } = profile
     if (!isOAuth(credential)) return profile
     const rotatedAwayAt = sinceMs === undefined ? {} : { rotatedAwayAt: [Date.now() - sinceMs] }
-    const held = { heldBefore: [holdingDigest('rt_former-0123456789', credential.account)], ...rotatedAwayAt }
+    const held = { heldBefore: [ownershipDigest('rt_former-0123456789', credential.account)], ...rotatedAwayAt }
     return { ...profile, rotatedAway: [fingerprint('rt_former-0123456789') ?? ''], ...held }
   }
 
@@ -292,7 +292,7 @@ describe('a client that comes back late', () => {
     if (status === 200) return
     expect(answer.json).toMatchObject({ error: { code: 'invalid_grant', message: expect.stringContaining('gate.rotationGraceMs') } })
     expect(answer.text).not.toMatch(/eyJ|rt_/)
-    expect(w.spans(SPAN_VISIT).map(span => span.attributes)).toMatchObject([
+    expect(w.spans(SPAN_ACQUIRE).map(span => span.attributes)).toMatchObject([
       {
         [ATTR_DECISION]: 'refuse',
         [ATTR_PROFILE]: 'openai-codex:me',
@@ -379,8 +379,8 @@ describe('who holds no token of a profile', () => {
     })
     expect(headers.get('cache-control')).toBe('no-store')
     expect(w.tokenRequests()).toBe(0)
-    expect(await w.visits()).toMatchObject([{ [ATTR_DECISION]: 'refuse', [ATTR_ERROR_TYPE]: 'GW_PROFILE_UNKNOWN' }])
-    expect(await w.series('visits')).toMatchObject([
+    expect(await w.acquisitions()).toMatchObject([{ [ATTR_DECISION]: 'refuse', [ATTR_ERROR_TYPE]: 'GW_PROFILE_UNKNOWN' }])
+    expect(await w.series('acquisitions')).toMatchObject([
       { labels: { provider: 'openai-codex', profile: 'unknown', decision: 'refuse', caller: 'client:my-cli/1.2' }, value: 1 },
     ])
   })
@@ -401,7 +401,7 @@ describe('who holds no token of a profile', () => {
     expect(last).toMatchObject({ status: 429, json: { error: { code: 'slow_down' } } })
     expect(Number(last.headers.get('retry-after'))).toBeGreaterThan(0)
     expect((await w.refresh(refreshOf(w.mine))).status).toBe(200)
-    expect((await w.visits(11)).filter(visit => visit[ATTR_DECISION] === 'refuse')).toHaveLength(10)
+    expect((await w.acquisitions(11)).filter(acquisition => acquisition[ATTR_DECISION] === 'refuse')).toHaveLength(10)
   })
 })
 
@@ -471,7 +471,7 @@ describe('a refresh that fails', () => {
     await arrived.promise
     leaving.abort()
     await expect(left).rejects.toThrow()
-    await eventually(() => expect(w.spans(SPAN_VISIT)).toMatchObject([{ attributes: { [ATTR_DECISION]: 'lead' } }]))
+    await eventually(() => expect(w.spans(SPAN_ACQUIRE)).toMatchObject([{ attributes: { [ATTR_DECISION]: 'lead' } }]))
     const staying = w.refresh(refreshOf(w.mine))
     held.resolve()
     expect((await staying).status).toBe(200)
@@ -596,7 +596,7 @@ it('nothing of what clients show or get is in any span, metric or page', async (
     const { json } = await w.refresh(held ?? secrets.at(-1) ?? '')
     secrets.push(json.access_token, json.id_token, json.refresh_token)
   }
-  await w.visits(3)
+  await w.acquisitions(3)
   await w.spanned(ROUTE)
   const pages = ['/metrics', '/ops/status.json', '/ops/callers.json', '/ops/refreshes.json', '/ops/bypasses.json']
   const shown = [JSON.stringify(w.spans()), ...(await Promise.all(pages.map(async page => (await w.ask(page)).text)))].join('\n')

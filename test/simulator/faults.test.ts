@@ -109,9 +109,9 @@ describe('effects on a token answer', () => {
 
   it('another account can come back', async () => {
     const { simulator, refresh, codex, grant } = await faultyWorld()
-    simulator.inject({ where: 'token', switchAccountTo: 'stranger', times: 1 })
+    simulator.inject({ where: 'token', switchAccountTo: 'unknown_login', times: 1 })
     const { access_token: access } = (await refresh(grant.refresh)).json
-    expect(claimsOf(access)['https://api.openai.com/auth']).toMatchObject({ chatgpt_account_id: 'stranger' })
+    expect(claimsOf(access)['https://api.openai.com/auth']).toMatchObject({ chatgpt_account_id: 'unknown_login' })
     expect((await codex(access, 'acc')).status).toBe(403)
   })
 

@@ -81,8 +81,8 @@ describe('the openai client', () => {
   it('lists models and understands every refusal', async () => {
     const { client, simulator } = await openAiWorld()
     expect((await client.models.list()).data.map(({ id }) => id)).toContain('gpt-5.5')
-    const stranger = new OpenAI({ apiKey: 'sk-wrong', baseURL: `${simulator.url}/v1`, maxRetries: 0 })
-    await expect(stranger.models.list()).rejects.toMatchObject({ status: 401, code: 'invalid_api_key' })
+    const unknown_login = new OpenAI({ apiKey: 'sk-wrong', baseURL: `${simulator.url}/v1`, maxRetries: 0 })
+    await expect(unknown_login.models.list()).rejects.toMatchObject({ status: 401, code: 'invalid_api_key' })
     simulator.inject({ where: '/v1/responses', name: 'throttled_429', times: 1 })
     await expect(client.responses.create({ model: 'gpt-5.5', input: 'x' })).rejects.toMatchObject({
       status: 429,

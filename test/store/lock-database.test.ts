@@ -44,7 +44,7 @@ describe('callers of a refresh', () => {
       onStep: step => (step === 'published' ? expect(other.tryBegin()).toBeDefined() : undefined),
     })
     await w.signIn()
-    expect(await w.gate.enter(w.visit())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     other.close()
     await expect
       .poll(() =>

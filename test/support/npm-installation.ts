@@ -21,19 +21,19 @@ export interface Wanted {
  * @returns The folder that holds `node_modules`.
  * @throws what npm says when they cannot be installed.
  */
-export async function installOnce(name: string, wanted: Wanted): Promise<string> {
+export async function installOnce(name: string, query: Wanted): Promise<string> {
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
   const installed = join(cache, 'gatewatch', name)
-  if (!existsSync(installed)) await install(installed, wanted)
+  if (!existsSync(installed)) await install(installed, query)
   return installed
 }
 
 /** Beside its place, and then into it: nobody finds half an installation. */
-async function install(installed: string, wanted: Wanted): Promise<void> {
+async function install(installed: string, query: Wanted): Promise<void> {
   mkdirSync(dirname(installed), { recursive: true })
   const draft = mkdtempSync(`${installed}.`)
   try {
-    writeFileSync(join(draft, 'package.json'), JSON.stringify({ private: true, ...wanted }))
+    writeFileSync(join(draft, 'package.json'), JSON.stringify({ private: true, ...query }))
     const parameters = ['install', '--prefix', draft, '--ignore-scripts', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error']
     await promisify(execFile)('npm', parameters, { cwd: draft, timeout: LONGEST_INSTALL_MS })
     renameSync(draft, installed)

@@ -6,7 +6,7 @@ import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
 import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
-import { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 
@@ -33,14 +33,14 @@ export function observedTelemetry(): ObservedTelemetry {
   })
   const tracer = new LightTracer({
     choose: () => ({ isSampled: true, isRecorded: true }),
-    keepsEventful: true,
+    keepsNotable: true,
     resource: emptyResource(),
     scope: { name: SCOPE },
     limits: { attributes: 128, events: 256, links: 1024 },
     onEnd: span => redaction.onEnd(span),
     onForgotten: () => {},
   })
-  const series = new SeriesBook()
+  const series = new MetricStorage()
   const reader = new PullMetricReader(new SeriesProducer(series))
   // A reader collects nothing before it belongs to a provider, even an empty one.
   new MeterProvider({ readers: [reader] })

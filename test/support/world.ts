@@ -3,7 +3,7 @@ import type { CallerSite } from '../../src/domain/caller-site.ts'
 import type { OAuthCredential, StoredProfile } from '../../src/domain/credential.ts'
 import { createGatewatch, type Gatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
-import type { Visit } from '../../src/refresh/acquire.ts'
+import type { AcquireRequest } from '../../src/refresh/acquire.ts'
 import { RefreshGate, type RefreshGateOptions } from '../../src/refresh/refresh-gate.ts'
 import type { Grant, GrantOptions } from '../../src/simulator/grants.ts'
 import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
@@ -60,7 +60,7 @@ export interface World extends ObservedTelemetry {
   gatewatch(options?: GatewatchOptions): Promise<Gatewatch>
   /** Signs the account in and stores what it brought. */
   signIn(life?: keyof typeof LIVES, changes?: Partial<OAuthCredential>, login?: Partial<GrantOptions>): Promise<Grant>
-  visit(changes?: Partial<Visit>): Visit
+  acquire(changes?: Partial<AcquireRequest>): AcquireRequest
   stored(): Promise<OAuthCredential>
   /** Requests the token endpoint has seen. */
   tokenRequests(): number
@@ -107,7 +107,7 @@ export async function world({ simulator: simulatorOptions, store = memoryStore()
       await store.change(PROFILE, () => profileOf(grant, changes))
       return grant
     },
-    visit: changes => ({ provider: PROVIDER, profileId: PROFILE, caller: callerAt('answer'), reason: 'expired', ...changes }),
+    acquire: changes => ({ provider: PROVIDER, profileId: PROFILE, caller: callerAt('answer'), reason: 'expired', ...changes }),
     stored: async () => credentialOf(await store.reload(PROFILE)),
     tokenRequests: () => simulator.counts().tokenRequests.total,
     span: name => {

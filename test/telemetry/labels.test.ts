@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { LABEL_CALLER, LABEL_LABEL, LABEL_PROFILE, LABEL_REASON, LABELS, OTHER } from '../../otel/semconv.ts'
-import { Labels } from '../../src/telemetry/labels.ts'
+import { LabelLimiter } from '../../src/telemetry/labels.ts'
 
 function world() {
   const overflows: string[] = []
-  return { labels: new Labels(label => overflows.push(label)), overflows }
+  return { labels: new LabelLimiter(label => overflows.push(label)), overflows }
 }
 
 describe('labels', () => {

@@ -10,9 +10,9 @@ import {
   EVENT_FALLBACK,
   EVENT_FIRST_CHUNK,
   SCOPE,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../otel/semconv.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
@@ -20,12 +20,12 @@ import type { TraceChoice } from '../../src/telemetry/span-tree.ts'
 
 const NOT_CHOSEN: TraceChoice = { isSampled: false, isRecorded: false }
 
-function world(choice: TraceChoice = NOT_CHOSEN, { keepsEventful = true } = {}) {
+function world(choice: TraceChoice = NOT_CHOSEN, { keepsNotable = true } = {}) {
   const kept: FinishedSpan[] = []
   const forgotten: [string, object][] = []
   const tracer = new LightTracer({
     choose: () => choice,
-    keepsEventful,
+    keepsNotable,
     resource: emptyResource(),
     scope: { name: SCOPE },
     limits: { attributes: 4, events: 2, links: 2 },
@@ -91,7 +91,7 @@ describe('a trace in which something happens', () => {
     ['a fallback', (_w, { call }) => call.addEvent(EVENT_FALLBACK)],
     ['a refresh', (w, { under }) => w.tracer.startSpan(SPAN_REFRESH, {}, under).end()],
     ['a bypass', (w, { under }) => w.tracer.startSpan('POST', { attributes: { [ATTR_VIA]: 'bypass' } }, under).end()],
-    ['a visit that led', (w, { under }) => w.tracer.startSpan(SPAN_VISIT, {}, under).setAttribute(ATTR_DECISION, 'lead').end()],
+    ['a visit that led', (w, { under }) => w.tracer.startSpan(SPAN_ACQUIRE, {}, under).setAttribute(ATTR_DECISION, 'lead').end()],
     ['an attempt given up', (_w, { call }) => call.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')],
   ])('(%s) is kept with everything, what had ended before and what ends after', (_what, happen) => {
     const w = world()
@@ -106,7 +106,7 @@ describe('a trace in which something happens', () => {
   })
 
   it('is recorded and not exported where the operator wants exactly what his sampler says', () => {
-    const w = world(NOT_CHOSEN, { keepsEventful: false })
+    const w = world(NOT_CHOSEN, { keepsNotable: false })
     const { call } = w.begin()
     call.setStatus({ code: SpanStatusCode.ERROR })
     call.end()
@@ -124,9 +124,9 @@ describe('a trace in which something happens', () => {
 describe('a visit that is a plain reuse', () => {
   it('is counted although its trace is not kept', () => {
     const w = world()
-    const visit = w.tracer.startSpan(SPAN_VISIT, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, ROOT_CONTEXT)
-    visit.setAttribute(ATTR_DECISION, 'reuse').end()
-    expect([w.kept, w.forgotten]).toEqual([[], [[SPAN_VISIT, { [ATTR_CALLER]: 'src/a.ts#f', [ATTR_DECISION]: 'reuse' }]]])
+    const acquisition = w.tracer.startSpan(SPAN_ACQUIRE, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, ROOT_CONTEXT)
+    acquisition.setAttribute(ATTR_DECISION, 'reuse').end()
+    expect([w.kept, w.forgotten]).toEqual([[], [[SPAN_ACQUIRE, { [ATTR_CALLER]: 'src/a.ts#f', [ATTR_DECISION]: 'reuse' }]]])
   })
 })
 
@@ -173,11 +173,11 @@ describe('a span', () => {
     const parent = trace.setSpanContext(ROOT_CONTEXT, remote)
     w.tracer.startSpan(SPAN_CALL, {}, parent).end()
     w.tracer.startSpan(SPAN_REFRESH, { root: true }, parent).end()
-    const [call, flight] = w.kept
+    const [call, refresh] = w.kept
     expect(call).toMatchObject({ parentSpanContext: remote })
     expect(call?.spanContext().traceId).toBe(remote.traceId)
-    expect(flight?.parentSpanContext).toBeUndefined()
-    expect(flight?.spanContext().traceId).not.toBe(remote.traceId)
+    expect(refresh?.parentSpanContext).toBeUndefined()
+    expect(refresh?.spanContext().traceId).not.toBe(remote.traceId)
     expect(trace.getSpan(context.active())).toBeUndefined()
   })
 })

@@ -10,7 +10,7 @@ import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
 import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { LABEL_CALLER, METRICS, type MetricDefinition, OTHER } from '../../otel/semconv.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
-import { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { type MetricsFormat, writeMetrics } from '../../src/telemetry/open-metrics.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
@@ -23,17 +23,17 @@ function sampled(traceId: string): SpanContext {
 }
 
 function world() {
-  const book = new SeriesBook()
-  const reader = new PullMetricReader(new SeriesProducer(book))
+  const storage = new MetricStorage()
+  const reader = new PullMetricReader(new SeriesProducer(storage))
   const resource = resourceFromAttributes({ 'service.name': 'gate"watch', 'service.version': '1.2.3', 'service.instance.id': 'a\\b\nc' })
   const meter: Meter = new MeterProvider({ resource, readers: [reader] }).getMeter('gatewatch', '1.2.3')
-  const instruments = new Instruments(book)
+  const instruments = new Instruments(storage)
   const write = async (format: MetricsFormat) => {
     const { resourceMetrics } = await reader.collect()
-    return writeMetrics(resourceMetrics.resource.attributes, collectedMetrics(resourceMetrics), book, format)
+    return writeMetrics(resourceMetrics.resource.attributes, collectedMetrics(resourceMetrics), storage, format)
   }
   const families = async () => parseOpenMetrics(await write('openmetrics'))
-  return { meter, book, instruments, write, families }
+  return { meter, storage, instruments, write, families }
 }
 
 describe('/metrics in OpenMetrics', () => {
@@ -132,7 +132,7 @@ describe('/metrics in the Prometheus text format', () => {
   it('has neither exemplars nor an end mark', async () => {
     const w = world()
     w.instruments.record('refreshDuration', 0.3, { provider: 'p' }, sampled(TRACE_ID))
-    w.instruments.add('visits', { provider: 'p', decision: 'lead' })
+    w.instruments.add('acquisitions', { provider: 'p', decision: 'lead' })
     const text = await w.write('prometheus')
     expect(text).not.toContain('trace_id')
     expect(text).not.toContain('# EOF')
@@ -163,9 +163,9 @@ describe('exemplars', () => {
     const w = world()
     const active = trace.setSpanContext(ROOT_CONTEXT, spanContext)
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-    context.with(active, () => w.instruments.record('visitWait', 0.2, { provider: 'p' }))
+    context.with(active, () => w.instruments.record('acquisitionWait', 0.2, { provider: 'p' }))
     context.disable()
-    return w.book.exemplarsOf(w.book.series('visitWait', { provider: 'p' }).labels).filter(Boolean)
+    return w.storage.exemplarsOf(w.storage.series('acquisitionWait', { provider: 'p' }).labels).filter(Boolean)
   }
 
   it('come from the active span', () => {

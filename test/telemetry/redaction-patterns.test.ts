@@ -1,23 +1,23 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { scrubText } from '../../src/telemetry/redaction-patterns.ts'
+import { redactText } from '../../src/telemetry/redaction-patterns.ts'
 import { CANARIES } from './canaries.ts'
 
 describe('what is secret', () => {
   it.each(CANARIES)('$what is replaced', ({ text, mark }) => {
-    expect(scrubText(text)).not.toContain(mark)
-    expect(scrubText(`before ${text} after`)).not.toContain(mark)
+    expect(redactText(text)).not.toContain(mark)
+    expect(redactText(`before ${text} after`)).not.toContain(mark)
   })
 
   it('keeps what stands around a secret, so that the text still says something', () => {
-    expect(scrubText('POST https://user:pass@proxy.example/oauth/token failed for me@example.com')).toBe(
+    expect(redactText('POST https://user:pass@proxy.example/oauth/token failed for me@example.com')).toBe(
       'POST https://[credentials]@proxy.example/oauth/token failed for [e-mail]',
     )
-    expect(scrubText('/callback?code=abcdef&scope=openid')).toBe('/callback?code=[secret]&scope=openid')
+    expect(redactText('/callback?code=abcdef&scope=openid')).toBe('/callback?code=[secret]&scope=openid')
   })
 
   it('keeps the key in a URL of the token endpoint gate (B1)', () => {
-    expect(scrubText('POST http://127.0.0.1:8089/oauth/openai-codex/token/my-gateway-key failed')).toBe(
+    expect(redactText('POST http://127.0.0.1:8089/oauth/openai-codex/token/my-gateway-key failed')).toBe(
       'POST http://127.0.0.1:8089/oauth/openai-codex/token/[secret] failed',
     )
     for (const path of [
@@ -25,12 +25,12 @@ describe('what is secret', () => {
       'src/oauth/google/token/refresh/index.ts',
       'POST /oauth/:provider/token/:key',
     ])
-      expect(scrubText(path)).toBe(path)
+      expect(redactText(path)).toBe(path)
   })
 
   it('finds 32 random bytes in hex every time, in base64url hardly ever not', () => {
     const missed = (encoding: 'hex' | 'base64url') =>
-      Array.from({ length: 1000 }, () => randomBytes(32).toString(encoding)).filter(text => !scrubText(text).includes('[opaque]')).length
+      Array.from({ length: 1000 }, () => randomBytes(32).toString(encoding)).filter(text => !redactText(text).includes('[opaque]')).length
     expect(missed('hex')).toBe(0)
     expect(missed('base64url')).toBeLessThan(50)
   })
@@ -38,7 +38,7 @@ describe('what is secret', () => {
   it('gets through texts that are built to make patterns backtrack', () => {
     for (const piece of ['a-', '?token', '//', '"', '%40', 'a@', '1', 'eyJ', 'code', 'authorization', ' ']) {
       const text = piece.repeat(32_768 / piece.length)
-      expect(scrubText(text).length).toBeLessThanOrEqual(text.length)
+      expect(redactText(text).length).toBeLessThanOrEqual(text.length)
     }
   })
 })
@@ -68,6 +68,6 @@ describe('what is not', () => {
     'http://127.0.0.1:8080/a@b/c',
     'a%20b 100% done',
   ])('%s stays as it is', text => {
-    expect(scrubText(text)).toBe(text)
+    expect(redactText(text)).toBe(text)
   })
 })

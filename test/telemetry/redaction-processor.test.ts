@@ -9,12 +9,12 @@ import {
   ATTR_HAS_REFRESH,
   ATTR_PROVIDER_REQUEST_ID,
   ATTR_REASON,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTRIBUTES,
   EVENT_BYPASS,
 } from '../../otel/semconv.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
-import { hideText } from '../../src/tools/secret-registry.ts'
+import { registerSecret } from '../../src/tools/secret-registry.ts'
 import { CANARIES } from './canaries.ts'
 
 const CONTEXT = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: TraceFlags.SAMPLED }
@@ -72,7 +72,7 @@ describe('redaction', () => {
       [ATTR_CREDENTIAL_FINGERPRINT]: '0123456789ab',
       [ATTR_CALLER]: 'dist/store-CWpdPPTd.js#refresh',
       [ATTR_CODE_STACK]: 'refresh (dist/store-CWpdPPTd.js:715:3)\nasync main (src/index.ts:1:1)',
-      [ATTR_SHAPE_FIELDS]: 'client_id grant_type refresh_token',
+      [ATTR_REQUEST_FIELDS]: 'client_id grant_type refresh_token',
     }
     w.tracer
       .startSpan('chat gpt-5.5', {
@@ -111,7 +111,7 @@ describe('redaction', () => {
   it('cuts values to the length of their class', () => {
     const w = world()
     const long = 'ab/ '.repeat(10_000)
-    w.tracer.startSpan(long, { attributes: { [ATTR_CALLER]: long, [ATTR_CODE_STACK]: long, [ATTR_SHAPE_FIELDS]: long } }).end()
+    w.tracer.startSpan(long, { attributes: { [ATTR_CALLER]: long, [ATTR_CODE_STACK]: long, [ATTR_REQUEST_FIELDS]: long } }).end()
     const lengths = Object.values(w.spans[0]?.attributes ?? {}).map(value => String(value).length)
     expect([w.spans[0]?.name.length, ...lengths]).toEqual([120, 120, 8192, 2048])
   })
@@ -125,7 +125,7 @@ describe('redaction', () => {
   it("hides a provider's request id that is a secret in use", () => {
     const w = world()
     const token = '7c1e4b9a-52d8-4f36-a0e9-000000000001'
-    hideText(token)
+    registerSecret(token)
     w.tracer.startSpan('s', { attributes: { [ATTR_PROVIDER_REQUEST_ID]: token } }).end()
     expect(w.spans[0]?.attributes[ATTR_PROVIDER_REQUEST_ID]).toBe('[secret]')
   })

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER } from '../../otel/semconv.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
-import { Screen } from '../../src/telemetry/redaction-attributes.ts'
-import { givenName } from '../../src/telemetry/sanitize-name.ts'
-import { hideText } from '../../src/tools/secret-registry.ts'
+import { AttributeRedactor } from '../../src/telemetry/redaction-attributes.ts'
+import { sanitizeName } from '../../src/telemetry/sanitize-name.ts'
+import { registerSecret } from '../../src/tools/secret-registry.ts'
 
 describe('a name that somebody outside chose', () => {
   it.each([
@@ -22,7 +22,7 @@ describe('a name that somebody outside chose', () => {
     'claude-cli/1.0.0',
     'team a / nightly job',
   ])('%s is shown', name => {
-    expect(givenName(name)).toBe(name)
+    expect(sanitizeName(name)).toBe(name)
   })
 
   it.each([
@@ -34,23 +34,23 @@ describe('a name that somebody outside chose', () => {
     'https://user:me@else.example@host/v1',
     'me@else.example',
   ])('what is in %s is not', name => {
-    expect(givenName(name)).toMatch(/\[[a-z-]+\]/)
-    expect(givenName(name)).not.toMatch(/ZkRx6|3QxKv9|52d8-4f36|Qb7xW2|else/)
+    expect(sanitizeName(name)).toMatch(/\[[a-z-]+\]/)
+    expect(sanitizeName(name)).not.toMatch(/ZkRx6|3QxKv9|52d8-4f36|Qb7xW2|else/)
   })
 
   it('is not shown when it is a key in use, whatever it looks like; nor is the profile called by it', () => {
-    const screen = new Screen()
+    const screen = new AttributeRedactor()
     const shown = () => [
-      givenName('model-marmaladejarlids'),
+      sanitizeName('model-marmaladejarlids'),
       profileName('acme:marmaladejarlids'),
       screen.attributes({ [ATTR_CALLER]: 'client:marmaladejarlids' }).attributes[ATTR_CALLER],
     ]
     expect(shown().slice(0, 1)).toEqual(['model-marmaladejarlids'])
     expect(shown()[2]).toBe('client:marmaladejarlids')
-    hideText('marmaladejarlids')
-    expect(givenName('model-marmaladejarlids')).toBe('model-[secret]')
+    registerSecret('marmaladejarlids')
+    expect(sanitizeName('model-marmaladejarlids')).toBe('model-[secret]')
     expect(screen.attributes({ [ATTR_CALLER]: 'client:marmaladejarlids' }).attributes[ATTR_CALLER]).toBe('client:[secret]')
-    hideText('quincejelly')
+    registerSecret('quincejelly')
     expect(profileName('acme:quincejelly')).toMatch(/^acme:[0-9a-f]{8}$/)
   })
 })

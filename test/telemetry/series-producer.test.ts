@@ -3,15 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { LABELS, OTHER } from '../../otel/semconv.ts'
 import { Instruments } from '../../src/telemetry/instruments.ts'
-import { MOST_SERIES_PER_METRIC, SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { MetricStorage, MOST_SERIES_PER_METRIC } from '../../src/telemetry/metric-storage.ts'
 
 function world(temporality = AggregationTemporality.CUMULATIVE) {
-  const book = new SeriesBook()
+  const storage = new MetricStorage()
   const reader = () => {
-    const producer = new SeriesProducer(book, { temporalityOf: () => temporality })
+    const producer = new SeriesProducer(storage, { temporalityOf: () => temporality })
     return async () => (await producer.collect()).resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)
   }
-  return { book, instruments: new Instruments(book), reader }
+  return { storage, instruments: new Instruments(storage), reader }
 }
 
 /** Values of counters, counts of histograms. */
@@ -25,8 +25,8 @@ describe('a reader', () => {
   it('hears of all since the beginning, as often as it asks', async () => {
     const w = world()
     const collect = w.reader()
-    w.instruments.add('visits', { provider: 'p' }, 2)
-    w.instruments.record('visitWait', 0.2, { provider: 'p' })
+    w.instruments.add('acquisitions', { provider: 'p' }, 2)
+    w.instruments.record('acquisitionWait', 0.2, { provider: 'p' })
     expect([await values(collect), await values(collect)]).toEqual([
       [2, 1],
       [2, 1],
@@ -36,12 +36,12 @@ describe('a reader', () => {
   it('that wants differences hears of what came since it last asked, whatever another reader asks', async () => {
     const w = world(AggregationTemporality.DELTA)
     const [collect, other] = [w.reader(), w.reader()]
-    w.instruments.add('visits', { provider: 'p' }, 2)
-    w.instruments.record('visitWait', 0.2, { provider: 'p' })
+    w.instruments.add('acquisitions', { provider: 'p' }, 2)
+    w.instruments.record('acquisitionWait', 0.2, { provider: 'p' })
     expect(await values(collect)).toEqual([2, 1])
-    w.instruments.add('visits', { provider: 'p' }, 5)
-    w.instruments.record('visitWait', 3, { provider: 'p' })
-    w.instruments.record('visitWait', 4, { provider: 'p' })
+    w.instruments.add('acquisitions', { provider: 'p' }, 5)
+    w.instruments.record('acquisitionWait', 3, { provider: 'p' })
+    w.instruments.record('acquisitionWait', 4, { provider: 'p' })
     expect(await values(other)).toEqual([7, 3])
     const [, waits] = await collect()
     const [point] = (waits?.dataPoints ?? []) as DataPoint<Histogram>[]
@@ -55,17 +55,17 @@ describe('a reader', () => {
 describe('a value that cannot be', () => {
   it.each([Number.NaN, -1])('is left out: %s', async value => {
     const w = world()
-    w.instruments.record('visitWait', value, { provider: 'p' })
-    w.instruments.add('visits', { provider: 'p' }, value)
+    w.instruments.record('acquisitionWait', value, { provider: 'p' })
+    w.instruments.add('acquisitions', { provider: 'p' }, value)
     expect((await values(w.reader())).filter(count => count !== 0)).toEqual([])
   })
 })
 
 describe('a metric', () => {
   it('has no more than its series: what is beyond is counted under _other', () => {
-    const { book } = world()
+    const { storage } = world()
     const series = Array.from({ length: MOST_SERIES_PER_METRIC + 50 }, (_, index) =>
-      book.series('visits', { caller: `c${index}`, reason: index % 2 === 0 ? 'forced' : 'expired' }),
+      storage.series('acquisitions', { caller: `c${index}`, reason: index % 2 === 0 ? 'forced' : 'expired' }),
     )
     expect(LABELS.reason?.values).toContain('forced')
     expect(new Set(series.slice(MOST_SERIES_PER_METRIC)).size).toBe(2)

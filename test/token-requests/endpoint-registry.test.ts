@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { KnownEndpoints } from '../../src/token-requests/endpoint-registry.ts'
+import { EndpointRegistry } from '../../src/token-requests/endpoint-registry.ts'
 
 describe('known endpoints', () => {
-  const endpoints = new KnownEndpoints({
+  const endpoints = new EndpointRegistry({
     tokenUrls: {
       'http://127.0.0.1:9/oauth/token': 'openai-codex',
       'http://127.0.0.1:8/oauth/acme/token': 'acme',

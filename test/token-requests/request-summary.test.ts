@@ -1,9 +1,9 @@
 import { Buffer } from 'node:buffer'
 import { describe, expect, it } from 'vitest'
-import { ATTR_SHAPE_FIELDS } from '../../otel/semconv.ts'
+import { ATTR_REQUEST_FIELDS } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { Screen } from '../../src/telemetry/redaction-attributes.ts'
-import { classOf, shapeOf } from '../../src/token-requests/request-summary.ts'
+import { AttributeRedactor } from '../../src/telemetry/redaction-attributes.ts'
+import { summarizeRequest, valueClassOf } from '../../src/token-requests/request-summary.ts'
 
 const JWT = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln'
 
@@ -31,7 +31,7 @@ describe('the class of a value', () => {
     ['rt_abc', 'opaque:6'],
     ['x'.repeat(1_000_000), 'opaque:1000000'],
   ])('of %j is told without the value', (value, expected) => {
-    expect(classOf(value)).toBe(expected)
+    expect(valueClassOf(value)).toBe(expected)
   })
 })
 
@@ -73,16 +73,21 @@ describe('the shape of a token request', () => {
     ['words', 'give me a token', 'other', ''],
     ['bytes', '\u0000\u0001\ufffd', 'other', ''],
   ])('%s', (_what, body, encoding, fields) => {
-    expect(shapeOf(body)).toMatchObject({ encoding, fields })
+    expect(summarizeRequest(body)).toMatchObject({ encoding, fields })
   })
 
   it('is other for a body that could not be heard', () => {
-    expect(shapeOf(undefined)).toMatchObject({ encoding: 'other', fields: '', grantType: undefined, refreshFingerprint: undefined })
+    expect(summarizeRequest(undefined)).toMatchObject({
+      encoding: 'other',
+      fields: '',
+      grantType: undefined,
+      refreshFingerprint: undefined,
+    })
   })
 
   it('is read from multipart, as fetch writes it', async () => {
     const body = await multipart({ grant_type: 'refresh_token', refresh_token: 'rt_1', assertion: new Blob(['file']), scope: '' })
-    expect(shapeOf(body)).toMatchObject({
+    expect(summarizeRequest(body)).toMatchObject({
       encoding: 'multipart',
       fields: 'assertion=file grant_type=refresh_token refresh_token=opaque:4 scope=empty',
       grantType: 'refresh_token',
@@ -92,45 +97,45 @@ describe('the shape of a token request', () => {
 
   it('has the fingerprint of the refresh token that the store would have', () => {
     const token = 'rt_a+b/c='
-    expect(shapeOf(new URLSearchParams({ refresh_token: token }).toString()).refreshFingerprint).toBe(fingerprint(token))
-    expect(shapeOf(JSON.stringify({ refresh_token: token })).refreshFingerprint).toBe(fingerprint(token))
-    expect(shapeOf('refresh_token=').refreshFingerprint).toBeUndefined()
-    expect(shapeOf('{"refresh_token":{}}').refreshFingerprint).toBeUndefined()
+    expect(summarizeRequest(new URLSearchParams({ refresh_token: token }).toString()).refreshFingerprint).toBe(fingerprint(token))
+    expect(summarizeRequest(JSON.stringify({ refresh_token: token })).refreshFingerprint).toBe(fingerprint(token))
+    expect(summarizeRequest('refresh_token=').refreshFingerprint).toBeUndefined()
+    expect(summarizeRequest('{"refresh_token":{}}').refreshFingerprint).toBeUndefined()
   })
 
   it('tells registered grants only', () => {
-    expect(shapeOf('grant_type=authorization_code').grantType).toBe('authorization_code')
-    expect(shapeOf('grant_type=urn:ietf:params:oauth:grant-type:device_code').grantType).toContain('device_code')
-    expect(shapeOf('grant_type=toString').grantType).toBeUndefined()
-    expect(shapeOf('{"grant_type":["refresh_token"]}').grantType).toBeUndefined()
+    expect(summarizeRequest('grant_type=authorization_code').grantType).toBe('authorization_code')
+    expect(summarizeRequest('grant_type=urn:ietf:params:oauth:grant-type:device_code').grantType).toContain('device_code')
+    expect(summarizeRequest('grant_type=toString').grantType).toBeUndefined()
+    expect(summarizeRequest('{"grant_type":["refresh_token"]}').grantType).toBeUndefined()
   })
 
   it('never shows a name it does not know: a body that is nothing but a token reads as a form', () => {
     const secret = 'canarytokenwithoutaprefix'
     for (const body of [`${secret}==`, `${secret}=1`, `{"${secret}":1}`, `grant_type=refresh_token&${secret}=`, `a${secret}=&b${secret}=`])
-      expect(shapeOf(body).fields).not.toContain('canary')
-    expect(shapeOf(`${secret}=`).fields).toBe(`[field:${secret.length}]=empty`)
+      expect(summarizeRequest(body).fields).not.toContain('canary')
+    expect(summarizeRequest(`${secret}=`).fields).toBe(`[field:${secret.length}]=empty`)
   })
 
   it('never shows a value, whatever its name', () => {
     const hostile = ['__proto__', 'constructor', 'toString', 'refresh_token', 'scope', 'a b', 'a\nb', '', 'ключ', '%', '<script>']
     for (const name of hostile) {
       const form = new URLSearchParams({ [name]: 'canary' }).toString()
-      expect(shapeOf(form).fields).not.toContain('canary')
-      expect(shapeOf(`{${JSON.stringify(name)}:"canary"}`).fields).not.toContain('canary')
+      expect(summarizeRequest(form).fields).not.toContain('canary')
+      expect(summarizeRequest(`{${JSON.stringify(name)}:"canary"}`).fields).not.toContain('canary')
     }
   })
 
   it('is one line of so many fields at the most, of bodies of a megabyte too', () => {
     const many = Array.from({ length: 5_000 }, (_, index): [string, string] => [`field_${index}`, 'x'.repeat(200)])
     for (const body of [new URLSearchParams(many).toString(), JSON.stringify(Object.fromEntries(many)), `scope=${'x'.repeat(1_000_000)}`]) {
-      const { fields } = shapeOf(body)
+      const { fields } = summarizeRequest(body)
       expect(fields.split(' ').length).toBeLessThanOrEqual(40)
       expect(fields).not.toMatch(/[\r\n]|xxx/)
     }
-    expect(shapeOf('='.repeat(1_000_000)).encoding).toBe('other')
-    expect(shapeOf('--'.repeat(500_000)).encoding).toBe('other')
-    expect(shapeOf(`{${'"a":{'.repeat(100_000)}`).encoding).toBe('other')
+    expect(summarizeRequest('='.repeat(1_000_000)).encoding).toBe('other')
+    expect(summarizeRequest('--'.repeat(500_000)).encoding).toBe('other')
+    expect(summarizeRequest(`{${'"a":{'.repeat(100_000)}`).encoding).toBe('other')
   })
 
   it.each([
@@ -138,12 +143,14 @@ describe('the shape of a token request', () => {
     `{"refresh_token":null,"client_secret":7,"password":true,"token":{},"code_verifier":"${JWT}"}`,
     'grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=abcdefgh&unheardof=1',
   ])('passes the redaction as it is: %s', body => {
-    const { fields } = shapeOf(body)
-    expect(new Screen().attributes({ [ATTR_SHAPE_FIELDS]: fields }).attributes[ATTR_SHAPE_FIELDS]).toBe(fields)
+    const { fields } = summarizeRequest(body)
+    expect(new AttributeRedactor().attributes({ [ATTR_REQUEST_FIELDS]: fields }).attributes[ATTR_REQUEST_FIELDS]).toBe(fields)
   })
 
   it('is no way around the redaction for what only begins like a class', () => {
-    const { attributes } = new Screen().attributes({ [ATTR_SHAPE_FIELDS]: 'refresh_token=opaque-canary code=jwt.canary token=[canary-1' })
-    expect(Buffer.from(String(attributes[ATTR_SHAPE_FIELDS])).toString()).not.toContain('canary')
+    const { attributes } = new AttributeRedactor().attributes({
+      [ATTR_REQUEST_FIELDS]: 'refresh_token=opaque-canary code=jwt.canary token=[canary-1',
+    })
+    expect(Buffer.from(String(attributes[ATTR_REQUEST_FIELDS])).toString()).not.toContain('canary')
   })
 })

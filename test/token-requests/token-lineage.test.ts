@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type AccessToken, type TokenExchange, TokenLedger } from '../../src/token-requests/token-lineage.ts'
+import { type AccessToken, type ExchangedTokens, TokenLineage } from '../../src/token-requests/token-lineage.ts'
 
 const NOW = 1_800_000_000_000
 const HOUR_MS = 3_600_000
 
-let ledger: TokenLedger
+let lineages: TokenLineage
 
 beforeEach(() => {
-  ledger = new TokenLedger()
+  lineages = new TokenLineage()
 })
 
 describe('the reason of a token request', () => {
@@ -20,19 +20,19 @@ describe('the reason of a token request', () => {
     ['it lives only eight minutes and has one of them left', { issuedAt: NOW - 420_000, expiresAt: NOW + 60_000 }, 'expiring'],
     ['nobody knows how long it lives', {}, 'unknown'],
   ])('when %s', (_when, token, reason) => {
-    ledger.used('codex', access('a1', token), NOW - HOUR_MS)
+    lineages.used('codex', access('a1', token), NOW - HOUR_MS)
     expect(refresh('r1').reason).toBe(reason)
   })
 
   it('is that the provider rejected the token, even one that is still good by its own word', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 2_000)
-    ledger.rejected('a1', NOW - 1_000)
+    lineages.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 2_000)
+    lineages.rejected('a1', NOW - 1_000)
     expect(refresh('r1')).toMatchObject({ reason: 'rejected', wasRejected: true, before: { fingerprint: 'a1' } })
   })
 
   it('is not a rejection that came after the request was sent', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 2_000)
-    ledger.rejected('a1', NOW + 1)
+    lineages.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 2_000)
+    lineages.rejected('a1', NOW + 1)
     expect(refresh('r1')).toMatchObject({ reason: 'forced', wasRejected: false })
   })
 
@@ -41,33 +41,33 @@ describe('the reason of a token request', () => {
   })
 
   it('is missing when the provider was called without a token before', () => {
-    ledger.calledWithout('codex', NOW - 1)
+    lineages.calledWithout('codex', NOW - 1)
     expect(refresh('r1').reason).toBe('missing')
   })
 
   it('is missing when the request itself shows that the credential holds none', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 1)
+    lineages.used('codex', access('a1', { expiresAt: NOW + HOUR_MS }), NOW - 1)
     expect(refresh(undefined, { isTokenless: true }).reason).toBe('missing')
   })
 
   it('is judged by the token there was when the request was sent, not by the one that came back meanwhile', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW - 1, account: 'acc' }), NOW - HOUR_MS)
+    lineages.used('codex', access('a1', { expiresAt: NOW - 1, account: 'acc' }), NOW - HOUR_MS)
     refresh('r1', { granted: { access: access('a2', { expiresAt: NOW + HOUR_MS, account: 'acc' }), refresh: 'r2' } })
     expect(refresh('r1', { sentMs: NOW + 1, endedMs: NOW + 60 }).reason).toBe('expired')
     expect(refresh('r2', { sentMs: NOW + 100, endedMs: NOW + 200 }).reason).toBe('forced')
   })
 
   it('of one account is not taken from the tokens of another', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW - 1, account: 'one' }), NOW - 20)
-    ledger.used('codex', access('b1', { expiresAt: NOW + HOUR_MS, account: 'two' }), NOW - 10)
+    lineages.used('codex', access('a1', { expiresAt: NOW - 1, account: 'one' }), NOW - 20)
+    lineages.used('codex', access('b1', { expiresAt: NOW + HOUR_MS, account: 'two' }), NOW - 10)
     const granted = { access: access('b2', { expiresAt: NOW + 2 * HOUR_MS, account: 'two' }), refresh: 'rb2' }
     expect(refresh('rb1', { granted })).toMatchObject({ reason: 'forced', profile: 'codex:two' })
     expect(refresh('ra1')).toMatchObject({ reason: 'expired', profile: 'codex:one' })
   })
 
   it('stays unknown where two grants could be meant and nothing tells which', () => {
-    ledger.used('codex', access('a1', { expiresAt: NOW - 1 }), NOW - 20)
-    ledger.used('codex', access('b1', { expiresAt: NOW + HOUR_MS }), NOW - 10)
+    lineages.used('codex', access('a1', { expiresAt: NOW - 1 }), NOW - 20)
+    lineages.used('codex', access('b1', { expiresAt: NOW + HOUR_MS }), NOW - 10)
     expect(refresh('r1').reason).toBe('unknown')
   })
 })
@@ -84,7 +84,7 @@ describe('the lineage of a refresh token', () => {
   it('keeps its profile over rotations', () => {
     const first = refresh('r1', { granted: { access: access('a2', {}), refresh: 'r2' } })
     expect(refresh('r2').profile).toBe(first.profile)
-    expect(ledger.profileOf('a2')).toBe(first.profile)
+    expect(lineages.profileOf('a2')).toBe(first.profile)
   })
 
   it('a token that its provider leaves as it is can be sent again', () => {
@@ -103,9 +103,9 @@ describe('the lineage of a refresh token', () => {
   })
 
   it('is forgotten in time, oldest grants first, so that memory stays flat', () => {
-    for (let n = 0; n < 1_000; n += 1) ledger.used('codex', access(`a${n}`, {}), NOW)
-    expect(ledger.profileOf('a0')).toBeUndefined()
-    expect(ledger.profileOf('a999')).toBe('codex:a999')
+    for (let n = 0; n < 1_000; n += 1) lineages.used('codex', access(`a${n}`, {}), NOW)
+    expect(lineages.profileOf('a0')).toBeUndefined()
+    expect(lineages.profileOf('a999')).toBe('codex:a999')
   })
 })
 
@@ -113,6 +113,6 @@ function access(fingerprint: string, token: Partial<AccessToken>): AccessToken {
   return { fingerprint, ...token }
 }
 
-function refresh(sent: string | undefined, exchange: Partial<TokenExchange> = {}) {
-  return ledger.exchanged({ provider: 'codex', sentMs: NOW, endedMs: NOW + 50, sent, ...exchange })
+function refresh(sent: string | undefined, exchange: Partial<ExchangedTokens> = {}) {
+  return lineages.exchanged({ provider: 'codex', sentMs: NOW, endedMs: NOW + 50, sent, ...exchange })
 }

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { peekBeginning, peekedString, peekedTrue, peekMembers, replaceMember } from '../../src/tools/json-scanner.ts'
+import { replaceMember, scanBeginning, scanMembers, scannedString, scannedTrue } from '../../src/tools/json-scanner.ts'
 
 const WANTED = ['model', 'stream']
 
 /** What peeking says of a text: the wanted members as JSON text, or `undefined` where it is no object. */
 function peek(text: string, wanted: readonly string[] = WANTED): Record<string, string> | undefined {
   const body = Buffer.from(text)
-  const found = peekMembers(body, wanted)?.members
+  const found = scanMembers(body, wanted)?.members
   return found && Object.fromEntries([...found].map(([name, { start, end }]) => [name, body.toString('utf8', start, end)]))
 }
 
@@ -121,7 +121,7 @@ describe('peeking into a JSON object', () => {
       const bytes = Buffer.from(JSON.stringify(randomObject(random)))
       for (let hit = 0; hit <= random() * 3; hit += 1) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
       const damaged = bytes.subarray(0, Math.ceil(random() * bytes.length))
-      for (const { start, end } of peekMembers(damaged, WANTED)?.members.values() ?? []) {
+      for (const { start, end } of scanMembers(damaged, WANTED)?.members.values() ?? []) {
         expect(start).toBeLessThan(end)
         expect(end).toBeLessThanOrEqual(damaged.length)
       }
@@ -151,7 +151,7 @@ describe('peeking into a JSON object', () => {
     ['{"model":"a","metadata":{"model":"b"},"tools":[{"model":"c"}],"models":["d"],"model_":"e"}', []],
     ['{"mod\\u0065l":"a","stream":true}', []],
   ])('of %s says which names are ambiguous: %j', (text, ambiguous) => {
-    expect(peekMembers(Buffer.from(text), WANTED)?.ambiguous).toEqual(ambiguous)
+    expect(scanMembers(Buffer.from(text), WANTED)?.ambiguous).toEqual(ambiguous)
   })
 
   it('reads a name with escapes, and of one that stands there twice the last', () => {
@@ -163,7 +163,7 @@ describe('peeking into a JSON object', () => {
 describe('peeking into the beginning of a JSON object', () => {
   const begins = (text: string) => {
     const body = Buffer.from(text)
-    const found = peekBeginning(body, WANTED)?.members
+    const found = scanBeginning(body, WANTED)?.members
     return found && Object.fromEntries([...found].map(([name, { start, end }]) => [name, body.toString('utf8', start, end)]))
   }
 
@@ -185,7 +185,7 @@ describe('peeking into the beginning of a JSON object', () => {
 describe('a peeked value', () => {
   const value = (text: string) => {
     const body = Buffer.from(`{"model":${text}}`)
-    return { body, member: peekMembers(body, ['model'])?.members.get('model') }
+    return { body, member: scanMembers(body, ['model'])?.members.get('model') }
   }
 
   it.each([
@@ -198,7 +198,7 @@ describe('a peeked value', () => {
     ['"broken \\x escape"', undefined],
   ])('%s as a string is %j', (text, expected) => {
     const { body, member } = value(text)
-    expect(peekedString(body, member)).toBe(expected)
+    expect(scannedString(body, member)).toBe(expected)
   })
 
   it.each([
@@ -208,12 +208,12 @@ describe('a peeked value', () => {
     ['1', false],
   ])('%s as a flag is %s', (text, expected) => {
     const { body, member } = value(text)
-    expect(peekedTrue(body, member)).toBe(expected)
+    expect(scannedTrue(body, member)).toBe(expected)
   })
 
   it('that is not there is no string and no flag', () => {
-    expect(peekedString(Buffer.from('{}'), undefined)).toBeUndefined()
-    expect(peekedTrue(Buffer.from('{}'), undefined)).toBe(false)
+    expect(scannedString(Buffer.from('{}'), undefined)).toBeUndefined()
+    expect(scannedTrue(Buffer.from('{}'), undefined)).toBe(false)
   })
 
   it.each([
@@ -224,7 +224,7 @@ describe('a peeked value', () => {
   ])('is replaced without touching another byte: %s', (_where, before, after) => {
     for (const value of ['gpt-5.5', 'openai-gpt-5.5', 'a', '', 'a model with a longer name than before', 'größer']) {
       const body = Buffer.from(`${before}"openai/gpt-5.5"${after}`)
-      const member = peekMembers(body, ['model'])?.members.get('model')
+      const member = scanMembers(body, ['model'])?.members.get('model')
       if (!member) throw new Error('the model was not found')
       expect(replaceMember(body, member, value).toString()).toBe(before + JSON.stringify(value) + after)
     }
@@ -232,7 +232,7 @@ describe('a peeked value', () => {
 
   it('is replaced in the memory of the body where it fits', () => {
     const body = Buffer.from(`{"model":"openai/gpt-5.5","padding":"${'x'.repeat(10_000)}"}`)
-    const member = peekMembers(body, ['model'])?.members.get('model')
+    const member = scanMembers(body, ['model'])?.members.get('model')
     if (!member) throw new Error('the model was not found')
     expect(replaceMember(body, member, 'gpt-5.5').buffer).toBe(body.buffer)
   })

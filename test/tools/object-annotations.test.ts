@@ -1,14 +1,14 @@
 import { inspect } from 'node:util'
 import { expect, it } from 'vitest'
-import { privateNotes } from '../../src/tools/object-annotations.ts'
+import { objectAnnotations } from '../../src/tools/object-annotations.ts'
 
 it.each([
   ['a plain object', () => ({ method: 'POST' })],
   ['a frozen object', () => Object.freeze({ method: 'POST' })],
   ['an object behind a proxy', () => new Proxy({ method: 'POST' }, {})],
 ])('a note about %s is read, replaced and dropped, and nobody else sees it', (_kind, make) => {
-  const notes = privateNotes<string>()
-  const others = privateNotes<string>()
+  const notes = objectAnnotations<string>()
+  const others = objectAnnotations<string>()
   const object = make()
   expect(notes.of(object)).toBeUndefined()
   notes.put(object, 'first')

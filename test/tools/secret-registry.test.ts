@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { HiddenTexts, hiddenTextChanges, hideText, pinHiddenText, withoutHiddenTexts } from '../../src/tools/secret-registry.ts'
+import { pinSecret, registerSecret, SecretRegistry, secretChanges, withoutSecrets } from '../../src/tools/secret-registry.ts'
 import { TestClock } from '../support/test-clock.ts'
 
 const DAY_MS = 86_400_000
@@ -10,7 +10,7 @@ const jwt = (signature: string) => `eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.${sign
 
 /** A registry that hides these, and what it makes of a text. */
 function hiding(...texts: readonly string[]) {
-  const hidden = new HiddenTexts()
+  const hidden = new SecretRegistry()
   for (const text of texts) hidden.hide(text)
   return (text: string) => hidden.replace(text, '*')
 }
@@ -51,11 +51,11 @@ describe('a hidden text', () => {
   })
 
   it('is announced, so that what was found clean before is looked at again', () => {
-    const before = hiddenTextChanges()
-    hideText('announced-once-7f3a9c1e')
-    hideText('announced-once-7f3a9c1e')
-    pinHiddenText('announced-once-7f3a9c1e')
-    expect(hiddenTextChanges()).toBe(before + 1)
+    const before = secretChanges()
+    registerSecret('announced-once-7f3a9c1e')
+    registerSecret('announced-once-7f3a9c1e')
+    pinSecret('announced-once-7f3a9c1e')
+    expect(secretChanges()).toBe(before + 1)
   })
 })
 
@@ -64,14 +64,14 @@ describe('a hidden text', () => {
 // are pinned, tokens go by age, and words count only where they are the whole text (issue 1, point B4).
 describe('a key that is configured', () => {
   it('stays hidden, whatever comes after it', () => {
-    pinHiddenText('cfg-7f3a9c1e5b2d')
-    for (let count = 0; count < 60_000; count += 1) hideText(`later-${count.toString(36)}-7f3a9c1e5b2d84`)
-    expect(withoutHiddenTexts('x cfg-7f3a9c1e5b2d y', '*')).toBe('x * y')
+    pinSecret('cfg-7f3a9c1e5b2d')
+    for (let count = 0; count < 60_000; count += 1) registerSecret(`later-${count.toString(36)}-7f3a9c1e5b2d84`)
+    expect(withoutSecrets('x cfg-7f3a9c1e5b2d y', '*')).toBe('x * y')
   })
 
   it('stays hidden when it was a token first, and for ever', () => {
     const clock = new TestClock()
-    const hidden = new HiddenTexts({ clock, mostTokens: 2 })
+    const hidden = new SecretRegistry({ clock, mostTokens: 2 })
     hidden.hide(RANDOM)
     hidden.pin(RANDOM)
     clock.advance(2 * DAY_MS)
@@ -89,7 +89,7 @@ describe('a key that is configured', () => {
   )
 
   it('and is the name of a provider keeps that name shown', () => {
-    const hidden = new HiddenTexts()
+    const hidden = new SecretRegistry()
     hidden.show('lm-studio')
     hidden.pin('lm-studio')
     expect(hidden.replace('lm-studio', '*')).toBe('lm-studio')
@@ -103,7 +103,7 @@ describe('a key that is configured', () => {
 describe('a token', () => {
   it('is forgotten a day after it was last seen', () => {
     const clock = new TestClock()
-    const hidden = new HiddenTexts({ clock })
+    const hidden = new SecretRegistry({ clock })
     const used = `used-${RANDOM}`
     hidden.hide(RANDOM)
     hidden.hide(used)
@@ -116,7 +116,7 @@ describe('a token', () => {
 
   it('that was not seen for longest goes first when there are too many', () => {
     const clock = new TestClock()
-    const hidden = new HiddenTexts({ clock, mostTokens: 3 })
+    const hidden = new SecretRegistry({ clock, mostTokens: 3 })
     const tokens = ['a', 'b', 'c'].map(name => `${name}-${RANDOM}`)
     for (const token of tokens) hidden.hide(token)
     clock.advance(120_000)

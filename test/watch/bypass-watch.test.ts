@@ -20,9 +20,9 @@ import {
   ATTR_REASON,
   ATTR_REFRESH_FINGERPRINT_BEFORE,
   ATTR_REPLAY,
+  ATTR_REQUEST_ENCODING,
+  ATTR_REQUEST_FIELDS,
   ATTR_SERVER_ADDRESS,
-  ATTR_SHAPE_ENCODING,
-  ATTR_SHAPE_FIELDS,
   ATTR_STACK_ID,
   ATTR_URL_PATH,
   ATTR_VIA,
@@ -95,8 +95,8 @@ describe('a token request without a permit', () => {
       [ATTR_HTTP_STATUS]: 200,
       [ATTR_SERVER_ADDRESS]: '127.0.0.1',
       [ATTR_URL_PATH]: '/token',
-      [ATTR_SHAPE_ENCODING]: 'form',
-      [ATTR_SHAPE_FIELDS]: 'client_id=opaque:8 grant_type=refresh_token refresh_token=opaque:11',
+      [ATTR_REQUEST_ENCODING]: 'form',
+      [ATTR_REQUEST_FIELDS]: 'client_id=opaque:8 grant_type=refresh_token refresh_token=opaque:11',
       [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint('rt_secret_1'),
       [ATTR_CALLER]: CALLER,
       [ATTR_CALLER_KIND]: 'code',
@@ -205,7 +205,9 @@ describe('a token request without a permit', () => {
     const w = await world()
     await refreshBehindTheGate(w.tokenUrl, 'grant_type=refresh_token&refresh_token=undefined&client_id=app')
     await until(() => w.spans().length === 1)
-    expect(w.spans()[0]?.attributes[ATTR_SHAPE_FIELDS]).toBe('client_id=opaque:3 grant_type=refresh_token refresh_token=literal:undefined')
+    expect(w.spans()[0]?.attributes[ATTR_REQUEST_FIELDS]).toBe(
+      'client_id=opaque:3 grant_type=refresh_token refresh_token=literal:undefined',
+    )
   })
 
   // Issue 1, point A1: a refresh gate judges refreshes alone.

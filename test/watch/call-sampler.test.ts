@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_CODE_STACK, ATTR_HTTP_STATUS, ATTR_STANDS_FOR, ATTR_VIA } from '../../otel/semconv.ts'
-import { CallSample, SAMPLE_DEFAULTS } from '../../src/watch/call-sampler.ts'
+import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_CODE_STACK, ATTR_HTTP_STATUS, ATTR_SAMPLE_WEIGHT, ATTR_VIA } from '../../otel/semconv.ts'
+import { CallSampler, SAMPLE_DEFAULTS } from '../../src/watch/call-sampler.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { spansIn, startNode, watchingEnvironment } from './watched.ts'
 import { startServer } from './world.ts'
@@ -10,7 +10,7 @@ const { burst, aSecond } = SAMPLE_DEFAULTS
 
 describe('the sample of ordinary calls', () => {
   it('has every one of the first, and then so many a second', () => {
-    const sample = new CallSample()
+    const sample = new CallSampler()
     const kept = Array.from({ length: burst + 500 }, () => sample.take('openai', 0)).filter(count => count > 0)
     expect(kept).toHaveLength(burst)
     const inTenSeconds = Array.from({ length: 10_000 }, (_, index) => sample.take('openai', index)).filter(count => count > 0)
@@ -18,20 +18,20 @@ describe('the sample of ordinary calls', () => {
   })
 
   it('stands for every call: the kept ones say how many they are', () => {
-    const sample = new CallSample()
+    const sample = new CallSampler()
     const kept = Array.from({ length: 20_000 }, (_, index) => sample.take('openai', index / 4))
     const last = sample.take('openai', 1_000_000)
     expect(kept.reduce((sum, count) => sum + count, last)).toBe(20_001)
   })
 
   it('of one service does not push another one’s out', () => {
-    const sample = new CallSample()
+    const sample = new CallSampler()
     for (let call = 0; call < 10_000; call += 1) sample.take('openai', 0)
     expect(sample.take('anthropic', 0)).toBe(1)
   })
 
   it('is likely to have a call that begins while there is room, or after one that did not go well', () => {
-    const sample = new CallSample()
+    const sample = new CallSampler()
     expect(sample.isLikely('openai', 0)).toBe(true)
     for (let call = 0; call < burst; call += 1) sample.take('openai', 0)
     expect(sample.isLikely('openai', 1)).toBe(false)
@@ -107,8 +107,8 @@ describe('a process that calls its provider a thousand times', () => {
     expect(ordinary.length).toBeGreaterThanOrEqual(burst)
     expect(ordinary.length).toBeLessThan(1_000)
     expect(ordinary.every(span => span[ATTR_CALLER] !== undefined)).toBe(true)
-    const told = ordinary.reduce((sum, span) => sum + Number(span[ATTR_STANDS_FOR] ?? 1), 0)
-    expect(told).toBeGreaterThan(burst)
-    expect(told).toBeLessThanOrEqual(1_000)
+    const reported = ordinary.reduce((sum, span) => sum + Number(span[ATTR_SAMPLE_WEIGHT] ?? 1), 0)
+    expect(reported).toBeGreaterThan(burst)
+    expect(reported).toBeLessThanOrEqual(1_000)
   })
 })

@@ -5,8 +5,8 @@ import { gzipSync } from 'node:zlib'
 import { Agent, Client, Pool, pipeline, request, stream, fetch as undiciFetch } from 'undici'
 import { describe, expect, it } from 'vitest'
 import { wrapDispatch } from '../../src/http-clients/undici-dispatch.ts'
-import { KnownEndpoints } from '../../src/token-requests/endpoint-registry.ts'
-import { coalesceRefreshes } from '../../src/watch/deduplicate-interceptor.ts'
+import { EndpointRegistry } from '../../src/token-requests/endpoint-registry.ts'
+import { deduplicateInterceptor } from '../../src/watch/deduplicate-interceptor.ts'
 import type { SharedEnd } from '../../src/watch/deduplicated-request.ts'
 import { DEAD_URL, onClose, startServer, until } from './world.ts'
 
@@ -252,7 +252,7 @@ describe('a failure', () => {
 
   it('of what is told of it keeps nobody from the answer', async () => {
     const w = await world({
-      onTold: () => {
+      onReported: () => {
         throw new TypeError('the watch stumbled')
       },
     })
@@ -344,11 +344,11 @@ interface WorldOptions {
   /** Answers wait until they are released. */
   isHeld?: boolean
   onAsked?: () => void
-  onTold?: () => void
+  onReported?: () => void
 }
 
 /** A token endpoint that gives `rt-1`, `rt-2`, ... out; `/token` is known as one. */
-async function world({ answer, isHeld = false, onAsked, onTold }: WorldOptions = {}) {
+async function world({ answer, isHeld = false, onAsked, onReported }: WorldOptions = {}) {
   let count = 0
   const held: (() => void)[] = []
   const grant = (response: ServerResponse) => {
@@ -365,8 +365,8 @@ async function world({ answer, isHeld = false, onAsked, onTold }: WorldOptions =
   const ends: SharedEnd[] = []
   const faults: unknown[] = []
   let asked = 0
-  const service = new KnownEndpoints({ tokenUrls: {}, apis: {}, exclude: [] }).service('acme')
-  const stop = coalesceRefreshes({
+  const service = new EndpointRegistry({ tokenUrls: {}, apis: {}, exclude: [] }).service('acme')
+  const stop = deduplicateInterceptor({
     windowMs: 600_000,
     serviceAt: ({ pathname }) => (pathname === '/token' ? service : 'unnamed'),
     asking: () => {
@@ -377,7 +377,7 @@ async function world({ answer, isHeld = false, onAsked, onTold }: WorldOptions =
           decisions.push(decision)
           return end => {
             ends.push(end)
-            onTold?.()
+            onReported?.()
           }
         },
       }

@@ -12,7 +12,7 @@ import {
   ATTR_OUTCOME,
   ATTR_PERMANENT,
   ATTR_POLICY,
-  ATTR_SHAPE_FIELDS,
+  ATTR_REQUEST_FIELDS,
   ATTR_VIA,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
@@ -86,7 +86,7 @@ describe('under enforce a token request without a permit', () => {
       [ATTR_OUTCOME]: 'blocked',
       [ATTR_PERMANENT]: false,
       [ATTR_ERROR_TYPE]: 'GATEWATCH_BYPASS',
-      [ATTR_SHAPE_FIELDS]: SHAPE,
+      [ATTR_REQUEST_FIELDS]: SHAPE,
       [ATTR_CALLER]: 'test/watch/enforce.test.ts#refreshTheToken',
     })
     expect(span?.attributes).not.toHaveProperty(ATTR_HTTP_STATUS)
@@ -116,7 +116,7 @@ describe('under enforce a token request without a permit', () => {
     await post('/other')
     await expect(post('/token')).rejects.toMatchObject({ code: 'GATEWATCH_BYPASS' })
     await until(() => w.spans().length === 2)
-    expect(w.spans().map(({ attributes }) => [attributes[ATTR_OUTCOME], attributes[ATTR_SHAPE_FIELDS]])).toEqual([
+    expect(w.spans().map(({ attributes }) => [attributes[ATTR_OUTCOME], attributes[ATTR_REQUEST_FIELDS]])).toEqual([
       ['blocked', SHAPE],
       ['blocked', SHAPE],
     ])
@@ -277,20 +277,20 @@ describe('a body that is held back until it is told', () => {
   /** Holds every POST back, and refuses those that say `bad`. */
   async function holding() {
     const server = await startServer()
-    const told: (string | undefined)[] = []
+    const reported: (string | undefined)[] = []
     const stop = watchOutgoing({
       wanted: method => method === 'POST',
       listener: outgoing => {
         const hear = (body: string | undefined) => {
-          told.push(body)
+          reported.push(body)
           if (body?.includes('bad')) outgoing.block(bypassError(new URL(outgoing.url), 'a caller'))
         }
         outgoing.onBody(hear, heard => heard.includes('bad'))
       },
-      onFault: fault => told.push(String(fault)),
+      onFault: fault => reported.push(String(fault)),
     })
     onClose(stop)
-    return { ...server, told }
+    return { ...server, reported }
   }
 
   it.each(Object.entries(CLIENTS))('by %s goes on as it was, or is not sent at all', async (_name, refreshTheToken) => {
@@ -298,7 +298,7 @@ describe('a body that is held back until it is told', () => {
     await refreshTheToken(w.url, 'good=1&good=2')
     const refused = refreshTheToken(w.url, 'good=1&bad=2')
     await expect(refused.catch((error: Error) => error.cause ?? error)).resolves.toMatchObject({ code: 'GATEWATCH_BYPASS' })
-    expect(w.told).toEqual(['good=1&good=2', 'good=1&bad=2'])
+    expect(w.reported).toEqual(['good=1&good=2', 'good=1&bad=2'])
     expect(w.received.map(({ body }) => body.toString()).filter(body => body !== '')).toEqual(['good=1&good=2'])
   })
 

@@ -9,9 +9,9 @@ import {
   ATTR_OUTCOME,
   ATTR_PROCESS_ROLE,
   ATTR_REASON_DECLARED,
-  ATTR_SHAPE_HEADERS,
-  ATTR_SHAPE_SCOPES,
-  ATTR_SIDE_DOOR,
+  ATTR_REQUEST_HEADERS,
+  ATTR_REQUEST_SCOPES,
+  ATTR_SIDE_CHANNEL,
   METRICS,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
@@ -108,9 +108,9 @@ describe('a guest in the process', () => {
       [ATTR_HTTP_ROUTE]: 'GET /v1/chat/:id',
       [ATTR_OUTCOME]: 'renewed',
       [ATTR_REASON_DECLARED]: 'scheduled',
-      [ATTR_SHAPE_SCOPES]: 'email openid',
+      [ATTR_REQUEST_SCOPES]: 'email openid',
     })
-    expect(span?.attributes[ATTR_SHAPE_HEADERS]).toMatch(/\bcontent-type\b/)
+    expect(span?.attributes[ATTR_REQUEST_HEADERS]).toMatch(/\bcontent-type\b/)
   })
 
   it('counts what leaves by other ways than HTTP clients: a child that is no Node, a raw socket', async () => {
@@ -120,7 +120,7 @@ describe('a guest in the process', () => {
     const environment = watchingEnvironment(state, { url: `http://localhost:${port}/token`, steps: [] })
     const { code, stderr } = await startNode([fixture('side-doors.mjs'), port], environment).ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const doors = spansIn(state).flatMap(({ attributes }) => attributes[ATTR_SIDE_DOOR] ?? [])
+    const doors = spansIn(state).flatMap(({ attributes }) => attributes[ATTR_SIDE_CHANNEL] ?? [])
     expect(doors).toEqual(['child', 'socket'])
     expect(refreshesIn(state)).toHaveLength(1)
   })

@@ -2,19 +2,19 @@ import { describe, expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import type { BufferedResponse } from '../../src/http-clients/buffered-response.ts'
 import { agedAnswer } from '../../src/token-requests/token-response.ts'
-import { type AskedRefresh, CoalescedRefreshes } from '../../src/watch/inflight-refreshes.ts'
+import { type AskedRefresh, InflightRefreshes } from '../../src/watch/inflight-refreshes.ts'
 import { TestClock } from '../support/test-clock.ts'
 
 const WINDOW_MS = 600_000
 
 function world({ windowMs = WINDOW_MS } = {}) {
   const clock = new TestClock()
-  const refreshes = new CoalescedRefreshes({ windowMs, clock })
+  const refreshes = new InflightRefreshes({ windowMs, clock })
   /** Has a token exchanged for another. */
   const rotate = (from: string, answer: BufferedResponse) => {
     const turn = refreshes.ask(asked(from))
     if (turn.decision !== 'lead') throw new Error(`is no lead but ${turn.decision}`)
-    turn.flight.land({ answer })
+    turn.inflight.settle({ answer })
   }
   /** What somebody gets who comes with a token: a decision, and what the answer holds. */
   const get = (token: string, rest = 'same') => {
@@ -31,8 +31,8 @@ describe('a refresh', () => {
     const join = refreshes.ask(asked('rt-1'))
     if (lead.decision !== 'lead' || join.decision !== 'join') throw new Error('nobody joined')
     const landing = { answer: granted('rt-2') }
-    lead.flight.land(landing)
-    expect(await join.flight.landed).toBe(landing)
+    lead.inflight.settle(landing)
+    expect(await join.inflight.settled).toBe(landing)
   })
 
   it.each([
@@ -90,9 +90,9 @@ describe('a refresh', () => {
 
   it('is sent again after one that failed, or could not be shared', () => {
     const { refreshes } = world()
-    for (const landing of [{ error: new Error('reset') }, 'unshared'] as const) {
+    for (const landing of [{ error: new Error('reset') }, 'send_independently'] as const) {
       const turn = refreshes.ask(asked('rt-1'))
-      if (turn.decision === 'lead') turn.flight.land(landing)
+      if (turn.decision === 'lead') turn.inflight.settle(landing)
       expect(turn.decision).toBe('lead')
     }
   })
@@ -115,9 +115,9 @@ describe('what is kept', () => {
 
   it('is freed when its time is over, though nobody asks', async () => {
     const clock = new TestClock()
-    const refreshes = new CoalescedRefreshes({ windowMs: 5, clock })
+    const refreshes = new InflightRefreshes({ windowMs: 5, clock })
     const turn = refreshes.ask(asked('rt-1'))
-    if (turn.decision === 'lead') turn.flight.land({ answer: granted('rt-2') })
+    if (turn.decision === 'lead') turn.inflight.settle({ answer: granted('rt-2') })
     expect(refreshes.keptBytes).toBeGreaterThan(0)
     clock.advance(5)
     await expect.poll(() => refreshes.keptBytes).toBe(0)

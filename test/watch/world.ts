@@ -8,7 +8,7 @@ import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
-import { SeriesBook } from '../../src/telemetry/metric-storage.ts'
+import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
@@ -59,7 +59,7 @@ export interface Seen {
   readonly url: string
   body?: string | undefined
   /** Listeners in the order in which they were told. */
-  readonly told: ('body' | 'end')[]
+  readonly reported: ('body' | 'end')[]
   end?: { status?: number; headers?: object | undefined; body?: string; error?: unknown }
 }
 
@@ -71,11 +71,11 @@ export function watchPosts() {
     wanted: method => method === 'POST',
     listener: request => {
       const { method, url } = request
-      const one: Seen = { method, url, told: [] }
+      const one: Seen = { method, url, reported: [] }
       seen.push(one)
       request.onBody(body => {
         one.body = body
-        one.told.push('body')
+        one.reported.push('body')
       })
       request.onEnd(({ status, headers, body, error }) => {
         one.end = {
@@ -84,7 +84,7 @@ export function watchPosts() {
           ...(body && { body: body.toString('utf8') }),
           ...(error !== undefined && { error }),
         }
-        one.told.push('end')
+        one.reported.push('end')
       })
     },
     onFault: fault => faults.push(fault),
@@ -105,7 +105,7 @@ export async function bypassWorld(
     onDropped: place => dropped.push(place),
   })
   const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
-  const series = new SeriesBook()
+  const series = new MetricStorage()
   const metricProducers = [new SeriesProducer(series)]
   const reader = new PeriodicExportingMetricReader({ exporter: metrics, exportIntervalMillis: 3_600_000, metricProducers })
   const meters = new MeterProvider({ readers: [reader] })

@@ -7,9 +7,9 @@ import {
   EVENT_SKIPPED,
 } from '../../../otel/semconv.ts'
 import { wordsOf } from '../counters.ts'
-import type { Evidence, SeenSpan } from '../evidence.ts'
+import type { Evidence, InputSpan } from '../evidence.ts'
 import { greatest } from '../range.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const GIVEN_UP: ReadonlySet<string | undefined> = new Set(['GW_ALL_PROFILES_FAILED', 'GW_NO_PROFILE'])
 /** What rests a profile. Anything else is no matter of profiles. */
@@ -27,10 +27,10 @@ const STANDING_REASONS: Readonly<Record<string, string>> = {
 /** Profile after profile rests, until nobody is left. */
 export const allProfilesResting: Rule = {
   kind: 'all_profiles_resting',
-  harm: 'warning',
+  severity: 'warning',
   title: 'Every profile that could serve rests or fails',
   symptom: 'No model answers for a while, whichever is asked; later everything works again.',
-  toldBy:
+  detectedBy:
     'calls that failed at all of several profiles, each for a reason of its own, and calls that tried profiles which were resting, for want of others',
   remedy: [
     'Look at each profile by itself: a used-up quota comes back by itself at its reset, a refused login does not.',
@@ -38,17 +38,17 @@ export const allProfilesResting: Rule = {
     'Another model of the same profiles does not help while the profiles themselves rest.',
   ],
   explains: ['rejected_while_valid'],
-  look: evidence => {
+  detect: evidence => {
     const failed = evidence.calls.filter(
       call => call.isError && GIVEN_UP.has(call.text(ATTR_ERROR_TYPE)) && failedAtSeveral(evidence, call),
     )
-    const resting = failed.some(call => call.flag(ATTR_LAST_RESORT) === true) ? [tell(evidence, failed)] : []
+    const resting = failed.some(call => call.flag(ATTR_LAST_RESORT) === true) ? [report(evidence, failed)] : []
     return [...resting, ...noProfileServes(evidence)]
   },
 }
 
 /** Calls that reached no provider since no profile could be tried, with none served after them. */
-function noProfileServes(evidence: Evidence): Found[] {
+function noProfileServes(evidence: Evidence): FindingDraft[] {
   const calls = evidence.calls.filter(
     call => call.isError && GIVEN_UP.has(call.text(ATTR_ERROR_TYPE)) && attemptsOf(evidence, call).length === 0 && isStanding(call),
   )
@@ -58,7 +58,7 @@ function noProfileServes(evidence: Evidence): Found[] {
   const reasons = [...new Set(skips.map(skip => `${skip.text(ATTR_PROFILE)}: ${skip.text(ATTR_SKIP_REASON)}`))]
   const remedy = [...new Set(skips.flatMap(skip => STANDING_REASONS[skip.text(ATTR_SKIP_REASON) ?? ''] ?? []))]
   return [
-    found(allProfilesResting, evidence, {
+    findingDraft(allProfilesResting, evidence, {
       about: calls,
       title: 'No profile can serve a call',
       what: `${times(calls.length, 'call')} reached no provider, since each profile was passed over (${reasons.join(', ')}). No call has worked since.`,
@@ -68,13 +68,13 @@ function noProfileServes(evidence: Evidence): Found[] {
   ]
 }
 
-function isStanding(call: SeenSpan): boolean {
+function isStanding(call: InputSpan): boolean {
   const skips = call.events(EVENT_SKIPPED)
   return skips.length > 0 && skips.every(skip => Object.hasOwn(STANDING_REASONS, skip.text(ATTR_SKIP_REASON) ?? ''))
 }
 
 /** All profiles of the call that failed, with those that were passed over. */
-function failedAtSeveral(evidence: Evidence, call: SeenSpan): boolean {
+function failedAtSeveral(evidence: Evidence, call: InputSpan): boolean {
   const attempts = attemptsOf(evidence, call)
   const profiles = new Set([
     ...attempts.map(({ profile }) => profile),
@@ -83,18 +83,18 @@ function failedAtSeveral(evidence: Evidence, call: SeenSpan): boolean {
   return profiles.size > 1 && attempts.every(attempt => RESTS.has(attempt.text(ATTR_ATTEMPT_OUTCOME)))
 }
 
-function attemptsOf(evidence: Evidence, call: SeenSpan): SeenSpan[] {
+function attemptsOf(evidence: Evidence, call: InputSpan): InputSpan[] {
   return evidence.childrenOf(call).filter(child => child.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
 }
 
-function tell(evidence: Evidence, calls: readonly SeenSpan[]): Found {
+function report(evidence: Evidence, calls: readonly InputSpan[]): FindingDraft {
   const attempts = calls.flatMap(call => attemptsOf(evidence, call))
   const reasons = wordsOf(attempts, attempt => `${attempt.profile}: ${attempt.providerCode ?? attempt.text(ATTR_ATTEMPT_OUTCOME)}`)
   const lastMs = greatest(calls.map(({ endMs }) => endMs))
   const resting = calls.filter(call => call.flag(ATTR_LAST_RESORT) === true).length
   const models = wordsOf(attempts, ({ name }) => name.split(' ')[1]).map(({ word }) => word)
   const again = evidence.calls.find(call => call.isServed && call.startMs >= lastMs && call.profile !== undefined)
-  return found(allProfilesResting, evidence, {
+  return findingDraft(allProfilesResting, evidence, {
     about: [...calls, ...attempts].sort((a, b) => a.startMs - b.startMs),
     callers: calls,
     what: `${times(calls.length, 'call')} failed at every profile (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')}); for ${resting} of them all profiles were resting already and were tried for want of others${models.length > 1 ? `, with ${models.join(' and ')}` : ''}. ${again ? `${again.profile} serves again since ${new Date(again.startMs).toISOString()}.` : 'No call has worked since.'}`,

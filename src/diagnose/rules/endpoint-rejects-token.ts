@@ -1,29 +1,29 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_FINGERPRINT, ATTR_URL_PATH } from '../../../otel/semconv.ts'
-import type { Evidence, SeenSpan } from '../evidence.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import type { Evidence, InputSpan } from '../evidence.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 /** One endpoint of a provider refuses a token that another one takes. */
 export const endpointRejectsToken: Rule = {
   kind: 'endpoint_rejects_token',
-  harm: 'warning',
+  severity: 'warning',
   title: 'One endpoint refuses an access token that another one takes',
   symptom:
     'Listing models ends in 401 while the model answers with the same token; a client that believes the 401 refreshes, or rests the profile.',
-  toldBy: '401 on one path and success on another one afterwards, with an access token of the same fingerprint',
+  detectedBy: '401 on one path and success on another one afterwards, with an access token of the same fingerprint',
   remedy: [
     'Do not refresh and do not sign in again: the token is good, its other calls prove it.',
     'Let the caller named here not take a 401 of this path for a dead token: neither refresh nor rest the profile on it.',
     'Look at what this path wants besides the token: an account header, a scope, a plan, a newer client version.',
   ],
   explains: ['rejected_while_valid', 'same_token_retried'],
-  look: evidence => {
+  detect: evidence => {
     const groups = Map.groupBy(evidence.attempts, ({ provider }) => provider)
-    return [...groups.values()].flatMap(attempts => guiltyPaths(attempts).map(path => tell(evidence, attempts, path)))
+    return [...groups.values()].flatMap(attempts => guiltyPaths(attempts).map(path => report(evidence, attempts, path)))
   },
 }
 
 /** Paths that refused a token which another path took after that, and that served nobody. */
-function guiltyPaths(attempts: readonly SeenSpan[]): string[] {
+function guiltyPaths(attempts: readonly InputSpan[]): string[] {
   const rejected = attempts.filter(isRejected)
   const suspects = new Set(rejected.map(tokenOf))
   const served = Map.groupBy(
@@ -37,7 +37,7 @@ function guiltyPaths(attempts: readonly SeenSpan[]): string[] {
   return [...new Set(proven.map(pathOf))].filter((path): path is string => path !== undefined && !good.has(path))
 }
 
-function tell(evidence: Evidence, attempts: readonly SeenSpan[], path: string): Found {
+function report(evidence: Evidence, attempts: readonly InputSpan[], path: string): FindingDraft {
   const about = attempts.filter(attempt => isRejected(attempt) && pathOf(attempt) === path)
   const tokens = new Set(about.map(tokenOf))
   const served = attempts.filter(attempt => isServed(attempt) && pathOf(attempt) !== path && tokens.has(tokenOf(attempt)))
@@ -46,26 +46,26 @@ function tell(evidence: Evidence, attempts: readonly SeenSpan[], path: string): 
   const refreshed = evidence.refreshes.filter(
     ({ reason, provider, startMs }) => reason === 'rejected' && provider === last?.provider && startMs >= (about[0]?.startMs ?? 0),
   ).length
-  return found(endpointRejectsToken, evidence, {
+  return findingDraft(endpointRejectsToken, evidence, {
     about,
     what: `${path} answered 401${last?.providerCode === undefined ? '' : ` ${last.providerCode}`} to ${times(about.length, 'request')} while ${paths} served ${times(served.length, 'call')} with the same access token${refreshed > 0 ? `; ${times(refreshed, 'refresh')} followed that could not help` : ''}.`,
     confidence: 'certain',
   })
 }
 
-function isRejected(attempt: SeenSpan): boolean {
+function isRejected(attempt: InputSpan): boolean {
   const outcome = attempt.text(ATTR_ATTEMPT_OUTCOME)
   return attempt.status === 401 && (outcome === 'auth' || outcome === 'auth_permanent') && tokenOf(attempt) !== undefined
 }
 
-function isServed(attempt: SeenSpan): boolean {
+function isServed(attempt: InputSpan): boolean {
   return attempt.text(ATTR_ATTEMPT_OUTCOME) === 'ok' && pathOf(attempt) !== undefined
 }
 
-function tokenOf(attempt: SeenSpan): string | undefined {
+function tokenOf(attempt: InputSpan): string | undefined {
   return attempt.text(ATTR_CREDENTIAL_FINGERPRINT)
 }
 
-function pathOf(attempt: SeenSpan): string | undefined {
+function pathOf(attempt: InputSpan): string | undefined {
   return attempt.text(ATTR_URL_PATH)
 }

@@ -1,7 +1,7 @@
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CREDENTIAL_TYPE, SPAN_CALL } from '../../../otel/semconv.ts'
 import { ACCOUNT_CODES, REGION_CODE } from '../../domain/refusal-codes.ts'
-import { byProfile, type Evidence, type SeenSpan } from '../evidence.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { byProfile, type Evidence, type InputSpan } from '../evidence.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const REFUSED: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent'])
 
@@ -16,23 +16,23 @@ const TOKEN = {
 /** A key or static token is refused, and nothing that it was sent with worked since. */
 export const keyRefused: Rule = {
   kind: 'key_refused',
-  harm: 'warning',
+  severity: 'warning',
   title: 'The provider refuses an API key',
   symptom: 'Every call of one profile ends in 401 invalid_api_key; other profiles serve, or none does.',
-  toldBy: 'refusals of the credential by the API, for a profile that has a key or static token and of which no call worked since',
+  detectedBy: 'refusals of the credential by the API, for a profile that has a key or static token and of which no call worked since',
   remedy: [
     'Replace the key: make a new one at the provider, put it in the variable of the profile named here (apiKeyEnv), and start again what reads it.',
     'Where the variable holds the right key already, look whether the provider has revoked it, and whether it belongs to the address that is called (baseUrl).',
   ],
   explains: ['rejected_while_valid'],
-  look: evidence =>
+  detect: evidence =>
     [...byProfile(evidence.attempts).values()].flatMap(attempts => {
       const about = attempts.slice(attempts.findLastIndex(({ isServed }) => isServed) + 1).filter(attempt => isRefusal(evidence, attempt))
-      return about.length === 0 ? [] : [tell(evidence, about)]
+      return about.length === 0 ? [] : [report(evidence, about)]
     }),
 }
 
-function isRefusal(evidence: Evidence, attempt: SeenSpan): boolean {
+function isRefusal(evidence: Evidence, attempt: InputSpan): boolean {
   const type = attempt.text(ATTR_CREDENTIAL_TYPE)
   // Of a token that a watched application sends nobody knows whether something refreshes it; a gateway's own are static.
   const isStatic = type === 'token' && evidence.byId(attempt.parentSpanId)?.name === SPAN_CALL
@@ -42,11 +42,11 @@ function isRefusal(evidence: Evidence, attempt: SeenSpan): boolean {
   return REFUSED.has(attempt.text(ATTR_ATTEMPT_OUTCOME)) && providerCode !== REGION_CODE && !ACCOUNT_CODES.has(providerCode)
 }
 
-function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
+function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
   const [first] = about
   const last = about.at(-1)
   const answer = [last?.status, last?.providerCode].filter(word => word !== undefined).join(' ')
-  return found(keyRefused, evidence, {
+  return findingDraft(keyRefused, evidence, {
     about,
     ...(last?.text(ATTR_CREDENTIAL_TYPE) === 'token' && TOKEN),
     what: `${times(about.length, 'call')} of profile ${first?.profile} refused with ${answer}, the first one at ${new Date(first?.startMs ?? 0).toISOString()}; no call of the profile has worked since.`,

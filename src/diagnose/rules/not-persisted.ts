@@ -1,10 +1,10 @@
 import { ATTR_ERROR_TYPE, ATTR_NEXT, EVENT_PERSISTED } from '../../../otel/semconv.ts'
 import { durationOf } from '../../domain/duration-text.ts'
-import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { byProfile, type Evidence, type InputSpan, isSameProcess } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
 import { isRefusedAsUsed } from '../lost-answers.ts'
-import { callerOf, capitalized, processOf } from '../messages.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { callerText, capitalized, processOf } from '../messages.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const ADVICE: Readonly<Record<string, string>> = {
   free_disk_space: 'Free disk space where the profile store lies; the gateway tries again every few seconds.',
@@ -15,11 +15,11 @@ const ADVICE: Readonly<Record<string, string>> = {
 /** A rotated token lives in the memory of one process only. */
 export const notPersisted: Rule = {
   kind: 'not_persisted',
-  harm: 'divergence',
+  severity: 'divergence',
   title: 'A rotated token could not be stored: it lives in the memory of one process',
   symptom:
     'Everything works until the process is restarted; then the login is dead. Other processes with the same store are refused at once.',
-  toldBy:
+  detectedBy:
     'the outcome not_persisted: an answer with a new token, and no event that it was stored; or refreshes that were not begun since the store cannot be written',
   remedy: [
     'Do not restart or stop the process named here before the store can be written again: it holds the only copy of the token.',
@@ -27,33 +27,33 @@ export const notPersisted: Rule = {
     'If it was restarted already, sign in again.',
   ],
   explains: ['refresh_failing', 'refresh_refused', 'rotated_token_replayed', 'crash_before_persist'],
-  look: evidence => {
-    const failed = evidence.flights.filter(flight => isUnstored(flight) || isNotBegun(flight))
+  detect: evidence => {
+    const failed = evidence.gateRefreshes.filter(refreshRun => isUnstored(refreshRun) || isNotBegun(refreshRun))
     const forgotten = evidence.refreshes.filter(refresh => rotationByItself(evidence, refresh) !== undefined)
     return [
-      ...[...byProfile(failed).values()].map(group => tell(evidence, group)),
+      ...[...byProfile(failed).values()].map(group => report(evidence, group)),
       ...[...Map.groupBy(forgotten, ({ profile, provider }) => profile ?? provider ?? '').values()].map(group =>
-        tellForgotten(evidence, group),
+        reportForgotten(evidence, group),
       ),
     ]
   },
 }
 
-function isUnstored(flight: SeenSpan): boolean {
-  return flight.outcome === 'not_persisted'
+function isUnstored(refreshRun: InputSpan): boolean {
+  return refreshRun.outcome === 'not_persisted'
 }
 
-function isNotBegun(flight: SeenSpan): boolean {
-  return flight.outcome === 'unavailable' && flight.sent === undefined && flight.text(ATTR_ERROR_TYPE) === 'GW_STORE_UNWRITABLE'
+function isNotBegun(refreshRun: InputSpan): boolean {
+  return refreshRun.outcome === 'unavailable' && refreshRun.sent === undefined && refreshRun.text(ATTR_ERROR_TYPE) === 'GW_STORE_UNWRITABLE'
 }
 
-function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
+function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
   const unstored = about.filter(isUnstored)
   const [first] = unstored
   if (!first)
-    return found(notPersisted, evidence, {
+    return findingDraft(notPersisted, evidence, {
       about,
-      harm: 'warning',
+      severity: 'warning',
       title: 'The profile store cannot be written: no token is refreshed',
       what: `${times(about.length, 'refresh')} not begun, since what came back could not have been stored. Calls go on until the access token expires.`,
       remedy: [
@@ -61,42 +61,42 @@ function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
       ],
       confidence: 'certain',
     })
-  const victims = unstored.flatMap(flight =>
-    evidence.sendersOf(flight.sent).filter(other => other.startMs > flight.startMs && isRefusedAsUsed(other)),
+  const victims = unstored.flatMap(refreshRun =>
+    evidence.sendersOf(refreshRun.sent).filter(other => other.startMs > refreshRun.startMs && isRefusedAsUsed(other)),
   )
   const [victim] = victims
-  const storedLater = evidence.flights.some(
-    flight => flight.profile === first.profile && flight.startMs > first.endMs && flight.hasEvent(EVENT_PERSISTED),
+  const storedLater = evidence.gateRefreshes.some(
+    refreshRun => refreshRun.profile === first.profile && refreshRun.startMs > first.endMs && refreshRun.hasEvent(EVENT_PERSISTED),
   )
   const advice = ADVICE[unstored.at(-1)?.text(ATTR_NEXT) ?? '']
   const [wait = '', , again = ''] = notPersisted.remedy
-  return found(notPersisted, evidence, {
+  return findingDraft(notPersisted, evidence, {
     about: [...about, ...victims].sort((a, b) => a.startMs - b.startMs),
     callers: unstored,
-    ...(victim && { harm: 'grant_dead', title: 'A rotated token was never stored, and the old one was sent again' }),
-    what: `${times(unstored.length, 'rotation')} by ${processOf(first)}, for ${callerOf(first)}, could not be stored${victim ? `; ${processOf(victim)} read the old token from the store and was refused (${victim.providerCode ?? victim.outcome})` : storedLater ? '; a later one could' : '; the token is lost when that process ends'}.`,
+    ...(victim && { severity: 'grant_dead', title: 'A rotated token was never stored, and the old one was sent again' }),
+    what: `${times(unstored.length, 'rotation')} by ${processOf(first)}, for ${callerText(first)}, could not be stored${victim ? `; ${processOf(victim)} read the old token from the store and was refused (${victim.providerCode ?? victim.outcome})` : storedLater ? '; a later one could' : '; the token is lost when that process ends'}.`,
     ...(advice !== undefined && { remedy: [wait, advice, again] }),
     confidence: 'certain',
   })
 }
 
 /** The rotation by the very process that now sends the old token again: what it got then was not kept, or not shared. */
-function rotationByItself(evidence: Evidence, refresh: SeenSpan): SeenSpan | undefined {
+function rotationByItself(evidence: Evidence, refresh: InputSpan): InputSpan | undefined {
   if (!isRefusedAsUsed(refresh) || refresh.via === 'bypass') return undefined
   const rotation = evidence.rotationOf(refresh)
   return rotation && rotation.via !== 'bypass' && isSameProcess(rotation, refresh) ? rotation : undefined
 }
 
-function tellForgotten(evidence: Evidence, refused: readonly SeenSpan[]): Found {
+function reportForgotten(evidence: Evidence, refused: readonly InputSpan[]): FindingDraft {
   const rotations = [...new Set(refused.flatMap(refresh => rotationByItself(evidence, refresh) ?? []))]
   const [[first], [rotation]] = [refused, rotations]
   const isOneCaller = first?.caller === rotation?.caller
-  return found(notPersisted, evidence, {
+  return findingDraft(notPersisted, evidence, {
     about: [...rotations, ...refused].sort((a, b) => a.startMs - b.startMs),
     callers: [...rotations, ...refused],
-    ...(isOneCaller && { harm: 'grant_dead' }),
+    ...(isOneCaller && { severity: 'grant_dead' }),
     title: 'A process got a new refresh token and sent the old one again',
-    what: `${rotation ? capitalized(processOf(rotation)) : ''} rotated the refresh token ${first?.sent} for ${rotation ? callerOf(rotation) : ''}; ${durationOf((first?.startMs ?? 0) - (rotation?.endMs ?? 0))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${first ? callerOf(first) : ''}, which does not know what the other one got`}. ${first?.providerCode ?? first?.outcome} was the answer, ${times(refused.length, 'time')}.`,
+    what: `${rotation ? capitalized(processOf(rotation)) : ''} rotated the refresh token ${first?.sent} for ${rotation ? callerText(rotation) : ''}; ${durationOf((first?.startMs ?? 0) - (rotation?.endMs ?? 0))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${first ? callerText(first) : ''}, which does not know what the other one got`}. ${first?.providerCode ?? first?.outcome} was the answer, ${times(refused.length, 'time')}.`,
     remedy: [
       isOneCaller
         ? 'Look at what the caller named here does with the answer: could it read it, did it store it before it used it, did the write fail?'

@@ -7,8 +7,8 @@ import {
   ATTR_SKIP_REASON,
   EVENT_SKIPPED,
 } from '../../../otel/semconv.ts'
-import { byProfile, type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { byProfile, type Evidence, type InputSpan, isSameProcess } from '../evidence.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const NEAR_MS = 15 * 60_000
 const REFUSED: ReadonlySet<string | undefined> = new Set(['auth', 'auth_permanent', 'billing'])
@@ -35,10 +35,10 @@ const DEAD_LOGIN = { title: 'The probe says that a profile is fine, and the logi
 /** The probe proves something else than what is used. */
 export const probeDisagrees: Rule = {
   kind: 'probe_disagrees',
-  harm: 'divergence',
+  severity: 'divergence',
   title: 'The probe says that a profile is fine, and its calls fail',
   symptom: 'The status is green and nothing works.',
-  toldBy:
+  detectedBy:
     'a good probe and, after it, failures of the same profile for reasons of its credential; the processes and the fingerprints of the tokens that both used, which say whether the store differs or what the token is used for',
   remedy: [
     'Do not trust the probe until both use the same credential: probe from the gateway that fails (gatewatch status --probe against its address).',
@@ -46,13 +46,13 @@ export const probeDisagrees: Rule = {
     'Where the store of the failing process holds a dead login, sign in there, or point it to the store of the other one.',
   ],
   explains: ['refresh_refused', 'refresh_failing', 'rejected_while_valid'],
-  look: evidence => {
+  detect: evidence => {
     const good = evidence.probes.filter(probe => probe.text(ATTR_PROBE_OUTCOME) === 'ok')
     return [...byProfile(good)].flatMap(([profile, probes]) => look(evidence, profile, probes) ?? [])
   },
 }
 
-function look(evidence: Evidence, profile: string, probes: readonly SeenSpan[]): Found | undefined {
+function look(evidence: Evidence, profile: string, probes: readonly InputSpan[]): FindingDraft | undefined {
   const probe = probes.at(-1)
   if (!probe) return undefined
   const around = failuresOf(evidence, profile).filter(({ startMs }) => Math.abs(startMs - probe.startMs) <= NEAR_MS)
@@ -69,13 +69,13 @@ function look(evidence: Evidence, profile: string, probes: readonly SeenSpan[]):
   const sharesToken = [...ofProbe].some(token => ofCalls.has(token))
   // One process reads one store: another token of it has come since the probe, and nothing contradicts that one.
   if (!isOther && !sharesToken && ofProbe.size > 0 && ofCalls.size > 0) return undefined
-  return tell(evidence, { probe, around, last, ofProbe, ofCalls, sharesToken, isSame: !isOther && sharesToken })
+  return report(evidence, { probe, around, last, ofProbe, ofCalls, sharesToken, isSame: !isOther && sharesToken })
 }
 
 interface Divergence {
-  readonly probe: SeenSpan
-  readonly around: readonly SeenSpan[]
-  readonly last: SeenSpan
+  readonly probe: InputSpan
+  readonly around: readonly InputSpan[]
+  readonly last: InputSpan
   readonly ofProbe: ReadonlySet<string>
   readonly ofCalls: ReadonlySet<string>
   readonly sharesToken: boolean
@@ -83,7 +83,7 @@ interface Divergence {
   readonly isSame: boolean
 }
 
-function tell(evidence: Evidence, divergence: Divergence): Found {
+function report(evidence: Evidence, divergence: Divergence): FindingDraft {
   const { probe, around, last, ofProbe, ofCalls, sharesToken, isSame } = divergence
   const tokens = ofProbe.size > 0 && ofCalls.size > 0 && !sharesToken
   const isDead = around.some(span => span.flag(ATTR_PERMANENT) === true)
@@ -93,10 +93,10 @@ function tell(evidence: Evidence, divergence: Divergence): Found {
     : tokens
       ? ` They use different access tokens of the same profile (${[...ofProbe].join(', ')} and ${[...ofCalls].join(', ')}): they do not read the same store.`
       : ''
-  return found(probeDisagrees, evidence, {
+  return findingDraft(probeDisagrees, evidence, {
     about: [...around, probe].sort((a, b) => a.startMs - b.startMs),
     callers: around,
-    ...(isDead && { harm: 'grant_dead' }),
+    ...(isDead && { severity: 'grant_dead' }),
     ...words,
     what: `The probe of ${new Date(probe.startMs).toISOString()} in ${processText(probe)} says ok; in ${isSame ? 'the same one' : processText(last)} ${howManyFailed(evidence, divergence)} around it, the last one after it.${both}`,
     confidence: tokens || isSame ? 'certain' : 'likely',
@@ -114,7 +114,7 @@ function howManyFailed(evidence: Evidence, { probe, around, last }: Divergence):
 }
 
 /** What failed at runtime for reasons of the profile's credential, in order of time. */
-function failuresOf({ attempts, refreshes, calls }: Evidence, profile: string): SeenSpan[] {
+function failuresOf({ attempts, refreshes, calls }: Evidence, profile: string): InputSpan[] {
   const refused = attempts.filter(
     attempt => attempt.profile === profile && attempt.isError && REFUSED.has(attempt.text(ATTR_ATTEMPT_OUTCOME)),
   )
@@ -125,23 +125,23 @@ function failuresOf({ attempts, refreshes, calls }: Evidence, profile: string): 
   return [...refused, ...unrefreshed, ...passedOver].sort((a, b) => a.startMs - b.startMs)
 }
 
-function hasRecovered({ attempts }: Evidence, profile: string, last: SeenSpan): boolean {
+function hasRecovered({ attempts }: Evidence, profile: string, last: InputSpan): boolean {
   return attempts.some(
     attempt => attempt.isServed && attempt.profile === profile && attempt.startMs >= last.endMs && isSameProcess(attempt, last),
   )
 }
 
-function attemptsUnder(evidence: Evidence, probe: SeenSpan): SeenSpan[] {
+function attemptsUnder(evidence: Evidence, probe: InputSpan): InputSpan[] {
   return evidence
     .childrenOf(probe)
     .flatMap(call => evidence.childrenOf(call))
     .filter(child => child.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
 }
 
-function tokensOf(attempts: readonly SeenSpan[]): Set<string> {
+function tokensOf(attempts: readonly InputSpan[]): Set<string> {
   return new Set(attempts.flatMap(attempt => attempt.text(ATTR_CREDENTIAL_FINGERPRINT) ?? []))
 }
 
-function processText({ process }: SeenSpan): string {
+function processText({ process }: InputSpan): string {
   return process ? `process ${process.pid} (${process.role})` : 'its process'
 }

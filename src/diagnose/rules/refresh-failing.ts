@@ -1,6 +1,6 @@
 import { ATTR_PERMANENT } from '../../../otel/semconv.ts'
-import type { SeenSpan } from '../evidence.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import type { InputSpan } from '../evidence.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const CLIENT_REFUSED = {
   title: 'The provider does not accept the client: its id or secret is wrong, or has expired',
@@ -13,22 +13,22 @@ const CLIENT_REFUSED = {
 /** Refreshes fail in a way that may pass, and nothing narrower says why. */
 export const refreshFailing: Rule = {
   kind: 'refresh_failing',
-  harm: 'warning',
+  severity: 'warning',
   title: 'Refreshes fail in a way that may pass',
   symptom: 'Refreshes fail now and then, or for a while; the login is not dead.',
-  toldBy: 'transient outcomes of refreshes that no other rule can explain',
+  detectedBy: 'transient outcomes of refreshes that no other rule can explain',
   remedy: ['Look at the outcome and at the status; the traces say how long each one waited.', 'Nothing needs to be signed in again.'],
-  look: evidence => {
+  detect: evidence => {
     // What policy held back was not tried: the finding about the gate names it.
     const failing = evidence.refreshes.filter(
       refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) !== true && refresh.outcome !== 'blocked',
     )
     // A client that is refused does not pass by itself, and is no reason to sign in: it stands apart.
-    const isRefused = ({ outcome }: SeenSpan) => outcome === 'refused'
+    const isRefused = ({ outcome }: InputSpan) => outcome === 'refused'
     const groups = Map.groupBy(failing, refresh => `${isRefused(refresh)} ${refresh.profile ?? refresh.provider ?? ''}`)
-    return [...groups.values()].map((about): Found => {
+    return [...groups.values()].map((about): FindingDraft => {
       const last = about.at(-1)
-      return found(refreshFailing, evidence, {
+      return findingDraft(refreshFailing, evidence, {
         about,
         ...(last && isRefused(last) && CLIENT_REFUSED),
         what: `${times(about.length, 'refresh')} failed for now: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}.`,

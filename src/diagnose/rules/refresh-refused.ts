@@ -1,9 +1,9 @@
 import { ATTR_PERMANENT, ATTR_REPLAY } from '../../../otel/semconv.ts'
-import type { Evidence, SeenSpan } from '../evidence.ts'
+import type { Evidence, InputSpan } from '../evidence.ts'
 import type { ShapeComparison } from '../finding.ts'
 import { judgeShape, supported } from '../hypotheses.ts'
 import { comparedShapes } from '../request-shapes.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 const UNSEEN_REMEDY = [
   'Find out who else has this login: another machine, a container, a CLI, a desktop application; the time above says when it was late.',
@@ -31,40 +31,40 @@ const INTERACTION = {
 /** The token endpoint refuses for good, and nothing narrower says why. */
 export const refreshRefused: Rule = {
   kind: 'refresh_refused',
-  harm: 'grant_dead',
+  severity: 'grant_dead',
   title: 'The token endpoint refuses the refresh for good',
   symptom: 'A profile cannot be refreshed any more; its calls fail, or another profile serves them.',
-  toldBy: 'a permanent outcome of a refresh that no other rule can explain',
+  detectedBy: 'a permanent outcome of a refresh that no other rule can explain',
   remedy: [
     'Look at the code of the provider and at the request: what is different from the last one that worked?',
     'Sign in again; the refresh right after that shows whether the login or the request is at fault.',
   ],
-  look: evidence => {
+  detect: evidence => {
     // A flight that found the grant dead already was refused nothing: it sent nothing.
     const refused = evidence.refreshes.filter(
       refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) === true && refresh.outcome !== 'needs_login',
     )
-    return [...Map.groupBy(refused, ({ profile, provider }) => profile ?? provider ?? '').values()].map(group => tell(evidence, group))
+    return [...Map.groupBy(refused, ({ profile, provider }) => profile ?? provider ?? '').values()].map(group => report(evidence, group))
   },
 }
 
 /** The provider says itself that another request has used the token up. */
-function isUsedUp(refresh: SeenSpan): boolean {
+function isUsedUp(refresh: InputSpan): boolean {
   return refresh.flag(ATTR_REPLAY) === true || /reused|already_used/.test(refresh.providerCode ?? '')
 }
 
 /** Where the request looks as the last one that worked did, or none was seen before, the token is what was refused. */
-function isTokenRefused(about: readonly SeenSpan[], shape: ShapeComparison | undefined): boolean {
+function isTokenRefused(about: readonly InputSpan[], shape: ShapeComparison | undefined): boolean {
   return about.every(({ outcome }) => outcome === 'invalidated') && (shape?.differences ?? []).length === 0
 }
 
-function tell(evidence: Evidence, about: readonly SeenSpan[]): Found {
+function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
   const last = about.at(-1)
   const shape = comparedShapes(evidence, last)
   const usedUp = about.filter(refresh => isUsedUp(refresh) && !evidence.rotationOf(refresh))
   const unseen = usedUp.length > 0
   const looksAlike = shape?.lastGood !== undefined && shape.differences.length === 0
-  return found(refreshRefused, evidence, {
+  return findingDraft(refreshRefused, evidence, {
     about,
     ...(about.every(({ outcome }) => outcome === 'interaction_required') && INTERACTION),
     ...(isTokenRefused(about, shape) && TOKEN_REFUSED),

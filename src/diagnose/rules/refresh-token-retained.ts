@@ -1,7 +1,7 @@
-import { ATTR_REFRESH_RETAINED, ATTR_SHAPE_FIELDS } from '../../../otel/semconv.ts'
-import type { Evidence, SeenSpan } from '../evidence.ts'
+import { ATTR_REFRESH_RETAINED, ATTR_REQUEST_FIELDS } from '../../../otel/semconv.ts'
+import type { Evidence, InputSpan } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 /** What stands for a refresh token that somebody does not have any more. */
 const NOTHING = /(?:^| )refresh_token=(?:literal:\w+|null|object|empty|absent)(?: |$)/
@@ -9,10 +9,10 @@ const NOTHING = /(?:^| )refresh_token=(?:literal:\w+|null|object|empty|absent)(?
 /** An answer holds an access token alone. The old refresh token lives on, and somebody does not know. */
 export const refreshTokenRetained: Rule = {
   kind: 'refresh_token_retained',
-  harm: 'grant_dead',
+  severity: 'grant_dead',
   title: 'An answer without a refresh token has cost the refresh token that was there',
   symptom: 'One refresh works, the next one after it is refused, although nobody ended the login.',
-  toldBy:
+  detectedBy:
     'a good answer without a refresh token, and right after it a request of the same process that holds none, or a refusal of the old one',
   remedy: [
     'Where the caller named here stores an answer, keep the old refresh token when the answer holds none (RFC 6749 section 6).',
@@ -20,28 +20,28 @@ export const refreshTokenRetained: Rule = {
     'Else sign in again, once the caller is mended.',
   ],
   explains: ['undefined_token_sent', 'empty_token_sent', 'refresh_refused', 'refresh_failing'],
-  look: evidence => {
-    const stories = new Map<SeenSpan, Story>()
+  detect: evidence => {
+    const stories = new Map<InputSpan, Story>()
     for (const { retained, ...ending } of endings(evidence)) {
       const story = stories.get(retained)
       if (story) story.push(ending)
       else stories.set(retained, [ending])
     }
-    return [...stories].map(([retained, story]) => tell(evidence, retained, story))
+    return [...stories].map(([retained, story]) => report(evidence, retained, story))
   },
 }
 
 /** What came after an answer without a refresh token. */
-interface Ending {
-  readonly victim: SeenSpan
+interface EndObserver {
+  readonly victim: InputSpan
   /** The client sent nothing, or the endpoint refused the old token. */
   readonly how: 'thrown_away' | 'refused'
 }
-type Story = Ending[]
+type Story = EndObserver[]
 
-function* endings(evidence: Evidence): Generator<Ending & { readonly retained: SeenSpan }> {
-  const latest = new Map<string, SeenSpan>()
-  const bySent = new Map<string, SeenSpan>()
+function* endings(evidence: Evidence): Generator<EndObserver & { readonly retained: InputSpan }> {
+  const latest = new Map<string, InputSpan>()
+  const bySent = new Map<string, InputSpan>()
   for (const refresh of evidence.refreshes) {
     const { isError, sent, process, provider } = refresh
     const holder = `${process?.host} ${process?.pid} ${provider}`
@@ -50,7 +50,7 @@ function* endings(evidence: Evidence): Generator<Ending & { readonly retained: S
       if (sent !== undefined) bySent.set(sent, refresh)
     } else if (!isError) {
       latest.delete(holder)
-    } else if (NOTHING.test(refresh.text(ATTR_SHAPE_FIELDS) ?? '')) {
+    } else if (NOTHING.test(refresh.text(ATTR_REQUEST_FIELDS) ?? '')) {
       const retained = latest.get(holder)
       if (retained) yield { retained, victim: refresh, how: 'thrown_away' }
     } else if (refresh.outcome === 'invalidated' && evidence.rotationOf(refresh) === undefined) {
@@ -60,14 +60,14 @@ function* endings(evidence: Evidence): Generator<Ending & { readonly retained: S
   }
 }
 
-function tell(evidence: Evidence, retained: SeenSpan, story: Story): Found {
-  const victimsOf = (wanted: Ending['how']) => story.filter(({ how }) => how === wanted).map(({ victim }) => victim)
+function report(evidence: Evidence, retained: InputSpan, story: Story): FindingDraft {
+  const victimsOf = (wanted: EndObserver['how']) => story.filter(({ how }) => how === wanted).map(({ victim }) => victim)
   const [thrownAway, refused] = [victimsOf('thrown_away'), victimsOf('refused')]
   const victims = thrownAway.length > 0 ? thrownAway : refused
   const [victim] = victims
   const isThrownAway = thrownAway.length > 0
   const at = new Date(retained.startMs).toISOString()
-  return found(refreshTokenRetained, evidence, {
+  return findingDraft(refreshTokenRetained, evidence, {
     about: [retained, ...victims],
     ...(!isThrownAway && { title: 'An answer held no refresh token, and the old one is refused since' }),
     what: isThrownAway
@@ -75,7 +75,7 @@ function tell(evidence: Evidence, retained: SeenSpan, story: Story): Found {
       : `The answer of ${at} brought an access token and no refresh token; the old one (${retained.sent}) was sent again ${times(refused.length, 'time')} and refused (${victim?.providerCode ?? victim?.outcome}).`,
     confidence: isThrownAway ? 'certain' : 'likely',
     ...(!isThrownAway && { surerBy: 'watching every process that has this login: another one may have used the token up' }),
-    ...(victim && { shapeOf: victim }),
+    ...(victim && { summarizeRequest: victim }),
     hypotheses: isThrownAway
       ? [
           excluded('token_rejected', `the endpoint took the refresh token ${retained.sent} and did not end it`),

@@ -1,27 +1,27 @@
-import { type Evidence, isSameProcess, type SeenSpan } from '../evidence.ts'
+import { type Evidence, type InputSpan, isSameProcess } from '../evidence.ts'
 import { excluded, supported } from '../hypotheses.ts'
-import { type Found, found, type Rule, times } from '../rule.ts'
+import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
 /** One process rotates a refresh token, another one that had read it before sends it again. */
 export const rotatedTokenReplayed: Rule = {
   kind: 'rotated_token_replayed',
-  harm: 'divergence',
+  severity: 'divergence',
   title: 'A process sends a refresh token that another process has already used up',
   symptom: 'One of several processes with the same login gets 401 from the token endpoint; the others go on working.',
-  toldBy: 'two processes sent a refresh token of the same fingerprint; the first got a new one for it, the second a refusal',
+  detectedBy: 'two processes sent a refresh token of the same fingerprint; the first got a new one for it, the second a refusal',
   remedy: [
     'Let all processes read one credential store under one lock, or give each a login of its own.',
     'Until then restart the process that was refused, so that it reads the newer token from the store.',
     'Do not let it try again: the provider ends the whole login after another replay.',
   ],
   explains: ['refresh_refused', 'refresh_failing'],
-  look: evidence => {
+  detect: evidence => {
     const groups = Map.groupBy(replays(evidence), ({ profile, provider }) => profile ?? provider ?? '')
-    return [...groups.values()].map(group => tell(evidence, group))
+    return [...groups.values()].map(group => report(evidence, group))
   },
 }
 
-function replays(evidence: Evidence): SeenSpan[] {
+function replays(evidence: Evidence): InputSpan[] {
   return evidence.refreshes.filter(refresh => {
     if (!isVerdictOnToken(refresh) || refresh.via === 'bypass') return false
     const rotation = evidence.rotationOf(refresh)
@@ -30,16 +30,16 @@ function replays(evidence: Evidence): SeenSpan[] {
 }
 
 /** The provider spoke about the token: a 403 page or a 429 says nothing of it. */
-function isVerdictOnToken({ isError, outcome }: SeenSpan): boolean {
+function isVerdictOnToken({ isError, outcome }: InputSpan): boolean {
   return isError && (outcome === 'invalidated' || outcome === 'lost')
 }
 
-function tell(evidence: Evidence, group: readonly SeenSpan[]): Found {
+function report(evidence: Evidence, group: readonly InputSpan[]): FindingDraft {
   const [first] = group
   const rotations = new Set(group.flatMap(replay => evidence.rotationOf(replay) ?? []))
   const [rotation] = rotations
   const after = first && rotation ? Math.round((first.startMs - rotation.startMs) / 1000) : 0
-  return found(rotatedTokenReplayed, evidence, {
+  return findingDraft(rotatedTokenReplayed, evidence, {
     about: [...rotations, ...group].sort((a, b) => a.startMs - b.startMs),
     callers: group,
     what: `Process ${rotation?.process?.pid} rotated the refresh token ${first?.sent} and keeps the new one; process ${first?.process?.pid} sent the old one ${after} s later, and the answer was ${first?.providerCode ?? first?.outcome}.${group.length > 1 ? ` ${times(group.length, 'such request')} in all, with ${times(rotations.size, 'token')}.` : ''}`,

@@ -1,14 +1,15 @@
 import { durationOf } from '../../domain/duration-text.ts'
-import { lostRotations, tellLostRotation } from '../lost-answers.ts'
-import { found, type Rule } from '../rule.ts'
+import { lostRotations, reportLostRotation } from '../lost-answers.ts'
+import { findingDraft, type Rule } from '../rule.ts'
 
 /** The client stopped waiting, the provider rotated all the same. */
 export const timedOutAfterRotation: Rule = {
   kind: 'timed_out_after_rotation',
-  harm: 'grant_dead',
+  severity: 'grant_dead',
   title: 'A refresh was given up too early: the provider had rotated the token',
   symptom: 'A refresh times out; from then on every refresh of the login ends in 401 refresh_token_reused.',
-  toldBy: 'a refresh that timed out, and the same refresh token refused as used afterwards, without a rotation in between that anybody saw',
+  detectedBy:
+    'a refresh that timed out, and the same refresh token refused as used afterwards, without a rotation in between that anybody saw',
   remedy: [
     'Sign in again: the new token went to nobody, the old one is spent.',
     'Wait longer for the token endpoint than it takes on its worst day: gate.listenMs, or the time limit of the caller named here; minutes are usual.',
@@ -16,12 +17,12 @@ export const timedOutAfterRotation: Rule = {
     'Never send the same refresh token again after a time-out without being ready for this.',
   ],
   explains: ['refresh_refused', 'refresh_failing', 'fresh_login_rejected'],
-  look: evidence =>
+  detect: evidence =>
     lostRotations(evidence, 'timed_out').map(lost =>
-      found(
+      findingDraft(
         timedOutAfterRotation,
         evidence,
-        tellLostRotation(evidence, lost, `stopped waiting for the answer after ${durationOf(lost.unheard.durationMs)}`),
+        reportLostRotation(evidence, lost, `stopped waiting for the answer after ${durationOf(lost.unheard.durationMs)}`),
       ),
     ),
 }

@@ -1,5 +1,5 @@
 /** Where one is: a view with its filters, as the address names it. `#/refreshes?window=1h&profile=...` */
-export interface Place {
+export interface PageAddress {
   readonly view: string
   /** What comes behind the view: the id of a trace. */
   readonly subject: string
@@ -10,21 +10,21 @@ export const VIEWS = ['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 
 /** Filters that stay when one goes from view to view. */
 const LASTING = ['window', 'from', 'to', 'profile']
 
-export function placeOf(hash: string): Place {
+export function parseAddress(hash: string): PageAddress {
   const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?', 2)
   const [view = '', subject = ''] = path.split('/', 2)
   const parameters = Object.fromEntries(new URLSearchParams(query))
   return { view: VIEWS.some(known => known === view) ? view : 'refreshes', subject, parameters }
 }
 
-export function addressOf({ view, subject, parameters }: Place): string {
+export function addressOf({ view, subject, parameters }: PageAddress): string {
   const given = Object.entries(parameters).filter(([, value]) => value !== '')
   const query = new URLSearchParams(given).toString()
   return `#/${view}${subject === '' ? '' : `/${subject}`}${query === '' ? '' : `?${query}`}`
 }
 
 /** The address of another view, with the filters that stay. */
-export function addressFrom(place: Place, view: string, more: Readonly<Record<string, string>> = {}, subject = ''): string {
+export function addressFrom(place: PageAddress, view: string, more: Readonly<Record<string, string>> = {}, subject = ''): string {
   const lasting = Object.entries(place.parameters).filter(([name]) => LASTING.includes(name))
   return addressOf({ view, subject, parameters: { ...Object.fromEntries(lasting), ...more } })
 }

@@ -1,10 +1,10 @@
-import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, Shape } from '../api-types.ts'
+import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, ShapeLine } from '../api-types.ts'
 import { type Child, element } from './element.ts'
 import { clock, count, duration, moment } from './format.ts'
-import { callerCell, code, empty, figures, inMarkdown, markdownTable, panel, stackList, stackText, traceLink } from './parts.ts'
+import { callerCell, code, empty, figures, inMarkdown, markdownTable, panel, renderStack, stackList, traceLink } from './parts.ts'
 import { type Column, table } from './table.ts'
 import { badge } from './tone.ts'
-import type { Surroundings, View } from './view.ts'
+import type { View, ViewContext } from './view.ts'
 
 const COLUMNS: readonly Column<BypassLine>[] = [
   { title: 'When', cell: line => moment(line.atMs) },
@@ -23,9 +23,9 @@ export const bypassesView: View<BypassesAnswer> = {
   filters: ['window', 'profile', 'reason', 'outcome'],
   load: ask => ask<BypassesAnswer>('bypasses'),
 
-  show({ total, bypasses, replays }, surroundings) {
-    if (bypasses.length === 0 && replays.length === 0) return [nothing(surroundings)]
-    const chosen = bypasses.find(line => keyOf(line) === surroundings.place.parameters.pick) ?? bypasses[0]
+  show({ total, bypasses, replays }, context) {
+    if (bypasses.length === 0 && replays.length === 0) return [nothing(context)]
+    const chosen = bypasses.find(line => keyOf(line) === context.place.parameters.pick) ?? bypasses[0]
     return [
       figures(
         { label: 'Past the gate', value: count(total), tone: total > 0 ? 'warn' : undefined },
@@ -36,7 +36,7 @@ export const bypassesView: View<BypassesAnswer> = {
         panel(
           'Past the gate',
           [total > bypasses.length && element('span', { class: 'quiet' }, `the newest ${bypasses.length} of ${count(total)}`)],
-          element('div', { class: 'beside' }, bypassTable(bypasses, chosen, surroundings), chosen && detail(chosen)),
+          element('div', { class: 'beside' }, bypassTable(bypasses, chosen, context), chosen && detail(chosen)),
         ),
       replays.length > 0 &&
         panel(
@@ -63,7 +63,9 @@ export const bypassesView: View<BypassesAnswer> = {
           line.traceId,
         ]),
       ),
-      ...(chosen ? [`Stack of the one at ${clock(chosen.atMs)}:`, `\`\`\`\n${stackText(chosen.stack).replaceAll('`', "'")}\n\`\`\``] : []),
+      ...(chosen
+        ? [`Stack of the one at ${clock(chosen.atMs)}:`, `\`\`\`\n${renderStack(chosen.stack).replaceAll('`', "'")}\n\`\`\``]
+        : []),
       ...replays.map(
         line =>
           `Refresh token ${line.fingerprint} was sent ${line.again.length + (line.first ? 1 : 0)} times: ${line.again.map(send => inMarkdown(`${send.caller} (${send.outcome || '?'})`)).join(', ')}`,
@@ -72,7 +74,7 @@ export const bypassesView: View<BypassesAnswer> = {
   },
 }
 
-function bypassTable(rows: readonly BypassLine[], chosen: BypassLine | undefined, { change }: Surroundings): HTMLElement {
+function bypassTable(rows: readonly BypassLine[], chosen: BypassLine | undefined, { change }: ViewContext): HTMLElement {
   return table({
     name: 'bypasses',
     caption: 'Token requests past the gate; Enter shows stack and shape',
@@ -117,7 +119,7 @@ function detail(line: BypassLine): HTMLElement {
 }
 
 /** The fields of the request beside those of the last one that brought a token; what differs is marked. */
-function shapeTable(shape: Shape, good: Shape | undefined): HTMLElement {
+function shapeTable(shape: ShapeLine, good: ShapeLine | undefined): HTMLElement {
   const mine = new Map(shape.fields.map(({ name, value }) => [name, value]))
   const other = new Map(good?.fields.map(({ name, value }) => [name, value]))
   const names = [...new Set([...mine.keys(), ...other.keys()])].sort()
@@ -185,7 +187,7 @@ function replay({ fingerprint, acrossProcesses, first, again }: ReplayLine): HTM
   )
 }
 
-function nothing({ overview: { source } }: Surroundings): HTMLElement {
+function nothing({ overview: { source } }: ViewContext): HTMLElement {
   const how =
     source.kind === 'gateway'
       ? 'Every token request of this process went through the gate.'

@@ -2,7 +2,7 @@ import type { CallRow, CallsAnswer } from '../api-types.ts'
 import { type Curve, chart } from './chart.ts'
 import { element } from './element.ts'
 import { rangeOf } from './fallback-view.ts'
-import { clock, count, duration, moment, rate, share } from './format.ts'
+import { clock, count, duration, moment, percentage, rate } from './format.ts'
 import { empty, figures, markdownTable, panel, traceLink } from './parts.ts'
 import { type Column, table } from './table.ts'
 import { badge } from './tone.ts'
@@ -52,7 +52,7 @@ export const callsView: View<CallsAnswer> = {
     return [
       figures(
         { label: 'Attempts', value: count(total) },
-        { label: 'Failed', value: count(failures), note: share(failures, total), tone: failures > 0 ? 'bad' : undefined },
+        { label: 'Failed', value: count(failures), note: percentage(failures, total), tone: failures > 0 ? 'bad' : undefined },
         { label: 'Given up by callers', value: count(aborts) },
         { label: 'Median', value: duration(p50Ms) },
         { label: '95th percentile', value: duration(p95Ms) },
@@ -98,7 +98,7 @@ export const callsView: View<CallsAnswer> = {
   markdown({ fromMs, toMs, total, failures, aborts, p50Ms, p95Ms, rows }) {
     return [
       `### Provider calls (${clock(fromMs)} to ${clock(toMs)})`,
-      `${count(total)} attempts, ${count(failures)} failed (${share(failures, total)}), ${count(aborts)} given up by their callers, p50 ${duration(p50Ms)}, p95 ${duration(p95Ms)}.`,
+      `${count(total)} attempts, ${count(failures)} failed (${percentage(failures, total)}), ${count(aborts)} given up by their callers, p50 ${duration(p50Ms)}, p95 ${duration(p95Ms)}.`,
       markdownTable(
         ['profile', 'model', 'outcome', 'count', 'p50', 'p95', 'last seen'],
         rows.map(row => [row.profile, row.model, row.outcome, row.count, duration(row.p50Ms), duration(row.p95Ms), clock(row.lastMs)]),

@@ -1,7 +1,7 @@
 import type { FallbackRow, FallbacksAnswer } from '../api-types.ts'
 import { chart } from './chart.ts'
 import { element } from './element.ts'
-import { clock, count, duration, moment, rate, share } from './format.ts'
+import { clock, count, duration, moment, percentage, rate } from './format.ts'
 import { empty, figures, markdownTable, panel, traceLink } from './parts.ts'
 import { sankey } from './sankey.ts'
 import { type Column, table } from './table.ts'
@@ -50,11 +50,11 @@ export const fallbackView: View<FallbacksAnswer> = {
     return [
       figures(
         { label: 'Calls', value: count(calls) },
-        { label: 'Fell back', value: count(fellBack), note: share(fellBack, calls), tone: fellBack > 0 ? 'warn' : undefined },
+        { label: 'Fell back', value: count(fellBack), note: percentage(fellBack, calls), tone: fellBack > 0 ? 'warn' : undefined },
         {
           label: 'Billing changed',
           value: count(changedBilling),
-          note: share(changedBilling, calls),
+          note: percentage(changedBilling, calls),
           tone: changedBilling > 0 ? 'warn' : undefined,
         },
         { label: 'Not served', value: count(notServed), tone: notServed > 0 ? 'bad' : undefined },
@@ -107,7 +107,7 @@ export const fallbackView: View<FallbacksAnswer> = {
   markdown({ fromMs, toMs, calls, fellBack, changedBilling, aborted, notServed, fallbacks, billingChanges }) {
     return [
       `### Fallback (${clock(fromMs)} to ${clock(toMs)})`,
-      `${count(calls)} calls, ${count(fellBack)} fell back (${share(fellBack, calls)}), ${count(changedBilling)} changed billing, ${count(notServed)} were not served, ${count(aborted)} were given up by their callers.`,
+      `${count(calls)} calls, ${count(fellBack)} fell back (${percentage(fellBack, calls)}), ${count(changedBilling)} changed billing, ${count(notServed)} were not served, ${count(aborted)} were given up by their callers.`,
       markdownTable(
         ['from', 'to', 'because of', 'count', 'last seen'],
         fallbacks.map(row => [row.from, row.to, row.reason, row.count, clock(row.lastMs)]),

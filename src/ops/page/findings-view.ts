@@ -4,12 +4,12 @@ import { type Child, element } from './element.ts'
 import { count, moment, plain } from './format.ts'
 import { callerCell, code, empty, figures, inMarkdown, panel, traceLink } from './parts.ts'
 import { badge, type Tone } from './tone.ts'
-import type { Surroundings, View } from './view.ts'
+import type { View, ViewContext } from './view.ts'
 
 /** As much of a finding as is shown; what `diagnose` leaves out is left out here. */
 interface ShownFinding {
   readonly kind: string
-  readonly harm: string
+  readonly severity: string
   readonly title: string
   readonly what: string
   readonly confidence: string
@@ -24,7 +24,7 @@ interface ShownFinding {
   readonly traceIds?: readonly string[]
 }
 
-const HARM_TONES: Readonly<Record<string, Tone>> = {
+const SEVERITY_TONES: Readonly<Record<string, Tone>> = {
   grant_dead: 'bad',
   money_spent: 'bad',
   storm: 'warn',
@@ -40,32 +40,32 @@ export const findingsView: View<FindingsAnswer> = {
   filters: [],
   load: (ask, _place) => ask<FindingsAnswer>('../findings.json'),
 
-  show(answer, surroundings) {
+  show(answer, context) {
     const findings = findingsOf(answer)
-    if (!surroundings.overview.can.findings)
+    if (!context.overview.can.findings)
       return [empty('Nobody diagnoses here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
     if (findings.length === 0)
-      return [empty('Nothing is wrong, as far as the recorded spans tell.', `${count(surroundings.overview.spans)} spans were looked at.`)]
+      return [empty('Nothing is wrong, as far as the recorded spans tell.', `${count(context.overview.spans)} spans were looked at.`)]
     return [
       figures(
         { label: 'Findings', value: count(findings.length) },
         {
           label: 'Grants dead',
-          value: count(findings.filter(({ harm }) => harm === 'grant_dead').length),
-          tone: findings.some(({ harm }) => harm === 'grant_dead') ? 'bad' : undefined,
+          value: count(findings.filter(({ severity }) => severity === 'grant_dead').length),
+          tone: findings.some(({ severity }) => severity === 'grant_dead') ? 'bad' : undefined,
         },
-        { label: 'Money spent', value: count(findings.filter(({ harm }) => harm === 'money_spent').length) },
+        { label: 'Money spent', value: count(findings.filter(({ severity }) => severity === 'money_spent').length) },
       ),
-      ...findings.map(finding => findingPanel(finding, surroundings)),
+      ...findings.map(finding => findingPanel(finding, context)),
     ]
   },
 
   markdown(answer) {
     return [
       '### Findings',
-      ...findingsOf(answer).map(({ title, harm, confidence, what, remedy = [], callers = [], traceIds = [] }) =>
+      ...findingsOf(answer).map(({ title, severity, confidence, what, remedy = [], callers = [], traceIds = [] }) =>
         [
-          `#### ${inMarkdown(title)} (${plain(harm)}, ${confidence})`,
+          `#### ${inMarkdown(title)} (${plain(severity)}, ${confidence})`,
           inMarkdown(what),
           ...(callers.length > 0
             ? [
@@ -84,10 +84,10 @@ function findingsOf({ findings }: FindingsAnswer): readonly ShownFinding[] {
   return findings as readonly ShownFinding[]
 }
 
-function findingPanel(finding: ShownFinding, { place }: Surroundings): HTMLElement {
+function findingPanel(finding: ShownFinding, { place }: ViewContext): HTMLElement {
   const {
     title,
-    harm,
+    severity,
     kind,
     what,
     confidence,
@@ -143,10 +143,10 @@ function findingPanel(finding: ShownFinding, { place }: Surroundings): HTMLEleme
   ]
   return element(
     'article',
-    { class: `finding ${HARM_TONES[harm] ?? 'plain'}`, 'data-kind': kind },
+    { class: `finding ${SEVERITY_TONES[severity] ?? 'plain'}`, 'data-kind': kind },
     panel(
       title,
-      [badge(harm, HARM_TONES[harm] ?? 'plain'), element('span', { class: 'quiet grow' }, confidence)],
+      [badge(severity, SEVERITY_TONES[severity] ?? 'plain'), element('span', { class: 'quiet grow' }, confidence)],
       element('p', { class: 'prose' }, what),
       element(
         'div',

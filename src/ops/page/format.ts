@@ -12,7 +12,7 @@ export function rate(perHour: number): string {
 }
 
 /** A share in percent. */
-export function share(part: number, whole: number): string {
+export function percentage(part: number, whole: number): string {
   if (whole === 0) return '–'
   const percent = (part / whole) * 100
   return percent > 0 && percent < 0.1 ? '<0.1 %' : `${digits(percent)} %`

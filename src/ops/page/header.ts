@@ -1,5 +1,5 @@
 import type { Overview } from '../api-types.ts'
-import { addressFrom, type Place } from './address.ts'
+import { addressFrom, type PageAddress } from './address.ts'
 import { element, fill } from './element.ts'
 import { count } from './format.ts'
 import type { LiveState } from './live.ts'
@@ -7,7 +7,7 @@ import { button, choice } from './parts.ts'
 import type { FilterName } from './view.ts'
 
 export interface HeaderOptions {
-  readonly place: Place
+  readonly place: PageAddress
   readonly overview: Overview | undefined
   readonly views: readonly { readonly name: string; readonly title: string }[]
   readonly live: LiveState
@@ -61,7 +61,7 @@ export function showHeader(into: Element, { place, overview, views, live, theme,
 }
 
 export interface FiltersOptions {
-  readonly place: Place
+  readonly place: PageAddress
   readonly overview: Overview
   readonly filters: readonly FilterName[]
   readonly change: (parameters: Readonly<Record<string, string>>) => void

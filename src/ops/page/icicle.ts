@@ -1,6 +1,6 @@
 import type { StackNode } from '../api-types.ts'
 import { element } from './element.ts'
-import { count, share } from './format.ts'
+import { count, percentage } from './format.ts'
 import { type FlameNode, loadD3, type PlacedFrame } from './libraries.ts'
 import { onKey } from './table.ts'
 
@@ -45,7 +45,7 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
   const total = by === 'failures' ? root.failures : root.count
   const weightOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
   const labelOf = ({ name, file, line, count: all, failures }: StackNode) =>
-    `${name}${file === '' ? '' : ` (${file}:${line})`}: ${count(all)} of ${count(root.count)} refreshes (${share(all, root.count)}), ${count(failures)} failed`
+    `${name}${file === '' ? '' : ` (${file}:${line})`}: ${count(all)} of ${count(root.count)} refreshes (${percentage(all, root.count)}), ${count(failures)} failed`
   let isReady = false
   const graph = flamegraph()
     .width(Math.max(280, holder.clientWidth))

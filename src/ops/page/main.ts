@@ -1,19 +1,19 @@
 import type { Overview } from '../api-types.ts'
-import { addressOf, type Place, placeOf } from './address.ts'
+import { addressOf, type PageAddress, parseAddress } from './address.ts'
 import { bypassesView } from './bypasses-view.ts'
 import { callsView } from './calls-view.ts'
 import { copyText } from './copy.ts'
 import { type Child, element, fill } from './element.ts'
 import { fallbackView } from './fallback-view.ts'
 import { findingsView } from './findings-view.ts'
-import { count, keepTimesTrue, moment, share } from './format.ts'
+import { count, keepTimesTrue, moment, percentage } from './format.ts'
 import { showFilters, showHeader } from './header.ts'
 import { Live, type LiveState } from './live.ts'
 import { button, empty } from './parts.ts'
 import { profilesView } from './profiles-view.ts'
 import { refreshesView } from './refreshes-view.ts'
 import { traceView } from './trace-view.ts'
-import type { Ask, Surroundings, View } from './view.ts'
+import type { Ask, View, ViewContext } from './view.ts'
 
 /** Changes that come within this time are shown together. */
 const RENEW_MS = 700
@@ -25,7 +25,7 @@ const VIEWS = [refreshesView, bypassesView, profilesView, fallbackView, callsVie
 const ALL_VIEWS = [...VIEWS, traceView as View<unknown>]
 
 const parts = { top: partOf('top'), filters: partOf('filters'), content: partOf('content'), foot: partOf('foot'), said: partOf('said') }
-let place = placeOf(location.hash)
+let place = parseAddress(location.hash)
 let overview: Overview | undefined
 let liveState: LiveState = 'live'
 /** What stands there, to be drawn again when the window or the colours change. */
@@ -41,7 +41,7 @@ const live = new Live(renewSoon, state => {
   showTop()
 })
 
-function viewOf({ view }: Place): View<unknown> {
+function viewOf({ view }: PageAddress): View<unknown> {
   return ALL_VIEWS.find(({ name }) => name === view) ?? (refreshesView as View<unknown>)
 }
 
@@ -68,14 +68,14 @@ async function renew(): Promise<void> {
 }
 
 function show(view: View<unknown>, answer: unknown, seen: Overview): void {
-  const surroundings: Surroundings = { place, overview: seen, change, renew: () => void renew(), say }
+  const context: ViewContext = { place, overview: seen, change, renew: () => void renew(), say }
   document.title = `${view.title} · Gatewatch`
   showFilters(parts.filters, { place, overview: seen, filters: view.filters, change })
   // Somebody is about to copy by hand: what he has selected must not go away under him.
   if (hasSelection()) return
   const copy = async (text: string, what: string) =>
     say((await copyText(text)) ? `Copied as ${what}.` : 'The browser did not let the page copy.')
-  const body = view.show(answer, surroundings)
+  const body = view.show(answer, context)
   fill(
     parts.content,
     element(
@@ -89,9 +89,9 @@ function show(view: View<unknown>, answer: unknown, seen: Overview): void {
         element(
           'div',
           { class: 'actions' },
-          ...(view.actions?.(answer, surroundings) ?? []),
+          ...(view.actions?.(answer, context) ?? []),
           button('Copy JSON', 'copy-json', () => void copy(JSON.stringify(answer, undefined, 2), 'JSON')),
-          button('Copy Markdown', 'copy-markdown', () => void copy(view.markdown(answer, surroundings), 'Markdown')),
+          button('Copy Markdown', 'copy-markdown', () => void copy(view.markdown(answer, context), 'Markdown')),
         ),
       ),
       ...notices(seen),
@@ -120,7 +120,11 @@ function turnLive(): void {
 function notices({ read, trouble, unreadable }: Overview): Child[] {
   return [
     read < 1 &&
-      element('p', { class: 'notice' }, `Reading what was recorded: ${share(Math.floor(read * 100), 100)}. The numbers below still grow.`),
+      element(
+        'p',
+        { class: 'notice' },
+        `Reading what was recorded: ${percentage(Math.floor(read * 100), 100)}. The numbers below still grow.`,
+      ),
     trouble !== undefined && element('p', { class: 'notice bad' }, trouble),
     unreadable > 0 &&
       element('p', { class: 'notice bad' }, `${unreadable} recorded ${unreadable === 1 ? 'row is' : 'rows are'} damaged and left out.`),
@@ -157,7 +161,7 @@ function change(parameters: Readonly<Record<string, string>>): void {
 
 function go(): void {
   const before = place
-  place = placeOf(location.hash)
+  place = parseAddress(location.hash)
   showTop()
   if (before.view !== place.view || before.subject !== place.subject) {
     scrollTo(0, 0)

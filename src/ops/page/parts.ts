@@ -1,4 +1,4 @@
-import type { Frame, RefreshLine } from '../api-types.ts'
+import type { FrameLine, RefreshLine } from '../api-types.ts'
 import { addressOfTrace } from './address.ts'
 import { type Child, drawn, element } from './element.ts'
 import { clock, duration, moment } from './format.ts'
@@ -76,7 +76,7 @@ export function trend(counts: readonly number[]): SVGElement {
 }
 
 /** A stack, nearest frame first; frames of the application stand out, the caller most of all. */
-export function stackList(frames: readonly Frame[]): HTMLElement {
+export function stackList(frames: readonly FrameLine[]): HTMLElement {
   if (frames.length === 0) return element('p', { class: 'quiet' }, 'No stack was recorded.')
   return element(
     'ol',
@@ -150,7 +150,7 @@ export function inMarkdown(text: string): string {
   return text.replaceAll(/[\\`*_[\]<>|#@]/g, '\\$&').replaceAll(/\s+/g, ' ')
 }
 
-export function stackText(frames: readonly Frame[]): string {
+export function renderStack(frames: readonly FrameLine[]): string {
   return frames.map(({ name, file, line, caller }) => `${caller ? '>' : ' '} ${name} (${file}:${line})`).join('\n')
 }
 

@@ -1,10 +1,10 @@
 import type { ProfileLine, ProfilesAnswer } from '../api-types.ts'
 import { addressOfTrace } from './address.ts'
 import { type Child, drawn, element } from './element.ts'
-import { clock, count, duration, moment, plain, share } from './format.ts'
+import { clock, count, duration, moment, percentage, plain } from './format.ts'
 import { button, code, empty, figures, markdownTable, panel } from './parts.ts'
 import { badge, toneOf } from './tone.ts'
-import type { Surroundings, View } from './view.ts'
+import type { View, ViewContext } from './view.ts'
 
 const STRIP_WIDTH = 1_000
 const STRIP_HEIGHT = 26
@@ -17,9 +17,9 @@ export const profilesView: View<ProfilesAnswer> = {
   filters: ['window', 'profile'],
   load: ask => ask<ProfilesAnswer>('profiles'),
 
-  show(answer, surroundings) {
+  show(answer, context) {
     const { profiles } = answer
-    if (profiles.length === 0) return [nothing(surroundings)]
+    if (profiles.length === 0) return [nothing(context)]
     const dead = profiles.filter(({ state, note }) => state === 'needs_login' || (state === '' && note !== ''))
     const diverging = profiles.filter(({ probe }) => probe?.diverges)
     return [
@@ -30,12 +30,12 @@ export const profilesView: View<ProfilesAnswer> = {
         { label: 'Probe and calls disagree', value: count(diverging.length), tone: diverging.length > 0 ? 'warn' : undefined },
       ),
       ...profiles.map(profile => profilePanel(profile, answer)),
-      !surroundings.overview.can.profiles &&
+      !context.overview.can.profiles &&
         element('p', { class: 'quiet' }, 'Watched processes keep their profiles themselves: what is shown is what their requests told.'),
     ]
   },
 
-  actions: (_answer, surroundings) => [surroundings.overview.can.probe && button('Probe all now', 'probe', () => void probe(surroundings))],
+  actions: (_answer, context) => [context.overview.can.probe && button('Probe all now', 'probe', () => void probe(context))],
 
   markdown({ profiles }) {
     return [
@@ -94,7 +94,7 @@ function profilePanel(line: ProfileLine, answer: ProfilesAnswer): HTMLElement {
             ' ',
             moment(runtime.lastMs),
             quiet(
-              `, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${share(runtime.failed, runtime.ok + runtime.failed)})${runtime.aborted > 0 ? `, ${count(runtime.aborted)} given up by their callers` : ''}`,
+              `, ${count(runtime.failed)} of ${count(runtime.ok + runtime.failed)} failed (${percentage(runtime.failed, runtime.ok + runtime.failed)})${runtime.aborted > 0 ? `, ${count(runtime.aborted)} given up by their callers` : ''}`,
             ),
           )
         : quiet('none seen'),
@@ -181,7 +181,7 @@ function quiet(text: string): HTMLElement {
   return element('span', { class: 'quiet' }, text)
 }
 
-async function probe({ say, renew }: Surroundings): Promise<void> {
+async function probe({ say, renew }: ViewContext): Promise<void> {
   say('Probing every profile…')
   try {
     const answer = await fetch('/ops/probe', { method: 'POST' })
@@ -192,7 +192,7 @@ async function probe({ say, renew }: Surroundings): Promise<void> {
   renew()
 }
 
-function nothing({ overview }: Surroundings): HTMLElement {
+function nothing({ overview }: ViewContext): HTMLElement {
   return overview.can.profiles
     ? empty(
         'No profile is configured.',

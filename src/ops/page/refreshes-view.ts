@@ -1,12 +1,12 @@
-import type { CallerRow, RefreshesAnswer, RefreshLinesAnswer, StacksAnswer, VisitRow } from '../api-types.ts'
-import type { Place } from './address.ts'
+import type { AcquisitionRow, CallerRow, RefreshesAnswer, RefreshLinesAnswer, StacksAnswer } from '../api-types.ts'
+import type { PageAddress } from './address.ts'
 import { element } from './element.ts'
-import { clock, count, moment, rate, share } from './format.ts'
+import { clock, count, moment, percentage, rate } from './format.ts'
 import { icicle } from './icicle.ts'
 import { button, callerCell, choice, code, empty, figures, markdownTable, panel, refreshTable, traceLink, trend } from './parts.ts'
 import { type Column, table } from './table.ts'
 import { badge } from './tone.ts'
-import type { Ask, Surroundings, View } from './view.ts'
+import type { Ask, View, ViewContext } from './view.ts'
 
 interface Answer {
   readonly refreshes: RefreshesAnswer
@@ -29,7 +29,7 @@ const CALLER_COLUMNS: readonly Column<CallerRow>[] = [
   { title: 'Last seen', cell: row => moment(row.lastMs), isNumber: true },
 ]
 
-const VISIT_COLUMNS: readonly Column<VisitRow>[] = [
+const ACQUISITION_COLUMNS: readonly Column<AcquisitionRow>[] = [
   { title: 'Caller', cell: row => callerCell(row.caller) },
   { title: 'Reason', cell: row => badge(row.reason, 'plain') },
   { title: 'Decision', cell: row => badge(row.decision) },
@@ -55,8 +55,8 @@ export const refreshesView: View<Answer> = {
     return { refreshes, stacks, lines }
   },
 
-  show({ refreshes, stacks, lines }, surroundings) {
-    if (refreshes.total === 0 && refreshes.visits.length === 0) return [nothingYet(surroundings)]
+  show({ refreshes, stacks, lines }, context) {
+    if (refreshes.total === 0 && refreshes.acquisitions.length === 0) return [nothingYet(context)]
     const past = refreshes.callers.filter(({ via }) => via === 'bypass').reduce((sum, row) => sum + row.count, 0)
     return [
       figures(
@@ -64,25 +64,25 @@ export const refreshesView: View<Answer> = {
         {
           label: 'Failed',
           value: count(refreshes.failures),
-          note: share(refreshes.failures, refreshes.total),
+          note: percentage(refreshes.failures, refreshes.total),
           tone: refreshes.failures > 0 ? 'bad' : undefined,
         },
-        { label: 'Past the gate', value: count(past), note: share(past, refreshes.total), tone: past > 0 ? 'warn' : undefined },
+        { label: 'Past the gate', value: count(past), note: percentage(past, refreshes.total), tone: past > 0 ? 'warn' : undefined },
         { label: 'Callers', value: count(new Set(refreshes.callers.map(({ caller }) => caller)).size) },
         { label: 'Stacks', value: count(stacks.stacks) },
       ),
-      panel('Token requests', [], callerTable(refreshes.callers, surroundings)),
-      lines && linesPanel(lines, surroundings),
-      refreshes.total > 0 && icicleOf(stacks, surroundings),
-      refreshes.visits.length > 0 &&
+      panel('Token requests', [], callerTable(refreshes.callers, context)),
+      lines && linesPanel(lines, context),
+      refreshes.total > 0 && icicleOf(stacks, context),
+      refreshes.acquisitions.length > 0 &&
         panel(
           'Visits at the gate',
           [element('span', { class: 'quiet' }, 'who asked for a token, and what the gate decided')],
           table({
-            name: 'visits',
+            name: 'acquisitions',
             caption: 'Visits at the gate',
-            columns: VISIT_COLUMNS,
-            rows: refreshes.visits,
+            columns: ACQUISITION_COLUMNS,
+            rows: refreshes.acquisitions,
             keyOf: row => `${row.caller} ${row.reason} ${row.decision}`,
           }),
         ),
@@ -118,12 +118,12 @@ export const refreshesView: View<Answer> = {
   },
 }
 
-function loadLines(ask: Ask, { parameters: { pick, frame } }: Place): Promise<RefreshLinesAnswer> | undefined {
+function loadLines(ask: Ask, { parameters: { pick, frame } }: PageAddress): Promise<RefreshLinesAnswer> | undefined {
   if (pick) return ask<RefreshLinesAnswer>('refresh-lines', pickedOf(pick))
   return frame ? ask<RefreshLinesAnswer>('refresh-lines') : undefined
 }
 
-function callerTable(rows: readonly CallerRow[], { place, change }: Surroundings): HTMLElement {
+function callerTable(rows: readonly CallerRow[], { place, change }: ViewContext): HTMLElement {
   if (rows.length === 0) return empty('No token request in this time.', 'Every visit got a token that was still good.')
   return table({
     name: 'callers',
@@ -137,7 +137,7 @@ function callerTable(rows: readonly CallerRow[], { place, change }: Surroundings
   })
 }
 
-function linesPanel({ lines, total }: RefreshLinesAnswer, { place, change }: Surroundings): HTMLElement {
+function linesPanel({ lines, total }: RefreshLinesAnswer, { place, change }: ViewContext): HTMLElement {
   const { pick, frame } = place.parameters
   const of = pick ? Object.values(pickedOf(pick)).filter(Boolean).join(' · ') : `stacks through ${frame ?? ''}`
   return panel(
@@ -150,7 +150,7 @@ function linesPanel({ lines, total }: RefreshLinesAnswer, { place, change }: Sur
   )
 }
 
-function icicleOf({ root }: StacksAnswer, { place, change }: Surroundings): HTMLElement {
+function icicleOf({ root }: StacksAnswer, { place, change }: ViewContext): HTMLElement {
   const by = place.parameters.by === 'failures' ? 'failures' : 'count'
   const widths = [
     ['count', 'Refreshes'],
@@ -168,7 +168,7 @@ function icicleOf({ root }: StacksAnswer, { place, change }: Surroundings): HTML
   )
 }
 
-function nothingYet({ overview: { source, totals }, place: { parameters } }: Surroundings): HTMLElement {
+function nothingYet({ overview: { source, totals }, place: { parameters } }: ViewContext): HTMLElement {
   const isNarrowed = ['profile', 'reason', 'outcome', 'via', 'from'].some(name => parameters[name])
   if (totals.refreshes > 0 || isNarrowed) return empty('No refresh and no visit in this time.', 'Look further back, or take a filter away.')
   return source.kind === 'gateway'

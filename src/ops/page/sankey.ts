@@ -1,6 +1,6 @@
 import type { WayRow } from '../api-types.ts'
 import { drawn, element } from './element.ts'
-import { count, plain, share } from './format.ts'
+import { count, percentage, plain } from './format.ts'
 import { loadD3 } from './libraries.ts'
 
 export interface SankeyOptions {
@@ -59,7 +59,7 @@ async function draw(holder: HTMLElement, { ways, calls, onProfile }: SankeyOptio
     ])({ nodes, links })
   const flows = placed.links.map(({ source, target, reason, value, width: thick, y0, y1 }) => {
     const middle = (source.x1 + target.x0) / 2
-    const text = `${source.label} to ${target.label}${reason === '' ? '' : `, ${plain(reason)}`}: ${count(value)} calls (${share(value, calls)})`
+    const text = `${source.label} to ${target.label}${reason === '' ? '' : `, ${plain(reason)}`}: ${count(value)} calls (${percentage(value, calls)})`
     return drawn(
       'path',
       {

@@ -1,7 +1,7 @@
 import type { TraceAnswer, TraceSpan } from '../api-types.ts'
 import { element } from './element.ts'
 import { clock, count, duration } from './format.ts'
-import { empty, figures, inMarkdown, markdownTable, panel, stackList, stackText, traceLink } from './parts.ts'
+import { empty, figures, inMarkdown, markdownTable, panel, renderStack, stackList, traceLink } from './parts.ts'
 import type { View } from './view.ts'
 import { waterfall } from './waterfall.ts'
 
@@ -9,8 +9,8 @@ const ROLES: Readonly<Record<TraceSpan['role'], string>> = {
   request: 'inbound request',
   call: 'provider call',
   attempt: 'attempt upstream',
-  visit: 'visit at the gate',
-  flight: 'refresh (flight or token request)',
+  acquire: 'visit at the gate',
+  refresh: 'refresh (flight or token request)',
   other: 'other span',
 }
 
@@ -23,17 +23,17 @@ export const traceView: View<TraceAnswer> = {
   load: (ask, { subject }) =>
     subject === '' ? Promise.resolve({ traceId: '', spans: [] }) : ask<TraceAnswer>(`traces/${encodeURIComponent(subject)}`),
 
-  show({ traceId, spans }, surroundings) {
+  show({ traceId, spans }, context) {
     const first = spans[0]
     if (!first)
       return [
         empty(
-          surroundings.place.subject === '' ? 'No trace is chosen.' : 'Nothing is known of this trace any more.',
+          context.place.subject === '' ? 'No trace is chosen.' : 'Nothing is known of this trace any more.',
           'The recorder keeps what is interesting longest: refreshes, bypasses, failures, fallbacks. Choose a trace from one of the other views.',
         ),
       ]
     const chosen =
-      spans.find(({ spanId }) => spanId === surroundings.place.parameters.span) ?? spans.find(span => span.traceId === traceId) ?? first
+      spans.find(({ spanId }) => spanId === context.place.parameters.span) ?? spans.find(span => span.traceId === traceId) ?? first
     const endMs = Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs))
     const failed = spans.filter(span => span.failed).length
     return [
@@ -46,7 +46,7 @@ export const traceView: View<TraceAnswer> = {
       panel(
         'Waterfall',
         [element('span', { class: 'quiet grow mono' }, traceId)],
-        waterfall({ traceId, spans, selected: chosen.spanId, onChoose: span => surroundings.change({ span }) }),
+        waterfall({ traceId, spans, selected: chosen.spanId, onChoose: span => context.change({ span }) }),
       ),
       detail(chosen, spans),
     ]
@@ -67,7 +67,7 @@ export const traceView: View<TraceAnswer> = {
           span =>
             `${inMarkdown(span.name)}: ${span.events.map(event => `${inMarkdown(event.name)} (${duration(event.atMs - first)})`).join(', ')}`,
         ),
-      ...(stack.length > 0 ? [`\`\`\`\n${stackText(stack).replaceAll('`', "'")}\n\`\`\``] : []),
+      ...(stack.length > 0 ? [`\`\`\`\n${renderStack(stack).replaceAll('`', "'")}\n\`\`\``] : []),
     ].join('\n\n')
   },
 }

@@ -1,12 +1,12 @@
 import type { Overview } from '../api-types.ts'
-import type { Place } from './address.ts'
+import type { PageAddress } from './address.ts'
 import type { Child } from './element.ts'
 
 export type FilterName = 'window' | 'profile' | 'reason' | 'outcome' | 'via'
 
 /** What a view is shown with. */
-export interface Surroundings {
-  readonly place: Place
+export interface ViewContext {
+  readonly place: PageAddress
   readonly overview: Overview
   /** Changes filters of this view; `''` takes one away. */
   change(parameters: Readonly<Record<string, string>>): void
@@ -26,10 +26,10 @@ export interface View<Answer> {
   /** The question it answers. */
   readonly question: string
   readonly filters: readonly FilterName[]
-  load(ask: Ask, place: Place): Promise<Answer>
-  show(answer: Answer, surroundings: Surroundings): readonly Child[]
+  load(ask: Ask, place: PageAddress): Promise<Answer>
+  show(answer: Answer, context: ViewContext): readonly Child[]
   /** For an issue. */
-  markdown(answer: Answer, surroundings: Surroundings): string
+  markdown(answer: Answer, context: ViewContext): string
   /** More to do with what is shown, beside copying it. */
-  actions?(answer: Answer, surroundings: Surroundings): readonly Child[]
+  actions?(answer: Answer, context: ViewContext): readonly Child[]
 }

@@ -101,7 +101,7 @@ function bar({ startMs, durationMs, events, failed, role, name }: TraceSpan, fro
 function linesOf(spans: readonly TraceSpan[]): Line[] {
   const known = new Set(spans.map(({ spanId }) => spanId))
   const aboveOf = ({ parent, links, role }: TraceSpan): string => {
-    const above = [parent, ...(role === 'flight' ? links.map(({ spanId }) => spanId) : [])]
+    const above = [parent, ...(role === 'refresh' ? links.map(({ spanId }) => spanId) : [])]
     return above.find(spanId => spanId !== undefined && known.has(spanId)) ?? ROOT
   }
   const children = Map.groupBy(spans, aboveOf)

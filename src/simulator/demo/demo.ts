@@ -14,7 +14,7 @@ import { answerUser } from './agent-turn.ts'
 import { type Application, every } from './application.ts'
 import { sendMessage } from './chat-page.ts'
 import { labelConversation } from './conversation-label.ts'
-import { STORY_SECONDS, STORYLINE, type Stage } from './storyline.ts'
+import { STORY_SECONDS, STORYLINE, type StoryContext } from './storyline.ts'
 import { keepTokenWarm } from './token-warmer.ts'
 import { pollUsage } from './usage-poller.ts'
 
@@ -95,7 +95,7 @@ async function start({ port, environment = process.env, onScene = () => {}, temp
     copiedRefreshToken: () => copied,
     signal: ending.signal,
   }
-  const stage: Stage = {
+  const harness: StoryContext = {
     application,
     simulator,
     account: ACCOUNT,
@@ -110,7 +110,7 @@ async function start({ port, environment = process.env, onScene = () => {}, temp
       return answer?.status === 200 ? answer.served.profile : undefined
     },
   }
-  const running = [...traffic(application), story(stage, onScene, tempo)]
+  const running = [...traffic(application), story(harness, onScene, tempo)]
   started.unshift({ name: 'traffic', run: () => Promise.all(running) })
   started.unshift({ name: 'signal', run: () => ending.abort() })
   return {
@@ -132,8 +132,8 @@ function traffic(application: Application): Promise<void>[] {
   ]
 }
 
-async function story(stage: Stage, onScene: (title: string) => void, tempo: number): Promise<void> {
-  const { signal } = stage.application
+async function story(harness: StoryContext, onScene: (title: string) => void, tempo: number): Promise<void> {
+  const { signal } = harness.application
   while (!signal.aborted) {
     const startedAt = performance.now()
     for (const scene of [...STORYLINE, { atSeconds: STORY_SECONDS, title: '', play: () => {} }]) {
@@ -143,7 +143,7 @@ async function story(stage: Stage, onScene: (title: string) => void, tempo: numb
       if (signal.aborted) return
       if (scene.title) onScene(scene.title)
       // A scene that fails is part of the story, as the traffic's failures are.
-      const outcome = await Promise.resolve(scene.play(stage)).catch(() => undefined)
+      const outcome = await Promise.resolve(scene.play(harness)).catch(() => undefined)
       if (outcome) onScene(outcome)
     }
   }

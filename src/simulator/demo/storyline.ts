@@ -5,7 +5,7 @@ import type { Application } from './application.ts'
 import { refreshOnItsOwn } from './quick-plugin.ts'
 
 /** What the story can move. */
-export interface Stage {
+export interface StoryContext {
   readonly application: Application
   readonly simulator: Simulator
   readonly account: string
@@ -20,7 +20,7 @@ export interface Scene {
   readonly atSeconds: number
   readonly title: string
   /** @returns What came of it, as another line. */
-  play(stage: Stage): Promise<string | undefined> | Promise<void> | void
+  play(harness: StoryContext): Promise<string | undefined> | Promise<void> | void
 }
 
 /** The story begins again after this long. */
@@ -55,9 +55,9 @@ export const STORYLINE: readonly Scene[] = [
   {
     atSeconds: 42,
     title: 'a person signs in again',
-    play: async stage => {
-      await stage.signIn()
-      return proofOfService(stage)
+    play: async harness => {
+      await harness.signIn()
+      return proofOfService(harness)
     },
   },
 ]
@@ -68,7 +68,7 @@ export const SERVES_NOT = 'the subscription does not serve, although a new login
 const LONGEST_PROOF_MS = 20_000
 
 /** Calls until the subscription serves: what a new login is for. */
-async function proofOfService({ application: { profileId, signal }, servedBy }: Stage): Promise<string | undefined> {
+async function proofOfService({ application: { profileId, signal }, servedBy }: StoryContext): Promise<string | undefined> {
   const start = performance.now()
   while (!signal.aborted && performance.now() - start < LONGEST_PROOF_MS) {
     if ((await servedBy()) === profileId) return SERVES_AGAIN

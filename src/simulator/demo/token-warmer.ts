@@ -2,5 +2,5 @@ import type { Application } from './application.ts'
 
 /** A timer that looks after the token, so that no turn has to wait for a refresh. */
 export async function keepTokenWarm({ watch, profileId, signal }: Application): Promise<void> {
-  await watch.visit({ profile: profileId, reason: 'scheduled', signal })
+  await watch.acquireToken({ profile: profileId, reason: 'scheduled', signal })
 }

@@ -2,5 +2,5 @@ import type { Application } from './application.ts'
 
 /** The status bar asks for the quota, and to be sure it forces a refresh first. The gate sees no need and says so. */
 export async function pollUsage({ watch, profileId, signal }: Application): Promise<void> {
-  await watch.visit({ profile: profileId, reason: 'forced', signal })
+  await watch.acquireToken({ profile: profileId, reason: 'forced', signal })
 }

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const normalRotation: Scenario = {
+export const normalRotationScenario: Scenario = {
   number: 1,
   name: 'normal-rotation',
   title: 'A token near its expiry is rotated once and serves on',
@@ -18,7 +18,7 @@ export const normalRotation: Scenario = {
         { do: 'call', by: 'chat_page' },
       ],
     },
-    { do: 'visit', by: 'token_warmer', reason: 'scheduled' },
+    { do: 'acquire', by: 'token_warmer', reason: 'scheduled' },
     { do: 'probe' },
     { do: 'call', times: 3 },
   ],

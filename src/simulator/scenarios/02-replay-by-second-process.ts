@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const replayBySecondProcess: Scenario = {
+export const replayBySecondProcessScenario: Scenario = {
   number: 2,
   name: 'replay-by-second-process',
   title: 'A second process sends a refresh token that the first one has rotated away',

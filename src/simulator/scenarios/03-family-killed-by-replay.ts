@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const familyKilledByReplay: Scenario = {
+export const familyKilledByReplayScenario: Scenario = {
   number: 3,
   name: 'family-killed-by-replay',
   title: 'A second replay of an old token ends the whole login',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const freshLoginRejected: Scenario = {
+export const freshLoginRejectedScenario: Scenario = {
   number: 4,
   name: 'fresh-login-rejected',
   title: 'The refresh token of a login that is seconds old is rejected',
@@ -12,8 +12,8 @@ export const freshLoginRejected: Scenario = {
   steps: [
     { do: 'call' },
     { do: 'fault', fault: { where: 'token', name: 'refresh_token_invalidated' } },
-    { do: 'visit', by: 'status_bar', reason: 'forced', times: 2 },
+    { do: 'acquire', by: 'status_bar', reason: 'forced', times: 2 },
     { do: 'sign_in' },
-    { do: 'visit', by: 'status_bar', reason: 'forced' },
+    { do: 'acquire', by: 'status_bar', reason: 'forced' },
   ],
 }

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const undefinedRefreshToken: Scenario = {
+export const undefinedRefreshTokenScenario: Scenario = {
   number: 5,
   name: 'undefined-refresh-token',
   title: 'The word "undefined" is posted as the refresh token',

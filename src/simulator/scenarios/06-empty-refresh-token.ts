@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const emptyRefreshToken: Scenario = {
+export const emptyRefreshTokenScenario: Scenario = {
   number: 6,
   name: 'empty-refresh-token',
   title: 'An empty text is posted as the refresh token',

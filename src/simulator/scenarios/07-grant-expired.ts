@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const grantExpired: Scenario = {
+export const grantExpiredScenario: Scenario = {
   number: 7,
   name: 'grant-expired',
   title: 'The refresh token has expired',
@@ -9,5 +9,5 @@ export const grantExpired: Scenario = {
   symptom: 'The first call after a long pause ends in 401 refresh_token_expired.',
   finding: 'grant_expired',
   setting: { logins: [{ firstAccessLifeMs: -60_000, ageMs: 40 * 86_400_000 }] },
-  steps: [{ do: 'expire_grant' }, { do: 'call', times: 2 }, { do: 'visit', by: 'token_warmer', reason: 'scheduled' }],
+  steps: [{ do: 'expire_grant' }, { do: 'call', times: 2 }, { do: 'acquire', by: 'token_warmer', reason: 'scheduled' }],
 }

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const rejectedWhileValid: Scenario = {
+export const rejectedWhileValidScenario: Scenario = {
   number: 8,
   name: 'rejected-while-valid',
   title: 'The API answers 401 to an access token that is good for days',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const endpointRejectsToken: Scenario = {
+export const endpointRejectsTokenScenario: Scenario = {
   number: 9,
   name: 'endpoint-rejects-token',
   title: 'Listing models ends in 401 while the model answers with the same token',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const sameTokenRetried: Scenario = {
+export const sameTokenRetriedScenario: Scenario = {
   number: 10,
   name: 'same-token-retried',
   title: 'A call that got 401 is sent three times more with the same token',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const forcedRefreshStorm: Scenario = {
+export const forcedRefreshStormScenario: Scenario = {
   number: 11,
   name: 'forced-refresh-storm',
   title: 'Several callers force the refresh of a token that is good for days',
@@ -14,9 +14,9 @@ export const forcedRefreshStorm: Scenario = {
       do: 'repeat',
       times: 4,
       steps: [
-        { do: 'visit', by: 'usage_poller', reason: 'forced' },
-        { do: 'visit', by: 'status_bar', reason: 'forced' },
-        { do: 'visit', by: 'agent_turn', reason: 'forced' },
+        { do: 'acquire', by: 'usage_poller', reason: 'forced' },
+        { do: 'acquire', by: 'status_bar', reason: 'forced' },
+        { do: 'acquire', by: 'agent_turn', reason: 'forced' },
         { do: 'call' },
       ],
     },

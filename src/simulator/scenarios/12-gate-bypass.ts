@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const gateBypass: Scenario = {
+export const gateBypassScenario: Scenario = {
   number: 12,
   name: 'gate-bypass',
   title: 'A plugin refreshes past the gate and keeps what it gets to itself',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const timedOutAfterRotation: Scenario = {
+export const timedOutAfterRotationScenario: Scenario = {
   number: 13,
   name: 'timed-out-after-rotation',
   title: 'A refresh is given up after its time limit, and the provider rotates all the same',
@@ -14,7 +14,7 @@ export const timedOutAfterRotation: Scenario = {
     { do: 'fault', fault: { where: 'token', latencyMs: 4_000, times: 1 } },
     { do: 'call' },
     // The operator tries again before the pause after a failure is over.
-    { do: 'visit', by: 'status_bar', reason: 'operator' },
+    { do: 'acquire', by: 'status_bar', reason: 'operator' },
     { do: 'call', times: 2 },
   ],
 }

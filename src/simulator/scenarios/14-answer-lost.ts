@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const answerLost: Scenario = {
+export const answerLostScenario: Scenario = {
   number: 14,
   name: 'answer-lost',
   title: 'The connection breaks after the provider has rotated, before it has answered',
@@ -12,7 +12,7 @@ export const answerLost: Scenario = {
   steps: [
     { do: 'fault', fault: { where: 'token', resetAfterCommit: true, times: 1 } },
     { do: 'call' },
-    { do: 'visit', by: 'status_bar', reason: 'operator' },
+    { do: 'acquire', by: 'status_bar', reason: 'operator' },
     { do: 'call', times: 2 },
   ],
 }

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const crashBeforePersist: Scenario = {
+export const crashBeforePersistScenario: Scenario = {
   number: 15,
   name: 'crash-before-persist',
   title: 'A process is killed when the provider has rotated and nothing is stored yet',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const notPersisted: Scenario = {
+export const notPersistedScenario: Scenario = {
   number: 16,
   name: 'not-persisted',
   title: 'The disk is full when the rotated token is to be stored',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const callbackDeadline: Scenario = {
+export const callbackDeadlineScenario: Scenario = {
   number: 17,
   name: 'callback-deadline',
   title: 'An app-server waits ten seconds for fresh tokens, and the refresh takes longer',
@@ -12,9 +12,9 @@ export const callbackDeadline: Scenario = {
   setting: { logins: [{ firstAccessLifeMs: -1_000, ageMs: 3_600_000 }], gateway: { gate: { forced: 'refresh' } } },
   steps: [
     { do: 'fault', fault: { where: 'token', latencyMs: 700, times: 1 } },
-    { do: 'visit', by: 'codex_callback', reason: 'forced', deadlineMs: 250 },
+    { do: 'acquire', by: 'codex_callback', reason: 'forced', deadlineMs: 250 },
     { do: 'wait', ms: 700 },
-    { do: 'visit', by: 'codex_callback', reason: 'forced', deadlineMs: 5_000 },
+    { do: 'acquire', by: 'codex_callback', reason: 'forced', deadlineMs: 5_000 },
     { do: 'call' },
   ],
 }

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const leaseContention: Scenario = {
+export const leaseContentionScenario: Scenario = {
   number: 18,
   name: 'lease-contention',
   title: 'A process waits in vain for the lock that another one holds',
@@ -13,7 +13,7 @@ export const leaseContention: Scenario = {
   setting: { logins: [{ firstAccessLifeMs: -1_000, ageMs: 3_600_000 }], gateway: { gate: { leaseWaitMs: 300 } } },
   steps: [
     { do: 'fault', fault: { where: 'token', latencyMs: 800, times: 1 } },
-    { do: 'gateway', steps: [{ do: 'visit', by: 'token_warmer', reason: 'scheduled' }], beside: true },
+    { do: 'gateway', steps: [{ do: 'acquire', by: 'token_warmer', reason: 'scheduled' }], beside: true },
     { do: 'until', point: 'committed' },
     { do: 'call' },
   ],

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const clockSkew: Scenario = {
+export const clockSkewScenario: Scenario = {
   number: 19,
   name: 'clock-skew',
   title: 'The clock of one machine is twenty minutes behind, that of another one ahead',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const badExpiresIn: Scenario = {
+export const badExpiresInScenario: Scenario = {
   number: 20,
   name: 'bad-expires-in',
   title: 'The token endpoint sends expires_in as 0, as a text, in milliseconds, or not at all',
@@ -14,7 +14,7 @@ export const badExpiresIn: Scenario = {
     { do: 'fault', fault: { where: 'token', expiresIn: 'milliseconds', times: 1 } },
     { do: 'fault', fault: { where: 'token', expiresIn: 'string', times: 1 } },
     { do: 'fault', fault: { where: 'token', expiresIn: 'missing', times: 1 } },
-    { do: 'visit', by: 'status_bar', reason: 'operator', times: 3 },
+    { do: 'acquire', by: 'status_bar', reason: 'operator', times: 3 },
     { do: 'call' },
     { do: 'fault', fault: { where: 'token', expiresIn: 'zero' } },
     { do: 'client', name: 'impatient', token: 'current', acts: [{ act: 'refresh', times: 6 }, { act: 'call' }] },

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const refreshTokenRetained: Scenario = {
+export const refreshTokenRetainedScenario: Scenario = {
   number: 21,
   name: 'refresh-token-retained',
   title: 'An answer brings an access token alone, and the client throws its refresh token away',

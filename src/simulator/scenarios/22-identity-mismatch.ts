@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const identityMismatch: Scenario = {
+export const identityMismatchScenario: Scenario = {
   number: 22,
   name: 'identity-mismatch',
   title: 'A refresh brings the tokens of another account',

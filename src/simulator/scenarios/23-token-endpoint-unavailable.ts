@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const tokenEndpointUnavailable: Scenario = {
+export const tokenEndpointUnavailableScenario: Scenario = {
   number: 23,
   name: 'token-endpoint-unavailable',
   title: 'The token endpoint answers 503, then 429 with Retry-After',

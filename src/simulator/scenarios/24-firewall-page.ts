@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const firewallPage: Scenario = {
+export const firewallPageScenario: Scenario = {
   number: 24,
   name: 'firewall-page',
   title: 'A firewall in front of the provider answers 403 with a page for browsers',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const regionRefused: Scenario = {
+export const regionRefusedScenario: Scenario = {
   number: 25,
   name: 'region-refused',
   title: 'The token endpoint refuses the region that the request comes from, while the API takes it',

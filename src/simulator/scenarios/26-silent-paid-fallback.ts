@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const silentPaidFallback: Scenario = {
+export const silentPaidFallbackScenario: Scenario = {
   number: 26,
   name: 'silent-paid-fallback',
   title: 'The refresh of a subscription fails, and calls go on at the cost of an API key',

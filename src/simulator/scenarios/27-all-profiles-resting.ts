@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const allProfilesResting: Scenario = {
+export const allProfilesRestingScenario: Scenario = {
   number: 27,
   name: 'all-profiles-resting',
   title: 'One profile has used up its quota, the other is refused: everything rests, then comes back',

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const probeDisagrees: Scenario = {
+export const probeDisagreesScenario: Scenario = {
   number: 28,
   name: 'probe-disagrees',
   title: 'A probe in another process says ok while every turn of the gateway fails',

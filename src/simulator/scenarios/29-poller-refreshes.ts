@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const pollerRefreshes: Scenario = {
+export const pollerRefreshesScenario: Scenario = {
   number: 29,
   name: 'poller-refreshes',
   title: 'A timer that asks how much of the quota is used rotates the token each time',
@@ -15,7 +15,7 @@ export const pollerRefreshes: Scenario = {
       do: 'repeat',
       times: 6,
       steps: [
-        { do: 'visit', by: 'usage_poller', reason: 'forced' },
+        { do: 'acquire', by: 'usage_poller', reason: 'forced' },
         { do: 'call', by: 'usage_poller', protocol: 'models' },
       ],
     },

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const refusedByUserAgent: Scenario = {
+export const refusedByUserAgentScenario: Scenario = {
   number: 30,
   name: 'refused-by-user-agent',
   title: "A firewall throttles every refresh that does not call itself the provider's own client",

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const sessionBrokenByRotation: Scenario = {
+export const sessionBrokenByRotationScenario: Scenario = {
   number: 31,
   name: 'session-broken-by-rotation',
   title: 'Sessions that were begun before a rotation are refused after it',

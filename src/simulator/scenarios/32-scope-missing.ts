@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const scopeMissing: Scenario = {
+export const scopeMissingScenario: Scenario = {
   number: 32,
   name: 'scope-missing',
   title: 'The login lacks a scope that the calls need',
@@ -15,6 +15,6 @@ export const scopeMissing: Scenario = {
     { do: 'fault', fault: { where: '/backend-api/codex/responses', name: 'missing_scope_403' } },
     { do: 'call', times: 2 },
     { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
-    { do: 'visit', by: 'token_warmer', reason: 'scheduled' },
+    { do: 'acquire', by: 'token_warmer', reason: 'scheduled' },
   ],
 }

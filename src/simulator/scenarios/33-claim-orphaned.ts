@@ -1,6 +1,6 @@
 import type { Scenario } from './scenario.ts'
 
-export const claimOrphaned: Scenario = {
+export const claimOrphanedScenario: Scenario = {
   number: 33,
   name: 'claim-orphaned',
   title: 'A process dies between its claim and its refresh, and everybody waits for it',

@@ -1,7 +1,7 @@
 import type { KillPoint } from './step.ts'
 
 /** Lets a play go on, or change something, when a token request has come so far. */
-export class Moments {
+export class Checkpoints {
   readonly #awaited = new Map<KillPoint, (() => void)[]>()
 
   /** Does something, once, when the next token request is there; the provider goes on afterwards. */

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CodeCall, Gatewatch } from '../../gatewatch.ts'
+import type { CallOptions, Gatewatch } from '../../gatewatch.ts'
 import { CALLERS } from './application/callers.ts'
 import { sendMessage } from './application/chat-page.ts'
 import { refreshUnderClaim, renewSession } from './application/claimed-session.ts'
 import { refreshOnItsOwn } from './application/quick-plugin.ts'
-import { providerOf } from './provider-side.ts'
+import { simulatedProviderOf } from './provider-side.ts'
 import { PROFILE } from './scenario.ts'
 import type { GatewayStep, TokenChoice } from './step.ts'
 
-export interface GatewayActorOptions {
+export interface GatewayDriverOptions {
   readonly watch: Gatewatch
   /** Where the gateway serves. */
   readonly gatewayUrl: string
@@ -23,10 +23,10 @@ export interface GatewayActorOptions {
 export const CLAIM = 'refresh-claim'
 
 /** Plays what happens in a gateway's process: its callers, its visits, its plugin. What fails is part of the play. */
-export class GatewayActor {
-  readonly #options: GatewayActorOptions
+export class GatewayDriver {
+  readonly #options: GatewayDriverOptions
 
-  constructor(options: GatewayActorOptions) {
+  constructor(options: GatewayDriverOptions) {
     this.#options = options
   }
 
@@ -34,8 +34,8 @@ export class GatewayActor {
     switch (step.do) {
       case 'call':
         return times(step.times, () => this.#call(step))
-      case 'visit':
-        return times(step.times, () => this.#visit(step))
+      case 'acquire':
+        return times(step.times, () => this.#acquire(step))
       case 'post_token':
         return times(step.times, async () => refreshOnItsOwn(this.#options.tokenUrl, await this.#options.tokenOf(step.token)))
       case 'claimed_refresh':
@@ -58,7 +58,7 @@ export class GatewayActor {
 
   async #call(step: GatewayStep & { do: 'call' }): Promise<void> {
     const { by = 'agent_turn', deadlineMs, provider, profile } = step
-    const call: CodeCall = {
+    const call: CallOptions = {
       ...requestOf(step),
       ...(provider !== undefined && { provider }),
       ...(profile !== undefined && { profile }),
@@ -70,20 +70,20 @@ export class GatewayActor {
 
   async #claimedRefresh(waitMs: number): Promise<void> {
     const { watch, tokenUrl, tokenOf, claim } = this.#options
-    const around = { provider: providerOf(PROFILE), profile: () => PROFILE, reason: () => 'expired' as const, tokenUrl }
-    const refresh = watch.aroundRefresh(refreshUnderClaim, around)
+    const around = { provider: simulatedProviderOf(PROFILE), profile: () => PROFILE, reason: () => 'expired' as const, tokenUrl }
+    const refresh = watch.wrapRefresh(refreshUnderClaim, around)
     await renewSession(async () => refresh({ tokenUrl, refreshToken: await tokenOf('copied'), claim, waitMs }))
   }
 
-  async #visit({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'visit' }): Promise<void> {
+  async #acquire({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'acquire' }): Promise<void> {
     if (by === 'chat_page') throw new TypeError('a page cannot visit the gate: it calls over HTTP')
-    const visit = { profile, reason, ...(deadlineMs !== undefined && { deadlineMs }) }
-    await CALLERS[by]({ kind: 'visit', watch: this.#options.watch, visit })
+    const acquisition = { profile, reason, ...(deadlineMs !== undefined && { deadlineMs }) }
+    await CALLERS[by]({ kind: 'acquire', watch: this.#options.watch, options: acquisition })
   }
 }
 
 /** The smallest request of a wire language. */
-function requestOf({ protocol = 'responses', model = 'gpt-5.5', stream = false }: GatewayStep & { do: 'call' }): CodeCall {
+function requestOf({ protocol = 'responses', model = 'gpt-5.5', stream = false }: GatewayStep & { do: 'call' }): CallOptions {
   const messages = [{ role: 'user', content: 'hello' }]
   switch (protocol) {
     case 'responses':

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { ProcessRole } from '../../../otel/enums.ts'
 import { createGatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
-import { CLAIM, GatewayActor } from './gateway-driver.ts'
+import { CLAIM, GatewayDriver } from './gateway-driver.ts'
 import { gatewaySettings } from './gateway-settings.ts'
 import type { Setting } from './scenario.ts'
 import type { GatewayStep } from './step.ts'
@@ -52,7 +52,7 @@ async function play({
     recordIn: state,
   })
   const serving = await watch.serve()
-  const actor = new GatewayActor({
+  const actor = new GatewayDriver({
     watch,
     gatewayUrl: serving.url,
     tokenUrl,

@@ -7,14 +7,14 @@ import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
 import type { InjectedFault } from '../fault-injector.ts'
 import type { ClientTokens } from './application/client-job.ts'
-import { Moments } from './checkpoints.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { Children } from './children.ts'
-import { CLAIM, GatewayActor } from './gateway-driver.ts'
+import { CLAIM, GatewayDriver } from './gateway-driver.ts'
 import type { GatewayJob } from './gateway-process.ts'
 import { gatewaySettings, KEY_VARIABLE } from './gateway-settings.ts'
-import { type ProviderSide, type SignedIn, setProviderSide } from './provider-side.ts'
+import { type ProviderSide, type SimulatedLogin, setProviderSide } from './provider-side.ts'
 import { PROFILE, type Scenario, type Setting } from './scenario.ts'
-import type { Step, TokenChoice } from './step.ts'
+import type { ScenarioStep, TokenChoice } from './step.ts'
 
 /**
  * Plays a scenario from beginning to end: real HTTP on loopback, a store of files, other processes where it says so.
@@ -26,14 +26,14 @@ export async function playScenario(
   state: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const stage = await Stage.set(setting, state)
+  const harness = await ScenarioHarness.set(setting, state)
   try {
     for (const step of steps) {
       signal?.throwIfAborted()
-      await stage.play(step)
+      await harness.play(step)
     }
   } finally {
-    await stage.end()
+    await harness.end()
   }
 }
 
@@ -48,14 +48,14 @@ interface Parts {
   readonly store: ProfileStore
   /** The disk of the store. */
   readonly disk: { isFull: boolean }
-  readonly moments: Moments
+  readonly checkpoints: Checkpoints
   readonly watch: Gatewatch
-  readonly actor: GatewayActor
+  readonly actor: GatewayDriver
   readonly children: Children
 }
 
 /** A provider, a gateway and whoever else a scenario needs. */
-export class Stage {
+export class ScenarioHarness {
   readonly #parts: Parts
   readonly #faults: InjectedFault[] = []
   readonly #beside: Promise<unknown>[] = []
@@ -69,12 +69,12 @@ export class Stage {
   }
 
   /** @param state Folder in which everything is recorded. */
-  static async set(setting: Setting, state: string): Promise<Stage> {
+  static async set(setting: Setting, state: string): Promise<ScenarioHarness> {
     const children = new Children()
-    const moments = new Moments()
+    const checkpoints = new Checkpoints()
     const provider = await setProviderSide(setting, {
       onTokenRequest: point => {
-        moments.reached(point)
+        checkpoints.reached(point)
         return children.killThoseAt(point)
       },
     })
@@ -94,11 +94,11 @@ export class Stage {
     const { tokenUrl } = provider
     const copied = { token: provider.logins.values().next().value?.grant.refresh ?? '' }
     const tokenOf = (choice: TokenChoice) => tokenFor(choice, { store, provider, copied })
-    const actor = new GatewayActor({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf, claim: join(profiles, CLAIM) })
-    return new Stage({ setting, state, profiles, provider, store, disk, moments, watch, actor, children }, copied)
+    const actor = new GatewayDriver({ watch, gatewayUrl: serving.url, tokenUrl, tokenOf, claim: join(profiles, CLAIM) })
+    return new ScenarioHarness({ setting, state, profiles, provider, store, disk, checkpoints, watch, actor, children }, copied)
   }
 
-  async play(step: Step): Promise<void> {
+  async play(step: ScenarioStep): Promise<void> {
     const { provider, store, actor } = this.#parts
     const { simulator } = provider
     switch (step.do) {
@@ -122,7 +122,7 @@ export class Stage {
       case 'store_is':
         return this.#storeIs(step)
       case 'until':
-        return this.#parts.moments.next(step.point)
+        return this.#parts.checkpoints.next(step.point)
       case 'client':
         return this.#aside(this.#client(step), step.beside)
       case 'gateway':
@@ -145,13 +145,13 @@ export class Stage {
     await rm(profiles, { recursive: true, force: true })
   }
 
-  #storeIs({ state, at }: Step & { do: 'store_is' }): void {
-    const { disk, moments } = this.#parts
+  #storeIs({ state, at }: ScenarioStep & { do: 'store_is' }): void {
+    const { disk, checkpoints } = this.#parts
     const change = () => {
       disk.isFull = state === 'full'
     }
     if (at === undefined) change()
-    else moments.atNext(at, change)
+    else checkpoints.atNext(at, change)
   }
 
   async #aside(work: Promise<void>, isBeside = false): Promise<void> {
@@ -159,7 +159,16 @@ export class Stage {
     else await work
   }
 
-  async #client({ name, acts, token, profile, gate = [], role = 'cli', userAgent, killAt }: Step & { do: 'client' }): Promise<void> {
+  async #client({
+    name,
+    acts,
+    token,
+    profile,
+    gate = [],
+    role = 'cli',
+    userAgent,
+    killAt,
+  }: ScenarioStep & { do: 'client' }): Promise<void> {
     const { provider, state, children, store } = this.#parts
     const { grant, provider: providerId } = this.#login(profile)
     const before = this.#clients.get(name) ?? { access: grant.access, refresh: grant.refresh }
@@ -178,7 +187,7 @@ export class Stage {
     this.#clients.set(name, await children.client(job, { state, role, gate }, killAt))
   }
 
-  async #gateway({ steps, role = 'gateway', clockAheadMs = 0, store, killAt }: Step & { do: 'gateway' }): Promise<void> {
+  async #gateway({ steps, role = 'gateway', clockAheadMs = 0, store, killAt }: ScenarioStep & { do: 'gateway' }): Promise<void> {
     const { setting, state, profiles, provider, children } = this.#parts
     const job: GatewayJob = {
       profiles: store === 'own' ? await this.#ownStore() : profiles,
@@ -204,7 +213,7 @@ export class Stage {
     return folder
   }
 
-  #login(profile?: string): SignedIn {
+  #login(profile?: string): SimulatedLogin {
     const { logins } = this.#parts.provider
     const login = profile === undefined ? logins.values().next().value : logins.get(profile)
     if (!login) throw new RangeError(`the scenario has no login ${profile ?? ''}`)
@@ -247,6 +256,6 @@ async function storedToken(store: ProfileStore, profile = PROFILE): Promise<stri
   return (stored && isOAuth(stored.credential) && stored.credential.refresh) || ''
 }
 
-async function keep(store: ProfileStore, { profile: id, provider, credential }: SignedIn): Promise<void> {
+async function keep(store: ProfileStore, { profile: id, provider, credential }: SimulatedLogin): Promise<void> {
   await store.change(id, (): StoredProfile => ({ id, provider, credential }))
 }

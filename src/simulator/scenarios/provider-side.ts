@@ -13,13 +13,13 @@ export interface ProviderSide {
   /** A key that the paid endpoint accepts. */
   readonly paidKey: string
   /** The logins by profile. */
-  readonly logins: ReadonlyMap<string, SignedIn>
+  readonly logins: ReadonlyMap<string, SimulatedLogin>
   /** Somebody signs in again. */
-  signIn(profile: string): SignedIn
+  signIn(profile: string): SimulatedLogin
 }
 
 /** A login, as a client would store it. */
-export interface SignedIn {
+export interface SimulatedLogin {
   readonly profile: string
   readonly provider: string
   readonly grant: Grant
@@ -46,7 +46,8 @@ export async function setProviderSide(
   return {
     simulator,
     paidKey,
-    tokenUrl: simulator.url + (providerOf(logins[0]?.profile ?? PROFILE) === 'anthropic' ? TOKEN_PATHS.anthropic : TOKEN_PATHS.openai),
+    tokenUrl:
+      simulator.url + (simulatedProviderOf(logins[0]?.profile ?? PROFILE) === 'anthropic' ? TOKEN_PATHS.anthropic : TOKEN_PATHS.openai),
     logins: signedIn,
     signIn(profile) {
       const { firstAccessLifeMs: _, storedRefresh: __, ...login } = logins.find(one => (one.profile ?? PROFILE) === profile) ?? { profile }
@@ -58,13 +59,13 @@ export async function setProviderSide(
 }
 
 /** The provider that a profile's name begins with. */
-export function providerOf(profile: string): string {
+export function simulatedProviderOf(profile: string): string {
   return profile.split(':')[0] ?? profile
 }
 
-function signIn(simulator: Simulator, login: Login): SignedIn {
+function signIn(simulator: Simulator, login: Login): SimulatedLogin {
   const { profile = PROFILE, account = 'acc-work', accessLifeMs, firstAccessLifeMs, ageMs = 0 } = login
-  const provider = providerOf(profile)
+  const provider = simulatedProviderOf(profile)
   const grant = simulator.grantFor({
     provider,
     account,

@@ -9,7 +9,7 @@ import { playScenario } from './harness.ts'
 import type { Scenario } from './scenario.ts'
 
 /** A scenario that was played, with what `diagnose` said to its recorder. */
-export interface Rehearsal {
+export interface ScenarioRun {
   readonly scenario: Scenario
   readonly diagnosis: Diagnosis
   /** The finding that came first. */
@@ -24,7 +24,7 @@ export interface Rehearsal {
  * @param state Folder of the recorder. @default a temporary one, removed afterwards
  * @param signal Breaks it off; the promise is then rejected with its reason.
  */
-export async function rehearse(scenario: Scenario, state?: string, signal?: AbortSignal): Promise<Rehearsal> {
+export async function runScenario(scenario: Scenario, state?: string, signal?: AbortSignal): Promise<ScenarioRun> {
   const folder = state ?? (await mkdtemp(join(tmpdir(), 'gatewatch-rehearsal-')))
   const startedAt = performance.now()
   try {

@@ -1,7 +1,7 @@
 import type { FindingKind } from '../../diagnose/finding.ts'
 import type { SettingsInput } from '../../options.ts'
 import type { SimulatorOptions } from '../simulator.ts'
-import type { Step } from './step.ts'
+import type { ScenarioStep } from './step.ts'
 
 /** A failure as data: what it is, who saw it, how it is played and what `diagnose` must say. Plain JSON. */
 export interface Scenario {
@@ -22,7 +22,7 @@ export interface Scenario {
   /** What cannot be played, and what is played instead. */
   readonly played?: string
   readonly setting?: Setting
-  readonly steps: readonly Step[]
+  readonly steps: readonly ScenarioStep[]
 }
 
 /** What stands on the stage before anything happens. */

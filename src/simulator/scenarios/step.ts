@@ -27,7 +27,7 @@ export type GatewayStep =
     }
   /** A visit at the refresh gate. */
   | {
-      readonly do: 'visit'
+      readonly do: 'acquire'
       readonly by: CallerName
       readonly reason: RefreshReason
       readonly profile?: string
@@ -51,7 +51,7 @@ export type GatewayStep =
 export type KillPoint = 'received' | 'committed'
 
 /** What happens, as data over closed words. */
-export type Step =
+export type ScenarioStep =
   | GatewayStep
   /** The provider misbehaves from here on, as the fault says. */
   | { readonly do: 'fault'; readonly fault: Fault }

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { FINDING_KINDS, HARMS } from '../../diagnose/finding.ts'
+import { FINDING_KINDS, SEVERITIES } from '../../diagnose/finding.ts'
 import type { Rule } from '../../diagnose/rule.ts'
 import { RULES } from '../../diagnose/rules.ts'
 import type { Scenario } from './scenario.ts'
@@ -7,13 +7,13 @@ import { SCENARIOS } from './scenarios.ts'
 
 const PAGE = new URL('../../../dashboards/failures.md', import.meta.url)
 
-const HARM_WORDS = {
+const SEVERITY_WORDS = {
   grant_dead: 'a login cannot be refreshed any more',
   money_spent: 'calls are paid by use that were meant for a subscription',
   storm: 'far more token requests than are needed',
   divergence: 'processes or probes disagree about a login',
   warning: 'something to look at',
-} as const satisfies Record<(typeof HARMS)[number], string>
+} as const satisfies Record<(typeof SEVERITIES)[number], string>
 
 /** Symptom, scenario, finding and remedy of every known failure, as Markdown: written from scenarios and rules. */
 export function failuresPage(): string {
@@ -24,7 +24,7 @@ export function failuresPage(): string {
     '## By symptom',
     table(['what an operator sees', 'scenario', 'finding'], SCENARIOS.filter(({ finding }) => finding !== 'none').map(symptomRow)),
     '## Findings',
-    `The most harmful are told first: ${HARMS.map(harm => `${code(harm)} (${HARM_WORDS[harm]})`).join(', ')}.`,
+    `The most harmful are told first: ${SEVERITIES.map(severity => `${code(severity)} (${SEVERITY_WORDS[severity]})`).join(', ')}.`,
     ...rulesInOrder().map(findingSection),
     '## Scenarios',
     table(['#', 'scenario', 'what happens', 'why', 'source'], SCENARIOS.map(scenarioRow)),
@@ -33,18 +33,19 @@ export function failuresPage(): string {
 
 function rulesInOrder(): Rule[] {
   return RULES.toSorted(
-    (a, b) => HARMS.indexOf(a.harm) - HARMS.indexOf(b.harm) || FINDING_KINDS.indexOf(a.kind) - FINDING_KINDS.indexOf(b.kind),
+    (a, b) =>
+      SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) || FINDING_KINDS.indexOf(a.kind) - FINDING_KINDS.indexOf(b.kind),
   )
 }
 
-function findingSection({ kind, harm, title, symptom, toldBy, remedy, explains = [] }: Rule): string {
+function findingSection({ kind, severity, title, symptom, detectedBy, remedy, explains = [] }: Rule): string {
   const played = SCENARIOS.filter(({ finding }) => finding === kind).map(({ name }) => code(name))
   return [
     `### ${kind}`,
-    `${title} (${code(harm)}).`,
+    `${title} (${code(severity)}).`,
     [
       `- Symptom: ${symptom}`,
-      `- Told by: ${toldBy}.`,
+      `- Told by: ${detectedBy}.`,
       ...(played.length > 0 ? [`- Played by: ${played.join(', ')}`] : []),
       ...(explains.length > 0 ? [`- Goes before: ${explains.map(code).join(', ')}, where they are about the same spans`] : []),
     ].join('\n'),

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { AttemptOutcome, FlightOutcome } from '../../../otel/enums.ts'
+import type { AttemptOutcome, RefreshOutcome } from '../../../otel/enums.ts'
 
 /** Who may call: two subscriptions, a token that is minted elsewhere, and a key that is paid by use. */
 export const PROFILES = ['work', 'team', 'static', 'paid'] as const
@@ -26,9 +26,9 @@ export interface Answer {
 }
 
 /** How the token endpoint answers one refresh. */
-export interface TokenAnswer {
+export interface TokenResponse {
   readonly status: number
-  readonly means: FlightOutcome
+  readonly means: RefreshOutcome
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: unknown
   readonly until?: Promise<unknown>
@@ -54,7 +54,7 @@ export interface LoggedRefresh {
   readonly at: number
   readonly who: LoginWord | 'unknown'
   readonly grant: string
-  readonly means: FlightOutcome
+  readonly means: RefreshOutcome
   readonly status: number
 }
 
@@ -101,7 +101,7 @@ export class DayProvider {
   readonly #codes = new Map<string, { account: LoginWord; challenge: string; redirect: string }>()
   readonly #planned = new Map<ProfileWord, (model: string) => Answer | undefined>()
   readonly #server = createServer((request, response) => void this.#answer(request, response))
-  #tokenPlan: () => TokenAnswer | undefined = () => undefined
+  #tokenPlan: () => TokenResponse | undefined = () => undefined
   #url = ''
   /** Who signs in when a browser comes. */
   signsIn: LoginWord = 'work'
@@ -130,7 +130,7 @@ export class DayProvider {
     this.#planned.set(who, typeof answers === 'function' ? answers : () => left?.shift())
   }
 
-  planTokens(answers: readonly TokenAnswer[] | (() => TokenAnswer | undefined)): void {
+  planTokens(answers: readonly TokenResponse[] | (() => TokenResponse | undefined)): void {
     const left = typeof answers === 'function' ? undefined : [...answers]
     this.#tokenPlan = typeof answers === 'function' ? answers : () => left?.shift()
   }
@@ -245,7 +245,7 @@ export class DayProvider {
     const sent = form.get('refresh_token') ?? ''
     const login = [...this.#logins.values(), ...this.#former].find(({ refresh, used }) => refresh === sent || used.has(sent))
     const who = login?.who ?? 'unknown'
-    const log = (status: number, means: FlightOutcome) =>
+    const log = (status: number, means: RefreshOutcome) =>
       this.refreshes.push({ at, who, grant: form.get('grant_type') ?? '', status, means })
     const planned = this.#tokenPlan()
     await planned?.until

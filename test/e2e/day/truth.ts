@@ -120,7 +120,7 @@ function isNear(expected: number | undefined, seen: number | undefined): boolean
 function* ofCounts(day: Day, { gateway: { word, process }, metrics, status, page }: Said): Generator<Difference> {
   const calls = day.calls.filter(call => call.process === process)
   const attempts = attemptsOf(day, process)
-  const expected = tally(attempts.map(one => `${NAMES[one.who as ProfileWord]} ${meaningOf(one)}`))
+  const expected = requestCounts(attempts.map(one => `${NAMES[one.who as ProfileWord]} ${meaningOf(one)}`))
   const measured = new Map<string, number>()
   for (const { labels, value } of seriesOf(metrics, 'attemptDuration')) add(measured, `${labels.profile} ${labels.outcome}`, value)
   yield* compared(`${word} /metrics`, 'attempts', expected, measured)
@@ -199,7 +199,7 @@ function moved(rows: readonly { readonly from: string; readonly to: string; read
 
 /** The token requests of all processes, those that have ended included: the provider cannot tell them apart. */
 function* ofRefreshes(day: Day, said: readonly Said[]): Generator<Difference> {
-  const expected = tally(day.provider.refreshes.map(({ who, means }) => `${who === 'unknown' ? who : NAMES[who]} ${means}`))
+  const expected = requestCounts(day.provider.refreshes.map(({ who, means }) => `${who === 'unknown' ? who : NAMES[who]} ${means}`))
   const measured = new Map<string, number>()
   for (const samples of [...said.map(({ metrics }) => metrics), ...day.retired])
     for (const { labels, value } of seriesOf(samples, 'refreshDuration'))
@@ -251,7 +251,7 @@ function meaningOf(logged: LoggedCall): AttemptOutcome {
   return logged.left ? 'aborted' : logged.means
 }
 
-function tally(words: readonly string[]): Map<string, number> {
+function requestCounts(words: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>()
   for (const word of words) add(counts, word, 1)
   return counts

@@ -7,9 +7,9 @@ import {
   ATTRIBUTES,
   EVENT_BYPASS,
   METRICS,
+  SPAN_ACQUIRE,
   SPAN_CALL,
   SPAN_REFRESH,
-  SPAN_VISIT,
 } from '../../../otel/semconv.ts'
 import { trace as traceOf } from '../../../src/events/queries.ts'
 import { activeSpanContext } from '../../../src/telemetry/telemetry.ts'
@@ -74,7 +74,7 @@ describe('both ways out', () => {
       { serviceName: 'my-gateway', processRole: 'gateway' },
     )
     telemetry.startSpan(SPAN_CALL).end()
-    telemetry.instruments.add('visits', {})
+    telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     const [span] = receiver.spans()
     expect(span?.resource).toMatchObject({
@@ -124,7 +124,7 @@ describe('exemplars over OTLP', () => {
         telemetry.instruments.record('refreshDuration', value, { provider })
         return span.spanContext().traceId
       })
-    telemetry.instruments.record('visitWait', 1, {})
+    telemetry.instruments.record('acquisitionWait', 1, {})
     const from = Date.now()
     const traceIds = [await measure(0.03, 'p'), await measure(40, 'p'), await measure(0.3, 'q')]
     await sdk.flush()
@@ -141,7 +141,7 @@ describe('exemplars over OTLP', () => {
       expect(at).toBeGreaterThan(from - 1)
       expect(at).toBeLessThanOrEqual(Date.now())
     }
-    const wait = receiver.metrics().find(({ name }) => name === METRICS.visitWait.name)
+    const wait = receiver.metrics().find(({ name }) => name === METRICS.acquisitionWait.name)
     expect(wait?.points.map(({ exemplars }) => exemplars)).toEqual([[]])
   })
 
@@ -172,26 +172,32 @@ describe('spans', () => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })
     await telemetry.inSpan(SPAN_CALL, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, async call => {
-      const flight = telemetry.startSpan(SPAN_REFRESH, { kind: SpanKind.CLIENT, root: true })
-      flight.end()
-      await telemetry.inSpan(SPAN_VISIT, { links: [{ context: flight.spanContext() }] }, async visit => visit.addEvent(EVENT_BYPASS))
+      const refresh = telemetry.startSpan(SPAN_REFRESH, { kind: SpanKind.CLIENT, root: true })
+      refresh.end()
+      await telemetry.inSpan(SPAN_ACQUIRE, { links: [{ context: refresh.spanContext() }] }, async acquisition =>
+        acquisition.addEvent(EVENT_BYPASS),
+      )
       expect(call.isRecording()).toBe(true)
     })
     await sdk.flush()
     const spans = receiver.spans()
-    const [flight, visit, call] = [SPAN_REFRESH, SPAN_VISIT, SPAN_CALL].map(name => spans.find(span => span.name === name))
+    const [refresh, acquisition, call] = [SPAN_REFRESH, SPAN_ACQUIRE, SPAN_CALL].map(name => spans.find(span => span.name === name))
     expect(call).toMatchObject({ parentSpanId: '', attributes: { [ATTR_CALLER]: 'src/a.ts#f' } })
-    expect(visit).toMatchObject({ parentSpanId: call?.spanId, events: [{ name: EVENT_BYPASS }], links: [{ spanId: flight?.spanId }] })
-    expect(flight).toMatchObject({ parentSpanId: '', kind: 3 })
-    expect(traceOf(recorder, call?.traceId ?? '').map(({ spanId }) => spanId)).toEqual([call?.spanId, visit?.spanId])
+    expect(acquisition).toMatchObject({
+      parentSpanId: call?.spanId,
+      events: [{ name: EVENT_BYPASS }],
+      links: [{ spanId: refresh?.spanId }],
+    })
+    expect(refresh).toMatchObject({ parentSpanId: '', kind: 3 })
+    expect(traceOf(recorder, call?.traceId ?? '').map(({ spanId }) => spanId)).toEqual([call?.spanId, acquisition?.spanId])
   })
 
   it('carry 1,024 links: one flight has hundreds of visits', async () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
-    const flight = telemetry.startSpan(SPAN_REFRESH)
-    for (let index = 0; index < 800; index += 1) flight.addLink({ context: telemetry.startSpan(SPAN_VISIT).spanContext() })
-    flight.end()
+    const refresh = telemetry.startSpan(SPAN_REFRESH)
+    for (let index = 0; index < 800; index += 1) refresh.addLink({ context: telemetry.startSpan(SPAN_ACQUIRE).spanContext() })
+    refresh.end()
     await sdk.flush()
     expect(receiver.spans()[0]?.links).toHaveLength(800)
   })
@@ -255,7 +261,7 @@ describe('the environment', () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` })
     telemetry.startSpan(SPAN_REFRESH).end()
-    telemetry.instruments.add('visits', {})
+    telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     expect(receiver.spans()).toHaveLength(1)
     expect(receiver.metrics()).toEqual([])
@@ -265,7 +271,7 @@ describe('the environment', () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_EXPORTER: 'none' })
     telemetry.startSpan(SPAN_REFRESH).end()
-    telemetry.instruments.add('visits', {})
+    telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     expect(receiver.spans()).toEqual([])
     expect(receiver.metrics()).toHaveLength(1)

@@ -10,7 +10,7 @@ import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
 import type { Finding } from '../../../src/diagnose/finding.ts'
 import { playScenario } from '../../../src/simulator/scenarios/harness.ts'
-import { inTurn, type Rehearsal, rehearse } from '../../../src/simulator/scenarios/scenario-runner.ts'
+import { inTurn, runScenario, type ScenarioRun } from '../../../src/simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../../../src/simulator/scenarios/scenarios.ts'
 import { valuesMaskedIn } from '../../support/collector-redaction.ts'
 import { quietHour } from './quiet-hour-process.ts'
@@ -27,13 +27,15 @@ if (chosen.length === 0) {
 
 const masked: string[] = []
 const rehearsals = await inTurn(chosen, AT_ONCE, async scenario => {
-  const rehearsal = await inFolder(async folder => {
-    const played = await rehearse(scenario, folder)
+  const scenarioRun = await inFolder(async folder => {
+    const played = await runScenario(scenario, folder)
     masked.push(...valuesMaskedIn(folder).map(value => `${scenario.name}: ${value}`))
     return played
   })
-  process.stderr.write(`${String(scenario.number).padStart(2)} ${scenario.name}: ${rehearsal.first}, ${Math.round(rehearsal.tookMs)} ms\n`)
-  return rehearsal
+  process.stderr.write(
+    `${String(scenario.number).padStart(2)} ${scenario.name}: ${scenarioRun.first}, ${Math.round(scenarioRun.tookMs)} ms\n`,
+  )
+  return scenarioRun
 })
 const right = rehearsals.filter(({ isRight }) => isRight).length
 process.stdout.write(`${matrix(rehearsals)}\n\n${right} of ${rehearsals.length} right\n`)
@@ -55,9 +57,11 @@ async function isQuietHourQuiet(): Promise<boolean> {
 
 /** Two failures at once give both findings, the more harmful first. */
 async function areTwoToldApart(): Promise<boolean> {
-  const told = await inTurn(ALL_TWO_AT_ONCE, AT_ONCE, two => inFolder(async folder => ({ two, findings: await diagnosed(two, folder) })))
-  for (const { two, findings } of told) process.stdout.write(`two at once, ${two.what}: ${kindsOf(findings)}\n`)
-  return told.every(({ two, findings }) => two.findings.every((kind, index) => findings[index]?.kind === kind))
+  const reported = await inTurn(ALL_TWO_AT_ONCE, AT_ONCE, two =>
+    inFolder(async folder => ({ two, findings: await diagnosed(two, folder) })),
+  )
+  for (const { two, findings } of reported) process.stdout.write(`two at once, ${two.what}: ${kindsOf(findings)}\n`)
+  return reported.every(({ two, findings }) => two.findings.every((kind, index) => findings[index]?.kind === kind))
 }
 
 async function diagnosed(two: TwoAtOnce, folder: string): Promise<readonly Finding[]> {
@@ -71,10 +75,10 @@ async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
 }
 
 function kindsOf(findings: readonly Finding[]): string {
-  return findings.map(({ kind, harm }) => `${kind} (${harm})`).join(', ')
+  return findings.map(({ kind, severity }) => `${kind} (${severity})`).join(', ')
 }
 
-function matrix(rows: readonly Rehearsal[]): string {
+function matrix(rows: readonly ScenarioRun[]): string {
   const cells = rows.map(({ scenario: { number, name, finding }, first, diagnosis, isRight }) => {
     const others = diagnosis.findings.slice(1).map(({ kind }) => kind)
     return [String(number), name, finding, isRight ? first : `${first}  <- WRONG`, others.join(' ') || '-']

@@ -4,8 +4,8 @@
  */
 import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
-import { Stage } from '../../../src/simulator/scenarios/harness.ts'
-import type { Step } from '../../../src/simulator/scenarios/step.ts'
+import { ScenarioHarness } from '../../../src/simulator/scenarios/harness.ts'
+import type { ScenarioStep } from '../../../src/simulator/scenarios/step.ts'
 
 const MINUTES = 60
 /** Tokens that live ten minutes: an hour holds seven or so rotations. */
@@ -17,7 +17,7 @@ const monotonic = performance.now.bind(performance)
 Date.now = () => now() + aheadMs
 performance.now = () => monotonic() + aheadMs
 
-const MINUTE: readonly Step[] = [
+const MINUTE: readonly ScenarioStep[] = [
   { do: 'call' },
   {
     do: 'together',
@@ -30,15 +30,15 @@ const MINUTE: readonly Step[] = [
   { do: 'call', provider: 'openai', protocol: 'chat_completions' },
 ]
 /** The timer that keeps the token warm, and the probe, every five minutes. */
-const FIVE_MINUTES: readonly Step[] = [{ do: 'visit', by: 'token_warmer', reason: 'scheduled' }, { do: 'probe' }]
+const FIVE_MINUTES: readonly ScenarioStep[] = [{ do: 'acquire', by: 'token_warmer', reason: 'scheduled' }, { do: 'probe' }]
 
 const [state = ''] = process.argv.slice(2)
-const stage = await Stage.set({ logins: [{ accessLifeMs: LIFE_MS }], paidKey: true }, state)
+const harness = await ScenarioHarness.set({ logins: [{ accessLifeMs: LIFE_MS }], paidKey: true }, state)
 // The provider's clock is ours, so its Date header must be as well.
-await stage.play({ do: 'fault', fault: { where: 'all', dateSkewMs: 0 } })
+await harness.play({ do: 'fault', fault: { where: 'all', dateSkewMs: 0 } })
 for (let minute = 0; minute < MINUTES; minute += 1) {
-  for (const step of [...MINUTE, ...(minute % 5 === 0 ? FIVE_MINUTES : [])]) await stage.play(step)
+  for (const step of [...MINUTE, ...(minute % 5 === 0 ? FIVE_MINUTES : [])]) await harness.play(step)
   aheadMs += 60_000
 }
-await stage.end()
+await harness.end()
 process.stdout.write(`${JSON.stringify(diagnose(evidenceIn(state)))}\n`)

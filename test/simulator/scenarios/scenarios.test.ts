@@ -3,7 +3,7 @@ import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
 import { FINDING_KINDS } from '../../../src/diagnose/finding.ts'
 import { playScenario } from '../../../src/simulator/scenarios/harness.ts'
-import { rehearse } from '../../../src/simulator/scenarios/scenario-runner.ts'
+import { runScenario } from '../../../src/simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../../../src/simulator/scenarios/scenarios.ts'
 import { stateFolder } from '../../support/clean-up.ts'
 import { valuesMaskedIn } from '../../support/collector-redaction.ts'
@@ -39,7 +39,7 @@ describe('the scenarios', () => {
     const scenario = SCENARIOS.find(one => one.name === name)
     if (!scenario) throw new RangeError(`there is no scenario ${name}`)
     const state = stateFolder()
-    const { first, diagnosis } = await rehearse(scenario, state)
+    const { first, diagnosis } = await runScenario(scenario, state)
     expect({ first, findings: diagnosis.findings.map(({ what }) => what) }).toMatchObject({ first: scenario.finding })
     // The shipped collector changes nothing that an operator looks for (issue 1, point F1).
     expect(valuesMaskedIn(state)).toEqual([])

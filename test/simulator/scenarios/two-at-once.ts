@@ -24,9 +24,9 @@ export const BYPASS_BESIDE_STORM: TwoAtOnce = {
       do: 'repeat',
       times: 3,
       steps: [
-        { do: 'visit', by: 'usage_poller', reason: 'forced', profile: 'openai-codex:team' },
+        { do: 'acquire', by: 'usage_poller', reason: 'forced', profile: 'openai-codex:team' },
         { do: 'call', profile: 'openai-codex:work' },
-        { do: 'visit', by: 'status_bar', reason: 'forced', profile: 'openai-codex:team' },
+        { do: 'acquire', by: 'status_bar', reason: 'forced', profile: 'openai-codex:team' },
       ],
     },
   ],
@@ -50,9 +50,9 @@ export const PAID_FALLBACK_BESIDE_STORM: TwoAtOnce = {
       do: 'repeat',
       times: 3,
       steps: [
-        { do: 'visit', by: 'session_restore', reason: 'forced', profile: 'openai-codex:team' },
+        { do: 'acquire', by: 'session_restore', reason: 'forced', profile: 'openai-codex:team' },
         { do: 'call' },
-        { do: 'visit', by: 'status_bar', reason: 'forced', profile: 'openai-codex:team' },
+        { do: 'acquire', by: 'status_bar', reason: 'forced', profile: 'openai-codex:team' },
       ],
     },
   ],

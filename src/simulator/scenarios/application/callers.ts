@@ -1,5 +1,5 @@
 import { answerUser } from './agent-turn.ts'
-import type { Errand } from './client-task.ts'
+import type { ClientTask } from './client-task.ts'
 import { answerCodex } from './codex-callback.ts'
 import { labelConversation } from './conversation-label.ts'
 import { resumeSession } from './session-restore.ts'
@@ -16,7 +16,7 @@ export const CALLERS = {
   status_bar: showStatus,
   session_restore: resumeSession,
   codex_callback: answerCodex,
-} as const satisfies Record<string, (errand: Errand) => Promise<void>>
+} as const satisfies Record<string, (task: ClientTask) => Promise<void>>
 
 /** `chat_page` is no code of the process: it calls over HTTP. */
 export type CallerName = keyof typeof CALLERS | 'chat_page'

@@ -1,4 +1,4 @@
-import type { CodeCall } from '../../../gatewatch.ts'
+import type { CallOptions } from '../../../gatewatch.ts'
 
 const PATHS = {
   responses: '/v1/responses',
@@ -8,7 +8,7 @@ const PATHS = {
 } as const
 
 /** A page that talks to the gateway over HTTP: on its spans a client stands where code has file and function. */
-export async function sendMessage(gatewayUrl: string, { protocol, body, signal }: CodeCall): Promise<void> {
+export async function sendMessage(gatewayUrl: string, { protocol, body, signal }: CallOptions): Promise<void> {
   const answer = await fetch(gatewayUrl + PATHS[protocol], {
     method: protocol === 'models' ? 'GET' : 'POST',
     headers: { 'content-type': 'application/json', 'x-gatewatch-caller': 'chat-page' },

@@ -1,8 +1,8 @@
 import { text } from 'node:stream/consumers'
-import type { Errand } from './client-task.ts'
+import type { ClientTask } from './client-task.ts'
 
 /** A timer that looks after the token, so that no turn has to wait for a refresh. */
-export async function keepTokenWarm(errand: Errand): Promise<void> {
-  if (errand.kind === 'visit') await errand.watch.visit(errand.visit)
-  else await text((await errand.watch.call(errand.call)).body)
+export async function keepTokenWarm(task: ClientTask): Promise<void> {
+  if (task.kind === 'acquire') await task.watch.acquireToken(task.options)
+  else await text((await task.watch.call(task.call)).body)
 }

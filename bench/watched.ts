@@ -34,7 +34,7 @@ export function watchContestants(root = THIS_TREE): Readonly<Record<WatchContest
   return {
     unwatched: passThrough(root, 'unwatched', 'Express + undici, bare'),
     watched: passThrough(root, 'watched', 'the same, watched'),
-    deepStacks: passThrough(root, 'deepStacks', 'the same, watched with --forensic'),
+    deepStacks: passThrough(root, 'deepStacks', 'the same, watched with --deep-stacks'),
   }
 }
 

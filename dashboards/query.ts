@@ -32,7 +32,7 @@ const CHOSEN_EVERYWHERE: readonly string[] = [LABEL_PROVIDER, LABEL_PROFILE, LAB
 /**
  * A selector of one metric of `otel/semconv.ts`; a name or label that is not there does not compile.
  *
- * @returns `gatewatch_gate_visits_total{decision="lead"}`; a histogram needs `observations` or `bucketsOf` instead.
+ * @returns `gatewatch_gate_acquisitions_total{decision="lead"}`; a histogram needs `observations` or `bucketsOf` instead.
  */
 export function series<K extends MetricKey>(key: K, matchers: Matchers<K> = {}): string {
   return selector(prometheusName(METRICS[key]), matchers)

@@ -49,7 +49,7 @@ import {
 export const SCOPE = 'gatewatch'
 
 export const SPAN_CALL = 'gatewatch.call'
-export const SPAN_ACQUIRE = 'gatewatch.gate.visit'
+export const SPAN_ACQUIRE = 'gatewatch.gate.acquire'
 export const SPAN_REFRESH = 'gatewatch.oauth.refresh'
 export const SPAN_LOGIN = 'gatewatch.oauth.login'
 export const SPAN_EXCHANGE = 'gatewatch.oauth.exchange'
@@ -57,7 +57,7 @@ export const SPAN_DEVICE = 'gatewatch.oauth.device'
 export const SPAN_REVOKE = 'gatewatch.oauth.revoke'
 export const SPAN_IMPORT = 'gatewatch.oauth.import'
 export const SPAN_PROBE = 'gatewatch.oauth.probe'
-export const SPAN_SIDE_CHANNEL = 'gatewatch.oauth.side_door'
+export const SPAN_SIDE_CHANNEL = 'gatewatch.oauth.side_channel'
 
 /** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
 export const CHANNEL_INBOUND = 'http.server.request.start'
@@ -132,7 +132,7 @@ export const ATTR_PROTOCOL = 'gatewatch.protocol'
 export const ATTR_VIA = 'gatewatch.via'
 export const ATTR_UNCERTAINTY = 'gatewatch.via.uncertainty'
 export const ATTR_GATE_SEEN = 'gatewatch.gate.seen'
-export const ATTR_SIDE_CHANNEL = 'gatewatch.side_door'
+export const ATTR_SIDE_CHANNEL = 'gatewatch.side_channel'
 export const ATTR_POLICY = 'gatewatch.policy'
 export const ATTR_CALLER = 'gatewatch.caller'
 export const ATTR_CALLER_KIND = 'gatewatch.caller.kind'
@@ -147,7 +147,7 @@ export const ATTR_PENDING_AGE = 'gatewatch.pending.age'
 export const ATTR_CLOCK_SKEW = 'gatewatch.clock.skew'
 export const ATTR_EXPIRES_IN_REPAIRED = 'gatewatch.token.expires_in_repaired'
 export const ATTR_REPLAY = 'gatewatch.replay'
-export const ATTR_ACQUISITIONS = 'gatewatch.flight.visits'
+export const ATTR_ACQUISITIONS = 'gatewatch.refresh.acquisitions'
 export const ATTR_REQUEST_ENCODING = 'gatewatch.request.encoding'
 export const ATTR_REQUEST_FIELDS = 'gatewatch.request.fields'
 export const ATTR_REQUEST_CLIENT = 'gatewatch.request.client_fingerprint'
@@ -173,7 +173,7 @@ export const ATTR_IMPORT_COUNTS = {
   unusable: 'gatewatch.import.unusable',
 } as const satisfies Record<ImportOutcome, string>
 export const ATTR_NEXT = 'gatewatch.next'
-export const ATTR_SAMPLE_WEIGHT = 'gatewatch.stands_for'
+export const ATTR_SAMPLE_WEIGHT = 'gatewatch.sample.weight'
 export const ATTR_TIME_TO_FIRST_CHUNK = 'gen_ai.response.time_to_first_chunk'
 
 export const ATTR_CODE_FUNCTION = 'code.function.name'
@@ -419,9 +419,9 @@ export const METRICS = {
     buckets: OPERATION_BUCKETS,
   },
   acquisitions: {
-    name: 'gatewatch.gate.visits',
+    name: 'gatewatch.gate.acquisitions',
     kind: 'counter',
-    unit: '{visit}',
+    unit: '{acquisition}',
     help: 'Visits at the refresh gate, by what the gate decided.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_DECISION, LABEL_CALLER],
   },

@@ -75,7 +75,7 @@ export interface AcquireTokenOptions {
   /** Access token the provider rejected; a stored token that is another one is newer, and comes back without a refresh. */
   rejected?: string
   signal?: AbortSignal
-  /** Longest wait for a refresh, in ms; 0 takes a token that is there, and else rejects with `GW_VISIT_TIMEOUT` while the refresh goes on. @default 60_000 */
+  /** Longest wait for a refresh, in ms; 0 takes a token that is there, and else rejects with `GW_ACQUIRE_TIMEOUT` while the refresh goes on. @default 60_000 */
   deadlineMs?: number
 }
 

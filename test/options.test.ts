@@ -109,7 +109,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     [JSON.parse('{"__proto__": {}}'), `__proto__: is an unknown key; allowed: ${ROOT_KEYS}`],
     [
       { listen: { prot: 1 } },
-      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, maxBufferedBytes, requestTimeoutMs, stalledClientMs, stopGraceMs',
+      'listen.prot: is an unknown key; allowed: host, port, keysEnv, maxBodyBytes, maxBufferedBytes, requestTimeoutMs, slowClientMs, stopGraceMs',
     ],
     [
       { providers: { corp: { url: 'x' } } },

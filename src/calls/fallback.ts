@@ -33,7 +33,7 @@ export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?
 /** The reason in a visit that the gate refused. */
 export function reasonOfAcquire(error: unknown): FallbackReason {
   if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'
-  if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return 'timeout'
+  if (isGatewayError(error, 'GW_ACQUIRE_TIMEOUT')) return 'timeout'
   if (isGatewayError(error, 'GW_PROFILE_UNKNOWN')) return 'missing_credential'
   if (isGatewayError(error, 'GW_LEASE_TIMEOUT')) return 'contention'
   return (error instanceof GatewayError ? error.outcome : undefined) ?? 'unavailable'

@@ -30,7 +30,7 @@ export const PROBE_STATE_DEFAULTS = { windowMs: 15 * 60_000 } as const
 const PATIENCE = 1.5
 
 /** What the gate says when it cannot get a profile a token; that a visitor left or the store fails says nothing about the profile. */
-const REFUSALS = ['GW_NEEDS_LOGIN', 'GW_REFRESH_FAILED', 'GW_REFRESH_BACKOFF', 'GW_VISIT_TIMEOUT', 'GW_LEASE_TIMEOUT'] as const
+const REFUSALS = ['GW_NEEDS_LOGIN', 'GW_REFRESH_FAILED', 'GW_REFRESH_BACKOFF', 'GW_ACQUIRE_TIMEOUT', 'GW_LEASE_TIMEOUT'] as const
 
 /** What was seen of a profile, and when on the monotonic clock. */
 interface Seen {

@@ -196,7 +196,7 @@ export class ProviderCalls {
     try {
       if (need) profile = (await this.#acquire(call, profile, { reason: need })).profile
     } catch (error) {
-      if (isGatewayError(error, 'GW_VISIT_ABORTED')) return { end: { type: 'aborted' } }
+      if (isGatewayError(error, 'GW_ACQUIRE_ABORTED')) return { end: { type: 'aborted' } }
       if (!probe) probes.acquireFailed(profile, error)
       return { reason: reasonOfAcquire(error), ...this.#afterAcquire(profile, error) }
     }

@@ -35,9 +35,9 @@ export function wrapCall<A extends unknown[], R>(
   return function watched(this: unknown, ...parameters: A): Promise<R> {
     const caller = takeCallerSite(watched)
     const { faults } = telemetry
-    const profileId = faults.text('the option wrapProviderCall.profile', () => options.profile?.(...parameters))
+    const profileId = faults.text('the option wrapCall.profile', () => options.profile?.(...parameters))
     const profile = telemetry.profile(profileId ?? 'unknown')
-    const model = sanitizeName(faults.text('the option wrapProviderCall.model', () => options.model?.(...parameters)) ?? 'unknown')
+    const model = sanitizeName(faults.text('the option wrapCall.model', () => options.model?.(...parameters)) ?? 'unknown')
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,

@@ -93,7 +93,7 @@ function settingsOf({
   for (const name of preset ?? []) presetOf(name)
   if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
   if (deepStacks !== undefined && !(deepStacks > 0 && deepStacks <= LONGEST_DEEP_STACKS_MS))
-    throw new GatewayError('GW_CONFIG', '--forensic: must be a day at the most', { next: 'fix_configuration' })
+    throw new GatewayError('GW_CONFIG', '--deep-stacks: must be a day at the most', { next: 'fix_configuration' })
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),

@@ -40,7 +40,7 @@ export function addWatchCommands(line: CommandLine): void {
     .option('--exclude <url>', 'do not look at this URL and what lies below it; may be repeated', collected)
     .option('--credentials <file>', 'file in which the application keeps its tokens, read for their expiry; may be repeated', collected)
     .option(
-      '--forensic <time>',
+      '--deep-stacks <time>',
       'note every asynchronous step for so long (30s, 10m, 1h): callers behind timers and queues, joiners of a shared refresh; makes processes several times slower',
       aSpanOfTime,
     )

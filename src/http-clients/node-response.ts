@@ -23,7 +23,7 @@ export function trackResponse(tracker: ResponseTracker, response: IncomingMessag
   )
 }
 
-/** As `followAnswer`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
+/** As `trackResponse`. The stream is heard without a listener, since Node counts them to know whether anybody reads. */
 export function trackStream(tracker: ResponseTracker, stream: ClientHttp2Stream, safely: Guard): void {
   const { emit, push } = stream
   // A stream that fails ends first, and says why then.

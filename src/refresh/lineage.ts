@@ -24,7 +24,7 @@ const NONE: readonly Fingerprint[] = []
  * Which refresh token belongs, or belonged, to which profile: found by its fingerprint, however many profiles there are.
  *
  * A fingerprint proves nothing, since it is short and stands in telemetry: to whoever shows a token something is given only
- * after it was compared (`findHolding`).
+ * after it was compared (`findOwnership`).
  */
 export class Lineage {
   readonly #profiles = new Map<string, Learned>()

@@ -163,7 +163,7 @@ export class RefreshGate {
    *
    * @returns The profile with a token that can be used, and how the visit came by it.
    * @throws {GatewayError} `GW_NEEDS_LOGIN` (sign in again), `GW_REFRESH_FAILED` and `GW_REFRESH_BACKOFF` (may pass),
-   *   `GW_VISIT_TIMEOUT`, `GW_VISIT_ABORTED` (this visitor stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
+   *   `GW_ACQUIRE_TIMEOUT`, `GW_ACQUIRE_ABORTED` (this visitor stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
    */
   async acquire(acquisition: AcquireRequest): Promise<AcquireResult> {
     const record = new AcquireRecord(this.#telemetry, acquisition)
@@ -279,7 +279,7 @@ export class RefreshGate {
     try {
       return await waitFor(result, deadlineMs, signal)
     } catch (error) {
-      if (isGatewayError(error, 'GW_VISIT_TIMEOUT')) return { error }
+      if (isGatewayError(error, 'GW_ACQUIRE_TIMEOUT')) return { error }
       throw error
     }
   }

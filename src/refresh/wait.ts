@@ -19,7 +19,7 @@ export function checkedDeadline(name: string, deadlineMs: number | undefined): n
 /**
  * Waits for shared work without owning it: leaving stops the waiting, never the work.
  *
- * @throws {GatewayError} `GW_VISIT_TIMEOUT` after `deadlineMs`, `GW_VISIT_ABORTED` when `signal` aborts.
+ * @throws {GatewayError} `GW_ACQUIRE_TIMEOUT` after `deadlineMs`, `GW_ACQUIRE_ABORTED` when `signal` aborts.
  */
 export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -31,7 +31,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
     const timer = setTimeout(
       () =>
         leave(
-          new GatewayError('GW_VISIT_TIMEOUT', `no fresh token within ${durationOf(deadlineMs)}; the refresh goes on`, {
+          new GatewayError('GW_ACQUIRE_TIMEOUT', `no fresh token within ${durationOf(deadlineMs)}; the refresh goes on`, {
             next: 'try_again_later',
           }),
         ),
@@ -58,7 +58,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
 
 /** The error for a visitor who left. */
 export function abortedAcquire(signal: AbortSignal | undefined): GatewayError {
-  return new GatewayError('GW_VISIT_ABORTED', 'the caller left while its token was being refreshed', {
+  return new GatewayError('GW_ACQUIRE_ABORTED', 'the caller left while its token was being refreshed', {
     next: 'nothing',
     cause: signal?.reason,
   })

@@ -42,7 +42,7 @@ export interface WrapRefreshOptions<A extends unknown[], R = unknown> {
   tokenUrl?: string
   /** Token requests the function may make in one flight, retries included; 0 lets none through. @default 3 */
   requests?: number
-  /** Longest wait of one caller, in ms; 0 does not wait: the flight starts, and this caller gets `GW_VISIT_TIMEOUT`. @default 60_000 */
+  /** Longest wait of one caller, in ms; 0 does not wait: the flight starts, and this caller gets `GW_ACQUIRE_TIMEOUT`. @default 60_000 */
   deadlineMs?: number
 }
 
@@ -75,7 +75,7 @@ interface Asked<R> {
  *
  * @param tokenUrl The provider's token URL, for the permit.
  * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
- *   `GW_VISIT_TIMEOUT` when this caller waited too long; the flight goes on.
+ *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long; the flight goes on.
  * @throws {RangeError} for a `deadlineMs` that is no time.
  */
 export function wrapRefresh<A extends unknown[], R>(
@@ -89,16 +89,16 @@ export function wrapRefresh<A extends unknown[], R>(
     provider: options.provider,
     tokenUrl,
     requests: options.requests ?? WRAP_REFRESH_DEFAULTS.requests,
-    deadlineMs: checkedDeadline('aroundRefresh: deadlineMs', options.deadlineMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
-    accessOf: result => faults.text('the option aroundRefresh.access', () => (options.access ?? accessIn)(result)),
+    deadlineMs: checkedDeadline('wrapRefresh: deadlineMs', options.deadlineMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
+    accessOf: result => faults.text('the option wrapRefresh.access', () => (options.access ?? accessIn)(result)),
     adopts: options.replaces !== undefined,
   })
   return async function gated(this: unknown, ...parameters: A): Promise<R> {
-    const replacedToken = faults.text('the option aroundRefresh.replaces', () => options.replaces?.(...parameters))
+    const replacedToken = faults.text('the option wrapRefresh.replaces', () => options.replaces?.(...parameters))
     registerSecret(replacedToken)
     return gate.enter({
       caller: takeCallerSite(gated),
-      profileId: faults.text('the option aroundRefresh.profile', () => options.profile(...parameters)),
+      profileId: faults.text('the option wrapRefresh.profile', () => options.profile(...parameters)),
       reason: reasonOf(faults, () => options.reason?.(...parameters)),
       replaced: fingerprint(replacedToken),
       run: () => Reflect.apply(refresh, this, parameters),
@@ -256,7 +256,7 @@ function accessIn(result: unknown): string | undefined {
 
 /** A reason that is none of the closed list would be a label without a legend. */
 function reasonOf(faults: FaultReporter, read: () => string | undefined): RefreshReason {
-  const place = 'the option aroundRefresh.reason'
+  const place = 'the option wrapRefresh.reason'
   const said = faults.text(place, read)
   const known = REFRESH_REASONS.find(reason => reason === said)
   if (said !== undefined && !known) faults.report(place, new RangeError(`is none of: ${REFRESH_REASONS.join(', ')}`))

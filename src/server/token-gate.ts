@@ -168,7 +168,7 @@ async function answerFor(client: Client, { asked, ownership, body }: KnownReques
     return () => answerTokens(response, credential, Date.now())
   } catch (error) {
     // It is gone itself, and hears nothing any more.
-    if (isGatewayError(error, 'GW_VISIT_ABORTED') && response.destroyed) return () => {}
+    if (isGatewayError(error, 'GW_ACQUIRE_ABORTED') && response.destroyed) return () => {}
     return refuse(refusalOf(error, await deadCodeOf(gateway, ownership.profile.id)))
   }
 }

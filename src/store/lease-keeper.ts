@@ -36,7 +36,7 @@ export class LeaseKeeper {
   /**
    * Waits for the right to refresh one profile.
    *
-   * @throws {GatewayError} `GW_LEASE_TIMEOUT` naming the holder's process after `waitMs`, `GW_VISIT_ABORTED` when
+   * @throws {GatewayError} `GW_LEASE_TIMEOUT` naming the holder's process after `waitMs`, `GW_ACQUIRE_ABORTED` when
    *   `signal` aborts, `GW_CLOSED`, and what `LeaseTable.claim` throws.
    */
   async lease(profileId: string, { waitMs, signal }: LeaseOptions): Promise<Lease> {
@@ -201,7 +201,7 @@ function standStill(ms: number): void {
 }
 
 function aborted(signal: AbortSignal): GatewayError {
-  return new GatewayError('GW_VISIT_ABORTED', 'the caller left while waiting for the lease', { next: 'nothing', cause: signal.reason })
+  return new GatewayError('GW_ACQUIRE_ABORTED', 'the caller left while waiting for the lease', { next: 'nothing', cause: signal.reason })
 }
 
 function timedOut(waitMs: number, by: LeaseHolder | undefined): GatewayError {

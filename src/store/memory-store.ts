@@ -112,7 +112,7 @@ class MemoryStore implements ProfileStore {
 type Waiter = PromiseWithResolvers<void>
 
 function aborted(signal: AbortSignal): GatewayError {
-  return new GatewayError('GW_VISIT_ABORTED', 'the caller left while waiting for the lease', { next: 'nothing', cause: signal.reason })
+  return new GatewayError('GW_ACQUIRE_ABORTED', 'the caller left while waiting for the lease', { next: 'nothing', cause: signal.reason })
 }
 
 function timedOut(waitMs: number): GatewayError {

@@ -18,7 +18,7 @@ export class FaultReporter {
     this.#onFault = onFault
   }
 
-  /** @param place What failed, fit for a log line: `the option aroundRefresh.profile`. */
+  /** @param place What failed, fit for a log line: `the option wrapRefresh.profile`. */
   report(place: string, fault: unknown): void {
     try {
       const type = errorType(fault)
@@ -43,7 +43,7 @@ export class FaultReporter {
   /**
    * Runs `callback` and returns what it returns; `instead` when it throws, which is reported.
    *
-   * @example faults.guard('the option wrapProviderCall.model', () => options.model?.(...parameters), undefined)
+   * @example faults.guard('the option wrapCall.model', () => options.model?.(...parameters), undefined)
    */
   guard<T>(place: string, callback: () => T, instead: T): T {
     try {

@@ -72,7 +72,7 @@ export function redactText(text: string): string {
   return cleanDecoded === decoded ? clean : cleanDecoded
 }
 
-/** As `scrubText`, for a text of one line: a name, a label. */
+/** As `redactText`, for a text of one line: a name, a label. */
 export function redactLine(text: string): string {
   return redactText(text).replace(/[\n\t]/g, '\ufffd')
 }

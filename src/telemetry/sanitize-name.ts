@@ -5,7 +5,7 @@ import { redactLine } from './redaction-patterns.ts'
 const LONGEST = 480
 const MOST_CLEAN = 2_000
 
-/** A run that changes between cases and digits more often than words do: shorter ones than `scrubText` dares to call opaque. */
+/** A run that changes between cases and digits more often than words do: shorter ones than `redactText` dares to call opaque. */
 const RUN = /[A-Za-z0-9]{12,}/g
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi
 const RANDOM = 0.45
@@ -14,7 +14,7 @@ const clean = new Set<string>()
 let cleanAt = secretChanges()
 
 /**
- * A name that somebody outside chose, as it may be shown: of a model, of a client. As `scrubLine`, with less faith in it:
+ * A name that somebody outside chose, as it may be shown: of a model, of a client. As `redactLine`, with less faith in it:
  * a client that puts its key where a name belongs must not find the key in its operator's dashboards.
  */
 export function sanitizeName(name: string): string {

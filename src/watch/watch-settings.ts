@@ -61,7 +61,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'tokenUrls',
   'apis',
   'exclude',
-  'forensicUntilMs',
+  'deepStacksUntilMs',
   'credentials',
   'preset',
   'startedBy',
@@ -70,7 +70,7 @@ const KEYS: ReadonlySet<string> = new Set([
 /**
  * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
- * `GATEWATCH_COALESCE_WINDOW_MS`, `GATEWATCH_FORENSIC` for so long from the start, such as `10m`,
+ * `GATEWATCH_COALESCE_WINDOW_MS`, `GATEWATCH_DEEP_STACKS` for so long from the start, such as `10m`,
  * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
  * joined; of a single value, what `gatewatch run` was told counts.
  *
@@ -106,7 +106,7 @@ function deepStacksUntil(text: string | undefined): number | undefined {
   const [, count = '', unit = ''] = /^(\d{1,5})([smh])$/.exec(text.trim()) ?? []
   const forMs = Number(count) * ({ s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN)
   if (!(forMs > 0 && forMs <= LONGEST_DEEP_STACKS_MS))
-    throw wrong('GATEWATCH_FORENSIC must be a span of time of at most a day: 30s, 10m, 1h')
+    throw wrong('GATEWATCH_DEEP_STACKS must be a span of time of at most a day: 30s, 10m, 1h')
   return Date.now() + forMs
 }
 
@@ -162,7 +162,7 @@ function handedSettings(text: string | undefined): HandedSettings {
   if (unknown.length > 0) throw wrong(`${SETTINGS_VARIABLE}: ${unknown.join(', ')} is not known; there are ${[...KEYS].join(', ')}`)
   for (const key of ['gate', 'exclude', 'credentials', 'preset'] as const) requireThat(key, given[key], isTextList, 'a list of texts')
   for (const key of ['tokenUrls', 'apis'] as const) requireThat(key, given[key], isTextTable, 'an object of URLs and provider names')
-  requireThat('forensicUntilMs', given.deepStacksUntilMs, Number.isSafeInteger, 'a moment in epoch milliseconds')
+  requireThat('deepStacksUntilMs', given.deepStacksUntilMs, Number.isSafeInteger, 'a moment in epoch milliseconds')
   requireThat('state', given.state, value => typeof value === 'string', 'a text')
   return given as HandedSettings
 }

@@ -125,9 +125,9 @@ beginTurns()
 
 /** Awaits in a loop, and says how much is remembered of it, and how much memory that took. */
 const AWAITS = `
-import { Forensics } from '${new URL('../../src/callers/async-hooks-tracer.ts', import.meta.url)}'
+import { AsyncHooksTracer } from '${new URL('../../src/callers/async-hooks-tracer.ts', import.meta.url)}'
 const old = Promise.resolve()
-const forensics = new Forensics()
+const forensics = new AsyncHooksTracer()
 forensics.start()
 async function turns(count) {
   for (let turn = 0; turn < count; turn += 1) {
@@ -240,9 +240,9 @@ describe('forensic mode', () => {
   })
 
   it.each([['forever'], ['10x'], ['2000h']])('is not begun for %s', async time => {
-    const { code, stderr } = await startNode([MAIN, 'run', '--forensic', time, '--', process.execPath, '--version']).ended
+    const { code, stderr } = await startNode([MAIN, 'run', '--deep-stacks', time, '--', process.execPath, '--version']).ended
     expect(code).toBe(64)
-    expect(stderr).toMatch(/--forensic/)
+    expect(stderr).toMatch(/--deep-stacks/)
   })
 })
 

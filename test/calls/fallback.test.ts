@@ -15,7 +15,7 @@ describe('a visit that the gate refused', () => {
   const error = (code: GatewayErrorCode) => new GatewayError(code, 'x', { next: 'nothing' })
   it.each([
     [error('GW_NEEDS_LOGIN'), 'needs_login'],
-    [error('GW_VISIT_TIMEOUT'), 'timeout'],
+    [error('GW_ACQUIRE_TIMEOUT'), 'timeout'],
     [error('GW_PROFILE_UNKNOWN'), 'missing_credential'],
     [error('GW_REFRESH_FAILED'), 'unavailable'],
     [error('GW_REFRESH_BACKOFF'), 'unavailable'],

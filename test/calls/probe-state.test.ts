@@ -117,7 +117,7 @@ describe('the book of probes', () => {
     expect(diverges()).toBe(true)
   })
 
-  it.each(['GW_VISIT_ABORTED', 'GW_PROFILE_UNKNOWN', 'GW_STORE_UNREADABLE', 'GW_CLOSED'] as const)(
+  it.each(['GW_ACQUIRE_ABORTED', 'GW_PROFILE_UNKNOWN', 'GW_STORE_UNREADABLE', 'GW_CLOSED'] as const)(
     'takes a visit that ended in %s for no word about the profile',
     code => {
       const { probes, diverges } = world()

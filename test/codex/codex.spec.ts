@@ -133,7 +133,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
         [ATTR_DECISION]: 'join',
       },
     ])
-    expect(w.spans(SPAN_REFRESH)).toMatchObject([{ attributes: { [ATTR_CALLER]: 'client:my-agent', 'gatewatch.flight.visits': 2 } }])
+    expect(w.spans(SPAN_REFRESH)).toMatchObject([{ attributes: { [ATTR_CALLER]: 'client:my-agent', 'gatewatch.refresh.acquisitions': 2 } }])
     const stored = await w.stored()
     expect(home.tokens()).toMatchObject({ access_token: stored.access, refresh_token: stored.refresh, id_token: stored.idToken })
     expect(stored.refresh).not.toBe(w.grant.refresh)

@@ -226,9 +226,9 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       const caller = new AbortController()
       const waiting = store.lease(ID, { waitMs: 20_000, signal: caller.signal })
       caller.abort(new Error('gone'))
-      await expect(waiting).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'gone' } })
+      await expect(waiting).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED', cause: { message: 'gone' } })
       await held.release()
-      await expect(store.lease(ID, { waitMs: 0, signal: caller.signal })).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+      await expect(store.lease(ID, { waitMs: 0, signal: caller.signal })).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
       await (await store.lease(ID, { waitMs: 0 })).release()
     })
 

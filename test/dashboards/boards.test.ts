@@ -193,8 +193,8 @@ describe('the lint itself', () => {
 
   it('sees text that is no PromQL, and legends that do not survive', () => {
     expect(syntaxFaults('sum(rate(x[5m])')).not.toEqual([])
-    expect(labelsLeftBy('sum by (caller) (rate(gatewatch_gate_visits_total[5m]))', KNOWN)).toEqual(['caller'])
-    expect(labelsLeftBy('sum (gatewatch_gate_visits_total)', KNOWN)).toEqual([])
+    expect(labelsLeftBy('sum by (caller) (rate(gatewatch_gate_acquisitions_total[5m]))', KNOWN)).toEqual(['caller'])
+    expect(labelsLeftBy('sum (gatewatch_gate_acquisitions_total)', KNOWN)).toEqual([])
     expect(
       labelsLeftBy('histogram_quantile(0.5, sum by (via, le) (rate(gatewatch_oauth_refresh_duration_seconds_bucket[5m])))', KNOWN),
     ).toEqual(['via'])

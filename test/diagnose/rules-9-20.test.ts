@@ -65,16 +65,16 @@ describe('a visit that ends by its own deadline', () => {
     span(SPAN_ACQUIRE, 0, { status: 'error', durationMs, attributes: { [ATTR_ERROR_TYPE]: error }, links: [slow] })
 
   it('before its refresh works is told with both times', () => {
-    const [finding] = findings(slow, acquire('GW_VISIT_TIMEOUT'))
+    const [finding] = findings(slow, acquire('GW_ACQUIRE_TIMEOUT'))
     expect(finding).toMatchObject({ kind: 'callback_deadline', severity: 'warning' })
     expect(finding?.what).toContain('gave up after 10 s; the refresh worked and took 15 s')
   })
 
   it.each<[string, PlainSpan[]]>([
-    ['by a user who left', [slow, acquire('GW_VISIT_ABORTED')]],
+    ['by a user who left', [slow, acquire('GW_ACQUIRE_ABORTED')]],
     [
       'of a refresh that failed',
-      [{ ...refresh(0, { outcome: 'timeout', permanent: false }), durationMs: 15_000, spanId: slow.spanId }, acquire('GW_VISIT_TIMEOUT')],
+      [{ ...refresh(0, { outcome: 'timeout', permanent: false }), durationMs: 15_000, spanId: slow.spanId }, acquire('GW_ACQUIRE_TIMEOUT')],
     ],
   ])('%s is none', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('callback_deadline')

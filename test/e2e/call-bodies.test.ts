@@ -79,7 +79,7 @@ describe('a visit with a deadline', () => {
       stored: simulator => [codexLogin(simulator, 'me', EXPIRED)],
       simulated: { onTokenRequest: () => answer.promise },
     })
-    await expect(w.watch.acquireToken(acquisitionOf(0))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    await expect(w.watch.acquireToken(acquisitionOf(0))).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     answer.resolve()
     await eventually(async () => expect(await w.watch.acquireToken(acquisitionOf(0))).toMatchObject({ decision: 'reuse' }))
     expect(w.simulator.counts().tokenRequests.total).toBe(1)

@@ -45,15 +45,15 @@ interface Wrapped {
 
 const around = { provider: 'acme', tokenUrl: TOKEN_URL, profile: () => 'acme:me' }
 const WRAPPED: readonly Wrapped[] = [
-  { option: 'aroundRefresh.profile', wrap: (watch, send, profile) => watch.wrapRefresh(send, { ...around, profile }) },
-  { option: 'aroundRefresh.reason', wrap: (watch, send, reason) => watch.wrapRefresh(send, { ...around, reason }) },
-  { option: 'aroundRefresh.replaces', wrap: (watch, send, replaces) => watch.wrapRefresh(send, { ...around, replaces }) },
+  { option: 'wrapRefresh.profile', wrap: (watch, send, profile) => watch.wrapRefresh(send, { ...around, profile }) },
+  { option: 'wrapRefresh.reason', wrap: (watch, send, reason) => watch.wrapRefresh(send, { ...around, reason }) },
+  { option: 'wrapRefresh.replaces', wrap: (watch, send, replaces) => watch.wrapRefresh(send, { ...around, replaces }) },
   {
-    option: 'aroundRefresh.access',
+    option: 'wrapRefresh.access',
     wrap: (watch, send, access) => watch.wrapRefresh(send, { ...around, replaces: text => text, access }),
   },
-  { option: 'wrapProviderCall.profile', wrap: (watch, send, profile) => watch.wrapCall(send, { provider: 'acme', profile }) },
-  { option: 'wrapProviderCall.model', wrap: (watch, send, model) => watch.wrapCall(send, { provider: 'acme', model }) },
+  { option: 'wrapCall.profile', wrap: (watch, send, profile) => watch.wrapCall(send, { provider: 'acme', profile }) },
+  { option: 'wrapCall.model', wrap: (watch, send, model) => watch.wrapCall(send, { provider: 'acme', model }) },
   { option: 'wrapLogin.profile', wrap: (watch, send, profile) => watch.wrapLogin(send, { provider: 'acme', profile }) },
   { option: 'wrapExchange.profile', wrap: (watch, send, profile) => watch.wrapExchange(send, { provider: 'acme', profile }) },
   { option: 'wrapRevoke.profile', wrap: (watch, send, profile) => watch.wrapRevoke(send, { provider: 'acme', profile }) },

@@ -117,7 +117,7 @@ describe('a host', () => {
     expect(result.globals.filter(name => !['version', 'diag'].includes(name))).toEqual([])
     const [own] = result.own
     expect(own?.recorder.interesting?.kept).toBeGreaterThan(0)
-    expect(countIn(own?.metrics ?? '', 'gatewatch_gate_visits_total')).toBe(REQUESTS)
+    expect(countIn(own?.metrics ?? '', 'gatewatch_gate_acquisitions_total')).toBe(REQUESTS)
   })
 })
 

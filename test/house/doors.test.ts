@@ -18,7 +18,7 @@ describe('the doors of the house', () => {
       expect(spansPastTelemetry(sourceFile('src/refresh/acquire.ts', call))).toHaveLength(1)
       expect(spansPastTelemetry(sourceFile('src/telemetry/telemetry.ts', call))).toEqual([])
     }
-    for (const call of ['telemetry.startSpan(SPAN_VISIT)', 'class A { #telemetry; a() { this.#telemetry.startSpan(SPAN_VISIT) } }'])
+    for (const call of ['telemetry.startSpan(SPAN_ACQUIRE)', 'class A { #telemetry; a() { this.#telemetry.startSpan(SPAN_ACQUIRE) } }'])
       expect(spansPastTelemetry(sourceFile('src/refresh/acquire.ts', call))).toEqual([])
   })
 

@@ -49,17 +49,17 @@ describe('telemetry names', () => {
     "'http.route'",
     "'error.type'",
     `\`gatewatch.gate.\${word}\``,
-    "'gatewatch_gate_visits_total'",
+    "'gatewatch_gate_acquisitions_total'",
   ])('would be noticed in src/: %s', literal => {
     expect(namesWrittenIn(sourceFile('src/refresh/acquire.ts', `const name = ${literal}`))).toHaveLength(1)
     expect(namesWrittenIn(sourceFile('src/refresh/acquire.ts', `// ${literal}`))).toEqual([])
   })
 
   it('would be noticed when unused', () => {
-    const unused = unusedIn([sourceFile('src/refresh/acquire.ts', "use(ATTR_REASON, METRICS.visits, instruments.add('bypasses'))")])
+    const unused = unusedIn([sourceFile('src/refresh/acquire.ts', "use(ATTR_REASON, METRICS.acquisitions, instruments.add('bypasses'))")])
     expect(unused).toContain('ATTR_DECISION')
     expect(unused).toContain('METRICS.replays')
-    for (const used of ['ATTR_REASON', 'METRICS.visits', 'METRICS.bypasses']) expect(unused).not.toContain(used)
+    for (const used of ['ATTR_REASON', 'METRICS.acquisitions', 'METRICS.bypasses']) expect(unused).not.toContain(used)
   })
 })
 

@@ -7,7 +7,7 @@ describe('names in Prometheus', () => {
     expect(Object.values(METRICS).map(prometheusName)).toEqual([
       'gatewatch_oauth_refresh_duration_seconds',
       'gatewatch_oauth_operation_duration_seconds',
-      'gatewatch_gate_visits_total',
+      'gatewatch_gate_acquisitions_total',
       'gatewatch_gate_wait_duration_seconds',
       'gatewatch_gate_bypasses_total',
       'gatewatch_oauth_replays_total',

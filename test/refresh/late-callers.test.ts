@@ -211,7 +211,7 @@ describe('a refresh function that calls its wrapped self', () => {
 describe('a deadline', () => {
   it.each([-1, Number.NaN, '5' as never, null as never])('of %j is refused when the function is wrapped', deadlineMs => {
     expect(() => world({ deadlineMs })).toThrow(
-      /^aroundRefresh: deadlineMs is (?:the number|a value of type) .*, allowed: a number of milliseconds from 0$/,
+      /^wrapRefresh: deadlineMs is (?:the number|a value of type) .*, allowed: a number of milliseconds from 0$/,
     )
   })
 
@@ -223,7 +223,7 @@ describe('a deadline', () => {
   it('of 0 starts the refresh and does not wait for it', async () => {
     const answer = Promise.withResolvers<Tokens>()
     const w = world({ deadlineMs: 0, refresh: () => answer.promise })
-    const impatient = expect(w.refresh()).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    const impatient = expect(w.refresh()).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     await vi.advanceTimersByTimeAsync(1)
     await impatient
     expect(w.calls()).toBe(1)

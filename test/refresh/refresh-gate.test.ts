@@ -132,7 +132,7 @@ describe('reuse beats refresh', () => {
     const leading = w.gate.acquire(w.acquire())
     const { access } = await w.signIn('usable')
     const rejecting = w.gate.acquire(w.acquire({ reason: 'rejected', rejected: fingerprint(access) ?? '', deadlineMs: 600_000 }))
-    const refused = expect(rejecting).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    const refused = expect(rejecting).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     await w.gate.current(PROFILE) // by now he has joined
     w.clock.advance(600_000)
     await release()
@@ -152,7 +152,7 @@ describe('a visitor who leaves', () => {
     const joining = Promise.all([w.gate.acquire(w.acquire()), w.gate.acquire(w.acquire())])
     await back.asked
     primary.abort(new Error('closed the window'))
-    await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'closed the window' } })
+    await expect(leading).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED', cause: { message: 'closed the window' } })
     expect(decisions(w)).toEqual(['lead'])
     back.answer()
     expect((await joining).map(({ decision, outcome }) => `${decision} ${outcome}`)).toEqual(['join rotated', 'join rotated'])
@@ -168,7 +168,7 @@ describe('a visitor who leaves', () => {
     const leading = w.gate.acquire(w.acquire({ signal: primary.signal }))
     await back.asked
     primary.abort()
-    await expect(leading).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    await expect(leading).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
     back.answer()
     await w.gate.settled()
     expect(await w.stored()).toMatchObject({ generation: 1 })
@@ -178,7 +178,7 @@ describe('a visitor who leaves', () => {
   it('who had left before he came makes nobody fly', async () => {
     const w = await world()
     await w.signIn()
-    await expect(w.gate.acquire(w.acquire({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    await expect(w.gate.acquire(w.acquire({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
     await w.gate.settled()
     expect(w.spans(SPAN_REFRESH)).toEqual([])
     expect(w.tokenRequests()).toBe(0)
@@ -188,7 +188,10 @@ describe('a visitor who leaves', () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
-    await expect(w.gate.acquire(w.acquire({ deadlineMs: 5 }))).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT', next: 'try_again_later' })
+    await expect(w.gate.acquire(w.acquire({ deadlineMs: 5 }))).rejects.toMatchObject({
+      code: 'GW_ACQUIRE_TIMEOUT',
+      next: 'try_again_later',
+    })
     back.answer()
     expect(await w.gate.acquire(w.acquire())).toMatchObject({ profile: { credential: { generation: 1 } } })
     expect(w.tokenRequests()).toBe(1)

@@ -10,17 +10,17 @@ describe('waiting for shared work', () => {
   })
 
   it('ends at the deadline', async () => {
-    await expect(waitFor(NEVER, 5)).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT', next: 'try_again_later' })
+    await expect(waitFor(NEVER, 5)).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT', next: 'try_again_later' })
   })
 
   it('ends when its caller leaves, and says why he left', async () => {
     const caller = new AbortController()
     const waiting = waitFor(NEVER, 60_000, caller.signal)
     caller.abort(new Error('closed the window'))
-    await expect(waiting).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED', cause: { message: 'closed the window' } })
+    await expect(waiting).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED', cause: { message: 'closed the window' } })
   })
 
   it('does not begin for a caller who has left', async () => {
-    await expect(waitFor(Promise.resolve(7), 60_000, AbortSignal.abort('gone'))).rejects.toMatchObject({ code: 'GW_VISIT_ABORTED' })
+    await expect(waitFor(Promise.resolve(7), 60_000, AbortSignal.abort('gone'))).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
   })
 })

@@ -131,7 +131,7 @@ describe('a gate around somebody else’s refresh', () => {
 
   it('lets a caller whose patience ends go; the flight goes on', async () => {
     const w = wrappedWorld({ deadlineMs: 5 })
-    await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_VISIT_TIMEOUT' })
+    await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     const joining = w.refresh({ account: 'default' })
     w.calls[0]?.land('fresh')
     expect(await joining).toBe('fresh')

@@ -106,7 +106,7 @@ describe('the data of operators', () => {
     expect(trace.json.spans.map(({ name }: { name: string }) => name)).toEqual([
       'POST /v1/responses',
       'gatewatch.call',
-      'gatewatch.gate.visit',
+      'gatewatch.gate.acquire',
       'gatewatch.oauth.refresh',
       'chat gpt-5.5',
     ])

@@ -163,7 +163,7 @@ describe('a client at the token endpoint gate', () => {
     const decisions = (await w.acquisitions(6)).map(acquisition => `${acquisition[ATTR_CALLER]} ${acquisition[ATTR_DECISION]}`)
     expect(decisions.filter(decision => decision === 'client:my-cli/1.2 join')).toHaveLength(5)
     const [refreshRun] = w.spans(SPAN_REFRESH)
-    expect(refreshRun?.attributes['gatewatch.flight.visits']).toBe(6)
+    expect(refreshRun?.attributes['gatewatch.refresh.acquisitions']).toBe(6)
   })
 
   it('with a token that still works gets it again, and nothing is sent', async () => {

@@ -137,7 +137,9 @@ describe('/metrics in the Prometheus text format', () => {
     expect(text).not.toContain('trace_id')
     expect(text).not.toContain('# EOF')
     expect(text).toContain('# TYPE target_info gauge\n')
-    expect(text).toContain(`# TYPE gatewatch_gate_visits_total counter\ngatewatch_gate_visits_total{decision="lead",provider="p"} 1\n`)
+    expect(text).toContain(
+      `# TYPE gatewatch_gate_acquisitions_total counter\ngatewatch_gate_acquisitions_total{decision="lead",provider="p"} 1\n`,
+    )
   })
 
   it('has the same series as OpenMetrics', async () => {

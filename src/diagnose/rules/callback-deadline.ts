@@ -40,7 +40,7 @@ interface LateRefresh {
 
 /** The flight that a visit did not wait for, where it ended well all the same. */
 function lateRefreshOf(evidence: Evidence, acquisition: InputSpan): LateRefresh | undefined {
-  if (!acquisition.isError || acquisition.text(ATTR_ERROR_TYPE) !== 'GW_VISIT_TIMEOUT') return undefined
+  if (!acquisition.isError || acquisition.text(ATTR_ERROR_TYPE) !== 'GW_ACQUIRE_TIMEOUT') return undefined
   const refresh = acquisition.links.map(({ spanId }) => evidence.byId(spanId)).find(linked => linked !== undefined)
   return refresh && WORKED.has(refresh.outcome) && refresh.endMs > acquisition.endMs ? { acquisition, refresh } : undefined
 }

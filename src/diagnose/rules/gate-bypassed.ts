@@ -5,7 +5,7 @@ import { isRefusedAsUsed } from '../lost-answers.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
-const ASK_THE_GATE = 'Let the caller named here ask the gate for a token (visit) instead of the token endpoint.'
+const ASK_THE_GATE = 'Let the caller named here ask the gate for a token (acquireToken) instead of the token endpoint.'
 const SET_A_POLICY =
   'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go. A watched process can be given coalesce instead: it shares the answer.'
 const SIGN_IN = 'Where the login is dead by now, sign in again after that.'

@@ -97,14 +97,14 @@ async function runHost({ api, express, http, gatewatches }) {
       request.end(JSON.stringify({ grant_type: 'refresh_token', refresh_token: `canary-refresh-${id}` }))
     })
   const wrapped = watches.map(watch => ({
-    refresh: watch.aroundRefresh(
+    refresh: watch.wrapRefresh(
       async id => {
         trace.getActiveSpan()?.setAttribute('app.refresh', id)
         return send('/token', id)
       },
       { provider: 'acme', tokenUrl: `${provider}/token`, profile: id => `acme:p${id % 10}`, reason: () => 'forced' },
     ),
-    call: watch.wrapProviderCall(
+    call: watch.wrapCall(
       async id => {
         trace.getActiveSpan()?.setAttribute('app.call', id)
         return send('/v1/chat', id)

@@ -22,7 +22,7 @@ export interface DiagnoseCost {
   /** Each reading and its diagnosis, in ms. */
   readonly readMs: readonly number[]
   readonly diagnoseMs: readonly number[]
-  /** Processor time of each round, in ms: what it takes where nobody else is at work. */
+  /** Processor time of each round, in ms: what it takes where no other caller is at work. */
   readonly processorMs: readonly number[]
   readonly heapBytes: number
 }

@@ -21,7 +21,7 @@ const run = promisify(execFile)
 
 /**
  * Checks a commit out into a temporary worktree and gives it modules: those of this tree where the lock files are equal,
- * else its own by `npm ci`. A path (`./x`, `/x`) names a checkout that is there, with its modules; it is left as it is.
+ * else its own by `npm ci`. A path (`./x`, `/x`) names a checkout that is there, with its modules; it is left unchanged.
  *
  * @param root A folder of the repository that has the commit. @default this repository
  * @throws {TypeError} when the commit or the folder is not known.

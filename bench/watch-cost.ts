@@ -18,7 +18,7 @@ interface ManyCalls {
 }
 
 interface Capture {
-  /** `new Error` with 16 frames: what V8 takes for it, whoever asks. */
+  /** `new Error` with 16 frames: what V8 takes for it, a caller that asks. */
   readonly plainErrorUs: number
   /** Frames noted for whoever may read them: what a provider call pays; beyond the sample it notes half as many. */
   readonly notedUs: number

@@ -44,7 +44,7 @@ export const REFRESH_ALERTS: readonly Alert[] = [
     for: '1m',
     severity: 'critical',
     summary: 'A profile can only be mended by signing in again.',
-    description: `The login of profile ${label(LABEL_PROFILE)} at ${label(LABEL_PROVIDER)} is dead; no refresh is tried until somebody signs in.`,
+    description: `The login of profile ${label(LABEL_PROFILE)} at ${label(LABEL_PROVIDER)} is dead; no refresh is tried until a user signs in.`,
     board: 'profileFallback',
     chooses: PROFILE,
     proof: {

@@ -7,7 +7,7 @@ import { BOARD_UIDS } from './links.ts'
 export const README_BEGIN = '<!-- boards: written by npm run dashboards -->'
 export const README_END = '<!-- end of boards -->'
 
-/** README.md with its part about boards and alerts written anew. @throws {RangeError} when it has no such part. */
+/** README.md with its part about boards and alerts written again. @throws {RangeError} when it has no such part. */
 export function withBoards(readme: string): string {
   const begin = readme.indexOf(README_BEGIN)
   const end = readme.indexOf(README_END)

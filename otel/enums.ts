@@ -3,15 +3,15 @@
  * may grow with a scenario but a word never changes its meaning.
  */
 
-/** Why a visit wants a fresh token. */
+/** Why an acquisition wants a fresh token. */
 export const REFRESH_REASONS = ['missing', 'expired', 'expiring', 'rejected', 'forced', 'scheduled', 'operator', 'unknown'] as const
 export type RefreshReason = (typeof REFRESH_REASONS)[number]
 
-/** What the gate did with a visit; `bypass` stands for the visit that never came. */
+/** What the gate did with an acquisition; `bypass` stands for the acquisition that never came. */
 export const DECISIONS = ['reuse', 'lead', 'join', 'adopt', 'refuse', 'bypass'] as const
 export type Decision = (typeof DECISIONS)[number]
 
-/** How a flight ended. Which of them are permanent is in `src/domain/refresh-outcome.ts`. */
+/** How a refresh ended. Which of them are permanent is in `src/domain/refresh-outcome.ts`. */
 export const REFRESH_OUTCOMES = [
   'rotated',
   'renewed',
@@ -30,7 +30,7 @@ export const REFRESH_OUTCOMES = [
   'identity_mismatch',
   'contention',
   'blocked',
-  // Nothing was sent: another flight had found out that the grant is dead.
+  // Nothing was sent: another refresh had found out that the grant is dead.
   'needs_login',
 ] as const
 export type RefreshOutcome = (typeof REFRESH_OUTCOMES)[number]
@@ -64,7 +64,7 @@ export const SKIP_REASONS = [
 ] as const
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
-/** How a probe ended: as an attempt, as a profile that is passed over, or as a visit that the gate refused. */
+/** How a probe ended: as an attempt, as a profile that is passed over, or as an acquisition that the gate refused. */
 export type ProbeOutcome = AttemptOutcome | SkipReason | RefreshOutcome
 export const PROBE_OUTCOMES: readonly ProbeOutcome[] = [
   ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...REFRESH_OUTCOMES]),
@@ -131,16 +131,16 @@ export type DropPlace = (typeof DROP_PLACES)[number]
 export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
 export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 
-/** OAuth operations besides the refresh; each has a span of its own. */
+/** OAuth operations in addition to the refresh; each has a span of its own. */
 export const OAUTH_OPERATIONS = ['login', 'exchange', 'device', 'revoke'] as const
 export type OAuthOperation = (typeof OAUTH_OPERATIONS)[number]
 
-/** How somebody signs in: in the browser of this machine, by pasting where the browser ended, with a code on another device. */
+/** How a user signs in: in the browser of this machine, by pasting where the browser ended, with a code on another device. */
 export const LOGIN_METHODS = ['browser', 'paste', 'device'] as const
 export type LoginMethod = (typeof LOGIN_METHODS)[number]
 
 /**
- * How an OAuth operation besides the refresh ended: `denied` by the person or the provider, `expired` before the person was
+ * How an OAuth operation in addition to the refresh ended: `denied` by the person or the provider, `expired` before the person was
  * done, `cancelled` by us, `refused` as a request, `unverified` where state, nonce or issuer did not hold.
  */
 export const OPERATION_OUTCOMES = [

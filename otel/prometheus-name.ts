@@ -46,7 +46,7 @@ export function prometheusName(metric: NamedMetric): string {
   return metric.kind === 'counter' ? `${family}_total` : family
 }
 
-/** The parts of `prometheusName`, for whoever writes an exposition. */
+/** The parts of `prometheusName`, for the process that writes an exposition. */
 export function prometheusNames({ name, kind, unit }: NamedMetric): PrometheusNames {
   let words = name.split(/[^A-Za-z0-9:]+/).filter(word => word !== '')
   const unitWords = wordsOf(unit)

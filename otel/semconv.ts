@@ -62,7 +62,7 @@ export const SPAN_SIDE_CHANNEL = 'gatewatch.oauth.side_channel'
 /** Node's own channel for inbound requests; it reads like one of our names, so it stands with them. */
 export const CHANNEL_INBOUND = 'http.server.request.start'
 
-/** Events on the flight's span, in the order in which they can happen; the last one seen is where a flight stopped. */
+/** Events on the refresh's span, in the order in which they can happen; the last one seen is where a refresh stopped. */
 export const EVENT_LEASE_REQUESTED = 'gatewatch.lease.requested'
 export const EVENT_LEASE_HELD = 'gatewatch.lease.held'
 export const EVENT_LEASE_LOST = 'gatewatch.lease.lost'
@@ -210,9 +210,9 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_TOKEN_AGE]: { class: 'number', help: 'Seconds between the issue of the access token and this refresh.' },
   [ATTR_REASON]: { class: 'list', values: REFRESH_REASONS, help: 'Why a fresh token was wanted.' },
   [ATTR_REASON_DECLARED]: { class: 'label', help: 'The reason that the client itself put into its token request.' },
-  [ATTR_DECISION]: { class: 'list', values: DECISIONS, help: 'What the gate did with the visit.' },
-  [ATTR_OUTCOME]: { class: 'list', values: REFRESH_OUTCOMES, help: 'How the flight ended.' },
-  [ATTR_PERMANENT]: { class: 'boolean', help: 'Trying again cannot help; somebody must sign in.' },
+  [ATTR_DECISION]: { class: 'list', values: DECISIONS, help: 'What the gate did with the acquisition.' },
+  [ATTR_OUTCOME]: { class: 'list', values: REFRESH_OUTCOMES, help: 'How the refresh ended.' },
+  [ATTR_PERMANENT]: { class: 'boolean', help: 'Trying again cannot help; a user must sign in.' },
   [ATTR_ATTEMPT_OUTCOME]: { class: 'list', values: ATTEMPT_OUTCOMES, help: 'How the upstream request ended.' },
   [ATTR_ATTEMPT_INDEX]: { class: 'number', help: 'Place of the attempt within its call, from 0.' },
   [ATTR_ATTEMPTS]: { class: 'number', help: 'Upstream requests made for the call.' },
@@ -224,14 +224,14 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_PROBE_OUTCOME]: {
     class: 'list',
     values: PROBE_OUTCOMES,
-    help: 'How the probe ended: as an attempt, a skip or a refused visit would.',
+    help: 'How the probe ended: as an attempt, a skip or a refused acquisition would.',
   },
   [ATTR_OPERATION_OUTCOME]: {
     class: 'list',
     values: OPERATION_OUTCOMES,
     help: 'How a login, code exchange, device login or revocation ended.',
   },
-  [ATTR_LOGIN_METHOD]: { class: 'list', values: LOGIN_METHODS, help: 'How somebody signed in.' },
+  [ATTR_LOGIN_METHOD]: { class: 'list', values: LOGIN_METHODS, help: 'How a user signed in.' },
   [ATTR_DEVICE_POLLS]: { class: 'number', help: 'How often the provider was asked whether the code had been entered.' },
   [ATTR_PROTOCOL]: { class: 'list', values: PROTOCOLS, help: 'The wire language of the call.' },
   [ATTR_VIA]: { class: 'list', values: VIAS, help: 'Whether the token request went through the gate.' },
@@ -243,7 +243,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_SIDE_CHANNEL]: {
     class: 'list',
     values: SIDE_CHANNELS,
-    help: 'What reached for a token host besides HTTP clients: a child that is no Node, a raw socket.',
+    help: 'What reached for a token host other than HTTP clients: a child that is no Node, a raw socket.',
   },
   [ATTR_POLICY]: { class: 'list', values: BYPASS_POLICIES, help: 'What is done about a bypass.' },
   [ATTR_CALLER]: { class: 'label', help: 'File and function of the caller site, without the line: stable over releases.' },
@@ -256,16 +256,16 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   },
   [ATTR_LEASE_WAIT]: { class: 'number', help: 'Seconds from asking for the lease to holding it.' },
   [ATTR_LEASE_TAKEN_FROM]: { class: 'label', help: 'Process id of the dead or silent holder the lease was taken from.' },
-  [ATTR_LEASE_HOLDER]: { class: 'label', help: 'Process id of the holder that kept the lease for longer than the flight waited.' },
+  [ATTR_LEASE_HOLDER]: { class: 'label', help: 'Process id of the holder that kept the lease for longer than the refresh waited.' },
   [ATTR_PENDING_PROCESS]: {
     class: 'label',
-    help: 'Process id of an earlier flight that sent this very refresh token and never stored what came back.',
+    help: 'Process id of an earlier refresh that sent this very refresh token and never stored what came back.',
   },
-  [ATTR_PENDING_AGE]: { class: 'number', help: 'Seconds since that earlier flight sent it.' },
+  [ATTR_PENDING_AGE]: { class: 'number', help: 'Seconds since that earlier refresh sent it.' },
   [ATTR_CLOCK_SKEW]: { class: 'number', help: "Seconds the provider's clock (its Date header) is ahead of ours." },
   [ATTR_EXPIRES_IN_REPAIRED]: { class: 'label', help: 'What was wrong with expires_in: missing, zero, string, milliseconds.' },
   [ATTR_REPLAY]: { class: 'boolean', help: 'The refresh token sent had already been rotated away.' },
-  [ATTR_ACQUISITIONS]: { class: 'number', help: 'Visits that led or joined the flight.' },
+  [ATTR_ACQUISITIONS]: { class: 'number', help: 'Acquisitions that led or joined the refresh.' },
   [ATTR_REQUEST_ENCODING]: { class: 'label', help: 'How the token request was encoded: form, json, multipart, query, other.' },
   [ATTR_REQUEST_FIELDS]: { class: 'text', help: 'Sorted field names of the token request with the class of each value, never a value.' },
   [ATTR_REQUEST_CLIENT]: { class: 'digest', help: 'Fingerprint of the client id in the token request.' },
@@ -284,7 +284,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   },
   [ATTR_TOKEN_REQUESTS]: {
     class: 'number',
-    help: 'Token requests that a refresh function of the application sent in this flight; 0: it ended without asking anybody.',
+    help: 'Token requests that a refresh function of the application sent in this refresh; 0: it ended without asking anybody.',
   },
   [ATTR_PROVIDER_ERROR_CODE]: { class: 'label', help: "The provider's own error code." },
   [ATTR_PROVIDER_REQUEST_ID]: { class: 'label', help: "The provider's id of the request, for its support." },
@@ -354,7 +354,7 @@ const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_PROVIDER]: { cap: 50 },
   [LABEL_PROFILE]: { cap: 1000 },
   [LABEL_MODEL]: { cap: 100 },
-  // Visits carry a refresh reason, fallbacks the outcome or skip reason that caused them.
+  // Acquisitions carry a refresh reason, fallbacks the outcome or skip reason that caused them.
   [LABEL_REASON]: { values: [...new Set<string>([...REFRESH_REASONS, ...REFRESH_OUTCOMES, ...ATTEMPT_OUTCOMES, ...SKIP_REASONS])] },
   [LABEL_DECISION]: { values: DECISIONS },
   [LABEL_OUTCOME]: { values: [...new Set<string>([...REFRESH_OUTCOMES, ...ATTEMPT_OUTCOMES, ...OPERATION_OUTCOMES, ...IMPORT_OUTCOMES])] },
@@ -422,14 +422,14 @@ export const METRICS = {
     name: 'gatewatch.gate.acquisitions',
     kind: 'counter',
     unit: '{acquisition}',
-    help: 'Visits at the refresh gate, by what the gate decided.',
+    help: 'Acquisitions at the refresh gate, by what the gate decided.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_DECISION, LABEL_CALLER],
   },
   acquisitionWait: {
     name: 'gatewatch.gate.wait.duration',
     kind: 'histogram',
     unit: 's',
-    help: 'One visit, from entering the gate to leaving it.',
+    help: 'One acquisition, from entering the gate to leaving it.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_DECISION, LABEL_CALLER],
     buckets: WAIT_BUCKETS,
   },
@@ -546,7 +546,7 @@ export const METRICS = {
     name: 'gatewatch.lease.lost',
     kind: 'counter',
     unit: '{lease}',
-    help: 'Leases that were taken away while their flight was under way.',
+    help: 'Leases that were taken away while their refresh was under way.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
   },
   storeErrors: {

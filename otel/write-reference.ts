@@ -46,16 +46,16 @@ const END = '<!-- reference:end -->'
 const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
   [SPAN_CALL]: 'One provider call as its caller sees it, over all attempts.',
   [SPAN_ACQUIRE]:
-    'One visit at the refresh gate, linked to the flight it led or joined; under the policy coalesce, one refresh of a watched process that got the answer of another.',
+    'One acquisition at the refresh gate, linked to the refresh it led or joined; under the policy coalesce, one refresh of a watched process that got the answer of another.',
   [SPAN_REFRESH]:
-    'One flight, from asking for the lease to the persisted credential; or one token request that went past the gate, or that a watched process made.',
-  [SPAN_LOGIN]: 'A login: somebody signs in, by Gatewatch or by the application.',
+    'One refresh, from asking for the lease to the persisted credential; or one token request that went past the gate, or that a watched process made.',
+  [SPAN_LOGIN]: 'A login: a user signs in, by Gatewatch or by the application.',
   [SPAN_EXCHANGE]: 'The exchange of a code for tokens, by Gatewatch or by the application.',
   [SPAN_DEVICE]: 'A login with a code that is entered on another device, from asking for the code to its end.',
   [SPAN_REVOKE]: 'A revocation, by Gatewatch or by the application.',
   [SPAN_IMPORT]: 'One import of the logins of another application.',
   [SPAN_PROBE]: 'One probe of a profile, over the call it makes the way any call would go.',
-  [SPAN_SIDE_CHANNEL]: 'In a watched process: something besides its HTTP clients reached for a token host.',
+  [SPAN_SIDE_CHANNEL]: 'In a watched process: something other than its HTTP clients reached for a token host.',
 }
 
 /** Spans that are called after what they carry, as the conventions of OpenTelemetry ask. */
@@ -66,21 +66,21 @@ const COMPOSED_SPANS = {
 
 /** When an event happens; as with spans, none can be forgotten. */
 const EVENTS: Readonly<Record<NameOf<'EVENT'>, string>> = {
-  [EVENT_LEASE_REQUESTED]: 'The flight asks for the lease of its profile.',
+  [EVENT_LEASE_REQUESTED]: 'The refresh asks for the lease of its profile.',
   [EVENT_LEASE_HELD]: 'It has the lease.',
-  [EVENT_LEASE_LOST]: 'Somebody else took the lease while the flight was under way.',
+  [EVENT_LEASE_LOST]: 'Another process took the lease while the refresh was under way.',
   [EVENT_CREDENTIAL_RELOADED]: 'It has read the stored credential once more.',
   [EVENT_SENDER_AWAITED]:
     'The process that the lease was taken from sent this token, was stopped then, and may go on: its answer is waited for.',
-  [EVENT_HELD_BACK]: 'The lease was not held any more when the request was to leave: nothing was sent, the flight asks again.',
+  [EVENT_HELD_BACK]: 'The lease was not held any more when the request was to leave: nothing was sent, the refresh asks again.',
   [EVENT_REQUEST_SENT]: 'The token request leaves.',
-  [EVENT_WAITING_ENDED]: 'Its visits stopped waiting (`gate.requestTimeoutMs`); the flight listens on.',
+  [EVENT_WAITING_ENDED]: 'Its acquisitions stopped waiting (`gate.requestTimeoutMs`); the refresh listens on.',
   [EVENT_ANSWER_RECEIVED]: 'The token endpoint has answered.',
   [EVENT_PERSISTED]: 'The new credential is on disk.',
-  [EVENT_PUBLISHED]: 'Its visits have the new credential.',
+  [EVENT_PUBLISHED]: 'Its acquisitions have the new credential.',
   [EVENT_BYPASS]: 'A token request went past the gate.',
   [EVENT_REPLAY]: 'A refresh token was sent that had already been rotated away.',
-  [EVENT_JOINED]: 'Somebody else waited for the same refresh: its caller; in a watched process in forensic mode.',
+  [EVENT_JOINED]: 'Another caller waited for the same refresh: its caller; in a watched process with deep stacks.',
   [EVENT_SKIPPED]: 'A profile was passed over without an attempt.',
   [EVENT_FALLBACK]: 'The call goes on to the next profile.',
   [EVENT_FIRST_CHUNK]: 'The first chunk of the answer is there.',

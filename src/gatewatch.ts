@@ -68,7 +68,7 @@ export interface CallOptions {
   signal?: AbortSignal
 }
 
-/** A visit made in code. */
+/** An acquisition made in code. */
 export interface AcquireTokenOptions {
   profile: string
   reason: RefreshReason
@@ -233,7 +233,7 @@ export class Gatewatch {
   }
 
   /**
-   * Visits the refresh gate for a profile of the store.
+   * Acquires a token at the refresh gate for a profile of the store.
    *
    * @throws {GatewayError} as `RefreshGate.enter`.
    * @throws {RangeError} for a `deadlineMs` that is no time.
@@ -241,7 +241,7 @@ export class Gatewatch {
   async acquireToken({ profile: profileId, reason, rejected, signal, deadlineMs }: AcquireTokenOptions): Promise<AcquireResult> {
     const caller = takeCallerSite(Gatewatch.prototype.acquireToken)
     this.#mustRun()
-    const waitMs = checkedDeadline('visit: deadlineMs', deadlineMs)
+    const waitMs = checkedDeadline('acquisition: deadlineMs', deadlineMs)
     return this.#parts.gateway.acquireToken({
       profileId,
       reason,
@@ -388,7 +388,7 @@ function inLowerCase(headers: Record<string, string> = {}): Record<string, strin
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
-/** A fault of ours is told once: a line for each request would be a fault of its own. */
+/** A fault of ours is reported once: a line for each request would be a fault of its own. */
 function warnOnce(): (fault: unknown) => void {
   let reported = false
   return fault => {

@@ -29,7 +29,7 @@ export interface GatewayOptions extends LoadedSettings {
   telemetry: Telemetry
   /** The watch over token requests begins with `watchTokenRequests`, not at once. @default false */
   watchesLater?: boolean
-  /** Told of each token URL that becomes known after the start. */
+  /** Notified of each token URL that becomes known after the start. */
   onTokenUrl?: (tokenUrl: string, providerId: string) => void
 }
 
@@ -120,7 +120,7 @@ export class Gateway {
     this.#schedule.start()
   }
 
-  /** Visits the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
+  /** Acquires a token at the gate for a profile by its id alone. @throws as `RefreshGate.enter` */
   async acquireToken({
     rejected,
     ...acquisition
@@ -147,7 +147,7 @@ export class Gateway {
     return this.#probes.run(profile, caller)
   }
 
-  /** Puts a gate around somebody else's refresh function. */
+  /** Puts a gate around another caller's refresh function. */
   wrapRefresh<A extends unknown[], R>(
     refresh: (...parameters: A) => Promise<R>,
     options: WrapRefreshOptions<A, R>,

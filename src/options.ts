@@ -50,7 +50,7 @@ const PROVIDER = v.strictObject({
   /** Where the browser comes back. Without a port: any free one. @default what is built in, else 'http://127.0.0.1/callback' */
   redirectUrl: v.exactOptional(httpUrl),
   scopes: v.exactOptional(v.array(named)),
-  /** What the provider wants besides in the URL that the browser opens. */
+  /** What the provider wants in addition to in the URL that the browser opens. */
   authorizationParameters: v.exactOptional(v.record(v.string(), v.string())),
   /** Path below `baseUrl` for each wire language. */
   paths: v.exactOptional(v.strictObject(v.entriesFromList(CALLED, v.exactOptional(path)))),
@@ -105,7 +105,7 @@ export function bufferedBytes({ maxBodyBytes, maxBufferedBytes }: Settings['list
 const GATE = v.strictObject({
   /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
   earlyMs: v.exactOptional(whole(0, 86_400_000)),
-  /** What a forced visit gets when the token is still usable and was not rejected. @default 'reuse' */
+  /** What a forced acquisition gets when the token is still usable and was not rejected. @default 'reuse' */
   forced: v.exactOptional(v.picklist(FORCED_POLICIES)),
   /** Longest wait of a refresh for another process that refreshes the profile, in ms. @default 90_000 */
   leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),

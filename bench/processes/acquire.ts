@@ -1,5 +1,5 @@
 /**
- * What a visit at the gate costs when the token is good, beyond reading the store: a forced visit, which the gate answers
+ * What an acquisition at the gate costs when the token is good, beyond reading the store: a forced acquisition, which the gate answers
  * with the token it has. Telemetry as shipped, spans exported to a dead end. Parameters: rounds.
  */
 import files, { mkdtempSync, rmSync } from 'node:fs'
@@ -94,12 +94,12 @@ rmSync(folder, { recursive: true, force: true })
 const shown = ({ median, lower, upper }: Spread, digits: number) =>
   `${median.toFixed(digits)} [${lower.toFixed(digits)} to ${upper.toFixed(digits)}]`
 reportAlone({
-  title: `Gate visits with a usable token, one after the other; medians [quartiles] of ${rounds} rounds of ${ACQUISITIONS}`,
+  title: `Gate acquisitions with a usable token, one after the other; medians [quartiles] of ${rounds} rounds of ${ACQUISITIONS}`,
   rows: [
     ['store read, CPU us', shown(spread(reads), 2)],
-    ['visit, CPU us', shown(spread(acquisitions), 2)],
-    ['visit beyond the store read, CPU us', shown(spread(acquisitions.map((cost, round) => cost - (reads[round] ?? 0))), 2)],
-    ['visits per second', shown(spread(perSecond), 0)],
-    ['file reads of those visits', shown(spread(filesOfAcquisitions), 0)],
+    ['acquisition, CPU us', shown(spread(acquisitions), 2)],
+    ['acquisition beyond the store read, CPU us', shown(spread(acquisitions.map((cost, round) => cost - (reads[round] ?? 0))), 2)],
+    ['acquisitions per second', shown(spread(perSecond), 0)],
+    ['file reads of those acquisitions', shown(spread(filesOfAcquisitions), 0)],
   ],
 })

@@ -1,6 +1,6 @@
 /**
  * Whether memory stays flat over a million calls: 10,000 distinct stacks, 1,000 profiles, an exporter that is down, every
- * twentieth call failing, every eighth preceded by a forced visit, a refresh recorded with every fourth. The first 100,000 are
+ * twentieth call failing, every eighth preceded by a forced acquisition, a refresh recorded with every fourth. The first 100,000 are
  * sampled all, so that every ring and cache is full when the clock begins to run. Parameters: rounds (ignored).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'

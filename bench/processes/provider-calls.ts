@@ -11,7 +11,7 @@ const CONNECTIONS = 16
 /** Until then code is compiled and caches fill. */
 const WARM = 2_000
 
-// One more than are busy: nobody waits in a queue.
+// One more than are busy: no caller waits in a queue.
 const dispatcher = new Agent({ connections: 2 * CONNECTIONS })
 const body = requestBody(false)
 

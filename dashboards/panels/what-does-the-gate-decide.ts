@@ -3,8 +3,8 @@ import { timeseries } from '../panel-kinds.ts'
 import { legendOf, RATE, selected, series, sumBy } from '../query.ts'
 
 export const whatDoesTheGateDecide = timeseries({
-  title: 'Visits by decision',
-  question: 'What does the gate do with its visits?',
+  title: 'Acquisitions by decision',
+  question: 'What does the gate do with its acquisitions?',
   queries: [
     {
       expression: sumBy([LABEL_DECISION, LABEL_REASON], `rate(${series('acquisitions', selected('acquisitions'))}[${RATE}])`),

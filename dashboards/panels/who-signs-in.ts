@@ -4,7 +4,7 @@ import { chosenOrAbsent, grown, isPresent, observations, selected, sumBy, sumOf,
 import { tablePanel } from '../table.ts'
 
 const rows = [LABEL_OPERATION, LABEL_PROVIDER, LABEL_CALLER]
-// A host may leave open for which profile somebody signs in.
+// A host may leave open for which profile a user signs in.
 const shown = selected('operationDuration', { [LABEL_PROFILE]: chosenOrAbsent(LABEL_PROFILE) })
 const count = (matchers: typeof shown) => sumBy(rows, grown(observations('operationDuration', matchers), WHOLE_RANGE))
 const seconds = sumBy(rows, grown(sumOf('operationDuration', shown), WHOLE_RANGE))

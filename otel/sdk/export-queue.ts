@@ -16,8 +16,8 @@ export class ExportQueue implements SpanProcessor {
   #turn: NodeJS.Immediate | undefined
 
   /**
-   * @param most Spans that wait at the most.
-   * @param onFull Told of spans for which there was no room.
+   * @param most Spans that wait at most.
+   * @param onFull Notified of spans for which there was no room.
    */
   constructor(processor: SpanProcessor, most: number, onFull: (count: number) => void) {
     this.#processor = processor

@@ -44,7 +44,7 @@ const DEFAULT_BATCH = 256
 /**
  * Processors that send spans where the environment says; none when it says nothing.
  *
- * @param onDropped Told of spans lost in a full queue (`span_queue`) or in a failed export (`export`).
+ * @param onDropped Notified of spans lost in a full queue (`span_queue`) or in a failed export (`export`).
  */
 export async function spanProcessorsOf(environment: Environment, onDropped: OnDropped): Promise<SpanProcessor[]> {
   const processors: SpanProcessor[] = []
@@ -72,7 +72,7 @@ export async function metricReadersOf(environment: Environment, storage: MetricS
   return readers
 }
 
-/** Sends the series of `book` where the environment says, by a provider that nobody else sees. */
+/** Sends the series of `book` where the environment says, by a provider that no other caller sees. */
 export async function startMetricExport(
   environment: Environment,
   resource: Resource,

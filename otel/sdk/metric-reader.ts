@@ -2,7 +2,7 @@ import { type MetricProducer, MetricReader } from '@opentelemetry/sdk-metrics'
 
 /** Collects when `/metrics` is asked for, and only then. Cumulative, as Prometheus wants it. */
 export class PullMetricReader extends MetricReader {
-  /** @param producer What is collected besides the metrics of the provider that the reader is given to. */
+  /** @param producer What is collected in addition to the metrics of the provider that the reader is given to. */
   constructor(producer: MetricProducer) {
     super({ metricProducers: [producer] })
   }

@@ -53,7 +53,7 @@ export interface SdkOptions {
 /** Longest waits, in ms. */
 const WAITS = { flushMs: 5_000, shutdownMs: 3_000 } as const
 
-/** A flight may be linked to hundreds of visits; the SDK's 128 would lose the first ones. */
+/** A refresh may be linked to hundreds of acquisitions; the SDK's 128 would lose the first ones. */
 const MOST_LINKS = 1024
 const MOST_EVENTS = 256
 const MOST_ATTRIBUTES = 128
@@ -148,7 +148,7 @@ function running({ source, reader, flush, shutdown }: Running): RunningTelemetry
   }
 }
 
-/** A provider of our own that nobody else sees; the spans have none, their tracer is ours. */
+/** A provider of our own that no other caller sees; the spans have none, their tracer is ours. */
 function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutdown {
   const meterProvider = new MeterProvider({ resource, readers: metricReaders })
   return () => Promise.allSettled([meterProvider, ...spanProcessors].map(part => part.shutdown()))

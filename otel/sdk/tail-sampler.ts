@@ -6,7 +6,7 @@ import { samplerOf } from './sampler.ts'
 /**
  * Which traces are kept.
  *
- * With no `OTEL_TRACES_SAMPLER`: what the trace's beginner decided, where somebody else has begun it; else ten ordinary
+ * With no `OTEL_TRACES_SAMPLER`: what the trace's beginner decided, where another caller has begun it; else ten ordinary
  * traces each second and a hundredth of those beyond; and every trace in which something happened. A ratio in
  * `OTEL_TRACES_SAMPLER` takes the place of the first two. With `always_on`, `always_off` and their parent-based kin it is
  * exactly as they say.

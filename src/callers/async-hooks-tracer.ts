@@ -30,7 +30,7 @@ export const TRACER_BOUNDS = {
 
 /**
  * Notes, for every asynchronous step of the process, where it was begun and what it waits for. So the caller of a request
- * is found behind timers, event emitters and queues, and so are those who share a refresh that somebody else began.
+ * is found behind timers, event emitters and queues, and so are those who share a refresh that another caller began.
  *
  * A step is forgotten when its resource is gone and nothing that began in it is left; a chain of steps that add no frame
  * is shortened. What is left of a process that awaits in a loop is a few hundred steps.

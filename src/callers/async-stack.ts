@@ -14,7 +14,7 @@ const LIBRARY_FRAMES = 24
 /** Steps before a request whose frames are shown, those that add none apart. */
 const MOST_HOPS = 24
 
-/** Frames that are read when somebody asks for them. */
+/** Frames that are read when a caller asks for them. */
 export type NotedFrames = () => readonly RawFrame[]
 
 /** Code that entered a client library. */
@@ -24,7 +24,7 @@ export interface AsyncEntry {
   readonly isBrief: boolean
   /** A request was made meanwhile. */
   hasMade: boolean
-  /** Frames that somebody wants of it; they are noted when it returns. */
+  /** Frames that a caller wants of it; they are noted when it returns. */
   wanted: number
 }
 
@@ -38,7 +38,7 @@ export interface AsyncSteps {
 
 let trailNow: (() => AsyncSteps) | undefined
 
-/** From now on the steps that led to a request are told with it. @returns Tells them no more. */
+/** From now on the steps that led to a request are reported with it. @returns Tells them no more. */
 export function recordAsyncSteps(trail: () => AsyncSteps): () => void {
   trailNow = trail
   return () => {
@@ -78,7 +78,7 @@ export function enter<T>(note: () => NotedFrames, work: () => T): T {
 
 /**
  * As `enter`, where the request is made before `work` returns or else is known again by its handler: that costs a fraction,
- * because the stack is noted where the library's own frames do not lie on it, and no more of it than somebody wants.
+ * because the stack is noted where the library's own frames do not lie on it, and no more of it than a caller wants.
  *
  * @param above The function that is the entry.
  */
@@ -101,7 +101,7 @@ export function entryNow(): AsyncEntry | undefined {
   return onStack?.isBrief ? onStack : entered.getStore()
 }
 
-/** A brief entry whose request has been answered: nobody asks for its frames any more who has not done so. */
+/** A brief entry whose request has been answered: no caller asks for its frames any more who has not done so. */
 export function forgetEntry(entry: AsyncEntry | undefined): void {
   if (entry?.isBrief) entry.frames = undefined
 }
@@ -127,7 +127,7 @@ export function noteCaller(above: (...args: never[]) => unknown): NotedFrames {
  *
  * @param above Frames up to and including this function are left out.
  * @param options.before Frames of what led here, where that is known otherwise: the request that was redirected.
- * @param options.most Frames of the caller that are noted at the most. @default 160
+ * @param options.most Frames of the caller that are noted at most. @default 160
  */
 export function captureAsyncStack(
   above: (...args: never[]) => unknown,

@@ -76,7 +76,7 @@ export function sourceOf(raw: RawFrame): Pick<RawFrame, 'functionName' | 'file'>
   return maps.find(toPath(raw.file), raw)
 }
 
-/** Resolves when the callers described so far can be told by the sources; `undefined` when they can be already. Never rejects. */
+/** Resolves when the callers described so far can be shown by the sources; `undefined` when they can be already. Never rejects. */
 export function callersSettled(): Promise<void> | undefined {
   return maps.isBusy ? maps.settled() : undefined
 }
@@ -90,14 +90,14 @@ export function settleCallersNow(mostBytes?: number): void {
   maps.settleNow(mostBytes)
 }
 
-/** Has the source map of the caller of `above` read, before anything is asked of it; waits two seconds at the most. */
+/** Has the source map of the caller of `above` read, before anything is asked of it; waits two seconds at most. */
 export async function readMapOfCaller(above: (...args: never[]) => unknown): Promise<void> {
   askForOriginals(takeFrames(above, 2))
   const settled = callersSettled()
   if (!settled) return
   let timer: NodeJS.Timeout | undefined
   const timeUp = new Promise<void>(resolve => {
-    // Holds the process: the thread that reads does not, and somebody waits for us.
+    // Holds the process: the thread that reads does not, and a caller waits for us.
     timer = setTimeout(resolve, LONGEST_READ_MS)
   })
   await Promise.race([settled, timeUp])
@@ -106,7 +106,7 @@ export async function readMapOfCaller(above: (...args: never[]) => unknown): Pro
 
 /**
  * What a span says about its caller, now that the sources are known: where it was described before, its caller, place and
- * stack are told anew.
+ * stack are told again.
  */
 export function mappedCaller(attributes: Attributes): Attributes {
   if (unmapped.size === 0) return attributes
@@ -115,7 +115,7 @@ export function mappedCaller(attributes: Attributes): Attributes {
   const frames = framesOf(raw)
   const isPlace = ({ file, line, column }: NonNullable<Frame['generated']>) =>
     file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
-  // One that has been told anew already stays who it is.
+  // One that has been told again already stays who it is.
   const from = Math.max(
     0,
     frames.findIndex(frame => isPlace(frame) || (frame.generated && isPlace(frame.generated))),

@@ -25,7 +25,7 @@ const MOST_FRAMES = 32
  * `prepareStackTrace`, and never reads `.stack` as text (which is two to three times slower with source maps on).
  *
  * @param above Frames up to and including this function are left out.
- * @param most Frames taken at the most.
+ * @param most Frames taken at most.
  * @returns No frames where the application has locked `Error` up (frozen it, or guards it with accessors). Never throws.
  */
 export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): RawFrame[] {
@@ -122,7 +122,7 @@ function toRawFrame(site: NodeJS.CallSite): RawFrame {
   const place = site.getPosition() * 2 + Number(isAsync)
   const functionName = site.getFunctionName() ?? '<anonymous>'
   const known = seen.get(file)?.get(place)
-  // Code that was loaded anew under its old name has other functions in the same places.
+  // Code that was loaded again under its old name has other functions in the same places.
   if (known?.functionName === functionName) return known
   const start = { line: site.getEnclosingLineNumber() ?? 0, column: site.getEnclosingColumnNumber() ?? 0 }
   const frame = { file, line: site.getLineNumber() ?? 0, column: site.getColumnNumber() ?? 0, functionName, isAsync, start }

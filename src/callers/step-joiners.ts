@@ -41,7 +41,7 @@ const MOST_CONTEXTS = 2_000
  * Finds those who joined a request: they wait for what it is made for, and did not begin it.
  *
  * The promise of a function that the request runs in belongs to the request. So does what is made of it by the code which
- * that function returned it to: an `await`, a `then`, a `race` in a helper it was handed to. Whoever waits for one of them
+ * that function returned it to: an `await`, a `then`, a `race` in a helper it was handed to. A caller that waits for one of them
  * from elsewhere joined.
  *
  * @returns Their steps, one for each place that waits.

@@ -127,7 +127,7 @@ class AttemptSink implements AnswerSink {
     this.#readRefusal()
     const gone = hasCallerLeft(this.#facts.request)
     const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
-    // A caller who leaves is no error; a request that we gave up although somebody waits for it is one.
+    // A caller who leaves is no error; a request that we gave up although a caller waits for it is one.
     this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))
     if (this.#begun) this.#facts.sink.fail(error)
     this.#done({ outcome, begun: this.#begun })

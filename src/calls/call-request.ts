@@ -53,7 +53,7 @@ export interface Served {
 export interface FallbackStep {
   readonly from: string
   readonly to: string
-  /** Attempt outcome, flight outcome or skip reason. */
+  /** Attempt outcome, refresh outcome or skip reason. */
   readonly reason: string
 }
 

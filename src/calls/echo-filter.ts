@@ -136,7 +136,7 @@ function mapped(value: string | string[], change: (text: string) => string): str
   return Array.isArray(value) ? value.map(change) : change(value)
 }
 
-/** The bytes with every needle masked, and where the last one ends. What comes from the transport stays as it is. */
+/** The bytes with every needle masked, and where the last one ends. What comes from the transport stays unchanged. */
 function masked(data: Buffer, needle: Buffer, first: number): { readonly bytes: Buffer; readonly end: number } {
   const bytes = Buffer.from(data)
   let end = 0

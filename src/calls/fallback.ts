@@ -30,7 +30,7 @@ export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?
   return reason === 'refresh_paused' ? (because ?? reason) : reason
 }
 
-/** The reason in a visit that the gate refused. */
+/** The reason in an acquisition that the gate refused. */
 export function reasonOfAcquire(error: unknown): FallbackReason {
   if (isGatewayError(error, 'GW_NEEDS_LOGIN')) return 'needs_login'
   if (isGatewayError(error, 'GW_ACQUIRE_TIMEOUT')) return 'timeout'

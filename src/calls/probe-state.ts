@@ -29,7 +29,7 @@ export const PROBE_STATE_DEFAULTS = { windowMs: 15 * 60_000 } as const
 /** By how much the next probe may be late. */
 const PATIENCE = 1.5
 
-/** What the gate says when it cannot get a profile a token; that a visitor left or the store fails says nothing about the profile. */
+/** What the gate says when it cannot get a profile a token; that a caller left or the store fails says nothing about the profile. */
 const REFUSALS = ['GW_NEEDS_LOGIN', 'GW_REFRESH_FAILED', 'GW_REFRESH_BACKOFF', 'GW_ACQUIRE_TIMEOUT', 'GW_LEASE_TIMEOUT'] as const
 
 /** What was seen of a profile, and when on the monotonic clock. */
@@ -39,7 +39,7 @@ interface Seen {
   readonly credential: CredentialMark
 }
 
-/** What was seen at runtime; a refused visit is a failure of the credential whatever the word for it. */
+/** What was seen at runtime; a refused acquisition is a failure of the credential whatever the word for it. */
 interface SeenAtRuntime extends Seen {
   readonly of: 'attempt' | 'acquire'
 }
@@ -68,13 +68,13 @@ export class ProbeState {
     if (VERDICTS[outcome] !== 'silent') this.#runtime.set(profile.id, { of: 'attempt', ...this.#seen(profile, outcome) })
   }
 
-  /** Notes the error of a visit that was no probe's. */
+  /** Notes the error of an acquisition that was no probe's. */
   acquireFailed(profile: StoredProfile, error: unknown): void {
     if (!isGatewayError(error, ...REFUSALS)) return
     this.#runtime.set(profile.id, { of: 'acquire', ...this.#seen(profile, reasonOfAcquire(error)) })
   }
 
-  /** Notes that a visit got its token: no visit fails any more. What the provider said of the token last, it goes on saying. */
+  /** Notes that an acquisition got its token: no acquisition fails any more. What the provider said of the token last, it goes on saying. */
   acquireAdmitted(profileId: string): void {
     if (this.#runtime.get(profileId)?.of === 'acquire') this.#runtime.delete(profileId)
   }

@@ -18,7 +18,7 @@ export interface ProbeResult {
   /** The profile's name as telemetry shows it. */
   readonly profile: string
   readonly provider: string
-  /** How it ended: as an attempt, as a profile that is passed over, or as a visit that the gate refused. */
+  /** How it ended: as an attempt, as a profile that is passed over, or as an acquisition that the gate refused. */
   readonly outcome: ProbeOutcome
   readonly verdict: ProbeVerdict
   /** The profile's own calls, a moment ago, say otherwise. */
@@ -39,7 +39,7 @@ export const PROBE_CALLER: CallerSite = clientCaller('probe')
 /** Longest time one probe may take, a refresh included, in ms. */
 const DEADLINE_MS = 30_000
 
-/** Nobody reads the answer: that it came is what is asked. */
+/** No caller reads the answer: that it came is what is asked. */
 const NOBODY: CallSink = { head: () => undefined, chunk: () => true, end: () => undefined, fail: () => undefined }
 
 /**

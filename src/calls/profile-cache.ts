@@ -27,7 +27,7 @@ export interface ProfileCacheOptions {
   clock?: Clock
 }
 
-/** How long a listing of the store is good: a profile that somebody adds is used this much later at the most. */
+/** How long a listing of the store is good: a profile that somebody adds is used this much later at most. */
 const LIST_FOR_MS = 1_000
 
 /** Every profile this gateway knows, from the configuration and the store, with how it fared lately. */
@@ -55,7 +55,7 @@ export class ProfileCache {
 
   /**
    * All profiles; at most a second behind the store. While the store cannot be listed, the last listing serves: which
-   * token may still be used is decided for each profile anew.
+   * token may still be used is decided for each profile again.
    *
    * @throws what the store throws when it could never be listed, and `GW_CLOSED`.
    */
@@ -128,7 +128,7 @@ export class ProfileCache {
     return deadGrant(profile) && this.#outlivesItsGrant(profile) ? expiryOf(profile.credential) : undefined
   }
 
-  /** Why the profile should visit the gate before it is used. A dead grant has nothing to ask there. */
+  /** Why the profile should acquire a token at the gate before it is used. A dead grant has nothing to ask there. */
   needs(profile: StoredProfile): ReturnType<RefreshGate['needs']> {
     return deadGrant(profile) && this.#outlivesItsGrant(profile) ? undefined : this.#gate.needs(profile)
   }

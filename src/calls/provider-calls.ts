@@ -71,7 +71,7 @@ interface Attempted {
   readonly start: AttemptStart
 }
 
-/** What the gate said when it refused a visit: what can be done, and when it tries again. */
+/** What the gate said when it refused an acquisition: what can be done, and when it tries again. */
 type Refused = Pick<ProfileFailure, 'next' | 'waitMs'>
 /** What came of the refresh of a rejected token. */
 type Renewal = { readonly fresh: StoredProfile } | Refused
@@ -85,7 +85,7 @@ const WAITING_FOR_REFRESHES_MS = 60_000
 /** How long a profile is left alone whose refresh is under way elsewhere, or failed without a pause. */
 const SHORT_PAUSE_MS = 1_000
 
-/** Makes provider calls: picks the profile, visits the gate, tries, falls back. */
+/** Makes provider calls: picks the profile, acquires a token at the gate, tries, falls back. */
 export class ProviderCalls {
   readonly choice: ProfileChoice
   readonly #options: ProviderCallsOptions
@@ -227,12 +227,12 @@ export class ProviderCalls {
       const acquireResult = await this.#acquire(call, profile, { reason: 'rejected', rejected })
       return bearerFingerprint(acquireResult.profile.credential) === rejected ? {} : { fresh: acquireResult.profile }
     } catch (error) {
-      // The visit's span says why; the provider's refusal is what the caller has to see.
+      // The acquisition's span says why; the provider's refusal is what the caller has to see.
       return this.#afterAcquire(profile, error)
     }
   }
 
-  /** Visits the gate for a call, in what time it has left for that. @throws as `RefreshGate.enter` */
+  /** Acquires a token at the gate for a call, in what time it has left for that. @throws as `RefreshGate.enter` */
   async #acquire(
     { request: { caller, signal }, visitingTime }: Call,
     { provider, id }: StoredProfile,
@@ -247,7 +247,7 @@ export class ProviderCalls {
     }
   }
 
-  /** What can be done after a visit that the gate refused, and when the gate tries again. */
+  /** What can be done after an acquisition that the gate refused, and when the gate tries again. */
   #afterAcquire(profile: StoredProfile, error: unknown): Refused {
     if (!(error instanceof GatewayError)) return {}
     if (error.code === 'GW_NEEDS_LOGIN') return { next: error.next }
@@ -337,7 +337,7 @@ export class ProviderCalls {
   }
 }
 
-/** What the span of a call says, once somebody wants to know. */
+/** What the span of a call says, once a caller wants to know. */
 function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd | undefined): Attributes {
   const answered = call?.attemptLog.answeredBy
   const served = answered ?? (end && 'served' in end ? end.served : undefined)
@@ -362,7 +362,7 @@ function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd
   }
 }
 
-/** A caller who leaves has not failed; a call that the gateway gives up although somebody waits for it has. */
+/** A caller who leaves has not failed; a call that the gateway gives up although a caller waits for it has. */
 function failureOf(end: CallEnd, request: CallRequest): string | undefined {
   if (end.type === 'failed') return end.error.code
   if (end.type === 'aborted') return hasCallerLeft(request) ? undefined : 'GW_CLOSED'

@@ -4,7 +4,7 @@ import type { RefreshGate } from '../refresh/refresh-gate.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { Readiness } from './profile-choice.ts'
 
-/** Who visits the gate for a gateway that is not ready. */
+/** Who acquires a token at the gate for a gateway that is not ready. */
 const RECOVERY_CALLER: CallerSite = clientCaller('readiness')
 
 export interface RecoveryOptions {
@@ -13,7 +13,7 @@ export interface RecoveryOptions {
 }
 
 /**
- * Begins the refresh of one profile again where no call can be served, since refreshes failed. Whoever routes by `/readyz`
+ * Begins the refresh of one profile again where no call can be served, since refreshes failed. Code that routes by `/readyz`
  * sends no call to such a gateway, and without a call nothing would find out that the token endpoint works again. At most
  * one token request per profile after each pause of the gate.
  *

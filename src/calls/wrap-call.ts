@@ -9,7 +9,7 @@ import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 /**
- * How the arguments of somebody else's provider call are read. A callback that throws is reported once through `diag` and
+ * How the arguments of another caller's provider call are read. A callback that throws is reported once through `diag` and
  * `onFault`, and the call runs as if it were not wrapped.
  */
 export interface WrapCallOptions<A extends unknown[]> {
@@ -21,7 +21,7 @@ export interface WrapCallOptions<A extends unknown[]> {
 }
 
 /**
- * Wraps a provider call that somebody else wrote: a span with caller site, profile and outcome, and a duration.
+ * Wraps a provider call that the application wrote: a span with caller site, profile and outcome, and a duration.
  *
  * The call is judged by the HTTP status of its result or of the error it throws, where there is one.
  *

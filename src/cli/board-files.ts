@@ -62,7 +62,7 @@ async function entries(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).sort()
   } catch (cause) {
-    throw new GatewayError('GW_CONFIG', `this installation of Gatewatch has no boards (${basename(folder)}): install it anew`, {
+    throw new GatewayError('GW_CONFIG', `this installation of Gatewatch has no boards (${basename(folder)}): install it again`, {
       next: 'fix_configuration',
       cause,
     })

@@ -9,7 +9,7 @@ export interface CallerLists {
   readonly billingChanges: readonly FallbackCount[]
 }
 
-/** Who refreshed, who visited the gate and which profiles were given up, as tables for people. */
+/** Who refreshed, who acquired a token at the gate and which profiles were given up, as tables for people. */
 export function callerTables({ refreshes, acquisitions, fallbacks, billingChanges }: CallerLists, nowMs: number): string {
   const ago = (lastSeenMs: number) => `${inWords(Math.max(0, (nowMs - lastSeenMs) / 1000))} ago`
   const parts: string[] = []
@@ -23,7 +23,7 @@ export function callerTables({ refreshes, acquisitions, fallbacks, billingChange
   )
   if (acquisitions.length > 0) {
     parts.push(
-      `Visits at the gate\n${textTable(
+      `Acquisitions at the gate\n${textTable(
         ['CALLER', 'REASON', 'DECISION', 'COUNT', 'LAST'],
         acquisitions.map(row => [row.caller, row.reason, row.decision, row.count, ago(row.lastSeenMs)]),
       )}`,

@@ -75,8 +75,8 @@ function ownerAdvice({ source }: ProfileImport, rotating: readonly ImportedProfi
   const providers = [...new Set(rotating.map(({ provider }) => provider))]
   const taken = rotating.some(({ outcome }) => outcome === 'imported' || outcome === 'replaced')
   const opening = taken
-    ? `A refresh token that rotates must have one owner, and ${application} still holds this one. Whoever refreshes second is locked out, so do one of these before either does:`
-    : `A refresh token that rotates must have one owner: of two, whoever refreshes second is locked out. Choose one of these:`
+    ? `A refresh token that rotates must have one owner, and ${application} still holds this one. A caller that refreshes second is locked out, so do one of these before either does:`
+    : `A refresh token that rotates must have one owner: of two, a caller that refreshes second is locked out. Choose one of these:`
   const urls = providers.map(provider => tokenGateUrl(listenUrl(listen), provider, listen)).join(' or ')
   const pointed =
     source === 'codex'

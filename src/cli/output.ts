@@ -3,7 +3,7 @@ export interface Output {
   readonly isJson: boolean
   /** Shows a result: `text` for people, `value` as one line of JSON. */
   show(value: unknown, text: string): void
-  /** Says something besides the result, on stderr, so that the result can be piped. */
+  /** Says something other than the result, on stderr, so that the result can be piped. */
   note(text: string): void
 }
 

@@ -111,7 +111,7 @@ export async function profileNamed(admin: ProfileAdmin, name: string): Promise<s
 }
 
 /**
- * What somebody calls a profile.
+ * What a caller calls a profile.
  *
  * @param what Names the parameter, for the message.
  * @throws {GatewayError} `GW_CONFIG` for a name that no list could show.

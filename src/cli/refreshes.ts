@@ -24,7 +24,7 @@ export interface RefreshesCommandOptions {
   /** Caller, or a part of it: file, function. */
   caller?: string
   via?: Via
-  /** Refreshes at the most. @default 100 */
+  /** Refreshes at most. @default 100 */
   limit?: number
 }
 

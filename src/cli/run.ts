@@ -93,7 +93,7 @@ function settingsOf({
   for (const name of preset ?? []) presetOf(name)
   if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
   if (deepStacks !== undefined && !(deepStacks > 0 && deepStacks <= LONGEST_DEEP_STACKS_MS))
-    throw new GatewayError('GW_CONFIG', '--deep-stacks: must be a day at the most', { next: 'fix_configuration' })
+    throw new GatewayError('GW_CONFIG', '--deep-stacks: must be a day at most', { next: 'fix_configuration' })
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),
@@ -111,7 +111,7 @@ function settingsOf({
 }
 
 function requireWindow(windowMs: number, policy: string | undefined): void {
-  const wrong = windowMs > LONGEST_WINDOW_MS ? 'must be a day at the most' : policy !== 'coalesce' && 'goes with --policy coalesce'
+  const wrong = windowMs > LONGEST_WINDOW_MS ? 'must be a day at most' : policy !== 'coalesce' && 'goes with --policy coalesce'
   if (wrong) throw new GatewayError('GW_CONFIG', `--coalesce-window: ${wrong}`, { next: 'fix_configuration' })
 }
 

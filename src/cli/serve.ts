@@ -40,7 +40,7 @@ export async function serveCommand(
     })
     const serving = await watch.serve()
     const profiles = await watch.profiles()
-    // Before anybody is told that it runs: a signal that comes with the first line must end it in order, too.
+    // Before anybody is notified that it runs: a signal that comes with the first line must end it in order, too.
     const asked = waitForSignal()
     const logins = [...new Set(profiles.filter(({ type }) => type === 'oauth').map(({ provider }) => provider))]
     const tokenUrls = logins.map(provider => tokenGateUrl(serving.url, provider, settings.listen))

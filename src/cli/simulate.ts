@@ -77,7 +77,7 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   return EXIT.warning
 }
 
-/** Provider and token endpoint with the faults of the scenario, for as long as somebody wants. */
+/** Provider and token endpoint with the faults of the scenario, for as long as a caller wants. */
 async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const { name, setting = {}, steps } = scenario
   const { simulator, tokenUrl, logins } = await setProviderSide(setting, port === undefined ? {} : { port })

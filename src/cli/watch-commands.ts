@@ -25,7 +25,7 @@ export function addWatchCommands(line: CommandLine): void {
     .option('--profile <name>', 'of this profile')
     .option('--caller <text>', 'of callers whose file or function holds the text')
     .addOption(new Option('--via <door>', 'through the gate, or past it').choices(VIAS))
-    .option('--limit <n>', 'so many at the most', wholeNumber(1, 1_000_000), 100)
+    .option('--limit <n>', 'so many at most', wholeNumber(1, 1_000_000), 100)
     .action(line.action(async () => (await import('./refreshes.ts')).refreshesCommand))
   line
     .add('run', 'run a command and watch it and every Node process it starts: who refreshes, why, and past which gate')
@@ -48,7 +48,7 @@ export function addWatchCommands(line: CommandLine): void {
     .addOption(new Option('--policy <policy>', 'what is done about a bypass').choices(WATCH_POLICIES))
     .option(
       '--coalesce-window <time>',
-      'with coalesce: how long a rotated token gets the newer answer (default: 10m, a day at the most)',
+      'with coalesce: how long a rotated token gets the newer answer (default: 10m, a day at most)',
       aSpanOfTime,
     )
     .action(async (command: string[], _options: unknown, self: Command) => {

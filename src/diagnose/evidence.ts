@@ -50,7 +50,7 @@ const NO_GAPS = { unreadable: 0, leftOut: 0 } as const
  * cannot tell.
  */
 export class Evidence {
-  /** Token requests of any kind of door: flights of the gate, bypasses, and what watched processes sent. */
+  /** Token requests of any kind of door: refreshes of the gate, bypasses, and what watched processes sent. */
   readonly refreshes: readonly InputSpan[]
   /** Those of the refreshes that the gate of this very project flew: they have lease, persist and publish events. */
   readonly gateRefreshes: readonly InputSpan[]
@@ -96,7 +96,7 @@ export class Evidence {
     return spanId === undefined ? undefined : this.#byId.get(spanId)
   }
 
-  /** Spans that hang directly under this one: the attempts of a call, the visits it made. */
+  /** Spans that hang directly under this one: the attempts of a call, the acquisitions it made. */
   childrenOf(span: InputSpan): readonly InputSpan[] {
     return this.#children.get(span.spanId) ?? []
   }

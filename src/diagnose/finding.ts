@@ -47,7 +47,7 @@ export type FindingKind = (typeof FINDING_KINDS)[number]
 
 /**
  * The three explanations that the incident left open. `token_rejected`: the endpoint rejects the refresh token itself.
- * `another_caller`: somebody else refreshes past the gate. `request_shape`: the request lacks a field, or a field is wrong.
+ * `another_caller`: another caller refreshes past the gate. `request_shape`: the request lacks a field, or a field is wrong.
  */
 export const HYPOTHESES = ['token_rejected', 'another_caller', 'request_shape'] as const
 export type Hypothesis = (typeof HYPOTHESES)[number]

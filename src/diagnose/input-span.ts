@@ -88,7 +88,7 @@ export class InputSpan {
   get process(): InputProcess | undefined {
     return this.#span.process
   }
-  /** Spans this one is linked to: a flight to its visits, a visit to its flight. */
+  /** Spans this one is linked to: a refresh to its acquisitions, an acquisition to its refresh. */
   get links(): readonly { readonly traceId: string; readonly spanId: string }[] {
     return this.#span.links
   }

@@ -58,7 +58,7 @@ export function reportLostRotation(evidence: Evidence, { unheard, refused }: Los
     summarizeRequest: first,
     hypotheses: [
       excluded('token_rejected', 'the endpoint took this very token once, in the request whose answer was not heard'),
-      excluded('another_caller', 'the request that used the token up is known: nobody else was seen to send it'),
+      excluded('another_caller', 'the request that used the token up is known: no other caller was seen to send it'),
       ...judgeShape(comparedShapes(evidence, first)),
     ],
   }

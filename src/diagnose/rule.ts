@@ -11,7 +11,7 @@ export interface Rule {
   readonly title: string
   /** What the operator sees before anybody looks at telemetry. */
   readonly symptom: string
-  /** By which recorded facts it is told from its neighbours. */
+  /** By which recorded facts it is distinguished from its neighbours. */
   readonly detectedBy: string
   /** What to do, step by step. */
   readonly remedy: readonly string[]

@@ -35,7 +35,7 @@ import { timedOutAfterRotation } from './rules/timed-out-after-rotation.ts'
 import { tokenEndpointUnavailable } from './rules/token-endpoint-unavailable.ts'
 import { undefinedTokenSent } from './rules/undefined-token-sent.ts'
 
-/** Every rule. The order does not matter: findings are told by harm, and the narrower ones explain the general ones. */
+/** Every rule. The order does not matter: findings are shown by harm, and the narrower ones explain the general ones. */
 export const RULES: readonly Rule[] = [
   familyKilledByReplay,
   freshLoginRejected,

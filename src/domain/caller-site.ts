@@ -13,7 +13,7 @@ export interface Frame {
   readonly generated?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
-/** Where a call or visit comes from. */
+/** Where a call or acquisition comes from. */
 export interface CallerSite {
   readonly kind: CallerKind
   /** `file#function` without the line, or the client's name: survives a release, fit for a metric label. */
@@ -47,7 +47,7 @@ function placeText({ file, line, column }: { readonly file: string; readonly lin
   return `${file}:${line}:${column}`
 }
 
-/** Whoever reads the source wants the first, whoever reads the running code the second. */
+/** Code that reads the source wants the first, code that reads the running code the second. */
 function generatedText({ generated }: Frame): string {
   return generated ? ` [${placeText(generated)}]` : ''
 }

@@ -7,7 +7,7 @@ export interface ApiKeyCredential {
   readonly key: string
 }
 
-/** A bearer token somebody else minted: it may expire, it is never refreshed. */
+/** A bearer token another caller minted: it may expire, it is never refreshed. */
 export interface TokenCredential {
   readonly type: 'token'
   readonly token: string
@@ -15,7 +15,7 @@ export interface TokenCredential {
   readonly expiresAt?: number
 }
 
-/** An OAuth grant. Either token may be absent: a credential that lost one must be told from a healthy one. */
+/** An OAuth grant. Either token may be absent: a credential that lost one must be distinguished from a healthy one. */
 export interface OAuthCredential {
   readonly type: 'oauth'
   readonly access?: string
@@ -44,11 +44,11 @@ export interface PendingRefresh {
   readonly pid: number
 }
 
-/** A grant that cannot be refreshed any more until somebody signs in. */
+/** A grant that cannot be refreshed any more until a user signs in. */
 export interface NeedsLogin {
   /** Fingerprint of the refresh token that is dead; a credential with another one is not affected. */
   readonly refreshFingerprint?: Fingerprint
-  /** A flight outcome. */
+  /** A refresh outcome. */
   readonly outcome: string
   /** Epoch milliseconds. */
   readonly since: number

@@ -57,7 +57,7 @@ export interface GatewayErrorOptions {
   cause?: unknown
   /** Milliseconds until another try makes sense. */
   retryAfterMs?: number
-  /** How the flight ended that the error tells of. */
+  /** How the refresh ended that the error describes. */
   outcome?: RefreshOutcome
   /** The process that has what was waited for. */
   heldBy?: number
@@ -92,7 +92,7 @@ export function isGatewayError(error: unknown, ...codes: GatewayErrorCode[]): er
   return error instanceof GatewayError && (codes.length === 0 || codes.includes(error.code))
 }
 
-/** `ECONNRESET`, `UND_ERR_SOCKET`, `ERR_HTTP2_ERROR`: words with a digit or two at the most. */
+/** `ECONNRESET`, `UND_ERR_SOCKET`, `ERR_HTTP2_ERROR`: words with a digit or two at most. */
 const SYSTEM_CODE = /^(?=.{3,48}$)[A-Z]+(?:\d{1,3}[A-Z]*)?(?:_[A-Z]+(?:\d{1,3}[A-Z]*)?)*$/
 /** Camel case that says it is an error: `TypeError`, `APIConnectionError`, `OAuth2Error`. */
 const ERROR_NAME = /^(?:[A-Z][a-z]*\d?){0,24}(?:Error|Exception|Warning)$/

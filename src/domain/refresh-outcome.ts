@@ -3,7 +3,7 @@ import type { RefreshOutcome } from '../../otel/enums.ts'
 /** How long an outcome lasts: a success, a failure that trying again cannot mend, or one that may pass. */
 export type Duration = 'success' | 'permanent' | 'transient'
 
-/** Every flight outcome with its duration. A permanent one ends in `needs_login`; a transient one backs off. */
+/** Every refresh outcome with its duration. A permanent one ends in `needs_login`; a transient one backs off. */
 export const OUTCOME_DURATION = {
   rotated: 'success',
   renewed: 'success',
@@ -33,7 +33,7 @@ export function isPermanent(outcome: RefreshOutcome): boolean {
   return OUTCOME_DURATION[outcome] === 'permanent'
 }
 
-/** Says whether the flight ended with a token that can be used. */
+/** Says whether the refresh ended with a token that can be used. */
 export function isSuccess(outcome: RefreshOutcome): boolean {
   return OUTCOME_DURATION[outcome] === 'success'
 }

@@ -25,7 +25,7 @@ export interface DiskRecorderOptions extends RetentionOptions {
   title?: string
   /** Longest time a span waits in memory, in ms: what a SIGKILL can cost. @default 200 */
   batchMs?: number
-  /** Spans that wait at the most; only interesting ones take the second half of the room. @default 10_000 */
+  /** Spans that wait at most; only interesting ones take the second half of the room. @default 10_000 */
   mostWaiting?: number
   /** Pause after the file could not be written, in ms. @default 5_000 */
   retryMs?: number
@@ -45,9 +45,9 @@ export interface DiskRecorderOptions extends RetentionOptions {
    * @default 'soon'
    */
   failedRefreshes?: 'at_once' | 'soon'
-  /** Told of every span that is not recorded. */
+  /** Notified of every span that is not recorded. */
   onDropped?: OnDropped
-  /** Told once when the file cannot be used, and again when that happens after it could. */
+  /** Reported once when the file cannot be used, and again when that happens after it could. */
   onFailure?: (error: GatewayError) => void
   /** Takes a line, once, where a thread is required and none can be had. */
   onNotice?: (line: string) => void

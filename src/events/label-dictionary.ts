@@ -17,13 +17,13 @@ export type RefreshKey = 'caller' | 'reason' | 'via' | 'outcome'
 export type AcquisitionKey = 'caller' | 'reason' | 'decision'
 export type FallbackKey = 'from' | 'to' | 'reason' | 'billingChanged'
 
-/** One fallback that a span tells of; `billingChanged` is 'true' on the one that stands for the whole way of a call. */
+/** One fallback that a span describes; `billingChanged` is 'true' on the one that stands for the whole way of a call. */
 export interface Fallback {
   readonly key: Readonly<Record<FallbackKey, string>>
   readonly atMs: number
 }
 
-/** The words a visit is counted by; `undefined` when the span is none. */
+/** The words an acquisition is counted by; `undefined` when the span is none. */
 export function acquisitionLabels({
   name,
   attributes,
@@ -33,7 +33,7 @@ export function acquisitionLabels({
 }
 
 /**
- * The fallbacks a span tells of, with the words they are counted by: each step from profile to profile; and for a call that
+ * The fallbacks a span describes, with the words they are counted by: each step from profile to profile; and for a call that
  * was answered by a profile that pays otherwise than the preferred one, one from that one to this one.
  */
 export function fallbacksOf({ events, attributes: call }: SpanRow): Fallback[] {

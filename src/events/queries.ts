@@ -15,7 +15,7 @@ export interface CallerCount extends Readonly<Record<RefreshKey, string>> {
   readonly lastSeenMs: number
 }
 
-/** One row of the visit table. */
+/** One row of the acquisition table. */
 export interface AcquisitionCount extends Readonly<Record<AcquisitionKey, string>> {
   readonly count: number
   readonly lastSeenMs: number

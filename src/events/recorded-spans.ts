@@ -19,7 +19,7 @@ export interface RefreshFilter {
   callerPart?: string
   /** Not before this moment, epoch milliseconds. */
   sinceMs?: number
-  /** Rows at the most. @default 100 */
+  /** Rows at most. @default 100 */
   most?: number
 }
 
@@ -43,7 +43,7 @@ export interface ReadingGaps {
 export interface RecordedSpans {
   /** What is missing in the answers up to now. */
   readonly gaps: ReadingGaps
-  /** Spans that tell of a refresh, the newest first. May hold more than the filter asks for, never less. */
+  /** Spans that describe a refresh, the newest first. May hold more than the filter asks for, never less. */
   refreshSpans(filter?: RefreshFilter): Iterable<SpanRow>
   /** What is still kept in a range, what is interesting and what is not, in any order. */
   spans(range?: SpanRange): Iterable<SpanRow>
@@ -53,7 +53,7 @@ export interface RecordedSpans {
   repeatedSends(): Iterable<TokenRequestRow>
   /** Refreshes by who, why, which way and how they ended, the most frequent first. `outcome` is empty where none was known. */
   refreshCounts(): CountRow<RefreshKey>[]
-  /** Visits at the gate by who, why and what the gate did, the most frequent first. */
+  /** Acquisitions at the gate by who, why and what the gate did, the most frequent first. */
   acquisitionCounts(): CountRow<AcquisitionKey>[]
   /** Fallbacks by profiles and by what drove the calls from one to the other, the most frequent first. */
   fallbackCounts(): CountRow<FallbackKey>[]

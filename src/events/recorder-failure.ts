@@ -17,7 +17,7 @@ export function recorderFailure(file: string, cause: unknown): GatewayError {
 
 /** The error for a file that is cut, overwritten, or was never the recorder's. */
 export function damagedRecorder(file: string, what: string, cause?: unknown): GatewayError {
-  const message = `${file} is damaged, or is no recorder file: ${what}. It is left as it is; move it away, and a new one is begun`
+  const message = `${file} is damaged, or is no recorder file: ${what}. It is left unchanged; move it away, and a new one is begun`
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store', cause })
 }
 

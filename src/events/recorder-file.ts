@@ -77,7 +77,7 @@ export function openForWriting(path: string): DatabaseSync {
  * Reads a recorder file through `query` without changing, creating or keeping anything; writers go on meanwhile.
  *
  * A file that nobody has open lies there complete and alone. SQLite would put its two journal files beside it even for
- * a reader, so it is told that the file does not change; if it did all the same, the query is asked once more.
+ * a reader, so it is notified that the file does not change; if it did all the same, the query is asked once more.
  *
  * @param waitMs Longest time the process may stand still for somebody who is just opening or closing the file.
  * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`; and what SQLite or `query` throws.

@@ -8,7 +8,7 @@ export const APPLICATION_ID = 0x47_41_54_45
 export const SPAN_TABLES = ['interesting', 'ordinary'] as const
 export type SpanTable = (typeof SPAN_TABLES)[number]
 
-/** Columns of both span tables besides `id`; `row` is the whole `SpanRow` as JSON, the others are what is searched. */
+/** Columns of both span tables in addition to `id`; `row` is the whole `SpanRow` as JSON, the others are what is searched. */
 export const SPAN_COLUMNS = [
   'process',
   'trace_id',
@@ -32,7 +32,7 @@ export type SpanColumn = (typeof SPAN_COLUMNS)[number]
 
 /**
  * `id` only ever grows, over all processes, in the order of the writes. `via` is set on refreshes alone, `decision` on
- * visits alone, `sent` is the fingerprint of the refresh token a refresh sent.
+ * acquisitions alone, `sent` is the fingerprint of the refresh token a refresh sent.
  */
 const spanTable = (table: SpanTable) => `
 CREATE TABLE ${table} (

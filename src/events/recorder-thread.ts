@@ -120,7 +120,7 @@ export class RecorderThread {
     let timer: NodeJS.Timeout | undefined
     const isEnded = new Promise<void>(resolve => {
       thread.once('exit', () => resolve())
-      // Holds the process: the thread does not, and somebody waits for us.
+      // Holds the process: the thread does not, and a caller waits for us.
       timer = setTimeout(resolve, END_MS)
     })
     this.dismiss()

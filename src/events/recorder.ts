@@ -11,7 +11,7 @@ import { rowOf, type SpanRow } from './span-row.ts'
 import { type TokenRequestRow, tokenRequestRow } from './token-request-row.ts'
 
 export interface RecorderOptions {
-  /** Spans of OAuth kept: refreshes, logins, visits that were not a plain reuse, bypasses. @default 20_000 */
+  /** Spans of OAuth kept: refreshes, logins, acquisitions that were not a plain reuse, bypasses. @default 20_000 */
   mostInteresting?: number
   /** Other spans kept in which something happened: errors, fallbacks, skips. @default 10_000 */
   mostEventful?: number
@@ -87,7 +87,7 @@ export class Recorder implements RedactedProcessor, RecordedSpans {
     for (const follower of this.#followers) follower(row)
   }
 
-  /** Counts a visit of a trace that is not kept: the tables are right for all of them. */
+  /** Counts an acquisition of a trace that is not kept: the tables are right for all of them. */
   onForgotten(name: string, attributes: Readonly<Attributes>): void {
     const acquisition = acquisitionLabels({ name, attributes })
     if (!acquisition) return
@@ -96,7 +96,7 @@ export class Recorder implements RedactedProcessor, RecordedSpans {
     for (const follower of this.#followers) follower(bareRow(name, attributes, atMs))
   }
 
-  /** Tells of every row from now on, and of visits that are not kept by a row without ids, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
+  /** Describes every row from now on, and of acquisitions that are not kept by a row without ids, within the call that ends its span: a follower must be quick and must not throw. @returns Ends it. */
   follow(follower: (row: SpanRow) => void): () => void {
     this.#followers.add(follower)
     return () => this.#followers.delete(follower)
@@ -161,7 +161,7 @@ export class Recorder implements RedactedProcessor, RecordedSpans {
     return this.#refreshes.rows()
   }
 
-  /** Visits at the gate since the process began, by who, why and what the gate did. */
+  /** Acquisitions at the gate since the process began, by who, why and what the gate did. */
   acquisitionCounts(): CountRow<AcquisitionKey>[] {
     return this.#acquisitions.rows()
   }

@@ -45,7 +45,7 @@ export interface RefreshRow {
   readonly outcome: string | undefined
   /** What a watched process was given in place of a request of its own; absent for what was sent. */
   readonly decision?: string
-  /** Callers who waited for this refresh although somebody else began it, as `file#function:line`; seen in forensic mode. */
+  /** Callers who waited for this refresh although another caller began it, as `file#function:line`; seen with deep stacks. */
   readonly joinedBy?: readonly string[]
   /** HTTP status of the token endpoint's answer. */
   readonly status: number | undefined
@@ -75,12 +75,12 @@ export interface BypassRow extends RefreshRow {
   readonly policy: string | undefined
 }
 
-/** Says whether the span is a refresh: a flight of the gate, one that got its answer from another, or a span on which a bypass was seen. */
+/** Says whether the span is a refresh: a refresh of the gate, one that got its answer from another, or a span on which a bypass was seen. */
 export function isRefresh(row: SpanRow): boolean {
   return row.name === SPAN_REFRESH || isSharedRefresh(row) || isBypass(row)
 }
 
-/** Says whether a watched process was given somebody else's answer: a visit that tells by which way it came. */
+/** Says whether a watched process was given another caller's answer: an acquisition that tells by which way it came. */
 export function isSharedRefresh(row: SpanRow): boolean {
   return row.name === SPAN_ACQUIRE && row.attributes[ATTR_VIA] !== undefined
 }
@@ -89,7 +89,7 @@ export function isBypass(row: SpanRow): boolean {
   return row.attributes[ATTR_VIA] === 'bypass' || bypassEvent(row) !== undefined
 }
 
-/** The refresh a span tells of; what the bypass event says goes before what the span says. */
+/** The refresh a span describes; what the bypass event says goes before what the span says. */
 export function refreshRow(row: SpanRow): RefreshRow {
   const event = bypassEvent(row)
   const joinedBy = joinersOf(row)

@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { SpanTable } from './recorder-schema.ts'
 
-/** How much is kept on disk. Whoever writes also clears away, a little at a time. */
+/** How much is kept on disk. The process that writes also clears away, a little at a time. */
 export interface RetentionOptions {
   /** Interesting spans kept. @default 200_000 */
   mostInteresting?: number
@@ -33,7 +33,7 @@ interface Statements {
 }
 
 /**
- * Keeps the file within its bounds, inside the transaction of whoever writes.
+ * Keeps the file within its bounds, inside the transaction of the process that writes.
  *
  * Rows go strictly in the order of their ids. So ids have no gaps, the number of rows is a subtraction, and no step
  * looks at more than `ROWS_AT_ONCE` of them.

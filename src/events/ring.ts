@@ -1,4 +1,4 @@
-/** The newest items, so many at the most. Adding takes the same time however many there are. */
+/** The newest items, so many at most. Adding takes the same time however many there are. */
 export class Ring<T> {
   readonly #items: T[] = []
   readonly #most: number

@@ -24,7 +24,7 @@ export interface ClientAdapter {
   tapStart?(heard: FirstChunkListener): void
   /** @returns false where the client is not known, and would send it all the same. */
   block(error: Error): boolean
-  /** Hears the answer's body where no channel tells of it. */
+  /** Hears the answer's body where no channel describes it. */
   hear?(tracker: ResponseTracker, safely: Guard): void
 }
 

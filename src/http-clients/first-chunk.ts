@@ -1,7 +1,7 @@
 import type { ClientRequest } from 'node:http'
 import type { UndiciRequest } from './request-body.ts'
 
-/** Told of the first piece of a body, which for what clients send to providers mostly is all of it. */
+/** Notified of the first piece of a body, which for what clients send to providers mostly is all of it. */
 export type FirstChunkListener = (piece: Uint8Array) => void
 
 /** Hears the first piece of an undici request's body; fetch bodies are async iterables and are handed on as they are. */

@@ -11,11 +11,11 @@ export interface Http2Adapter {
   readonly path: string
   readonly url: () => string
   readonly headers: () => SentHeaders
-  /** undici makes it, which tells of its requests itself. */
+  /** undici makes it, which describes its requests itself. */
   readonly isOfUndici: () => boolean
   /** Makes it fail with this error in place of being sent. */
   block(error: Error): void
-  /** Told of the stream once it is there, in the same tick. */
+  /** Notified of the stream once it is there, in the same tick. */
   onStream(listener: (stream: ClientHttp2Stream) => void): void
 }
 

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import type { ResponseTracker } from './response-tracker.ts'
 
-/** Keeps what a handler throws from whoever calls it. */
+/** Keeps what a handler throws from a caller that calls it. */
 export type Guard = <M>(handle: (message: M) => void) => (message: M) => void
 
 /** Hears the answer as the parser hands it over; how, when and whether the application reads it stays its own affair. */

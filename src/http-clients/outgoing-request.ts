@@ -36,16 +36,16 @@ export interface OutgoingRequest {
    * @returns false where the client is not known, and sends it all the same.
    */
   block(error: Error): boolean
-  /** Told once, of the first piece of the body; for requests whose whole body is nobody's business. Not besides `onBody`. */
+  /** Reported once, of the first piece of the body; for requests whose whole body is nobody's business. Not in addition to `onBody`. */
   onBodyStart(listener: FirstChunkListener): void
   /**
-   * Told once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
+   * Reported once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.
    *
    * @param isEnough With it the listener is called before the body can be complete at its receiver, and as soon as this holds of
    *   what was heard so far; it may block the request then.
    */
   onBody(listener: BodyListener, isEnough?: BodyDecision['isEnough']): void
-  /** Told once, after the body, when the answer is complete or the request failed. */
+  /** Reported once, after the body, when the answer is complete or the request failed. */
   onEnd(listener: (end: OutgoingEnd) => void, options?: TrackOptions): void
 }
 
@@ -58,7 +58,7 @@ export interface TrackingContext {
   readonly report: <Message>(handle: (message: Message) => void, message: Message) => void
 }
 
-/** A request that somebody wanted to see. */
+/** A request that a caller wanted to see. */
 export class WatchedRequest implements OutgoingRequest, ResponseListener {
   readonly #adapter: ClientAdapter
   readonly #context: TrackingContext

@@ -21,7 +21,7 @@ export interface WatchOutgoingOptions {
   wanted: (method: string, path: string) => boolean
   /** Called synchronously where the request is made, so the stack is the caller's. */
   listener: (request: OutgoingRequest) => void
-  /** Told of what the listeners throw; the application never is. */
+  /** Notified of what the listeners throw; the application never is. */
   onFault: (fault: unknown) => void
   /** Takes a line about what cannot be seen or refused in this process. @default no line is written */
   onNotice?: (line: string) => void
@@ -153,7 +153,7 @@ function reporter(onFault: (fault: unknown) => void): TrackingContext['report'] 
       try {
         onFault(fault)
       } catch {
-        // Whoever wants to be told of faults must not have one; there is nobody left to tell.
+        // A caller that wants to be notified of faults must not have one; there is nobody left to tell.
       }
     }
   }

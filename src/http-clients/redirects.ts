@@ -19,7 +19,7 @@ export class Redirects {
     this.#expected.set(new URL(location, url).href, { frames, until: performance.now() + LIFETIME_MS })
   }
 
-  /** Frames of the request that was redirected to `url` a moment ago; told once. */
+  /** Frames of the request that was redirected to `url` a moment ago; reported once. */
   take(url: string): NotedFrames | undefined {
     if (this.#expected.size === 0) return undefined
     const expected = this.#expected.get(url)

@@ -12,7 +12,7 @@ export interface UndiciRequest {
   body: unknown
 }
 
-/** Told once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
+/** Reported once: the body as text, or `undefined` when it cannot be heard or is longer than any token request. */
 export type BodyListener = (body: string | undefined) => void
 
 /** Who decides, before a body is sent, whether it goes on. A body of which nothing shows a token request is not delayed. */

@@ -1,7 +1,7 @@
 /** How a watched request ended, as far as can be seen without touching it. */
 export interface OutgoingEnd {
   readonly status?: number | undefined
-  /** Put together when they are asked for: of most answers nobody wants them. */
+  /** Put together when they are asked for: of most answers no caller wants them. */
   readonly headers?: ResponseHeaders | undefined
   /** The start of the body of a refused answer as it came, compressed or not, where the client lets it be seen. */
   readonly body?: Buffer | undefined
@@ -24,7 +24,7 @@ export type ResponseHeaders = Readonly<Record<string, string>>
 export interface ResponseListener {
   /** The head of an answer is there. */
   head(status: number, headers: () => ResponseHeaders | undefined): void
-  /** It has ended; told once. */
+  /** It has ended; reported once. */
   ended(end: OutgoingEnd): void
 }
 
@@ -44,7 +44,7 @@ export class ResponseTracker implements OutgoingEnd {
   #readHeaders: ((raw: never) => ResponseHeaders) | undefined
   #error: unknown
   #isOver = false
-  /** Pieces of the body come without the channel that tells of them too. */
+  /** Pieces of the body come without the channel that describes them too. */
   isHeardDirectly = false
 
   constructor(follower: ResponseListener, { keepsGood = false, toTheEnd = false }: TrackOptions = {}) {
@@ -83,7 +83,7 @@ export class ResponseTracker implements OutgoingEnd {
     this.#status = status
     this.#rawHeaders = raw
     this.#readHeaders = read as (raw: never) => ResponseHeaders
-    // Whoever is told of a good one has nothing to do with it.
+    // Whoever is notified of a good one has nothing to do with it.
     if (status >= 300) this.#follower.head(status, () => this.headers)
   }
 

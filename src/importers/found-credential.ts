@@ -50,7 +50,7 @@ export function oauthCredential(parts: OAuthParts, now: number): CredentialReadi
   return refreshText === undefined ? { credential, note: 'it holds no refresh token: it serves until it expires' } : { credential }
 }
 
-/** Puts a bearer token together that somebody else minted. */
+/** Puts a bearer token together that another caller minted. */
 export function tokenCredential(token: string | undefined, expiresAt: number | undefined, now: number): CredentialReading {
   const read = tokenText(token)
   const text = textOf(read)

@@ -1,6 +1,6 @@
 import type { Credential } from '../domain/credential.ts'
 
-/** A profile as it lies in a source, ready to be taken over. */
+/** A profile as it is in a source, ready to be taken over. */
 export interface FoundProfile {
   /** Id it gets here unless somebody gives another one. May carry an e-mail address. */
   readonly id: string

@@ -11,7 +11,7 @@ export interface OpenClawPaths {
   readonly stores: readonly string[]
   /** Folders that may hold the encrypted tokens of 2026.5. */
   readonly sidecarFolders: readonly string[]
-  /** Agents besides the one that is read, by their folder. */
+  /** Agents in addition to the one that is read, by their folder. */
   readonly otherAgents: readonly string[]
 }
 
@@ -62,7 +62,7 @@ async function agentsOf(state: string): Promise<string[]> {
   return folders
 }
 
-/** A store lies in `agents/<agent>/agent/` of the state folder, the shared one in `state/`. */
+/** A store is stored in `agents/<agent>/agent/` of the state folder, the shared one in `state/`. */
 function stateAbove(file: string): string {
   const folder = dirname(file)
   return file.endsWith(SHARED_STORE) ? dirname(folder) : dirname(dirname(dirname(folder)))

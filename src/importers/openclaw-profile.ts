@@ -23,7 +23,7 @@ export function nameOf(id: string, provider: string, type: string): OpenClawName
 /**
  * Reads one credential of OpenClaw.
  *
- * @param sidecar What lies in the encrypted file, for a profile that refers to one.
+ * @param sidecar What is in the encrypted file, for a profile that refers to one.
  */
 export function readOpenClawCredential(fields: SourceFields, sidecar: SidecarReading | undefined, now: number): CredentialReading {
   const type = fields.text('type')

@@ -27,7 +27,7 @@ const ALGORITHM = 'aes-256-gcm'
 const TAG_BYTES = 16
 
 /**
- * Reads the encrypted sidecar of a profile. What cannot be decrypted is told as that: OpenClaw went on with a profile
+ * Reads the encrypted sidecar of a profile. What cannot be decrypted is reported as that: OpenClaw went on with a profile
  * without tokens and posted `refresh_token=undefined` (openclaw#82069).
  *
  * @throws {GatewayError} `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED` for a file that is no JSON or has members of other types.

@@ -36,7 +36,7 @@ export interface ImportedProfile {
   readonly outcome: ImportOutcome
   /** Absent where there is nothing to import. */
   readonly credential?: Credential
-  /** Its refresh token is replaced at every refresh, and whoever holds the older one is locked out. */
+  /** Its refresh token is replaced at every refresh, and the process that holds the older one is locked out. */
   readonly rotates: boolean
   /** Why it was left out, and what its owner says about it. */
   readonly notes: readonly string[]

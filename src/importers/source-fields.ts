@@ -6,9 +6,9 @@ import { readSourceUnmodified } from './source-file.ts'
 const MILLISECONDS = 100_000_000_000
 
 /**
- * The members of a JSON object in somebody else's file, read by type.
+ * The members of a JSON object in another caller's file, read by type.
  *
- * What is absent or `null` is `undefined`; members nobody asks for are not looked at. A member of another type is damage:
+ * What is absent or `null` is `undefined`; members no caller asks for are not looked at. A member of another type is damage:
  * the methods throw `GW_STORE_DAMAGED` with file, key, type and what is allowed.
  */
 export class SourceFields {
@@ -71,7 +71,7 @@ export class SourceFields {
   }
 }
 
-/** Reads a JSON file of somebody else's. @throws {GatewayError} as `readUntouched`; `GW_STORE_DAMAGED` when it is no object. */
+/** Reads a JSON file of another caller's. @throws {GatewayError} as `readUntouched`; `GW_STORE_DAMAGED` when it is no object. */
 export async function readSourceFields(path: string): Promise<SourceFields> {
   return fieldsOf(path, await readSourceUnmodified(path))
 }

@@ -15,7 +15,7 @@ export async function isThere(path: string): Promise<boolean> {
 }
 
 /**
- * Reads a file of somebody else's: its bytes and times stay as they are, and nothing is locked.
+ * Reads a file of another caller's: its bytes and times stay as they are, and nothing is locked.
  *
  * @throws {GatewayError} `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED` (no file, too large).
  */
@@ -26,12 +26,12 @@ export async function readSourceUnmodified(path: string): Promise<string> {
       if (size > MOST_BYTES) throw damagedSource(path, `holds ${size} bytes; at most ${MOST_BYTES} are allowed`)
       return file.readFile('utf8')
     })
-    // Whoever owns it may be writing it just now: half a file would read as a damaged one.
+    // The process that owns it may be writing it just now: half a file would read as a damaged one.
     if (tries === TRIES || before === (await signatureOf(path))) return text
   }
 }
 
-/** Copies a file of somebody else's, however large, as `readUntouched` reads one. The copy has mode 0600. */
+/** Copies a file of another caller's, however large, as `readUntouched` reads one. The copy has mode 0600. */
 export async function copySourceUnmodified(path: string, target: string): Promise<void> {
   await withFile(path, async file => {
     const copy = await open(target, 'w', 0o600)

@@ -30,7 +30,7 @@ export async function loginSecrets({ issuer, scopes, usesNonce }: LoginEndpoints
   return { state, codeVerifier, codeChallenge: await calculatePKCECodeChallenge(codeVerifier), ...(nonce !== undefined && { nonce }) }
 }
 
-/** The URL at which somebody signs in. @see RFC 6749 section 4.1.1, RFC 7636 section 4.3 */
+/** The URL at which a user signs in. @see RFC 6749 section 4.1.1, RFC 7636 section 4.3 */
 export function authorizationUrl({ oauth }: OAuthParty, login: LoginEndpoints, secrets: LoginSecrets, redirectUrl: string): string {
   const url = new URL(login.authorizationUrl ?? '')
   const parameters = {

@@ -10,7 +10,7 @@ import { awaitRedirect, untilAborted } from './loopback-redirect.ts'
 import { loginGivenUp, loginTooLate } from './operation-error.ts'
 import { readPasted } from './pasted-redirect.ts'
 
-/** A person signs in, confirms by mail or phone, looks for the password: this long at the most. */
+/** A person signs in, confirms by mail or phone, looks for the password: this long at most. */
 const LIMIT_MS = 10 * 60_000
 
 /**
@@ -91,7 +91,7 @@ async function exchangeBrought(
   )
 }
 
-/** Where nobody listens: a redirect URL without a port gets one, since the provider wants it to be whole. */
+/** Where no server listens: a redirect URL without a port gets one, since the provider wants it to be whole. */
 function unheardUrl(redirectUrl: string): string {
   const url = new URL(redirectUrl)
   if (url.protocol === 'http:' && url.port === '') url.port = String(randomInt(49_152, 65_536))

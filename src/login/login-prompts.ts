@@ -1,4 +1,4 @@
-/** Where somebody signs in, as it is shown. */
+/** Where a user signs in, as it is shown. */
 export interface SignInPage {
   /** The page itself. It holds the state of this login, and no secret besides. */
   readonly url: string

@@ -40,7 +40,7 @@ export function login(options: LoginOptions): Promise<LoggedIn> {
       [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round(answer.expiresInMs / 1000),
       ...(answer.repaired && { [ATTR_EXPIRES_IN_REPAIRED]: answer.repaired }),
     })
-    // Somebody who pressed Ctrl-C meanwhile was told that nothing would be stored.
+    // Somebody who pressed Ctrl-C meanwhile was notified that nothing would be stored.
     if (options.signal.aborted) throw loginGivenUp(options.signal.reason)
     return keep(options, context, answer)
   })
@@ -53,7 +53,7 @@ function contextOf({ provider, clock = systemClock, ...options }: LoginOptions):
   if (login?.[wanted] !== undefined) return { ...options, party, login, clock }
   const other = options.method === 'device' ? login?.authorizationUrl : login?.deviceUrl
   const instead = other === undefined ? '' : options.method === 'device' ? ', or sign in without --device' : ', or sign in with --device'
-  throw new GatewayError('GW_CONFIG', `nobody can sign in at ${provider.id} this way: set providers.${provider.id}.${wanted}${instead}`, {
+  throw new GatewayError('GW_CONFIG', `no user can sign in at ${provider.id} this way: set providers.${provider.id}.${wanted}${instead}`, {
     next: 'fix_configuration',
   })
 }

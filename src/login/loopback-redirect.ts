@@ -9,7 +9,7 @@ export interface LoopbackRedirectOptions {
   redirectUrl: string
   /** What a redirect of this login carries; one that carries another is nobody's we wait for. */
   state: string
-  /** Told of a redirect that is not of this login. */
+  /** Notified of a redirect that is not of this login. */
   onUnknownLogin?: () => void
 }
 

@@ -3,7 +3,7 @@ import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
 import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'
 
-/** An OAuth operation besides the refresh that did not come to its end. */
+/** An OAuth operation in addition to the refresh that did not come to its end. */
 export class OperationError extends GatewayError {
   /** How it ended, as telemetry counts it. */
   readonly ended: OperationOutcome

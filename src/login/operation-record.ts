@@ -22,7 +22,7 @@ import type { SentShape } from '../providers/sent-shape.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { OperationError, outcomeOfError } from './operation-error.ts'
 
-/** The spans of the OAuth operations besides the refresh. */
+/** The spans of the OAuth operations in addition to the refresh. */
 export const OPERATION_SPANS = {
   login: SPAN_LOGIN,
   exchange: SPAN_EXCHANGE,
@@ -84,7 +84,7 @@ export function recordOperation<T>(
       return result
     } catch (error) {
       ended(error ?? new Error('rejected with nothing'))
-      // The page at which somebody signs in is no request of ours: its refusal is known by the error alone.
+      // The page at which a user signs in is no request of ours: its refusal is known by the error alone.
       if (error instanceof OperationError && error.pageCode !== undefined) span.setAttribute(ATTR_PROVIDER_ERROR_CODE, error.pageCode)
       throw error
     }

@@ -4,12 +4,12 @@ import { carryPermit, Permit } from '../providers/permit.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { recordOperation } from './operation-record.ts'
 
-/** The OAuth operations besides the refresh, by their spans. */
+/** The OAuth operations in addition to the refresh, by their spans. */
 export const WRAPPED_OPERATIONS = { login: SPAN_LOGIN, exchange: SPAN_EXCHANGE, revoke: SPAN_REVOKE } as const
 export type WrappedOperation = keyof typeof WRAPPED_OPERATIONS
 
 /**
- * How the arguments of somebody else's OAuth operation are read. A callback that throws is reported once through `diag` and
+ * How the arguments of another caller's OAuth operation are read. A callback that throws is reported once through `diag` and
  * `onFault`, and the operation runs as if it were not wrapped.
  */
 export interface WrapOperationOptions<A extends unknown[]> {
@@ -31,7 +31,7 @@ const PERMIT_LIFETIME_MS = 15 * 60_000
 const MOST_REQUESTS = 200
 
 /**
- * Wraps a login, code exchange or revocation that somebody else wrote: a span with the caller site, and a permit, since
+ * Wraps a login, code exchange or revocation that the application wrote: a span with the caller site, and a permit, since
  * its token requests are meant and are no bypass.
  *
  * @returns A function with the same `this`, arguments, result and errors.

@@ -16,7 +16,7 @@ import {
 import { TimeBuckets } from './time-buckets.ts'
 
 export interface AggregatesOptions {
-  /** Refreshes, and visits, that can be asked about one by one. @default 200_000 */
+  /** Refreshes, and acquisitions, that can be asked about one by one. @default 200_000 */
   mostFacts?: number
   /** Distinct stacks. @default 5_000 */
   mostStacks?: number
@@ -36,7 +36,7 @@ export interface GoodShape {
   readonly fact: RefreshFact
 }
 
-/** What spans tell of one profile. */
+/** What spans describe one profile. */
 export interface ProfileAggregate {
   readonly profile: string
   provider: string
@@ -45,7 +45,7 @@ export interface ProfileAggregate {
   generation: number | undefined
   /** The access token or key of the calls, and when it was seen first. */
   credential: { readonly fingerprint: string; readonly sinceMs: number } | undefined
-  /** When somebody signed in last, epoch ms. */
+  /** When a user signed in last, epoch ms. */
   signedInMs: number | undefined
 }
 
@@ -203,7 +203,7 @@ export class Aggregates {
   }
 }
 
-/** A flight tells the generation it found; what it left behind is one more when it rotated. */
+/** A refresh tells the generation it found; what it left behind is one more when it rotated. */
 function generationAfter({ outcome }: RefreshFact, before: number | undefined): number | undefined {
   return before === undefined || outcome !== 'rotated' ? before : before + 1
 }

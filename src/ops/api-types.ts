@@ -12,7 +12,7 @@ export interface Overview {
   readonly nowMs: number
   /** When the oldest span that is counted began; `undefined` when none is. */
   readonly sinceMs: number | undefined
-  /** How much of what lies in the state folder is read, 0 to 1. */
+  /** How much of what is in the state folder is read, 0 to 1. */
   readonly read: number
   /** Why nothing can be read, for people. */
   readonly trouble: string | undefined

@@ -5,7 +5,7 @@ import { Durations } from './durations.ts'
 import { hoursOf, type QueryParams } from './query-params.ts'
 import type { Slice } from './time-buckets.ts'
 
-/** Points of a curve; more cannot be told apart on a screen. */
+/** Points of a curve; more cannot be distinguished on a screen. */
 export const MOST_POINTS = 240
 const MOST_KEYS = 500
 

@@ -7,7 +7,7 @@ interface Library {
   readonly files: readonly string[]
 }
 
-/** What d3-flame-graph and d3-sankey use of d3; `d3-scale` takes times from modules that nobody calls here. */
+/** What d3-flame-graph and d3-sankey use of d3; `d3-scale` takes times from modules that no caller calls here. */
 const D3 = ['array', 'color', 'dispatch', 'ease', 'format', 'hierarchy', 'interpolate', 'selection', 'timer', 'transition', 'scale']
 
 const FLAME_GRAPH = 'd3-flame-graph/dist/d3-flamegraph.es.min.js'

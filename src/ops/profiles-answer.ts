@@ -9,7 +9,7 @@ import { refreshLine } from './refreshes-answer.ts'
 
 const MOST_REFRESHES = 60
 
-/** What every profile is and was: from the gateway's own snapshot, and from what spans tell of its refreshes and calls. */
+/** What every profile is and was: from the gateway's own snapshot, and from what spans describe its refreshes and calls. */
 export function profilesAnswer(
   aggregates: Aggregates,
   query: QueryParams,
@@ -17,7 +17,7 @@ export function profilesAnswer(
   history: ProfileHistory,
 ): ProfilesAnswer {
   const known = new Map(snapshots?.map(snapshot => [snapshot.profile, snapshot]))
-  // A store may hold what no span has told of, and spans may tell of what is in no store.
+  // A store may hold what no span has reported, and spans may describe what is in no store.
   const names = [...new Set([...known.keys(), ...aggregates.profiles.keys()])].filter(
     name => query.profile === '' || name === query.profile,
   )

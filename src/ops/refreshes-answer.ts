@@ -80,7 +80,7 @@ function seen(row: { count: number; lastMs: number; lastTrace: string }, { atMs,
   row.count += 1
   if (atMs < row.lastMs) return
   row.lastMs = atMs
-  // A visit that was not kept has none.
+  // An acquisition that was not kept has none.
   if (traceId !== '') row.lastTrace = traceId
 }
 

@@ -66,7 +66,7 @@ export interface AcquisitionFact {
   readonly traceId: string
 }
 
-/** Somebody signed in. */
+/** A user signed in. */
 export interface SignInFact {
   readonly atMs: number
   readonly provider: string

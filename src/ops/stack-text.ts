@@ -13,7 +13,7 @@ const LINE = /^(?:async )?(.*?) ?\(?([^()]+?):(\d+):(\d+)\)?$/
 const OWN_FOLDERS = new Set(['src', 'app', 'server', 'test', 'bin', 'scripts'])
 
 /**
- * The frames of a recorded stack, nearest first. A frame is the application's when it lies in the same top folder as
+ * The frames of a recorded stack, nearest first. A frame is the application's when it is in the same top folder as
  * the caller: the recorded text no longer says which files came from `node_modules`.
  */
 export function framesOf(stack: string | undefined, { file, line, isCode }: CallerPlace): FrameLine[] {
@@ -31,7 +31,7 @@ export function framesOf(stack: string | undefined, { file, line, isCode }: Call
   })
 }
 
-/** `undefined` for a file that lies in no folder. */
+/** `undefined` for a file that is in no folder. */
 function topFolder(path: string | undefined): string | undefined {
   if (path === undefined) return undefined
   const [first, ...rest] = path.split('/')

@@ -31,10 +31,10 @@ const MOST_SPANS = 1_000
 const MOST_LINKED = 5
 /** Of a number that is not whole: seconds come with more digits than any clock has. */
 const SHOWN_DIGITS = 6
-/** Told apart from the attributes: the stack has a place of its own. */
+/** Distinguished from the attributes: the stack has a place of its own. */
 const SHOWN_ELSEWHERE = new Set<string>([ATTR_CODE_STACK, ATTR_CODE_COLUMN])
 
-/** One call from its request to its attempts, with the flights that its visits led or joined. */
+/** One call from its request to its attempts, with the refreshes that its acquisitions led or joined. */
 export function traceAnswer(records: RecordedSpans, traceId: string): TraceAnswer {
   const spans = trace(records, traceId).slice(0, MOST_SPANS)
   const linked = new Set(spans.flatMap(({ links }) => links.map(link => link.traceId)))

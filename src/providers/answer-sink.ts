@@ -2,9 +2,9 @@ import type { UpstreamError } from './upstream-error.ts'
 
 export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-/** What a sink, or whoever sent the request, can do to an exchange under way. */
+/** What a sink, or the process that sent the request, can do to an exchange under way. */
 export interface Flow {
-  /** The sink has been told how it ended. */
+  /** The sink has been reported how it ended. */
   readonly isOver: boolean
   /** The request has begun to leave. */
   readonly isSent: boolean

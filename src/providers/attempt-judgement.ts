@@ -48,7 +48,7 @@ const MODEL_TEXT =
  *
  * Order: a code that is clear, a text that is clear, then the status. Two choices are worth knowing. An HTML 403 is a
  * wall in front of the provider (Cloudflare): it says nothing about the credential, so it is `overloaded`, transient,
- * and 403 with `overloaded` is told from everything else. A refused region is `auth_permanent` with the provider's code:
+ * and 403 with `overloaded` is distinguished from everything else. A refused region is `auth_permanent` with the provider's code:
  * it lasts until the network is changed, though signing in again is not the remedy.
  */
 export function judgeAttempt(answer: RefusedAnswer): AttemptJudgement {
@@ -78,7 +78,7 @@ function outcomeOf(status: number, body: ErrorBody): AttemptOutcome {
 function outcomeOfWords(status: number, body: ErrorBody): AttemptOutcome {
   const { code, type, message, isHtml } = body
   const known = BY_CODE[code ?? ''] ?? BY_CODE[type ?? '']
-  // authentication_error is Anthropic's word for every 401; a dead account is told by the text alone.
+  // authentication_error is Anthropic's word for every 401; a dead account is shown by the text alone.
   if (known && known !== 'auth') return known
   if (!isHtml && status < 500) {
     if (BILLING_TEXT.test(message)) return 'billing'

@@ -14,7 +14,7 @@ import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type U
 import type { GrantedAnswer } from './refresh-answer.ts'
 import type { SentShape } from './sent-shape.ts'
 
-/** Tokens that somebody signed in for. */
+/** Tokens that a user signed in for. */
 export interface SignedIn {
   readonly kind: 'granted'
   readonly answer: GrantedAnswer

@@ -28,7 +28,7 @@ export interface UpstreamRequest {
 /**
  * One request and its answer on their way: undici's handler on one side, a sink on the other.
  *
- * Its methods named `on...` are undici's to call; the rest is for whoever sent the request.
+ * Its methods named `on...` are undici's to call; the rest is for the process that sent the request.
  */
 export class Exchange implements Dispatcher.DispatchHandler, Flow {
   readonly #sink: AnswerSink
@@ -135,7 +135,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
     try {
       this.#sink.onEnd(this.#collected && { bytes: Buffer.concat(this.#collected), cut })
     } catch (cause) {
-      // undici would swallow it; whoever waits for this answer has to hear of it.
+      // undici would swallow it; a caller that waits for this answer has to hear of it.
       this.#sink.onError(new UpstreamError('aborted', true, cause))
     }
   }

@@ -8,7 +8,7 @@ import { tokenLife } from './token-life.ts'
 /** What is wrong with an answer that should have held tokens. */
 export type UnreadableAnswer = 'answer_too_long' | 'answer_not_json' | 'access_token_missing' | 'answer_not_conform'
 
-/** What is known of the answer besides its body. */
+/** What is known of the answer in addition to its body. */
 export interface GrantedFacts {
   readonly status: number
   readonly requestId?: string
@@ -28,7 +28,7 @@ export interface GrantReading {
  * Reads the tokens out of a successful answer of a token endpoint.
  *
  * What providers leave out or spell otherwise is put right first (`token_type`, `expires_in`, empty fields), then the
- * answer has to pass oauth4webapi. The id token is taken as it is: nobody is signed in by it here, and its issuer is not
+ * answer has to pass oauth4webapi. The id token is taken unchanged: nobody is signed in by it here, and its issuer is not
  * among the facts that are configured.
  *
  * @param answer The fields as `readTokenFields` read them; `undefined` where it read none.

@@ -5,7 +5,7 @@ import { isTokenUrlSafe } from './token-url.ts'
 export const DEVICE_DIALECTS = ['rfc8628', 'chatgpt'] as const
 export type DeviceDialect = (typeof DEVICE_DIALECTS)[number]
 
-/** How somebody signs in at a provider, and out again. Data alone; URLs are absolute. */
+/** How a user signs in at a provider, and out again. Data alone; URLs are absolute. */
 export interface LoginEndpoints {
   /** Where a browser signs in (RFC 6749 section 3.1); absent where only a device code will do. */
   readonly authorizationUrl?: string
@@ -21,7 +21,7 @@ export interface LoginEndpoints {
   /** Where the browser comes back. On loopback without a port: any free one (RFC 8252 section 7.3). */
   readonly redirectUrl: string
   readonly scopes: readonly string[]
-  /** What the provider wants besides in the URL that the browser opens. */
+  /** What the provider wants in addition to in the URL that the browser opens. */
   readonly authorizationParameters: Readonly<Record<string, string>>
   /** Sends a nonce and wants it back in the id token. Not where no client of the provider does. */
   readonly usesNonce: boolean
@@ -55,7 +55,7 @@ export const LOGIN_KEYS = [
   'authorizationParameters',
 ] as const satisfies readonly (keyof LoginSettings)[]
 
-/** What somebody signs in with where nothing is built in. */
+/** What a user signs in with where nothing is built in. */
 export const LOGIN_DEFAULTS = {
   deviceDialect: 'rfc8628',
   revocationEncoding: 'form',

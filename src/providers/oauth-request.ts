@@ -83,7 +83,7 @@ export interface AskOptions {
 export function oauthParty(provider: Provider): OAuthParty {
   const { oauth } = provider
   if (!oauth) {
-    throw new GatewayError('GW_CONFIG', `nobody can sign in at ${provider.id}: set providers.${provider.id}.tokenUrl and clientId`, {
+    throw new GatewayError('GW_CONFIG', `no user can sign in at ${provider.id}: set providers.${provider.id}.tokenUrl and clientId`, {
       next: 'fix_configuration',
     })
   }

@@ -10,7 +10,7 @@ import { requireSecret } from './secret-text.ts'
 /** Where OpenAI's access tokens keep what belongs to ChatGPT. */
 const AUTH_CLAIM = 'https://api.openai.com/auth'
 
-/** What auth.openai.com says beyond RFC 6749; `token_expired` of a token it could not even read is told apart by its text. */
+/** What auth.openai.com says beyond RFC 6749; `token_expired` of a token it could not even read is distinguished by its text. */
 export const OPENAI_REFRESH_CODES: RefreshCodes = {
   refresh_token_reused: 'invalidated',
   refresh_token_invalidated: 'invalidated',

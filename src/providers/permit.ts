@@ -6,7 +6,7 @@ export interface PermitOptions {
   url: string
   /** How long it is good, in ms. */
   lifetimeMs: number
-  /** Token requests it covers; more than one only where somebody else's refresh function may retry inside one flight. */
+  /** Token requests it covers; more than one only where another caller's refresh function may retry inside one refresh. */
   uses?: number
 }
 
@@ -15,7 +15,7 @@ export interface PermitOptions {
  *
  * It is counted twice, because two parties look at it: the token endpoint `take`s it before sending, and the watch over
  * outgoing requests sees it `show`n by the request itself. A stolen context (undici 6 and 7 run queued requests in
- * another request's context) therefore opens the door once at the most.
+ * another request's context) therefore opens the door once at most.
  */
 export class Permit {
   readonly url: string

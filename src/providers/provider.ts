@@ -14,7 +14,7 @@ export interface OAuthEndpoints {
   readonly headers?: Readonly<Record<string, string>>
   /** How its clients read a refusal. @default RFC 6749 section 5.2 */
   readonly refusals?: 'openai'
-  /** How somebody signs in here; absent where nobody can. */
+  /** How a user signs in here; absent where nobody can. */
   readonly login?: LoginEndpoints
 }
 

@@ -6,7 +6,7 @@ import type { RefreshJudgement } from './provider.ts'
  */
 export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
 
-/** What every answer of a token endpoint tells besides its verdict. */
+/** What every answer of a token endpoint tells in addition to its verdict. */
 interface AnswerFacts {
   readonly status: number
   /** The provider's id of the request. */

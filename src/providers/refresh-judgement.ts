@@ -21,7 +21,7 @@ const RFC_CODES: RefreshCodes = {
 }
 
 /**
- * What providers say beyond it. Somebody must sign in, and answer what the provider asks (OpenID Connect Core 1.0 section
+ * What providers say beyond it. A user must sign in, and answer what the provider asks (OpenID Connect Core 1.0 section
  * 3.1.2.6, RFC 9470; Google's `invalid_rapt`): nothing else helps.
  */
 const DIALECT_CODES: RefreshCodes = {

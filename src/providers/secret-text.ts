@@ -29,14 +29,14 @@ export function requireSecret(credential: Credential, providerId: string): strin
   if (secret === undefined) {
     throw new GatewayError(
       'GW_NEEDS_LOGIN',
-      `the ${credential.type} credential for ${providerId} holds no secret; sign in again or store it anew`,
+      `the ${credential.type} credential for ${providerId} holds no secret; sign in again or store it again`,
       { next: 'sign_in_again' },
     )
   }
   if (!/^[\x21-\x7e]+$/.test(secret)) {
     throw new GatewayError(
       'GW_CONFIG',
-      `the ${credential.type} credential for ${providerId} holds spaces or characters no header can carry; store it anew`,
+      `the ${credential.type} credential for ${providerId} holds spaces or characters no header can carry; store it again`,
       { next: 'fix_configuration' },
     )
   }

@@ -24,7 +24,7 @@ export const UPSTREAM_DEFAULTS = {
   connectTimeoutMs: 10_000,
 } as const satisfies UpstreamLimits
 
-/** undici, once somebody sent something: loading it changes what the host's global `fetch` runs on. */
+/** undici, once a caller sent something: loading it changes what the host's global `fetch` runs on. */
 let undici: typeof import('undici') | undefined
 
 /**
@@ -50,7 +50,7 @@ export class Upstream {
   }
 
   /**
-   * Sends a request; `sink` is told how it goes. Never throws.
+   * Sends a request; `sink` is reported how it goes. Never throws.
    *
    * Synchronous but for the very first request of the process, which waits for undici to load.
    *
@@ -70,7 +70,7 @@ export class Upstream {
     return exchange
   }
 
-  /** Closes every connection; what is under way ends in `onError` as `aborted`. Whoever wants to drain, drains first. */
+  /** Closes every connection; what is under way ends in `onError` as `aborted`. A caller that wants to drain, drains first. */
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.all([this.#direct?.destroy(), this.#proxied?.destroy()])

@@ -29,14 +29,14 @@ export interface AcquireFacts {
   readonly declaredReason?: string
 }
 
-/** What telemetry keeps of one visit: a span from entering to leaving, a count, the wait. */
+/** What telemetry keeps of one acquisition: a span from entering to leaving, a count, the wait. */
 export class AcquireRecord {
   readonly span: Span
   readonly #telemetry: Telemetry
   readonly #facts: AcquireFacts
   readonly #profile: string
   readonly #enteredAt = performance.now()
-  /** How the visit came aboard a flight, if it did; a flight that fails is no refusal of the gate. */
+  /** How the acquisition came aboard a refresh, if it did; a refresh that fails is no refusal of the gate. */
   joinedAs: 'lead' | 'join' | undefined
 
   constructor(telemetry: Telemetry, facts: AcquireFacts) {
@@ -44,7 +44,7 @@ export class AcquireRecord {
     this.#facts = facts
     this.#profile = telemetry.profile(facts.profileId)
     this.span = telemetry.startSpan(SPAN_ACQUIRE, {
-      // The words that every visit is counted by, kept or not.
+      // The words that every acquisition is counted by, kept or not.
       attributes: {
         [ATTR_REASON]: facts.reason,
         [ATTR_CALLER]: facts.caller.label,
@@ -60,14 +60,14 @@ export class AcquireRecord {
     })
   }
 
-  /** The visit leads or joins a flight: each is linked to the other. */
+  /** The acquisition leads or joins a refresh: each is linked to the other. */
   joins(record: RefreshRecord, as: 'lead' | 'join'): void {
     this.joinedAs = as
     record.joinedBy(this.span.spanContext())
     this.span.addLink({ context: record.span.spanContext() })
   }
 
-  /** The visit leaves the gate. */
+  /** The acquisition leaves the gate. */
   left(decision: Decision, { outcome, error }: { outcome?: RefreshOutcome | undefined; error?: unknown } = {}): void {
     const { provider, reason, caller } = this.#facts
     const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
@@ -81,7 +81,7 @@ export class AcquireRecord {
   }
 }
 
-/** Records a visit that was turned away at the door, before any profile was asked for. */
+/** Records an acquisition that was turned away at the door, before any profile was asked for. */
 export function refuseAcquire(telemetry: Telemetry, facts: AcquireFacts, error: GatewayError): void {
   new AcquireRecord(telemetry, facts).left('refuse', { error })
 }

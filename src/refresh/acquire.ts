@@ -13,29 +13,29 @@ export interface AcquireRequest {
   readonly reason: RefreshReason
   /** Fingerprint of the access token the provider rejected: a stored token with another one is newer, and is adopted. */
   readonly rejected?: Fingerprint
-  /** Fingerprint of the refresh token that the visitor itself holds: where the store holds another one, the visitor is behind. */
+  /** Fingerprint of the refresh token that the caller itself holds: where the store holds another one, the caller is behind. */
   readonly held?: Fingerprint
-  /** Why the visitor itself says it comes, as it may be shown. */
+  /** Why the caller itself says it comes, as it may be shown. */
   readonly declaredReason?: string
-  /** Ends the visitor's waiting, never the flight. */
+  /** Ends the caller's waiting, never the refresh. */
   readonly signal?: AbortSignal
-  /** Longest wait of this visitor, in ms. @default 60_000 */
+  /** Longest wait of this caller, in ms. @default 60_000 */
   readonly deadlineMs?: number
 }
 
-/** How a visit left the gate: with a token that can be used. */
+/** How an acquisition left the gate: with a token that can be used. */
 export interface AcquireResult {
   readonly decision: Exclude<Decision, 'refuse' | 'bypass'>
   readonly profile: StoredProfile
-  /** How the flight ended that this visit led or joined. */
+  /** How the refresh ended that this acquisition led or joined. */
   readonly outcome?: RefreshOutcome
 }
 
-/** What to do with a forced visit whose token is still usable and was not rejected. */
+/** What to do with a forced acquisition whose token is still usable and was not rejected. */
 export const FORCED_POLICIES = ['reuse', 'refresh'] as const
 export type ForcedPolicy = (typeof FORCED_POLICIES)[number]
 
-/** What a visit needs, given what is stored now: nothing, the newer token that is there, or a flight. */
+/** What an acquisition needs, given what is stored now: nothing, the newer token that is there, or a refresh. */
 export type AcquireVerdict = 'reuse' | 'adopt' | 'refresh'
 
 export interface JudgeAcquireOptions {
@@ -45,10 +45,10 @@ export interface JudgeAcquireOptions {
 }
 
 /**
- * Decides what a visit needs. Asked twice: when the visit enters, and again under the lease, when another process may
+ * Decides what an acquisition needs. Asked twice: when the acquisition enters, and again under the lease, when another process may
  * have been there first.
  *
- * Reuse beats refresh: only an operator, or a forced visit where policy says so, refreshes a token that still works.
+ * Reuse beats refresh: only an operator, or a forced acquisition where policy says so, refreshes a token that still works.
  */
 export function judgeAcquire(
   credential: OAuthCredential,

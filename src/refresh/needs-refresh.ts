@@ -14,7 +14,7 @@ export const NEEDS_REFRESH_DEFAULTS = { earlyMs: 120_000 } as const satisfies Re
  * Pure: no clock, no store, no network. A token whose expiry nobody knows is used until the provider rejects it.
  *
  * @param now Current time, epoch milliseconds.
- * @returns The reason, or `undefined` when the credential can be used as it is.
+ * @returns The reason, or `undefined` when the credential can be used unchanged.
  * @throws {RangeError} if `earlyMs` is negative.
  * @see RFC 6749 section 5.1: `expires_in` is in seconds; converted once, in providers/token-endpoint.ts.
  */

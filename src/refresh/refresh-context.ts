@@ -8,23 +8,23 @@ import type { Clock } from '../tools/clock.ts'
 import type { ForcedPolicy } from './acquire.ts'
 import type { PendingWrites } from './pending-writes.ts'
 
-/** Where a flight is; each step is said before the next begins. At `request_sent` the connection stands and nothing has left. */
+/** Where a refresh is; each step is said before the next begins. At `request_sent` the connection stands and nothing has left. */
 export type RefreshStep = 'lease_held' | 'request_sent' | 'answer_received' | 'persisted' | 'published'
 
 export interface RefreshOptions {
   /** Longest wait for the lease of a profile, in ms. @default 90_000 */
   leaseWaitMs: number
-  /** How long visits wait for the token endpoint's answer, in ms; the flight listens on. @default 20_000 */
+  /** How long acquisitions wait for the token endpoint's answer, in ms; the refresh listens on. @default 20_000 */
   requestTimeoutMs: number
-  /** How long a flight listens for the token endpoint's answer under its lease, in ms: hanging up would lose a rotation. @default 300_000 */
+  /** How long a refresh listens for the token endpoint's answer under its lease, in ms: hanging up would lose a rotation. @default 300_000 */
   listenMs: number
   /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
   earlyMs: number
-  /** What a forced visit with a usable token gets. @default 'reuse' */
+  /** What a forced acquisition with a usable token gets. @default 'reuse' */
   forced: ForcedPolicy
 }
 
-/** What every flight of a gate shares. */
+/** What every refresh of a gate shares. */
 export interface RefreshContext {
   readonly store: ProfileStore
   readonly registry: Registry
@@ -36,12 +36,12 @@ export interface RefreshContext {
   onStep?(step: RefreshStep): void
 }
 
-/** How a flight ended: with a profile that can be used, or with an error for all who waited. */
+/** How a refresh ended: with a profile that can be used, or with an error for all who waited. */
 export type RefreshResult =
   | { readonly outcome: RefreshOutcome; readonly profile: StoredProfile; readonly error?: undefined }
   | FailedRefresh
 
-/** A flight that brought no token. */
+/** A refresh that brought no token. */
 export interface FailedRefresh {
   readonly outcome: RefreshOutcome
   readonly profile?: undefined

@@ -46,27 +46,27 @@ export interface RefreshGateOptions {
   options?: Partial<RefreshOptions>
   clock?: Clock
   random?: () => number
-  /** Told at each step of a flight, synchronously. */
+  /** Told at each step of a refresh, synchronously. */
   onStep?: (step: RefreshStep) => void
 }
 
 const ACQUIRE_DEADLINE_MS = 60_000
-/** How often at the most a visit tries again to write what the store refused. */
+/** How often at most an acquisition tries again to write what the store refused. */
 const REWRITE_EVERY_MS = 5_000
 
-/** How long a visit that comes to a flight that let its visits go is to leave it alone. */
+/** How long an acquisition that comes to a refresh that let its acquisitions go is to leave it alone. */
 const LISTENING_RETRY_MS = 5_000
 /** Pause between the last tries to write what the store refused. */
 const LAST_WRITES_EVERY_MS = 200
 
 interface RunningRefresh {
   readonly record: RefreshRecord
-  /** How it ends for its visits: with its end, or when they need not wait any longer. */
+  /** How it ends for its acquisitions: with its end, or when they need not wait any longer. */
   readonly result: Promise<RefreshResult>
   readonly end: Promise<RefreshResult>
   /** Ends what it waits for. */
   readonly ending: AbortController
-  /** Why its visits need not wait any longer, since that is so. */
+  /** Why its acquisitions need not wait any longer, since that is so. */
   letGo?: GatewayError
 }
 
@@ -76,7 +76,7 @@ interface FailedRefresh {
   readonly tried: CredentialMark
 }
 
-/** Why a refresh is not made, or has failed, and the ms until the gate tries again; 0 where the next visit does. */
+/** Why a refresh is not made, or has failed, and the ms until the gate tries again; 0 where the next acquisition does. */
 export interface RefreshPause {
   readonly outcome: RefreshOutcome
   readonly waitMs: number
@@ -92,7 +92,7 @@ export interface Unsaved {
 
 /** How long an ending process waits, in ms. */
 export interface SettleOptions {
-  /** For the flights under way; what they then wait for is given up. @default `requestTimeoutMs` */
+  /** For the refreshes under way; what they then wait for is given up. @default `requestTimeoutMs` */
   graceMs?: number
   /** For a store that refuses the new tokens. @default 0: one try */
   writeMs?: number
@@ -101,8 +101,8 @@ export interface SettleOptions {
 /**
  * The one door to the token endpoints.
  *
- * However many visits come at once for a profile, forced or not, in one process or in several: one token request. A
- * visitor who leaves only stops waiting; the flight goes on, and what it brings is stored before anybody sees it.
+ * However many acquisitions come at once for a profile, forced or not, in one process or in several: one token request. A
+ * caller who leaves only stops waiting; the refresh goes on, and what it brings is stored before anybody sees it.
  */
 export class RefreshGate {
   /** The refresh tokens that are known, current ones and rotated ones. */
@@ -111,10 +111,10 @@ export class RefreshGate {
   readonly #telemetry: Telemetry
   readonly #backoff: Backoff
   readonly #running = new Map<string, RunningRefresh>()
-  /** Flights whose lease is not given back yet. */
+  /** Refreshes whose lease is not given back yet. */
   readonly #departed = new Set<Promise<void>>()
   readonly #lastKnown = new StaleCache()
-  /** How the last flight of a profile failed, until one succeeds. */
+  /** How the last refresh of a profile failed, until one succeeds. */
   readonly #failures = new Map<string, FailedRefresh>()
   #rewriteAt = 0
 
@@ -153,17 +153,17 @@ export class RefreshGate {
     }
   }
 
-  /** Why the profile should visit the gate before it is used; `undefined` when it can be used as it is. */
+  /** Why the profile should acquire a token at the gate before it is used; `undefined` when it can be used unchanged. */
   needs(profile: StoredProfile): ReturnType<typeof needsRefresh> {
     return isOAuth(profile.credential) ? needsRefresh(profile.credential, this.#context.clock.now(), this.#context.options) : undefined
   }
 
   /**
-   * Visits the gate. Call it synchronously where the wish arises; the caller site comes with the visit.
+   * Acquires a token at the gate. Call it synchronously where the wish arises; the caller site comes with the acquisition.
    *
-   * @returns The profile with a token that can be used, and how the visit came by it.
+   * @returns The profile with a token that can be used, and how the acquisition came by it.
    * @throws {GatewayError} `GW_NEEDS_LOGIN` (sign in again), `GW_REFRESH_FAILED` and `GW_REFRESH_BACKOFF` (may pass),
-   *   `GW_ACQUIRE_TIMEOUT`, `GW_ACQUIRE_ABORTED` (this visitor stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
+   *   `GW_ACQUIRE_TIMEOUT`, `GW_ACQUIRE_ABORTED` (this caller stopped waiting), `GW_PROFILE_UNKNOWN`, or a store's code.
    */
   async acquire(acquisition: AcquireRequest): Promise<AcquireResult> {
     const record = new AcquireRecord(this.#telemetry, acquisition)
@@ -212,13 +212,13 @@ export class RefreshGate {
     return this.pauseOf(profile) ?? (error && { outcome: error.outcome ?? 'unavailable', waitMs: 0 })
   }
 
-  /** Says whether a visit would begin a refresh now: none is under way, and the gate does not pause. */
+  /** Says whether an acquisition would begin a refresh now: none is under way, and the gate does not pause. */
   isFree(profile: StoredProfile): boolean {
     return !this.#running.has(profile.id) && this.#pauseMs(profile) === 0
   }
 
   /**
-   * Waits for the flights under way, so that a process that ends does not leave an answer unheard, and tries until
+   * Waits for the refreshes under way, so that a process that ends does not leave an answer unheard, and tries until
    * `writeMs` have passed to write what the store refused.
    *
    * @returns What is in the memory of this process only: with the process it is gone.
@@ -261,7 +261,7 @@ export class RefreshGate {
     const work = acquisition.reason === 'operator' ? running.end : running.result
     const result = await this.#await(work, { ...acquisition, deadlineMs })
     if (result.error) return this.#orStillUsable(acquisition, profile, result)
-    // A flight that had begun before the provider rejected this token may have brought nothing newer.
+    // A refresh that had begun before the provider rejected this token may have brought nothing newer.
     if (underWay && acquisition.rejected && !isUsable(result.profile, clock.now(), acquisition.rejected))
       return this.#admit({ ...acquisition, deadlineMs: Math.max(0, deadlineMs - (clock.monotonic() - boardedAt)) }, record)
     return {
@@ -271,7 +271,7 @@ export class RefreshGate {
     }
   }
 
-  /** The flight's end, or the end of this visitor's patience as the error of a flight without outcome. */
+  /** The refresh's end, or the end of this caller's patience as the error of a refresh without outcome. */
   async #await(
     result: Promise<RefreshResult>,
     { deadlineMs, signal }: AcquireRequest & { deadlineMs: number },
@@ -284,7 +284,7 @@ export class RefreshGate {
     }
   }
 
-  /** A refresh that failed or dawdles does not stop a visitor whose token still works: it wanted a newer one, it did not need it. */
+  /** A refresh that failed or dawdles does not stop a caller whose token still works: it wanted a newer one, it did not need it. */
   #orStillUsable(
     acquisition: AcquireRequest,
     profile: StoredProfile,
@@ -294,7 +294,7 @@ export class RefreshGate {
     return { decision: 'reuse', profile, ...(outcome && { outcome }) }
   }
 
-  /** The answer has been awaited for so long already that nobody waits for it: another profile may serve meanwhile. */
+  /** The answer has been awaited for so long already that no caller waits for it: another profile may serve meanwhile. */
   #stillListening({ profileId, reason }: AcquireRequest, { letGo }: RunningRefresh): GatewayError | undefined {
     if (!letGo || reason === 'operator') return undefined
     return new GatewayError(
@@ -356,7 +356,7 @@ export class RefreshGate {
       },
       ended: ended => {
         this.#running.delete(acquisition.profileId)
-        // Whatever fails in here must not cost the visits the token.
+        // Whatever fails in here must not cost the acquisitions the token.
         guarded(() => record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))))
         guarded(() => this.#noteEnd(acquisition.profileId, ended, tried))
         end.resolve(ended)
@@ -385,7 +385,7 @@ export class RefreshGate {
     const { pendingWrites, clock, store } = this.#context
     if (pendingWrites.profileIds.length === 0 || clock.monotonic() < this.#rewriteAt) return
     this.#rewriteAt = clock.monotonic() + REWRITE_EVERY_MS
-    // The store says again what is wrong at the next flight; until then the tokens serve from memory.
+    // The store says again what is wrong at the next refresh; until then the tokens serve from memory.
     for (const profileId of pendingWrites.profileIds) pendingWrites.write(profileId, store).catch(() => undefined)
   }
 }

@@ -51,7 +51,7 @@ export interface ExchangeOptions {
   readonly lease: Pick<Lease, 'lost' | 'confirm'>
   /** Aborts when the answer is not waited for any longer: the process ends. */
   readonly ending: AbortSignal
-  /** Called when the visits need not wait any longer for the answer, which is listened for all the same. */
+  /** Called when the acquisitions need not wait any longer for the answer, which is listened for all the same. */
   readonly letGo: (result: FailedRefresh) => void
 }
 
@@ -98,7 +98,7 @@ export async function runRefreshProtocol(options: ExchangeOptions): Promise<Refr
     record.storeFailed('write', errorType(error))
     return { outcome: 'unavailable', error: cannotDeclare(context, profile, error) }
   }
-  // Whoever has the lease now may be sending this very token.
+  // The process that has the lease now may be sending this very token.
   if (lease.lost.aborted) return heldBack(exchange)
   const answer = await send(exchange, provider)
   noteAnswer(exchange, answer)
@@ -147,14 +147,14 @@ async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnsw
   }
   const { requestTimeoutMs, listenMs } = context.options
   const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
-  // A flight that listens no longer than its visits wait ends for all of them at once.
+  // A refresh that listens no longer than its acquisitions wait ends for all of them at once.
   const patience = listenMs > requestTimeoutMs ? setTimeout(() => letGo(exchange), requestTimeoutMs) : undefined
   try {
     const signal = AbortSignal.any([AbortSignal.timeout(listenMs), ending])
     const onSent = (shape: SentShape) => record.looksLike(shape)
     return await requestRefresh({ provider, credential, permit, signal, now, onSent, mayLeave: () => mayLeave(exchange) })
   } catch (error) {
-    // Refused on our own side before anything left: the next flight must not take it for a lost answer.
+    // Refused on our own side before anything left: the next refresh must not take it for a lost answer.
     if (isGatewayError(error)) await forgetIntent(exchange)
     throw error
   } finally {
@@ -233,7 +233,7 @@ function publish(
   if (!saved) return { outcome: 'unavailable', error: unknownProfile(context, profile.id) }
   record.event(EVENT_PUBLISHED)
   context.onStep?.('published')
-  // Somebody signed in while we were away: theirs stays, and serves.
+  // A user signed in while we were away: theirs stays, and serves.
   const isOurs = isOAuth(saved.credential) && saved.credential.access === ours.access
   return { outcome: isOurs ? outcome : 'reused', profile: saved }
 }
@@ -255,7 +255,7 @@ async function refused(exchange: Exchange, { status, judgement, contentType }: R
     // The provider took the token the first time; what it gave for it is gone.
     const lost = interrupted && (replayed || judgement.outcome === 'invalidated')
     const settle = () => ground(exchange, lost ? 'lost' : judgement.outcome, judgement.providerCode)
-    // Without the lease the refusal may be the answer to a replay: whoever has it now may be storing the newer token.
+    // Without the lease the refusal may be the answer to a replay: the process that has it now may be storing the newer token.
     return lease.confirm() ? settle() : { again: true, unlessNewer: { sent, settle } }
   }
   // A server error may come from a proxy in front of a server that did rotate (502, 504).
@@ -280,7 +280,7 @@ async function forgetIntent({ context, record, profile, sent, pending, interrupt
   try {
     await context.store.change(profile.id, current => {
       if (!current || !holds(current, sent)) return current
-      // Whoever has the lease by now may have declared one of its own.
+      // The process that has the lease by now may have declared one of its own.
       if (current.pending?.sentAt !== pending.sentAt || current.pending.pid !== pending.pid) return current
       const { pending: _pending, ...rest } = current
       return interrupted && profile.pending ? { ...rest, pending: profile.pending } : rest
@@ -290,7 +290,7 @@ async function forgetIntent({ context, record, profile, sent, pending, interrupt
   }
 }
 
-/** Remembers that the grant is dead, so that nobody asks the provider again until somebody signs in. */
+/** Remembers that the grant is dead, so that no caller asks the provider again until a user signs in. */
 async function ground(exchange: Exchange, outcome: RefreshOutcome, providerCode?: string): Promise<RefreshResult> {
   const { context, record, profile, credential } = exchange
   const refreshFingerprint = fingerprint(credential.refresh)

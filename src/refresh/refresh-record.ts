@@ -22,16 +22,16 @@ import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 export interface RefreshRecordFacts {
   readonly provider: string
   readonly profileId: string
-  /** Caller and reason of the visit that leads. */
+  /** Caller and reason of the acquisition that leads. */
   readonly caller: CallerSite
   readonly reason: RefreshReason
-  /** The span of that visit. */
+  /** The span of that acquisition. */
   readonly primary: Span
 }
 
 /**
- * What telemetry keeps of one flight: a child of the visit that leads, which may end before it does, linked to all of
- * its visits, with an event for each step. The last event seen is where a flight stopped.
+ * What telemetry keeps of one refresh: a child of the acquisition that leads, which may end before it does, linked to all of
+ * its acquisitions, with an event for each step. The last event seen is where a refresh stopped.
  */
 export class RefreshRecord {
   readonly span: Span
@@ -61,7 +61,7 @@ export class RefreshRecord {
     return this.#telemetry.profile(this.#facts.profileId)
   }
 
-  /** Links the flight to a visit that leads or joins it. */
+  /** Links the refresh to an acquisition that leads or joins it. */
   joinedBy(acquisition: SpanContext): void {
     this.#acquisitions += 1
     this.span.addLink({ context: acquisition })

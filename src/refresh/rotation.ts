@@ -40,7 +40,7 @@ export function rotate(current: OAuthCredential, answer: GrantedAnswer, now: num
 /**
  * The profile with a rotated credential in place of the one that was sent.
  *
- * Compares before it replaces: when the stored refresh token is not the one that was sent, somebody signed in or rotated
+ * Compares before it replaces: when the stored refresh token is not the one that was sent, a user signed in or rotated
  * meanwhile, and what they stored stays.
  *
  * @param sent The refresh token the answer was given for.

@@ -26,28 +26,28 @@ import { type AskAgain, runRefreshProtocol } from './refresh-protocol.ts'
 import type { RefreshRecord } from './refresh-record.ts'
 import { holds } from './rotation.ts'
 
-/** What a flight is given, and whom it reports to. */
+/** What a refresh is given, and whom it reports to. */
 export interface RefreshPlan {
   readonly context: RefreshContext
   readonly acquisition: AcquireRequest
   readonly record: RefreshRecord
   /** Aborts when nothing more is waited for: the process ends. */
   readonly ending: AbortSignal
-  /** Called when its visits need not wait any longer and the flight goes on. */
+  /** Called when its acquisitions need not wait any longer and the refresh goes on. */
   readonly letGo: (result: FailedRefresh) => void
   /** Called once with how it ended, before its lease is given back. */
   readonly ended: (result: RefreshResult) => void
 }
 
-/** How often a flight asks for a lease that it lost before anything was sent. */
+/** How often a refresh asks for a lease that it lost before anything was sent. */
 const MOST_ROUNDS = 5
 /** How often it looks whether the process that sent the token has stored the answer. */
 const LOOK_EVERY_MS = 250
 
 /**
- * Flies: lease, reload, ask again, token request, persist, publish. Never rejects; every end is an outcome.
+ * Runs one refresh: lease, reload, ask again, token request, persist, publish. Never rejects; every end is an outcome.
  *
- * Whatever kills it, the store says to the next flight how far it came: nothing was sent, something was sent and not
+ * Whatever kills it, the store says to the next refresh how far it came: nothing was sent, something was sent and not
  * answered (`pending`), or the rotated token is there.
  *
  * @returns when the lease is given back, later than `ended`.
@@ -77,7 +77,7 @@ async function inRounds(plan: RefreshPlan): Promise<void> {
       if (!('again' in end)) return plan.ended(end)
       again = end
     } finally {
-      // A store that closes later must not count this flight's lease as lost.
+      // A store that closes later must not count this refresh's lease as lost.
       lease.lost.removeEventListener('abort', onLost)
       await giveBack(lease, record)
     }
@@ -88,7 +88,7 @@ async function inRounds(plan: RefreshPlan): Promise<void> {
 async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | FailedRefresh> {
   const { context, acquisition, record, ending, letGo } = plan
   const { requestTimeoutMs } = context.options
-  // The holder may be listening for a slow answer: visits here wait for that no longer than visits there.
+  // The holder may be listening for a slow answer: acquisitions here wait for that no longer than acquisitions there.
   const patience =
     waitMs > requestTimeoutMs ? setTimeout(() => letGo(contention(plan, 'another process has the lease')), requestTimeoutMs) : undefined
   try {
@@ -114,7 +114,7 @@ async function holding(plan: RefreshPlan, lease: Lease, again: AskAgain | undefi
   }
 }
 
-/** A lease that cannot be given back ends by itself; it must not take the flight's result with it. */
+/** A lease that cannot be given back ends by itself; it must not take the refresh's result with it. */
 async function giveBack(lease: Lease, record: RefreshRecord): Promise<void> {
   try {
     await lease.release()
@@ -152,7 +152,7 @@ async function underLease(plan: RefreshPlan, lease: Lease, again: AskAgain | und
 
 /**
  * Says whether this very token is under way in a process that was stopped after it had sent it, and may go on: it alone
- * will hear the answer, and whoever sends the token now sends it a second time.
+ * will hear the answer, and the process that sends the token now sends it a second time.
  */
 function isAnswerAwaited({ pending, credential }: StoredProfile, lease: Lease, { clock, options }: RefreshContext): boolean {
   if (!pending || !isOAuth(credential) || pending.refreshFingerprint !== fingerprint(credential.refresh)) return false
@@ -191,7 +191,7 @@ async function reload({ store }: RefreshContext, profileId: string, record: Refr
 }
 
 function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: RefreshRecord): void {
-  // Somebody sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
+  // A caller sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
   const isUnheard = pending !== undefined && pending.refreshFingerprint === fingerprint(credential.refresh)
   record.event(EVENT_CREDENTIAL_RELOADED, {
     [ATTR_CREDENTIAL_GENERATION]: credential.generation,
@@ -202,7 +202,7 @@ function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now
   })
 }
 
-/** The error for a flight that is ended with its process; a caller who left has another one. */
+/** The error for a refresh that is ended with its process; a caller who left has another one. */
 function closing(cause: unknown): GatewayError {
   return new GatewayError('GW_CLOSED', 'the process ends; the refresh was not made', { next: 'nothing', cause })
 }

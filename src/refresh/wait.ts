@@ -56,7 +56,7 @@ export function waitFor<T>(work: Promise<T>, deadlineMs: number, signal?: AbortS
   })
 }
 
-/** The error for a visitor who left. */
+/** The error for a caller who left. */
 export function abortedAcquire(signal: AbortSignal | undefined): GatewayError {
   return new GatewayError('GW_ACQUIRE_ABORTED', 'the caller left while its token was being refreshed', {
     next: 'nothing',

@@ -16,19 +16,19 @@ import { RefreshRecord } from './refresh-record.ts'
 import { checkedDeadline, waitFor } from './wait.ts'
 
 /**
- * How the arguments and the result of somebody else's refresh function are read. A callback that throws is reported once
+ * How the arguments and the result of another caller's refresh function are read. A callback that throws is reported once
  * through `diag` and `onFault`, and the refresh function runs as if it were not wrapped.
  */
 export interface WrapRefreshOptions<A extends unknown[], R = unknown> {
   /** The provider whose token endpoint is asked. */
   provider: string
-  /** Which profile the call refreshes: the calls of one profile share one flight. A call whose profile cannot be read shares none. */
+  /** Which profile the call refreshes: the calls of one profile share one refresh. A call whose profile cannot be read shares none. */
   profile: (...parameters: A) => string
   /** Why. @default 'unknown' */
   reason?: (...parameters: A) => RefreshReason
   /**
-   * The access token that shall be replaced. With it, a caller that comes less than a minute after a flight replaced this
-   * token, or after later flights replaced what that one brought, gets the newest result instead of a further refresh
+   * The access token that shall be replaced. With it, a caller that comes less than a minute after a refresh replaced this
+   * token, or after later refreshes replaced what that one brought, gets the newest result instead of a further refresh
    * (compare-and-refresh). Only a result whose `access` is another token is given.
    */
   replaces?: (...parameters: A) => string | undefined
@@ -40,9 +40,9 @@ export interface WrapRefreshOptions<A extends unknown[], R = unknown> {
   access?: (result: R) => string | undefined
   /** Token URL, when the provider is not one that Gatewatch knows. */
   tokenUrl?: string
-  /** Token requests the function may make in one flight, retries included; 0 lets none through. @default 3 */
+  /** Token requests the function may make in one refresh, retries included; 0 lets none through. @default 3 */
   requests?: number
-  /** Longest wait of one caller, in ms; 0 does not wait: the flight starts, and this caller gets `GW_ACQUIRE_TIMEOUT`. @default 60_000 */
+  /** Longest wait of one caller, in ms; 0 does not wait: the refresh starts, and this caller gets `GW_ACQUIRE_TIMEOUT`. @default 60_000 */
   deadlineMs?: number
 }
 
@@ -68,14 +68,14 @@ interface Asked<R> {
 }
 
 /**
- * Puts a gate around a refresh function that somebody else wrote, with a store of their own.
+ * Puts a gate around a refresh function that the application wrote, with a store of their own.
  *
- * Callers of one profile share one flight; each is seen with its own caller site and reason. Token requests made inside
- * the flight carry a permit, so what reaches the token endpoint without one is a bypass.
+ * Callers of one profile share one refresh; each is seen with its own caller site and reason. Token requests made inside
+ * the refresh carry a permit, so what reaches the token endpoint without one is a bypass.
  *
  * @param tokenUrl The provider's token URL, for the permit.
  * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
- *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long; the flight goes on.
+ *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long; the refresh goes on.
  * @throws {RangeError} for a `deadlineMs` that is no time.
  */
 export function wrapRefresh<A extends unknown[], R>(
@@ -112,11 +112,11 @@ interface WrapRefreshGateOptions<R> {
   readonly requests: number
   readonly deadlineMs: number
   readonly accessOf: (result: R) => string | undefined
-  /** Callers say which token they want replaced: what the last flights brought is kept for a minute. */
+  /** Callers say which token they want replaced: what the last refreshes brought is kept for a minute. */
   readonly adopts: boolean
 }
 
-/** The flights of one wrapped refresh function. */
+/** The refreshes of one wrapped refresh function. */
 class WrapRefreshGate<R> {
   readonly #telemetry: Telemetry
   readonly #options: WrapRefreshGateOptions<R>
@@ -140,7 +140,7 @@ class WrapRefreshGate<R> {
     const joined = this.#underWay(asked)
     try {
       const result = await this.#ride(asked, refreshRecord)
-      // A flight that was under way may have brought the very token that this caller was refused with since.
+      // A refresh that was under way may have brought the very token that this caller was refused with since.
       const again = joined && replaced !== undefined && fingerprint(this.#options.accessOf(result)) === replaced
       const settled = again ? await this.#ride(asked, refreshRecord) : result
       refreshRecord.left(refreshRecord.joinedAs ?? 'lead')
@@ -151,7 +151,7 @@ class WrapRefreshGate<R> {
     }
   }
 
-  /** Leads or joins a flight and waits for it. */
+  /** Leads or joins a refresh and waits for it. */
   async #ride(asked: Asked<R>, refreshRecord: AcquireRecord): Promise<R> {
     const underWay = this.#underWay(asked)
     const running = underWay ?? this.#start(asked, refreshRecord)

@@ -17,7 +17,7 @@ export interface OperatorEndpointsOptions {
   metrics: (accept: string | undefined) => Promise<{ contentType: string; body: string }>
 }
 
-/** What is answered here holds for a moment, and is nobody else's. */
+/** What is answered here holds for a moment, and is no other caller's. */
 const neverCached: RequestHandler = (_request, response, next) => {
   keepPrivate(response)
   next()

@@ -14,7 +14,7 @@ import { ResponseSink } from './response-sink.ts'
 
 export interface ProviderEndpointsOptions extends InboundBodyOptions {
   slowClientMs: number
-  /** Holds the calls that are not answered yet, for whoever wants to give them up. */
+  /** Holds the calls that are not answered yet, for a caller that wants to give them up. */
   underWay: OpenItems<AbortController>
 }
 

@@ -9,7 +9,7 @@ import { contextOf, exemplarOf, type Telemetry } from '../telemetry/telemetry.ts
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
 /**
- * Opens a span for each inbound request, so that every provider call and visit that follows hangs under the request
+ * Opens a span for each inbound request, so that every provider call and acquisition that follows hangs under the request
  * that wanted it. Joins the trace the host has begun, else the one the client sent. Where the host has a SERVER span for the
  * request, what is known goes onto that one and no second one is made.
  */
@@ -70,7 +70,7 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
   else end()
 }
 
-/** What the span of a request says, once somebody wants to know. */
+/** What the span of a request says, once a caller wants to know. */
 function describeRequest(request: Request, response: Response, method: string): Attributes {
   const route = routeOf(request)
   const status = statusOf(response)

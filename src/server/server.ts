@@ -118,7 +118,7 @@ function appOf(
     else next()
   })
   app.use(healthEndpoints(gateway))
-  // Before the spans: a page that is told of every change would tell itself of its own questions.
+  // Before the spans: a page that is notified of every change would tell itself of its own questions.
   app.use(page.router)
   app.use('/metrics', requireOperator(keys, { sessions }))
   app.use(metricsEndpoint({ metrics }))

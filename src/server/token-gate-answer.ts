@@ -37,7 +37,7 @@ export function answerRefusal(response: Response, refusal: TokenRefusal, dialect
 }
 
 /**
- * What a visit that failed says to a token client: `invalid_grant` when only a new login helps, else that it may pass.
+ * What an acquisition that failed says to a token client: `invalid_grant` when only a new login helps, else that it may pass.
  *
  * @param deadCode The provider's own code for a grant that is dead, where it gave one.
  */

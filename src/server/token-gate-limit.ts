@@ -6,7 +6,7 @@ const ANOTHER_EVERY_MS = 10_000
 
 /**
  * How many tokens that nobody knows are looked for in the store, answered and recorded one by one. A client that holds a
- * known token is not turned away for somebody else's guesses: they would be a way to lock it out, and no number of guesses
+ * known token is not turned away for another caller's guesses: they would be a way to lock it out, and no number of guesses
  * finds a token. Only one that another process gave out within the last second may be asked to come again.
  */
 export class GuessLimit {

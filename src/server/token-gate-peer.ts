@@ -144,7 +144,7 @@ async function holdsSocket(pid: string, inode: string): Promise<boolean> {
     const links = await Promise.all((await readdir(folder)).slice(0, MOST_FILES).map(fd => readlink(`${folder}/${fd}`).catch(() => '')))
     return links.includes(`socket:[${inode}]`)
   } catch {
-    // Somebody else's process, or one that has just ended.
+    // Another caller's process, or one that has just ended.
     return false
   }
 }

@@ -60,7 +60,7 @@ interface Client extends Gatekeeper {
  * The token endpoint gate: clients that can be pointed at a token URL refresh here, and through the gate.
  *
  * A client shows the refresh token it holds. If a profile of that provider holds it too, or held it before, the client is
- * one more visit: it leads or joins a flight, or gets what is there. Nobody else gets anything, and nothing goes upstream
+ * one more acquisition: it leads or joins a refresh, or gets what is there. No other caller gets anything, and nothing goes upstream
  * for a token that is not known. What the client gets are the real tokens: it goes on without the gateway, too.
  *
  * Where the gateway has keys, one of them must be shown as well, in a header or as the last segment of the path.
@@ -153,7 +153,7 @@ interface KnownRequest {
   readonly body: string | undefined
 }
 
-/** Visits the gate for a client. @returns What answers it. */
+/** Acquires a token at the gate for a client. @returns What answers it. */
 async function answerFor(client: Client, { asked, ownership, body }: KnownRequest): Promise<() => void> {
   const { gateway, response, provider } = client
   const refuse = (refusal: TokenRefusal) => () => answerRefusal(response, refusal, provider.oauth?.refusals)
@@ -210,7 +210,7 @@ function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
   return { status: 400, error: 'invalid_grant', description }
 }
 
-/** Rotated away for longer than somebody who is merely behind would hold it, or nobody knows when. */
+/** Rotated away for longer than somebody who is merely behind would hold it, or it is unknown when. */
 function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }: TokenOwnership): boolean {
   return standing === 'former' && Date.now() - rotatedAwayAt >= rotationGraceMs
 }

@@ -11,12 +11,12 @@ export class TokenHolders {
     this.#gateway = gateway
   }
 
-  /** Who holds or held it, by a listing that is a second old at the most, and by what this process rotated since. */
+  /** Who holds or held it, by a listing that is a second old at most, and by what this process rotated since. */
   async find(refresh: string, providerId: string): Promise<TokenOwnership | undefined> {
     return this.#among(await this.#gateway.profiles.list(), refresh, providerId)
   }
 
-  /** As `find`, with the profiles read anew: another process may have rotated the token a moment ago. */
+  /** As `find`, with the profiles read again: another process may have rotated the token a moment ago. */
   async findAnew(refresh: string, providerId: string): Promise<TokenOwnership | undefined> {
     return this.#among(await this.#gateway.profiles.listAnew(), refresh, providerId)
   }

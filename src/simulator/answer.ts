@@ -2,7 +2,7 @@
 export interface Answer {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent as JSON; a string is sent as it is. */
+  /** Sent as JSON; a string is sent unchanged. */
   readonly body?: unknown
   /** Server-sent events, each complete with its blank line; sent instead of `body`. */
   readonly events?: readonly string[]

@@ -17,7 +17,7 @@ const PROVIDERS: Readonly<Record<keyof typeof AUTHORIZE_PATHS, string>> = {
 }
 
 /**
- * The page at which somebody signs in: with `account` in the query it sends the browser back with a code, with `deny` back
+ * The page at which a user signs in: with `account` in the query it sends the browser back with a code, with `deny` back
  * with a refusal, else it shows a form that asks.
  */
 export function authorizePage(dialect: keyof typeof AUTHORIZE_PATHS, codes: AuthorizationCodes): RequestHandler {
@@ -25,7 +25,7 @@ export function authorizePage(dialect: keyof typeof AUTHORIZE_PATHS, codes: Auth
     const parameters = queryOf(request)
     const redirectUri = parameters.get('redirect_uri')
     if (parameters.get('response_type') !== 'code' || !redirectUri || !URL.canParse(redirectUri)) {
-      // A request that is wrong in itself is never sent on: it may be somebody else's address (RFC 6749 section 4.1.2.1).
+      // A request that is wrong in itself is never sent on: it may be another caller's address (RFC 6749 section 4.1.2.1).
       response.status(400).type('html').send(browserPage('This is no request to sign in', ''))
       return
     }

@@ -61,7 +61,7 @@ function issueAsChatGpt({ deviceCodes }: DeviceEndpointContext): RequestHandler 
   }
 }
 
-/** An authorization code with the verifier it was made for: whoever asks did not begin the login with a browser. */
+/** An authorization code with the verifier it was made for: a caller that asks did not begin the login with a browser. */
 function handOver({ deviceCodes, codes }: DeviceEndpointContext): RequestHandler {
   return (request, response) => {
     const { fields = {} } = readBody(request)
@@ -99,7 +99,7 @@ function entryPage({ deviceCodes }: DeviceEndpointContext): RequestHandler {
     response
       .status(isKnown ? 200 : 404)
       .type('html')
-      .send(browserPage(isKnown ? 'Done: go back to the other device' : 'Nobody waits for this code', ''))
+      .send(browserPage(isKnown ? 'Done: go back to the other device' : 'No caller waits for this code', ''))
   }
 }
 

@@ -20,7 +20,7 @@ export interface AccessClaims {
   readonly nonce?: string
 }
 
-/** What a refresh token says to the mint, and to nobody else. */
+/** What a refresh token says to the mint, and to no other caller. */
 export interface RefreshClaims {
   readonly family: string
   readonly generation: number

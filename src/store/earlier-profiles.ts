@@ -53,7 +53,7 @@ export class EarlierProfiles {
    * Incomplete content is removed. Complete content that does not follow is put aside under another name.
    *
    * @throws {GatewayError} `GW_STORE_UNREADABLE`, `GW_STORE_DAMAGED`, `GW_STORE_NEWER`, each naming the file: a file that is damaged or
-   *   newer stays as it is, and so does the one beside it. `GW_STORE_UNWRITABLE`.
+   *   newer stays unchanged, and so does the one beside it. `GW_STORE_UNWRITABLE`.
    */
   async settle(): Promise<EarlierDocument> {
     const current = (await readDocument(this.path)) ?? NOTHING

@@ -113,14 +113,14 @@ export class LeaseTable {
       this.#seen.set(key, { holder: row.holder, beat: row.beat, silentMs: 0, lookedAt: now })
       return false
     }
-    // Time in which nobody looked counts for one beat at the most: when a whole machine or process group was stopped,
+    // Time in which nobody looked counts for one beat at most: when a whole machine or process group was stopped,
     // the holder was as silent as we were, and wakes up together with us.
     seen.silentMs += Math.min(now - seen.lookedAt, row.ttlMs / BEATS_PER_TTL)
     seen.lookedAt = now
     return seen.silentMs >= row.ttlMs
   }
 
-  /** @returns What `work` returned, or `undefined` when somebody else was in a transaction. */
+  /** @returns What `work` returned, or `undefined` when another caller was in a transaction. */
   #inTransaction<T>(work: (connection: DatabaseSync) => T): T | undefined {
     const connection = this.#database.tryBegin()
     if (!connection) return undefined

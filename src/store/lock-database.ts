@@ -27,7 +27,7 @@ export class LockDatabase {
   /**
    * Begins a transaction that no other process, and no other connection of this one, can begin at the same time.
    *
-   * @returns The connection, inside the transaction; `undefined` when somebody else is in one.
+   * @returns The connection, inside the transaction; `undefined` when another caller is in one.
    * @throws {GatewayError} `GW_STORE_UNWRITABLE`, `GW_STORE_UNREADABLE`, or `GW_STORE_DAMAGED` when the file is no database.
    */
   tryBegin(): DatabaseSync | undefined {
@@ -91,7 +91,7 @@ export class LockDatabase {
 
   #connect(): DatabaseSync {
     const identity = this.#identity()
-    // Somebody may have removed the file, or the whole folder, under us: a lock on a file nobody else can find guards nothing.
+    // Somebody may have removed the file, or the whole folder, under us: a lock on a file no other caller can find guards nothing.
     if (this.#open && this.#open.identity === identity) return this.#open.connection
     this.close()
     requireOwnDatabase(this.path)

@@ -52,7 +52,7 @@ export function requireOwnFolder(folder: string): void {
  *
  * Looks at the path alone: closing a descriptor of a database would drop the locks that this process holds on it (POSIX
  * record locks, sqlite.org/howtocorrupt.html section 2.2). What is found still holds when the file is opened, because
- * nobody else can write to the folder.
+ * no other caller can write to the folder.
  *
  * @returns `undefined` when there is no such file.
  * @throws {GatewayError} `GW_STORE_UNREADABLE` for a symbolic link, a FIFO or anything else that is no regular file, for a file

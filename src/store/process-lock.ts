@@ -39,7 +39,7 @@ export class ProcessLock {
     if (this.#closed) return Promise.reject(closed())
     const deadline = performance.now() + this.#waitMs
     const mine = this.#lastInQueue.then(() => this.#runAlone(work, deadline))
-    this.#lastInQueue = mine.catch(() => {}) // whoever comes next does not care how we fared
+    this.#lastInQueue = mine.catch(() => {}) // a caller that comes next does not care how we fared
     return mine
   }
 

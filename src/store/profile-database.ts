@@ -181,7 +181,7 @@ export class ProfileDatabase {
   }
 
   /**
-   * Takes profiles over from another file, all or none. A profile that is stored already stays as it is.
+   * Takes profiles over from another file, all or none. A profile that is stored already stays unchanged.
    *
    * @param digest Of the file: what was taken over once is not taken over again, so that a profile removed since stays removed.
    */

@@ -41,7 +41,7 @@ export interface DamagedProfile {
   readonly error: GatewayError
 }
 
-/** How long somebody waits for a lease. */
+/** How long a caller waits for a lease. */
 export interface LeaseOptions {
   /** Longest wait, in ms. */
   waitMs: number

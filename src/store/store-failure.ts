@@ -39,7 +39,7 @@ export function occupied(file: string, waitedMs: number): GatewayError {
  * text is tokens.
  */
 export function damaged(file: string, what: string): GatewayError {
-  const message = `${file} is damaged: ${what}. It is left as it is; restore it from a backup, or move it away and sign in again`
+  const message = `${file} is damaged: ${what}. It is left unchanged; restore it from a backup, or move it away and sign in again`
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store' })
 }
 
@@ -49,7 +49,7 @@ export function damaged(file: string, what: string): GatewayError {
  * @param place What is wrong in it, as `wrongPlace` names it.
  */
 export function damagedRow(file: string, number: number, place: string): GatewayError {
-  const message = `${file} is damaged: in profile ${number}, "${place}" is missing or of the wrong type. It is left as it is, and the other profiles serve; restore the file from a backup, or sign in under another name`
+  const message = `${file} is damaged: in profile ${number}, "${place}" is missing or of the wrong type. It is left unchanged, and the other profiles serve; restore the file from a backup, or sign in under another name`
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'restore_store' })
 }
 
@@ -77,7 +77,7 @@ export function sqliteFailure(file: string, cause: unknown, damagedFile: () => G
 
 /** The error for a file that a later Gatewatch wrote. */
 export function newer(file: string, found: number, known: number): GatewayError {
-  const message = `${file} has format version ${found}, this Gatewatch knows version ${known}; it is left as it is; run the later Gatewatch that wrote it, or upgrade this one`
+  const message = `${file} has format version ${found}, this Gatewatch knows version ${known}; it is left unchanged; run the later Gatewatch that wrote it, or upgrade this one`
   return new GatewayError('GW_STORE_NEWER', message, { next: 'upgrade_gatewatch' })
 }
 

@@ -43,7 +43,7 @@ const NO_EVENTS: LightEvent[] = []
 const NO_LINKS: Link[] = []
 
 /**
- * A span that costs little until somebody wants it: its id, its times and its attributes are worked out when they are
+ * A span that costs little until a caller wants it: its id, its times and its attributes are worked out when they are
  * read, which for an ordinary span of a trace that is not kept is never.
  *
  * Attributes are not checked here: nothing leaves but through the screen of the redaction, which checks each of them.

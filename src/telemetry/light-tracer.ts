@@ -16,7 +16,7 @@ import { AttributeRedactor } from './redaction-attributes.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 
-/** A trace that begins here, or that somebody else has begun and that goes on here. */
+/** A trace that begins here, or that another caller has begun and that goes on here. */
 export interface TraceBeginning {
   readonly context: Context
   /** Its beginner's span; absent when the trace begins here. */

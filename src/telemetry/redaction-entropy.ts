@@ -1,4 +1,4 @@
-/** A name with one number in it at the most: `v2`, `sha256`, `refreshOpenAICodexToken`, `20250514`. */
+/** A name with one number in it at most: `v2`, `sha256`, `refreshOpenAICodexToken`, `20250514`. */
 const WORD = /^(?:[A-Za-z]*\d{0,4}[A-Za-z]*|\d{1,14})$/
 /** Longest part that may look random and still be a content hash in a file's name (`store-CWpdPPTd.js`). */
 const LONGEST_HASH = 12

@@ -4,12 +4,12 @@ import { mappedCaller } from '../callers/caller.ts'
 import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
 import { AttributeRedactor } from './redaction-attributes.ts'
 
-/** Told of everything that does not get through. Must not throw. */
+/** Notified of everything that does not get through. Must not throw. */
 export type OnDropped = (place: DropPlace, count: number) => void
 
 /** What stands behind the choke point. */
 export interface RedactedProcessor extends FinishedSpanProcessor {
-  /** Told of a span that only counts: its trace is not kept. */
+  /** Notified of a span that only counts: its trace is not kept. */
   onForgotten?(name: string, attributes: Readonly<Attributes>): void
 }
 
@@ -86,7 +86,7 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
 }
 
 /**
- * A span as it may be seen outside: built anew from what passed the screen, so that what nobody thought of stays inside.
+ * A span as it may be seen outside: built again from what passed the screen, so that what nobody thought of stays inside.
  *
  * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
  * every attribute that is not in `otel/semconv.ts`, those of `exception` events among them.

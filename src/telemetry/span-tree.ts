@@ -42,7 +42,7 @@ export interface TraceChoice {
   readonly isRecorded: boolean
 }
 
-/** Spans that wait at the most until it is known whether their trace is wanted. */
+/** Spans that wait at most until it is known whether their trace is wanted. */
 const MOST_WAITING = 64
 const NONE: EndedSpan[] = []
 
@@ -64,13 +64,13 @@ export class SpanTree {
   #waiting = NONE
   #clockOffset: number | undefined
 
-  /** @param traceId Of a trace that somebody else has begun. */
+  /** @param traceId Of a trace that another caller has begun. */
   constructor(home: SpanHome, traceId: string | undefined) {
     this.home = home
     this.#traceId = traceId
   }
 
-  /** Drawn when somebody asks: an ordinary trace that nobody asks for has no need of one. */
+  /** Drawn when a caller asks: an ordinary trace that no caller asks for has no need of one. */
   get traceId(): string {
     this.#traceId ??= randomHex(16)
     return this.#traceId

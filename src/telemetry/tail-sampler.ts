@@ -14,7 +14,7 @@ export type Sampling = (beginning: TraceBeginning) => boolean
 /**
  * Which traces are kept: what `isSampled` says, some more for the recorder, and every trace in which something happened.
  *
- * @param isSampled What the trace's beginner decided, where somebody else has begun it; else ten ordinary traces each second
+ * @param isSampled What the trace's beginner decided, where another caller has begun it; else ten ordinary traces each second
  *   and a hundredth of those beyond, unless given.
  */
 export function traceKeeping(isSampled: Sampling = plainSampling(), keepsNotable = true): TraceKeeping {

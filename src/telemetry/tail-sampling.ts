@@ -33,7 +33,7 @@ export function isAlwaysKeptSpan(name: string): boolean {
   return SPANS.has(name)
 }
 
-/** Says whether spans of that name are counted, whether their trace is kept or not: visits, plain reuse included. */
+/** Says whether spans of that name are counted, whether their trace is kept or not: acquisitions, plain reuse included. */
 export function isCountedSpan(name: string): boolean {
   return name === SPAN_ACQUIRE
 }
@@ -44,8 +44,8 @@ export function isAlwaysKeptEvent(name: string): boolean {
 }
 
 /**
- * Says whether this attribute makes a span worth keeping: a bypass, a visit that was no plain reuse or had to do with a
- * flight, an attempt that did not succeed.
+ * Says whether this attribute makes a span worth keeping: a bypass, an acquisition that was no plain reuse or had to do with a
+ * refresh, an attempt that did not succeed.
  */
 export function isAlwaysKeptAttribute(key: string, value: unknown): boolean {
   if (key === ATTR_DECISION) return value !== 'reuse'

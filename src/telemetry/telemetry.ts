@@ -38,7 +38,7 @@ export interface SpanSource {
 export interface SpanOptions {
   kind?: SpanKind
   attributes?: Attributes
-  /** More attributes, asked for when the span has ended and only if somebody wants it. Those that were set go before them. */
+  /** More attributes, asked for when the span has ended and only if a caller wants it. Those that were set go before them. */
   describe?: () => Attributes
   links?: Link[]
   /** Context the span is a child of. @default the active one */

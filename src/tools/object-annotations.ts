@@ -13,7 +13,7 @@ const Given = function given(object: object): object {
 ) => object
 
 /**
- * Keeps notes in the objects they are about, in a private field: nobody else sees it, in no listing and no comparison.
+ * Keeps notes in the objects they are about, in a private field: no other caller sees it, in no listing and no comparison.
  *
  * The same as a `WeakMap` in all but cost: of short-lived keys in a `WeakMap` the collector looks at every one, and that
  * was the greater part of what it took to follow a request.

@@ -8,7 +8,7 @@ export interface OpenItem<Item> {
 /**
  * What is under way, in no order: adding and removing cost the same however much there is.
  *
- * A `Set` to which each request is added and from which it is removed is built anew every few requests, and V8 leaves in
+ * A `Set` to which each request is added and from which it is removed is built again every few requests, and V8 leaves in
  * the old table a pointer to the new one. Once one of the old tables has been promoted to the old generation, it keeps all
  * that come after it, with every request that stood in them, until the next full collection: a fifth of all that was
  * allocated was copied at each collection of the young generation, and 100 MB of garbage stood in the old one.

@@ -163,7 +163,7 @@ function isOfWords(text: string): boolean {
 function lengthAt({ kept, length, hasBeginning }: Hidden, text: string, at: number): number {
   let common = HEAD
   while (common < kept.length && kept[common] === text[at + common]) common += 1
-  // Whoever wrote that much of a long one wrote the rest behind it.
+  // The process that wrote that much of a long one wrote the rest behind it.
   if (common === kept.length) return Math.min(length, text.length - at)
   return hasBeginning && common >= SHORTEST_BEGINNING ? common : 0
 }

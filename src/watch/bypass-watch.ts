@@ -19,7 +19,7 @@ export interface BypassWatchOptions {
   policy?: GatePolicy
   /** Finds the profile a refresh token belongs or belonged to. */
   lineageOf: (refresh: Fingerprint) => SeenToken | undefined
-  /** Told of a fault of the watch itself; the application never is. */
+  /** Notified of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
 }
 

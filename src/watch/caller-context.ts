@@ -31,7 +31,7 @@ export class CallerContext {
     return this.#frames()
   }
 
-  /** Others who wait for what this request is made for: they share it. Seen in forensic mode only. */
+  /** Others who wait for what this request is made for: they share it. Seen with deep stacks only. */
   joiners(): CallerSite[] {
     const running = this.#frames()
     // Asked once, while they wait: a moment later they have gone on.
@@ -56,10 +56,10 @@ export class CallerContext {
 }
 
 /**
- * Takes a sighting of a request that is made just now.
+ * Captures the caller context of a request that is made just now.
  *
  * @param above The listener; frames up to it are left out.
- * @param most Frames of the caller at the most. @default 160
+ * @param most Frames of the caller at most. @default 160
  */
 export function captureContext(
   request: Pick<OutgoingRequest, 'noteFrames'>,

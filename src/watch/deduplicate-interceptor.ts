@@ -13,7 +13,7 @@ import { primaryHandler } from './primary-handler.ts'
 
 /** A refresh as it comes to a dispatcher: who asks is taken at once. */
 export interface Asking {
-  /** It is answered without a request of its own. @returns To be told how that ended. */
+  /** It is answered without a request of its own. @returns To be reported how that ended. */
   coalesced(facts: Pick<DeduplicatedRequestFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
 }
 
@@ -106,7 +106,7 @@ export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }:
     }
   }
 
-  /** The application waits for its answer, whatever becomes of what is told of it. */
+  /** The application waits for its answer, whatever becomes of what is reported about it. */
   function safely(report: (end: SharedEnd) => void): (end: SharedEnd) => void {
     return end => void runGuarded(() => report(end), onFault)
   }
@@ -195,7 +195,7 @@ function askedRefresh({ href }: URL, shape: RequestSummary): AskedRefresh | unde
   return grantType === 'refresh_token' && refresh !== undefined && !isTokenless ? { url: href, refresh, rest } : undefined
 }
 
-/** Where it goes; a dispatcher of one origin is not told that again. */
+/** Where it goes; a dispatcher of one origin is not given that again. */
 function urlOf({ dispatcher, options: { origin, path } }: Dispatch): URL | undefined {
   const base = origin ?? originOf(dispatcher)
   return base !== undefined && typeof path === 'string' && URL.canParse(path, String(base)) ? new URL(path, base) : undefined

@@ -53,7 +53,7 @@ export interface DeduplicatedRequestFacts {
 export type SharedEnd = { readonly answer: BufferedResponse } | { readonly error: unknown }
 
 /**
- * What is told of a caller who got somebody else's answer: a visit, not a refresh, since nothing was sent. The token it
+ * What is reported about a caller who got another caller's answer: an acquisition, not a refresh, since nothing was sent. The token it
  * came with is not named on it for the same reason; the one it left with is.
  */
 export function deduplicatedRequest(facts: DeduplicatedRequestFacts, end: SharedEnd): Observation {

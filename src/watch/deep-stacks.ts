@@ -3,7 +3,7 @@ import { AsyncHooksTracer } from '../callers/async-hooks-tracer.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
 /**
- * Starts forensic mode, where the settings ask for it, and ends it when its time is over. Both are said: it costs.
+ * Starts deep-stack mode, where the settings ask for it, and ends it when its time is over. Both are said: it costs.
  *
  * @param tell Takes a line; children stay silent, the process they belong to has said it.
  * @returns Ends it at once, without a word.
@@ -20,11 +20,11 @@ export function traceDeepStacks(
   const asyncHooksTracer = new AsyncHooksTracer()
   asyncHooksTracer.start()
   say(
-    `forensic mode until ${new Date(deepStacksUntilMs).toISOString()}: every asynchronous step is noted, this process is several times slower`,
+    `deep-stack mode until ${new Date(deepStacksUntilMs).toISOString()}: every asynchronous step is noted, this process is several times slower`,
   )
   const timer = setTimeout(() => {
     asyncHooksTracer.stop()
-    say('forensic mode has ended')
+    say('deep-stack mode has ended')
   }, leftMs).unref()
   return () => {
     clearTimeout(timer)

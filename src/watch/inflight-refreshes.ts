@@ -18,9 +18,9 @@ export type InflightSettlement = { readonly answer: BufferedResponse } | { reado
 /** One upstream request that several wait for. */
 export interface Inflight {
   readonly settled: Promise<InflightSettlement>
-  /** Who waits for it besides the one who sent it. */
+  /** Who waits for it in addition to the one who sent it. */
   waiting: number
-  /** Told once, by whoever leads; later ones are ignored. */
+  /** Reported once, by a caller that leads; later ones are ignored. */
   settle(landing: InflightSettlement): void
 }
 
@@ -72,7 +72,7 @@ export class InflightRefreshes {
     return this.#keptBytes
   }
 
-  /** Decides about one refresh. Whoever is told to lead must land the flight, whatever happens. */
+  /** Decides about one refresh. The caller that is asked to lead must land the refresh, whatever happens. */
   ask(asked: AskedRefresh): RefreshTurn {
     const key = keyOf(asked)
     const running = this.#running.get(key)
@@ -150,7 +150,7 @@ export class InflightRefreshes {
     this.#kept.delete(key)
   }
 
-  /** Tokens do not lie about longer than they are of use, even when nobody asks any more. */
+  /** Tokens do not lie about longer than they are of use, even when no caller asks any more. */
   #wakeLater(): void {
     const [oldest] = this.#kept.values()
     if (this.#timer || !oldest) return

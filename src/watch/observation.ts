@@ -32,9 +32,9 @@ export interface Observation {
   readonly isRecorded: boolean
   /** What is counted along with it; asked only where metrics go somewhere. */
   readonly measures: () => readonly Measure[]
-  /** Tells it anew when the sources of its stack are known, where more than the caller's place hangs on them. */
+  /** Tells it again when the sources of its stack are known, where more than the caller's place hangs on them. */
   readonly rebuilt?: (() => Observation) | undefined
-  /** Resolves when something else is known that `retold` then tells of. Never rejects. */
+  /** Resolves when something else is known that `retold` then describes. Never rejects. */
   readonly pending?: Promise<void> | undefined
 }
 

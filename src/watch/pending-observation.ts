@@ -18,7 +18,7 @@ export interface ObservationTarget {
 /** So much under way is remembered; what is more is not told when the process ends. */
 const MOST_OPEN = 1_000
 
-/** Something under way: the sink is told once how it ended, by itself or left behind by a process that ends first. */
+/** Something under way: the sink is reported once how it ended, by itself or left behind by a process that ends first. */
 export class PendingObservation<End> {
   readonly #seen: EndObserver<End>
   readonly #left: End

@@ -7,7 +7,7 @@ import { ResponseBuffer } from './response-buffer.ts'
  * Puts itself between a dispatcher and the handler whose request others wait for: the handler gets everything as it comes,
  * a copy goes to the others, and when the handler leaves, the request goes on without it.
  *
- * Only before anything was sent, and while nobody else waits, does an abort end the request itself.
+ * Only before anything was sent, and while no other caller waits, does an abort end the request itself.
  */
 export function primaryHandler(handler: UndiciHandler, inflight: Inflight, onFault: (fault: unknown) => void): UndiciHandler {
   return isLater(handler) ? laterPrimary(handler, inflight, onFault) : earlierPrimary(handler, inflight, onFault)
@@ -77,7 +77,7 @@ class PrimaryHandler {
     )
   }
 
-  /** Lets the handler have its part. What it throws is its own failure, and nobody else's. */
+  /** Lets the handler have its part. What it throws is its own failure, and no other caller's. */
   give(part: () => unknown): unknown {
     if (this.#isGone) {
       if (this.#buffer.isTooLong) this.#endRequest(abortError())

@@ -33,7 +33,7 @@ import type { WatchSettings } from './watch-settings.ts'
 export interface ProcessWatchOptions {
   settings: WatchSettings
   sink: ObservationSink
-  /** Told of a fault of the watch itself; the application never is. */
+  /** Notified of a fault of the watch itself; the application never is. */
   onFault: (fault: unknown) => void
   /** Takes a line about what cannot be seen or refused in this process. @default no line is written */
   onNotice?: (line: string) => void
@@ -118,7 +118,7 @@ export class ProcessWatch {
     this.#stops.push(deduplicateInterceptor({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
-  /** Tells of what is still under way: the process ends now. */
+  /** Describes what is still under way: the process ends now. */
   leave(): void {
     this.settle()
     for (const pendingObservation of this.#target.open.all()) pendingObservation.leave()

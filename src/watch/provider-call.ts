@@ -51,7 +51,7 @@ export interface ProviderCallFacts {
   readonly lineages: TokenLineage
   /** Chooses which of the calls that went well the recorder keeps. */
   readonly sample: CallSampler
-  /** Calls that are passed over are told of too. */
+  /** Calls that are passed over are notified of too. */
   readonly wantsAll: boolean
 }
 
@@ -63,7 +63,7 @@ interface CallVerdict {
 
 /** A longer body is looked at at once: it shall not be held until the answer is there. */
 const LONGEST_HELD = 64 * 1024
-/** Nobody calls a call ordinary that took as long as this. */
+/** No caller calls a call ordinary that took as long as this. */
 const SLOW_MS = 30_000
 const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
 
@@ -83,7 +83,7 @@ export class ProviderCall {
     this.#bearer = this.#enter()
   }
 
-  /** What is told of the call, now that it has ended; nothing of an ordinary one that nobody wants to hear of. */
+  /** What is reported about the call, now that it has ended; nothing of an ordinary one that no caller wants to hear of. */
   ended(end: OutgoingEnd): Observation | undefined {
     const { api, callerContext, lineages, sample } = this.#facts
     // Some clients set their headers only when they write the body.

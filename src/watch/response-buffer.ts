@@ -1,10 +1,10 @@
 import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import type { InflightSettlement } from './inflight-refreshes.ts'
 
-/** Longer than any token answer: what goes on after this is none, and is nobody else's. */
+/** Longer than any token answer: what goes on after this is none, and is no other caller's. */
 const MOST_BYTES = 256 * 1024
 
-/** Copies an answer as it passes by, for those who wait for the same, and lands their flight with it. */
+/** Copies an answer as it passes by, for those who wait for the same, and lands their refresh with it. */
 export class ResponseBuffer {
   readonly #settle: (landing: InflightSettlement) => void
   readonly #pieces: Buffer[] = []

@@ -10,7 +10,7 @@ import type { Observation } from './observation.ts'
 
 export interface SideChannelOptions {
   tokenHosts: ReadonlySet<string>
-  /** An HTTP client of this process has business with the host: its sockets are no side doors. */
+  /** An HTTP client of this process has business with the host: its sockets are no side channels. */
   hasClient: (host: string) => boolean
   report: (observation: Observation) => void
   onFault: (fault: unknown) => void

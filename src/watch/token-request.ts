@@ -143,7 +143,7 @@ export class TokenRequest {
     this.#headerNames = Object.keys(headers).slice(0, MOST_HEADERS).map(shownHeader).sort().join(' ')
   }
 
-  /** What is told of the request, now that it has ended: answered, failed, or left behind by an ending process. */
+  /** What is reported about the request, now that it has ended: answered, failed, or left behind by an ending process. */
   ended(end: OutgoingEnd): Observation {
     const { service, callerContext, lineages } = this.#facts
     this.#isEnded = true
@@ -303,7 +303,7 @@ function lineageAttributes(lineage: RequestLineage, sentMs: number): Attributes 
   }
 }
 
-/** Told only where the tokens of the answer are somebody else's. */
+/** Told only where the tokens of the answer are another caller's. */
 function accountAttributes(before: string | undefined, after: string | undefined): Attributes {
   if (before === undefined || after === undefined || before === after) return {}
   return { [ATTR_ACCOUNT_BEFORE]: before, [ATTR_ACCOUNT_AFTER]: after }

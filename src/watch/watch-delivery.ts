@@ -117,7 +117,7 @@ export class WatchDelivery {
   }
 }
 
-/** The observation with its caller told by the sources, on the span and on what is counted. */
+/** The observation with its caller shown by the sources, on the span and on what is counted. */
 function mapped(observation: Observation): Observation {
   const attributes = mappedCaller(observation.attributes)
   const events = observation.events.map(event => (event.attributes ? { ...event, attributes: mappedCaller(event.attributes) } : event))

@@ -21,7 +21,7 @@ export interface WatchExport {
 /**
  * Starts the exporters that the environment names, for a watched process.
  *
- * Providers of our own that nobody else sees: unlike `startSdk`, this registers nothing at all, not even a context
+ * Providers of our own that no other caller sees: unlike `startSdk`, this registers nothing at all, not even a context
  * manager, or the host could not register its own afterwards.
  */
 export async function startExport(environment: Environment, processRole: ProcessRole): Promise<WatchExport> {

@@ -5,7 +5,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { PRESETS, type Preset } from './gate-presets.ts'
 import { WATCH_POLICIES, type WatchPolicy } from './watch-policy.ts'
 
-/** What a watched process is told, over the environment, by whoever starts it. */
+/** What a watched process is told, over the environment, by the process that starts it. */
 export interface WatchSettings {
   /** Absolute folder of the recorder. @default `~/.gatewatch`, the same for every process of a user */
   readonly state: string
@@ -21,7 +21,7 @@ export interface WatchSettings {
   readonly credentials: readonly string[]
   /** What is done about a bypass. @default 'observe' */
   readonly policy: WatchPolicy
-  /** Under `coalesce`: for how long a refresh token that was rotated away gets what came of it, in ms, a day at the most. @default 600_000 */
+  /** Under `coalesce`: for how long a refresh token that was rotated away gets what came of it, in ms, a day at most. @default 600_000 */
   readonly coalesceWindowMs: number
   /** More token URLs, with the provider each belongs to. @default {} */
   readonly tokenUrls: Readonly<Record<string, string>>
@@ -39,13 +39,13 @@ export type WatchEnvironment = Readonly<Record<string, string | undefined>>
 /** Holds all settings as JSON; written by `gatewatch run`. */
 export const SETTINGS_VARIABLE = 'GATEWATCH_WATCH'
 
-/** What `gatewatch run` adds to the settings: its own pid, by which the process it starts is told from that one's children. */
+/** What `gatewatch run` adds to the settings: its own pid, by which the process it starts is distinguished from that one's children. */
 export interface HandedSettings extends Partial<WatchSettings> {
   readonly preset?: readonly string[]
   readonly startedBy?: number
 }
 
-/** Longest time of forensic mode: whoever forgets it shall not pay for it for ever. */
+/** Longest time of deep-stack mode: whoever forgets it shall not pay for it for ever. */
 export const LONGEST_DEEP_STACKS_MS = 86_400_000
 /** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
 const DEFAULT_WINDOW_MS = 600_000
@@ -68,7 +68,7 @@ const KEYS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Reads the settings of this process: `GATEWATCH_WATCH`, and besides it the single variables for people who write
+ * Reads the settings of this process: `GATEWATCH_WATCH`, and in addition to it the single variables for people who write
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
  * `GATEWATCH_COALESCE_WINDOW_MS`, `GATEWATCH_DEEP_STACKS` for so long from the start, such as `10m`,
  * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
@@ -215,7 +215,7 @@ function wrong(message: string): GatewayError {
   return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
 }
 
-/** Where watched processes leave what was seen, unless they are told otherwise. */
+/** Where watched processes leave what was seen, unless they are reported otherwise. */
 export function stateFolderOf(environment: WatchEnvironment): string {
   return environment.GATEWATCH_STATE || join(homedir(), '.gatewatch')
 }

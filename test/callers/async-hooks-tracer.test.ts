@@ -43,7 +43,7 @@ await Promise.all([pollUsage(), answerUser(), listModels(), warmUp(), somethingE
 console.log('done')
 `
 
-/** One refresh that one caller makes, in the ways in which clients are written; nobody joins it. */
+/** One refresh that one caller makes, in the ways in which clients are written; no caller joins it. */
 const ISOLATED = `
 const [url, refresh_token] = process.argv.slice(2)
 const seen = []
@@ -149,7 +149,7 @@ forensics.stop()
 console.log(JSON.stringify({ sizes, ratio: after / before, stopped: forensics.sizes }))
 `
 
-describe('forensic mode', () => {
+describe('deep-stack mode', () => {
   // What was seen: 24 hops that add no frame ended two frames up; a loop of awaits was remembered for ever (200,000 of them: 8
   // to 135 MB); eleven joiners were named of a turn that nobody joined, helpers to which its own promise was handed. Steps are
   // forgotten with their resource, and only who waits from elsewhere joined. Issue 1 of 6, A9.
@@ -234,8 +234,8 @@ describe('forensic mode', () => {
     }).ended
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'still here\n' })
     expect(stderr.trim().split('\n')).toEqual([
-      expect.stringMatching(/^gatewatch: forensic mode until \d{4}-.*Z: every asynchronous step is noted/),
-      'gatewatch: forensic mode has ended',
+      expect.stringMatching(/^gatewatch: deep-stack mode until \d{4}-.*Z: every asynchronous step is noted/),
+      'gatewatch: deep-stack mode has ended',
     ])
   })
 

@@ -33,7 +33,7 @@ describe('a minified application', () => {
   it.each<[string, boolean | 'inline']>([
     ['with a map beside it', true],
     ['with its map within it', 'inline'],
-  ])('%s is told by its sources, with the running code beside them', async (_what, sourcemap) => {
+  ])('%s is shown by its sources, with the running code beside them', async (_what, sourcemap) => {
     const { run } = await world({ sources: SOURCES, sourcemap })
     const { ended, refresh } = await run()
     expect(ended).toMatchObject({ code: 0, stdout: '200\n', stderr: '' })
@@ -87,7 +87,7 @@ describe('a minified application', () => {
     expect((await run({ gate: ['keepTokenWarm'], policy: 'coalesce' })).refresh?.via).toBe('gate')
   })
 
-  it('without a map is told as it runs', async () => {
+  it('without a map is reported as it runs', async () => {
     const { run } = await world({ sources: SOURCES, sourcemap: false })
     expect((await run()).refresh?.file).toBe('dist/main-Ab3dE.js')
   })

@@ -25,7 +25,7 @@ import { ANTHROPIC_PROFILE, codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE
 const CHAT = 'chat gpt-5.5'
 
 describe('the spans of a call', () => {
-  it('hang under each other: request, call, visit and attempts', async () => {
+  it('hang under each other: request, call, acquisition and attempts', async () => {
     const w = await gatewayWorld({
       stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })],
       profiles: OPENAI_PROFILE,

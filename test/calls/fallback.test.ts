@@ -11,7 +11,7 @@ describe('after an attempt', () => {
   })
 })
 
-describe('a visit that the gate refused', () => {
+describe('an acquisition that the gate refused', () => {
   const error = (code: GatewayErrorCode) => new GatewayError(code, 'x', { next: 'nothing' })
   it.each([
     [error('GW_NEEDS_LOGIN'), 'needs_login'],

@@ -18,7 +18,7 @@ import type { FaultName } from '../../src/simulator/named-faults.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
 import { answeredBy, CODEX_PATH, gatewatchHeaders, KEY, loginThenKey, ME } from './login-then-key.ts'
 
-/** A port at which nobody listens. */
+/** A port at which no server listens. */
 async function deadUrl(): Promise<string> {
   const server = createServer()
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -179,7 +179,7 @@ describe('a profile that was throttled', () => {
     expect(rested?.restsForSeconds).toBeGreaterThan(3500)
   })
 
-  it('tries all the same when there is nobody else, and is ready again once it serves', async () => {
+  it('tries all the same when there is no other caller, and is ready again once it serves', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     w.simulator.inject({ where: 'provider', status: 429, times: 1 })
     expect((await w.chat()).status).toBe(429)

@@ -22,7 +22,7 @@ describe('the pace of attempts at a profile that rests', () => {
     ['a promise of hours may be over sooner', 5 * HOUR, true, 0, 60 * SECOND],
     ['a guess of ours is tried some times', 30 * SECOND, false, 0, 5 * SECOND],
     ['a long guess once a minute', 5 * HOUR, false, 0, 60 * SECOND],
-    ['a short guess at the most once a second', 2 * SECOND, false, 0, SECOND],
+    ['a short guess at most once a second', 2 * SECOND, false, 0, SECOND],
     ['never beyond the rest', 30 * SECOND, false, 29 * SECOND, SECOND],
     ['a rest that is over has none', SECOND, true, 2 * SECOND, 0],
   ])('%s', (_what, restMs, isPromised, agoMs, pace) => {

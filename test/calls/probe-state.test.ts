@@ -104,7 +104,7 @@ describe('the book of probes', () => {
     expect(diverges()).toBe(true)
   })
 
-  it('lets a visit that is admitted take back a refused one, but not what a provider said', () => {
+  it('lets an acquisition that is admitted take back a refused one, but not what a provider said', () => {
     const { probes, diverges } = world()
     const refused = new GatewayError('GW_REFRESH_FAILED', 'the token endpoint is down', { next: 'try_again_later', outcome: 'unavailable' })
     probes.probed(ME, 'ok')
@@ -118,7 +118,7 @@ describe('the book of probes', () => {
   })
 
   it.each(['GW_ACQUIRE_ABORTED', 'GW_PROFILE_UNKNOWN', 'GW_STORE_UNREADABLE', 'GW_CLOSED'] as const)(
-    'takes a visit that ended in %s for no word about the profile',
+    'takes an acquisition that ended in %s for no word about the profile',
     code => {
       const { probes, diverges } = world()
       probes.probed(ME, 'ok')

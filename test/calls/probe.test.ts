@@ -263,7 +263,7 @@ describe('probe and calls diverge', () => {
     expect(await divergences(w)).toEqual({ [ME]: 0 })
   })
 
-  it('when somebody is refused a refresh of a token that works, until a visit or a call is served again', async () => {
+  it('when somebody is refused a refresh of a token that works, until an acquisition or a call is served again', async () => {
     const w = await loginAlone()
     await w.watch.probe()
     w.simulator.inject({ where: 'token', name: 'unavailable_503', times: 1 })
@@ -273,7 +273,7 @@ describe('probe and calls diverge', () => {
     expect(await divergences(w)).toEqual({ [ME]: 0 })
   })
 
-  it('not because somebody asks the gate for a profile that has nothing to refresh', async () => {
+  it('not because a caller asks the gate for a profile that has nothing to refresh', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     await w.watch.probe()
     await expect(w.watch.acquireToken({ profile: KEY, reason: 'operator' })).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })

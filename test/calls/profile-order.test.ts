@@ -65,7 +65,7 @@ describe('profiles try', () => {
     expect(order(profiles, { used: ['openai-codex:login'] }).tries).toEqual(['openai-codex:login', 'openai:key'])
   })
 
-  it('in the operator’s order, and nobody else', () => {
+  it('in the operator’s order, and no other caller', () => {
     const profiles = [profile('openai-codex:login', oauth), profile('openai:a', key), profile('openai:b', key)]
     expect(order(profiles, { order: ['openai:b', 'openai-codex:login'], used: ['openai:b'] })).toEqual({
       tries: ['openai:b', 'openai-codex:login'],

@@ -53,7 +53,7 @@ describe('a login that is not fresh', () => {
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200))
     expect(new Set(answers.map(({ headers }) => headers.get('x-gatewatch-profile')))).toEqual(new Set([ME]))
     expect(w.simulator.counts().tokenRequests.total).toBe(1)
-    // Calls that come a moment later find the fresh token and need no visit.
+    // Calls that come a moment later find the fresh token and need no acquisition.
     const reasons = w.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_REASON])
     expect(new Set(reasons)).toEqual(new Set(['expired']))
     expect(w.spans(SPAN_REFRESH)).toHaveLength(1)

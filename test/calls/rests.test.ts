@@ -36,7 +36,7 @@ async function heldProvider() {
   }
 }
 
-// Seen: after a login died and somebody signed in again the profile went on resting, and the paid key served (82 of 2,650 calls).
+// Seen: after a login died and a user signed in again the profile went on resting, and the paid key served (82 of 2,650 calls).
 // Why: a rest belonged to the profile's name. Fix: it belongs to the credential that failed.
 // Issue 22, D3.
 describe('a login that was refused', () => {

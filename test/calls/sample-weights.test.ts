@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest'
 import { SampleWeights } from '../../src/calls/sample-weights.ts'
 
 describe('good calls that are not all kept', () => {
-  it('are told by the next one that is', () => {
+  it('are shown by the next one that is', () => {
     const calls = new SampleWeights()
     const standings = ['chosen', 'passed_over', 'passed_over', 'chosen', 'chosen'] as const
     expect(standings.map(standing => calls.take('work', 'gpt-5.5', standing))).toEqual([1, 0, 0, 3, 1])
   })
 
-  it('are told by one of the same profile and model', () => {
+  it('are shown by one of the same profile and model', () => {
     const calls = new SampleWeights()
     calls.take('work', 'gpt-5.5', 'passed_over')
     expect(calls.take('work', 'gpt-5.5-mini', 'chosen')).toBe(1)
@@ -16,7 +16,7 @@ describe('good calls that are not all kept', () => {
     expect(calls.take('work', 'gpt-5.5', 'chosen')).toBe(2)
   })
 
-  it('are not told by one that is kept for what happened in it: that one is none of them', () => {
+  it('are not shown by one that is kept for what happened in it: that one is none of them', () => {
     const calls = new SampleWeights()
     calls.take('work', 'gpt-5.5', 'passed_over')
     expect(calls.take('work', 'gpt-5.5', 'eventful')).toBe(1)

@@ -87,7 +87,7 @@ describe('gatewatch dashboards install', () => {
     expect(grafana.boards.get('somebody-elses')?.dashboard.title).toBe('Theirs')
   })
 
-  it('refuses before it changes anything when one of our uids belongs to a board of somebody else', async () => {
+  it('refuses before it changes anything when one of our uids belongs to a board of another caller', async () => {
     const grafana = await startGrafana()
     grafana.boards.set('gatewatch-who-refreshes', {
       dashboard: { uid: 'gatewatch-who-refreshes', title: 'Theirs', tags: ['x'] },

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A certificate for `localhost` that signs itself, and the file it lies in for `NODE_EXTRA_CA_CERTS`. */
+/** A certificate for `localhost` that signs itself, and the file it is in for `NODE_EXTRA_CA_CERTS`. */
 export interface TestCertificate {
   readonly key: string
   readonly cert: string

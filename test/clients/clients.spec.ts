@@ -5,7 +5,7 @@ import { type Trials, tableOf } from './table.ts'
 import { isCallerFound, isSeen, isShared, runTrial } from './trial.ts'
 
 const MAJORS = [22, 24, 26]
-/** Of all requests; none of them in the forensic mode. */
+/** Of all requests; none of them in the deep-stack mode. */
 const LEAST_CALLERS = 0.9
 
 describe('every client', () => {
@@ -79,7 +79,7 @@ describe('every client', () => {
     expect(names(others.filter(({ arrived }) => arrived !== 2))).toEqual([])
   })
 
-  it('opens no side door', () => {
+  it('opens no side channel', () => {
     const doors = trials.flatMap(({ observe, coalesce }) => [...observe.rows, ...coalesce.rows])
     expect(doors.filter(({ seen }) => seen.some(attributes => ATTR_SIDE_CHANNEL in attributes)).map(({ client }) => client)).toEqual([])
   })
@@ -89,7 +89,7 @@ describe('every client', () => {
     expect(calls.map(({ status }) => status)).toEqual(MAJORS.flatMap(() => [200, 200]))
   })
 
-  it(`shows who called, in ${LEAST_CALLERS * 100} of 100 cases without the forensic mode`, () => {
+  it(`shows who called, in ${LEAST_CALLERS * 100} of 100 cases without the deep-stack mode`, () => {
     const all = rows('observe')
     expect(all.filter(row => isCallerFound(row)).length / all.length).toBeGreaterThanOrEqual(LEAST_CALLERS)
   })

@@ -36,7 +36,7 @@ Written by \`npm run test:clients -- --update\`, from one run of every client un
 that is watched from outside: the application's function \`refreshTheToken\` asks a simulated provider for a token, some
 \`await\`s below its entry (the SDKs ask for a model's answer instead).
 
-- **detected**: the request is told of.
+- **detected**: the request is reported.
 - **caller**: the frame that is named is the application's function, for each request that was made, redirects and retries too.
 - **shape**: the names of the fields of the token request were read.
 - **blocked**: under the policy \`enforce\` nothing came to the token endpoint, and the application got an error with the code

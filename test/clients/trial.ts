@@ -47,7 +47,7 @@ type Message =
   | { type: 'crashed'; error: string[] }
 
 const HERE = new URL('.', import.meta.url)
-/** How long the requests that were made may take to be told of, each of those that were made at once. */
+/** How long the requests that were made may take to be reported, each of those that were made at once. */
 const PATIENCE_MS = 3000
 /** Requests that nobody expects are waited for this long: a retry, or one that leaves after all. */
 const SETTLING_MS = 20
@@ -145,7 +145,7 @@ export async function runTrial(
   return { rows, faults, exit, node: version }
 }
 
-/** It is told of. */
+/** It is reported. */
 export function isSeen({ seen }: Row): boolean {
   return seen.length > 0
 }
@@ -161,7 +161,7 @@ export function isShapeRead({ seen }: Row): boolean {
   return seen.length > 0 && seen.every(attributes => String(attributes[ATTR_REQUEST_FIELDS] ?? '').includes('refresh_token='))
 }
 
-/** Of several that asked at once one was sent, and each of them is told of. */
+/** Of several that asked at once one was sent, and each of them is reported. */
 export function isShared({ arrived, seen, error }: Row): boolean {
   return arrived === 1 && seen.length > 1 && error === undefined
 }

@@ -158,7 +158,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     expect(w.spans(TOKEN_ROUTE)).toHaveLength(1)
   })
 
-  it('says that its login has expired when the grant is gone: the provider is asked once, whoever asks us', async () => {
+  it('says that its login has expired when the grant is gone: the provider is asked once, a caller that asks us', async () => {
     const w = await codexWorld()
     w.simulator.expireGrant('acct-1')
     const turn = await w.codexAt(w.grant).turn()

@@ -119,7 +119,7 @@ async function start(program: string, folder: string, parametersFor: (port: numb
   }
 }
 
-/** @returns `undefined` when somebody else took the port before the program did. */
+/** @returns `undefined` when another caller took the port before the program did. */
 async function startAt(
   port: number,
   program: string,

@@ -118,7 +118,7 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
   })
 
   it('counts refreshes by caller, reason and door exactly as the simulated provider did', async () => {
-    // Flights that never sent anything: no lease, no room to say so.
+    // Refreshes that never sent anything: no lease, no room to say so.
     const sent = observations('refreshDuration', {
       [LABEL_OUTCOME]: noneOf('reused', 'contention', ...NOT_TRIED),
       [ATTR_ERROR_TYPE]: isNot('GW_STORE_UNWRITABLE'),
@@ -167,7 +167,7 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
 /** Waits until Prometheus has what the gateway counts now. */
 async function scraped(prometheus: PrometheusServer, { watch }: Mix): Promise<void> {
   const wanted = sumIn((await watch.metrics()).body)
-  await until('the scrape of all visits', async () => (await prometheus.query(`sum(${series('acquisitions')})`))[0]?.value === wanted)
+  await until('the scrape of all acquisitions', async () => (await prometheus.query(`sum(${series('acquisitions')})`))[0]?.value === wanted)
   const { length } = await prometheus.query('up')
   const since = Date.now() / 1000
   await until('one more scrape', async () => length > 0 && ((await prometheus.query('timestamp(up)'))[0]?.value ?? 0) > since + 1)

@@ -63,7 +63,7 @@ describe('the runbook', () => {
     expect(anchorsOf(runbook).sort()).toEqual(names.map(name => name.toLowerCase()).sort())
   })
 
-  it.each(names)('tells of %s what it means, what it does, who it was, why, and how to mend it', name => {
+  it.each(names)('describes %s what it means, what it does, who it was, why, and how to mend it', name => {
     const section = runbook.split(/^## /m).find(text => text.startsWith(`${name}\n`)) ?? ''
     expect([...section.matchAll(/^\*\*(.+?)\.\*\*/gm)].map(([, title]) => title)).toEqual(SECTIONS)
   })

@@ -103,7 +103,7 @@ describe('a file that cannot be read as one of ours', () => {
     ['random bytes', createHash('sha512').update('x').digest(), /neither a recorder file nor JSON/],
     ['JSON of another kind', '{"name":"x"}', /holds no span/],
     ['a list', '[1,2]', /neither a recorder file nor JSON/],
-    ["somebody else's traces", JSON.stringify(foreign), /holds 1 spans, none of which carries an attribute of Gatewatch/],
+    ["another caller's traces", JSON.stringify(foreign), /holds 1 spans, none of which carries an attribute of Gatewatch/],
     ['traces with rubbish between', `${JSON.stringify(foreign)}\nrubbish\n${JSON.stringify(foreign)}`, /no JSON in line 2/],
   ])('%s: a clear error, and the file is left as it is', (_what, content, message) => {
     const file = join(folder(), 'given')

@@ -30,7 +30,7 @@ describe('a refresh whose answer nobody heard', () => {
     ['that a proxy answered with 502', 'answer_lost', unheard('unavailable', 'unavailable', { status: 502 })],
     ['whose answer could not be read', 'answer_lost', unheard('unavailable', 'answer_not_json', { status: 200 })],
     ['that its process left behind', 'crash_before_persist', unheard('lost', 'lost', { permanent: true, process: CLI })],
-  ])('%s is told by the next one that is refused', (_what, kind, first) => {
+  ])('%s is shown by the next one that is refused', (_what, kind, first) => {
     const [finding, ...others] = findings(first, spent(2))
     expect(others).toEqual([])
     expect(finding).toMatchObject({ kind, severity: 'grant_dead', confidence: 'certain', seen: { count: 2 } })
@@ -45,7 +45,7 @@ describe('a refresh whose answer nobody heard', () => {
   it.each<[string, PlainSpan[], string[]]>([
     ['and the next one works: nothing was lost', [timeout, refresh(2, { sent: 't1', received: 't2' })], ['refresh_failing']],
     ['since it was never sent', [unheard('unavailable', 'ECONNREFUSED'), spent(2)], ['refresh_refused', 'token_endpoint_unavailable']],
-    ['and somebody else was seen to rotate the token', [timeout, rotatedBy(1), spent(2)], ['rotated_token_replayed', 'refresh_failing']],
+    ['and another caller was seen to rotate the token', [timeout, rotatedBy(1), spent(2)], ['rotated_token_replayed', 'refresh_failing']],
     ['of another token', [unheard('timeout', 'TimeoutError', { sent: 't0' }), spent(2)], ['refresh_refused', 'refresh_failing']],
   ])('is not the reason %s', (_what, spans, expected) => {
     expect(kinds(...spans)).toEqual(expected)
@@ -62,7 +62,7 @@ describe('a token that the store says was sent before', () => {
     expect(finding?.what).toContain('12 s before')
   })
 
-  it('by a process that told of its time-out did not', () => {
+  it('by a process that notified of its time-out did not', () => {
     expect(kinds(unheard('timeout', 'TimeoutError'), spent(2, { outcome: 'lost', reloaded: pending }))).toEqual([
       'timed_out_after_rotation',
     ])
@@ -83,14 +83,14 @@ describe('a rotated token that could not be stored', () => {
     events: [asked],
   })
 
-  it('is told with what to do about the disk', () => {
+  it('is reported with what to do about the disk', () => {
     const [finding] = findings(unstored)
     expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'divergence' })
     expect(finding?.remedy[1]).toContain('disk space')
     expect(finding?.what).toContain('lost when that process ends')
   })
 
-  it('and was stored later is told as over', () => {
+  it('and was stored later is reported as over', () => {
     const later = refresh(60, {
       sent: 't2',
       received: 't3',
@@ -109,7 +109,7 @@ describe('a rotated token that could not be stored', () => {
     expect(finding).toMatchObject({ kind: 'not_persisted', severity: 'grant_dead', callers: [{ processes: [{ pid: 100 }] }] })
   })
 
-  it('is told from a refresh that was not begun: nothing is lost there', () => {
+  it('is distinguished from a refresh that was not begun: nothing is lost there', () => {
     const [finding, ...others] = findings(
       refresh(0, { outcome: 'unavailable', permanent: false, more: { [ATTR_ERROR_TYPE]: 'GW_STORE_UNWRITABLE' }, events: [asked] }),
     )
@@ -135,7 +135,7 @@ describe('a process that sends a token which it has rotated itself', () => {
     expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported' })
   })
 
-  it('past its gate is told as a bypass', () => {
+  it('past its gate is reported as a bypass', () => {
     expect(kinds({ ...rotated, attributes: { ...rotated.attributes, [ATTR_VIA]: 'bypass' } }, again)).toEqual(['gate_bypassed'])
   })
 })
@@ -151,7 +151,7 @@ interface Spent extends Refreshed {
   readonly reloaded?: PlainSpan['attributes']
 }
 
-/** A refresh that sends `t1` and is told that it is spent. */
+/** A refresh that sends `t1` and is notified that it is spent. */
 function spent(
   at: number,
   { code = 'refresh_token_reused', outcome = 'invalidated', process = GATEWAY, reloaded: reported }: Spent = {},

@@ -28,7 +28,7 @@ describe('a rotated token that is sent again', () => {
     expect(verdicts(finding)).toEqual({ token_rejected: 'excluded', another_caller: 'supported', request_shape: 'excluded' })
   })
 
-  it('by the very process that rotated it is not told as one of two processes', () => {
+  it('by the very process that rotated it is not reported as one of two processes', () => {
     const reported = kinds(
       refresh(0, { sent: 'a1', received: 'a2', process: GATEWAY }),
       refresh(30, { sent: 'a1', process: GATEWAY, ...invalidated }),
@@ -53,13 +53,13 @@ describe('a rotated token that is sent again', () => {
 })
 
 describe('a refusal that nothing narrower explains', () => {
-  it('is told as one of a token used up by somebody unseen, where the provider says that it was used', () => {
+  it('is reported as one of a token used up by somebody unseen, where the provider says that it was used', () => {
     const [finding] = findings(refresh(0, { sent: 'z1', more: { [ATTR_PROVIDER_ERROR_CODE]: 'refresh_token_reused' }, ...invalidated }))
     expect(finding).toMatchObject({ kind: 'refresh_refused', title: expect.stringContaining('not recorded'), confidence: 'likely' })
     expect(verdicts(finding)).toEqual({ another_caller: 'supported' })
   })
 
-  it('is told as possible otherwise, and suspects the endpoint where the request looks as ever', () => {
+  it('is reported as possible otherwise, and suspects the endpoint where the request looks as ever', () => {
     const fields = shape('grant_type=refresh_token refresh_token=opaque:71')
     const [finding] = findings(refresh(0, { more: fields }), refresh(60, { sent: 'z1', more: fields, ...invalidated }))
     expect(finding).toMatchObject({ kind: 'refresh_refused', confidence: 'possible' })
@@ -76,7 +76,7 @@ describe('a newest token that is refused', () => {
 describe('a fresh login', () => {
   const young = { [ATTR_TOKEN_AGE]: 4 }
 
-  it('whose first refresh is refused is told as one, the endpoint being suspected', () => {
+  it('whose first refresh is refused is reported as one, the endpoint being suspected', () => {
     const [finding] = findings(refresh(0, { sent: 'b1', reason: 'forced', more: young, ...invalidated }))
     expect(finding).toMatchObject({ kind: 'fresh_login_rejected', confidence: 'likely' })
     expect(verdicts(finding)).toEqual({ token_rejected: 'supported' })
@@ -109,7 +109,7 @@ describe('a refresh token that the endpoint refuses', () => {
 describe('a request without a token', () => {
   const good = shape('client_id=opaque:15 grant_type=refresh_token refresh_token=opaque:71')
 
-  it('is told with the field that is different from the last request that worked', () => {
+  it('is reported with the field that is different from the last request that worked', () => {
     const [finding, ...others] = findings(
       refresh(0, { more: good }),
       refresh(60, {
@@ -126,7 +126,7 @@ describe('a request without a token', () => {
     expect(verdicts(finding)).toMatchObject({ token_rejected: 'excluded', request_shape: 'supported' })
   })
 
-  it('but with an empty field is told from it', () => {
+  it('but with an empty field is distinguished from it', () => {
     const empty = refresh(60, { more: shape('grant_type=refresh_token refresh_token=empty'), outcome: 'malformed', permanent: true })
     expect(kinds(empty)).toEqual(['empty_token_sent'])
   })
@@ -163,7 +163,7 @@ describe('forced rotations', () => {
     expect(kinds(...Array.from({ length: 50 }, (_, at) => refresh(at)))).toEqual([])
   })
 
-  it('of tokens whose expiry nobody saw are told as likely, with what would make it surer', () => {
+  it('of tokens whose expiry nobody saw are reported as likely, with what would make it surer', () => {
     const [finding] = findings(...[0, 1, 2, 3, 4].map(at => refresh(at, { reason: 'forced' })))
     expect(finding).toMatchObject({ confidence: 'likely', surerBy: expect.stringContaining('expiry') })
   })
@@ -181,7 +181,7 @@ describe('a bypass', () => {
     expect(reported[0]).toMatchObject({ kind: 'gate_bypassed', severity: 'grant_dead', explains: [{ kind: 'refresh_refused' }] })
   })
 
-  it('that was stopped is told as stopped, and as nothing else', () => {
+  it('that was stopped is reported as stopped, and as nothing else', () => {
     const reported = findings(refresh(0, { via: 'bypass', outcome: 'blocked', permanent: false }))
     expect(reported).toHaveLength(1)
     expect(reported[0]).toMatchObject({ kind: 'gate_bypassed', severity: 'warning', title: 'A token request past the gate was stopped' })
@@ -213,7 +213,7 @@ describe('a bypass', () => {
 })
 
 describe('a login that has expired', () => {
-  it('is told with its age', () => {
+  it('is reported with its age', () => {
     const [finding] = findings(refresh(0, { outcome: 'grant_expired', permanent: true, more: { [ATTR_TOKEN_AGE]: 40 * 86_400 } }))
     expect(finding).toMatchObject({ kind: 'grant_expired', what: expect.stringContaining('40 days') })
   })

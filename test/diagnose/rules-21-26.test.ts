@@ -55,7 +55,7 @@ describe('an answer without a refresh token', () => {
     expect(kinds(retained, empty(60, GATEWAY))).toEqual(['undefined_token_sent'])
   })
 
-  it('after which the old token is refused is told as that', () => {
+  it('after which the old token is refused is reported as that', () => {
     const refused = failed(60, 'invalidated', { sent: 't1', permanent: true, process: CLI })
     expect(findings(retained, refused)).toMatchObject([
       { kind: 'refresh_token_retained', confidence: 'likely', surerBy: expect.any(String) },
@@ -65,7 +65,7 @@ describe('an answer without a refresh token', () => {
 })
 
 describe('an answer of another account', () => {
-  it('that a watched application took is told as a divergence, that the gate refused as a dead login', () => {
+  it('that a watched application took is reported as a divergence, that the gate refused as a dead login', () => {
     const accounts = { [ATTR_ACCOUNT_BEFORE]: 'aaaaaaaaaaaa', [ATTR_ACCOUNT_AFTER]: 'bbbbbbbbbbbb' }
     const taken = refresh(0, { sent: 't1', received: 't2', via: 'undeclared', more: accounts })
     expect(findings(taken)).toMatchObject([
@@ -110,7 +110,7 @@ describe('a token endpoint that fails', () => {
     ])
   })
 
-  it('for the region of the request is told with whether calls go another way', () => {
+  it('for the region of the request is reported with whether calls go another way', () => {
     const refused = failed(0, 'forbidden', {
       more: { [ATTR_HTTP_STATUS]: 403, [ATTR_PROVIDER_ERROR_CODE]: 'unsupported_country_region_territory' },
     })
@@ -163,7 +163,7 @@ describe('a fallback to a paid key', () => {
       events: [{ name: EVENT_FALLBACK, atMs: 0, attributes: { [ATTR_FALLBACK_FROM]: WORK, [ATTR_FALLBACK_REASON]: 'rate_limit' } }],
     })
 
-  it('is told with what it was for, and with when it ended', () => {
+  it('is reported with what it was for, and with when it ended', () => {
     const back = span(SPAN_CALL, 60, {
       attributes: { [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: WORK, [ATTR_BILLING]: 'subscription' },
     })
@@ -177,7 +177,7 @@ describe('a fallback to a paid key', () => {
     expect(kinds(paid(0, { [ATTR_BILLING_CHANGED]: false }), { ...paid(1), status: 'error' })).toEqual([])
   })
 
-  it('of a program that is only watched is told by what its calls carry', async () => {
+  it('of a program that is only watched is shown by what its calls carry', async () => {
     const state = stateFolder()
     const dead = { do: 'fault', fault: { where: 'token', name: 'refresh_token_expired' } } as const
     const acts = [{ act: 'call' }, { act: 'refresh' }, { act: 'paid_call', times: 2 }] as const

@@ -36,7 +36,7 @@ describe('calls that fail at every profile', () => {
     ]
   }
 
-  it('are told once all profiles rest', () => {
+  it('are reported once all profiles rest', () => {
     expect(kinds(...failedCall(0, ['rate_limit', 'auth'], false), ...failedCall(1, ['rate_limit', 'auth'], true))).toEqual([
       'all_profiles_resting',
     ])
@@ -46,7 +46,7 @@ describe('calls that fail at every profile', () => {
     ['they rest', failedCall(0, ['rate_limit', 'auth'], false)],
     ['there is more than one', failedCall(0, ['rate_limit'], true)],
     ['it is for them', failedCall(0, ['rate_limit', 'server_error'], true)],
-  ])('are not told as such unless %s', (_what, spans) => {
+  ])('are not reported as such unless %s', (_what, spans) => {
     expect(kinds(...spans)).not.toContain('all_profiles_resting')
   })
 })
@@ -197,7 +197,7 @@ describe('400 invalid_encrypted_content', () => {
 })
 
 describe('a missing scope', () => {
-  it('is told at the API and at the page where somebody signs in', () => {
+  it('is told at the API and at the page where a user signs in', () => {
     const refused = attempt(0, 'auth_permanent', { [ATTR_HTTP_STATUS]: 403, [ATTR_PROVIDER_ERROR_CODE]: 'missing_scope' })
     const page = span(SPAN_LOGIN, 1, {
       status: 'error',
@@ -230,7 +230,7 @@ describe('refreshes that wait and send nothing', () => {
     ['fail at once', [waited(0, 1), waited(1, 1), waited(2, 1)]],
     ['are two', [waited(0), waited(150)]],
     ['were before one that worked', [waited(0), waited(150), waited(300), refresh(500, { sent: 't1', received: 't2' })]],
-  ])('are told as failing where they %s', (_what, spans) => {
+  ])('are reported as failing where they %s', (_what, spans) => {
     expect(kinds(...spans)).toEqual(['refresh_failing'])
   })
 })

@@ -33,7 +33,7 @@ describe('401 of one path', () => {
     ['the other path took the token only before: it may have ended since', [called(0, RESPONSES), called(1, MODELS, 401)]],
     ['the other path took another token', [called(0, MODELS, 401), called(1, RESPONSES, 200, 'bbbbbbbbbbbb')]],
     ['the path served other calls with it', [called(0, MODELS, 401), called(1, MODELS), called(2, RESPONSES)]],
-  ])('is not told as such where %s', (_what, spans) => {
+  ])('is not reported as such where %s', (_what, spans) => {
     expect(kinds(...spans)).toEqual(['rejected_while_valid'])
   })
 })
@@ -41,7 +41,7 @@ describe('401 of one path', () => {
 describe('a refused token that is sent again', () => {
   const row = [0, 1, 3, 7].map(at => called(at, RESPONSES, 401))
 
-  it('three times and more in a row is told with how long it took', () => {
+  it('three times and more in a row is reported with how long it took', () => {
     const [finding, ...others] = findings(...row)
     expect(others).toEqual([])
     expect(finding).toMatchObject({ kind: 'same_token_retried', seen: { count: 4 } })
@@ -59,12 +59,12 @@ describe('a refused token that is sent again', () => {
   })
 })
 
-describe('a visit that ends by its own deadline', () => {
+describe('an acquisition that ends by its own deadline', () => {
   const slow = { ...refresh(0, { reason: 'forced' }), durationMs: 15_000 }
   const acquire = (error: string, durationMs = 10_000) =>
     span(SPAN_ACQUIRE, 0, { status: 'error', durationMs, attributes: { [ATTR_ERROR_TYPE]: error }, links: [slow] })
 
-  it('before its refresh works is told with both times', () => {
+  it('before its refresh works is reported with both times', () => {
     const [finding] = findings(slow, acquire('GW_ACQUIRE_TIMEOUT'))
     expect(finding).toMatchObject({ kind: 'callback_deadline', severity: 'warning' })
     expect(finding?.what).toContain('gave up after 10 s; the refresh worked and took 15 s')
@@ -87,7 +87,7 @@ describe('a lease that is not got', () => {
     durationMs: 90_000,
   }
 
-  it('is told with who held it and what he did', () => {
+  it('is reported with who held it and what he did', () => {
     const holding = { ...refresh(0, { process: CLI, events: [asked] }), durationMs: 120_000 }
     const [finding, ...others] = findings(holding, starved)
     expect(others).toEqual([])

@@ -45,7 +45,7 @@ describe('the rest of a profile', () => {
     expect(nextCooldown(READY, { type: 'failed', outcome: 'rate_limit', retryAfterMs: 2500 }, NOW)).toMatchObject({ until: NOW + 2500 })
   })
 
-  it('is a day at the most, whatever the provider says', () => {
+  it('is a day at most, whatever the provider says', () => {
     const cooldown = nextCooldown(READY, { type: 'failed', outcome: 'rate_limit', retryAfterMs: 365 * 24 * HOUR }, NOW)
     expect(cooldown).toMatchObject({ until: NOW + 24 * HOUR })
   })

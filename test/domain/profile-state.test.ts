@@ -53,7 +53,7 @@ describe('the state of a profile', () => {
     [oauth({ ...LOGIN, ...SOON }), true],
     [oauth({ ...LOGIN, ...OVER }), false],
     [oauth({ refresh: 'rt' }), false],
-  ])('%j can be sent as it is: %s', (credential, isUsable) => {
+  ])('%j can be sent unchanged: %s', (credential, isUsable) => {
     expect(isTokenUsable(credential, NOW)).toBe(isUsable)
   })
 })

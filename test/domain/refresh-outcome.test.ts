@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import { isPermanent, isSuccess, OUTCOME_DURATION } from '../../src/domain/refresh-outcome.ts'
 
-describe('every flight outcome', () => {
+describe('every refresh outcome', () => {
   it('has a duration, and there is no other', () => {
     expect(Object.keys(OUTCOME_DURATION).sort()).toEqual([...REFRESH_OUTCOMES].sort())
   })

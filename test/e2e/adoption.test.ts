@@ -50,7 +50,7 @@ async function world(version: Version, simulated: SimulatorOptions = {}) {
   return { simulator, otlp, gateway, tokenRequests: () => simulator.counts().tokenRequests.total }
 }
 
-describe('a gateway that somebody else wrote', () => {
+describe('a gateway that the application wrote', () => {
   it('takes Gatewatch in by five lines more and none changed', () => {
     const { added, removed } = changedLines(source('before.mjs'), source('after.mjs'))
     expect({ added: added.length, removed: removed.length }).toEqual({ added: 5, removed: 0 })
@@ -62,7 +62,7 @@ describe('a gateway that somebody else wrote', () => {
   it('sends several token requests for fifty callers as long as it has no gate', async () => {
     const second = Promise.withResolvers<void>()
     let received = 0
-    // The first answer waits until somebody else has asked as well: with a gate nobody would, and it would wait forever.
+    // The first answer waits until another caller has asked as well: with a gate nobody would, and it would wait forever.
     const onTokenRequest = (step: string) => {
       if (step !== 'received') return undefined
       received += 1
@@ -83,7 +83,7 @@ describe('a gateway that somebody else wrote', () => {
     expect(tokenRequests()).toBe(1)
     expect(simulator.counts().tokenRequests.byOutcome).toEqual({ rotated: 1 })
 
-    // A request's span ends after its visit's; who came when the new token was there already had no need to visit.
+    // A request's span ends after its acquisition's; who came when the new token was there already had no need to acquisition.
     const inbound = await received(otlp, 'POST /chat/:id', 50)
     const acquisitions = await received(otlp, SPAN_ACQUIRE, 2)
     for (const { attributes } of acquisitions)

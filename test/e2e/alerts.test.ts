@@ -92,7 +92,7 @@ function alertOf(received: readonly Notification[], name: string, status: 'firin
   return received.flatMap(({ alerts }) => alerts).find(alert => alert.labels.alertname === name && alert.status === status)
 }
 
-/** The metrics of a gateway, which can be made to stand still: a scrape between two bypasses would tell of one alone. */
+/** The metrics of a gateway, which can be made to stand still: a scrape between two bypasses would describe one alone. */
 async function startMetricsPage(gatewayUrl: string) {
   const look = async () => (await fetch(`${gatewayUrl}/metrics`)).text()
   let still: string | undefined

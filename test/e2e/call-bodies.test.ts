@@ -4,7 +4,7 @@ import type { CallOptions } from '../../src/gatewatch.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 
 // Seen: call({ body }) sent a Uint8Array as {"0":123,...} and a JSON string as a JSON string within a JSON string, and
-// visit({ deadlineMs: 0 }) waited a minute. Why: everything but a Buffer went through JSON.stringify; a truth test took 0
+// acquisition({ deadlineMs: 0 }) waited a minute. Why: everything but a Buffer went through JSON.stringify; a truth test took 0
 // for "not given". Fix: bytes and strings as they are, everything else refused or JSON. Issue "1 of 6", point A11.
 
 const TEXT = '{ "model":"gpt-5.5", "stream": true, "messages": [{"role":"user","content":"grüß dich"}] }'
@@ -69,7 +69,7 @@ describe('the body of a call made in code', () => {
   })
 })
 
-describe('a visit with a deadline', () => {
+describe('an acquisition with a deadline', () => {
   const EXPIRED = { firstAccessLifeMs: -1_000 }
   const acquisitionOf = (deadlineMs: number) => ({ profile: 'openai-codex:me', reason: 'expired' as const, deadlineMs })
 

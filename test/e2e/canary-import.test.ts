@@ -76,7 +76,7 @@ describe.each(IMPORT_SOURCES)('an import from %s', source => {
   )
 })
 
-/** What came in: it lies in the store, and nowhere else. */
+/** What came in: it is in the store, and nowhere else. */
 async function storedTokens(state: string): Promise<string[]> {
   const store = fileStore(state)
   try {

@@ -6,7 +6,7 @@ import { runCli } from '../cli/run-cli.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { SECRETS, searchForSecrets } from './secrets.ts'
 
-/** What every token of the simulator looks like, and any that is told by its look. */
+/** What every token of the simulator looks like, and any that is shown by its look. */
 const TOKEN = /eyJ[\w-]{8}|\brt_\w{6}|\bsk-[\w-]{8}|[oa]rt01-|\bac_\w{8}/
 
 const environment = { OPENAI_API_KEY: SECRETS.openaiKey, ANTHROPIC_API_KEY: SECRETS.anthropicKey, SOMETHING_ELSE: SECRETS.environment }

@@ -99,7 +99,7 @@ describe('a process that is run with --policy coalesce', () => {
     const lonely = await startNode([MAIN, 'run', '--coalesce-window', '5m', '--', 'true']).ended
     expect(lonely).toMatchObject({ code: 64, stderr: expect.stringMatching(/--coalesce-window: goes with --policy coalesce/) })
     const long = await startNode([MAIN, 'run', '--policy', 'coalesce', '--coalesce-window', '2d', '--', 'true']).ended
-    expect(long).toMatchObject({ code: 64, stderr: expect.stringMatching(/--coalesce-window: must be a day at the most/) })
+    expect(long).toMatchObject({ code: 64, stderr: expect.stringMatching(/--coalesce-window: must be a day at most/) })
   })
 })
 

@@ -269,7 +269,7 @@ describe.each([
     expect(await stateOf(w)).toBe('ready')
   })
 
-  it('refuses a visit whose token has expired, naming the file, and nothing is sent', async () => {
+  it('refuses an acquisition whose token has expired, naming the file, and nothing is sent', async () => {
     const w = await spoiledWorld('expired')
     const error = await refusalOf(w)
     expect(error).toMatchObject({ code, next })

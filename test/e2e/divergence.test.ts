@@ -56,7 +56,7 @@ describe('a profile whose probe is good while its turns fail', () => {
       const fault = await diverge(w, name)
       expect(await divergenceOf(w)).toEqual([expect.stringMatching(new RegExp(`profile="${PROFILE}".* 1$`))])
       expect((await w.ask('/ops/status.json')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: true } }])
-      // They are worked out anew every two seconds at the most, which is less than any scrape.
+      // They are worked out again every two seconds at most, which is less than any scrape.
       const finding = await until('the finding', async () => report(await findingsOf(w)))
       expect(finding).toMatchObject({ severity: 'divergence', profiles: [PROFILE], confidence: 'certain' })
       expect(finding.what).toMatch(/says ok; in the same one 2 of 3 calls failed around it.* Both used the access token [0-9a-f]{12}\.$/)

@@ -201,7 +201,7 @@ describe('Gatewatch without a store and without a server', () => {
   })
 })
 
-describe('a gateway of somebody else', () => {
+describe('a gateway of another caller', () => {
   it('shows who refreshes on a port of its own: page, data and metrics', async () => {
     const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
     atTheEnd(() => watch.stop())

@@ -23,7 +23,7 @@ describe('a gateway that enforces its gate', () => {
     expect(w.simulator.tokenRequests()).toMatchObject([{ outcome: 'rotated' }])
   })
 
-  it('lets through what somebody else’s refresh sends within the gate that was put around it', async () => {
+  it('lets through what another caller’s refresh sends within the gate that was put around it', async () => {
     const w = await gatewayWorld({ gate: { bypass: 'enforce' } })
     const { refresh } = w.simulator.grantFor({ provider: 'openai-codex', account: 'acct-1' })
     const tokenUrl = w.simulator.url + TOKEN_PATHS.plain

@@ -96,7 +96,7 @@ describe.each(WRAPPED)('the option $option', ({ option, wrap }) => {
 })
 
 describe('a refresh whose profile or reason cannot be read', () => {
-  it('shares no flight with others, and says so little about itself', async () => {
+  it('shares no refresh with others, and says so little about itself', async () => {
     const w = await world()
     const answers: ((token: string) => void)[] = []
     const refresh = w.watch.wrapRefresh(() => new Promise<string>(resolve => answers.push(resolve)), {

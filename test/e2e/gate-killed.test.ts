@@ -86,7 +86,7 @@ describe('a refresher is killed after the provider took the token, before the an
     expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
   }
 
-  it.each(['received', 'committed'])('with the request %s: lost is said once, then nothing is sent until somebody signs in', async at => {
+  it.each(['received', 'committed'])('with the request %s: lost is said once, then nothing is sent until a user signs in', async at => {
     const reached = Promise.withResolvers<void>()
     const dead = Promise.withResolvers<void>()
     const w = await killedWorld({
@@ -107,7 +107,7 @@ describe('a refresher is killed after the provider took the token, before the an
   it.each([
     ['with the answer in its hands', 'answer_received'],
     ['with the rotated token written, before it was committed', 'written'],
-  ])('%s: lost is said once, then nothing is sent until somebody signs in', async (_, step) => {
+  ])('%s: lost is said once, then nothing is sent until a user signs in', async (_, step) => {
     const w = await killedWorld()
     await killedAt(w, w.refresher(step))
   })

@@ -9,8 +9,8 @@ const PROCESSES = 4
 const ACQUISITIONS = 200
 const FILE = 'test/e2e/fixtures/acquire-together.ts'
 
-describe('four processes with two hundred visits each to one expired profile, every second one forced', () => {
-  it('cause one token request; every visit is recorded with its caller and reason and linked with its flight', async () => {
+describe('four processes with two hundred acquisitions each to one expired profile, every second one forced', () => {
+  it('cause one token request; every acquisition is recorded with its caller and reason and linked with its refresh', async () => {
     const folder = stateFolder()
     const allAsk = Promise.withResolvers<void>()
     // The answer comes when every process asks for the lease: all of them found the token expired.

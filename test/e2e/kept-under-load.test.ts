@@ -84,7 +84,7 @@ describe('under load', () => {
     await Promise.all(
       Array.from({ length: AT_ONE_MOMENT }, () => w.watch.call({ protocol: 'responses', model: 'gpt-5.5', body }).then(drain)),
     )
-    // What was passed over last is told by the next one that is kept, as soon as there is room for it again.
+    // What was passed over last is shown by the next one that is kept, as soon as there is room for it again.
     await sleep(1_500)
     await w.responses()
     const traces = () => Map.groupBy(receiver.spans(), ({ traceId }) => traceId)

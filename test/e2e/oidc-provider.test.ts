@@ -35,7 +35,7 @@ const CLIENT = { id: 'gateway-of-acme', secret: 'Wk7RnTqZ4xLv2HbMc9YpJd3GsFe8UaX
 const BY_BROWSER = 'acme:browser'
 const BY_DEVICE = 'acme:device'
 
-describe('at an OAuth server of somebody else', () => {
+describe('at an OAuth server of another caller', () => {
   const search = searchForSecrets()
   const outputs: string[] = []
   const commandLines: string[] = []
@@ -119,7 +119,7 @@ describe('at an OAuth server of somebody else', () => {
       if (code) search.add({ what: 'the code', text: code })
     }
     afterLogin = (await stored(BY_BROWSER)) as OAuthCredential
-    strangersLogin = await signIn(new Browser('somebody else'), '--profile', BY_BROWSER)
+    strangersLogin = await signIn(new Browser('another caller'), '--profile', BY_BROWSER)
   }, 60_000)
 
   afterAll(async () => {
@@ -127,7 +127,7 @@ describe('at an OAuth server of somebody else', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  it('somebody signs in with a browser, PKCE and a nonce', async () => {
+  it('a user signs in with a browser, PKCE and a nonce', async () => {
     expect(browserLogin).toMatchObject({ code: 0, stdout: expect.stringContaining(`Signed in: ${BY_BROWSER} is stored`) })
     expect(afterLogin).toMatchObject({ type: 'oauth', account: 'somebody', generation: 0, refresh: expect.any(String) })
     const exchange = server.tokenRequests.find(fields => fields.get('grant_type') === 'authorization_code')
@@ -135,7 +135,7 @@ describe('at an OAuth server of somebody else', () => {
     expect(exchange?.get('redirect_uri')).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/callback$/)
   })
 
-  it('somebody signs in with a code on another device', async () => {
+  it('a user signs in with a code on another device', async () => {
     expect(deviceLogin).toMatchObject({ code: 0, stdout: expect.stringContaining(`Signed in: ${BY_DEVICE} is stored`) })
     expect(await stored(BY_DEVICE)).toMatchObject({ account: 'somebody', refresh: expect.any(String) })
   })

@@ -145,7 +145,7 @@ describe('the OpenAI client on a subscription', () => {
     expect(w.simulator.counts().tokenRequests.total).toBe(1)
   })
 
-  it('gets them through a fallback, and is told of it', async () => {
+  it('gets them through a fallback, and is notified of it', async () => {
     const w = await keyed({ stored: simulator => [codexLogin(simulator, 'me')], profiles: OPENAI_PROFILE })
     w.simulator.inject({ where: '/backend-api/*', name: 'usage_limit_429' })
     const { through, direct } = clients(w)

@@ -9,7 +9,7 @@ import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { bareEnvironment } from '../support/child-environment.ts'
 
-/** The gateway of somebody else's making, before and after it took Gatewatch in. */
+/** The gateway of another caller's making, before and after it took Gatewatch in. */
 export const FOLDER = fileURLToPath(new URL('../fixtures/other-gateway/', import.meta.url))
 export type Version = 'before.mjs' | 'after.mjs'
 

@@ -81,7 +81,7 @@ describe('gatewatch serve is killed while a client of its token endpoint gate wa
   })
 
   it.each(['received', 'committed'])(
-    'for a request that the provider took, at the step %s: the next start says which process lost the login, to the client too, until somebody signs in',
+    'for a request that the provider took, at the step %s: the next start says which process lost the login, to the client too, until a user signs in',
     async step => {
       const held = holdAt(step)
       const w = await servedWorld(held)

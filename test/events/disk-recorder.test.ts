@@ -107,7 +107,7 @@ describe('a process that ends', () => {
     expect(checkOf(join(folder, 'recorder.sqlite'))).toBe('ok')
   })
 
-  it('is not held by the recorder, whose file somebody else keeps locked', async () => {
+  it('is not held by the recorder, whose file another caller keeps locked', async () => {
     const w = diskWorld()
     w.refresh()
     await w.recorder.flush()
@@ -228,7 +228,7 @@ describe('the bounds of the file', () => {
     expect(new Set(callers)).toEqual(new Set(Array.from({ length: 150 }, (_, index) => `src/a.ts#f${index + 250}`)))
   })
 
-  it('are kept by age: whoever writes clears the old away', async () => {
+  it('are kept by age: the process that writes clears the old away', async () => {
     const w = diskWorld({ mostAgeMs: 3_600_000 })
     const nowMs = Date.now()
     for (let index = 0; index < 1200; index += 1) w.refresh({ startMs: nowMs - 3_590_000, caller: 'src/old.ts#f' })

@@ -48,24 +48,27 @@ const UNUSABLE: Readonly<Record<string, { code: string; make: (path: string) => 
 }
 
 describe('a recorder file that is', () => {
-  it.each(Object.entries(UNUSABLE))('%s stays as it is, byte for byte; the host goes on and is told once', async (_, { code, make }) => {
-    const path = await goodFile()
-    make(path)
-    const before = readFileSync(path)
-    const folder = dirname(path)
-    const w = diskWorld({ folder })
-    for (let index = 0; index < 3; index += 1) {
-      w.refresh()
-      await w.recorder.flush()
-    }
-    expect(w.failures).toEqual([expect.objectContaining({ code, message: expect.stringContaining(path) })])
-    expect(w.recorder.failure).toMatchObject({ code })
-    expect(w.recorder.dropped).toBe(3)
-    expect(() => readRecords(folder, records => refreshes(records))).toThrow(expect.objectContaining({ code }))
-    await w.recorder.shutdown()
-    expect(readFileSync(path).equals(before)).toBe(true)
-    expect(readdirSync(folder)).toEqual([FILE])
-  })
+  it.each(Object.entries(UNUSABLE))(
+    '%s stays unchanged, byte for byte; the host goes on and is reported once',
+    async (_, { code, make }) => {
+      const path = await goodFile()
+      make(path)
+      const before = readFileSync(path)
+      const folder = dirname(path)
+      const w = diskWorld({ folder })
+      for (let index = 0; index < 3; index += 1) {
+        w.refresh()
+        await w.recorder.flush()
+      }
+      expect(w.failures).toEqual([expect.objectContaining({ code, message: expect.stringContaining(path) })])
+      expect(w.recorder.failure).toMatchObject({ code })
+      expect(w.recorder.dropped).toBe(3)
+      expect(() => readRecords(folder, records => refreshes(records))).toThrow(expect.objectContaining({ code }))
+      await w.recorder.shutdown()
+      expect(readFileSync(path).equals(before)).toBe(true)
+      expect(readdirSync(folder)).toEqual([FILE])
+    },
+  )
 
   it('a folder is neither read nor written', async () => {
     const folder = stateFolder()

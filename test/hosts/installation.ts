@@ -14,7 +14,7 @@ export type HostName = 'sdk-1' | 'sdk-2' | 'sdk-3'
 export interface Installations {
   /** The folder of a host, with the application in it. */
   folderOf(host: HostName): string
-  /** A folder in which only the packed package and Express are installed: whoever has no OpenTelemetry. */
+  /** A folder in which only the packed package and Express are installed: the process that has no OpenTelemetry. */
   readonly bare: string
   remove(): void
 }

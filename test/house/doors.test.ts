@@ -28,7 +28,7 @@ describe('the doors of the house', () => {
     expect(mints(sourceFile('src/calls/attempt.ts', 'const permit = new Permit({ url, lifetimeMs })'))).toEqual(['src/calls/attempt.ts'])
   })
 
-  it('leave undici alone until somebody sends something: loading it changes what the global fetch of the host runs on', () => {
+  it('leave undici alone until a caller sends something: loading it changes what the global fetch of the host runs on', () => {
     expect(house.flatMap(loadsUndici)).toEqual([])
     for (const statement of [
       "import { Agent } from 'undici'",

@@ -6,7 +6,7 @@ import { nodesOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from './
 /** Where names are made or listed, which is not to use them. */
 const LISTS = ['otel/semconv.ts', 'otel/genai-semconv.ts', 'otel/enums.ts', 'otel/write-reference.ts']
 
-/** How a name begins that nobody else's words do; Node's own channels (`http.client.request.start`) are not meant. */
+/** How a name begins that no other caller's words do; Node's own channels (`http.client.request.start`) are not meant. */
 const TELEMETRY_NAME =
   /(?<![\w/])(?:gatewatch\.(?![\w.]*(?:json|ya?ml)\b)\w|gatewatch_\w+_|gen_ai\.\w|code\.(?:function|file|line|column)\.|http\.(?:request|response|route|server)\b)/
 

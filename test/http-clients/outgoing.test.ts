@@ -135,7 +135,7 @@ describe('an outgoing request is seen, heard and followed to its end', () => {
     expect(seen.map(({ end }) => end?.body)).toEqual([undefined, undefined])
   })
 
-  it('an answer nobody reads ends all the same, however long it is', async () => {
+  it('an answer no caller reads ends all the same, however long it is', async () => {
     const { url } = await startServer(response => void response.writeHead(502, { 'content-type': 'text/html' }).end('x'.repeat(2_000_000)))
     const { seen } = watchPosts()
     const answers = [await fetch(url, { method: 'POST', body: FORM }), await undiciRequest(url, { method: 'POST', body: FORM })]
@@ -193,7 +193,7 @@ describe('a request that fails', () => {
     expect(seen.map(({ end }) => [end?.status, end?.error instanceof Error])).toEqual(Array(3).fill([undefined, true]))
   })
 
-  it('ends where nobody listens', async () => {
+  it('ends where no server listens', async () => {
     const { seen } = watchPosts()
     await expect(send(DEAD_URL, { body: FORM })).rejects.toThrow()
     await expect(httpPost(DEAD_URL, outgoing => outgoing.end(FORM))).rejects.toThrow()

@@ -37,7 +37,7 @@ describe('a request that was redirected', () => {
     ])
   })
 
-  it('is followed once: the next one to the same place is somebody else’s', async () => {
+  it('is followed once: the next one to the same place is another caller’s', async () => {
     const w = await world()
     async function theApplication() {
       const { body } = await request(`${w.url}/moved`, { method: 'POST', body: 'a=1' })

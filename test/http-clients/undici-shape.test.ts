@@ -61,7 +61,7 @@ describe('a request of an undici that is not known', () => {
     expect(w.notices).toEqual([expect.stringMatching(/^this version of undici is not known: /)])
   })
 
-  it('is told from one that is known', () => {
+  it('is distinguished from one that is known', () => {
     const w = watch()
     diagnostics.channel('undici:request:create').publish({ request: published('known') })
     expect({ blocked: w.blocked, notices: w.notices, faults: w.faults }).toEqual({ blocked: [true], notices: [], faults: [] })

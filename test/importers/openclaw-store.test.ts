@@ -113,13 +113,13 @@ describe('the JSON store of OpenClaw', () => {
     expect(error.message).not.toContain('me@x.example')
   })
 
-  it('that is not there is told as that', async () => {
+  it('that is not there is reported as that', async () => {
     await expect(imported(new SourceFolder(), { source: 'openclaw' })).rejects.toMatchObject({ code: 'GW_CONFIG' })
   })
 })
 
 describe('an encrypted sidecar of OpenClaw 2026.5', () => {
-  it('gives its tokens to whoever has the key', async () => {
+  it('gives its tokens to the process that has the key', async () => {
     const folder = withProfile(REFERRING)
     folder.sidecar('openai-codex:default', TOKENS)
     const { profiles } = await imported(folder, { source: 'openclaw', environment: SEED })
@@ -173,7 +173,7 @@ describe('the SQLite store of OpenClaw 2026.9', () => {
     })
     afterwards(() => database.close())
     folder.remember()
-    // A temporary folder of its own: other tests import at the same time, and what they copy lies in the common one.
+    // A temporary folder of its own: other tests import at the same time, and what they copy is in the common one.
     const copies = mkdtempSync(join(tmpdir(), 'gatewatch-copies-'))
     afterwards(() => rmSync(copies, { recursive: true, force: true }))
     vi.stubEnv('TMPDIR', copies)
@@ -218,7 +218,7 @@ describe('the SQLite store of OpenClaw 2026.9', () => {
   it.each<[string, (folder: SourceFolder) => unknown, string]>([
     ['no database', folder => folder.write(`${AGENT}/openclaw-agent.sqlite`, 'x'.repeat(9000)), 'is no SQLite database'],
     [
-      'a database of somebody else',
+      'a database of another caller',
       folder => folder.database(`${AGENT}/openclaw-agent.sqlite`, { notes: {} }).close(),
       'has none of the tables',
     ],

@@ -118,7 +118,7 @@ describe('signing in with a browser', () => {
     for (const { store } of [waiting, late]) expect(await store.list()).toEqual([])
   })
 
-  it('is told by its code what a provider refuses', async () => {
+  it('is shown by its code what a provider refuses', async () => {
     const w = await loginWorld()
     w.simulator.inject({ where: 'token', status: 401, body: { error: 'invalid_client', error_description: 'rt_a-secret-0123456789' } })
     const failure = await w.login().catch(error => error)
@@ -230,7 +230,7 @@ describe('a code on another device', () => {
 })
 
 describe('a login where there is one already', () => {
-  it('of the same account takes its place and is told from a dead one', async () => {
+  it('of the same account takes its place and is distinguished from a dead one', async () => {
     const w = await loginWorld()
     const first = credentialOf((await w.login()).profile)
     await w.store.change(
@@ -242,7 +242,7 @@ describe('a login where there is one already', () => {
     expect(credentialOf(profile).refresh).not.toBe(first.refresh)
   })
 
-  it('of another account is refused and given back, unless told otherwise', async () => {
+  it('of another account is refused and given back, unless reported otherwise', async () => {
     const w = await loginWorld()
     const { profile } = await w.login()
     w.guide.person = page => w.signInAt(page, 'account=somebody-else')
@@ -261,7 +261,7 @@ describe('a login where there is one already', () => {
   })
 })
 
-describe('a provider at which nobody can sign in', () => {
+describe('a provider at which no user can sign in', () => {
   it.each([
     ['openai', 'browser', 'providers.openai.tokenUrl'],
     ['anthropic', 'device', 'providers.anthropic.deviceUrl'],

@@ -7,7 +7,7 @@ import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 const TOKEN_URL = 'https://auth.test/oauth/token'
 
-describe('a login, exchange or revocation of somebody else’s', () => {
+describe('a login, exchange or revocation of another caller’s', () => {
   it.each(Object.keys(WRAPPED_OPERATIONS) as WrappedOperation[])(
     '%s is seen with caller, provider and profile, and returns what it returns',
     async operation => {

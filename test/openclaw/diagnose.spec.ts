@@ -6,7 +6,7 @@ import { openClawWorld } from './world.ts'
 const openClaw = inject('openClaw')
 
 describe.skipIf(openClaw === '')('the incident, diagnosed from what was recorded of the real OpenClaw', () => {
-  it('is decided: no token was rejected, nobody went past the gate, a field of the request was wrong', async () => {
+  it('is decided: no token was rejected, no caller went past the gate, a field of the request was wrong', async () => {
     // What was seen: openclaw/openclaw#82069, a healthy profile whose every turn ends in 401 token_expired; three hypotheses
     // were left and nothing in the logs could decide between them.
     const w = await openClawWorld(openClaw)

@@ -28,7 +28,7 @@ const TOKEN_REQUEST = 'POST auth.openai.com/oauth/token'
 const MODEL_CALL = 'POST chatgpt.com/backend-api/codex/responses'
 
 describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', () => {
-  it('has a turn with an expired profile: one refresh through the gate, told from its stack, and the model call', async () => {
+  it('has a turn with an expired profile: one refresh through the gate, distinguished from its stack, and the model call', async () => {
     const w = await openClawWorld(openClaw)
     const grant = w.login()
     w.keep(grant)

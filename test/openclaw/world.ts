@@ -33,7 +33,7 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
   const store = new OpenClawHome(home)
   const runtime = join(openClaw, 'dist', 'plugin-sdk', 'agent-runtime.js')
 
-  /** Runs a script under `gatewatch run`. @param config The configuration folder of whoever starts it. */
+  /** Runs a script under `gatewatch run`. @param config The configuration folder of the process that starts it. */
   const watched = (parameters: readonly string[], config = 'config', options: readonly string[] = []): Promise<Exit> => {
     const watch = [MAIN, 'run', '--preset', 'openclaw', '--state', state, ...options, '--', process.execPath]
     // Nothing else of this environment: it may hold keys, and proxies of its own.

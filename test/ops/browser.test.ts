@@ -222,7 +222,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     await expect.poll(() => page.getByText('never probed').count()).toBe(0)
   })
 
-  it('asks whoever comes from elsewhere for a key, and keeps where a deep link leads', async () => {
+  it('asks a caller that comes from elsewhere for a key, and keeps where a deep link leads', async () => {
     const key = 'gw-key-0123456789-a'
     const w = await opsWorld({ listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: key } })
     const elsewhere = await launchChromium(chromium ?? '', '--host-resolver-rules=MAP gateway.example 127.0.0.1')

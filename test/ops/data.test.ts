@@ -35,7 +35,7 @@ function standingClock() {
 const sum = (samples: readonly { readonly value: number }[]) => samples.reduce((all, { value }) => all + value, 0)
 
 describe('the data of the ops page', () => {
-  it('counts refreshes and visits as recorder and metrics do', async () => {
+  it('counts refreshes and acquisitions as recorder and metrics do', async () => {
     const w = await report()
     const { total, failures, callers, acquisitions } = await data<RefreshesAnswer>(w, 'refreshes?window=all')
     expect(total).toBe(sum(await w.series('refreshDuration')))
@@ -62,7 +62,7 @@ describe('the data of the ops page', () => {
     for (const row of callers) expect(row.trend.reduce((all, part) => all + part, 0)).toBe(row.count)
   })
 
-  it('counts calls and visits that are not all recorded as the metrics do', async () => {
+  it('counts calls and acquisitions that are not all recorded as the metrics do', async () => {
     const w = await opsWorld()
     // Room for more comes with time: on a slow machine there would be room for all of them.
     const clock = standingClock()
@@ -70,7 +70,7 @@ describe('the data of the ops page', () => {
       await Promise.all(Array.from({ length: 10 }, w.call))
       for (let acquisition = 0; acquisition < 10; acquisition += 1) await w.acquire()
     }
-    // What was passed over last is told by the next call that is kept, as soon as there is room for it again.
+    // What was passed over last is shown by the next call that is kept, as soon as there is room for it again.
     clock.standing.mockReturnValue(performance.now() + 1_500)
     await w.call()
     clock.goOn()
@@ -135,7 +135,7 @@ describe('the data of the ops page', () => {
   })
 
   // Seen: the clock time at which a rest ends jumped by a second from one look at the page to the next.
-  // Why: it was told as so many whole seconds from now, and rounded up again at each look.
+  // Why: it was reported as so many whole seconds from now, and rounded up again at each look.
   // Fix: the moment itself is told.
   // Issue 6.
   it('names the same end of a rest, whenever it is asked', async () => {
@@ -176,7 +176,7 @@ describe('the data of the ops page', () => {
     expect((await data<RefreshLinesAnswer>(w, 'refresh-lines?window=all&frame=nowhere.ts:1')).total).toBe(0)
   })
 
-  it('tells a call from its request to the flight its visit led', async () => {
+  it('tells a call from its request to the refresh its acquisition led', async () => {
     const w = await report()
     const refresh = w.spans().find(({ attributes }) => Object.values(attributes).includes('rotated') && attributes[ATTR_VIA] === 'gate')
     const { spans } = await data<TraceAnswer>(w, `traces/${refresh?.links[0]?.traceId}`)

@@ -100,7 +100,7 @@ describe('the ops page', () => {
 
 describe('who may see the ops page', () => {
   it.each(['/ops', '/ops/data/overview', '/ops/events', '/ops/findings.json', '/ops/data/traces/x'])(
-    'is whoever comes from loopback, by a loopback name, or shows a key: %s',
+    'is a caller that comes from loopback, by a loopback name, or shows a key: %s',
     async path => {
       const without = await open()
       expect((await rawRequest(without.url + path, { headers: ELSEWHERE })).status).toBe(401)

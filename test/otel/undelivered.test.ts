@@ -5,7 +5,7 @@ import { afterwards } from '../support/clean-up.ts'
 import { dropped, receive, start } from './world.ts'
 
 describe('what cannot be delivered', () => {
-  it('is counted when nobody listens at the endpoint, and nothing is thrown', async () => {
+  it('is counted when no server listens at the endpoint, and nothing is thrown', async () => {
     // Less than the exporter's first pause between tries: it gives up at once.
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_EXPORTER_OTLP_TIMEOUT: '300' })
     for (let index = 0; index < 7; index += 1) telemetry.startSpan(SPAN_CALL).end()

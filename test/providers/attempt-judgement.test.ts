@@ -129,7 +129,7 @@ describe('a delay that stands in the body of a 429', () => {
     ["Gemini's text", google(`${PLAN_TEXT}\nPlease retry in 34.07s.`), 34_070],
     ["Google's body inside a proxy's message", { error: { message: `{"error":{"message":"${PLAN_TEXT}","retryDelay":"17s"}}` } }, 17_000],
     ["OpenAI's seconds", { error: { message: 'Rate limit reached. Please try again in 2.5s.' } }, 2_500],
-    ["OpenAI's milliseconds", { error: { message: 'Please try again in 20ms. Visit https://example.com' } }, 20],
+    ["OpenAI's milliseconds", { error: { message: 'Please try again in 20ms. Acquisition https://example.com' } }, 20],
     ["OpenAI's minutes", { error: { message: 'Please try again in 1m26.4s.' } }, 86_400],
     ['hours, minutes and seconds', { error: { message: 'Please try again in 1h2m3s.' } }, 3_723_000],
     ['minutes with no seconds', { error: { message: 'Try again in 6m0s' } }, 360_000],

@@ -371,7 +371,7 @@ describe('an answer without tokens', () => {
 })
 
 describe('no answer', () => {
-  it('leaves the refresh token untouched when nobody listens', async () => {
+  it('leaves the refresh token untouched when no server listens', async () => {
     const w = await world(json({}))
     await new Promise(resolve => w.server.close(resolve))
     expect(await w.refresh()).toMatchObject({ kind: 'unanswered', outcome: 'unavailable', maybeTaken: false, errorType: 'ECONNREFUSED' })

@@ -161,7 +161,7 @@ describe('an answer that comes', () => {
     await steady(() => written)
     const received = heard.chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     expect(heard.chunks).toHaveLength(1)
-    // What is missing lies in the buffers of two sockets, which are bounded.
+    // What is missing is in the buffers of two sockets, which are bounded.
     expect(written - received).toBeLessThan(32 * MIB)
     isSlow = false
     flow.resume()
@@ -227,7 +227,7 @@ describe('an answer that is collected', () => {
 })
 
 describe('an answer that does not come', () => {
-  it('says that nothing was sent when nobody listens', async () => {
+  it('says that nothing was sent when no server listens', async () => {
     const server = createServer()
     const origin = await listen(server)
     await new Promise(resolve => server.close(resolve))

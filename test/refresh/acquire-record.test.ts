@@ -22,7 +22,7 @@ import { callerAt, PROFILE } from '../support/world.ts'
 
 const facts = { provider: 'openai-codex', profileId: PROFILE, caller: callerAt('answer'), reason: 'forced' } as const
 
-describe('what is kept of a visit', () => {
+describe('what is kept of an acquisition', () => {
   it('is a span that says who came, why, and what the gate did', () => {
     const { telemetry, spans } = observedTelemetry()
     new AcquireRecord(telemetry, { ...facts, rejected: 'abcdef012345' }).left('lead', { outcome: 'rotated' })

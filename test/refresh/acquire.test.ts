@@ -28,13 +28,13 @@ const BY_REASON: Record<RefreshReason, readonly [AcquireVerdict, AcquireVerdict,
   unknown: ['reuse', 'refresh', 'refresh'],
 }
 
-describe('what a visit needs', () => {
+describe('what an acquisition needs', () => {
   it.each(REFRESH_REASONS)('with the reason %s, for a token that is usable, expiring, expired', reason => {
     const verdicts = [HOUR, 60_000, -1].map(life => judgeAcquire(token(life), { reason }, OPTIONS))
     expect(verdicts).toEqual(BY_REASON[reason])
   })
 
-  it('a forced visit refreshes a usable token where policy says so, and no other visit does', () => {
+  it('a forced acquisition refreshes a usable token where policy says so, and no other acquisition does', () => {
     const verdicts = REFRESH_REASONS.map(reason => [reason, judgeAcquire(token(HOUR), { reason }, { ...OPTIONS, forced: 'refresh' })])
     expect(verdicts.filter(([, verdict]) => verdict === 'refresh').map(([reason]) => reason)).toEqual(['forced', 'operator'])
   })
@@ -51,7 +51,7 @@ describe('what a visit needs', () => {
   })
 
   it.each([
-    ['the visitor holds the refresh token that is stored', 'rt-2', ['reuse', 'refresh', 'refresh']],
+    ['the caller holds the refresh token that is stored', 'rt-2', ['reuse', 'refresh', 'refresh']],
     ['it holds an older one: what is stored is newer', 'rt-1', ['adopt', 'refresh', 'refresh']],
   ] as const)('%s, for an access token that is usable, expiring, expired', (_, refresh, verdicts) => {
     const held = fingerprint(refresh) ?? ''

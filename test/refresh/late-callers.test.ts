@@ -5,7 +5,7 @@ import { ATTR_DECISION, SPAN_ACQUIRE } from '../../otel/semconv.ts'
 import { type WrapRefreshOptions, wrapRefresh } from '../../src/refresh/wrap-refresh.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 
-// Seen: a caller that asked for an old token to be replaced got the result of the last flight whatever its age, even the
+// Seen: a caller that asked for an old token to be replaced got the result of the last refresh whatever its age, even the
 // same token again, and the token of one rotation ago at most. Why: the result was kept without a limit, by the last
 // replaced token alone. Fix: only another token, for a minute, along the chain. Issue "1 of 6", point A4.
 
@@ -85,7 +85,7 @@ describe('a caller that wants a token replaced which has just been replaced', ()
     expect(w.decisions()).toEqual(['lead', 'lead', 'adopt', 'adopt'])
   })
 
-  it('gets the newest result when a flight between knew of no token to replace', async () => {
+  it('gets the newest result when a refresh between knew of no token to replace', async () => {
     const w = world()
     await w.refresh('t0')
     await w.refresh()
@@ -155,12 +155,12 @@ describe('a caller that wants a token replaced which has just been replaced', ()
     expect(w.calls()).toBe(1)
   })
 
-  it('that joined the flight which brought this very token gets the next one', async () => {
+  it('that joined the refresh which brought this very token gets the next one', async () => {
     const answers = [Promise.withResolvers<Tokens>(), Promise.withResolvers<Tokens>()]
     let asked = 0
     const w = world({ refresh: () => answers[asked++]?.promise ?? Promise.reject(new Error('asked too often')) })
     const first = w.refresh('t0')
-    // The application has stored t1 already, and the provider rejected it, before the first flight's promise settles.
+    // The application has stored t1 already, and the provider rejected it, before the first refresh's promise settles.
     const second = w.refresh('t1')
     answers[0]?.resolve({ access: 't1' })
     expect(await first).toEqual({ access: 't1' })

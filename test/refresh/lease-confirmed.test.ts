@@ -37,7 +37,7 @@ async function worldWithFirstLease(first: Lease, options: Parameters<typeof worl
 const events = (w: World) => w.spans(SPAN_REFRESH).flatMap(span => span.events.map(({ name }) => name))
 
 describe('a lease that does not hold any more as the request is to leave', () => {
-  it('nothing is sent, the intent is taken back, and the flight leases and asks again', async () => {
+  it('nothing is sent, the intent is taken back, and the refresh leases and asks again', async () => {
     const w = await worldWithFirstLease(leaseThatSays(false))
     expect(await w.gate.acquire(w.acquire())).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     expect(w.tokenRequests()).toBe(1)
@@ -45,7 +45,7 @@ describe('a lease that does not hold any more as the request is to leave', () =>
     expect(await w.store.reload(PROFILE)).not.toHaveProperty('pending')
   })
 
-  it('an intent of whoever has it by now stays', async () => {
+  it('an intent of the process that has it by now stays', async () => {
     const w: Awaited<ReturnType<typeof worldWithFirstLease>> = await worldWithFirstLease(leaseThatSays(false), {
       onStep: step => {
         if (step === 'request_sent')
@@ -64,7 +64,7 @@ describe('a lease that does not hold any more as the request is to leave', () =>
 })
 
 describe('a refusal that comes without the lease', () => {
-  it('may be the answer to a replay: whoever has the lease is waited for, and what it stores serves', async () => {
+  it('may be the answer to a replay: the process that has the lease is waited for, and what it stores serves', async () => {
     const stored = Promise.withResolvers<void>()
     let isFirst = true
     const w: Awaited<ReturnType<typeof worldWithFirstLease>> = await worldWithFirstLease(leaseThatSays(true, false), {

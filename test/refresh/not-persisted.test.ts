@@ -37,7 +37,7 @@ describe('a store that refuses the new token', () => {
     expect(await w.series('storeErrors')).toEqual([{ labels: { operation: 'write', 'error.type': 'GW_STORE_UNWRITABLE' }, value: 1 }])
   })
 
-  it('it is written when the disk has room again, some seconds later at the most', async () => {
+  it('it is written when the disk has room again, some seconds later at most', async () => {
     const w = await fullAfterTheIntent()
     await w.gate.current(PROFILE)
     w.disk.mend()

@@ -1,13 +1,13 @@
-// Seen: a fault in telemetry or in the store, while a refresh was noted or its lease given back, left the flight in the
-// gate's table: every later visit of the profile joined it and waited for ever. Why: the table was cleared after what could
-// throw. Fix: the flight leaves the table first, what notes is guarded. Issue 1 of 6, C4.
+// Seen: a fault in telemetry or in the store, while a refresh was noted or its lease given back, left the refresh in the
+// gate's table: every later acquisition of the profile joined it and waited for ever. Why: the table was cleared after what could
+// throw. Fix: the refresh leaves the table first, what notes is guarded. Issue 1 of 6, C4.
 import { describe, expect, it } from 'vitest'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'
 import { world } from '../support/world.ts'
 
-describe('a flight that ends', () => {
-  it('gives its visits the token, and makes room for the next one, when it cannot be measured', async () => {
+describe('a refresh that ends', () => {
+  it('gives its acquisitions the token, and makes room for the next one, when it cannot be measured', async () => {
     const w = await world()
     await w.signIn()
     const { instruments } = w.telemetry
@@ -23,7 +23,7 @@ describe('a flight that ends', () => {
     })
   })
 
-  it('gives its visits the token, and makes room for the next one, when its lease cannot be given back', async () => {
+  it('gives its acquisitions the token, and makes room for the next one, when its lease cannot be given back', async () => {
     const store = new BreakableStore(memoryStore())
     const w = await world({ store })
     await w.signIn()
@@ -47,7 +47,7 @@ describe('a flight that ends', () => {
     expect(await w.series('storeErrors')).toEqual([{ labels: { operation: 'lease', 'error.type': 'Error' }, value: 2 }])
   })
 
-  it('does not make its visits wait until its lease is given back', async () => {
+  it('does not make its acquisitions wait until its lease is given back', async () => {
     const store = new BreakableStore(memoryStore())
     const w = await world({ store })
     await w.signIn()

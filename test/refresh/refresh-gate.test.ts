@@ -17,7 +17,7 @@ function heldBack() {
 
 const decisions = (w: World) => w.spans(SPAN_ACQUIRE).map(span => span.attributes[ATTR_DECISION])
 
-describe('many visits at once', () => {
+describe('many acquisitions at once', () => {
   it('fifty callers cause one token request, and all get its token', async () => {
     const w = await world()
     await w.signIn()
@@ -31,7 +31,7 @@ describe('many visits at once', () => {
     ])
   })
 
-  it('each is seen with its own caller and reason, and the flight is linked to all of them and they to it', async () => {
+  it('each is seen with its own caller and reason, and the refresh is linked to all of them and they to it', async () => {
     const w = await world()
     await w.signIn()
     const callers = Array.from({ length: 12 }, (_, index) => ({
@@ -50,7 +50,7 @@ describe('many visits at once', () => {
       expect(acquisition.links.map(({ context }) => context.spanId)).toEqual([refresh.spanContext().spanId])
   })
 
-  it('flights of two profiles do not wait for each other', async () => {
+  it('refreshes of two profiles do not wait for each other', async () => {
     const w = await world()
     await w.signIn()
     const other = w.simulator.grantFor({ provider: 'openai-codex', account: 'acct-2', firstAccessLifeMs: -1 })
@@ -71,7 +71,7 @@ describe('many visits at once', () => {
 })
 
 describe('reuse beats refresh', () => {
-  it('a forced visit with a usable token gets that token, and is recorded as forced', async () => {
+  it('a forced acquisition with a usable token gets that token, and is recorded as forced', async () => {
     const w = await world()
     const { access } = await w.signIn('usable')
     const acquireResult = await w.gate.acquire(w.acquire({ reason: 'forced' }))
@@ -109,12 +109,12 @@ describe('reuse beats refresh', () => {
     expect(credentialOf(acquireResult.profile).access).not.toBe(access)
   })
 
-  it('a flight under way that brings the very token a visitor rejected does not do for him: he flies', async () => {
+  it('a refresh under way that brings the very token a caller rejected does not do for him: he flies', async () => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
     const leading = w.gate.acquire(w.acquire())
-    // Another process stores a newer token, which the provider rejects at once, while our flight waits for the lease.
+    // Another process stores a newer token, which the provider rejects at once, while our refresh waits for the lease.
     const { access } = await w.signIn('usable')
     const rejected = fingerprint(access) ?? ''
     const rejecting = Promise.all([0, 1].map(() => w.gate.acquire(w.acquire({ reason: 'rejected', rejected }))))
@@ -124,7 +124,7 @@ describe('reuse beats refresh', () => {
     expect(w.tokenRequests()).toBe(1)
   })
 
-  it('who flies after a flight that did not do for him waits no longer in all than he said', async () => {
+  it('who flies after a refresh that did not do for him waits no longer in all than he said', async () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
@@ -142,8 +142,8 @@ describe('reuse beats refresh', () => {
   })
 })
 
-describe('a visitor who leaves', () => {
-  it('who led takes nobody with him: the flight goes on and the others get its token', async () => {
+describe('a caller who leaves', () => {
+  it('who led takes nobody with him: the refresh goes on and the others get its token', async () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
@@ -160,7 +160,7 @@ describe('a visitor who leaves', () => {
     expect(w.span(SPAN_REFRESH).links).toHaveLength(3)
   })
 
-  it('who was alone has the flight end all the same: its token is stored', async () => {
+  it('who was alone has the refresh end all the same: its token is stored', async () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
@@ -184,7 +184,7 @@ describe('a visitor who leaves', () => {
     expect(w.tokenRequests()).toBe(0)
   })
 
-  it('whose deadline passes stops waiting; the flight goes on', async () => {
+  it('whose deadline passes stops waiting; the refresh goes on', async () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()

@@ -165,7 +165,7 @@ describe('a credential that lost its refresh token', () => {
 })
 
 describe('an answer for another account', () => {
-  it('is not stored: the profile needs a login, and nobody asks again', async () => {
+  it('is not stored: the profile needs a login, and no caller asks again', async () => {
     const w = await world()
     const { access } = await w.signIn()
     w.simulator.inject({ where: 'token', switchAccountTo: 'acct-of-somebody-else' })
@@ -186,7 +186,7 @@ describe('a refusal for now', () => {
     ['of the endpoint', { name: 'throttled_429', headers: { 'retry-after': '7' } }, 'application/json', 7],
     ['of a firewall in front of it', { name: 'cloudflare_html_403' }, 'text/html', undefined],
   ] as const)(
-    '%s is told with its content type, with the wait it asks for, and with what we called ourselves',
+    '%s is reported with its content type, with the wait it asks for, and with what we called ourselves',
     async (_, effect, type, wait) => {
       const w = await world()
       await w.signIn()
@@ -211,7 +211,7 @@ describe('an answer that was lost', () => {
       { requestTimeoutMs: 2_000, listenMs: 2_000 },
     ],
     ['the answer breaks off in the middle', { invalidJson: true }, 'unavailable', 'answer_not_json', {}],
-  ])('%s: the next flight says lost, once, with what to do; then nothing is sent', async (_, effect, first, errorType, options) => {
+  ])('%s: the next refresh says lost, once, with what to do; then nothing is sent', async (_, effect, first, errorType, options) => {
     const w = await world({ options })
     await w.signIn()
     w.simulator.inject({ where: 'token', times: 1, ...effect })
@@ -238,7 +238,7 @@ describe('an answer that was lost', () => {
     ['the connection was reset before anything was done', { resetBeforeCommit: true }],
     ['a proxy in front of it answered 502', { name: 'bad_gateway_html_502' }],
     ['it was throttled', { name: 'throttled_429', headers: { 'retry-after': '1' } }],
-  ] as const)('is not what happened when %s: the next flight rotates', async (_, effect) => {
+  ] as const)('is not what happened when %s: the next refresh rotates', async (_, effect) => {
     const w = await world()
     await w.signIn()
     w.simulator.inject({ where: 'token', times: 1, ...effect })
@@ -281,7 +281,7 @@ describe('an answer that was lost', () => {
   })
 })
 
-describe('somebody signs in while the answer is on its way', () => {
+describe('a user signs in while the answer is on its way', () => {
   it('their login stays, and serves', async () => {
     const w: World = await world({
       simulator: {

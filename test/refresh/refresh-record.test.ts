@@ -14,8 +14,8 @@ import { PROFILE, world } from '../support/world.ts'
 
 const HOUR = 3_600_000
 
-describe('what is kept of a flight', () => {
-  it('is a child of the visit that leads, and in its trace', async () => {
+describe('what is kept of a refresh', () => {
+  it('is a child of the acquisition that leads, and in its trace', async () => {
     const w = await world()
     await w.signIn()
     await w.gate.acquire(w.acquire())
@@ -52,7 +52,7 @@ describe('what is kept of a flight', () => {
     await w.signIn()
     const lend = store.lease.bind(store)
     store.lease = async (...parameters) => ({ ...(await lend(...parameters)), waitedMs: 1_500, takenFrom: 4711, lost: lost.signal })
-    // The token is on its way already: the flight ends, and what it brings is compared before it is stored.
+    // The token is on its way already: the refresh ends, and what it brings is compared before it is stored.
     expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
     const { events } = w.span(SPAN_REFRESH)
     expect(events.find(({ name }) => name === EVENT_LEASE_HELD)?.attributes).toEqual({

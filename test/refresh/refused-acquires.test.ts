@@ -13,7 +13,7 @@ describe('a grant that is dead', () => {
     return w
   }
 
-  it('is remembered: later visits are refused and nothing is sent', async () => {
+  it('is remembered: later acquisitions are refused and nothing is sent', async () => {
     const w = await deadWorld()
     const acquisitions = Array.from({ length: 20 }, () => w.gate.acquire(w.acquire({ reason: 'forced' })).catch((error: unknown) => error))
     for (const error of await Promise.all(acquisitions)) expect(error).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })
@@ -105,7 +105,7 @@ describe('a refresh that fails for now', () => {
     expect(await w.gate.acquire(w.acquire())).toMatchObject({ outcome: 'rotated' })
   })
 
-  it('does not stop a visitor whose token still works', async () => {
+  it('does not stop a caller whose token still works', async () => {
     const w = await world()
     const { access } = await w.signIn('expiring')
     w.simulator.inject({ where: 'token', name: 'unavailable_503' })
@@ -117,7 +117,7 @@ describe('a refresh that fails for now', () => {
     await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
   })
 
-  it('stops an operator, and a visitor whose token was rejected', async () => {
+  it('stops an operator, and a caller whose token was rejected', async () => {
     const w = await world()
     const { access } = await w.signIn('expiring')
     w.simulator.inject({ where: 'token', name: 'unavailable_503' })

@@ -101,7 +101,7 @@ describe('the profile with the rotated credential', () => {
   })
 
   it.each([
-    ['somebody signed in meanwhile', { ...profile, credential: { ...current, refresh: 'rt-of-a-new-login', generation: 0 } }],
+    ['a user signed in meanwhile', { ...profile, credential: { ...current, refresh: 'rt-of-a-new-login', generation: 0 } }],
     ['somebody rotated it meanwhile', { ...profile, credential: { ...current, refresh: 'rt-3', generation: 6 } }],
     ['somebody renewed it meanwhile, and the refresh token lives on', { ...profile, credential: { ...current, generation: 5 } }],
     ['it is an API key by now', { ...profile, credential: { type: 'api_key', key: 'k' } as const }],

@@ -23,7 +23,7 @@ import { PROFILE, type World, world } from '../support/world.ts'
 
 const FULL = new GatewayError('GW_STORE_UNWRITABLE', 'cannot write /state/profiles.json (ENOSPC)', { next: 'free_disk_space' })
 
-/** A flight of the gate is never blocked: only what passes the gate by is. */
+/** A refresh of the gate is never blocked: only what passes the gate by is. */
 type GateOutcome = Exclude<RefreshOutcome, 'blocked'>
 const GATE_OUTCOMES = REFRESH_OUTCOMES.filter((outcome): outcome is GateOutcome => outcome !== 'blocked')
 
@@ -110,7 +110,7 @@ async function fault(w: World, effect: object) {
   w.simulator.inject({ where: 'token', ...effect })
 }
 
-describe('the outcomes of a flight', () => {
+describe('the outcomes of a refresh', () => {
   it.each(GATE_OUTCOMES)('%s is reached, and is on the span and in the histogram', async outcome => {
     const disk = new BreakableStore(memoryStore())
     const { bring, errorType, options = {} } = WAYS[outcome]
@@ -140,7 +140,7 @@ describe('the outcomes of a flight', () => {
   })
 })
 
-describe('what a flight finds under the lease', () => {
+describe('what a refresh finds under the lease', () => {
   it('a store that cannot be read: nothing is sent, and the store’s own error comes out', async () => {
     const disk = new BreakableStore(memoryStore())
     const w = await world({ store: disk })
@@ -178,7 +178,7 @@ describe('what a flight finds under the lease', () => {
     ['by a lost answer', 'lost'],
     ['since it was too old', 'grant_expired'],
     ['in a word of a later Gatewatch', 'a_word_to_come'],
-  ])('a grant that is dead %s: the flight that found it out counts the refusal, this one sends nothing', async (_, noted) => {
+  ])('a grant that is dead %s: the refresh that found it out counts the refusal, this one sends nothing', async (_, noted) => {
     const w = await world()
     await w.signIn()
     const { release } = await w.store.lease(PROFILE, { waitMs: 0 })
@@ -193,7 +193,7 @@ describe('what a flight finds under the lease', () => {
 
   // Seen: with another process's rotation, or a login, between the reload and the intent, the old token went out all the same.
   // Why: the intent was written only where the store still held the token, but nobody looked whether it had been.
-  // Fix: a flight that was overtaken asks again under its lease.
+  // Fix: a refresh that was overtaken asks again under its lease.
   // Issue 2.
   it('that it was overtaken after it had looked: the old token is not sent', async () => {
     const disk = new BreakableStore(memoryStore())
@@ -236,8 +236,8 @@ describe('a provider that cannot be asked', () => {
   })
 })
 
-describe('what a flight finds', () => {
-  it('that somebody else keeps the lease: it says which process', async () => {
+describe('what a refresh finds', () => {
+  it('that another caller keeps the lease: it says which process', async () => {
     const w = await world({ store: fileStore(stateFolder()) })
     await w.signIn()
     const lease = await w.store.lease(PROFILE, { waitMs: 0 })
@@ -273,7 +273,7 @@ describe('what a flight finds', () => {
 })
 
 describe('a store that closes', () => {
-  it('does not count the leases of flights that ended long ago as lost', async () => {
+  it('does not count the leases of refreshes that ended long ago as lost', async () => {
     const w = await world()
     await w.signIn()
     await w.gate.acquire(w.acquire())

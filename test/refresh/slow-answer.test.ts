@@ -54,7 +54,7 @@ describe('an answer that comes after the callers stopped waiting', () => {
     expect(events.map(({ name }) => name)).toContain(EVENT_WAITING_ENDED)
   })
 
-  it('meanwhile nobody else waits for it, and nobody else sends the token', async () => {
+  it('meanwhile no other caller waits for it, and no other caller sends the token', async () => {
     const w = await slowWorld()
     await w.gate.acquire(w.acquire()).catch(() => undefined)
     await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_BACKOFF', outcome: 'timeout', retryAfterMs: 5_000 })
@@ -97,7 +97,7 @@ describe('an answer that comes after the callers stopped waiting', () => {
 })
 
 describe('a lease that another process keeps while it listens', () => {
-  it('is waited for no longer than the answer would be; the flight goes on, and gets what is stored', async () => {
+  it('is waited for no longer than the answer would be; the refresh goes on, and gets what is stored', async () => {
     const w = await slowWorld({ store: fileStore(stateFolder()), options: { requestTimeoutMs: 150 } })
     await w.gate.acquire(w.acquire()).catch(() => undefined)
     const other = w.anotherGate()

@@ -34,7 +34,7 @@ interface Session {
 }
 type Parameters = [Session]
 
-/** Somebody else's refresh function behind a gate; `land` ends the call that is under way. */
+/** Another caller's refresh function behind a gate; `land` ends the call that is under way. */
 function wrappedWorld(options: Partial<WrapRefreshOptions<Parameters>> = {}) {
   const observed = observedTelemetry()
   const calls: { session: Session; land: (token: string) => void; fail: (error: Error) => void }[] = []
@@ -55,7 +55,7 @@ function wrappedWorld(options: Partial<WrapRefreshOptions<Parameters>> = {}) {
 const tidy = (spans: ReturnType<ReturnType<typeof observedTelemetry>['spans']>, ...keys: string[]) =>
   spans.map(({ attributes }) => keys.map(key => attributes[key]).join(' '))
 
-describe('a gate around somebody else’s refresh', () => {
+describe('a gate around another caller’s refresh', () => {
   it('lets fifty callers of a profile share one call, each with its own caller and reason', async () => {
     const w = wrappedWorld()
     const atStart = () => w.refresh({ account: 'default' })
@@ -74,7 +74,7 @@ describe('a gate around somebody else’s refresh', () => {
     for (const acquisition of w.spans(SPAN_ACQUIRE)) expect(acquisition.links[0]?.context.spanId).toBe(refreshRun?.spanContext().spanId)
   })
 
-  it('counts as the gate’s own visits and refreshes do', async () => {
+  it('counts as the gate’s own acquisitions and refreshes do', async () => {
     const w = wrappedWorld()
     const refreshing = (function renew() {
       return w.refresh({ account: 'default' })
@@ -88,7 +88,7 @@ describe('a gate around somebody else’s refresh', () => {
     ])
   })
 
-  it('calls again when the flight has ended, and for another profile at once', async () => {
+  it('calls again when the refresh has ended, and for another profile at once', async () => {
     const w = wrappedWorld()
     const first = w.refresh({ account: 'default' })
     const other = w.refresh({ account: 'team' })
@@ -101,7 +101,7 @@ describe('a gate around somebody else’s refresh', () => {
     expect(await again).toBe('three')
   })
 
-  it('gives who wants the same token replaced the result of the flight that replaced it', async () => {
+  it('gives who wants the same token replaced the result of the refresh that replaced it', async () => {
     const w = wrappedWorld({ replaces: session => session.access })
     const first = w.refresh({ account: 'default', access: 'old' })
     w.calls[0]?.land('fresh')
@@ -129,7 +129,7 @@ describe('a gate around somebody else’s refresh', () => {
     expect(await again).toBe('fresh')
   })
 
-  it('lets a caller whose patience ends go; the flight goes on', async () => {
+  it('lets a caller whose patience ends go; the refresh goes on', async () => {
     const w = wrappedWorld({ deadlineMs: 5 })
     await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     const joining = w.refresh({ account: 'default' })

@@ -64,7 +64,7 @@ it('a call that needs exactly that profile is answered with what is damaged', as
   w.isAsItWas()
 })
 
-it('a client of the token gate that may hold its token is not told that the login is gone', async () => {
+it('a client of the token gate that may hold its token is not notified that the login is gone', async () => {
   const w = await damagedWorld()
   const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: w.refresh })
   const { status, text } = await w.ask('/oauth/openai-codex/token', { method: 'POST', body })

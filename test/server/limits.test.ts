@@ -99,7 +99,7 @@ describe('a client that breaks off', () => {
     ['a header that is none', 'GET /healthz HTTP/1.1\r\nhost: x\r\nno header\r\n\r\n'],
     ['two lengths', 'POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n'],
     ['a length and chunks', 'POST /v1/responses HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n'],
-  ])('because it sends %s hurts nobody else', async (_what, bytes) => {
+  ])('because it sends %s hurts no other caller', async (_what, bytes) => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     const { socket, received, closed } = await rawConnection(w.url)
     socket.write(bytes)

@@ -64,7 +64,7 @@ async function tokenWorld(grant: Partial<GrantOptions> = {}, options: GatewayWor
   const acquisitions = async (count = 1) =>
     eventually(() => {
       const found = w.spans(SPAN_ACQUIRE)
-      if (found.length < count) throw new Error(`${found.length} visits of ${count}`)
+      if (found.length < count) throw new Error(`${found.length} acquisitions of ${count}`)
       return found.map(({ attributes }) => attributes)
     })
   return { ...w, mine, plain, form, refresh, acquisitions, tokenRequests: () => w.simulator.counts().tokenRequests.total }
@@ -140,7 +140,7 @@ describe('a client at the token endpoint gate', () => {
     expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(Array(6).fill('current'))
   })
 
-  it('that comes while the gateway refreshes joins its flight: one token request, both work', async () => {
+  it('that comes while the gateway refreshes joins its refresh: one token request, both work', async () => {
     const arrived = Promise.withResolvers<void>()
     const held = Promise.withResolvers<void>()
     const onTokenRequest = (step: string) => {
@@ -192,7 +192,7 @@ describe('a client at the token endpoint gate', () => {
   })
 
   // The search for the process took up to five seconds before the client had its answer (B6). It goes on beside it now: the
-  // span of the request has what it finds, and a visit is called by it from the next request of the connection on.
+  // span of the request has what it finds, and an acquisition is called by it from the next request of the connection on.
   it.skipIf(process.platform !== 'linux')('that says nothing of itself is called by its process once that is known', async () => {
     const w = await tokenWorld()
     const { title } = process
@@ -232,7 +232,7 @@ describe('a client that is behind', () => {
     expect((await w.acquisitions(2)).at(-1)).toMatchObject({ [ATTR_REASON]: 'unknown', [ATTR_DECISION]: 'adopt' })
   })
 
-  it('leads a flight where what is stored is about to expire, with the token that is good', async () => {
+  it('leads a refresh where what is stored is about to expire, with the token that is good', async () => {
     const w = await tokenWorld({ accessLifeMs: 60_000 })
     const first = await w.refresh(refreshOf(w.mine))
     const second = await w.refresh(refreshOf(w.mine))
@@ -278,7 +278,7 @@ describe('a client that comes back late', () => {
     ['just rotated away gets the newer ones', 1_000, undefined, 200],
     ['rotated away nine minutes ago gets them', 540_000, undefined, 200],
     ['rotated away ten minutes ago gets nothing', 600_000, undefined, 400],
-    ['rotated away nobody knows when gets nothing', undefined, undefined, 400],
+    ['rotated away it is unknown when gets nothing', undefined, undefined, 400],
     ['rotated away within the time that is configured gets them', 3_000_000, 3_600_000, 200],
     ['just rotated away gets nothing where no time is configured', 1, 0, 400],
   ])('with a token %s', async (_what, sinceMs, rotationGraceMs, status) => {

@@ -333,7 +333,7 @@ describe('a profile database that is not as it should be', () => {
     expect(await store.read(ID)).toBeUndefined()
   })
 
-  it('a leases.sqlite with tables of somebody else is reported', async () => {
+  it('a leases.sqlite with tables of another caller is reported', async () => {
     const folder = stateFolder()
     mkdirSync(folder)
     const { DatabaseSync } = process.getBuiltinModule('node:sqlite')

@@ -14,7 +14,7 @@ function lockDatabase(path: string): LockDatabase {
 }
 
 // Seen: each lease cost eight fsyncs on the main thread, and the callers of a refresh waited for its release.
-// Why: the lease table was written as durably as data; the flight awaited `lease.release()`.
+// Why: the lease table was written as durably as data; the refresh awaited `lease.release()`.
 // The fix: lock files are never flushed, and the release goes on in the background.
 // Issue 1, C7.
 describe('a file of locks', () => {

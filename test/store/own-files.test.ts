@@ -104,7 +104,7 @@ describe.skipIf(process.platform === 'win32')('a file in the state folder', () =
       const path = join(folder, file)
       const target = join(folder, '..', 'target')
       if (existsSync(path)) renameSync(path, target)
-      else writeFileSync(target, 'of somebody else')
+      else writeFileSync(target, 'of another caller')
       chmodSync(target, 0o644)
       symlinkSync(target, path)
       const before = readFileSync(target)

@@ -38,7 +38,7 @@ async function install(installed: string, query: Wanted): Promise<void> {
     await promisify(execFile)('npm', parameters, { cwd: draft, timeout: LONGEST_INSTALL_MS })
     renameSync(draft, installed)
   } catch (error) {
-    // Somebody else may have been quicker.
+    // Another caller may have been quicker.
     if (!existsSync(installed)) throw error
   } finally {
     rmSync(draft, { recursive: true, force: true })

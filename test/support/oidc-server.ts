@@ -52,7 +52,7 @@ export async function startOidcServer(client: { id: string; secret: string }): P
   }
 }
 
-/** Hears a body that somebody else reads too: without a listener of its own on `data`, which would set it flowing too early. */
+/** Hears a body that another caller reads too: without a listener of its own on `data`, which would set it flowing too early. */
 function hear(request: IncomingMessage, heard: (body: string) => void): void {
   const chunks: Buffer[] = []
   const push = request.push.bind(request)

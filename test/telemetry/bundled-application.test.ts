@@ -29,7 +29,7 @@ export async function quickPlugin(url: string): Promise<void> {
 }
 
 describe('a minified application with Gatewatch in it', () => {
-  it('is told by its sources from the first span on', async () => {
+  it('is shown by its sources from the first span on', async () => {
     // Long enough for a map to be read; a model thinks longer.
     const server = await startServer(response => void setTimeout(() => response.end('{"access_token":"granted"}'), 300))
     const { file, folder } = await bundle({ sources: SOURCES, external: [GATEWATCH] })

@@ -33,7 +33,7 @@ function world(choice: TraceChoice = NOT_CHOSEN, { keepsNotable = true } = {}) {
     onForgotten: (name, attributes) => forgotten.push([name, attributes]),
   })
   const under = (span: ReturnType<LightTracer['startSpan']>) => trace.setSpan(ROOT_CONTEXT, span)
-  /** A call with a visit and an attempt that have ended, itself still open. */
+  /** A call with an acquisition and an attempt that have ended, itself still open. */
   const begin = () => {
     const call = tracer.startSpan(SPAN_CALL, {}, ROOT_CONTEXT)
     const attempt = tracer.startSpan('chat m', { kind: SpanKind.CLIENT }, under(call))
@@ -91,7 +91,7 @@ describe('a trace in which something happens', () => {
     ['a fallback', (_w, { call }) => call.addEvent(EVENT_FALLBACK)],
     ['a refresh', (w, { under }) => w.tracer.startSpan(SPAN_REFRESH, {}, under).end()],
     ['a bypass', (w, { under }) => w.tracer.startSpan('POST', { attributes: { [ATTR_VIA]: 'bypass' } }, under).end()],
-    ['a visit that led', (w, { under }) => w.tracer.startSpan(SPAN_ACQUIRE, {}, under).setAttribute(ATTR_DECISION, 'lead').end()],
+    ['an acquisition that led', (w, { under }) => w.tracer.startSpan(SPAN_ACQUIRE, {}, under).setAttribute(ATTR_DECISION, 'lead').end()],
     ['an attempt given up', (_w, { call }) => call.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')],
   ])('(%s) is kept with everything, what had ended before and what ends after', (_what, happen) => {
     const w = world()
@@ -121,7 +121,7 @@ describe('a trace in which something happens', () => {
   })
 })
 
-describe('a visit that is a plain reuse', () => {
+describe('an acquisition that is a plain reuse', () => {
   it('is counted although its trace is not kept', () => {
     const w = world()
     const acquisition = w.tracer.startSpan(SPAN_ACQUIRE, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, ROOT_CONTEXT)
@@ -162,7 +162,7 @@ describe('a span', () => {
     expect(span.isRecording()).toBe(false)
   })
 
-  it('goes on with the trace of somebody else, its state included, and begins one of its own where it is told to', () => {
+  it('goes on with the trace of another caller, its state included, and begins one of its own where it is told to', () => {
     const w = world({ isSampled: true, isRecorded: true })
     const remote = {
       traceId: '0af7651916cd43dd8448eb211c80319c',

@@ -30,7 +30,7 @@ describe('the class of a value', () => {
     ['eyJhbGciOi', 'opaque:10'],
     ['rt_abc', 'opaque:6'],
     ['x'.repeat(1_000_000), 'opaque:1000000'],
-  ])('of %j is told without the value', (value, expected) => {
+  ])('of %j is reported without the value', (value, expected) => {
     expect(valueClassOf(value)).toBe(expected)
   })
 })
@@ -126,7 +126,7 @@ describe('the shape of a token request', () => {
     }
   })
 
-  it('is one line of so many fields at the most, of bodies of a megabyte too', () => {
+  it('is one line of so many fields at most, of bodies of a megabyte too', () => {
     const many = Array.from({ length: 5_000 }, (_, index): [string, string] => [`field_${index}`, 'x'.repeat(200)])
     for (const body of [new URLSearchParams(many).toString(), JSON.stringify(Object.fromEntries(many)), `scope=${'x'.repeat(1_000_000)}`]) {
       const { fields } = summarizeRequest(body)

@@ -132,7 +132,7 @@ describe('refreshes of the same token', () => {
     expect(w.received).toHaveLength(4)
   })
 
-  it('are told by their body where nobody named the URL', async () => {
+  it('are shown by their body where nobody named the URL', async () => {
     const w = await world()
     await Promise.all([1, 2].map(() => refreshByFetch(`${w.url}/unnamed`, form('rt-0'))))
     await Promise.all([1, 2].map(() => CLIENTS["undici's request"]?.(`${w.url}/unnamed`, form('rt-9'))))
@@ -243,14 +243,14 @@ describe('a failure', () => {
     expect(w.received).toHaveLength(2)
   })
 
-  it('of the connection is shared likewise, and told by each client in its own way', async () => {
+  it('of the connection is shared likewise, and shown by each client in its own way', async () => {
     const w = await world()
     const ends = await Promise.all(Object.values(CLIENTS).map(refresh => settled(refresh(DEAD_URL, form('rt-0')))))
     expect(ends.every(end => end.includes('ECONNREFUSED'))).toBe(true)
     expect(w.ends().every(end => 'error' in end)).toBe(true)
   })
 
-  it('of what is told of it keeps nobody from the answer', async () => {
+  it('of what is reported about it keeps nobody from the answer', async () => {
     const w = await world({
       onReported: () => {
         throw new TypeError('the watch stumbled')

@@ -59,7 +59,7 @@ async function world() {
 }
 
 describe('under enforce a token request without a permit', () => {
-  it.each(Object.entries(CLIENTS))('is not sent by %s, which tells of it as of a failed connection', async (_name, refreshTheToken) => {
+  it.each(Object.entries(CLIENTS))('is not sent by %s, which reports it as a failed connection', async (_name, refreshTheToken) => {
     const w = await world()
     const error = await refreshTheToken(w.tokenUrl, FORM).then(
       () => undefined,
@@ -74,7 +74,7 @@ describe('under enforce a token request without a permit', () => {
     expect(w.faults).toEqual([])
   })
 
-  it('is told of as what it is: held back, with its caller and its shape', async () => {
+  it('is reported as what it is: held back, with its caller and its shape', async () => {
     const w = await world()
     await expect(CLIENTS['node:http']?.(w.tokenUrl, FORM)).rejects.toMatchObject({ code: 'GATEWATCH_BYPASS' })
     await until(() => w.spans().length === 1)
@@ -302,7 +302,7 @@ describe('a body that is held back until it is told', () => {
     expect(w.received.map(({ body }) => body.toString()).filter(body => body !== '')).toEqual(['good=1&good=2'])
   })
 
-  it('is let go when it is longer than any token request, and its writer is told of each piece', async () => {
+  it('is let go when it is longer than any token request, and its writer is notified of each piece', async () => {
     const w = await holding()
     const outgoing = http.request(w.url, { method: 'POST' })
     const piece = 'x'.repeat(40_000)

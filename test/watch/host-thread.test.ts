@@ -12,7 +12,7 @@ const FIXTURE = fileURLToPath(new URL('../fixtures/watched/counted-calls.mjs', i
 // What was seen: spans were written with SQLite on the host's own thread, and up to 100 credential files were read
 // synchronously before a token request was sent. Both are done off that thread; a lock that another process holds on the
 // recorder is not felt. Issue 1 of 6, A8.
-it('nothing is read or written synchronously on the thread of the host, whoever holds the recorder locked', async () => {
+it('nothing is read or written synchronously on the thread of the host, the process that holds the recorder locked', async () => {
   const { url } = await startServer()
   const state = stateFolder()
   const folder = `${stateFolder()}-credentials`

@@ -113,7 +113,7 @@ describe('what is kept', () => {
     expect(get('rt-99').decision).toBe('reuse')
   })
 
-  it('is freed when its time is over, though nobody asks', async () => {
+  it('is freed when its time is over, though no caller asks', async () => {
     const clock = new TestClock()
     const refreshes = new InflightRefreshes({ windowMs: 5, clock })
     const turn = refreshes.ask(asked('rt-1'))

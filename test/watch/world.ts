@@ -48,7 +48,7 @@ export async function startServer(answer: (response: ServerResponse, received: R
 }
 
 /**
- * The URL of a port on which nobody listens: none that is given out to whoever asks for any, as one that was just closed may be,
+ * The URL of a port on which no server listens: none that is given out to a caller that asks for any, as one that was just closed may be,
  * nor of those that fetch refuses itself.
  */
 export const DEAD_URL = 'http://127.0.0.1:2/token'

@@ -7,21 +7,21 @@ import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 import { begunBetween } from '../time-window.ts'
 
 const WORKED: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed', 'reused', 'not_persisted'])
-/** A visit so soon after one that gave up asks for the same thing once more. */
+/** An acquisition so soon after one that gave up asks for the same thing once more. */
 const AGAIN_WITHIN_MS = 10 * 60_000
 
-/** A visitor at the gate stops waiting, and the refresh it wanted succeeds after that. */
+/** A caller at the gate stops waiting, and the refresh it wanted succeeds after that. */
 export const callbackDeadline: Rule = {
   kind: 'callback_deadline',
   severity: 'warning',
   title: 'A caller stops waiting before its refresh is done',
   symptom:
     'An app-server reports a time-out of its token callback after ten seconds, although the login is fine; the next turn refreshes again.',
-  detectedBy: 'a visit that ended by its own deadline, linked to a flight that ended well afterwards',
+  detectedBy: 'an acquisition that ended by its own deadline, linked to a refresh that ended well afterwards',
   remedy: [
     'Nothing needs to be signed in again: the refresh has worked, only too late for this caller.',
     'Let the caller wait longer than the token endpoint takes, or let it ask again: it gets the token that is there by then.',
-    'Keep the token warm: a timer that visits the gate with the reason scheduled makes sure that the callback finds a fresh one.',
+    'Keep the token warm: a timer that acquires a token at the gate with the reason scheduled makes sure that the callback finds a fresh one.',
     'Where the caller forces a refresh whenever it asks, leave gate.forced at "reuse": asking again must not rotate again.',
   ],
   explains: ['refresh_failing'],
@@ -38,7 +38,7 @@ interface LateRefresh {
   readonly refresh: InputSpan
 }
 
-/** The flight that a visit did not wait for, where it ended well all the same. */
+/** The refresh that an acquisition did not wait for, where it ended well all the same. */
 function lateRefreshOf(evidence: Evidence, acquisition: InputSpan): LateRefresh | undefined {
   if (!acquisition.isError || acquisition.text(ATTR_ERROR_TYPE) !== 'GW_ACQUIRE_TIMEOUT') return undefined
   const refresh = acquisition.links.map(({ spanId }) => evidence.byId(spanId)).find(linked => linked !== undefined)

@@ -34,7 +34,7 @@ function report(evidence: Evidence, group: readonly InputSpan[]): FindingDraft |
   const asked = group.filter(({ startMs, status }) => startMs > (lastGood?.startMs ?? 0) && status !== undefined).length
   return findingDraft(claimOrphaned, evidence, {
     about,
-    what: `${times(about.length, 'refresh')} waited ${range} s and gave up (${ends}) without one token request; ${lastGood ? `the last refresh that worked was at ${new Date(lastGood.startMs).toISOString()}` : 'none was seen to work before'}${asked === 0 ? ', and nobody has asked the token endpoint since' : ''}.`,
+    what: `${times(about.length, 'refresh')} waited ${range} s and gave up (${ends}) without one token request; ${lastGood ? `the last refresh that worked was at ${new Date(lastGood.startMs).toISOString()}` : 'none was seen to work before'}${asked === 0 ? ', and no caller has asked the token endpoint since' : ''}.`,
     confidence: 'likely',
     surerBy: 'the claim itself: which process made it, when, and whether that process is alive',
     hypotheses: [

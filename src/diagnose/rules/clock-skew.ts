@@ -19,7 +19,7 @@ export const clockSkew: Rule = {
   detectedBy: 'the Date header of the token endpoint against our own clock, answer after answer',
   remedy: [
     'Set the clock: let NTP run (timedatectl, chronyc tracking), also in the virtual machine; a laptop that slept may need a moment.',
-    'Nobody has to sign in: the login is fine.',
+    'No sign-in is needed: the login is fine.',
     'Compare with the clock of a second machine if the provider itself may be wrong.',
   ],
   explains: ['rejected_while_valid', 'same_token_retried', 'refresh_failing'],

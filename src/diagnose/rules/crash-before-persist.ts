@@ -12,9 +12,9 @@ export const crashBeforePersist: Rule = {
   kind: 'crash_before_persist',
   severity: 'grant_dead',
   title: 'A process died in the middle of a refresh, and the new token with it',
-  symptom: 'After a restart or a kill the login is dead: 401 refresh_token_reused, although nobody else uses it.',
+  symptom: 'After a restart or a kill the login is dead: 401 refresh_token_reused, although no other caller uses it.',
   detectedBy:
-    'a mark in the store that a process sent this refresh token and never stored an answer, with no span of its end; and the token refused as used by the next flight',
+    'a mark in the store that a process sent this refresh token and never stored an answer, with no span of its end; and the token refused as used by the next refresh',
   remedy: [
     'Sign in again: the new token died with the process, the old one is spent.',
     'Find out what ended that process: the out-of-memory killer, a deployment, a supervisor that sends SIGKILL too soon.',
@@ -29,7 +29,7 @@ export const crashBeforePersist: Rule = {
   ],
 }
 
-/** Refusals of a token that the store says was sent before, by a flight that nobody recorded. */
+/** Refusals of a token that the store says was sent before, by a refresh that nobody recorded. */
 function leftBehind(evidence: Evidence): InputSpan[] {
   const found = evidence.gateRefreshes.filter(refresh => isRefusedAsUsed(refresh) && pendingOf(refresh) !== undefined)
   return found.filter(
@@ -48,7 +48,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft |
     summarizeRequest: first,
     hypotheses: [
       excluded('token_rejected', 'the endpoint took this very token once, from the process that ended'),
-      excluded('another_caller', `process ${pending.pid} went through the gate of this store; nobody else was seen to send the token`),
+      excluded('another_caller', `process ${pending.pid} went through the gate of this store; no other caller was seen to send the token`),
       ...judgeShape(comparedShapes(evidence, first)),
     ],
   })
@@ -61,7 +61,7 @@ function lastSeenAs({ attempts, acquisitions, refreshes }: Evidence, { process }
   return other && String(process?.pid) !== pid ? processOf(other) : `process ${pid}`
 }
 
-/** Who had sent the token of a flight before, as the store told the flight. */
+/** Who had sent the token of a refresh before, as the store told the refresh. */
 function pendingOf(refresh: InputSpan): { readonly pid: string; readonly age: number | undefined } | undefined {
   const reloaded = refresh.events(EVENT_CREDENTIAL_RELOADED).at(-1)
   const pid = reloaded?.text(ATTR_PENDING_PROCESS)

@@ -28,7 +28,7 @@ export const emptyTokenSent: Rule = {
         ...(first && { summarizeRequest: first }),
         hypotheses: [
           excluded('token_rejected', 'no token of this login was sent at all, so none can have been rejected'),
-          excluded('another_caller', 'a request without a token is refused whoever else refreshes'),
+          excluded('another_caller', 'a request without a token is refused no matter which caller refreshes'),
           supported('request_shape', 'the field refresh_token is empty where a token belongs'),
         ],
       })

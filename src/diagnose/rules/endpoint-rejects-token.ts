@@ -13,7 +13,7 @@ export const endpointRejectsToken: Rule = {
   remedy: [
     'Do not refresh and do not sign in again: the token is good, its other calls prove it.',
     'Let the caller named here not take a 401 of this path for a dead token: neither refresh nor rest the profile on it.',
-    'Look at what this path wants besides the token: an account header, a scope, a plan, a newer client version.',
+    'Look at what this path wants in addition to the token: an account header, a scope, a plan, a newer client version.',
   ],
   explains: ['rejected_while_valid', 'same_token_retried'],
   detect: evidence => {

@@ -17,7 +17,7 @@ export const forcedRefreshStorm: Rule = {
   detectedBy: 'the reason forced on rotation after rotation, with a long time to expiry each; the callers that lead them',
   remedy: [
     'Take the force away from the callers named here: a token that is good until its expiry needs no refresh.',
-    'With the gate of Gatewatch: set gate.forced to "reuse", and forced visits get the token that is there.',
+    'With the gate of Gatewatch: set gate.forced to "reuse", and forced acquisitions get the token that is there.',
     'A caller that was refused by the provider says so by the reason rejected; that is served.',
   ],
   detect: evidence => {
@@ -53,7 +53,7 @@ function busiestWindow(spans: readonly InputSpan[]): number {
   return most
 }
 
-/** Seconds the token in use was still good, as the flight read it from the store or the watch knew it. */
+/** Seconds the token in use was still good, as the refresh read it from the store or the watch knew it. */
 function secondsLeft(refresh: InputSpan): number[] {
   const [reloaded] = refresh.events(EVENT_CREDENTIAL_RELOADED)
   const left = reloaded?.number(ATTR_CREDENTIAL_EXPIRES_IN) ?? refresh.number(ATTR_CREDENTIAL_EXPIRES_IN)

@@ -55,9 +55,9 @@ function report(evidence: Evidence, group: readonly InputSpan[]): FindingDraft {
     ...(first && { summarizeRequest: first }),
     what: `${times(group.length, 'first refresh')} of a login ${first?.number(ATTR_TOKEN_AGE)} s old ended in ${first?.status} ${first?.providerCode ?? first?.outcome}${forced > 0 ? '; it was forced, the access token was still good' : ''}.`,
     confidence: 'likely',
-    surerBy: 'watching every process that has this login: nobody else was seen to use the token, but one that is not watched may have',
+    surerBy: 'watching every process that has this login: no other caller was seen to use the token, but one that is not watched may have',
     hypotheses: [
-      supported('token_rejected', 'nobody had sent this refresh token before, and it is refused seconds after it was issued'),
+      supported('token_rejected', 'no caller had sent this refresh token before, and it is refused seconds after it was issued'),
       ...judgeShape(comparedShapes(evidence, first)),
     ],
   })

@@ -12,7 +12,7 @@ const SIGN_IN = 'Where the login is dead by now, sign in again after that.'
 const CHECK_THE_NAME =
   'The process that sent it had not seen the declared gate before: if its refreshes do come through a gate, look for the name that it has there (`gatewatch refreshes --stack`) and declare that one.'
 
-/** Somebody refreshes past the gate; what he gets, nobody else knows of. */
+/** Somebody refreshes past the gate; what he gets, no other caller knows of. */
 export const gateBypassed: Rule = {
   kind: 'gate_bypassed',
   severity: 'warning',

@@ -11,9 +11,12 @@ export const grantExpired: Rule = {
   kind: 'grant_expired',
   severity: 'grant_dead',
   title: 'The login has expired',
-  symptom: 'A profile that nobody used for a while cannot be refreshed any more.',
+  symptom: 'A profile that no caller used for a while cannot be refreshed any more.',
   detectedBy: 'the code of the provider (refresh_token_expired) and the age of the token',
-  remedy: ['Sign in again.', 'Let a timer visit the gate with the reason scheduled, so that a login that is not used does not run out.'],
+  remedy: [
+    'Sign in again.',
+    'Let a timer acquisition the gate with the reason scheduled, so that a login that is not used does not run out.',
+  ],
   explains: ['refresh_refused', 'refresh_failing'],
   detect: evidence => {
     const expired = evidence.refreshes.filter(({ outcome, isError }) => isError && outcome === 'grant_expired')

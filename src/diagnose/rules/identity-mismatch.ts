@@ -3,7 +3,7 @@ import type { Evidence, InputSpan } from '../evidence.ts'
 import { excluded } from '../hypotheses.ts'
 import { type FindingDraft, findingDraft, type Rule, times } from '../rule.ts'
 
-/** A refresh brings tokens of somebody else's account. */
+/** A refresh brings tokens of another caller's account. */
 export const identityMismatch: Rule = {
   kind: 'identity_mismatch',
   severity: 'grant_dead',

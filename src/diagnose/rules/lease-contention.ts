@@ -15,7 +15,7 @@ export const leaseContention: Rule = {
   remedy: [
     'Look at the process named here as the holder: if it hangs, end it. The lease of a dead process is free at once.',
     'If it waits for a slow token endpoint, set gate.leaseWaitMs to more than gate.requestTimeoutMs: those who wait then get the token it brings.',
-    'Nobody has to sign in: nothing was sent, the login is untouched.',
+    'No sign-in is needed: nothing was sent, the login is untouched.',
   ],
   explains: ['refresh_failing'],
   detect: evidence => {
@@ -40,7 +40,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
   })
 }
 
-/** The flight under way, in the process that held the lease, while the other one waited. */
+/** The refresh under way, in the process that held the lease, while the other one waited. */
 function isHeldBy(starved: InputSpan, refresh: InputSpan): boolean {
   return (
     refresh !== starved &&

@@ -57,7 +57,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
       title: 'The profile store cannot be written: no token is refreshed',
       what: `${times(about.length, 'refresh')} not begun, since what came back could not have been stored. Calls go on until the access token expires.`,
       remedy: [
-        'Free disk space, or give the user of the gateway the right to write the profile store. Nothing is lost yet, and nobody has to sign in.',
+        'Free disk space, or give the user of the gateway the right to write the profile store. Nothing is lost yet, and no sign-in is needed.',
       ],
       confidence: 'certain',
     })
@@ -100,7 +100,7 @@ function reportForgotten(evidence: Evidence, refused: readonly InputSpan[]): Fin
     remedy: [
       isOneCaller
         ? 'Look at what the caller named here does with the answer: could it read it, did it store it before it used it, did the write fail?'
-        : 'Let both callers named here share one credential, or visit one gate: now each has a copy of its own.',
+        : 'Let both callers named here share one credential, or acquisition one gate: now each has a copy of its own.',
       'If no part of the process holds the newest token, sign in again, but mend this first: it would happen to the next login too.',
     ],
     confidence: 'certain',

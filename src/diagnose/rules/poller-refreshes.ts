@@ -12,8 +12,8 @@ const MODEL_CALL = /^chat\b/
 export const pollerRefreshes: Rule = {
   kind: 'poller_refreshes',
   severity: 'warning',
-  title: 'A poller has tokens refreshed that nobody calls a model with',
-  symptom: 'Tokens are rotated all night although nobody works; each rotation may collide with somebody else.',
+  title: 'A poller has tokens refreshed that no caller calls a model with',
+  symptom: 'Tokens are rotated all night although nobody works; each rotation may collide with another caller.',
   detectedBy: 'rotation after rotation by one caller, with requests of the profile in between that call no model',
   remedy: [
     'Let the caller named here use the token that is there: a question about quota or status is worth no refresh.',
@@ -62,7 +62,10 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
   const neverCalls = !asks.some(({ word }) => MODEL_CALL.test(word))
   return findingDraft(pollerRefreshes, evidence, {
     about,
-    ...(forced * 2 > about.length && { severity: 'storm', title: 'A poller forces refreshes of a token that nobody calls a model with' }),
+    ...(forced * 2 > about.length && {
+      severity: 'storm',
+      title: 'A poller forces refreshes of a token that no caller calls a model with',
+    }),
     what: `${times(about.length, 'rotation')} (${reasons.map(({ word, count }) => `${word} ${count}`).join(', ')}) by ${first?.caller}${first?.place ? ` (${first.place})` : ''}; between them the profile was asked about, and no model was called${neverCalls ? `; this caller never calls a model${asks.length > 0 ? `, it asks for ${asks.map(({ word }) => word).join(', ')}` : ''}` : ''}.`,
     confidence: neverCalls ? 'certain' : 'likely',
     ...(!neverCalls && { surerBy: 'watching every process that has this login: another one may have used the tokens' }),

@@ -40,7 +40,7 @@ export const refreshRefused: Rule = {
     'Sign in again; the refresh right after that shows whether the login or the request is at fault.',
   ],
   detect: evidence => {
-    // A flight that found the grant dead already was refused nothing: it sent nothing.
+    // A refresh that found the grant dead already was refused nothing: it sent nothing.
     const refused = evidence.refreshes.filter(
       refresh => refresh.isError && refresh.flag(ATTR_PERMANENT) === true && refresh.outcome !== 'needs_login',
     )
@@ -75,7 +75,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
     hypotheses: [
       ...(unseen ? [supported('another_caller', 'the token had been used already, by a process or a machine that is not watched')] : []),
       ...(looksAlike && !unseen
-        ? [supported('token_rejected', 'the request looks like the last one that worked, and nobody else was seen to use its token')]
+        ? [supported('token_rejected', 'the request looks like the last one that worked, and no other caller was seen to use its token')]
         : []),
       ...judgeShape(shape),
     ],

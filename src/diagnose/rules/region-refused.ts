@@ -40,7 +40,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
     confidence: 'certain',
     hypotheses: [
       excluded('token_rejected', 'the endpoint refuses where the request comes from, not the token'),
-      excluded('another_caller', 'the region is refused whoever else refreshes'),
+      excluded('another_caller', 'the region is refused no matter which caller refreshes'),
     ],
   })
 }

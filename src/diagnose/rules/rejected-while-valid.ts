@@ -14,7 +14,7 @@ export const rejectedWhileValid: Rule = {
   detectedBy: '401 from the API, not from the token endpoint, with seconds left to the expiry; and how the refresh after it ended',
   remedy: [
     'Where the refresh that followed worked, nothing needs to be done: the provider ended the access token early.',
-    'Look for somebody who signed in, signed out or changed the password of the account at that time: that ends access tokens.',
+    'Look for a user who signed in, signed out or changed the password of the account at that time: that ends access tokens.',
     'Where the refresh was refused as well, the login is dead: sign in again.',
   ],
   detect: evidence => {

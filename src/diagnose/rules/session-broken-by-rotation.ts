@@ -15,7 +15,7 @@ export const sessionBrokenByRotation: Rule = {
     "the provider's code on 400 from the API, after a rotation of the same profile or a change of profile, and calls beside them that work",
   remedy: [
     'Let the application drop the encrypted parts (reasoning) of the history when it sees this code, and send the turn again.',
-    'Until it does, begin the conversation anew.',
+    'Until it does, begin the conversation again.',
     'Keep one conversation on one profile and account: a change of either has the same effect.',
   ],
   detect: evidence => {

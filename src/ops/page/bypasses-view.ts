@@ -197,7 +197,7 @@ function nothing({ overview: { source } }: ViewContext): HTMLElement {
           'A watched process needs a declared gate, or nothing can be called a bypass: ',
           code('gatewatch run --gate refreshWithLock -- node app.js'),
         )
-  return empty('Nobody went past the gate in this time, and no token was replayed.', how)
+  return empty('No caller went past the gate in this time, and no token was replayed.', how)
 }
 
 function keyOf({ traceId, atMs }: BypassLine): string {

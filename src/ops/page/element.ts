@@ -1,4 +1,4 @@
-/** What an element can be given besides its children. */
+/** What an element can be given in addition to its children. */
 export interface Given {
   /** Attributes; one that is `undefined` or `false` is left out. */
   readonly [attribute: string]: string | number | boolean | undefined | Listeners | Readonly<Record<string, string>>

@@ -52,7 +52,7 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
     .height(depthOf(root) * CELL_PIXELS)
     .cellHeight(CELL_PIXELS)
     .inverted(true)
-    // A live page draws anew whenever something changes: frames that grow in each time would never come to rest.
+    // A live page draws again whenever something changes: frames that grow in each time would never come to rest.
     .transitionDuration(0)
     .minFrameSize(1)
     .setColorMapper(({ data }) => colorOf((data as Frame).node))
@@ -76,7 +76,7 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
   isReady = true
 }
 
-/** Gives each frame what the keyboard and screen readers need; the library sets classes anew with each update. */
+/** Gives each frame what the keyboard and screen readers need; the library sets classes again with each update. */
 function decorate(holder: HTMLElement, frame: string, labelOf: (node: StackNode) => string): void {
   for (const [group, { data, parent }] of framesIn(holder)) {
     const { node } = data as Frame

@@ -76,11 +76,11 @@ export const refreshesView: View<Answer> = {
       refreshes.total > 0 && icicleOf(stacks, context),
       refreshes.acquisitions.length > 0 &&
         panel(
-          'Visits at the gate',
+          'Acquisitions at the gate',
           [element('span', { class: 'quiet' }, 'who asked for a token, and what the gate decided')],
           table({
             name: 'acquisitions',
-            caption: 'Visits at the gate',
+            caption: 'Acquisitions at the gate',
             columns: ACQUISITION_COLUMNS,
             rows: refreshes.acquisitions,
             keyOf: row => `${row.caller} ${row.reason} ${row.decision}`,
@@ -124,7 +124,7 @@ function loadLines(ask: Ask, { parameters: { pick, frame } }: PageAddress): Prom
 }
 
 function callerTable(rows: readonly CallerRow[], { place, change }: ViewContext): HTMLElement {
-  if (rows.length === 0) return empty('No token request in this time.', 'Every visit got a token that was still good.')
+  if (rows.length === 0) return empty('No token request in this time.', 'Every acquisition got a token that was still good.')
   return table({
     name: 'callers',
     caption: 'Callers by reason, way and outcome; Enter shows their refreshes',
@@ -170,15 +170,16 @@ function icicleOf({ root }: StacksAnswer, { place, change }: ViewContext): HTMLE
 
 function nothingYet({ overview: { source, totals }, place: { parameters } }: ViewContext): HTMLElement {
   const isNarrowed = ['profile', 'reason', 'outcome', 'via', 'from'].some(name => parameters[name])
-  if (totals.refreshes > 0 || isNarrowed) return empty('No refresh and no visit in this time.', 'Look further back, or take a filter away.')
+  if (totals.refreshes > 0 || isNarrowed)
+    return empty('No refresh and no acquisition in this time.', 'Look further back, or take a filter away.')
   return source.kind === 'gateway'
     ? empty(
-        'Nobody has asked for a token yet.',
-        'A refresh, a visit at the gate, a token request past it: each shows up here within a second, with the stack that asked.',
+        'No caller has asked for a token yet.',
+        'A refresh, an acquisition at the gate, a token request past it: each shows up here within a second, with the stack that asked.',
         element('span', {}, 'To see how that looks: ', code('gatewatch demo')),
       )
     : empty(
-        'Nobody has asked for a token yet.',
+        'No caller has asked for a token yet.',
         element('span', {}, 'Watch a process: ', code('gatewatch run --gate NAME -- node app.js')),
         'What it refreshes shows up here within a second.',
       )

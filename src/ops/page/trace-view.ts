@@ -9,12 +9,12 @@ const ROLES: Readonly<Record<TraceSpan['role'], string>> = {
   request: 'inbound request',
   call: 'provider call',
   attempt: 'attempt upstream',
-  acquire: 'visit at the gate',
-  refresh: 'refresh (flight or token request)',
+  acquire: 'acquisition at the gate',
+  refresh: 'refresh (refresh or token request)',
   other: 'other span',
 }
 
-/** One call: visit, flight, attempts, with their events, links and stacks. */
+/** One call: acquisition, refresh, attempts, with their events, links and stacks. */
 export const traceView: View<TraceAnswer> = {
   name: 'trace',
   title: 'Trace',

@@ -97,7 +97,7 @@ function bar({ startMs, durationMs, events, failed, role, name }: TraceSpan, fro
   )
 }
 
-/** Spans below their parents, and a flight below the visit that led it, whichever trace it is in; in the order of time. */
+/** Spans below their parents, and a refresh below the acquisition that led it, whichever trace it is in; in the order of time. */
 function linesOf(spans: readonly TraceSpan[]): Line[] {
   const known = new Set(spans.map(({ spanId }) => spanId))
   const aboveOf = ({ parent, links, role }: TraceSpan): string => {

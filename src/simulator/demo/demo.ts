@@ -42,7 +42,7 @@ const PROVIDER = 'openai-codex'
 const PROFILE_ID = `${PROVIDER}:work`
 const ACCOUNT = 'acc-work'
 const PAID_PROFILE_ID = 'openai:default'
-/** Tokens live for seconds here, so that a visitor sees refreshes at once. */
+/** Tokens live for seconds here, so that a caller sees refreshes at once. */
 const ACCESS_LIFE_MS = 12_000
 const EARLY_MS = 2_000
 

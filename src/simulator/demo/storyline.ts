@@ -28,7 +28,7 @@ export const STORY_SECONDS = 48
 
 const limited = 'usage_limit_429' satisfies keyof typeof NAMED_FAULTS
 
-/** The incident in small: a copied token is replayed, the login dies, a paid key takes over, somebody signs in. */
+/** The incident in small: a copied token is replayed, the login dies, a paid key takes over, a user signs in. */
 export const STORYLINE: readonly Scene[] = [
   {
     atSeconds: 6,

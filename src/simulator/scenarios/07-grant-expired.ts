@@ -4,7 +4,7 @@ export const grantExpiredScenario: Scenario = {
   number: 7,
   name: 'grant-expired',
   title: 'The refresh token has expired',
-  why: 'Nobody used the login for longer than the provider lets a refresh token live.',
+  why: 'No caller used the login for longer than the provider lets a refresh token live.',
   source: 'openai/codex issues (refresh_token_expired)',
   symptom: 'The first call after a long pause ends in 401 refresh_token_expired.',
   finding: 'grant_expired',

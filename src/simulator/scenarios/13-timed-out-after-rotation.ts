@@ -4,7 +4,7 @@ export const timedOutAfterRotationScenario: Scenario = {
   number: 13,
   name: 'timed-out-after-rotation',
   title: 'A refresh is given up after its time limit, and the provider rotates all the same',
-  why: 'The token endpoint is slower than the client has patience; whoever stops waiting does not stop the provider.',
+  why: 'The token endpoint is slower than the client has patience; a caller that stops waiting does not stop the provider.',
   source: 'openclaw/openclaw#82069, reproduced; AutoGPT#14195',
   symptom: 'One refresh times out, and every refresh after that is refused as already used.',
   finding: 'timed_out_after_rotation',

@@ -4,7 +4,7 @@ export const callbackDeadlineScenario: Scenario = {
   number: 17,
   name: 'callback-deadline',
   title: 'An app-server waits ten seconds for fresh tokens, and the refresh takes longer',
-  why: 'The callback has a deadline of its own; the refresh ends well, and nobody who asked for it hears of it.',
+  why: 'The callback has a deadline of its own; the refresh ends well, and no caller who asked for it hears of it.',
   source: 'openclaw/openclaw#89278, #142628, #142885',
   symptom: 'The app-server reports a time-out; its next turn forces a refresh again.',
   finding: 'callback_deadline',

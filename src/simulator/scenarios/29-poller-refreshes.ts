@@ -6,7 +6,7 @@ export const pollerRefreshesScenario: Scenario = {
   title: 'A timer that asks how much of the quota is used rotates the token each time',
   why: 'It wants a fresh token for a question that the token there is good for.',
   source: 'openclaw/openclaw (infra/provider-usage.auth.ts), reproduced',
-  symptom: 'Tokens are rotated all night although nobody uses a model.',
+  symptom: 'Tokens are rotated all night although no caller uses a model.',
   finding: 'poller_refreshes',
   setting: { logins: [{ ageMs: 3_600_000 }], gateway: { gate: { forced: 'refresh' } } },
   steps: [

@@ -4,7 +4,7 @@ export const claimOrphanedScenario: Scenario = {
   number: 33,
   name: 'claim-orphaned',
   title: 'A process dies between its claim and its refresh, and everybody waits for it',
-  why: 'Whoever finds the claim watches it; nobody asks whether its owner is alive, and it has no end of its own.',
+  why: 'A caller that finds the claim watches it; no caller asks whether its owner is alive, and it has no end of its own.',
   source: 'openclaw/openclaw 2026.9.6 (refresh fence)',
   symptom: 'Every turn hangs for two minutes and fails, and nothing is ever sent to the token endpoint.',
   finding: 'claim_orphaned',

@@ -18,7 +18,7 @@ export interface WatchedBy {
   readonly gate: readonly string[]
 }
 
-/** The processes of a scenario besides the gateway's own. */
+/** The processes of a scenario in addition to the gateway's own. */
 export class Children {
   readonly #running = new Map<ChildProcess, KillPoint | undefined>()
 

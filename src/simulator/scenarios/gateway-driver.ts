@@ -22,7 +22,7 @@ export interface GatewayDriverOptions {
 /** Its name in the folder of the profile store. */
 export const CLAIM = 'refresh-claim'
 
-/** Plays what happens in a gateway's process: its callers, its visits, its plugin. What fails is part of the play. */
+/** Plays what happens in a gateway's process: its callers, its acquisitions, its plugin. What fails is part of the play. */
 export class GatewayDriver {
   readonly #options: GatewayDriverOptions
 
@@ -76,7 +76,7 @@ export class GatewayDriver {
   }
 
   async #acquire({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'acquire' }): Promise<void> {
-    if (by === 'chat_page') throw new TypeError('a page cannot visit the gate: it calls over HTTP')
+    if (by === 'chat_page') throw new TypeError('a page cannot acquisition the gate: it calls over HTTP')
     const acquisition = { profile, reason, ...(deadlineMs !== undefined && { deadlineMs }) }
     await CALLERS[by]({ kind: 'acquire', watch: this.#options.watch, options: acquisition })
   }

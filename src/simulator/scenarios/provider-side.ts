@@ -14,7 +14,7 @@ export interface ProviderSide {
   readonly paidKey: string
   /** The logins by profile. */
   readonly logins: ReadonlyMap<string, SimulatedLogin>
-  /** Somebody signs in again. */
+  /** A user signs in again. */
   signIn(profile: string): SimulatedLogin
 }
 
@@ -30,7 +30,7 @@ export interface SimulatedLogin {
 export interface ProviderSideOptions {
   /** Port of the provider. @default a free one */
   readonly port?: number
-  /** Told of each step of a token request, which waits for it. */
+  /** Notified of each step of a token request, which waits for it. */
   readonly onTokenRequest?: (step: TokenStep) => void | Promise<void>
 }
 

@@ -3,7 +3,7 @@ import type { Fault } from '../fault.ts'
 import type { CallerName } from './application/callers.ts'
 import type { ClientAct } from './application/client-job.ts'
 
-/** The refresh token somebody sends. `first`: of the login. `copied`: as of the last `copy_token`. `current`: what the store holds now. */
+/** The refresh token a caller sends. `first`: of the login. `copied`: as of the last `copy_token`. `current`: what the store holds now. */
 export type TokenChoice = 'first' | 'copied' | 'current' | 'undefined' | 'empty' | 'garbage'
 
 /** What the gateway's application does; another process can do it as well. */
@@ -25,7 +25,7 @@ export type GatewayStep =
       /** The caller gives up after so many ms. */
       readonly deadlineMs?: number
     }
-  /** A visit at the refresh gate. */
+  /** An acquisition at the refresh gate. */
   | {
       readonly do: 'acquire'
       readonly by: CallerName
@@ -38,7 +38,7 @@ export type GatewayStep =
   | { readonly do: 'post_token'; readonly token: TokenChoice; readonly times?: number }
   /**
    * A part of the application refreshes by a function of its own, which Gatewatch stands around: it claims the refresh in a
-   * file first, and whoever finds a claim waits for so long that it is settled.
+   * file first, and a caller that finds a claim waits for so long that it is settled.
    */
   | { readonly do: 'claimed_refresh'; readonly waitMs: number; readonly times?: number }
   /** The probe of a profile, or of all. */
@@ -63,7 +63,7 @@ export type ScenarioStep =
   | { readonly do: 'expire_grant'; readonly account?: string }
   /** The provider ends the login. */
   | { readonly do: 'revoke'; readonly profile?: string }
-  /** Somebody signs in again; the new login is stored. */
+  /** A user signs in again; the new login is stored. */
   | { readonly do: 'sign_in'; readonly profile?: string }
   /** Somebody notes the refresh token that the store holds now. */
   | { readonly do: 'copy_token'; readonly profile?: string }
@@ -104,7 +104,7 @@ export type ScenarioStep =
       readonly steps: readonly GatewayStep[]
       /** @default 'gateway' */
       readonly role?: ProcessRole
-      /** `own`: a store of its own, into which somebody has signed in with the same account. @default the store of the stage */
+      /** `own`: a store of its own, into which a user has signed in with the same account. @default the store of the stage */
       readonly store?: 'own'
       readonly killAt?: KillPoint
       readonly beside?: boolean

@@ -24,7 +24,7 @@ export function failuresPage(): string {
     '## By symptom',
     table(['what an operator sees', 'scenario', 'finding'], SCENARIOS.filter(({ finding }) => finding !== 'none').map(symptomRow)),
     '## Findings',
-    `The most harmful are told first: ${SEVERITIES.map(severity => `${code(severity)} (${SEVERITY_WORDS[severity]})`).join(', ')}.`,
+    `The most harmful are reported first: ${SEVERITIES.map(severity => `${code(severity)} (${SEVERITY_WORDS[severity]})`).join(', ')}.`,
     ...rulesInOrder().map(findingSection),
     '## Scenarios',
     table(['#', 'scenario', 'what happens', 'why', 'source'], SCENARIOS.map(scenarioRow)),
@@ -45,7 +45,7 @@ function findingSection({ kind, severity, title, symptom, detectedBy, remedy, ex
     `${title} (${code(severity)}).`,
     [
       `- Symptom: ${symptom}`,
-      `- Told by: ${detectedBy}.`,
+      `- Shown by: ${detectedBy}.`,
       ...(played.length > 0 ? [`- Played by: ${played.join(', ')}`] : []),
       ...(explains.length > 0 ? [`- Goes before: ${explains.map(code).join(', ')}, where they are about the same spans`] : []),
     ].join('\n'),

@@ -45,7 +45,7 @@ const READY: Standing = { state: 'ready' }
 const SERVING: ReadonlySet<string> = new Set(['ready', 'expiring', 'expired', 'not_persisted'])
 /** How far two clocks of one machine may seem apart when one is read before and the other after a wait, in ms. */
 const CLOCK_MS = 4_000
-/** Flights that send no request. */
+/** Refreshes that send no request. */
 const NOTHING_SENT: ReadonlySet<string> = new Set(['reused', 'contention', 'needs_login'])
 
 /** Everything in which the sources disagree with the truth. */
@@ -197,7 +197,7 @@ function moved(rows: readonly { readonly from: string; readonly to: string; read
   return counts
 }
 
-/** The token requests of all processes, those that have ended included: the provider cannot tell them apart. */
+/** The token requests of all processes, those that have ended included: the provider cannot distinguish them. */
 function* ofRefreshes(day: Day, said: readonly Said[]): Generator<Difference> {
   const expected = requestCounts(day.provider.refreshes.map(({ who, means }) => `${who === 'unknown' ? who : NAMES[who]} ${means}`))
   const measured = new Map<string, number>()

@@ -192,7 +192,7 @@ describe('spans', () => {
     expect(traceOf(recorder, call?.traceId ?? '').map(({ spanId }) => spanId)).toEqual([call?.spanId, acquisition?.spanId])
   })
 
-  it('carry 1,024 links: one flight has hundreds of visits', async () => {
+  it('carry 1,024 links: one refresh has hundreds of acquisitions', async () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
     const refresh = telemetry.startSpan(SPAN_REFRESH)

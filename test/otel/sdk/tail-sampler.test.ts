@@ -27,7 +27,7 @@ describe('of ordinary traces', () => {
     expect(sampled).toBeLessThan(TRACES / 20)
   })
 
-  it('those that somebody else has begun are what he made of them', () => {
+  it('those that another caller has begun are what he made of them', () => {
     expect(sampledOf({}, under(TraceFlags.SAMPLED))).toBe(TRACES)
     expect(sampledOf({}, under(TraceFlags.NONE))).toBe(0)
   })

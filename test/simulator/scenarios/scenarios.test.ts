@@ -29,7 +29,7 @@ describe('the scenarios', () => {
     expect(texts.filter(text => text.trim() === '' || text.includes('\n'))).toEqual([])
   })
 
-  it('each expect a finding that no other scenario expects: one must be told from the other', () => {
+  it('each expect a finding that no other scenario expects: one must be distinguished from the other', () => {
     const expected = SCENARIOS.map(({ finding }) => finding).filter(finding => finding !== 'none')
     expect(new Set(expected).size).toBe(expected.length)
     expect(expected.filter(kind => !FINDING_KINDS.includes(kind))).toEqual([])

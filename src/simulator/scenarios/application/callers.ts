@@ -7,7 +7,7 @@ import { showStatus } from './status-bar.ts'
 import { keepTokenWarm } from './token-warmer.ts'
 import { pollUsage } from './usage-poller.ts'
 
-/** The parts of the application, each in a file of its own: telemetry must tell them apart. */
+/** The parts of the application, each in a file of its own: telemetry must distinguish them. */
 export const CALLERS = {
   agent_turn: answerUser,
   conversation_label: labelConversation,

@@ -7,11 +7,11 @@ export interface ClaimedRefresh {
   readonly refreshToken: string
   /** The file that says that somebody refreshes. */
   readonly claim: string
-  /** How long a claim of somebody else is watched, in ms. */
+  /** How long a claim of another caller is watched, in ms. */
   readonly waitMs: number
 }
 
-/** The claim of somebody else was not settled in time. */
+/** The claim of another caller was not settled in time. */
 class ClaimPendingError extends Error {
   override readonly name = 'ClaimPendingError'
 }
@@ -24,7 +24,7 @@ export async function renewSession(refresh: () => Promise<void>): Promise<void> 
 }
 
 /**
- * Claims the refresh, sends the token, takes the claim back. Whoever finds a claim watches it: that whoever made it may be
+ * Claims the refresh, sends the token, takes the claim back. A caller that finds a claim watches it: that whoever made it may be
  * dead does not come to its mind.
  */
 export async function refreshUnderClaim({ tokenUrl, refreshToken, claim, waitMs }: ClaimedRefresh): Promise<void> {
@@ -51,7 +51,7 @@ async function settled(claim: string, waitMs: number): Promise<void> {
     if (!(await isThere(claim))) return
     await sleep(LOOK_EVERY_MS)
   }
-  throw new ClaimPendingError('somebody else has claimed the refresh and does not settle it')
+  throw new ClaimPendingError('another caller has claimed the refresh and does not settle it')
 }
 
 async function isThere(file: string): Promise<boolean> {

@@ -29,7 +29,7 @@ export interface WatchSettings {
   readonly apis: Readonly<Record<string, string>>
   /** URLs that are not looked at, nor what lies below them. @default [] */
   readonly exclude: readonly string[]
-  /** Every asynchronous step is noted until then, epoch ms; see `Forensics` for what that costs. @default never */
+  /** Every asynchronous step is noted until then, epoch ms; see `AsyncHooksTracer` for what that costs. @default never */
   readonly deepStacksUntilMs?: number
 }
 

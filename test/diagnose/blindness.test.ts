@@ -11,7 +11,7 @@ import { refresh, WORK } from './spans.ts'
 /** What brings spans in and what puts the rules to work: not for rules to see, and nothing they are built from. */
 const AROUND = ['diagnose', 'evidence-source', 'otlp-spans', 'rules', 'running-diagnosis'].map(name => `src/diagnose/${name}.ts`)
 /** All that a rule and what it is built from may know: words, names, pure rules of the domain, and each other. */
-const SEEN_BY_RULES = /^(?:src\/domain\/[\w-]+|otel\/(?:words|names|genai-semconv)|src\/diagnose\/(?:rules\/)?[\w-]+)\.ts$/
+const SEEN_BY_RULES = /^(?:src\/domain\/[\w-]+|otel\/(?:enums|semconv|genai-semconv)|src\/diagnose\/(?:rules\/)?[\w-]+)\.ts$/
 
 describe('the rules', () => {
   const rules = sourceFilesIn('src').filter(({ path }) => path.startsWith('src/diagnose/rules/'))

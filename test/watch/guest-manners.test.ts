@@ -118,7 +118,7 @@ describe('a guest in the process', () => {
     const { port } = new URL(url)
     const state = stateFolder()
     const environment = watchingEnvironment(state, { url: `http://localhost:${port}/token`, steps: [] })
-    const { code, stderr } = await startNode([fixture('side-doors.mjs'), port], environment).ended
+    const { code, stderr } = await startNode([fixture('side-channel.mjs'), port], environment).ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const doors = spansIn(state).flatMap(({ attributes }) => attributes[ATTR_SIDE_CHANNEL] ?? [])
     expect(doors).toEqual(['child', 'socket'])

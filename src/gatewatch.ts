@@ -26,6 +26,7 @@ import type { ProfileStore } from './store/profile-store.ts'
 import { type EmbeddedTelemetry, startEmbeddedTelemetry } from './telemetry/embedded-telemetry.ts'
 import { FaultReporter } from './telemetry/fault-reporter.ts'
 import { joinProcess, type Membership } from './telemetry/gatewatches.ts'
+import { unseenApi } from './telemetry/host-tracer.ts'
 import type { OnDropped } from './telemetry/redaction-processor.ts'
 import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
@@ -124,6 +125,8 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     if (embedded) {
       membership = joinGatewatches(gateway, embedded)
       if (!membership.isPrimary) faults.notice(secondInProcess())
+      const unseen = unseenApi()
+      if (unseen !== undefined) faults.notice(anotherApi(unseen))
       started.unshift({ name: 'place among the Gatewatches of the process', run: membership.leave })
     }
     await gateway.start()
@@ -161,6 +164,14 @@ function secondInProcess(): GatewayError {
   return new GatewayError(
     'GW_CONFIG',
     'another Gatewatch runs in this process and records its token requests, under its own policy; this one records what goes through its own gate and wrappers. Create one for a process, and install one copy of the package',
+    { next: 'fix_configuration' },
+  )
+}
+
+function anotherApi(version: string): GatewayError {
+  return new GatewayError(
+    'GW_CONFIG',
+    `OpenTelemetry is registered in this process with @opentelemetry/api ${version}, and Gatewatch has found another copy of a higher minor version, which does not see it: no span or metric of Gatewatch reaches the application's exporters. Install one copy of @opentelemetry/api (npm ls @opentelemetry/api)`,
     { next: 'fix_configuration' },
   )
 }

@@ -28,3 +28,15 @@ export function isSdkRegistered(): boolean {
   const provider = trace.getTracerProvider() as TracerProvider & Partial<Pick<ProxyTracerProvider, 'getDelegate'>>
   return provider.getDelegate?.() !== NOTHING
 }
+
+/** Where `@opentelemetry/api` 1.x keeps what the process has registered, whichever copy of it did so. */
+const GLOBALS = Symbol.for('opentelemetry.js.api.1')
+
+/**
+ * The version of an API with which a tracer provider is registered that ours does not see: an API sees nothing that one of a
+ * lower minor version has registered.
+ */
+export function unseenApi(): string | undefined {
+  const registered = (globalThis as { [GLOBALS]?: { readonly version?: string; readonly trace?: unknown } })[GLOBALS]
+  return registered?.trace === undefined || trace.getTracerProvider() === registered.trace ? undefined : registered.version
+}

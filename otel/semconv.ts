@@ -252,7 +252,7 @@ export const ATTRIBUTES: Readonly<Record<string, AttributeDefinition>> = {
   [ATTR_PROCESS_ROLE]: { class: 'list', values: PROCESS_ROLES, help: 'What the process is to the profiles it uses.' },
   [ATTR_CLIENT_PROCESS]: {
     class: 'label',
-    help: 'Command of the process that a client of the token endpoint gate is, where the system tells it; never its arguments.',
+    help: 'Command of the process that a client of the token endpoint gate is, where the system reports it; never its arguments.',
   },
   [ATTR_LEASE_WAIT]: { class: 'number', help: 'Seconds from asking for the lease to holding it.' },
   [ATTR_LEASE_TAKEN_FROM]: { class: 'label', help: 'Process id of the dead or silent holder the lease was taken from.' },

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { prometheusLabel, prometheusName } from './prometheus-name.ts'
 import type * as names from './semconv.ts'
 import {
@@ -38,9 +38,8 @@ import {
 /** The names of one kind, by the prefix of their constants. */
 type NameOf<Prefix extends string> = (typeof names)[Extract<keyof typeof names, `${Prefix}_${string}`>]
 
-const README = new URL('../README.md', import.meta.url)
-const START = '<!-- reference:start -->'
-const END = '<!-- reference:end -->'
+const FOLDER = new URL('../docs/reference/', import.meta.url)
+const WRITTEN_BY = '<!-- Written by `npm run reference` from otel/semconv.ts. Do not edit. -->'
 
 /** When a span is there; a span that has no line here does not compile. */
 const SPANS: Readonly<Record<NameOf<'SPAN'>, string>> = {
@@ -96,26 +95,30 @@ const CLASSES: Readonly<Record<AttributeDefinition['class'], string>> = {
   text: 'text, screened and cut',
 }
 
-/** The tables of every span, event, attribute and metric, as Markdown. */
-export function reference(): string {
-  return [
-    '### Spans',
-    table(['span', 'when'], rowsOf({ ...SPANS, ...COMPOSED_SPANS })),
-    '### Events',
-    table(['event', 'when'], rowsOf(EVENTS)),
-    '### Attributes',
-    table(['attribute', 'values', 'what it says'], Object.entries(ATTRIBUTES).map(attributeRow)),
-    '### Metrics',
-    table(['metric', 'in Prometheus', 'type, unit', 'labels', 'what it counts'], Object.values(METRICS).map(metricRow)),
-  ].join('\n\n')
+/** The pages of `docs/reference`, as Markdown, by their file names: spans, events, attributes and metrics. */
+export function referencePages(): Readonly<Record<string, string>> {
+  return {
+    'spans.md': page(
+      'Spans',
+      'Every span that Gatewatch starts. Spans of requests and attempts are named by the conventions of OpenTelemetry.',
+      table(['span', 'when'], rowsOf({ ...SPANS, ...COMPOSED_SPANS })),
+    ),
+    'events.md': page('Span events', 'Events on the spans of [spans.md](spans.md).', table(['event', 'when'], rowsOf(EVENTS))),
+    'attributes.md': page(
+      'Attributes',
+      'Every attribute that may leave the process. Redaction drops any other one. Where the column *values* lists words, no other value occurs.',
+      table(['attribute', 'values', 'meaning'], Object.entries(ATTRIBUTES).map(attributeRow)),
+    ),
+    'metrics.md': page(
+      'Metrics',
+      'Every metric, with its name in OpenTelemetry and in Prometheus. Durations are in seconds.',
+      table(['metric', 'in Prometheus', 'type, unit', 'labels', 'what it counts'], Object.values(METRICS).map(metricRow)),
+    ),
+  }
 }
 
-/** `readme` with the reference between its marks as the names have it now. @throws {RangeError} when a mark is missing. */
-export function withReference(readme: string): string {
-  const start = readme.indexOf(START)
-  const end = readme.indexOf(END, start)
-  if (start < 0 || end < 0) throw new RangeError(`README.md must hold the lines ${START} and ${END}, in this order`)
-  return `${readme.slice(0, start + START.length)}\n\n${reference()}\n\n${readme.slice(end)}`
+function page(title: string, about: string, body: string): string {
+  return `${WRITTEN_BY}\n\n# ${title}\n\n${about}\n\n${body}\n`
 }
 
 function rowsOf(texts: Readonly<Record<string, string>>): string[][] {
@@ -139,4 +142,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [head, head.map(() => '---'), ...rows].map(row => `| ${row.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`).join('\n')
 }
 
-if (import.meta.main) writeFileSync(README, withReference(readFileSync(README, 'utf8')))
+if (import.meta.main) {
+  mkdirSync(FOLDER, { recursive: true })
+  for (const [name, text] of Object.entries(referencePages())) writeFileSync(new URL(name, FOLDER), text)
+}

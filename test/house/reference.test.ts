@@ -1,26 +1,29 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ATTRIBUTES, METRICS, SPAN_ACQUIRE } from '../../otel/semconv.ts'
-import { reference, withReference } from '../../otel/write-reference.ts'
+import * as names from '../../otel/semconv.ts'
+import { ATTRIBUTES, METRICS } from '../../otel/semconv.ts'
+import { referencePages } from '../../otel/write-reference.ts'
 import { ROOT } from './source-files.ts'
 
-describe('the reference in the README', () => {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const FOLDER = join(ROOT, 'docs/reference')
 
-  it('says what the names say; `npm run reference` writes it', () => {
-    expect(readme).toBe(withReference(readme))
+describe('docs/reference', () => {
+  const pages = referencePages()
+
+  it('holds these pages and no other', () => {
+    expect(readdirSync(FOLDER).sort()).toEqual(Object.keys(pages).sort())
   })
 
-  it('names every attribute and every metric', () => {
-    const tables = reference()
-    for (const name of [...Object.keys(ATTRIBUTES), ...Object.values(METRICS).map(({ name }) => name)])
-      expect(tables).toContain(`| \`${name}\` |`)
+  it.each(Object.keys(pages))('has %s as the names are now; `npm run reference` writes it', name => {
+    expect(readFileSync(join(FOLDER, name), 'utf8')).toBe(pages[name])
   })
 
-  it('would be noticed to be old, and to have no place', () => {
-    const old = readme.replaceAll(SPAN_ACQUIRE, 'gatewatch.old.name')
-    expect(old).not.toBe(withReference(old))
-    expect(() => withReference('# Gatewatch')).toThrow(RangeError)
+  it('names every span, event, attribute and metric', () => {
+    const rows = Object.values(pages).join('\n')
+    const constants = Object.entries(names).flatMap(([key, name]) => (/^(?:SPAN|EVENT)_/.test(key) ? [name] : []))
+    expect(constants.length).toBeGreaterThan(20)
+    for (const name of [...constants, ...Object.keys(ATTRIBUTES), ...Object.values(METRICS).map(metric => metric.name)])
+      expect(rows).toContain(`| \`${name}\` |`)
   })
 })

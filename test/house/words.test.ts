@@ -12,10 +12,10 @@ const STORY_WORDS =
 
 /** How many there are in each folder. Zero is the goal: a number may only go down, and is lowered in the change that lowers the count. */
 const CEILINGS: Readonly<Record<string, number>> = {
-  'README.md': 5,
+  'README.md': 4,
   bench: 12,
   dashboards: 25,
-  otel: 11,
+  otel: 10,
   src: 4,
   'src/callers': 15,
   'src/calls': 20,

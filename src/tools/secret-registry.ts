@@ -25,7 +25,7 @@ const MOST_TOKENS = 50_000
 /** A word of a name has one short number in it at most: `lm-studio`, `llama3`, `sk-no-key-required`. */
 const WORD = /^(?:[A-Za-z]*(?:\d{1,4}[A-Za-z]*)?|\d{1,14})$/
 const LONGEST_NAME = 256
-/** Header and claims of a JWT, before its signature. They begin alike in many; what makes it a token is the signature. */
+/** Header and claims of a JWT, before its signature. They begin alike in many; what makes it a token is the signature. One without a signature is hidden as a whole. */
 const BEFORE_SIGNATURE = /eyJ[\w-]*\.[\w-]*\.$/
 const SHORTEST_SIGNATURE = 16
 
@@ -125,7 +125,11 @@ export class SecretRegistry {
     const isName = isOfWords(looked)
     if (looked.length < SHORTEST_ANYWHERE || (isName && looked.length < SHORTEST_OF_WORDS)) this.#whole.add(kept)
     else {
-      const hidden = { kept, length: looked.length, hasBeginning: !isName && looked.length >= SHORTEST_WITH_BEGINNING }
+      const hidden = {
+        kept,
+        length: looked.length,
+        hasBeginning: !isName && !looked.startsWith('eyJ') && looked.length >= SHORTEST_WITH_BEGINNING,
+      }
       const head = kept.slice(0, HEAD)
       const others = this.#byHead.get(head)
       if (others) others.set(kept, hidden)

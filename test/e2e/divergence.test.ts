@@ -22,7 +22,8 @@ async function diverge(w: GatewayWorld, name: FaultName): Promise<InjectedFault>
   const fault = w.simulator.inject({ where: TURNS, name })
   await w.responses()
   expect((await w.post('/ops/probe', {})).json.probes).toMatchObject([{ profile: PROFILE, outcome: 'ok', verdict: 'good' }])
-  expect((await w.responses()).status).toBe(502)
+  await wake(w)
+  await until('a turn that is refused', async () => (await w.responses()).status === 502)
   return fault
 }
 
@@ -95,10 +96,14 @@ describe.runIf(isInstalled('prometheus'))('Prometheus with the shipped rules', {
   })
 })
 
+async function turnsWork(w: GatewayWorld): Promise<void> {
+  await wake(w)
+  await until('a turn that goes well', async () => (await w.responses()).status === 200)
+}
+
 /** A profile that failed rests first, for hours where a bill is not paid: an operator wakes it. */
-async function turnsWork({ responses, store }: GatewayWorld): Promise<void> {
+async function wake({ store }: GatewayWorld): Promise<void> {
   await store.rests?.change(PROFILE, () => [])
-  await until('a turn that goes well', async () => (await responses()).status === 200)
 }
 
 function some<T>(list: readonly T[]): readonly T[] | undefined {

@@ -50,6 +50,12 @@ describe('a hidden text', () => {
     expect(clean(`x ${tokens[7]?.split('.')[2]?.slice(0, 30)}`)).toBe('x *')
   })
 
+  it('is no beginning of others where it is a JWT without a signature: all of them begin alike', () => {
+    const clean = hiding(jwt(''), jwt(RANDOM))
+    expect(clean(`x ${jwt('')}`)).toBe('x *')
+    expect(clean('eyJhbGciOiJSUzI1NiJ9 is a header')).toBe('eyJhbGciOiJSUzI1NiJ9 is a header')
+  })
+
   it('is announced, so that what was found clean before is looked at again', () => {
     const before = secretChanges()
     registerSecret('announced-once-7f3a9c1e')

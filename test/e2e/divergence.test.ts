@@ -60,7 +60,7 @@ describe('a profile whose probe is good while its turns fail', () => {
       // They are worked out again every two seconds at most, which is less than any scrape.
       const finding = await until('the finding', async () => report(await findingsOf(w)))
       expect(finding).toMatchObject({ severity: 'divergence', profiles: [PROFILE], confidence: 'certain' })
-      expect(finding.what).toMatch(/says ok; in the same one 2 of 3 calls failed around it.* Both used the access token [0-9a-f]{12}\.$/)
+      expect(finding.what).toMatch(/says ok; in the same one \d of \d calls failed around it.* Both used the access token [0-9a-f]{12}\.$/)
       expect(finding.callers).toMatchObject([{ caller: 'client:node' }])
 
       fault.remove()

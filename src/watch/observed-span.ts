@@ -37,8 +37,8 @@ export class ObservedSpan implements FinishedSpan {
   readonly droppedLinksCount = 0
   /** Set by whoever exports it. */
   resource: ProcessResource = NO_RESOURCE
-  readonly #traceId: string
-  readonly #spanId = randomHex(8)
+  #traceId: string
+  #spanId = randomHex(8)
   #flags: number
 
   constructor({ name, kind, startMs, durationMs, parent, attributes, events, isError }: Observation) {
@@ -57,6 +57,13 @@ export class ObservedSpan implements FinishedSpan {
 
   spanContext(): SpanContext {
     return { traceId: this.#traceId, spanId: this.#spanId, traceFlags: this.#flags }
+  }
+
+  /** It is that span of the host. */
+  identify({ traceId, spanId, traceFlags }: SpanContext): void {
+    this.#traceId = traceId
+    this.#spanId = spanId
+    this.#flags = traceFlags
   }
 
   /** What the sampler decided. */

@@ -1,6 +1,7 @@
 import { ATTR_CALLER } from '../../otel/semconv.ts'
 import { callersSettled, mappedCaller, settleCallersNow } from '../callers/caller.ts'
 import { DiskRecorder } from '../events/disk-recorder.ts'
+import { HostExport } from '../telemetry/host-export.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import type { Measure, Observation } from './observation.ts'
@@ -24,13 +25,17 @@ export interface WatchDeliveryListeners {
   onFault: (fault: unknown) => void
 }
 
-/** Takes observations to the recorder of the state folder, and to where `OTEL_*` says, if it says so. */
+/**
+ * Takes observations to the recorder of the state folder, and to the OpenTelemetry of the process; where it has none, to where
+ * `OTEL_*` says, if it says so.
+ */
 export class WatchDelivery {
   readonly #recorder: DiskRecorder
   readonly #redaction: RedactingSpanProcessor
   readonly #unsent: [ObservedSpan, Observation][] = []
   readonly #unsettled = new Set<Observation>()
   readonly #onFault: (fault: unknown) => void
+  readonly #host = new HostExport()
   #export: WatchExport | undefined
   #isExported = exportsSomewhere(process.env)
   #isSent = false
@@ -44,7 +49,7 @@ export class WatchDelivery {
 
   /** Exporters get every call, and the counts of all of them. */
   get wantsAll(): boolean {
-    return this.#isExported
+    return this.#isExported || this.#host.isWanted
   }
 
   take(observation: Observation): void {
@@ -78,10 +83,23 @@ export class WatchDelivery {
 
   #deliver(observation: Observation): void {
     const span = new ObservedSpan(observation)
+    const isHosted = this.#host.isWanted
+    if (isHosted)
+      runGuarded(
+        () => this.#passOn(span, observation),
+        () => undefined,
+      )
     if (observation.isRecorded) this.#redaction.onEnd(span)
     if (observation.isUrgent) this.#recorder.hurry()
+    if (isHosted) return
     if (this.#export) this.#export.take(span, observation)
     else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
+  }
+
+  /** The recorded span is the host's: it has its identity. */
+  #passOn(span: ObservedSpan, observation: Observation): void {
+    const made = this.#host.take(span, observation.measures())
+    if (made) span.identify(made)
   }
 
   /** Writes what waits, at once. */

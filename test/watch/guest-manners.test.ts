@@ -24,18 +24,21 @@ import { startServer } from './world.ts'
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/watched/${name}`, import.meta.url))
 
 describe('a guest in the process', () => {
-  it("leaves the host's OpenTelemetry alone and joins its trace; nothing is sent along", async () => {
+  it("passes what it sees to the host's own OpenTelemetry, in the host's trace; nothing is registered or sent along", async () => {
     const { url, received } = await startServer((response, { headers }) => response.end(JSON.stringify(headers)))
     const state = stateFolder()
     const environment = { NODE_OPTIONS: `--import=${REGISTER}`, GATEWATCH_STATE: state, GATEWATCH_GATE: 'none' }
     const { code, stdout, stderr } = await startNode([fixture('with-opentelemetry.mjs'), url], environment).ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const { isRegistered, spans } = JSON.parse(stdout)
-    expect(isRegistered).toEqual([true, true])
-    expect(spans.map(({ name }: { name: string }) => name)).toEqual(['turn'])
+    const { isRegistered, spans, names } = JSON.parse(stdout)
+    expect(isRegistered).toEqual([true, true, true])
+    const [turn, refresh, ...others] = spans
+    expect([turn.name, refresh.name, others]).toEqual(['turn', SPAN_REFRESH, []])
+    expect(refresh).toMatchObject({ traceId: turn.traceId, parentSpanId: turn.spanId, attributes: { [ATTR_OUTCOME]: 'rotated' } })
+    expect(names).toContain(METRICS.refreshDuration.name)
     const [first, second] = spansIn(state)
     expect(first?.parentSpanId).toBeUndefined()
-    expect(second).toMatchObject({ name: SPAN_REFRESH, traceId: spans[0].traceId, parentSpanId: spans[0].spanId })
+    expect(second).toMatchObject({ name: SPAN_REFRESH, traceId: turn.traceId, spanId: refresh.spanId, parentSpanId: turn.spanId })
     for (const { headers } of received) expect(Object.keys(headers)).not.toContain('traceparent')
   })
 

@@ -1,0 +1,122 @@
+import type { Attributes, Context, Counter, Histogram, Meter, Span, SpanContext, SpanStatusCode } from '@opentelemetry/api'
+import { METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/semconv.ts'
+import type { FinishedSpan } from './finished-span.ts'
+import { type HostApi, hostApi, SPAN_KEY } from './host-span.ts'
+import { LabelLimiter } from './labels.ts'
+import { RedactingSpanProcessor } from './redaction-processor.ts'
+
+const ERROR: SpanStatusCode.ERROR = 2
+
+/** What is counted along with a span. */
+export type HostMeasure = { readonly key: MetricKey; readonly labels: Readonly<Record<string, string | number | undefined>> } & (
+  | { readonly kind: 'add' }
+  | { readonly kind: 'record'; readonly value: number }
+)
+
+/**
+ * Passes what was observed to the OpenTelemetry that the watched process has registered itself: its tracer and meter, and so its
+ * sampler, processors and exporters. They are read from where the host's copy of the API
+ * keeps them: another copy may see nothing of them.
+ */
+export class HostExport {
+  readonly #redaction: RedactingSpanProcessor
+  readonly #labels = new LabelLimiter(() => undefined)
+  readonly #instruments = new Map<MetricKey, Counter | Histogram>()
+  #meterOf: HostApi['metrics']
+  #made: SpanContext | undefined
+
+  constructor() {
+    const processor = {
+      onEnd: (span: FinishedSpan) => this.#start(span),
+      forceFlush: async () => undefined,
+      shutdown: async () => undefined,
+    }
+    this.#redaction = new RedactingSpanProcessor([{ processor, place: 'export' }], { onDropped: () => undefined })
+  }
+
+  /** Whether the process has registered a tracer provider, and no Gatewatch inside of it records token requests already. */
+  get isWanted(): boolean {
+    return hostApi()?.trace !== undefined && !isEmbedded()
+  }
+
+  /** Makes the host's span of one that has ended elsewhere, and counts along. @returns The identity of the host's span. */
+  take(span: FinishedSpan, measures: readonly HostMeasure[]): SpanContext | undefined {
+    this.#made = undefined
+    this.#redaction.onEnd(span)
+    for (const measure of measures) {
+      const instrument = this.#instrument(measure.key)
+      const labels = this.#limited(measure.labels)
+      if (measure.kind === 'add') (instrument as Counter | undefined)?.add(1, labels)
+      else (instrument as Histogram | undefined)?.record(measure.value, labels)
+    }
+    return this.#made
+  }
+
+  #start(span: FinishedSpan): void {
+    const { name, kind, attributes, startTime, endTime, events, status, parentSpanContext } = span
+    const made = hostApi()?.trace?.getTracer(SCOPE).startSpan(name, { kind, attributes, startTime }, contextUnder(parentSpanContext))
+    if (!made) return
+    for (const event of events) made.addEvent(event.name, event.attributes ?? {}, event.time)
+    if (status.code === ERROR) made.setStatus({ code: ERROR })
+    made.end(endTime)
+    this.#made = made.spanContext()
+  }
+
+  #instrument(key: MetricKey): Counter | Histogram | undefined {
+    const provider = hostApi()?.metrics
+    if (provider !== this.#meterOf) this.#instruments.clear()
+    this.#meterOf = provider
+    const known = this.#instruments.get(key)
+    if (known || !provider) return known
+    const made = instrumentOf(provider.getMeter(SCOPE), METRICS[key])
+    this.#instruments.set(key, made)
+    return made
+  }
+
+  #limited(labels: Readonly<Record<string, string | number | undefined>>): Attributes {
+    const known = Object.entries(labels).flatMap(([label, value]) =>
+      value === undefined ? [] : [[label, this.#labels.value(label, value)]],
+    )
+    return Object.fromEntries(known)
+  }
+}
+
+function instrumentOf(meter: Meter, { name, kind, unit, help: description, buckets }: MetricDefinition): Counter | Histogram {
+  if (kind !== 'histogram') return meter.createCounter(name, { unit, description })
+  return meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: [...(buckets ?? [])] } })
+}
+
+/** Whether a Gatewatch is part of the application: it passes the same requests to the same exporters. */
+function isEmbedded(): boolean {
+  const members = (globalThis as Record<symbol, unknown>)[Symbol.for('gatewatch members')]
+  return Array.isArray(members) && members.length > 0
+}
+
+/** A context with a parent and nothing else. */
+function contextUnder(parent: SpanContext | undefined): Context {
+  const span = parent && { spanContext: () => parent, isRecording: () => false }
+  return new PlainContext(new Map(span ? [[SPAN_KEY, span as Pick<Span, 'spanContext' | 'isRecording'>]] : []))
+}
+
+/** What `ROOT_CONTEXT` of the API is, which is not loaded. */
+class PlainContext implements Context {
+  readonly #values: ReadonlyMap<symbol, unknown>
+
+  constructor(values: ReadonlyMap<symbol, unknown>) {
+    this.#values = values
+  }
+
+  getValue(key: symbol): unknown {
+    return this.#values.get(key)
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return new PlainContext(new Map(this.#values).set(key, value))
+  }
+
+  deleteValue(key: symbol): Context {
+    const values = new Map(this.#values)
+    values.delete(key)
+    return new PlainContext(values)
+  }
+}

@@ -1,7 +1,7 @@
 import { prometheusLabel } from '../otel/prometheus-name.ts'
 import { BOARD_UIDS, type BoardKey } from './links.ts'
 
-/** `critical`: somebody is woken. `warning`: somebody looks today. */
+/** `critical`: wakes an operator. `warning`: an operator looks today. */
 export type Severity = 'critical' | 'warning'
 
 /** How a rule test shows that the alert does what it says: series as `promtool test rules` writes them, a value a minute. */

@@ -22,7 +22,7 @@ const STORM_FROM = 5
 /** A token that lives this long has no business being refreshed within a minute. */
 const LONG_LIFE_SECONDS = 600
 const YOUNG_SECONDS = 60
-/** So long before its end a token should have been refreshed, if somebody tries. */
+/** So long before its end a token should have been refreshed, if a caller asks for it. */
 const ENDS_SOON_SECONDS = 300
 
 const codex = { [LABEL_PROVIDER]: is('openai-codex') }

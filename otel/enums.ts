@@ -164,7 +164,7 @@ export type ImportSource = (typeof IMPORT_SOURCES)[number]
 
 /**
  * What an import did with a profile: `exists` where another credential lies here already, `needs_owner` where it holds a
- * rotating refresh token that nobody said to take over.
+ * rotating refresh token whose takeover was not requested.
  */
 export const IMPORT_OUTCOMES = ['imported', 'replaced', 'unchanged', 'exists', 'needs_owner', 'unusable'] as const
 export type ImportOutcome = (typeof IMPORT_OUTCOMES)[number]

@@ -33,7 +33,7 @@ export interface GatewayOptions extends LoadedSettings {
   onTokenUrl?: (tokenUrl: string, providerId: string) => void
 }
 
-/** Whoever is behind comes within minutes of a rotation; later, a token that comes back was copied. */
+/** A client that is behind comes within minutes of a rotation; later, a token that comes back was copied. */
 const ROTATION_GRACE_MS = 600_000
 
 /** The floors put together: what a process needs to make calls, guard refreshes and see bypasses. */

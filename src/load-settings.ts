@@ -15,7 +15,7 @@ export interface LoadedSettings {
   readonly environment: NodeJS.ProcessEnv
   /** What the settings were read from, for messages. */
   readonly source: string
-  /** Keys and client secrets may be missing here: they are needed where the gateway runs, not where somebody looks. @default false */
+  /** Keys and client secrets may be missing here: they are needed where the gateway runs, not where data is only read. @default false */
   readonly isLook?: boolean
 }
 
@@ -104,7 +104,7 @@ function idsOf(registry: Registry): string {
     .join(' or ')
 }
 
-/** A word of the configuration as a message may show it: somebody may have put the key where its name belongs. */
+/** A word of the configuration as a message may show it: the key itself may stand where its name belongs. */
 function quoted(word: string): string {
   return JSON.stringify(redactText(word.slice(0, 64)))
 }

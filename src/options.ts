@@ -183,7 +183,7 @@ export function parseSettings(input: unknown, source: string): Settings {
   return result.output
 }
 
-/** The name of a variable as a message may show it: as variables are called; else somebody may have put the key itself where the name of its variable belongs. */
+/** The name of a variable as a message may show it: as variables are called; else the key itself may stand where the name of its variable belongs. */
 export function variableName(name: string): string {
   return /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/.test(name) ? redactText(name) : '(not shown, it may be a key)'
 }

@@ -176,7 +176,7 @@ function batchProcessor(environment: Environment, exporter: SpanExporter, onDrop
 /**
  * Hears from the batch processor how many spans its full queue refused.
  *
- * The processor tells nobody but its own metrics (`otel.sdk.processor.span.processed` with `error.type=queue_full`), so it
+ * The processor reports this to its own metrics alone (`otel.sdk.processor.span.processed` with `error.type=queue_full`), so it
  * gets a meter that listens to that counter and to nothing else.
  */
 function queueWatch(onDropped: OnDropped): ApiMeterProvider {

@@ -187,7 +187,7 @@ const PROPAGATORS = {
   baggage: () => new W3CBaggagePropagator(),
 }
 
-/** Says whether nobody has registered OpenTelemetry yet: a second registration would send our spans through the first. */
+/** Returns whether no OpenTelemetry is registered yet: a second registration would send our spans through the first. */
 function globalsAreFree(): boolean {
   if (!isSdkRegistered() && metrics.getMeter(SCOPE) === createNoopMeter()) return true
   diag.warn('OpenTelemetry is registered in this process already; Gatewatch keeps providers of its own beside it')

@@ -17,11 +17,11 @@ import { type MetricDefinition, type MetricKind, SCOPE } from '../semconv.ts'
 export interface SeriesProducerOptions {
   /** Version of the instrumentation scope. */
   version?: string
-  /** What the exporter wants to be told: all since the beginning, or what came since it last asked. @default cumulative */
+  /** What the exporter asks for: all since the beginning, or what came since it last asked. @default cumulative */
   temporalityOf?: (type: InstrumentType) => AggregationTemporality
 }
 
-/** What a series showed when it was last told, for a reader that wants to hear of the difference. */
+/** What a series showed when it was last read, for a reader of deltas. */
 interface Reported {
   readonly at: HrTime
   readonly value: number
@@ -34,7 +34,7 @@ const TYPES = {
   gauge: InstrumentType.GAUGE,
 } as const satisfies Record<MetricKind, InstrumentType>
 
-/** Gives one reader of the OpenTelemetry SDK the series of a book. Each reader needs one of its own: it remembers what was told. */
+/** Gives one reader of the OpenTelemetry SDK the series of a book. Each reader needs one of its own: it remembers what was read. */
 export class SeriesProducer implements MetricProducer {
   readonly #storage: MetricStorage
   readonly #version: string | undefined

@@ -38,7 +38,7 @@ export interface AsyncSteps {
 
 let trailNow: (() => AsyncSteps) | undefined
 
-/** From now on the steps that led to a request are reported with it. @returns Tells them no more. */
+/** From now on the steps that led to a request are reported with it. @returns Stops that. */
 export function recordAsyncSteps(trail: () => AsyncSteps): () => void {
   trailNow = trail
   return () => {
@@ -46,7 +46,7 @@ export function recordAsyncSteps(trail: () => AsyncSteps): () => void {
   }
 }
 
-/** What led to the code that runs now; `undefined` where nobody notes it. */
+/** What led to the code that runs now; `undefined` where it is not recorded. */
 export function captureAsyncSteps(): AsyncSteps | undefined {
   return trailNow?.()
 }
@@ -91,7 +91,7 @@ export function runAsEntry<T>(above: (...args: never[]) => unknown, work: () => 
     return work()
   } finally {
     onStack = before
-    // Of one that waits in a queue nobody knows yet what it is.
+    // Of one that waits in a queue it is not known yet what it is.
     if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) entry.frames = noteFrames(above, entry.wanted || MOST_FRAMES)
   }
 }
@@ -106,7 +106,7 @@ export function forgetEntry(entry: AsyncEntry | undefined): void {
   if (entry?.isBrief) entry.frames = undefined
 }
 
-/** A request is made: whoever entered the library did not have to wait for that. */
+/** A request is made: the entry into the library did not have to wait for that. */
 export function noteRequest(): void {
   if (onStack) onStack.hasMade = true
 }
@@ -161,7 +161,7 @@ export function wholenessOf(frames: readonly RawFrame[]): Exclude<StackEnd, 'tim
   return outermost !== undefined && sourceKindOf(outermost.file)?.kind === 'application' ? 'root' : 'cut'
 }
 
-/** Frames of a brief entry: they are noted as it returns, or at once for whoever cannot wait. */
+/** Frames of a brief entry: they are noted as it returns, or at once for a caller that cannot wait. */
 function framesOf(entry: AsyncEntry, above: (...args: never[]) => unknown, most: number): NotedFrames {
   entry.wanted = Math.max(entry.wanted, most)
   let frames: readonly RawFrame[] | undefined

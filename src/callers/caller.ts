@@ -61,7 +61,7 @@ export function siteOf(raw: readonly RawFrame[]): CallerSite {
 }
 
 /**
- * As `siteOf`, where the nearer frames are known to be on everybody's way: they stay on the stack, and are nobody's caller.
+ * As `siteOf`, where the nearer frames are on every caller's way: they stay on the stack, and are never the caller.
  *
  * @param from Index of the first frame that can be the caller's; where nothing is left from there on, all of them can.
  */
@@ -106,7 +106,7 @@ export async function readMapOfCaller(above: (...args: never[]) => unknown): Pro
 
 /**
  * What a span says about its caller, now that the sources are known: where it was described before, its caller, place and
- * stack are told again.
+ * stack are reported again.
  */
 export function mappedCaller(attributes: Attributes): Attributes {
   if (unmapped.size === 0) return attributes
@@ -115,7 +115,7 @@ export function mappedCaller(attributes: Attributes): Attributes {
   const frames = framesOf(raw)
   const isPlace = ({ file, line, column }: NonNullable<Frame['generated']>) =>
     file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
-  // One that has been told again already stays who it is.
+  // One that has been reported again keeps its caller.
   const from = Math.max(
     0,
     frames.findIndex(frame => isPlace(frame) || (frame.generated && isPlace(frame.generated))),
@@ -131,7 +131,7 @@ export function mappedCaller(attributes: Attributes): Attributes {
   }
 }
 
-/** What a span says about its caller. The stack goes along: it is why somebody looks. */
+/** What a span says about its caller. The stack goes along: it is why an operator looks. */
 export function callerAttributes(caller: CallerSite): Attributes {
   const attributes: Attributes = { [ATTR_CALLER]: caller.label, [ATTR_CALLER_KIND]: caller.kind }
   if (!caller.frame) return attributes

@@ -44,7 +44,7 @@ function findPlace(file: string): SourceKind | null {
 }
 
 function isOwn(path: string): boolean {
-  // Bundled into the application there is no folder of ours; the source map tells our files then.
+  // Bundled into the application there is no folder of ours; the source map identifies our files then.
   if (!IS_UNBUNDLED) return false
   const isSource = path.startsWith(SOURCE_ROOT + sep) && !PLAYED_ROOTS.some(root => path.startsWith(root))
   return isSource || path.startsWith(OTEL_ROOT + sep)

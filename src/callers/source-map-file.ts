@@ -16,7 +16,7 @@ export interface GeneratedPlace {
 
 /** The place in the source that was bundled, compiled or minified into it. */
 export interface OriginalPlace {
-  /** Path of the source, absolute where the map tells as much. */
+  /** Path of the source, absolute where the map states it. */
   readonly file: string
   readonly line: number
   readonly column: number

@@ -89,7 +89,7 @@ export class AttemptLog {
     })
   }
 
-  /** What is told to the caller when `candidate` serves with the next attempt. */
+  /** What the caller gets when `candidate` serves with the next attempt. */
   servedBy(candidate: Candidate): Served {
     const preferredBilling = this.#preferred?.billing
     return {

@@ -80,7 +80,7 @@ export class AttemptRecord {
 
   ended(outcome: AttemptOutcome, failure?: string, providerCode?: string): void {
     this.#outcome = outcome
-    // What is set here, and not only told when asked, has the trace kept.
+    // What is set here, and not only computed when asked, has the trace kept.
     if (outcome !== 'ok') this.#span.setAttribute(ATTR_ATTEMPT_OUTCOME, outcome)
     if (providerCode) this.#span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
     if (failure) {

@@ -24,7 +24,7 @@ export interface CallRequest {
   /** Only providers that speak this language too may serve: a listing of models comes in each provider's own. */
   readonly speaking?: Protocol
   /**
-   * A probe, which changes nothing for the calls that follow: it is no turn, rests or wakes nobody, and a rejected token
+   * A probe, which changes nothing for the calls that follow: it affects no rotation or cooldown, and a rejected token
    * is not refreshed for it, since the next call may never meet that rejection.
    */
   readonly probe?: boolean

@@ -21,7 +21,7 @@ interface Place {
 
 /**
  * How long after a refusal, or after a failed attempt, a profile that rests is left alone, in ms, although nothing else could serve. A time that
- * the provider named is kept to, up to a minute: what is promised for hours may be over sooner, if somebody paid. Pure.
+ * the provider named is kept to, up to a minute: what is promised for hours may be over sooner, after a payment. Pure.
  */
 export function paceOf({ since, until, isPromised }: Pick<Rest, 'since' | 'until' | 'isPromised'>, now: number): number {
   const left = Math.max(0, until - now)
@@ -54,7 +54,7 @@ export class LastResort {
   }
 
   /**
-   * Asks for the attempt at a profile that rests. Whoever gets it must `leave`, as soon as its outcome is known.
+   * Asks for the attempt at a profile that rests. A caller that gets it must `leave`, as soon as its outcome is known.
    *
    * @param key As of `placeOf`.
    * @param restOf What rests it now; `undefined` once it rests no more.

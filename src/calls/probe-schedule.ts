@@ -3,7 +3,7 @@ export interface ProbeScheduleOptions {
   everyMs?: number | undefined
   /** Probes every profile, one after the other. */
   probeAll: () => Promise<unknown>
-  /** Told when a round could not be made. */
+  /** Called when a round could not be made. */
   onFailed: (error: unknown) => void
   /** From 0 to 1. */
   random?: () => number

@@ -33,7 +33,7 @@ export interface ProbesOptions {
   registry: Registry
 }
 
-/** Whoever asked for the probe, what the probe does it does in its own name: boards can tell it from what users cause. */
+/** Whichever caller asked for the probe, its work is done in the probe's own name, so that boards separate it from users' calls. */
 export const PROBE_CALLER: CallerSite = clientCaller('probe')
 
 /** Longest time one probe may take, a refresh included, in ms. */
@@ -147,7 +147,7 @@ function outcomeOf(end: CallEnd, deadline: AbortSignal): ProbeOutcome {
     case 'aborted':
       return deadline.aborted ? 'timeout' : 'aborted'
     case 'failed':
-      // Without any reason nobody could even be asked: the provider lists no models.
+      // Without any reason, no profile could be asked: the provider lists no models.
       return end.reason ?? 'mode_mismatch'
     default:
       return end satisfies never

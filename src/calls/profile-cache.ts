@@ -22,12 +22,12 @@ export interface ProfileCacheOptions {
   gate: RefreshGate
   store: ProfileStore
   configured: readonly ConfiguredProfile[]
-  /** Told when the store cannot be listed and the last listing serves. */
+  /** Called when the store cannot be listed and the last listing serves. */
   onStoreError?: (error: unknown) => void
   clock?: Clock
 }
 
-/** How long a listing of the store is good: a profile that somebody adds is used this much later at most. */
+/** How long a listing of the store is good: a profile that is added is used this much later at most. */
 const LIST_FOR_MS = 1_000
 
 /** Every profile this gateway knows, from the configuration and the store, with how it fared lately. */

@@ -32,14 +32,14 @@ export interface Hindrance {
 
 export interface OrderQuestion {
   readonly profiles: readonly StoredProfile[]
-  /** `undefined` for a provider nobody configured here: another process that shares the store may have its own. */
+  /** `undefined` for a provider that is not configured here: another process that shares the store may have its own. */
   readonly providerOf: (id: string) => Provider | undefined
   readonly protocol: Protocol
   /** Profile ids in the operator's order; profiles not named are left out. */
   readonly order?: readonly string[]
   readonly provider?: string
   readonly profile?: string
-  /** A language the provider must speak besides. */
+  /** A further language the provider must speak. */
   readonly speaking?: Protocol
   /** Whether a subscription's call may go on to a metered profile. */
   readonly metered: 'allow' | 'deny'

@@ -213,7 +213,7 @@ export class ProviderCalls {
     return this.#judge(call, first, renewal)
   }
 
-  /** What holds now, if it is another token than the one that was rejected: somebody refreshed while the probe was on its way. */
+  /** What holds now, if it is another token than the one that was rejected: another caller refreshed during the probe. */
   async #newer(profile: StoredProfile): Promise<StoredProfile | undefined> {
     const current = await this.#options.profiles.current(profile)
     return bearerFingerprint(current.credential) === bearerFingerprint(profile.credential) ? undefined : current

@@ -3,7 +3,7 @@ import { packageVersion } from '../tools/package-version.ts'
 import type { ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
 
-/** What a command tells while it runs. */
+/** What a command reports while it runs. */
 export interface CommandListener {
   /** Its options are read, and it begins. */
   begins(isJson: boolean): void
@@ -36,7 +36,7 @@ export class CommandLine {
   }
 
   /**
-   * Runs a command with its options and its arguments under the names given, and tells how it ended.
+   * Runs a command with its options and its arguments under the names given, and reports how it ended.
    *
    * @param load Imports the command: a process loads the modules of the one command that it runs.
    */

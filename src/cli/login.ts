@@ -19,7 +19,7 @@ export interface LoginCommandOptions extends PlaceOptions {
   replaceAccount?: boolean
 }
 
-/** `gatewatch profiles login --provider P`: signs somebody in and stores the login. */
+/** `gatewatch profiles login --provider P`: signs a user in and stores the login. */
 export async function loginCommand(options: LoginCommandOptions, output: Output): Promise<ExitCode> {
   const { provider, profile = `${provider}:default`, paste = false, device = false, replaceAccount = false } = options
   if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')

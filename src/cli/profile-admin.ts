@@ -16,7 +16,7 @@ import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
 import type { Output } from './output.ts'
 import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
-/** Where profiles are, as a command is told. */
+/** Where profiles are, as given to a command. */
 export interface PlaceOptions {
   /** Configuration file. @default gatewatch.json here, if there is one */
   config?: string
@@ -45,7 +45,7 @@ export interface ProfileAdmin extends ProfilePlace {
   readonly caller: CallerSite
 }
 
-/** Finds out where profiles are. @throws {GatewayError} `GW_CONFIG` when nobody said where, or the configuration cannot be used. */
+/** Finds out where profiles are. @throws {GatewayError} `GW_CONFIG` when no place is given, or the configuration cannot be used. */
 export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {
   if (config !== undefined && state !== undefined) throw misused('--config names a state folder already: leave --state out')
   if (state !== undefined) {
@@ -61,7 +61,7 @@ export async function profilePlace({ config, state }: PlaceOptions): Promise<Pro
 }
 
 /**
- * Runs a command's work at the place it was told, with telemetry into the recorder of its state folder, and over OTLP where
+ * Runs a command's work at the place it was given, with telemetry into the recorder of its state folder, and over OTLP where
  * an `OTEL_*` variable names an endpoint.
  *
  * @param command What the command is called, `profiles login`.
@@ -96,7 +96,7 @@ export async function knownProfiles({ settings, store }: Pick<ProfileAdmin, 'set
 }
 
 /**
- * The id of a profile that somebody names by its id, or by the name under which it is shown.
+ * The id of a profile that is named by its id, or by the name under which it is shown.
  *
  * @throws {GatewayError} `GW_PROFILE_UNKNOWN` naming those there are.
  */
@@ -121,7 +121,7 @@ export function requireName(what: string, name: string): void {
   if (fault) throw misused(`${what}: the name of the profile is ${fault}, allowed: any other text, such as openai:work`)
 }
 
-/** The error for a command that was not told enough, or too much. */
+/** The error for a command with too few or too many arguments. */
 export function misused(message: string): GatewayError {
   return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
 }

@@ -31,7 +31,7 @@ export async function renameCommand({ name, newName, ...place }: RenameCommandOp
   })
 }
 
-/** The new name is nobody's; a rename that was cut short has left the same login under both, and may be finished. */
+/** The new name is free; a rename that was cut short has left the same login under both, and may be finished. */
 async function checkFree({ store, settings, telemetry }: ProfileAdmin, from: string, to: string): Promise<void> {
   const [current, other] = [await store.reload(from), await store.reload(to)]
   const isHalfDone = current !== undefined && other !== undefined && isSameLogin(current, other)

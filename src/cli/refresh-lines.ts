@@ -5,7 +5,7 @@ import { inWords } from './table.ts'
 
 const HEADINGS = ['TIME', 'PROCESS', 'PROFILE', 'CALLER', 'REASON', 'VIA', 'OUTCOME', 'NOTE'] as const
 
-/** Field and class of one value of a shape: `refresh_token:literal:undefined`. Names that nobody expects read `[field:12]`. */
+/** Field and class of one value of a shape: `refresh_token:literal:undefined`. Unexpected names read `[field:12]`. */
 const SHAPE_PAIR = /^(\[field:\d+\]|[^=:]+)[=:](.+)$/
 /** What a careless program makes of a value it does not have. */
 const ODD_CLASS = /^(?:absent|empty|null|file|literal:.*)$/

@@ -61,7 +61,7 @@ export async function serveCommand(
   return EXIT.good
 }
 
-/** Says what would be lost by a second signal, or by whoever loses patience: the store has not taken it yet. */
+/** Says what would be lost by a second signal, or by killing the process: the store has not taken it yet. */
 async function noteUnsaved(watch: Gatewatch, graceMs: number, output: Output): Promise<void> {
   const profiles = await watch.profiles().catch(() => [])
   const names = profiles.filter(({ state }) => state === 'not_persisted').map(({ profile }) => profile)

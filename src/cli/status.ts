@@ -36,7 +36,7 @@ export async function statusCommand({ probe = false, state, ...asked }: StatusOp
   }
 }
 
-/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, `GW_UPSTREAM`, and what `fetch` throws where nobody answers. */
+/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, `GW_UPSTREAM`, and what `fetch` throws where no server answers. */
 export async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
   const answer = await fetch(new URL(path, base), {
     method,

@@ -16,7 +16,7 @@ const REDRAW_MS = 1_000
 /** Where nothing can be redrawn, a line this often. */
 const REMIND_MS = 60_000
 
-/** Leads somebody through a login: the page, the code to enter, how much time is left, what to paste. */
+/** Leads a user through a login: the page, the code to enter, how much time is left, what to paste. */
 export function terminalPrompts(output: Output, providerId: string): TerminalPrompts {
   let timer: NodeJS.Timeout | undefined
   const isLive = process.stderr.isTTY === true && !output.isJson

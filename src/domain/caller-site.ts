@@ -26,7 +26,7 @@ export interface CallerSite {
   readonly stackId: string
 }
 
-/** The caller site of what nobody could be found for. */
+/** The caller site where no caller was found. */
 export const UNKNOWN_CALLER: CallerSite = { kind: 'unknown', label: 'unknown', frames: [], stackId: '' }
 
 /** The caller site of a client that came over HTTP: its name stands where code has file and function. */

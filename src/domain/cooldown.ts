@@ -8,7 +8,7 @@ export interface CredentialMark {
   readonly bearer?: Fingerprint
   /** Of an OAuth credential: its rotations when the attempt began. */
   readonly generation?: number
-  /** Of the refresh token beside it: it tells a later login from a refresh. */
+  /** Of the refresh token beside it: it distinguishes a later login from a refresh. */
   readonly refresh?: Fingerprint
   readonly account?: Fingerprint
 }

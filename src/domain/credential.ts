@@ -105,7 +105,7 @@ export function bearerFingerprint(credential: Credential): Fingerprint | undefin
   return taken
 }
 
-/** When the credential expires, epoch milliseconds; `undefined` when it does not or nobody knows. */
+/** When the credential expires, epoch milliseconds; `undefined` when it does not or that is unknown. */
 export function expiryOf(credential: Credential): number | undefined {
   return credential.type === 'api_key' ? undefined : credential.expiresAt
 }

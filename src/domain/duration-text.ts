@@ -1,4 +1,4 @@
-/** Larger units, from so many ms on: nobody counts the days in 864000 s. */
+/** Larger units, from so many ms on: 864000 s is hard to read as days. */
 const COARSE_UNITS = [
   { fromMs: 172_800_000, unitMs: 86_400_000, word: 'days' },
   { fromMs: 7_200_000, unitMs: 3_600_000, word: 'h' },

@@ -342,7 +342,7 @@ function report(listener: () => void): void {
   try {
     listener()
   } catch {
-    // It was told.
+    // It was reported.
   }
 }
 

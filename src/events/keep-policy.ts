@@ -14,7 +14,7 @@ export function isOAuthSpan(row: SpanRow): boolean {
   return isAlwaysKeptSpan(row.name) || isBypass(row)
 }
 
-/** Says whether a span is of a refresh that this process made itself, through its gate: no other caller can tell how it ended. */
+/** Says whether a span is of a refresh that this process made itself, through its gate: no other process knows how it ended. */
 export function isOwnRefresh({ name, attributes }: SpanRow): boolean {
   return name === SPAN_REFRESH && attributes[ATTR_VIA] === 'gate' && attributes[ATTR_OUTCOME] !== 'reused'
 }

@@ -11,7 +11,7 @@ export interface ProcessRow {
   readonly startedMs: number
   /** The script it runs, without its folder; never the command line, which may hold secrets. */
   readonly title: string
-  /** Tells equal pids apart: digest of host, boot and process namespace. */
+  /** Distinguishes equal pids: digest of host, boot and process namespace. */
   readonly host: string
 }
 

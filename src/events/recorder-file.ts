@@ -13,7 +13,7 @@ import { APPLICATION_ID, CREATE_SCHEMA, SCHEMA_VERSION } from './recorder-schema
 export { fileIdentity } from '../store/database-file.ts'
 
 const FILE_NAME = 'recorder.sqlite'
-/** Longest wait of a reader for somebody who is just opening or closing the file, in ms. */
+/** Longest wait of a reader for a process that is just opening or closing the file, in ms. */
 const READ_WAIT_MS = 2_000
 
 /** Where the recorder of a state folder is stored. */
@@ -76,10 +76,10 @@ export function openForWriting(path: string): DatabaseSync {
 /**
  * Reads a recorder file through `query` without changing, creating or keeping anything; writers go on meanwhile.
  *
- * A file that nobody has open lies there complete and alone. SQLite would put its two journal files beside it even for
+ * A file that no process has open is complete without journals. SQLite would put its two journal files beside it even for
  * a reader, so it is notified that the file does not change; if it did all the same, the query is asked once more.
  *
- * @param waitMs Longest time the process may stand still for somebody who is just opening or closing the file.
+ * @param waitMs Longest time the process may stand still for a process that is just opening or closing the file.
  * @throws {GatewayError} `GW_STORE_DAMAGED`, `GW_STORE_NEWER`; and what SQLite or `query` throws.
  */
 export function readRecorderUnmodified<T>(path: string, query: (database: DatabaseSync) => T, waitMs = READ_WAIT_MS): T {
@@ -117,7 +117,7 @@ function requireOurs(path: string, database: DatabaseSync): void {
   if (version !== SCHEMA_VERSION) throw damagedRecorder(path, `there never was a format version ${version}`)
 }
 
-/** How the file lies there while nobody has it open; `undefined` when somebody has, or left a journal behind. */
+/** The state of a file that no process has open; `undefined` when one has, or left a journal behind. */
 function stateOf(path: string): string | undefined {
   if (statSync(`${path}-wal`, { throwIfNoEntry: false })) return undefined
   const found = statSync(path, { bigint: true, throwIfNoEntry: false })

@@ -80,7 +80,7 @@ export function isRefresh(row: SpanRow): boolean {
   return row.name === SPAN_REFRESH || isSharedRefresh(row) || isBypass(row)
 }
 
-/** Says whether a watched process was given another caller's answer: an acquisition that tells by which way it came. */
+/** Says whether a watched process was given another caller's answer: an acquisition that records its way. */
 export function isSharedRefresh(row: SpanRow): boolean {
   return row.name === SPAN_ACQUIRE && row.attributes[ATTR_VIA] !== undefined
 }

@@ -62,7 +62,7 @@ function usesUp({ outcome, retained }: TokenRequestRow): boolean {
 /** A request that had ended before the other one began is the retry's forerunner, not a replay. */
 function comesAfter(send: TokenRequestRow, first: TokenRequestRow): boolean {
   if (send.atMs + send.durationMs <= first.atMs) return false
-  // Where nobody saw the rotation, a success shows that there had been none.
+  // Where no process saw the rotation, a success shows that there had been none.
   return first.outcome === 'rotated' || !ROTATES.has(send.outcome)
 }
 

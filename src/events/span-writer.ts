@@ -23,7 +23,7 @@ interface Open {
 /**
  * Writes spans into the recorder's file, one transaction at a time. All of it is synchronous and nothing in it waits.
  *
- * The file is opened with the first write, and again when somebody has removed or replaced it.
+ * The file is opened with the first write, and again when it has been removed or replaced.
  */
 export class SpanWriter {
   readonly path: string
@@ -70,7 +70,7 @@ export class SpanWriter {
     return this.#row
   }
 
-  /** Closes the file; whoever is the last to do so leaves it alone, without journals beside it. */
+  /** Closes the file; the last process to do so leaves it without journals. */
   close(): void {
     const open = this.#open
     this.#open = undefined
@@ -103,7 +103,7 @@ export class SpanWriter {
     return this.#open
   }
 
-  /** Somebody who never stops reading keeps SQLite from emptying the journal: it would grow without bounds. */
+  /** A reader that never stops keeps SQLite from emptying the journal: it would grow without bounds. */
   #requireRoom({ database }: Open): void {
     const most = Math.max(this.#bounds.mostBytes, LONGEST_JOURNAL_BYTES)
     if (this.#journalBytes() <= most) return

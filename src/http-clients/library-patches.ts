@@ -153,7 +153,7 @@ function wrapUndici(patches: Patches, all: Table): void {
   wrapShared()
 }
 
-/** Notes who makes an object, for what its method does when nobody is on the stack any more. */
+/** Notes who makes an object, for what its method does when no caller is on the stack any more. */
 function wrapConstruction(patches: Patches, all: Table, name: string, method: string): void {
   const original = all[name] as { prototype: Table } & (new (...given: unknown[]) => object)
   const makers = new WeakMap<object, NotedFrames>()

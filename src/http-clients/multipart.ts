@@ -1,4 +1,4 @@
-/** What a part that is a file reads as: its content is nobody's business here. */
+/** What a part that is a file reads as: its content is not read here. */
 export const FILE_PART = Symbol('file')
 
 /**

@@ -27,7 +27,7 @@ export interface OutgoingRequest {
    * was redirected here. To be taken synchronously.
    */
   frames(above: (...args: never[]) => unknown): readonly RawFrame[]
-  /** The same for whoever may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
+  /** The same for a caller that may never read it; that costs much less. @param most Frames noted, those of the library apart. @default 160 */
   noteFrames(above: (...args: never[]) => unknown, most?: number): NotedFrames
   /**
    * Keeps it from being sent: the application gets this error as one of its connection. Only at once, or from the
@@ -36,7 +36,7 @@ export interface OutgoingRequest {
    * @returns false where the client is not known, and sends it all the same.
    */
   block(error: Error): boolean
-  /** Reported once, of the first piece of the body; for requests whose whole body is nobody's business. Not in addition to `onBody`. */
+  /** Reported once, of the first piece of the body; for requests whose whole body is not to be read. Not in addition to `onBody`. */
   onBodyStart(listener: FirstChunkListener): void
   /**
    * Reported once, when the request's body is complete; `undefined` for one that cannot be heard or is over 64 KiB.

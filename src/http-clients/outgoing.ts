@@ -17,7 +17,7 @@ import { httpHeader, httpHeaders } from './sent-headers.ts'
 import { UndiciShapes } from './undici-shape.ts'
 
 export interface WatchOutgoingOptions {
-  /** Asked first, for every request of the process: whoever is not wanted costs no more than this. */
+  /** Asked first, for every request of the process: a request that is not wanted costs no more than this. */
   wanted: (method: string, path: string) => boolean
   /** Called synchronously where the request is made, so the stack is the caller's. */
   listener: (request: OutgoingRequest) => void
@@ -153,7 +153,7 @@ function reporter(onFault: (fault: unknown) => void): TrackingContext['report'] 
       try {
         onFault(fault)
       } catch {
-        // A caller that wants to be notified of faults must not have one; there is nobody left to tell.
+        // A caller that wants to be notified of faults must not have one; no one else can be notified.
       }
     }
   }

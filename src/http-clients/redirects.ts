@@ -8,7 +8,7 @@ interface Expected {
 const LIFETIME_MS = 10_000
 const MOST_EXPECTED = 1000
 
-/** Who asked for the requests that answers redirected: clients follow a redirect when nobody is on the stack any more. */
+/** Who asked for the requests that answers redirected: clients follow a redirect when no caller is on the stack any more. */
 export class Redirects {
   readonly #expected = new Map<string, Expected>()
 

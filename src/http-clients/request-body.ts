@@ -95,7 +95,7 @@ class Heard {
  *
  * @param decision Decides whether the body goes on. One that is declared to be as short as a token request waits until it is
  *   complete; any other goes on piece by piece, and is refused by the piece that shows what it is, or by its end.
- * @returns Tells what was heard so far, if nothing was told yet.
+ * @returns Reports what was heard so far, unless that was done.
  */
 export function tapUndiciBody(request: UndiciRequest, listener: BodyListener, decision?: BodyDecision): () => void {
   const heard = new Heard(listener)

@@ -83,7 +83,7 @@ export class ResponseTracker implements OutgoingEnd {
     this.#status = status
     this.#rawHeaders = raw
     this.#readHeaders = read as (raw: never) => ResponseHeaders
-    // Whoever is notified of a good one has nothing to do with it.
+    // The listener has nothing to do with a good one.
     if (status >= 300) this.#follower.head(status, () => this.headers)
   }
 

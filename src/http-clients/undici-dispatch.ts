@@ -113,7 +113,7 @@ export function wrapDispatch({ prototype }: { prototype: object }): () => void {
         return known ? known.goOn(send) : runAsEntry(wrapper.dispatch, () => first(handler).run(send))
       }
       const go = (by: unknown = options, to: unknown = handler) => {
-        // Whoever stands in for a handler comes back from a queue in its place.
+        // A handler's stand-in comes back from a queue in its place.
         if (to !== handler && isObject(to)) first(to)
         return Reflect.apply(original, this, [by, to, ...rest])
       }
@@ -142,7 +142,7 @@ function first(handler: object): FirstDispatch {
   return made
 }
 
-/** Says whether a dispatcher takes a request at once: nobody has put an interceptor before it that may take its time. */
+/** Says whether a dispatcher takes a request at once: no interceptor before it may take its time. */
 export function dispatchesAtOnce(dispatcher: unknown = globalDispatcher()): boolean {
   if (interceptor || !isObject(dispatcher)) return false
   const { dispatch } = dispatcher as { dispatch?: unknown }
@@ -155,7 +155,7 @@ function globalDispatcher(): unknown {
 
 /**
  * Wraps what the dispatcher is made of that all copies of undici share, which is that of the copy that was loaded first;
- * to be called when one has been loaded. Does nothing while nobody intercepts.
+ * to be called when one has been loaded. Does nothing without an interceptor.
  *
  * @returns Says whether there is one yet.
  */

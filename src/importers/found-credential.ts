@@ -55,7 +55,7 @@ export function tokenCredential(token: string | undefined, expiresAt: number | u
   const read = tokenText(token)
   const text = textOf(read)
   if (text === undefined) return { why: refusal('token', read) ?? 'it holds no token' }
-  if (expiresAt !== undefined && expiresAt <= now) return { why: 'its token has expired, and nobody can refresh it' }
+  if (expiresAt !== undefined && expiresAt <= now) return { why: 'its token has expired and cannot be refreshed' }
   return { credential: { type: 'token', token: text, ...(expiresAt !== undefined && { expiresAt }) } satisfies TokenCredential }
 }
 

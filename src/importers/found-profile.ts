@@ -2,7 +2,7 @@ import type { Credential } from '../domain/credential.ts'
 
 /** A profile as it is in a source, ready to be taken over. */
 export interface FoundProfile {
-  /** Id it gets here unless somebody gives another one. May carry an e-mail address. */
+  /** Id it gets here unless another one is given. May carry an e-mail address. */
   readonly id: string
   readonly provider: string
   readonly credential: Credential
@@ -26,7 +26,7 @@ export interface Reading {
   readonly unusable: readonly UnusableProfile[]
   /** Ids in the order in which the source tries them; empty where it has none. */
   readonly order: readonly string[]
-  /** What else somebody should know, in sentences. */
+  /** What else the user should know, in sentences. */
   readonly notes: readonly string[]
 }
 

@@ -59,7 +59,7 @@ export function inPlaceOf(current: StoredProfile | undefined, next: StoredProfil
   }
 }
 
-/** Refresh tokens that are known here, by their fingerprints: nobody may hold one twice, or bring one back. */
+/** Refresh tokens that are known here, by their fingerprints: none may be held twice, or brought back. */
 export class KnownRefreshTokens {
   readonly #holders = new Map<Fingerprint, string>()
   readonly #gone = new Set<Fingerprint>()

@@ -55,7 +55,7 @@ export async function readSidecar(search: SidecarSearch): Promise<SidecarReading
   return { why: `its tokens in ${path} cannot be decrypted: the key is another one, or the file is damaged; ${keyAdvice()}` }
 }
 
-/** @returns `undefined` when the key does not fit, or the text was changed: GCM cannot tell which. */
+/** @returns `undefined` when the key does not fit, or the text was changed: GCM does not show which. */
 function decrypt(encrypted: SourceFields, seed: string, associated: string): string | undefined {
   const [iv, tag, ciphertext] = ['iv', 'tag', 'ciphertext'].map(key => Buffer.from(encrypted.text(key) ?? '', 'base64url'))
   if (!iv?.length || tag?.length !== TAG_BYTES || !ciphertext?.length) return undefined

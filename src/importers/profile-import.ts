@@ -122,7 +122,7 @@ async function take(found: FoundProfile, known: KnownRefreshTokens, options: Imp
   const decide = (current: StoredProfile | undefined) => decideImport(current, profile, rotates, options)
   let decision = known.objection(profile) ?? decide(await store.reload(found.id))
   if (!dryRun && isStored(decision)) {
-    // Decided once more, inside the exclusion: somebody may have signed in meanwhile.
+    // Decided once more, inside the exclusion: a user may have signed in meanwhile.
     await store.change(found.id, latest => {
       decision = decide(latest)
       return isStored(decision) ? inPlaceOf(latest, profile) : latest
@@ -142,7 +142,7 @@ function withAccount(credential: Credential, provider: Provider): Credential {
   return account === undefined ? credential : { ...credential, account }
 }
 
-/** A provider's id comes out of somebody's file, and anything may stand there. */
+/** A provider's id comes from a file of another application and may be anything. */
 function shown(providerId: string): string {
   return PLAIN_WORD.test(providerId) ? providerId : UNKNOWN
 }

@@ -50,7 +50,7 @@ export class SourceFields {
     throw this.#wrong(key, 'a list of strings')
   }
 
-  /** @param shownKey The key as a message may show it, where the key itself is somebody's address. */
+  /** @param shownKey The key as a message may show it, where the key itself is an e-mail address. */
   object(key: string, shownKey = key): SourceFields | undefined {
     const value = this.#given(key)
     if (value === undefined) return undefined

@@ -9,7 +9,7 @@ const CHUNK_BYTES = 1024 * 1024
 /** How often a file that changes while it is read is read again. */
 const TRIES = 5
 
-/** Says whether a file is there. @throws {GatewayError} `GW_STORE_UNREADABLE` when that cannot be told. */
+/** Says whether a file is there. @throws {GatewayError} `GW_STORE_UNREADABLE` when that is unknown. */
 export async function isThere(path: string): Promise<boolean> {
   return (await signatureOf(path)) !== undefined
 }
@@ -48,7 +48,7 @@ export async function copySourceUnmodified(path: string, target: string): Promis
   })
 }
 
-/** What tells one state of a file from another; `undefined` where there is none. */
+/** What distinguishes one state of a file from another; `undefined` where there is none. */
 export async function signatureOf(path: string): Promise<string | undefined> {
   try {
     const { ino, size, mtimeNs } = await stat(path, { bigint: true })

@@ -17,7 +17,7 @@ const REDACTED = /^[*•x.]+$|redacted/i
 const SENDABLE = /^[\x21-\x7e]+$/
 
 /**
- * Tells a token from what programs leave in its place: nothing, the words `undefined` and `null`, a placeholder, a mark.
+ * Distinguishes a token from what programs leave in its place: nothing, the words `undefined` and `null`, a placeholder, a mark.
  * A token is shown nowhere from here on.
  */
 export function tokenText(value: string | undefined): TokenText {

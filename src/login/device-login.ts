@@ -20,11 +20,11 @@ const SLOWER_MS = 5_000
 /** A provider that cannot be reached is asked less and less, up to this pause, in ms. */
 const LONGEST_PAUSE_MS = 60_000
 
-/** What a poll came to: not yet, not so fast, nobody there, or an end. */
+/** What a poll came to: not yet, not so fast, no answer, or an end. */
 type Poll<T> = { readonly type: 'pending' | 'slow_down' | 'silent' } | { readonly type: 'done'; readonly value: T }
 
 /**
- * Signs in with a code that somebody enters on another device.
+ * Signs in with a code that a user enters on another device.
  *
  * @throws {GatewayError} as `login`.
  * @see RFC 8628

@@ -25,7 +25,7 @@ export interface LoginOptions {
   readonly clock?: Clock
 }
 
-/** A login under way: the provider as it is asked, and whatever the ways of signing in share. */
+/** A login under way: the provider as it is asked, and what the ways of signing in share. */
 export interface LoginContext extends Pick<LoginOptions, 'telemetry' | 'profileId' | 'caller' | 'prompts' | 'signal' | 'method'> {
   readonly party: OAuthParty
   readonly login: LoginEndpoints

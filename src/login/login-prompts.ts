@@ -1,6 +1,6 @@
 /** Where a user signs in, as it is shown. */
 export interface SignInPage {
-  /** The page itself. It holds the state of this login, and no secret besides. */
+  /** The page itself. It holds the state of this login, and no other secret. */
   readonly url: string
   /** To be entered on that page. */
   readonly userCode?: string

@@ -19,7 +19,7 @@ export interface LoggedIn {
 }
 
 /**
- * Signs somebody in and stores what came of it, at the very end and in one step: whatever ends it before, the store is as
+ * Signs a user in and stores what came of it, at the very end and in one step: whatever ends it before, the store is as
  * it was.
  *
  * The account is compared with the one the profile holds: a login that would quietly switch who pays and whose data is
@@ -40,7 +40,7 @@ export function login(options: LoginOptions): Promise<LoggedIn> {
       [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round(answer.expiresInMs / 1000),
       ...(answer.repaired && { [ATTR_EXPIRES_IN_REPAIRED]: answer.repaired }),
     })
-    // Somebody who pressed Ctrl-C meanwhile was notified that nothing would be stored.
+    // A user who pressed Ctrl-C meanwhile was notified that nothing would be stored.
     if (options.signal.aborted) throw loginGivenUp(options.signal.reason)
     return keep(options, context, answer)
   })
@@ -88,7 +88,7 @@ async function keep(options: LoginOptions, context: LoginContext, answer: Grante
     return isOther && !replaceAccount ? current : signedIn(current, options, credential, isOther)
   })
   if (profile && !(isOther && !replaceAccount)) return { profile, replaced }
-  // Nobody would ever use it or know of it.
+  // No caller would ever use it or know of it.
   const returned = await giveBack({
     ...context,
     token: answer.refresh ?? answer.access,

@@ -7,7 +7,7 @@ import { redirectPage } from './redirect-page.ts'
 export interface LoopbackRedirectOptions {
   /** Where the browser comes back: http on loopback. Without a port any free one is taken. */
   redirectUrl: string
-  /** What a redirect of this login carries; one that carries another is nobody's we wait for. */
+  /** What a redirect of this login carries; one that carries another is not waited for. */
   state: string
   /** Notified of a redirect that is not of this login. */
   onUnknownLogin?: () => void
@@ -23,7 +23,7 @@ export interface LoopbackRedirect {
   finish(isSignedIn: boolean): Promise<void>
 }
 
-/** How long a browser that was told to look at the last page may take to come for it. */
+/** How long a browser that was sent to the last page may take to come for it. */
 const LAST_PAGE_MS = 2_000
 /** The clean address that the browser is sent on to: no code stays in its address bar or its history. */
 const LAST_PATH = '/signed-in'

@@ -7,7 +7,7 @@ import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-reque
 export class OperationError extends GatewayError {
   /** How it ended, as telemetry counts it. */
   readonly ended: OperationOutcome
-  /** What the page said at which somebody was to sign in, in the words of RFC 6749 section 4.1.2.1. */
+  /** What the page said at which the user was to sign in, in the words of RFC 6749 section 4.1.2.1. */
   readonly pageCode: string | undefined
 
   constructor(
@@ -29,7 +29,7 @@ export function outcomeOfError(error: unknown): Exclude<OperationOutcome, 'ok'> 
   return isGatewayError(error) && error.code.startsWith('GW_STORE_') ? 'not_persisted' : 'failed'
 }
 
-/** The error for whoever gave a login up. */
+/** The error for a caller that gave a login up. */
 export function loginGivenUp(cause?: unknown): OperationError {
   return new OperationError('cancelled', 'GW_ABORTED', 'the login was given up; nothing was stored', { next: 'nothing', cause })
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
-/** What a browser that comes back may be told. */
+/** What a browser that comes back may be shown. */
 export type RedirectWord = 'on_its_way' | 'signed_in' | 'failed' | 'unknown_login' | 'elsewhere'
 
 const PAGES: Readonly<Record<RedirectWord, { status: number; title: string; text: string }>> = {

@@ -58,7 +58,7 @@ export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void
   })
 }
 
-/** Gives back what nobody will keep. @returns whether the provider took it. */
+/** Gives back what no profile will keep. @returns whether the provider took it. */
 export async function giveBack(options: RevokeOptions): Promise<boolean> {
   // A login that was given up is given back all the same.
   return options.party.server.revocation_endpoint === undefined

@@ -203,7 +203,7 @@ export class Aggregates {
   }
 }
 
-/** A refresh tells the generation it found; what it left behind is one more when it rotated. */
+/** A refresh records the generation it found; what it left behind is one more when it rotated. */
 function generationAfter({ outcome }: RefreshFact, before: number | undefined): number | undefined {
   return before === undefined || outcome !== 'rotated' ? before : before + 1
 }

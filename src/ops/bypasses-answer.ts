@@ -77,7 +77,7 @@ function sendLine({ atMs, caller, reason, via, outcome, profile, process, traceI
   return { atMs, caller, reason, via, outcome: outcome ?? '', profile: profile ?? 'unknown', process: processText(process), traceId }
 }
 
-/** How a process is told to people; empty where spans come from this one alone. */
+/** How a process is shown to people; empty where spans come from this one alone. */
 export function processText(process: ProcessRow | undefined): string {
   return process ? `${process.title} (${process.role}, pid ${process.pid})` : ''
 }

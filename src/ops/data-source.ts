@@ -23,7 +23,7 @@ export interface OpsDataSource {
   read<T>(query: (records: RecordedSpans) => T): T
   /** Gives every span once, those recorded before first. */
   feed(add: (span: SpanRow) => void): Feed
-  /** What every profile can do right now, where somebody keeps profiles. */
+  /** What every profile can do right now, where a gateway keeps profiles. */
   readonly profiles?: () => Promise<readonly ProfileSnapshot[]>
   /** What `diagnose` says now. */
   readonly findings?: () => Promise<readonly unknown[]>

@@ -41,7 +41,7 @@ export function fallbacksAnswer(aggregates: Aggregates, query: QueryParams): Fal
   }
 }
 
-/** Who served, that nobody did, or that the caller left first. */
+/** Who served, that no profile did, or that the caller left first. */
 function endOf({ steps, end }: WayCount): string {
   if (end === 'failed') return 'not served'
   return end === 'aborted' ? 'aborted' : (steps.at(-1)?.profile ?? 'unknown')

@@ -31,7 +31,7 @@ const TRACE_ID = /^[0-9a-f]{32}$/
 
 const gzipped = promisify(gzip)
 
-/** Headers of everything the page is made of: nothing from elsewhere, nothing guessed, nothing told to others. */
+/** Headers of everything the page is made of: nothing from elsewhere, nothing guessed, nothing sent to others. */
 export const opsHeaders: RequestHandler = (_request, response, next) => {
   response.setHeader('content-security-policy', POLICY)
   response.setHeader('x-content-type-options', 'nosniff')

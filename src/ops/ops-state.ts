@@ -30,14 +30,14 @@ export class OpsState {
     }
   }
 
-  /** What every profile can do right now, noted on the way; `undefined` where nobody keeps profiles or the store fails. */
+  /** What every profile can do right now, noted on the way; `undefined` where no gateway keeps profiles or the store fails. */
   async profiles() {
     try {
       const snapshots = await this.source.profiles?.()
       if (snapshots) this.history.note(snapshots, Date.now())
       return snapshots
     } catch {
-      // Counted where it failed; spans still tell something of the profiles.
+      // Counted where it failed; spans still show something of the profiles.
       return undefined
     }
   }

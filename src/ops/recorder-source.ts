@@ -52,7 +52,7 @@ export function recorderSource({ folder, version, everyMs = RECORDER_SOURCE_DEFA
   }
 }
 
-/** Reads on where it left off, a piece at a time, so that a large file keeps nobody waiting. */
+/** Reads on where it left off, a piece at a time, so that a large file delays no request. */
 class FolderFeed implements Feed {
   readonly #folder: string
   readonly #everyMs: number

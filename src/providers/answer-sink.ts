@@ -27,7 +27,7 @@ export interface CollectedBody {
 
 /**
  * What receives an answer, synchronously, in this order: `onHead` once, `onChunk` any number of times, then exactly one
- * of `onEnd` and `onError`. `onError` may come first and alone. A sink that throws gives the request up and is told so.
+ * of `onEnd` and `onError`. `onError` may come first and alone. A sink that throws gives the request up and is notified.
  */
 export interface AnswerSink {
   /**
@@ -40,6 +40,6 @@ export interface AnswerSink {
   onChunk(chunk: Buffer): boolean
   /** @param collected The body, at most `collectBytes` of it, when `onHead` said `'collect'`. */
   onEnd(collected: CollectedBody | undefined): void
-  /** Must not throw: nobody is left to tell. */
+  /** Must not throw: nothing handles the error. */
   onError(error: UpstreamError): void
 }

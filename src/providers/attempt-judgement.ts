@@ -11,7 +11,7 @@ const BY_CODE: Readonly<Record<string, AttemptOutcome>> = {
   account_disabled: 'auth_permanent',
   account_suspended: 'auth_permanent',
   organization_deactivated: 'auth_permanent',
-  // The way out of the network is what is refused; no other answer comes until somebody changes it.
+  // The way out of the network is what is refused; no other answer comes until it is changed.
   unsupported_country_region_territory: 'auth_permanent',
   missing_scope: 'auth_permanent',
   insufficient_scope: 'auth_permanent',
@@ -66,7 +66,7 @@ export function judgeAttempt(answer: RefusedAnswer): AttemptJudgement {
 
 /** Outcomes that a limit of one model can cause. */
 const LIMITS: ReadonlySet<AttemptOutcome> = new Set(['rate_limit', 'overloaded'])
-/** Statuses whose message may name a delay; elsewhere such words are taken for somebody's text. */
+/** Statuses whose message may name a delay; elsewhere such words may be a user's text. */
 const NAMES_DELAY: ReadonlySet<number> = new Set([429, 503, 529])
 
 function outcomeOf(status: number, body: ErrorBody): AttemptOutcome {

@@ -4,7 +4,7 @@ import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type U
 import { secretText } from './secret-text.ts'
 import type { SentShape } from './sent-shape.ts'
 
-/** A code that somebody enters on another device, and what to ask with meanwhile. */
+/** A code that a user enters on another device, and what to ask with meanwhile. */
 export interface DeviceCode {
   readonly kind: 'issued'
   readonly shape: SentShape

@@ -50,7 +50,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Flow {
     this.#mayLeave = mayLeave
     this.#signal = signal
     if (!signal) return
-    // The sink hears of it on a later tick even then: nobody expects `onError` before `send` has returned.
+    // The sink hears of it on a later tick even then: `onError` before `send` has returned is unexpected.
     if (signal.aborted) queueMicrotask(this.#onAbort)
     else signal.addEventListener('abort', this.#onAbort, { once: true })
   }

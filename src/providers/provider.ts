@@ -14,7 +14,7 @@ export interface OAuthEndpoints {
   readonly headers?: Readonly<Record<string, string>>
   /** How its clients read a refusal. @default RFC 6749 section 5.2 */
   readonly refusals?: 'openai'
-  /** How a user signs in here; absent where nobody can. */
+  /** How a user signs in here; absent where that is impossible. */
   readonly login?: LoginEndpoints
 }
 
@@ -77,7 +77,7 @@ export interface Provider {
   authorize(credential: Credential, sent?: ProviderHeaders): Record<string, string>
   judgeAttempt(answer: RefusedAnswer): AttemptJudgement
   judgeRefresh(answer: RefusedAnswer): RefreshJudgement
-  /** The account a fresh access token belongs to, if the token tells. */
+  /** The account a fresh access token belongs to, if the token states it. */
   accountOf(accessToken: string): string | undefined
   /** The account, where the answer of the token endpoint names it beside the tokens. */
   accountOfAnswer?(answer: Readonly<Record<string, unknown>>): string | undefined

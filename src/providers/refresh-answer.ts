@@ -6,7 +6,7 @@ import type { RefreshJudgement } from './provider.ts'
  */
 export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
 
-/** What every answer of a token endpoint tells in addition to its verdict. */
+/** What every answer of a token endpoint states in addition to its verdict. */
 interface AnswerFacts {
   readonly status: number
   /** The provider's id of the request. */
@@ -26,7 +26,7 @@ export interface GrantedAnswer extends AnswerFacts {
   /** Life of the access token, in ms; always there: repaired from the token's own `exp`, else the default. */
   readonly expiresInMs: number
   readonly repaired?: ExpiresInRepair
-  /** The account of the fresh token, if it tells. */
+  /** The account of the fresh token, if it states it. */
   readonly account?: string
 }
 

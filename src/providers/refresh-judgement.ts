@@ -102,7 +102,7 @@ function wordsOf(text: string, { code }: ErrorBody): string[] {
   return places.map(codeWord).filter(word => word !== undefined)
 }
 
-/** The outcome, and the word that told it where another one stands before it. */
+/** The outcome, and the word that showed it where another one stands before it. */
 function outcomeOf(
   status: number,
   { code, message }: ErrorBody,

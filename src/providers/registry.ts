@@ -25,7 +25,7 @@ export interface Registry {
   all(): readonly Provider[]
   /**
    * Every token URL that is known to belong to a provider, normalised, with the provider's id. A built-in URL stays
-   * known when it is overridden: whoever posts there refreshes a grant past the gate.
+   * known when it is overridden: a request there refreshes a grant past the gate.
    */
   tokenUrls(): ReadonlyMap<string, string>
 }

@@ -3,7 +3,7 @@ import { bearerOf } from '../domain/credential.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 
-/** What a lost token turns into when somebody's code puts nothing into a string; posted by real gateways (#82069). */
+/** What a lost token turns into when code puts nothing into a string; posted by real gateways (#82069). */
 const STRINGIFIED_NOTHING = new Set(['undefined', 'null', 'NaN', '[object Object]'])
 
 /**

@@ -7,7 +7,7 @@ export interface SentShape {
   readonly fields: string
 }
 
-/** Fields whose values nobody may see, whatever they look like. */
+/** Fields whose values must not be shown, whatever they look like. */
 const SECRET_FIELDS = new Set([
   'client_secret',
   'code',

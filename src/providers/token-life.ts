@@ -45,7 +45,7 @@ function fromMoment(at: number, now: number, ownMs: number | undefined): TokenLi
   return { expiresInMs: isPlausible ? lifeMs : (ownMs ?? DEFAULT_LIFE_MS), repaired: 'absolute' }
 }
 
-/** An hour in milliseconds is 41 days in seconds: only the token's own `exp` can tell these two apart. */
+/** An hour in milliseconds is 41 days in seconds: only the token's own `exp` distinguishes these two. */
 function isCloserInMilliseconds(value: number, ownMs: number | undefined): boolean {
   return ownMs !== undefined && Math.abs(value - ownMs) < Math.abs(value * 1000 - ownMs)
 }

@@ -23,7 +23,7 @@ const LONGEST_OBJECT = 8 * 1024
  * the object behind it.
  *
  * Knows OpenAI's chat completions (`prompt_tokens`, `completion_tokens`) and responses (`input_tokens`, `output_tokens`)
- * and Anthropic's messages, whose first event tells the input and whose last one the output. Later numbers replace
+ * and Anthropic's messages, whose first event states the input and whose last one the output. Later numbers replace
  * earlier ones: streams count up. The word inside of a text is escaped there (`\"usage\"`) and does not match. How the
  * answer is cut into chunks makes no difference.
  */

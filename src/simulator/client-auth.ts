@@ -11,7 +11,7 @@ export interface ApiKeyOptions {
   account?: string
 }
 
-/** Who asks, as far as the request's secret tells. */
+/** Who asks, as far as the request's secret shows. */
 export interface Asker extends AccessStanding {
   readonly with: 'nothing' | 'api_key' | 'access_token'
 }

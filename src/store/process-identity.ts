@@ -6,7 +6,7 @@ export interface ProcessIdentity {
   readonly pid: number
   /** Where `pid` means something: host name, boot and process namespace. Two containers may share a folder, and a pid. */
   readonly host: string
-  /** When the process started, in the kernel's ticks since boot; empty where nobody can tell. A pid alone is used again. */
+  /** When the process started, in the kernel's ticks since boot; empty where that is unknown. A pid alone is used again. */
   readonly started: string
 }
 

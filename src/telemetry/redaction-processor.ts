@@ -21,7 +21,7 @@ export interface InnerProcessor {
 
 export interface RedactingSpanProcessorOptions {
   onDropped: OnDropped
-  /** Longest value of any attribute, in characters; the classes' own limits hold besides. @default none */
+  /** Longest value of any attribute, in characters; the classes' own limits hold too. @default none */
   longestValue?: number
 }
 

@@ -57,7 +57,7 @@ export class BypassRecord {
   readonly #facts: BypassFacts
   readonly #span: Span
   readonly #startedAt = performance.now()
-  /** The profile's name for labels, once the token that is sent tells it. */
+  /** The profile's name for labels, once the token that is sent shows it. */
   #profile = 'unknown'
   #isReplay = false
   /** What it asks for; `unknown` until its body is. */

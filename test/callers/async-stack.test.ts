@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { captureAsyncStack, enter, noteCaller } from '../../src/callers/async-stack.ts'
 
-/** A library that makes its request when nobody is on the stack any more. */
+/** A library that makes its request when no caller is on the stack any more. */
 function library(): Promise<string[]> {
   function enterLibrary(): Promise<string[]> {
     return enter(

@@ -8,7 +8,7 @@ export const answerLost: Rule = {
   kind: 'answer_lost',
   severity: 'grant_dead',
   title: 'The answer to a refresh was lost on its way: the provider had rotated the token',
-  symptom: 'A refresh ends in a broken connection or an answer nobody can read; from then on every refresh of the login is refused.',
+  symptom: 'A refresh ends in a broken connection or an unreadable answer; from then on every refresh of the login is refused.',
   detectedBy: 'a refresh without a readable answer (ECONNRESET, 502 of a proxy), and the same refresh token refused as used afterwards',
   remedy: [
     'Sign in again: the new token was lost on its way, the old one is spent.',

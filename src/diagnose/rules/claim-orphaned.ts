@@ -12,7 +12,7 @@ const FEWEST = 3
 export const claimOrphaned: Rule = {
   kind: 'claim_orphaned',
   severity: 'storm',
-  title: 'Everybody waits for a refresh that somebody has claimed and nobody makes',
+  title: 'Every caller waits for a refresh that is claimed and never made',
   symptom: 'Every turn hangs for the same time and fails; nothing arrives at the token endpoint.',
   detectedBy: 'refresh after refresh that waits and ends without a single token request, and none that worked since',
   remedy: [

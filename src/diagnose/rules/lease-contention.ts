@@ -36,7 +36,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
     about,
     what: `${times(about.length, 'refresh')} by ${first ? `${processOf(first)}, for ${callerText(first)},` : ''} got no lease within ${durationOf(longestMs)} and ended with nothing sent; ${who} held it${holding ? `: its refresh, for ${callerText(holding)}, took ${durationOf(holding.durationMs)} (${holding.outcome})` : ', and no refresh of it was recorded: it may hang, or it is not watched'}${lost > 0 ? `. ${times(lost, 'lease')} taken away from a process that was silent for too long` : ''}.`,
     confidence: pids.length > 0 || lost > 0 ? 'certain' : 'likely',
-    ...(pids.length === 0 && lost === 0 && { surerBy: 'the process id of the holder, which the store could not tell at that moment' }),
+    ...(pids.length === 0 && lost === 0 && { surerBy: 'the process id of the holder, which the store did not know at that moment' }),
   })
 }
 

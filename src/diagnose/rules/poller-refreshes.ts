@@ -13,7 +13,7 @@ export const pollerRefreshes: Rule = {
   kind: 'poller_refreshes',
   severity: 'warning',
   title: 'A poller has tokens refreshed that no caller calls a model with',
-  symptom: 'Tokens are rotated all night although nobody works; each rotation may collide with another caller.',
+  symptom: 'Tokens are rotated all night although no user works; each rotation may collide with another caller.',
   detectedBy: 'rotation after rotation by one caller, with requests of the profile in between that call no model',
   remedy: [
     'Let the caller named here use the token that is there: a question about quota or status is worth no refresh.',

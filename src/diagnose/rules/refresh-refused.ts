@@ -21,7 +21,7 @@ const TOKEN_REFUSED = {
 }
 
 const INTERACTION = {
-  title: 'The provider wants somebody to sign in: a second factor, consent or an account is asked for',
+  title: 'The provider requires a sign-in: a second factor, consent or an account is asked for',
   remedy: [
     'Sign in again and answer what the provider asks: gatewatch profiles login, or the login of the application.',
     'If it asks again and again, look at the policy of the account (conditional access, session length, consent of the administrator).',
@@ -68,7 +68,7 @@ function report(evidence: Evidence, about: readonly InputSpan[]): FindingDraft {
     about,
     ...(about.every(({ outcome }) => outcome === 'interaction_required') && INTERACTION),
     ...(isTokenRefused(about, shape) && TOKEN_REFUSED),
-    ...(unseen && { title: 'The refresh token was used up by somebody who is not recorded', remedy: UNSEEN_REMEDY }),
+    ...(unseen && { title: 'The refresh token was used up by a caller that is not recorded', remedy: UNSEEN_REMEDY }),
     what: `${times(about.length, 'refresh')} refused for good: ${last?.status ?? 'no answer'} ${last?.providerCode ?? last?.outcome ?? ''}${unseen ? `; ${usedUp.length} of them sent a token that had been used before, and nobody who is recorded here used it` : ''}.`,
     confidence: unseen ? 'likely' : 'possible',
     surerBy: 'watching every process that has this login: gatewatch run, with --gate or --preset',

@@ -11,7 +11,7 @@ export const refreshTokenRetained: Rule = {
   kind: 'refresh_token_retained',
   severity: 'grant_dead',
   title: 'An answer without a refresh token has cost the refresh token that was there',
-  symptom: 'One refresh works, the next one after it is refused, although nobody ended the login.',
+  symptom: 'One refresh works, the next one after it is refused, although no user ended the login.',
   detectedBy:
     'a good answer without a refresh token, and right after it a request of the same process that holds none, or a refusal of the old one',
   remedy: [

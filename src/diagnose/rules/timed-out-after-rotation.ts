@@ -11,7 +11,7 @@ export const timedOutAfterRotation: Rule = {
   detectedBy:
     'a refresh that timed out, and the same refresh token refused as used afterwards, without a rotation in between that anybody saw',
   remedy: [
-    'Sign in again: the new token went to nobody, the old one is spent.',
+    'Sign in again: the new token was lost, the old one is spent.',
     'Wait longer for the token endpoint than it takes on its worst day: gate.listenMs, or the time limit of the caller named here; minutes are usual.',
     'A caller that is in a hurry may stop waiting, the request must go on: the gate of Gatewatch does that (gate.requestTimeoutMs).',
     'Never send the same refresh token again after a time-out without being ready for this.',

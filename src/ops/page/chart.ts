@@ -12,14 +12,14 @@ export interface Curve {
 }
 
 export interface ChartOptions {
-  /** What tells this chart from others of the page. */
+  /** What distinguishes this chart from others of the page. */
   readonly name: string
   readonly atMs: readonly number[]
   readonly curves: readonly Curve[]
   readonly textOf: (value: number) => string
   /** Values are counts: no ticks between whole numbers. */
   readonly isCount?: boolean
-  /** Tells a range that was chosen by dragging over the chart. */
+  /** Reports a range that was chosen by dragging over the chart. */
   readonly onRange: (fromMs: number, toMs: number) => void
 }
 

@@ -43,9 +43,9 @@ export const findingsView: View<FindingsAnswer> = {
   show(answer, context) {
     const findings = findingsOf(answer)
     if (!context.overview.can.findings)
-      return [empty('Nobody diagnoses here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
+      return [empty('No diagnosis runs here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
     if (findings.length === 0)
-      return [empty('Nothing is wrong, as far as the recorded spans tell.', `${count(context.overview.spans)} spans were looked at.`)]
+      return [empty('Nothing is wrong, as far as the recorded spans show.', `${count(context.overview.spans)} spans were looked at.`)]
     return [
       figures(
         { label: 'Findings', value: count(findings.length) },

@@ -32,7 +32,7 @@ export function relative(atMs: number, nowMs = Date.now()): string {
   return ms > 500 ? `in ${span(ms)}` : ms > -1_000 ? 'now' : `${span(-ms)} ago`
 }
 
-/** A moment that tells its distance from now, kept true by `keepTimesTrue`; the exact time stands in its title. */
+/** A moment shown as its distance from now, kept true by `keepTimesTrue`; the exact time stands in its title. */
 export function moment(atMs: number): HTMLTimeElement {
   return element('time', { datetime: new Date(atMs).toISOString(), title: clock(atMs), 'data-at': atMs }, relative(atMs))
 }

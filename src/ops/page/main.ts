@@ -71,7 +71,7 @@ function show(view: View<unknown>, answer: unknown, seen: Overview): void {
   const context: ViewContext = { place, overview: seen, change, renew: () => void renew(), say }
   document.title = `${view.title} · Gatewatch`
   showFilters(parts.filters, { place, overview: seen, filters: view.filters, change })
-  // Somebody is about to copy by hand: what he has selected must not go away under him.
+  // A user is about to copy by hand: the selection must not change.
   if (hasSelection()) return
   const copy = async (text: string, what: string) =>
     say((await copyText(text)) ? `Copied as ${what}.` : 'The browser did not let the page copy.')

@@ -31,7 +31,7 @@ export const profilesView: View<ProfilesAnswer> = {
       ),
       ...profiles.map(profile => profilePanel(profile, answer)),
       !context.overview.can.profiles &&
-        element('p', { class: 'quiet' }, 'Watched processes keep their profiles themselves: what is shown is what their requests told.'),
+        element('p', { class: 'quiet' }, 'Watched processes keep their profiles themselves: what is shown is taken from their requests.'),
     ]
   },
 

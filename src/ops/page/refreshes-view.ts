@@ -14,7 +14,7 @@ interface Answer {
   readonly lines: RefreshLinesAnswer | undefined
 }
 
-/** What tells rows of the caller table apart; also what is asked for when one is chosen. */
+/** What distinguishes rows of the caller table; also what is asked for when one is chosen. */
 type Picked = Readonly<Record<'caller' | 'reason' | 'via' | 'outcome', string>>
 
 const CALLER_COLUMNS: readonly Column<CallerRow>[] = [

@@ -15,7 +15,7 @@ export interface TableOptions<Row> {
   readonly caption: string
   readonly columns: readonly Column<Row>[]
   readonly rows: readonly Row[]
-  /** What tells rows apart. */
+  /** What distinguishes rows. */
   readonly keyOf: (row: Row) => string
   readonly selected?: string
   /** Makes rows choosable by click, Enter and the arrow keys. */

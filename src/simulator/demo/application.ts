@@ -18,7 +18,7 @@ export interface Application {
   readonly signal: AbortSignal
 }
 
-/** Runs `work` again and again until the demo ends. A failure is the demo's content; the spans tell it. */
+/** Runs `work` again and again until the demo ends. A failure is the demo's content; the spans show it. */
 export async function every(ms: number, signal: AbortSignal, work: () => Promise<unknown>): Promise<void> {
   while (!signal.aborted) {
     try {

@@ -4,7 +4,7 @@ export const forcedRefreshStormScenario: Scenario = {
   number: 11,
   name: 'forced-refresh-storm',
   title: 'Several callers force the refresh of a token that is good for days',
-  why: 'Each caller wants to be sure, and nothing tells it that the token there is good.',
+  why: 'Each caller wants to be sure, and nothing shows it that the token there is good.',
   source: 'openclaw/openclaw#82069 (forceOAuthRefresh), reproduced',
   symptom: 'The token endpoint sees a rotation for every turn, and throttles in the end.',
   finding: 'forced_refresh_storm',

@@ -4,7 +4,7 @@ export const silentPaidFallbackScenario: Scenario = {
   number: 26,
   name: 'silent-paid-fallback',
   title: 'The refresh of a subscription fails, and calls go on at the cost of an API key',
-  why: 'The next profile is a key that is paid by use, and nothing tells anybody.',
+  why: 'The next profile is a key that is paid by use, and nothing reports it.',
   source: 'openclaw/openclaw#82069, #82777',
   symptom: 'Everything works; the bill of the API key grows.',
   finding: 'silent_paid_fallback',

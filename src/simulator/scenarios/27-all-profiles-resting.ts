@@ -4,7 +4,7 @@ export const allProfilesRestingScenario: Scenario = {
   number: 27,
   name: 'all-profiles-resting',
   title: 'One profile has used up its quota, the other is refused: everything rests, then comes back',
-  why: 'Profiles rest after failures one by one, until nobody is left.',
+  why: 'Profiles rest after failures one by one, until none is left.',
   source: 'openclaw/openclaw#17873, #38335',
   symptom: 'No model answers for a while, then everything works again; or a weaker model answers in between.',
   finding: 'all_profiles_resting',

@@ -31,7 +31,7 @@ export default defineConfig({
         name: kind,
         include: [...(files.get(kind) ?? [])],
         // The others' files share a process, which then loads the modules of the house once.
-        isolate: kind === 'programs',
+        isolate: kind === 'processes' || kind === 'programs',
       },
     })),
   },

@@ -52,7 +52,7 @@ describe('after a run with failures of every kind', () => {
     otlpOfOther = await startOtlpReceiver()
     stops.push(simulator.stop, otlp.stop, otlpOfOther.stop)
     await Promise.all([runGateway(simulator, otlp), runOtherGateway(otlpOfOther)])
-  }, 120_000)
+  }, 300_000)
 
   afterAll(async () => {
     await Promise.all(stops.map(stop => stop()))

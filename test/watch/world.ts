@@ -14,8 +14,6 @@ import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { afterwards } from '../support/clean-up.ts'
 
-context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-
 export interface Received {
   readonly path: string
   readonly headers: IncomingHttpHeaders
@@ -99,6 +97,8 @@ export async function bypassWorld(
   { url }: { url: string },
   { lineageOf = () => undefined, policy = 'observe' }: Partial<Pick<BypassWatchOptions, 'lineageOf' | 'policy'>> = {},
 ) {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  afterwards(() => context.disable())
   const spans = new InMemorySpanExporter()
   const dropped: string[] = []
   const redaction = new RedactingSpanProcessor([{ processor: new SimpleSpanProcessor({ exporter: spans }), place: 'export' }], {

@@ -20,7 +20,7 @@ import type { WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 import { AnswerStream, type CallAnswer } from './server/answer-stream.ts'
 import { sentHeaders } from './server/passed-headers.ts'
 import { requestSpans } from './server/request-span.ts'
-import { type Serving, serve } from './server/server.ts'
+import type { Serving } from './server/server.ts'
 import { memoryStore } from './store/memory-store.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import { type EmbeddedTelemetry, startEmbeddedTelemetry } from './telemetry/embedded-telemetry.ts'
@@ -320,7 +320,8 @@ export class Gatewatch {
     this.#mustRun()
     const { settings, gateway, recorder, environment, source } = this.#parts
     const parts = { gateway, recorder, environment, source, listen: settings.listen, version: packageVersion() }
-    const server = serve({ ...parts, metrics: accept => this.metrics(accept) })
+    // Express and the pages are loaded by those that serve.
+    const server = import('./server/server.ts').then(({ serve }) => serve({ ...parts, metrics: accept => this.metrics(accept) }))
     this.#servers.add(server)
     server.catch(() => this.#servers.delete(server))
     return server

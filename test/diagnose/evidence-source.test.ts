@@ -168,6 +168,7 @@ async function failedGateway() {
     providers: providersOf(simulator),
     recordIn: state,
     processRole: 'gateway',
+    standalone: true,
     environment: {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',

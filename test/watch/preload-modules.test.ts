@@ -10,6 +10,7 @@ import { afterAll, expect, it } from 'vitest'
 // "1 of 6", "Must show": not worse than before.
 
 const REGISTER = new URL('../../src/register.ts', import.meta.url).href
+const LIBRARY = new URL('../../src/index.ts', import.meta.url).href
 const folder = mkdtempSync(join(tmpdir(), 'gatewatch-test-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -22,14 +23,20 @@ process.once('exit', () => process.stdout.write(JSON.stringify(urls)))`,
 )
 
 /** What a process that does nothing loads because of the preload. */
-async function loadedUnder(settings: object): Promise<readonly string[]> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--require', LISTING, '--import', REGISTER, '--eval', ''], {
-    env: { ...process.env, NODE_OPTIONS: '', GATEWATCH_WATCH: JSON.stringify({ state: folder, ...settings }) },
+function loadedUnder(settings: object): Promise<readonly string[]> {
+  return loadedBy(REGISTER, { GATEWATCH_WATCH: JSON.stringify({ state: folder, ...settings }) })
+}
+
+/** What a process loads that imports `module` and does nothing. */
+async function loadedBy(module: string, environment: NodeJS.ProcessEnv = {}): Promise<readonly string[]> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--require', LISTING, '--import', module, '--eval', ''], {
+    env: { ...process.env, NODE_OPTIONS: '', ...environment },
   })
   return JSON.parse(stdout) as string[]
 }
 
-const RARELY_NEEDED = /\/(?:coalesc\w+|leading-handler|answer-copy|undici-handler)\.ts$|^node:(?:zlib|fs\/promises|worker_threads|sqlite)$/
+const RARELY_NEEDED =
+  /\/(?:deduplicate\w*-\w+|inflight-refreshes|primary-handler|response-buffer|undici-handler)\.ts$|^node:(?:zlib|fs\/promises|worker_threads|sqlite)$/
 
 it('the preload loads nothing that only a policy or a refresh needs', async () => {
   const loaded = await loadedUnder({})
@@ -40,4 +47,14 @@ it('the preload loads nothing that only a policy or a refresh needs', async () =
 it('the preload loads what its policy needs before the application runs', async () => {
   const loaded = await loadedUnder({ policy: 'coalesce' })
   expect(loaded.some(url => url.endsWith('/src/watch/deduplicate-interceptor.ts'))).toBe(true)
+})
+
+// Seen: `import 'gatewatch'` loaded 498 modules. Why: Express, the pages and the rules of findings came with it, for an
+// application that never calls `serve`. Fix: `serve` loads its server. Issue "2 of 6", "Must show".
+it('the library loads neither an SDK, nor Express, nor pages', async () => {
+  const loaded = await loadedBy(LIBRARY)
+  expect(loaded.some(url => url.endsWith('/src/gatewatch.ts'))).toBe(true)
+  expect(
+    loaded.filter(url => /\/node_modules\/(?:express|@opentelemetry\/(?!api\/))|\/src\/(?:ops|diagnose|server\/server)\b/.test(url)),
+  ).toEqual([])
 })

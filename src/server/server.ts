@@ -131,7 +131,7 @@ function appOf(
   app.use(requireClient(keys))
   app.use(providerEndpoints(gateway, { ...listen, room: new BodyRoom(bufferedBytes(listen)), underWay }))
   app.use((_request, response) => {
-    const error = new GatewayError('GW_BAD_REQUEST', 'there is nothing here; see the README for the endpoints', { next: 'fix_request' })
+    const error = new GatewayError('GW_BAD_REQUEST', 'no such endpoint; docs/gateway.md lists the endpoints', { next: 'fix_request' })
     answerError(response, error, { status: 404 })
   })
   app.use(onRefused)

@@ -74,7 +74,7 @@ export class CodexHome {
   }
 }
 
-/** What the README says. */
+/** The settings of docs/clients.md. */
 function ownProvider({ gatewayUrl, login }: CodexHomeOptions): string[] {
   return [
     'model_provider = "gatewatch"',

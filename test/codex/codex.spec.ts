@@ -91,7 +91,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     expect(w.simulator.counts().providerCalls.byPath).toMatchObject({ '/backend-api/codex/responses': { 200: 1 } })
   })
 
-  it('is spared that try by the model provider of the README', async () => {
+  it('is spared that try by the model provider of docs/clients.md', async () => {
     const w = await codexWorld()
     const turn = await w.codexAt(w.grant).turn()
     expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining(ANSWER) })

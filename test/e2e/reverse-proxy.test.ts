@@ -28,10 +28,10 @@ const FORWARDING: Readonly<Record<string, string>> = {
   ].join(' '),
 }
 const DEFAULT_FORM = 'proxy_pass alone'
-const README_FORM = 'the one of the README'
+const DOCS_FORM = 'the one of docs/gateway.md'
 
-function readmeForm(url: string): string {
-  const [, form = ''] = /```nginx\n([\s\S]*?)```/.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8')) ?? []
+function docsForm(url: string): string {
+  const [, form = ''] = /```nginx\n([\s\S]*?)```/.exec(readFileSync(new URL('../../docs/gateway.md', import.meta.url), 'utf8')) ?? []
   return form.replaceAll('http://127.0.0.1:8089', url)
 }
 
@@ -74,7 +74,7 @@ async function proxiedWorld(options: GatewayWorldOptions = {}) {
   const form = (more: string) => `location / { proxy_pass ${w.url}; proxy_buffering off; ${more} }`
   const forms = {
     [DEFAULT_FORM]: form(''),
-    [README_FORM]: readmeForm(w.url),
+    [DOCS_FORM]: docsForm(w.url),
     ...Object.fromEntries(Object.entries(FORWARDING).map(([name, more]) => [name, form(more)])),
   }
   const proxy: Nginx = await startNginx(nginx ?? '', forms)
@@ -96,7 +96,7 @@ async function proxiedWorld(options: GatewayWorldOptions = {}) {
 }
 
 const withKeys = () => proxiedWorld({ listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: KEY } })
-const FORMS = [DEFAULT_FORM, README_FORM, ...Object.keys(FORWARDING)]
+const FORMS = [DEFAULT_FORM, DOCS_FORM, ...Object.keys(FORWARDING)]
 
 /** The address of an asset, as the sign-in form names its own. */
 function inBuild(route: Route, build: string): Route {
@@ -150,10 +150,10 @@ describe.runIf(nginx)('a gateway with keys behind a real nginx', () => {
   })
 })
 
-it.runIf(nginx)('a browser signs in through the form of the README', async () => {
+it.runIf(nginx)('a browser signs in through the form of docs/gateway.md', async () => {
   const w = await withKeys()
   const { status } = await w.ask(
-    README_FORM,
+    DOCS_FORM,
     { path: '/ops/sign-in', method: 'POST', body: `key=${KEY}` },
     { host: 'gateway.example:8443', origin: 'https://gateway.example:8443', 'content-type': 'application/x-www-form-urlencoded' },
   )
@@ -161,7 +161,7 @@ it.runIf(nginx)('a browser signs in through the form of the README', async () =>
 })
 
 describe.runIf(nginx)('a gateway without keys behind a real nginx', () => {
-  it.each([README_FORM, ...Object.keys(FORWARDING)])('answers no route where nginx says that it passes a request on: %s', async form => {
+  it.each([DOCS_FORM, ...Object.keys(FORWARDING)])('answers no route where nginx says that it passes a request on: %s', async form => {
     const w = await proxiedWorld()
     const build = /\/ops\/assets\/([\w-]+)\//.exec((await w.ask(DEFAULT_FORM, { path: '/ops' })).text)?.[1] ?? ''
     for (const route of ROUTES.map(each => inBuild(each, build))) expect((await w.ask(form, route)).status, route.path).toBe(401)

@@ -1,7 +1,18 @@
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as surface from '../../src/index.ts'
@@ -51,7 +62,7 @@ describe('the published package', () => {
     expect(await compile('-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(staged, 'dist'))).toBe('')
     await run(process.execPath, [join(ROOT, 'src/ops/write-page.ts'), join(staged, 'dist')])
     await run(process.execPath, [join(ROOT, 'otel/sdk/write-bundle.ts'), join(staged, 'dist')])
-    for (const file of ['package.json', 'README.md', 'LICENSE', 'dashboards'])
+    for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'dashboards', 'docs'])
       cpSync(join(ROOT, file), join(staged, file), { recursive: true })
     const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: staged })
     const [packed] = JSON.parse(stdout) as { filename: string; unpackedSize: number; files: { path: string }[] }[]
@@ -66,14 +77,18 @@ describe('the published package', () => {
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('holds compiled code, types, boards and rules, and nothing else', () => {
+  it('holds compiled code, types, boards, rules and docs, and nothing else', () => {
     const rest = files.filter(path => !/^dist\/(?:src|otel)\/.+\.(?:js|d\.ts)$/.test(path))
     const boards = readdirSync(join(ROOT, 'dashboards/generated')).filter(name => name.endsWith('.json'))
+    const docs = globSync('docs/**/*.md', { cwd: ROOT }).map(path => path.replaceAll(sep, '/'))
     const exported = [...boards, 'gatewatch.rules.yml'].map(name => `dashboards/generated/${name}`)
     expect(rest.sort()).toEqual(
       [
+        'CHANGELOG.md',
         'LICENSE',
         'README.md',
+        'SECURITY.md',
+        ...docs,
         'dashboards/README.md',
         ...exported,
         'dashboards/failures.md',

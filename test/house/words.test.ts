@@ -65,7 +65,7 @@ const CEILINGS: Readonly<Record<string, number>> = {
   'test/watch': 21,
 }
 
-const PROSE = ['README.md', 'docs/**/*.md', '{src,otel,dashboards,test,bench,examples,deploy}/**/*.{ts,md,css,html,yml,yaml,mjs,cjs}']
+const PROSE = ['*.md', 'docs/**/*.md', '{src,otel,dashboards,test,bench,examples,deploy}/**/*.{ts,md,css,html,yml,yaml,mjs,cjs}']
 
 describe('words of stories', () => {
   const counted = counts()

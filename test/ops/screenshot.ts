@@ -5,7 +5,7 @@ import { startDemo } from '../../src/simulator/demo/demo.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { openPage } from './open-page.ts'
 
-/** Renews the picture of the ops page in the README: the demo, a minute after it began. */
+/** Renews the picture of the ops page in docs/ops-page.md: the demo, a minute after it began. */
 const PICTURE = join(import.meta.dirname, '../../dashboards/ops-page.png')
 const STORY_MS = 62_000
 const MOST_BYTES = 300_000

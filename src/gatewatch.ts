@@ -80,6 +80,11 @@ export interface AcquireTokenOptions {
   deadlineMs?: number
 }
 
+/** A function that can be wrapped. Its whole type is inferred: of its parameters alone, callbacks would lose the optional ones. */
+type AsyncFunction = (...parameters: never[]) => Promise<unknown>
+/** The same function, wrapped. */
+type Wrapped<F extends AsyncFunction> = (...parameters: Parameters<F>) => Promise<Awaited<ReturnType<F>>>
+
 interface Parts {
   readonly gateway: Gateway
   readonly sdk: RunningTelemetry
@@ -207,40 +212,28 @@ export class Gatewatch {
    *
    * @returns A function with the same `this`, arguments, result and errors as `refresh`; it can take the place of a method.
    */
-  wrapRefresh<A extends unknown[], R>(
-    refresh: (...parameters: A) => Promise<R>,
-    options: WrapRefreshOptions<A, R>,
-  ): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.wrapRefresh(refresh, options)
+  wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<Parameters<F>, Awaited<ReturnType<F>>>): Wrapped<F> {
+    return this.#parts.gateway.wrapRefresh(refresh as Wrapped<F>, options)
   }
 
   /** Wraps a provider call of your own: a span with caller, profile and outcome, and its duration. */
-  wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.wrapCall(send, options)
+  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<Parameters<F>>): Wrapped<F> {
+    return this.#parts.gateway.wrapCall(send as Wrapped<F>, options)
   }
 
   /** Wraps a login of your own: a span with the caller; its token requests are meant, and are no bypass. */
-  wrapLogin<A extends unknown[], R>(
-    login: (...parameters: A) => Promise<R>,
-    options: WrapOperationOptions<A>,
-  ): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.wrapOperation('login', login, options)
+  wrapLogin<F extends AsyncFunction>(login: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
+    return this.#parts.gateway.wrapOperation('login', login as Wrapped<F>, options)
   }
 
   /** Wraps a code exchange of your own, as `wrapLogin`. */
-  wrapExchange<A extends unknown[], R>(
-    exchange: (...parameters: A) => Promise<R>,
-    options: WrapOperationOptions<A>,
-  ): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.wrapOperation('exchange', exchange, options)
+  wrapExchange<F extends AsyncFunction>(exchange: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
+    return this.#parts.gateway.wrapOperation('exchange', exchange as Wrapped<F>, options)
   }
 
   /** Wraps a revocation of your own, as `wrapLogin`. */
-  wrapRevoke<A extends unknown[], R>(
-    revoke: (...parameters: A) => Promise<R>,
-    options: WrapOperationOptions<A>,
-  ): (...parameters: A) => Promise<R> {
-    return this.#parts.gateway.wrapOperation('revoke', revoke, options)
+  wrapRevoke<F extends AsyncFunction>(revoke: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
+    return this.#parts.gateway.wrapOperation('revoke', revoke as Wrapped<F>, options)
   }
 
   /**

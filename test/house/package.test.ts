@@ -50,6 +50,15 @@ await createGatewatch({ profile: {} })
 export { handler, profiles, reason }
 `
 
+/** What code blocks of the documentation take for granted. */
+const SURROUNDINGS = `
+interface Credential { id: string; access: string }
+declare function myRefresh(credential: Credential, options?: { force?: boolean }): Promise<Credential>
+declare function mySend(credential: Credential, body: string): Promise<Response>
+declare const app: { use(handler: unknown): void }
+declare const body: object
+`
+
 describe('the published package', () => {
   const folder = mkdtempSync(join(tmpdir(), 'gatewatch-package-'))
   const installed = join(folder, 'node_modules/gatewatch')
@@ -153,10 +162,33 @@ describe('the published package', () => {
     link('@types/node', folder)
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
     writeFileSync(join(folder, 'consumer.ts'), CONSUMER)
-    const compilerOptions = { target: 'es2024', module: 'nodenext', strict: true, skipLibCheck: false, noEmit: true, types: ['node'] }
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
+    writeTsconfig(['consumer.ts'])
     expect(await compile('-p', folder)).toBe('')
   })
+
+  // Seen: the README's own example did not compile in a consumer. Why: the callbacks of the options lost the optional second parameter of
+  // the wrapped function. Fix: the whole type of that function is inferred. Issue 23, measured today.
+  it('compiles in each code block of the README and the docs', async () => {
+    link('@types/node', folder)
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
+    const blocks = pages.flatMap(page =>
+      [...readFileSync(join(ROOT, page), 'utf8').matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, block]) => block),
+    )
+    expect(blocks.length).toBeGreaterThanOrEqual(3)
+    const names = blocks.map((block, index) => {
+      writeFileSync(join(folder, `block-${index}.ts`), `${SURROUNDINGS}\n${block}\nexport {}\n`)
+      return `block-${index}.ts`
+    })
+    writeTsconfig(names)
+    expect(await compile('-p', folder)).toBe('')
+  })
+
+  function writeTsconfig(sources: readonly string[]): void {
+    const strict = { strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false }
+    const compilerOptions = { target: 'es2024', module: 'nodenext', noEmit: true, types: ['node'], ...strict }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: sources }))
+  }
 })
 
 /** Compiles. @returns What the compiler has against it. */

@@ -125,7 +125,7 @@ async function measured(folder: string, tokenUrl: string, profiles: number, atOn
     loopStoodMs,
     residentBytes: process.resourceUsage().maxRSS * 1024,
   }
-  await watch.stop()
+  await watch.close()
   process.send?.(cost)
   process.disconnect()
 }

@@ -9,10 +9,11 @@ import type { ProbeResult } from './calls/probe.ts'
 import type { ProfileSnapshot } from './calls/profile-snapshot.ts'
 import type { WrapCallOptions } from './calls/wrap-call.ts'
 import { GatewayError } from './domain/gateway-error.ts'
+import type { AsyncFunction } from './domain/wrapped-function.ts'
 import { diskRecorders } from './events/disk-recorder.ts'
 import { Recorder } from './events/recorder.ts'
 import { Gateway } from './gateway.ts'
-import type { WrapOperationOptions } from './login/wrap-operation.ts'
+import type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
 import { configuredNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
 import type { AcquireResult } from './refresh/acquire.ts'
 import { checkedDeadline } from './refresh/wait.ts'
@@ -51,7 +52,7 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
    * Receives faults of Gatewatch itself and of the callbacks it was given, once for each kind; `diag` of OpenTelemetry gets a
    * line too. The application runs on. @default one process warning
    */
-  onFault?: (fault: unknown) => void
+  onError?: (fault: unknown) => void
 }
 
 /** A provider call made in code. */
@@ -74,16 +75,11 @@ export interface AcquireTokenOptions {
   profile: string
   reason: RefreshReason
   /** Access token the provider rejected; a stored token that is another one is newer, and comes back without a refresh. */
-  rejected?: string
+  rejectedToken?: string
   signal?: AbortSignal
   /** Longest wait for a refresh, in ms; 0 takes a token that is there, and else rejects with `GW_ACQUIRE_TIMEOUT` while the refresh goes on. @default 60_000 */
-  deadlineMs?: number
+  timeoutMs?: number
 }
-
-/** A function that can be wrapped. Its whole type is inferred: of its parameters alone, callbacks would lose the optional ones. */
-type AsyncFunction = (...parameters: never[]) => Promise<unknown>
-/** The same function, wrapped. */
-type Wrapped<F extends AsyncFunction> = (...parameters: Parameters<F>) => Promise<Awaited<ReturnType<F>>>
 
 interface Parts {
   readonly gateway: Gateway
@@ -107,7 +103,7 @@ const GAUGES_EVERY_MS = 15_000
 export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
   const mapRead = readMapOfCaller(createGatewatch)
   const { store: given, environment = process.env, source = 'options', standalone = false, processRole, recordIn, ...rest } = options
-  const { onFault = warnOnce(), ...input } = rest
+  const { onError: onFault = warnOnce(), ...input } = rest
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
   const recorder = new Recorder()
@@ -211,38 +207,50 @@ export class Gatewatch {
    * spans and metrics with caller and reason. Token requests made anywhere else in the process show up as bypasses.
    *
    * @returns A function with the same `this`, arguments, result and errors as `refresh`; it can take the place of a method.
+   * @throws {GatewayError} `GW_CONFIG` for a provider whose token URL is not known, where none is given.
+   * @throws {RangeError} for a `timeoutMs` that is no time.
+   * @example
+   * account.refresh = gatewatch.wrapRefresh(account.refresh, { provider: 'openai-codex', profile: 'work', reason: 'expired' })
    */
-  wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<Parameters<F>, Awaited<ReturnType<F>>>): Wrapped<F> {
-    return this.#parts.gateway.wrapRefresh(refresh as Wrapped<F>, options)
+  wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<F>): F {
+    return this.#parts.gateway.wrapRefresh(refresh, options)
   }
 
-  /** Wraps a provider call of your own: a span with caller, profile and outcome, and its duration. */
-  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<Parameters<F>>): Wrapped<F> {
-    return this.#parts.gateway.wrapCall(send as Wrapped<F>, options)
+  /**
+   * Wraps a provider call of your own: a span with caller, profile and outcome, and its duration.
+   *
+   * @returns A function with the same `this`, arguments, result and errors as `send`.
+   * @example const ask = gatewatch.wrapCall(askModel, { provider: 'openai', model: 'gpt-5.5', profile: user => user.id })
+   */
+  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {
+    return this.#parts.gateway.wrapCall(send, options)
   }
 
-  /** Wraps a login of your own: a span with the caller; its token requests are meant, and are no bypass. */
-  wrapLogin<F extends AsyncFunction>(login: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
-    return this.#parts.gateway.wrapOperation('login', login as Wrapped<F>, options)
-  }
-
-  /** Wraps a code exchange of your own, as `wrapLogin`. */
-  wrapExchange<F extends AsyncFunction>(exchange: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
-    return this.#parts.gateway.wrapOperation('exchange', exchange as Wrapped<F>, options)
-  }
-
-  /** Wraps a revocation of your own, as `wrapLogin`. */
-  wrapRevoke<F extends AsyncFunction>(revoke: F, options: WrapOperationOptions<Parameters<F>>): Wrapped<F> {
-    return this.#parts.gateway.wrapOperation('revoke', revoke as Wrapped<F>, options)
+  /**
+   * Wraps a login, code exchange or revocation of your own: a span with the caller. Its token requests are meant, and are no
+   * bypass.
+   *
+   * @returns A function with the same `this`, arguments, result and errors as `run`.
+   * @throws {GatewayError} `GW_CONFIG` for a token URL that is none.
+   * @example const signIn = gatewatch.wrapOperation('login', signInByBrowser, { provider: 'openai-codex', profile: 'work' })
+   */
+  wrapOperation<F extends AsyncFunction>(operation: WrappedOperation, run: F, options: WrapOperationOptions<F>): F {
+    return this.#parts.gateway.wrapOperation(operation, run, options)
   }
 
   /**
    * Acquires a token at the refresh gate for a profile of the store.
    *
    * @throws {GatewayError} as `RefreshGate.enter`.
-   * @throws {RangeError} for a `deadlineMs` that is no time.
+   * @throws {RangeError} for a `timeoutMs` that is no time.
    */
-  async acquireToken({ profile: profileId, reason, rejected, signal, deadlineMs }: AcquireTokenOptions): Promise<AcquireResult> {
+  async acquireToken({
+    profile: profileId,
+    reason,
+    rejectedToken: rejected,
+    signal,
+    timeoutMs: deadlineMs,
+  }: AcquireTokenOptions): Promise<AcquireResult> {
     const caller = takeCallerSite(Gatewatch.prototype.acquireToken)
     this.#mustRun()
     const waitMs = checkedDeadline('acquisition: deadlineMs', deadlineMs)
@@ -336,7 +344,7 @@ export class Gatewatch {
    * @throws {AggregateError} with what the steps threw that failed; all the others were done. `GW_NOT_PERSISTED` is among it
    *   when a new token is lost with this process: it names the profile.
    */
-  stop(graceMs?: number): Promise<void> {
+  close(graceMs?: number): Promise<void> {
     this.#stopped ??= runSteps('Gatewatch stops', [
       { name: 'gauges', run: () => clearInterval(this.#gauges) },
       { name: 'grace', run: () => this.#parts.gateway.endWithin(graceMs) },
@@ -348,7 +356,7 @@ export class Gatewatch {
 
   /** As `stop`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.stop()
+    return this.close()
   }
 
   async #stopServers(graceMs: number | undefined): Promise<void> {

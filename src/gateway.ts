@@ -12,6 +12,7 @@ import { type WrapCallOptions, wrapCall } from './calls/wrap-call.ts'
 import type { CallerSite } from './domain/caller-site.ts'
 import { fingerprint } from './domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from './domain/gateway-error.ts'
+import type { AsyncFunction } from './domain/wrapped-function.ts'
 import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles, readRegistry } from './load-settings.ts'
 import { type WrapOperationOptions, type WrappedOperation, wrapOperation } from './login/wrap-operation.ts'
 import type { Registry } from './providers/registry.ts'
@@ -148,25 +149,19 @@ export class Gateway {
   }
 
   /** Puts a gate around another caller's refresh function. */
-  wrapRefresh<A extends unknown[], R>(
-    refresh: (...parameters: A) => Promise<R>,
-    options: WrapRefreshOptions<A, R>,
-  ): (...parameters: A) => Promise<R> {
+  wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<F>): F {
     const tokenUrl = this.#tokenUrl('wrapRefresh', options)
     this.#learnTokenUrl(tokenUrl, options.provider)
     return wrapRefresh(this.telemetry, tokenUrl, refresh, options)
   }
 
-  wrapCall<A extends unknown[], R>(send: (...parameters: A) => Promise<R>, options: WrapCallOptions<A>): (...parameters: A) => Promise<R> {
+  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {
     return wrapCall(this.telemetry, send, options)
   }
 
-  wrapOperation<A extends unknown[], R>(
-    operation: WrappedOperation,
-    run: (...parameters: A) => Promise<R>,
-    options: WrapOperationOptions<A>,
-  ): (...parameters: A) => Promise<R> {
-    const given = givenTokenUrl(`wrap${operation[0]?.toUpperCase()}${operation.slice(1)}`, options)
+  /** Wraps a login, code exchange or revocation of the application. */
+  wrapOperation<F extends AsyncFunction>(operation: WrappedOperation, run: F, options: WrapOperationOptions<F>): F {
+    const given = givenTokenUrl('wrapOperation', options)
     if (given !== undefined) this.#learnTokenUrl(given, options.provider)
     return wrapOperation(this.telemetry, given ?? this.#knownTokenUrl(options.provider), operation, run, options)
   }

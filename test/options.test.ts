@@ -26,7 +26,7 @@ function complaint(input: unknown): string {
 async function refusal(options: Record<string, unknown>, store: readonly StoredProfile[] = []): Promise<string> {
   try {
     const watch = await createGatewatch({ store: memoryStore(store), source: SOURCE, environment: {}, ...options } as GatewatchOptions)
-    atTheEnd(() => watch.stop())
+    atTheEnd(() => watch.close())
     const serving = await watch.serve()
     atTheEnd(() => serving.stop(0))
   } catch (error) {

@@ -4,20 +4,21 @@ import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../
 import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
 import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { type AsyncFunction, callWrapped, type Resolved, type ValueOrReader, valueFor } from '../domain/wrapped-function.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
 /**
  * How the arguments of another caller's provider call are read. A callback that throws is reported once through `diag` and
- * `onFault`, and the call runs as if it were not wrapped.
+ * `onError`, and the call runs as if it were not wrapped.
  */
-export interface WrapCallOptions<A extends unknown[]> {
+export interface WrapCallOptions<F extends AsyncFunction> {
   provider: string
   /** Which profile it uses. @default 'unknown' */
-  profile?: (...parameters: A) => string
+  profile?: ValueOrReader<F, string>
   /** @default 'unknown' */
-  model?: (...parameters: A) => string
+  model?: ValueOrReader<F, string>
 }
 
 /**
@@ -27,17 +28,13 @@ export interface WrapCallOptions<A extends unknown[]> {
  *
  * @returns A function with the same `this`, arguments, result and errors.
  */
-export function wrapCall<A extends unknown[], R>(
-  telemetry: Telemetry,
-  send: (...parameters: A) => Promise<R>,
-  options: WrapCallOptions<A>,
-): (...parameters: A) => Promise<R> {
-  return function watched(this: unknown, ...parameters: A): Promise<R> {
+export function wrapCall<F extends AsyncFunction>(telemetry: Telemetry, send: F, options: WrapCallOptions<F>): F {
+  function watched(this: unknown, ...parameters: Parameters<F>): Promise<Resolved<F>> {
     const caller = takeCallerSite(watched)
     const { faults } = telemetry
-    const profileId = faults.text('the option wrapCall.profile', () => options.profile?.(...parameters))
+    const profileId = faults.text('the option wrapCall.profile', () => valueFor(options.profile, parameters))
     const profile = telemetry.profile(profileId ?? 'unknown')
-    const model = sanitizeName(faults.text('the option wrapCall.model', () => options.model?.(...parameters)) ?? 'unknown')
+    const model = sanitizeName(faults.text('the option wrapCall.model', () => valueFor(options.model, parameters)) ?? 'unknown')
     const startedAt = performance.now()
     const attributes = {
       [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
@@ -70,9 +67,9 @@ export function wrapCall<A extends unknown[], R>(
       span.end()
     }
     return runInContext(contextOf(span), async () => {
-      let result: R
+      let result: Resolved<F>
       try {
-        result = await Reflect.apply(send, this, parameters)
+        result = await callWrapped(send, this, parameters)
       } catch (error) {
         noteEnd(() => endOfError(error))
         throw error
@@ -81,6 +78,7 @@ export function wrapCall<A extends unknown[], R>(
       return result
     })
   }
+  return watched as F
 }
 
 /** How the call ended, as far as it shows. */

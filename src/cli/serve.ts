@@ -54,7 +54,7 @@ export async function serveCommand(
     await noteUnsaved(watch, settings.listen.stopGraceMs, output)
   } finally {
     await runSteps('gatewatch serve ends', [
-      { name: 'gateway', run: () => watch?.stop() },
+      { name: 'gateway', run: () => watch?.close() },
       { name: 'store', run: () => store.close() },
     ])
   }

@@ -4,6 +4,14 @@ import { takeCallerSite } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import {
+  type AsyncFunction,
+  callWrapped,
+  type ReadFromCall,
+  type Resolved,
+  type ValueOrReader,
+  valueFor,
+} from '../domain/wrapped-function.ts'
 import { expiryOfJwt } from '../providers/jwt-claims.ts'
 import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
 import { runInContext } from '../telemetry/active-context.ts'
@@ -17,33 +25,33 @@ import { checkedDeadline, waitFor } from './wait.ts'
 
 /**
  * How the arguments and the result of another caller's refresh function are read. A callback that throws is reported once
- * through `diag` and `onFault`, and the refresh function runs as if it were not wrapped.
+ * through `diag` and `onError`, and the refresh function runs as if it were not wrapped.
  */
-export interface WrapRefreshOptions<A extends unknown[], R = unknown> {
+export interface WrapRefreshOptions<F extends AsyncFunction> {
   /** The provider whose token endpoint is asked. */
   provider: string
   /** Which profile the call refreshes: the calls of one profile share one refresh. A call whose profile cannot be read shares none. */
-  profile: (...parameters: A) => string
+  profile: ValueOrReader<F, string>
   /** Why. @default 'unknown' */
-  reason?: (...parameters: A) => RefreshReason
+  reason?: ValueOrReader<F, RefreshReason>
   /**
    * The access token that shall be replaced. With it, a caller that comes less than a minute after a refresh replaced this
    * token, or after later refreshes replaced what that one brought, gets the newest result instead of a further refresh
-   * (compare-and-refresh). Only a result whose `access` is another token is given.
+   * (compare-and-refresh). Only a result whose `accessToken` is another token is given.
    */
-  replaces?: (...parameters: A) => string | undefined
+  rejectedToken?: ReadFromCall<F, string | undefined>
   /**
    * The access token in what the refresh function returns. Without one no later caller is given that result.
    *
    * @default the result itself when it is a string, else its `access`, `accessToken`, `access_token` or `token`
    */
-  access?: (result: R) => string | undefined
+  accessToken?: (result: Resolved<F>) => string | undefined
   /** Token URL, when the provider is not one that Gatewatch knows. */
   tokenUrl?: string
   /** Token requests the function may make in one refresh, retries included; 0 lets none through. @default 3 */
   requests?: number
   /** Longest wait of one caller, in ms; 0 does not wait: the refresh starts, and this caller gets `GW_ACQUIRE_TIMEOUT`. @default 60_000 */
-  deadlineMs?: number
+  timeoutMs?: number
 }
 
 const WRAP_REFRESH_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
@@ -76,34 +84,35 @@ interface Asked<R> {
  * @param tokenUrl The provider's token URL, for the permit.
  * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
  *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long; the refresh goes on.
- * @throws {RangeError} for a `deadlineMs` that is no time.
+ * @throws {RangeError} for a `timeoutMs` that is no time.
  */
-export function wrapRefresh<A extends unknown[], R>(
+export function wrapRefresh<F extends AsyncFunction>(
   telemetry: Telemetry,
   tokenUrl: string,
-  refresh: (...parameters: A) => Promise<R>,
-  options: WrapRefreshOptions<A, R>,
-): (...parameters: A) => Promise<R> {
+  refresh: F,
+  options: WrapRefreshOptions<F>,
+): F {
   const { faults } = telemetry
-  const gate = new WrapRefreshGate<R>(telemetry, {
+  const gate = new WrapRefreshGate<Resolved<F>>(telemetry, {
     provider: options.provider,
     tokenUrl,
     requests: options.requests ?? WRAP_REFRESH_DEFAULTS.requests,
-    deadlineMs: checkedDeadline('wrapRefresh: deadlineMs', options.deadlineMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
-    accessOf: result => faults.text('the option wrapRefresh.access', () => (options.access ?? accessIn)(result)),
-    adopts: options.replaces !== undefined,
+    deadlineMs: checkedDeadline('wrapRefresh: timeoutMs', options.timeoutMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
+    accessOf: result => faults.text('the option wrapRefresh.accessToken', () => (options.accessToken ?? accessIn)(result)),
+    adopts: options.rejectedToken !== undefined,
   })
-  return async function gated(this: unknown, ...parameters: A): Promise<R> {
-    const replacedToken = faults.text('the option wrapRefresh.replaces', () => options.replaces?.(...parameters))
+  async function gated(this: unknown, ...parameters: Parameters<F>): Promise<Resolved<F>> {
+    const replacedToken = faults.text('the option wrapRefresh.rejectedToken', () => options.rejectedToken?.(...parameters))
     registerSecret(replacedToken)
     return gate.enter({
       caller: takeCallerSite(gated),
-      profileId: faults.text('the option wrapRefresh.profile', () => options.profile(...parameters)),
-      reason: reasonOf(faults, () => options.reason?.(...parameters)),
+      profileId: faults.text('the option wrapRefresh.profile', () => valueFor(options.profile, parameters)),
+      reason: reasonOf(faults, () => valueFor(options.reason, parameters)),
       replaced: fingerprint(replacedToken),
-      run: () => Reflect.apply(refresh, this, parameters),
+      run: () => callWrapped(refresh, this, parameters),
     })
   }
+  return gated as F
 }
 
 interface WrapRefreshGateOptions<R> {
@@ -130,32 +139,32 @@ class WrapRefreshGate<R> {
 
   async enter(asked: Asked<R>): Promise<R> {
     const { caller, reason, replaced, profileId = 'unknown' } = asked
-    const refreshRecord = new AcquireRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
-    if (replaced) refreshRecord.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
+    const acquireRecord = new AcquireRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
+    if (replaced) acquireRecord.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
     const newer = this.#rotations.newerThan(profileId, replaced)
     if (newer) {
-      refreshRecord.left('adopt')
+      acquireRecord.left('adopt')
       return newer.result
     }
     const joined = this.#underWay(asked)
     try {
-      const result = await this.#ride(asked, refreshRecord)
+      const result = await this.#ride(asked, acquireRecord)
       // A refresh that was under way may have brought the very token that this caller was refused with since.
       const again = joined && replaced !== undefined && fingerprint(this.#options.accessOf(result)) === replaced
-      const settled = again ? await this.#ride(asked, refreshRecord) : result
-      refreshRecord.left(refreshRecord.joinedAs ?? 'lead')
+      const settled = again ? await this.#ride(asked, acquireRecord) : result
+      acquireRecord.left(acquireRecord.joinedAs ?? 'lead')
       return settled
     } catch (error) {
-      refreshRecord.left(refreshRecord.joinedAs ?? 'lead', { error })
+      acquireRecord.left(acquireRecord.joinedAs ?? 'lead', { error })
       throw error
     }
   }
 
   /** Leads or joins a refresh and waits for it. */
-  async #ride(asked: Asked<R>, refreshRecord: AcquireRecord): Promise<R> {
+  async #ride(asked: Asked<R>, acquireRecord: AcquireRecord): Promise<R> {
     const underWay = this.#underWay(asked)
-    const running = underWay ?? this.#start(asked, refreshRecord)
-    refreshRecord.joins(running.record, underWay ? 'join' : 'lead')
+    const running = underWay ?? this.#start(asked, acquireRecord)
+    acquireRecord.joins(running.record, underWay ? 'join' : 'lead')
     return waitFor(running.work, this.#options.deadlineMs)
   }
 

@@ -169,7 +169,7 @@ describe('eight workers whose every profile rests', () => {
     const met = requests(w)
     await work(w)
     expect(requests(w)).toBe(met)
-    await w.watch.stop()
+    await w.watch.close()
     const later = await gatewayWorld({ store: fileStore(folder), profiles, providers: () => providersOf(w.simulator) })
     await work(later)
     expect(requests(w)).toBe(met)

@@ -294,7 +294,7 @@ describe('a gateway with a schedule', () => {
     const w = await loginThenKey({ probe: { everyMs: 1_000 } })
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     await eventually(() => expect(hanging.hits()).toBe(1))
-    await w.watch.stop()
+    await w.watch.close()
     expect(await w.watch.probe().catch(() => [])).toEqual([])
     expect(hanging.hits()).toBe(1)
   })

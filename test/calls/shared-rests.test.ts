@@ -61,8 +61,8 @@ describe('a rest', () => {
     const promised = (await me(w))?.restsUntil
     expect(await me(other)).toMatchObject({ state: 'resting', restsUntil: promised, rests: [{ because: 'billing', status: 402 }] })
     expect(await servedBy(other)).toBe(KEY)
-    await w.watch.stop()
-    await other.watch.stop()
+    await w.watch.close()
+    await other.watch.close()
     const later = await gatewayOn(folder, w.simulator)
     expect(await me(later)).toMatchObject({ state: 'resting', restsUntil: promised })
     expect(await servedBy(later)).toBe(KEY)

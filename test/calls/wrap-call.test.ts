@@ -5,7 +5,7 @@ import { atTheEnd, observed } from '../support/gateway-world.ts'
 
 async function world() {
   const watch = await createGatewatch({ environment: {} })
-  atTheEnd(() => watch.stop())
+  atTheEnd(() => watch.close())
   return { watch, ...observed(watch) }
 }
 

@@ -153,7 +153,7 @@ export async function startMix(): Promise<Mix> {
     playDeaths,
     async stop() {
       await serving.stop()
-      await watch.stop()
+      await watch.close()
       await simulator.stop()
     },
   }
@@ -182,14 +182,14 @@ async function quickPlugin(tokenUrl: string, refresh: string): Promise<void> {
 
 /** For no profile yet: which one it is shows at the end. */
 async function signIn(watch: Gatewatch): Promise<void> {
-  await watch.wrapLogin(async () => {}, { provider: CODEX })()
+  await watch.wrapOperation('login', async () => {}, { provider: CODEX })()
 }
 
 async function signOut(watch: Gatewatch): Promise<void> {
   const revoke = async (_profile: string) => {
     throw new Error('the provider is down')
   }
-  await watch.wrapRevoke(revoke, { provider: CODEX, profile: profile => profile })(WORK)
+  await watch.wrapOperation('revoke', revoke, { provider: CODEX, profile: profile => profile })(WORK)
 }
 
 async function chat(gatewayUrl: string): Promise<void> {

@@ -27,7 +27,7 @@ describe('the same failure', () => {
   it('is told alike from memory, from disk, from the file alone and from what was exported as OTLP JSON', async () => {
     const { watch, state, exported } = await failedGateway()
     const inMemory = diagnose(evidenceOf(watch.recorder))
-    await watch.stop()
+    await watch.close()
     const file = join(folder(), 'traces.jsonl')
     writeFileSync(file, exported().join('\n'))
     const copy = join(folder(), 'from-another-machine.db')
@@ -52,7 +52,7 @@ describe('the same failure', () => {
 
   it('is not told when it lies further back than is asked for', async () => {
     const { watch, state, exported } = await failedGateway()
-    await watch.stop()
+    await watch.close()
     const file = join(folder(), 'traces.jsonl')
     writeFileSync(file, exported().join('\n'))
     const sinceMs = Date.now() + 1_000
@@ -64,7 +64,7 @@ describe('the same failure', () => {
 describe('a file of traces', () => {
   it('may be one message over many lines, and may end in the middle of a line', async () => {
     const { watch, exported } = await failedGateway()
-    await watch.stop()
+    await watch.close()
     const [first = '{}', ...rest] = exported()
     const pretty = join(folder(), 'pretty.json')
     const resourceSpans = [first, ...rest].flatMap(text => (JSON.parse(text) as { resourceSpans: unknown[] }).resourceSpans)
@@ -115,7 +115,7 @@ describe('a file that cannot be read as one of ours', () => {
 
   it('a recorder that was cut: damaged, untouched, nothing put beside it', async () => {
     const { watch, state } = await failedGateway()
-    await watch.stop()
+    await watch.close()
     const file = join(folder(), 'cut.sqlite')
     copyFileSync(recorderFile(state), file)
     truncateSync(file, 9_000)
@@ -175,7 +175,7 @@ async function failedGateway() {
       OTEL_METRICS_EXPORTER: 'none',
     },
   })
-  afterwards(() => watch.stop())
+  afterwards(() => watch.close())
   simulator.expireGrant(ACCOUNT)
   const call = watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'hello', store: false } })
   await expect(call).rejects.toMatchObject({ code: 'GW_ALL_PROFILES_FAILED' })

@@ -149,7 +149,7 @@ describe('a gateway that the application wrote', () => {
 describe('what Gatewatch wraps', () => {
   it('can take the place of a method', async () => {
     const gatewatch = await createGatewatch({ environment: {} })
-    stops.push(() => gatewatch.stop())
+    stops.push(() => gatewatch.close())
     const account = {
       name: 'mine',
       async report(word: string) {
@@ -160,8 +160,8 @@ describe('what Gatewatch wraps', () => {
     const wrapped = [
       gatewatch.wrapRefresh(account.report, { ...reading, tokenUrl: 'https://token.example/' }),
       gatewatch.wrapCall(account.report, reading),
-      gatewatch.wrapLogin(account.report, reading),
-      gatewatch.wrapExchange(account.report, { ...reading, tokenUrl: 'https://token.example/' }),
+      gatewatch.wrapOperation('login', account.report, reading),
+      gatewatch.wrapOperation('exchange', account.report, { ...reading, tokenUrl: 'https://token.example/' }),
     ]
     for (const report of wrapped) {
       account.report = report

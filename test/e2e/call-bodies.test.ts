@@ -71,7 +71,7 @@ describe('the body of a call made in code', () => {
 
 describe('an acquisition with a deadline', () => {
   const EXPIRED = { firstAccessLifeMs: -1_000 }
-  const acquisitionOf = (deadlineMs: number) => ({ profile: 'openai-codex:me', reason: 'expired' as const, deadlineMs })
+  const acquisitionOf = (timeoutMs: number) => ({ profile: 'openai-codex:me', reason: 'expired' as const, timeoutMs })
 
   it('of 0 does not wait for the refresh, which goes on', async () => {
     const answer = Promise.withResolvers<void>()
@@ -93,9 +93,11 @@ describe('an acquisition with a deadline', () => {
 })
 
 describe('a token URL that is none', () => {
-  it.each(['wrapRefresh', 'wrapLogin', 'wrapExchange', 'wrapRevoke'] as const)('is refused by %s', async wrapper => {
-    const w = await gatewayWorld()
-    const wrap = () => w.watch[wrapper](async () => 'x', { provider: 'acme', profile: () => 'acme:me', tokenUrl: 'auth.test/token' })
+  it.each(['wrapRefresh', 'wrapOperation'] as const)('is refused by %s', async wrapper => {
+    const { watch } = await gatewayWorld()
+    const options = { provider: 'acme', profile: () => 'acme:me', tokenUrl: 'auth.test/token' }
+    const run = async () => 'x'
+    const wrap = () => (wrapper === 'wrapRefresh' ? watch.wrapRefresh(run, options) : watch.wrapOperation('login', run, options))
     expect(wrap).toThrow(`${wrapper}: tokenUrl is a string, allowed: an http or https URL`)
   })
 })

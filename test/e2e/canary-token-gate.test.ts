@@ -92,7 +92,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
     listen: { port: 0 },
     providers: providersOf(simulator),
     environment: { OTEL_EXPORTER_OTLP_ENDPOINT: otlp.url, OTEL_METRIC_EXPORT_INTERVAL: '200', OTEL_METRIC_EXPORT_TIMEOUT: '200' },
-    onFault: fault => put('faults', inspect(fault, { depth: null })),
+    onError: fault => put('faults', inspect(fault, { depth: null })),
   })
   put('faults', 'none or some')
   const { url, stop } = await watch.serve()
@@ -155,7 +155,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
   const traces = [...new Set([...watch.recorder.spans()].map(({ traceId }) => traceId))]
   for (const id of traces) put('/ops/data/traces', await (await fetch(`${url}/ops/data/traces/${id}`)).text())
   await stop(100)
-  await watch.stop()
+  await watch.close()
   put('spans and metrics over OTLP', otlp.text())
   await otlp.stop()
 }

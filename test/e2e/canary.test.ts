@@ -104,7 +104,7 @@ async function runGateway(simulator: Simulator, otlp: OtlpReceiver): Promise<voi
   const onWarning = (warning: unknown) => faults.push(warning)
   process.on('warning', onWarning)
   const store = storeOf(simulator)
-  const gatewatch = await createGatewatch({ ...optionsFor(simulator, otlp), store, onFault: fault => faults.push(fault) })
+  const gatewatch = await createGatewatch({ ...optionsFor(simulator, otlp), store, onError: fault => faults.push(fault) })
   const serving = await gatewatch.serve()
   const answers: string[] = []
 
@@ -122,7 +122,7 @@ async function runGateway(simulator: Simulator, otlp: OtlpReceiver): Promise<voi
   surfaces.set('answers to clients', answers.join('\n'))
   surfaces.set('errors with their causes', errors.map(error => inspect(error, { depth: null, showHidden: true })).join('\n'))
   await serving.stop(100)
-  await gatewatch.stop()
+  await gatewatch.close()
   surfaces.set('spans and metrics over OTLP', otlp.text())
   process.off('warning', onWarning)
   surfaces.set('faults and warnings', `none or some\n${faults.map(fault => inspect(fault, { depth: null })).join('\n')}`)
@@ -298,7 +298,9 @@ async function acquireEverything(gatewatch: Gatewatch, simulator: Simulator, err
   ]
   const acquireAll = async (reason: 'operator' | 'forced' | 'rejected') => {
     for (const profile of profiles)
-      await gatewatch.acquireToken({ profile, reason, rejected: SECRETS.jwtAccess, deadlineMs: 5_000 }).catch(error => errors.push(error))
+      await gatewatch
+        .acquireToken({ profile, reason, rejectedToken: SECRETS.jwtAccess, timeoutMs: 5_000 })
+        .catch(error => errors.push(error))
   }
   await acquireAll('forced')
   await acquireAll('rejected')
@@ -351,13 +353,19 @@ async function bringYourOwn(gatewatch: Gatewatch, simulator: Simulator, errors: 
     const reading = { provider: 'acme', profile: (account: string) => account }
     // These reject with the application's own error, as they should; it is not ours to keep clean.
     await gatewatch
-      .wrapRefresh(fail, { ...reading, replaces: account => account, reason: () => secret as 'forced' })(secret)
+      .wrapRefresh(fail, { ...reading, rejectedToken: account => account, reason: () => secret as 'forced' })(secret)
       .catch(() => undefined)
     await gatewatch
       .wrapCall(fail, { ...reading, model: account => account })(secret)
       .catch(() => undefined)
-    for (const wrap of ['wrapLogin', 'wrapExchange', 'wrapRevoke'] as const)
-      await gatewatch[wrap](fail, reading)(secret).catch(() => undefined)
+    for (const operation of ['login', 'exchange', 'revoke'] as const)
+      await gatewatch
+        .wrapOperation(
+          operation,
+          fail,
+          reading,
+        )(secret)
+        .catch(() => undefined)
     for (const body of [
       secret,
       `${secret}=`,
@@ -381,7 +389,7 @@ async function bringYourOwn(gatewatch: Gatewatch, simulator: Simulator, errors: 
   const slow = gatewatch.wrapRefresh(() => new Promise(resolve => setTimeout(resolve, 50)), {
     provider: 'acme',
     profile: () => SECRETS.email,
-    deadlineMs: 1,
+    timeoutMs: 1,
   })
   await slow().catch(error => errors.push(error))
 }
@@ -408,12 +416,12 @@ async function misconfigure({ url }: Simulator, errors: unknown[]): Promise<void
   ]
   for (const options of wrong)
     await createGatewatch({ ...(options as GatewatchOptions), environment: {} }).then(
-      unwanted => unwanted.stop(),
+      unwanted => unwanted.close(),
       error => errors.push(error),
     )
   const short = await createGatewatch({ listen: { port: 0, keysEnv: 'KEYS' }, environment: { KEYS: `${SECRETS.cookie},short` } })
   await short.serve().catch(error => errors.push(error))
-  await short.stop()
+  await short.close()
 }
 
 async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promise<void> {

@@ -18,7 +18,7 @@ describe('a configured key', () => {
     const refresh = w.watch.wrapRefresh(async (token: string) => token, {
       provider: 'anthropic',
       profile: () => 'anthropic:me',
-      replaces: token => token,
+      rejectedToken: token => token,
     })
     for (let count = 0; count <= 5_001; count += 1) await refresh(`token-${count.toString(36)}-7f3a9c1e5b2d84`)
     const headers = { 'x-api-key': GATEWAY_KEY }

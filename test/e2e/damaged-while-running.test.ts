@@ -21,7 +21,7 @@ describe('a store file that is cut in half while the gateway runs', () => {
     const login = codexLogin(simulator, 'work')
     await store.change(login.id, () => login)
     const watch = await createGatewatch({ store, providers: providersOf(simulator), environment: {} })
-    afterwards(() => watch.stop())
+    afterwards(() => watch.close())
     const call = async () => {
       const answer = await watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'hi', store: false } })
       answer.body.resume()

@@ -188,7 +188,7 @@ describe('Gatewatch without a store and without a server', () => {
     expect(await watch.profiles()).toEqual([])
     expect((await watch.metrics()).body).toContain('target_info')
     await expect(watch.call(CHAT)).rejects.toMatchObject({ code: 'GW_NO_PROFILE' })
-    await watch.stop()
+    await watch.close()
   })
 
   it('that could not start leaves the store to whoever brought it', async () => {
@@ -196,7 +196,7 @@ describe('Gatewatch without a store and without a server', () => {
     const store = memoryStore()
     await expect(createGatewatch({ store, order: ['nobody'], environment: {} })).rejects.toMatchObject({ code: 'GW_CONFIG' })
     const watch = await createGatewatch({ store, environment: {} })
-    atTheEnd(() => watch.stop())
+    atTheEnd(() => watch.close())
     expect(await watch.profiles()).toEqual([])
   })
 })
@@ -204,7 +204,7 @@ describe('Gatewatch without a store and without a server', () => {
 describe('a gateway of another caller', () => {
   it('shows who refreshes on a port of its own: page, data and metrics', async () => {
     const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
-    atTheEnd(() => watch.stop())
+    atTheEnd(() => watch.close())
     const refresh = watch.wrapRefresh(async (credential: { id: string }) => ({ id: credential.id, access: 'access-token-of-a-test' }), {
       provider: 'openai-codex',
       profile: credential => credential.id,

@@ -6,7 +6,7 @@ import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observed } from '../support/gateway-world.ts'
 
-// Seen: an option's callback that throws made the wrapped function reject; the `profile` of wrapLogin threw into its caller
+// Seen: an option's callback that throws made the wrapped function reject; the `profile` of a wrapped login threw into its caller
 // synchronously; what a callback of another type returned was used as it came. Why: each wrapper called them bare. Fix: one
 // guard for all of them, and the wrapped function runs as if it were not wrapped. Issue "1 of 6", point A5.
 
@@ -47,28 +47,37 @@ const around = { provider: 'acme', tokenUrl: TOKEN_URL, profile: () => 'acme:me'
 const WRAPPED: readonly Wrapped[] = [
   { option: 'wrapRefresh.profile', wrap: (watch, send, profile) => watch.wrapRefresh(send, { ...around, profile }) },
   { option: 'wrapRefresh.reason', wrap: (watch, send, reason) => watch.wrapRefresh(send, { ...around, reason }) },
-  { option: 'wrapRefresh.replaces', wrap: (watch, send, replaces) => watch.wrapRefresh(send, { ...around, replaces }) },
+  { option: 'wrapRefresh.rejectedToken', wrap: (watch, send, rejectedToken) => watch.wrapRefresh(send, { ...around, rejectedToken }) },
   {
-    option: 'wrapRefresh.access',
-    wrap: (watch, send, access) => watch.wrapRefresh(send, { ...around, replaces: text => text, access }),
+    option: 'wrapRefresh.accessToken',
+    wrap: (watch, send, accessToken) => watch.wrapRefresh(send, { ...around, rejectedToken: text => text, accessToken }),
   },
   { option: 'wrapCall.profile', wrap: (watch, send, profile) => watch.wrapCall(send, { provider: 'acme', profile }) },
   { option: 'wrapCall.model', wrap: (watch, send, model) => watch.wrapCall(send, { provider: 'acme', model }) },
-  { option: 'wrapLogin.profile', wrap: (watch, send, profile) => watch.wrapLogin(send, { provider: 'acme', profile }) },
-  { option: 'wrapExchange.profile', wrap: (watch, send, profile) => watch.wrapExchange(send, { provider: 'acme', profile }) },
-  { option: 'wrapRevoke.profile', wrap: (watch, send, profile) => watch.wrapRevoke(send, { provider: 'acme', profile }) },
+  {
+    option: "wrapOperation('login').profile",
+    wrap: (watch, send, profile) => watch.wrapOperation('login', send, { provider: 'acme', profile }),
+  },
+  {
+    option: "wrapOperation('exchange').profile",
+    wrap: (watch, send, profile) => watch.wrapOperation('exchange', send, { provider: 'acme', profile }),
+  },
+  {
+    option: "wrapOperation('revoke').profile",
+    wrap: (watch, send, profile) => watch.wrapOperation('revoke', send, { provider: 'acme', profile }),
+  },
 ]
 
-/** A Gatewatch with what it reports: to `onFault`, and to the log of OpenTelemetry. */
-async function world(onFault?: (fault: unknown) => void) {
+/** A Gatewatch with what it reports: to `onError`, and to the log of OpenTelemetry. */
+async function world(onError?: (fault: unknown) => void) {
   const faults: unknown[] = []
   const log: string[] = []
   const line = (...parts: unknown[]) => void log.push(parts.join(' '))
   const logger: DiagLogger = { error: line, warn: line, info: line, debug: line, verbose: line }
   diag.setLogger(logger, { suppressOverrideMessage: true })
   afterwards(() => diag.disable())
-  const watch = await createGatewatch({ environment: {}, onFault: onFault ?? (fault => faults.push(fault)) })
-  afterwards(() => watch.stop())
+  const watch = await createGatewatch({ environment: {}, onError: onError ?? (fault => faults.push(fault)) })
+  afterwards(() => watch.close())
   return { watch, faults, log, ...observed(watch) }
 }
 
@@ -117,7 +126,7 @@ describe('a refresh whose profile or reason cannot be read', () => {
   })
 })
 
-describe('onFault', () => {
+describe('onError', () => {
   it.each<[string, () => unknown]>([
     [
       'throws',
@@ -126,8 +135,8 @@ describe('onFault', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('a fault of its own'))],
-  ])('that %s itself harms nothing', async (_what, onFault) => {
-    const w = await world(onFault as () => void)
+  ])('that %s itself harms nothing', async (_what, onError) => {
+    const w = await world(onError as () => void)
     const send = w.watch.wrapCall(async () => 'done', { provider: 'acme', model: FAULTS[0]?.[1] as () => string })
     expect(await send()).toBe('done')
     expect(w.log).toHaveLength(1)

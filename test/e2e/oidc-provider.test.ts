@@ -165,7 +165,7 @@ describe('at an OAuth server of another caller', () => {
       expect(await series('replays')).toMatchObject([{ value: 1, labels: { profile: BY_BROWSER } }])
       outputs.push(JSON.stringify([...watch.recorder.interesting()]), (await watch.metrics()).body)
     } finally {
-      await watch.stop()
+      await watch.close()
     }
   })
 

@@ -42,7 +42,7 @@ describe('stop', () => {
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     const waiting = w.chat()
     await eventually(() => expect(hanging.hits()).toBe(1))
-    await w.watch.stop(100)
+    await w.watch.close(100)
     expect(await waiting).toMatchObject({ status: 503, json: { error: { code: 'GW_CLOSED', next: 'try_again_later' } } })
     for (const url of [w.url, second.url]) await expect(fetch(`${url}/healthz`)).rejects.toThrow()
   })
@@ -50,7 +50,7 @@ describe('stop', () => {
   it('ends a server that is about to listen', async () => {
     const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
     const serving = watch.serve()
-    await watch.stop(0)
+    await watch.close(0)
     await expect(fetch(`${(await serving).url}/healthz`)).rejects.toThrow()
   })
 
@@ -59,7 +59,7 @@ describe('stop', () => {
     for (const round of [1, 2]) {
       const watch = await createGatewatch({ store, environment: {} })
       expect(await watch.profiles(), `round ${round}`).toHaveLength(1)
-      await watch.stop()
+      await watch.close()
     }
     expect(await store.list()).toHaveLength(1)
   })
@@ -76,7 +76,7 @@ describe('stop', () => {
       globalThis.clearInterval = before
       throw fault
     }
-    const error = await watch.stop(0).catch((thrown: unknown) => thrown)
+    const error = await watch.close(0).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ errors: [fault], message: expect.stringMatching(/^Gatewatch stops: 1 of \d+ steps failed \(gauges\)/) })
     expect(closed).toEqual(['asked'])
     await expect(fetch(`${url}/healthz`)).rejects.toThrow()
@@ -86,7 +86,7 @@ describe('stop', () => {
 
   it('is one stop, however often it is asked for', async () => {
     const watch = await createGatewatch({ environment: {} })
-    expect(watch.stop()).toBe(watch.stop())
+    expect(watch.close()).toBe(watch.close())
     await watch[Symbol.asyncDispose]()
   })
 
@@ -108,7 +108,7 @@ describe('stop', () => {
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     const waiting = w.watch.call(CHAT)
     await eventually(() => expect(hanging.hits()).toBe(1))
-    const stopping = w.watch.stop(0)
+    const stopping = w.watch.close(0)
     await expect(waiting).rejects.toMatchObject({ code: 'GW_CLOSED', next: 'try_again_later' })
     await stopping
     for (const late of [
@@ -124,7 +124,7 @@ describe('stop', () => {
     const watch = await createGatewatch({ environment: {} })
     const refresh = watch.wrapRefresh(async () => 'fresh', { provider: 'openai-codex', profile: () => 'openai-codex:me' })
     const send = watch.wrapCall(async () => 'answer', { provider: 'openai' })
-    await watch.stop()
+    await watch.close()
     expect([await refresh(), await send()]).toEqual(['fresh', 'answer'])
   })
 })
@@ -146,7 +146,7 @@ describe('a start that failed', () => {
     const watch = await createGatewatch({ listen: { port: await takenPort() }, environment: {} })
     await expect(watch.serve()).rejects.toMatchObject({ code: 'GW_CONFIG' })
     expect((await watch.metrics()).body).toContain('target_info')
-    await watch.stop()
+    await watch.close()
     expect(isWatching()).toBe(false)
   })
 

@@ -30,7 +30,7 @@ export interface HostResult {
   readonly metrics: readonly HostMetric[]
   /** Of each Gatewatch in the process. */
   readonly own: readonly { readonly metrics: string; readonly recorder: Readonly<Record<string, { readonly kept: number }>> }[]
-  /** What `onFault` got. */
+  /** What `onError` got. */
   readonly faults: readonly string[]
   readonly errors: readonly string[]
   /** What `diag` wrote. */

@@ -48,6 +48,38 @@ export const wrong: RefreshReason = 'because'
 // @ts-expect-error and this is no option
 await createGatewatch({ profile: {} })
 export { handler, profiles, reason }
+
+class Account {
+  access = ''
+  // The field's commonest form: the second parameter is optional, and the callbacks read it.
+  async refresh(user: { id: string }, force?: boolean): Promise<{ access_token: string }> {
+    return { access_token: this.access + user.id + force }
+  }
+  async renew(): Promise<string> {
+    return this.access
+  }
+}
+const account = new Account()
+account.refresh = watch.wrapRefresh(account.refresh, {
+  provider: 'openai-codex',
+  profile: user => user.id,
+  reason: (_user, force) => (force ? 'rejected' : 'expired'),
+  rejectedToken: () => account.access,
+  accessToken: result => result.access_token,
+})
+account.renew = watch.wrapRefresh(account.renew, { provider: 'openai-codex', profile: 'work', reason: 'scheduled', timeoutMs: 1_000 })
+function ask(prompt: string): Promise<string>
+function ask(prompt: string, stream: true): Promise<string[]>
+async function ask(prompt: string, stream?: true): Promise<string | string[]> {
+  return stream ? [prompt] : prompt
+}
+const wrapped = watch.wrapCall(ask, { provider: 'openai', profile: 'work', model: 'gpt-5.5' })
+export const overloads: [string, string[]] = [await wrapped('a'), await wrapped('a', true)]
+export const login: () => Promise<void> = watch.wrapOperation('login', async () => {}, { provider: 'acme', profile: () => 'me' })
+// @ts-expect-error a profile is a string
+watch.wrapCall(ask, { provider: 'openai', profile: 1 })
+export const acquired = watch.acquireToken({ profile: 'openai:default', reason, rejectedToken: 'x', timeoutMs: 0, signal: AbortSignal.timeout(1) })
+await watch.close()
 `
 
 /** What code blocks of the documentation take for granted. */

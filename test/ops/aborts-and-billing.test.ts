@@ -54,7 +54,7 @@ describe('a call that its caller gives up', () => {
     const hanging = w.simulator.inject({ where: CODEX_PATH, hang: true })
     const asked = w.responses()
     await eventually(() => expect(hanging.hits()).toBe(1))
-    const stopped = w.watch.stop()
+    const stopped = w.watch.close()
     expect((await asked).status).toBe(503)
     await stopped
     const [call] = w.spans('gatewatch.call')

@@ -28,18 +28,18 @@ function world<R = Tokens>({
   brings = [],
   refresh: given,
   ...options
-}: { brings?: R[]; refresh?: () => Promise<R> } & Partial<WrapRefreshOptions<[string?], R>> = {}) {
+}: { brings?: R[]; refresh?: () => Promise<R> } & Partial<WrapRefreshOptions<(token?: string) => Promise<R>>> = {}) {
   const observed = observedTelemetry()
   let calls = 0
   const next = () => (calls <= brings.length ? (brings[calls - 1] as R) : ({ access: `t${calls}` } as R))
-  const refresh = wrapRefresh<[string?], R>(
+  const refresh = wrapRefresh<(token?: string) => Promise<R>>(
     observed.telemetry,
     'https://auth.test/token',
     async () => {
       calls += 1
       return given ? given() : next()
     },
-    { provider: 'acme', profile: () => 'acme:me', replaces: access => access, ...options },
+    { provider: 'acme', profile: () => 'acme:me', rejectedToken: access => access, ...options },
   )
   const decisions = () => observed.spans(SPAN_ACQUIRE).map(({ attributes }) => attributes[ATTR_DECISION])
   return { refresh, decisions, calls: () => calls }
@@ -148,7 +148,7 @@ describe('a caller that wants a token replaced which has just been replaced', ()
   it('finds it where the option says it is', async () => {
     const w = world<{ session: { bearer: string } }>({
       brings: [{ session: { bearer: 'fresh' } }],
-      access: ({ session }) => session.bearer,
+      accessToken: ({ session }) => session.bearer,
     })
     await w.refresh('t0')
     expect(await w.refresh('t0')).toEqual({ session: { bearer: 'fresh' } })
@@ -210,19 +210,19 @@ describe('a refresh function that calls its wrapped self', () => {
 
 describe('a deadline', () => {
   it.each([-1, Number.NaN, '5' as never, null as never])('of %j is refused when the function is wrapped', deadlineMs => {
-    expect(() => world({ deadlineMs })).toThrow(
-      /^wrapRefresh: deadlineMs is (?:the number|a value of type) .*, allowed: a number of milliseconds from 0$/,
+    expect(() => world({ timeoutMs: deadlineMs })).toThrow(
+      /^wrapRefresh: timeoutMs is (?:the number|a value of type) .*, allowed: a number of milliseconds from 0$/,
     )
   })
 
   it('that nobody sets is a minute, however it is not set', async () => {
-    const w = world({ deadlineMs: undefined as never, requests: undefined as never })
+    const w = world({ timeoutMs: undefined as never, requests: undefined as never })
     expect(await w.refresh()).toEqual({ access: 't1' })
   })
 
   it('of 0 starts the refresh and does not wait for it', async () => {
     const answer = Promise.withResolvers<Tokens>()
-    const w = world({ deadlineMs: 0, refresh: () => answer.promise })
+    const w = world({ timeoutMs: 0, refresh: () => answer.promise })
     const impatient = expect(w.refresh()).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     await vi.advanceTimersByTimeAsync(1)
     await impatient
@@ -232,7 +232,7 @@ describe('a deadline', () => {
 
   it('without an end waits on', async () => {
     const answer = Promise.withResolvers<Tokens>()
-    const w = world({ deadlineMs: Number.POSITIVE_INFINITY, refresh: () => answer.promise })
+    const w = world({ timeoutMs: Number.POSITIVE_INFINITY, refresh: () => answer.promise })
     const patient = w.refresh()
     await vi.advanceTimersByTimeAsync(10 * MINUTE)
     answer.resolve({ access: 't1' })

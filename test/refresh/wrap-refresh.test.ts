@@ -32,13 +32,13 @@ interface Session {
   access?: string
   force?: boolean
 }
-type Parameters = [Session]
+type Refresh = (session: Session) => Promise<string>
 
 /** Another caller's refresh function behind a gate; `land` ends the call that is under way. */
-function wrappedWorld(options: Partial<WrapRefreshOptions<Parameters>> = {}) {
+function wrappedWorld(options: Partial<WrapRefreshOptions<Refresh>> = {}) {
   const observed = observedTelemetry()
   const calls: { session: Session; land: (token: string) => void; fail: (error: Error) => void }[] = []
-  const refresh = wrapRefresh<Parameters, string>(
+  const refresh = wrapRefresh<Refresh>(
     observed.telemetry,
     TOKEN_URL,
     session => new Promise((land, fail) => calls.push({ session, land, fail })),
@@ -102,7 +102,7 @@ describe('a gate around another caller’s refresh', () => {
   })
 
   it('gives who wants the same token replaced the result of the refresh that replaced it', async () => {
-    const w = wrappedWorld({ replaces: session => session.access })
+    const w = wrappedWorld({ rejectedToken: session => session.access })
     const first = w.refresh({ account: 'default', access: 'old' })
     w.calls[0]?.land('fresh')
     await first
@@ -130,7 +130,7 @@ describe('a gate around another caller’s refresh', () => {
   })
 
   it('lets a caller whose patience ends go; the refresh goes on', async () => {
-    const w = wrappedWorld({ deadlineMs: 5 })
+    const w = wrappedWorld({ timeoutMs: 5 })
     await expect(w.refresh({ account: 'default' })).rejects.toMatchObject({ code: 'GW_ACQUIRE_TIMEOUT' })
     const joining = w.refresh({ account: 'default' })
     w.calls[0]?.land('fresh')
@@ -140,7 +140,7 @@ describe('a gate around another caller’s refresh', () => {
 
   it('a function that throws at once rejects like any other', async () => {
     const { telemetry } = observedTelemetry()
-    const refresh = wrapRefresh<[], string>(
+    const refresh = wrapRefresh<() => Promise<string>>(
       telemetry,
       TOKEN_URL,
       () => {
@@ -154,7 +154,7 @@ describe('a gate around another caller’s refresh', () => {
   it('carries a permit for so many requests, for its token URL alone', async () => {
     const { telemetry } = observedTelemetry()
     const shown: unknown[] = []
-    const refresh = wrapRefresh<[], void>(
+    const refresh = wrapRefresh<() => Promise<void>>(
       telemetry,
       TOKEN_URL,
       async () => {
@@ -171,7 +171,7 @@ describe('a gate around another caller’s refresh', () => {
   it('what it left behind to send later was not let through', async () => {
     const { telemetry } = observedTelemetry()
     const later = Promise.withResolvers<unknown>()
-    const refresh = wrapRefresh<[], void>(
+    const refresh = wrapRefresh<() => Promise<void>>(
       telemetry,
       TOKEN_URL,
       async () => void setTimeout(() => later.resolve(carriedPermit()?.show(TOKEN_URL, {})), 0),
@@ -185,7 +185,10 @@ describe('a gate around another caller’s refresh', () => {
     const { telemetry } = observedTelemetry()
     class Session {
       token = 'mine'
-      refresh = wrapRefresh<[], string>(telemetry, TOKEN_URL, Session.prototype.renew, { provider: 'p', profile: () => 'p:default' })
+      refresh = wrapRefresh<() => Promise<string>>(telemetry, TOKEN_URL, Session.prototype.renew, {
+        provider: 'p',
+        profile: () => 'p:default',
+      })
       async renew(): Promise<string> {
         return this.token
       }
@@ -230,7 +233,7 @@ describe('a foreign refresh that the provider refused', () => {
     const watch = watchBypasses({ telemetry, registry, lineageOf: () => undefined, onFault: fault => faults.push(fault) })
     watch.start()
     afterwards(() => watch.stop())
-    const refresh = wrapRefresh<[], void>(
+    const refresh = wrapRefresh<() => Promise<void>>(
       telemetry,
       tokenUrl,
       async () => {

@@ -277,7 +277,7 @@ describe('stopping', () => {
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     const waiting = w.chat()
     await eventually(() => expect(hanging.hits()).toBe(1))
-    await w.watch.stop(50)
+    await w.watch.close(50)
     expect(await waiting).toMatchObject({ status: 503, json: { error: { code: 'GW_CLOSED', next: 'try_again_later' } } })
     expect(w.spans('chat gpt-5.5')).toMatchObject([{ status: 'error', attributes: { 'gatewatch.attempt.outcome': 'aborted' } }])
   })

@@ -255,7 +255,7 @@ describe('a client that is behind', () => {
       return json
     })
     await first.serving.stop(0)
-    await first.watch.stop()
+    await first.watch.close()
 
     const second = await gatewayWorld({ store: fileStore(folder) })
     expect(await second.post(CODEX, ask)).toMatchObject({ status: 200, json: { refresh_token: newer } })

@@ -52,7 +52,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
     providers: { ...providersOf(simulator), ...(typeof providers === 'function' ? providers(simulator) : providers) },
     environment: { OPENAI_KEY, ANTHROPIC_KEY, ...options.environment },
   })
-  atTheEnd(() => watch.stop())
+  atTheEnd(() => watch.close())
   const serving = await watch.serve()
   atTheEnd(() => serving.stop(0))
 

@@ -93,7 +93,7 @@ export async function world({ simulator: simulatorOptions, store = memoryStore()
     anotherGate,
     gatewatch: async options => {
       const gatewatch = await createGatewatch({ store, providers: providersAt(simulator.url), environment: {}, ...options })
-      afterwards(() => gatewatch.stop())
+      afterwards(() => gatewatch.close())
       return gatewatch
     },
     signIn: async (life = 'expired', changes = {}, login = {}) => {

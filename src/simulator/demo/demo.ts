@@ -84,7 +84,7 @@ async function start({ port, environment = process.env, onScene = () => {}, temp
     order: [PROFILE_ID, PAID_PROFILE_ID],
     gate: { earlyMs: EARLY_MS },
   })
-  started.unshift({ name: 'gateway', run: () => watch.stop() })
+  started.unshift({ name: 'gateway', run: () => watch.close() })
   const serving = await watch.serve()
   const ending = new AbortController()
   const application: Application = {

@@ -60,6 +60,6 @@ async function play({
     claim: join(profiles, CLAIM),
   })
   for (const step of steps) await actor.play(step)
-  await watch.stop(0)
+  await watch.close(0)
   await store.close()
 }

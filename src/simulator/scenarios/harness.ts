@@ -139,7 +139,7 @@ export class ScenarioHarness {
     await children.stop()
     // There is room again at the end of the play: a token that could not be stored is no fault of it.
     disk.isFull = false
-    await watch.stop(0)
+    await watch.close(0)
     await store.close()
     await provider.simulator.stop()
     await rm(profiles, { recursive: true, force: true })

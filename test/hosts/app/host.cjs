@@ -79,9 +79,9 @@ async function runHost({ api, express, http, gatewatches }) {
   )
   const provider = process.env.PROVIDER_URL
   const faults = []
-  const onFault = fault => void faults.push(`${fault?.name}: ${fault?.message}`)
+  const onError = fault => void faults.push(`${fault?.name}: ${fault?.message}`)
   const watches = []
-  for (const { createGatewatch } of gatewatches) watches.push(await createGatewatch({ environment: {}, onFault }))
+  for (const { createGatewatch } of gatewatches) watches.push(await createGatewatch({ environment: {}, onError }))
 
   const send = (path, id) =>
     new Promise((resolve, reject) => {
@@ -159,7 +159,7 @@ async function runHost({ api, express, http, gatewatches }) {
     const isRootActive = api.context.active() === ROOT_CONTEXT
     await globalThis.nodeSdk?.shutdown()
     const errors = []
-    for (const watch of watches) await watch.stop().catch(error => errors.push(String(error)))
+    for (const watch of watches) await watch.close().catch(error => errors.push(String(error)))
     process.send({ type: 'ended', spans: host.spans, metrics, own, faults, errors, log: host.log, globals, isRootActive }, () =>
       process.disconnect(),
     )

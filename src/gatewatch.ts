@@ -8,7 +8,7 @@ import type { CallRequest, CallSink } from './calls/call-request.ts'
 import type { ProbeResult } from './calls/probe.ts'
 import type { ProfileSnapshot } from './calls/profile-snapshot.ts'
 import type { WrapCallOptions } from './calls/wrap-call.ts'
-import { GatewayError } from './domain/gateway-error.ts'
+import { GatewayError, isGatewayError } from './domain/gateway-error.ts'
 import type { AsyncFunction } from './domain/wrapped-function.ts'
 import { diskRecorders } from './events/disk-recorder.ts'
 import { Recorder } from './events/recorder.ts'
@@ -401,15 +401,20 @@ function inLowerCase(headers: Record<string, string> = {}): Record<string, strin
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
-/** A fault of ours is reported once: a line for each request would be a fault of its own. */
+/** Writes one process warning for each kind: a line for each request would be a fault of its own. */
 function warnOnce(): (fault: unknown) => void {
-  let reported = false
+  const written = new Set<string>()
   return fault => {
-    if (reported) return
-    reported = true
-    process.emitWarning(
-      `Gatewatch has a fault and may have stopped watching (${fault instanceof Error ? fault.name : typeof fault}); the application is not affected`,
-      'GatewatchWarning',
-    )
+    const text = warningOf(fault)
+    if (written.has(text)) return
+    written.add(text)
+    process.emitWarning(text, 'GatewatchWarning')
   }
+}
+
+/** What an operator has to change is in the message; of a fault the type alone is written, since its text may hold anything. */
+function warningOf(fault: unknown): string {
+  if (isGatewayError(fault) && fault.next === 'fix_configuration') return `Gatewatch: ${fault.message}`
+  const type = fault instanceof Error ? fault.name : typeof fault
+  return `Gatewatch has a fault and may have stopped watching (${type}); the application is not affected`
 }

@@ -157,3 +157,19 @@ describe('a result that cannot be looked at', () => {
     expect(w.spans('chat unknown')).toHaveLength(1)
   })
 })
+
+// Seen: the second Gatewatch of a process warned "Gatewatch has a fault (GatewayError)". Why: without `onError` every report had
+// that one text, and only the first was written. Fix: what an operator can mend is written as it is, once for each text.
+it('a second Gatewatch of a process warns of itself, and what to change', async () => {
+  const warnings: string[] = []
+  const listen = ({ name, message }: Error) => void (name === 'GatewatchWarning' && warnings.push(message))
+  process.on('warning', listen)
+  afterwards(() => process.off('warning', listen))
+  const first = await createGatewatch({ environment: {} })
+  afterwards(() => first.close())
+  const second = await createGatewatch({ environment: {} })
+  afterwards(() => second.close())
+  await expect
+    .poll(() => warnings)
+    .toEqual([expect.stringMatching(/^Gatewatch: another Gatewatch runs in this process .*Create one for a process/)])
+})

@@ -253,7 +253,7 @@ export class Gatewatch {
   }: AcquireTokenOptions): Promise<AcquireResult> {
     const caller = takeCallerSite(Gatewatch.prototype.acquireToken)
     this.#mustRun()
-    const waitMs = checkedDeadline('acquisition: deadlineMs', deadlineMs)
+    const waitMs = checkedDeadline('acquireToken: timeoutMs', deadlineMs)
     return this.#parts.gateway.acquireToken({
       profileId,
       reason,

@@ -159,7 +159,7 @@ describe('a result that cannot be looked at', () => {
 })
 
 // Seen: the second Gatewatch of a process warned "Gatewatch has a fault (GatewayError)". Why: without `onError` every report had
-// that one text, and only the first was written. Fix: what an operator can mend is written as it is, once for each text.
+// that one text, and only the first was written. Fix: what an operator can mend is written in full, once for each text.
 it('a second Gatewatch of a process warns of itself, and what to change', async () => {
   const warnings: string[] = []
   const listen = ({ name, message }: Error) => void (name === 'GatewatchWarning' && warnings.push(message))

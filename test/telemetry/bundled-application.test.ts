@@ -18,7 +18,7 @@ const watch = await createGatewatch({
 })
 await quickPlugin(url + '/token')
 if (process.argv[4]) await quickPlugin(process.argv[4])
-await watch.stop()
+await watch.close()
 `,
   'src/plugins/quick-plugin.ts': `
 export async function quickPlugin(url: string): Promise<void> {

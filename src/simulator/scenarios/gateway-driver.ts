@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CallOptions, Gatewatch } from '../../gatewatch.ts'
+import type { AcquireTokenOptions, CallOptions, Gatewatch } from '../../gatewatch.ts'
 import { CALLERS } from './application/callers.ts'
 import { sendMessage } from './application/chat-page.ts'
 import { refreshUnderClaim, renewSession } from './application/claimed-session.ts'
@@ -76,9 +76,9 @@ export class GatewayDriver {
   }
 
   async #acquire({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'acquire' }): Promise<void> {
-    if (by === 'chat_page') throw new TypeError('a page cannot acquisition the gate: it calls over HTTP')
-    const acquisition = { profile, reason, ...(deadlineMs !== undefined && { deadlineMs }) }
-    await CALLERS[by]({ kind: 'acquire', watch: this.#options.watch, options: acquisition })
+    if (by === 'chat_page') throw new TypeError('a page cannot acquire at the gate: it calls over HTTP')
+    const options: AcquireTokenOptions = { profile, reason, ...(deadlineMs !== undefined && { timeoutMs: deadlineMs }) }
+    await CALLERS[by]({ kind: 'acquire', watch: this.#options.watch, options })
   }
 }
 

@@ -81,7 +81,7 @@ function addVariables(builder: DashboardBuilder, { hasModel, hasTraces }: Board)
   const ofProvider = { [LABEL_PROVIDER]: chosen(LABEL_PROVIDER) }
   builder.withVariable(choice(LABEL_PROVIDER, 'Provider', series('profileState')))
   builder.withVariable(choice(LABEL_PROFILE, 'Profile', series('profileState', ofProvider)))
-  // A caller may only refresh, only acquisition the gate, only call the provider, or only sign in.
+  // A caller may only refresh, only acquire at the gate, only call the provider, or only sign in.
   const callers = [
     series('acquisitions', ofProvider),
     ...(['refreshDuration', 'attemptDuration', 'operationDuration'] as const).map(key => observations(key, ofProvider)),

@@ -151,7 +151,7 @@ export const REFRESH_ALERTS: readonly Alert[] = [
     proof: {
       series: {
         [revocations({ ...codex, ...signOut, [LABEL_OUTCOME]: is('unavailable'), [ATTR_ERROR_TYPE]: is('GW_REVOKE_FAILED') })]: '_x10 1x40',
-        // One that went well, and one that somebody broke off.
+        // One that succeeded, and one that its caller aborted.
         [revocations({ ...codex, [LABEL_CALLER]: is('src/other.js#signOut'), [LABEL_OUTCOME]: is('ok') })]: '_x10 3x40',
         [revocations({
           ...codex,

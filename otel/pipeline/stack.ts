@@ -95,7 +95,7 @@ async function theEnd(): Promise<void> {
 }
 
 function start(name: string, program: string, parameters: readonly string[], output: 'ignore' | 'inherit' = 'inherit'): void {
-  ending.signal.throwIfAborted() // nothing may begin that nobody would end
+  ending.signal.throwIfAborted() // a part that starts now would not be stopped
   // A group of its own: Ctrl-C reaches this process alone, which then ends the parts in order.
   const child = spawn(program, parameters, { cwd: folder, stdio: ['ignore', output, output], detached: true })
   child.on('error', error => process.stderr.write(`${name} cannot be started: ${error.message}\n`))

@@ -12,22 +12,20 @@ import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } 
 import type { Resource } from '@opentelemetry/resources'
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
 import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
-import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { type Environment, isTrue, listOf, positiveNumberOf } from '../../src/telemetry/environment.ts'
 import type { FinishedSpanProcessor } from '../../src/telemetry/finished-span.ts'
 import { isSdkRegistered } from '../../src/telemetry/host-tracer.ts'
-import { Instruments } from '../../src/telemetry/instruments.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../../src/telemetry/open-metrics.ts'
 import { type OnDropped, type RedactedProcessor, RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
-import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
-import type { LightSpanLimits } from '../../src/telemetry/span-tree.ts'
+import { dropCounter, longestValueOf, type RunningTelemetry, telemetryClosed } from '../../src/telemetry/running-telemetry.ts'
+import { type LightSpanLimits, SPAN_LIMITS } from '../../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../../src/telemetry/telemetry.ts'
 import { packageVersion } from '../../src/tools/package-version.ts'
 import type { ProcessRole } from '../enums.ts'
-import { LABEL_PLACE, SCOPE } from '../semconv.ts'
+import { SCOPE } from '../semconv.ts'
 import { collectedMetrics } from './collected-metrics.ts'
 import { metricReadersOf, spanProcessorsOf } from './exporters.ts'
 import { PullMetricReader } from './metric-reader.ts'
@@ -52,11 +50,6 @@ export interface SdkOptions {
 
 /** Longest waits, in ms. */
 const WAITS = { flushMs: 5_000, shutdownMs: 3_000 } as const
-
-/** A refresh may be linked to hundreds of acquisitions; the SDK's 128 would lose the first ones. */
-const MOST_LINKS = 1024
-const MOST_EVENTS = 256
-const MOST_ATTRIBUTES = 128
 
 /** What the providers of OpenTelemetry are built from. */
 interface Parts {
@@ -93,7 +86,7 @@ export async function startSdk({
   const reader = new PullMetricReader(new SeriesProducer(series))
   const exits = await spanProcessorsOf(environment, onDropped)
   const pushReaders = await metricReadersOf(environment, series)
-  const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
+  const longestValue = longestValueOf(environment)
   const redaction = new RedactingSpanProcessor(
     [
       ...[recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })),
@@ -134,7 +127,7 @@ function running({ source, reader, flush, shutdown }: Running): RunningTelemetry
   return {
     source,
     metrics: async accept => {
-      if (closing) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
+      if (closing) throw telemetryClosed()
       const { format, contentType } = negotiate(accept)
       const { resourceMetrics } = await reader.collect()
       const metrics = collectedMetrics(resourceMetrics)
@@ -155,8 +148,8 @@ function ownProviders({ resource, spanProcessors, metricReaders }: Parts): Shutd
 }
 
 /**
- * Providers for the whole process, with propagators, context manager and log level as the environment says, for whoever
- * else measures something in it. Logs stay off.
+ * Providers for the whole process, with propagators, context manager and log level as the environment says, for
+ * other code that measures something in it. Logs stay off.
  */
 async function globalProviders(parts: Parts, environment: Environment): Promise<Shutdown> {
   const { NodeSDK } = await import('@opentelemetry/sdk-node')
@@ -200,21 +193,21 @@ function spanLimitsOf(environment: Environment): SpanLimits {
   const attributePerLinkCountLimit = positiveNumberOf(environment, 'OTEL_LINK_ATTRIBUTE_COUNT_LIMIT')
   return {
     attributeValueLengthLimit: Number.POSITIVE_INFINITY,
-    attributeCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT') ?? MOST_ATTRIBUTES,
-    linkCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_LINK_COUNT_LIMIT') ?? MOST_LINKS,
-    eventCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_EVENT_COUNT_LIMIT') ?? MOST_EVENTS,
+    attributeCountLimit:
+      positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT') ?? SPAN_LIMITS.attributes,
+    linkCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_LINK_COUNT_LIMIT') ?? SPAN_LIMITS.links,
+    eventCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_EVENT_COUNT_LIMIT') ?? SPAN_LIMITS.events,
     ...(attributePerEventCountLimit && { attributePerEventCountLimit }),
     ...(attributePerLinkCountLimit && { attributePerLinkCountLimit }),
   }
 }
 
 function limitsOf({ attributeCountLimit, eventCountLimit, linkCountLimit }: SpanLimits): LightSpanLimits {
-  return { attributes: attributeCountLimit ?? MOST_ATTRIBUTES, events: eventCountLimit ?? MOST_EVENTS, links: linkCountLimit ?? MOST_LINKS }
-}
-
-function dropCounter(series: MetricStorage): OnDropped {
-  const instruments = new Instruments(series)
-  return (place, items) => instruments.add('telemetryDropped', { [LABEL_PLACE]: place }, items)
+  return {
+    attributes: attributeCountLimit ?? SPAN_LIMITS.attributes,
+    events: eventCountLimit ?? SPAN_LIMITS.events,
+    links: linkCountLimit ?? SPAN_LIMITS.links,
+  }
 }
 
 function disabledSdk(resource: Resource): RunningTelemetry {

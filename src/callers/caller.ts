@@ -36,7 +36,7 @@ const LONGEST_READ_MS = 2_000
  * Takes the caller site: who, in the application, is asking.
  *
  * Must be called synchronously at the door, before the first `await`: the second joiner of a shared promise is on
- * nobody's stack any more. Stacks that were seen before cost no new strings.
+ * no stack any more. Stacks that were seen before cost no new strings.
  *
  * @param above The public function at the door; frames up to it are left out.
  */

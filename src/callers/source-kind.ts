@@ -11,7 +11,7 @@ export interface SourceKind {
 }
 
 const MOST_CACHED = 20_000
-/** Packages that send for others: where nobody but packages is on the stack, as in a command that was installed, it is their user that counts. */
+/** Packages that send for others: where only packages are on the stack, as in a command that was installed, the package that uses them counts. */
 const CLIENT_PACKAGE =
   /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
 const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist\/)?(?:src|otel)\//

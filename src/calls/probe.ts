@@ -40,7 +40,7 @@ export const PROBE_CALLER: CallerSite = clientCaller('probe')
 const DEADLINE_MS = 30_000
 
 /** No caller reads the answer: that it came is what is asked. */
-const NOBODY: CallSink = { head: () => undefined, chunk: () => true, end: () => undefined, fail: () => undefined }
+const NO_RECIPIENT: CallSink = { head: () => undefined, chunk: () => true, end: () => undefined, fail: () => undefined }
 
 /**
  * Probes profiles: asks the provider for its models by the very way a call goes, with the same choice of profile, gate and
@@ -132,7 +132,7 @@ export class Probes {
         signal: AbortSignal.any([deadline, this.#closing.signal]),
         ...(query && { query }),
       },
-      NOBODY,
+      NO_RECIPIENT,
     )
     return outcomeOf(end, deadline)
   }

@@ -1,21 +1,20 @@
 import { INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api'
 import type { ProcessRole } from '../../otel/enums.ts'
-import { LABEL_PLACE, METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import { packageVersion } from '../tools/package-version.ts'
-import { type Environment, isTrue, positiveNumberOf } from './environment.ts'
+import { type Environment, isTrue } from './environment.ts'
 import type { FinishedSpanProcessor } from './finished-span.ts'
 import type { NumberPoint } from './gatewatches.ts'
 import { HostMeter } from './host-meter.ts'
 import { HostTracer } from './host-tracer.ts'
-import { Instruments } from './instruments.ts'
 import { LightTracer } from './light-tracer.ts'
 import { MetricStorage, NumberSeries } from './metric-storage.ts'
 import { negotiate } from './metrics-negotiation.ts'
 import { collectSeries, writeMetrics } from './open-metrics.ts'
 import { processAttributes } from './process-resource.ts'
 import { type OnDropped, type RedactedProcessor, RedactingSpanProcessor } from './redaction-processor.ts'
-import type { RunningTelemetry } from './running-telemetry.ts'
+import { dropCounter, longestValueOf, type RunningTelemetry, telemetryClosed } from './running-telemetry.ts'
+import { SPAN_LIMITS } from './span-tree.ts'
 import { traceKeeping } from './tail-sampler.ts'
 import type { SpanSource, TelemetrySource } from './telemetry.ts'
 
@@ -34,9 +33,6 @@ export interface EmbeddedTelemetry extends RunningTelemetry {
   /** The values of a counter or gauge, by the name of the metric. */
   points(metric: string): Iterable<NumberPoint>
 }
-
-/** As OpenTelemetry's specification and our own operations need it: a refresh is linked to hundreds of callers. */
-const LIMITS = { attributes: 128, events: 256, links: 1024 } as const
 
 const KEYS: ReadonlyMap<string, MetricKey> = new Map(Object.entries(METRICS).map(([key, { name }]) => [name, key as MetricKey]))
 
@@ -57,8 +53,8 @@ export function startEmbeddedTelemetry({
   const isOn = !isTrue(environment, 'OTEL_SDK_DISABLED')
   const series = new MetricStorage({ isOn })
   const resource = { attributes: processAttributes({ environment, ...(processRole && { processRole }) }) }
-  const onDropped: OnDropped = (place, items) => new Instruments(series).add('telemetryDropped', { [LABEL_PLACE]: place }, items)
-  const longestValue = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT')
+  const onDropped = dropCounter(series)
+  const longestValue = longestValueOf(environment)
   const redaction = new RedactingSpanProcessor(
     isOn ? [recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })) : [],
     { onDropped, ...(longestValue && { longestValue }) },
@@ -67,7 +63,7 @@ export function startEmbeddedTelemetry({
     ...traceKeeping(),
     resource,
     scope: { name: SCOPE, version },
-    limits: LIMITS,
+    limits: SPAN_LIMITS,
     host: new HostTracer(version),
     onEnd: span => redaction.onEnd(span),
     onForgotten: (name, attributes) => redaction.onForgotten(name, attributes),
@@ -80,7 +76,7 @@ export function startEmbeddedTelemetry({
     meter,
     points: name => pointsOf(series, name),
     metrics: async accept => {
-      if (isClosed) throw new GatewayError('GW_CLOSED', 'telemetry has been shut down; nothing is measured any more', { next: 'nothing' })
+      if (isClosed) throw telemetryClosed()
       const { format, contentType } = negotiate(accept)
       return { contentType, body: writeMetrics(resource.attributes, collectSeries(series), series, format) }
     },

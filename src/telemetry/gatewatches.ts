@@ -50,6 +50,11 @@ export function joinProcess(member: ProcessMember): Membership {
   }
 }
 
+/** Whether a Gatewatch is part of the application of this process. */
+export function isEmbedded(): boolean {
+  return ((globalThis as { [MEMBERS]?: ProcessMember[] })[MEMBERS]?.length ?? 0) > 0
+}
+
 function membersOf(holder: { [MEMBERS]?: ProcessMember[] }): ProcessMember[] {
   const known = holder[MEMBERS]
   if (known) return known

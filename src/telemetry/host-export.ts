@@ -1,6 +1,7 @@
 import type { Attributes, Context, Counter, Histogram, Meter, Span, SpanContext, SpanStatusCode } from '@opentelemetry/api'
 import { METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import type { FinishedSpan } from './finished-span.ts'
+import { isEmbedded } from './gatewatches.ts'
 import { type HostApi, hostApi, SPAN_KEY } from './host-span.ts'
 import { LabelLimiter } from './labels.ts'
 import { RedactingSpanProcessor } from './redaction-processor.ts'
@@ -34,7 +35,7 @@ export class HostExport {
     this.#redaction = new RedactingSpanProcessor([{ processor, place: 'export' }], { onDropped: () => undefined })
   }
 
-  /** Whether the process has registered a tracer provider, and no Gatewatch inside of it records token requests already. */
+  /** Whether the process has registered a tracer provider, and no Gatewatch inside of it passes the same requests there already. */
   get isWanted(): boolean {
     return hostApi()?.trace !== undefined && !isEmbedded()
   }
@@ -84,12 +85,6 @@ export class HostExport {
 function instrumentOf(meter: Meter, { name, kind, unit, help: description, buckets }: MetricDefinition): Counter | Histogram {
   if (kind !== 'histogram') return meter.createCounter(name, { unit, description })
   return meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: [...(buckets ?? [])] } })
-}
-
-/** Whether a Gatewatch is part of the application: it passes the same requests to the same exporters. */
-function isEmbedded(): boolean {
-  const members = (globalThis as Record<symbol, unknown>)[Symbol.for('gatewatch members')]
-  return Array.isArray(members) && members.length > 0
 }
 
 /** A context with a parent and nothing else. */

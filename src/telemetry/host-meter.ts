@@ -49,7 +49,7 @@ export class HostMeter {
 
   /** @param labels As they may be shown. */
   record(key: MetricKey, value: number, labels: Labels): void {
-    if (metrics.getMeterProvider() !== this.#provider) this.rebind()
+    this.check()
     const histogram = this.#bound?.histograms.get(key)
     if (histogram) guarded(() => histogram.record(value, labels))
   }

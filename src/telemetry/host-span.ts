@@ -13,6 +13,7 @@ export const SPAN_KEY = Symbol.for('OpenTelemetry Context Key SPAN')
 
 /** What the host has registered with its copy of the API. */
 export interface HostApi {
+  readonly version?: string
   readonly trace?: TracerProvider
   readonly metrics?: MeterProvider
   readonly context?: { active?(): HostContext }

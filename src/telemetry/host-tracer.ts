@@ -1,6 +1,7 @@
 import { type Context, diag, ProxyTracerProvider, type Span, type SpanOptions, type TracerProvider, trace } from '@opentelemetry/api'
 import { SCOPE } from '../../otel/semconv.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
+import { hostApi } from './host-span.ts'
 
 /** What the API answers while no SDK is registered. */
 const NOTHING = new ProxyTracerProvider().getDelegate()
@@ -29,14 +30,11 @@ export function isSdkRegistered(): boolean {
   return provider.getDelegate?.() !== NOTHING
 }
 
-/** Where `@opentelemetry/api` 1.x keeps what the process has registered, whichever copy of it did so. */
-const GLOBALS = Symbol.for('opentelemetry.js.api.1')
-
 /**
  * The version of an API with which a tracer provider is registered that ours does not see: an API sees nothing that one of a
  * lower minor version has registered.
  */
 export function unseenApi(): string | undefined {
-  const registered = (globalThis as { [GLOBALS]?: { readonly version?: string; readonly trace?: unknown } })[GLOBALS]
+  const registered = hostApi()
   return registered?.trace === undefined || trace.getTracerProvider() === registered.trace ? undefined : registered.version
 }

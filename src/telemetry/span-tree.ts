@@ -10,6 +10,9 @@ export interface LightSpanLimits {
   readonly links: number
 }
 
+/** Unless the environment says otherwise. A refresh may be linked to hundreds of acquisitions; the SDK's 128 would lose the first ones. */
+export const SPAN_LIMITS: LightSpanLimits = { attributes: 128, events: 256, links: 1024 }
+
 /** What all spans of one tracer have in common. */
 export interface SpanHome {
   readonly resource: ProcessResource

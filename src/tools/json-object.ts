@@ -5,20 +5,21 @@
  * @returns `undefined` for whatever is no JSON, or JSON of another kind. Never throws.
  */
 export function parseJsonObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text)
-    return isJsonObject(parsed) ? parsed : undefined
-  } catch {
-    return undefined
-  }
+  const parsed = parsedJson(text)
+  return isJsonObject(parsed) ? parsed : undefined
 }
 
 /** Reads a JSON array. @returns `undefined` for whatever is no JSON, or JSON of another kind. Never throws. */
 export function parseJsonList(text: string): unknown[] | undefined {
   if (!/^\ufeff?\s*\[/.test(text)) return undefined
+  const parsed = parsedJson(text)
+  return Array.isArray(parsed) ? parsed : undefined
+}
+
+/** @returns `undefined` for what is no JSON, which no JSON is. */
+function parsedJson(text: string): unknown {
   try {
-    const parsed: unknown = JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text)
-    return Array.isArray(parsed) ? parsed : undefined
+    return JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text)
   } catch {
     return undefined
   }

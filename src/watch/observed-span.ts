@@ -1,6 +1,6 @@
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { SCOPE } from '../../otel/semconv.ts'
-import type { FinishedSpan, ProcessResource, SpanEvent } from '../telemetry/finished-span.ts'
+import { type FinishedSpan, hrTimeOf, type ProcessResource, type SpanEvent } from '../telemetry/finished-span.ts'
 import { randomHex } from '../tools/random-hex.ts'
 import type { Observation } from './observation.ts'
 
@@ -47,12 +47,12 @@ export class ObservedSpan implements FinishedSpan {
     if (parent) this.parentSpanContext = { ...parent }
     this.#traceId = parent?.traceId ?? randomHex(16)
     this.#flags = parent?.traceFlags ?? SAMPLED
-    this.startTime = hrTime(startMs)
-    this.endTime = hrTime(startMs + durationMs)
-    this.duration = hrTime(durationMs)
+    this.startTime = hrTimeOf(startMs)
+    this.endTime = hrTimeOf(startMs + durationMs)
+    this.duration = hrTimeOf(durationMs)
     this.status = { code: isError ? ERROR : UNSET }
     this.attributes = attributes
-    this.events = events.map(({ name, atMs, attributes }) => ({ name, time: hrTime(atMs), ...(attributes && { attributes }) }))
+    this.events = events.map(({ name, atMs, attributes }) => ({ name, time: hrTimeOf(atMs), ...(attributes && { attributes }) }))
   }
 
   spanContext(): SpanContext {
@@ -70,9 +70,4 @@ export class ObservedSpan implements FinishedSpan {
   sample(isSampled: boolean): void {
     this.#flags = isSampled ? this.#flags | SAMPLED : this.#flags & ~SAMPLED
   }
-}
-
-function hrTime(milliseconds: number): HrTime {
-  const seconds = Math.floor(milliseconds / 1000)
-  return [seconds, Math.round((milliseconds - seconds * 1000) * 1e6)]
 }

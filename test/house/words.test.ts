@@ -13,9 +13,9 @@ const STORY_WORDS =
 /** How many there are in each folder. Zero is the goal: a number may only go down, and is lowered in the change that lowers the count. */
 const CEILINGS: Readonly<Record<string, number>> = {
   bench: 12,
-  dashboards: 6,
-  otel: 3,
-  'src/callers': 4,
+  dashboards: 5,
+  otel: 1,
+  'src/callers': 2,
   'src/calls': 6,
   'src/cli': 6,
   'src/diagnose': 33,

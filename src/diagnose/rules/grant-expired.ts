@@ -15,7 +15,7 @@ export const grantExpired: Rule = {
   detectedBy: 'the code of the provider (refresh_token_expired) and the age of the token',
   remedy: [
     'Sign in again.',
-    'Let a timer acquisition the gate with the reason scheduled, so that a login that is not used does not run out.',
+    'Let a timer acquire a token at the gate with the reason scheduled, so that a login that is not used does not run out.',
   ],
   explains: ['refresh_refused', 'refresh_failing'],
   detect: evidence => {

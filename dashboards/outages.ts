@@ -1,4 +1,3 @@
-import type { ProfileState } from '../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   LABEL_CALLER,
@@ -15,6 +14,7 @@ import {
   LABEL_TO,
   LABEL_VIA,
 } from '../otel/semconv.ts'
+import type { ProfileState } from '../src/domain/enums.ts'
 import type { Alert } from './alert.ts'
 import { bucketsOf, is, observations, series } from './query.ts'
 import { GATEWAY_JOB } from './scrape-jobs.ts'

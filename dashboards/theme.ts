@@ -1,4 +1,4 @@
-import type { ProfileState, RefreshOutcome, Via } from '../otel/enums.ts'
+import type { ProfileState, RefreshOutcome, Via } from '../src/domain/enums.ts'
 
 /** One Grafana unit for each kind of number. */
 export const UNITS = {

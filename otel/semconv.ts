@@ -30,7 +30,7 @@ import {
   STORE_OPERATIONS,
   UNCERTAINTIES,
   VIAS,
-} from './enums.ts'
+} from '../src/domain/enums.ts'
 import {
   GENAI_CLIENT_OPERATION_DURATION,
   GENAI_CLIENT_TOKEN_USAGE,

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { BILLINGS, type Protocol } from '../otel/enums.ts'
+import { BILLINGS, type Protocol } from './domain/enums.ts'
 import { GatewayError } from './domain/gateway-error.ts'
 import { DEVICE_DIALECTS } from './providers/login-endpoints.ts'
 import { FORCED_POLICIES } from './refresh/acquire.ts'

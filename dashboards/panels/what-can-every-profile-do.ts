@@ -1,5 +1,5 @@
-import { PROFILE_STATES } from '../../otel/enums.ts'
 import { LABEL_PROFILE, LABEL_PROVIDER, LABEL_STATE } from '../../otel/semconv.ts'
+import { PROFILE_STATES } from '../../src/domain/enums.ts'
 import { toBoard } from '../links.ts'
 import { stateTimeline } from '../panel-kinds.ts'
 import { is, legendOf, maxBy, selected, series } from '../query.ts'

@@ -1,4 +1,4 @@
-import type { Uncertainty, Via } from '../../otel/enums.ts'
+import type { Uncertainty, Via } from '../domain/enums.ts'
 import { sourceOf } from './caller.ts'
 import type { RawFrame } from './stack-frames.ts'
 

@@ -1,5 +1,4 @@
 import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { AttemptOutcome } from '../../otel/enums.ts'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -32,6 +31,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
+import type { AttemptOutcome } from '../domain/enums.ts'
 import type { AnswerHeaders } from '../providers/answer-sink.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
 import { exemplarOf, standingOf, type Telemetry } from '../telemetry/telemetry.ts'

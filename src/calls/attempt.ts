@@ -1,4 +1,4 @@
-import type { AttemptOutcome } from '../../otel/enums.ts'
+import type { AttemptOutcome } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../providers/answer-sink.ts'
 import type { AttemptJudgement } from '../providers/provider.ts'

@@ -1,5 +1,5 @@
-import type { Billing, Protocol } from '../../otel/enums.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { Billing, Protocol } from '../domain/enums.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
 import type { FallbackReason } from './fallback.ts'

@@ -1,4 +1,4 @@
-import type { Protocol } from '../../otel/enums.ts'
+import type { Protocol } from '../domain/enums.ts'
 import type { Provider } from '../providers/provider.ts'
 
 /** Where a provider answers one protocol. */

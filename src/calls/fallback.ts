@@ -1,4 +1,4 @@
-import type { AttemptOutcome, RefreshOutcome, SkipReason } from '../../otel/enums.ts'
+import type { AttemptOutcome, RefreshOutcome, SkipReason } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */

@@ -1,4 +1,4 @@
-import type { CredentialType } from '../../otel/enums.ts'
+import type { CredentialType } from '../domain/enums.ts'
 import type { NextStep } from '../domain/gateway-error.ts'
 import { ACCOUNT_CODES, REGION_CODE } from '../domain/refusal-codes.ts'
 import type { FallbackReason } from './fallback.ts'

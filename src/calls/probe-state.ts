@@ -1,6 +1,6 @@
-import type { AttemptOutcome, ProbeOutcome } from '../../otel/enums.ts'
 import { type CredentialMark, concerns, markOf } from '../domain/cooldown.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome, ProbeOutcome } from '../domain/enums.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { reasonOfAcquire } from './fallback.ts'

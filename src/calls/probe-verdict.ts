@@ -1,4 +1,4 @@
-import type { ProbeOutcome } from '../../otel/enums.ts'
+import type { ProbeOutcome } from '../domain/enums.ts'
 
 /**
  * What an outcome says about the profile. `good`: it can serve. `dead`: its credential does not work. `unrefreshed`: the

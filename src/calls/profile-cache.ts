@@ -1,5 +1,5 @@
-import type { Billing, ProfileState } from '../../otel/enums.ts'
 import { expiryOf, type StoredProfile, secretsOf } from '../domain/credential.ts'
+import type { Billing, ProfileState } from '../domain/enums.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { isTokenUsable } from '../domain/profile-state.ts'
 import { deadGrant } from '../refresh/refresh-context.ts'

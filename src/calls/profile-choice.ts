@@ -1,5 +1,5 @@
-import type { Protocol } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import type { Protocol } from '../domain/enums.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { RefreshGate, RefreshPause } from '../refresh/refresh-gate.ts'

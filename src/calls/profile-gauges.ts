@@ -1,5 +1,5 @@
-import { PROFILE_STATES } from '../../otel/enums.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
+import { PROFILE_STATES } from '../domain/enums.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { ProbeState } from './probe-state.ts'
 import type { ProfileCache } from './profile-cache.ts'

@@ -1,5 +1,5 @@
-import type { AttemptOutcome, Billing, CredentialType, Protocol, RefreshOutcome, SkipReason } from '../../otel/enums.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome, Billing, CredentialType, Protocol, RefreshOutcome, SkipReason } from '../domain/enums.ts'
 import { isTokenUsable, tokenLifeOf } from '../domain/profile-state.ts'
 import type { Provider } from '../providers/provider.ts'
 import { pathOf } from './endpoint.ts'

@@ -1,5 +1,5 @@
-import type { AttemptOutcome, Billing, ProfileState } from '../../otel/enums.ts'
 import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome, Billing, ProfileState } from '../domain/enums.ts'
 import { deadGrant } from '../refresh/refresh-context.ts'
 import type { DamagedProfile } from '../store/profile-store.ts'
 import type { StoredRest } from '../store/rest-store.ts'

@@ -1,4 +1,3 @@
-import type { AttemptOutcome } from '../../otel/enums.ts'
 import {
   type Cooldown,
   concerns,
@@ -11,6 +10,7 @@ import {
   restCauseOf,
 } from '../domain/cooldown.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import type { AttemptOutcome } from '../domain/enums.ts'
 import type { RestStore, StoredRest } from '../store/rest-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 

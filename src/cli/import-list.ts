@@ -1,5 +1,5 @@
-import type { ImportSource } from '../../otel/enums.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
+import type { ImportSource } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { ImportedProfile, ProfileImport } from '../importers/profile-import.ts'
 import { profileName } from '../telemetry/profile-name.ts'

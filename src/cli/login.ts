@@ -1,5 +1,5 @@
-import type { LoginMethod } from '../../otel/enums.ts'
 import { expiryOf } from '../domain/credential.ts'
+import type { LoginMethod } from '../domain/enums.ts'
 import { type LoggedIn, login } from '../login/login.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import { untilInterrupted } from './interruption.ts'

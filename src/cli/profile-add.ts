@@ -1,4 +1,4 @@
-import type { Billing } from '../../otel/enums.ts'
+import type { Billing } from '../domain/enums.ts'
 import { variableName } from '../options.ts'
 import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'

@@ -1,5 +1,5 @@
 import { Option } from 'commander'
-import { BILLINGS, IMPORT_SOURCES } from '../../otel/enums.ts'
+import { BILLINGS, IMPORT_SOURCES } from '../domain/enums.ts'
 import type { CommandLine } from './command-line.ts'
 
 /** `gatewatch profiles`: what a configuration holds, and how profiles come in and go. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Via } from '../../otel/enums.ts'
+import type { Via } from '../domain/enums.ts'
 import { type DiskRecords, readRecords } from '../events/disk-records.ts'
 import { matchesFilter, refreshes } from '../events/queries.ts'
 import type { RefreshFilter } from '../events/recorded-spans.ts'

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
-import type { ProcessRole } from '../../otel/enums.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
 import {

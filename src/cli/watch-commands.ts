@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { PROCESS_ROLES, VIAS } from '../../otel/enums.ts'
+import { PROCESS_ROLES, VIAS } from '../domain/enums.ts'
 import { WATCH_POLICIES } from '../watch/watch-policy.ts'
 import { stateFolderOf } from '../watch/watch-settings.ts'
 import type { CommandLine } from './command-line.ts'

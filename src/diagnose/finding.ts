@@ -1,4 +1,4 @@
-import type { ProcessRole } from '../../otel/enums.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 
 /** What a finding does to the operator, the worst first: findings are told in this order. */
 export const SEVERITIES = ['grant_dead', 'money_spent', 'storm', 'divergence', 'warning'] as const

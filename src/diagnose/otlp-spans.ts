@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api'
-import { PROCESS_ROLES } from '../../otel/enums.ts'
 import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/semconv.ts'
+import { PROCESS_ROLES } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { AttributeRedactor } from '../telemetry/redaction-attributes.ts'
 import { isJsonObject } from '../tools/json-object.ts'

@@ -1,4 +1,4 @@
-import type { CallerKind } from '../../otel/enums.ts'
+import type { CallerKind } from './enums.ts'
 
 /** One frame of a stack: the place in the source where it is known, else in the code that runs. */
 export interface Frame {

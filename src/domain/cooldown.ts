@@ -1,5 +1,5 @@
-import type { AttemptOutcome } from '../../otel/enums.ts'
 import { bearerFingerprint, type Credential, isOAuth, type StoredProfile } from './credential.ts'
+import type { AttemptOutcome } from './enums.ts'
 import { type Fingerprint, fingerprint } from './fingerprint.ts'
 
 /** The credential that a failed attempt used. Fingerprints only. */

@@ -1,4 +1,4 @@
-import type { Billing, CredentialType } from '../../otel/enums.ts'
+import type { Billing, CredentialType } from './enums.ts'
 import { type Fingerprint, fingerprint } from './fingerprint.ts'
 
 /** A key that never expires and never rotates. */

@@ -1,4 +1,4 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from './enums.ts'
 
 /** Everything that can go wrong in Gatewatch, by code. Match on `code`, never on text. */
 export type GatewayErrorCode =

@@ -1,5 +1,5 @@
-import type { ProfileState } from '../../otel/enums.ts'
 import { bearerOf, type Credential, expiryOf, isOAuth } from './credential.ts'
+import type { ProfileState } from './enums.ts'
 
 /** What is known of a profile when its state is judged. */
 export interface StateQuestion {

@@ -1,4 +1,4 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from './enums.ts'
 
 /** How long an outcome lasts: a success, a failure that trying again cannot mend, or one that may pass. */
 export type Duration = 'success' | 'permanent' | 'transient'

@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { ProcessRole } from '../../otel/enums.ts'
 import { ATTR_OUTCOME } from '../../otel/semconv.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { FinishedSpan, FinishedSpanProcessor } from '../telemetry/finished-span.ts'
 import type { OnDropped } from '../telemetry/redaction-processor.ts'

@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import type { DatabaseSync, SQLInputValue, SQLOutputValue } from 'node:sqlite'
-import { PROCESS_ROLES, type ProcessRole } from '../../otel/enums.ts'
+import { PROCESS_ROLES, type ProcessRole } from '../domain/enums.ts'
 import { unreadable } from '../store/store-failure.ts'
 import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
 import type { ProcessRow } from './process-row.ts'

@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { ProcessRole } from '../../otel/enums.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { thisProcess } from '../store/process-identity.ts'
 

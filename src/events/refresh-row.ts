@@ -1,5 +1,4 @@
 import type { AttributeValue } from '@opentelemetry/api'
-import type { ProcessRole } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_CODE_FILE,
@@ -26,6 +25,7 @@ import {
   SPAN_ACQUIRE,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import { attributeText, numberOf } from './attribute-value.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 

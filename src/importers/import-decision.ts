@@ -1,5 +1,5 @@
-import type { ImportOutcome } from '../../otel/enums.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
+import type { ImportOutcome } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 

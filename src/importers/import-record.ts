@@ -1,7 +1,7 @@
-import { IMPORT_OUTCOMES } from '../../otel/enums.ts'
 import { ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import { IMPORT_OUTCOMES } from '../domain/enums.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type ImportOptions, importProfiles, type ProfileImport } from './profile-import.ts'
 

@@ -1,5 +1,5 @@
-import type { ImportOutcome, ImportSource } from '../../otel/enums.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
+import type { ImportOutcome, ImportSource } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'

@@ -1,5 +1,5 @@
-import type { LoginMethod } from '../../otel/enums.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { LoginMethod } from '../domain/enums.ts'
 import type { LoginEndpoints } from '../providers/login-endpoints.ts'
 import type { AskOptions, OAuthParty } from '../providers/oauth-request.ts'
 import { Permit } from '../providers/permit.ts'

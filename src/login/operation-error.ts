@@ -1,5 +1,5 @@
-import type { OperationOutcome } from '../../otel/enums.ts'
 import { durationOf } from '../domain/duration-text.ts'
+import type { OperationOutcome } from '../domain/enums.ts'
 import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
 import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'
 

@@ -1,5 +1,4 @@
 import { type Attributes, type Span, SpanKind } from '@opentelemetry/api'
-import type { OAuthOperation } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
@@ -17,6 +16,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { OAuthOperation } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'

@@ -1,4 +1,3 @@
-import { REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
@@ -22,6 +21,7 @@ import {
   SPAN_CALL,
   SPAN_LOGIN,
 } from '../../otel/semconv.ts'
+import { REFRESH_OUTCOMES } from '../domain/enums.ts'
 import { isSuccess } from '../domain/refresh-outcome.ts'
 import { attributeText } from '../events/attribute-value.ts'
 import { acquisitionLabels } from '../events/label-dictionary.ts'

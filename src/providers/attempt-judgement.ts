@@ -1,4 +1,4 @@
-import type { AttemptOutcome } from '../../otel/enums.ts'
+import type { AttemptOutcome } from '../domain/enums.ts'
 import { type ErrorBody, providerNow, readErrorBody, retryAfterMs } from './error-body.ts'
 import type { AttemptJudgement, RefusedAnswer } from './provider.ts'
 

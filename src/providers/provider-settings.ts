@@ -1,4 +1,4 @@
-import { type Billing, PROTOCOLS, type Protocol } from '../../otel/enums.ts'
+import { type Billing, PROTOCOLS, type Protocol } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { LOGIN_KEYS, type LoginSettings, loginWithSettings } from './login-endpoints.ts'
 import type { OAuthEndpoints, Provider } from './provider.ts'

@@ -1,5 +1,5 @@
-import type { AttemptOutcome, Billing, Protocol, RefreshOutcome } from '../../otel/enums.ts'
 import type { Credential } from '../domain/credential.ts'
+import type { AttemptOutcome, Billing, Protocol, RefreshOutcome } from '../domain/enums.ts'
 import type { LoginEndpoints } from './login-endpoints.ts'
 
 /** How a provider's OAuth grants are refreshed. Endpoints are absolute URLs. */

@@ -1,4 +1,4 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { codeWord, type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
 import type { RefreshJudgement, RefusedAnswer } from './provider.ts'

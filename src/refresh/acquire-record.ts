@@ -1,5 +1,4 @@
 import type { Span } from '@opentelemetry/api'
-import type { Decision, RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_DECISION,
@@ -14,6 +13,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { Decision, RefreshOutcome, RefreshReason } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'

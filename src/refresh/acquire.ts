@@ -1,6 +1,6 @@
-import type { Decision, RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
+import type { Decision, RefreshOutcome, RefreshReason } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isTokenUsable } from '../domain/profile-state.ts'
 import { needsRefresh } from './needs-refresh.ts'

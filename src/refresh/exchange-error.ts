@@ -1,5 +1,5 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { RefreshJudgement } from '../providers/provider.ts'
 import type { RefreshContext } from './refresh-context.ts'

@@ -1,5 +1,5 @@
-import type { RefreshReason } from '../../otel/enums.ts'
 import type { OAuthCredential } from '../domain/credential.ts'
+import type { RefreshReason } from '../domain/enums.ts'
 
 export interface NeedsRefreshOptions {
   /** How long before expiry a token counts as expiring, in ms. Not negative. @default 120_000 */

@@ -1,5 +1,5 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Registry } from '../providers/registry.ts'

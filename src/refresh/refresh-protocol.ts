@@ -1,4 +1,3 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ACCOUNT_AFTER,
   ATTR_ACCOUNT_BEFORE,
@@ -24,6 +23,7 @@ import {
   EVENT_REQUEST_SENT,
 } from '../../otel/semconv.ts'
 import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import { isPermanent } from '../domain/refresh-outcome.ts'

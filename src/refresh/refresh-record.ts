@@ -1,5 +1,4 @@
 import { type Attributes, type Span, type SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_ACQUISITIONS,
   ATTR_ERROR_TYPE,
@@ -15,6 +14,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { RefreshOutcome, RefreshReason } from '../domain/enums.ts'
 import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import type { SentShape } from '../providers/sent-shape.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'

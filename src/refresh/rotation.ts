@@ -1,5 +1,5 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
 import { isOAuth, type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../domain/credential.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { ownershipDigest } from './token-ownership.ts'

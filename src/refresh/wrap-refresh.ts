@@ -1,7 +1,7 @@
-import { REFRESH_REASONS, type RefreshOutcome, type RefreshReason } from '../../otel/enums.ts'
 import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/semconv.ts'
 import { takeCallerSite } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import { REFRESH_REASONS, type RefreshOutcome, type RefreshReason } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import {

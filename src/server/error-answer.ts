@@ -1,6 +1,6 @@
 import { isSpanContextValid } from '@opentelemetry/api'
 import type { Response } from 'express'
-import type { Protocol } from '../../otel/enums.ts'
+import type { Protocol } from '../domain/enums.ts'
 import { GatewayError, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { activeSpanContext } from '../telemetry/telemetry.ts'
 

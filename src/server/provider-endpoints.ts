@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express'
-import type { Protocol } from '../../otel/enums.ts'
 import type { CallEnd, CallRefusal, CallRequest, CallSink, Served } from '../calls/call-request.ts'
 import { clientCaller } from '../domain/caller-site.ts'
+import type { Protocol } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { replaceMember, scanMembers, scannedString, scannedTrue } from '../tools/json-scanner.ts'

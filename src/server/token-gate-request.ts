@@ -1,4 +1,4 @@
-import type { RefreshReason } from '../../otel/enums.ts'
+import type { RefreshReason } from '../domain/enums.ts'
 import { valueClassOf } from '../token-requests/request-summary.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 

@@ -1,6 +1,5 @@
 import type { Span } from '@opentelemetry/api'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
-import type { RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CLIENT_PROCESS,
   ATTR_PROFILE,
@@ -14,6 +13,7 @@ import {
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { isOAuth } from '../domain/credential.ts'
 import { durationOf } from '../domain/duration-text.ts'
+import type { RefreshReason } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
-import { ATTEMPT_OUTCOMES } from '../../otel/enums.ts'
 import { REST_CAUSES, type Rest, type RestCause } from '../domain/cooldown.ts'
+import { ATTEMPT_OUTCOMES } from '../domain/enums.ts'
 
 /** One rest of a profile, as the processes of a state folder share it. */
 export interface StoredRest extends Rest {

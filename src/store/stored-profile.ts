@@ -1,6 +1,6 @@
 import * as v from 'valibot'
-import { BILLINGS } from '../../otel/enums.ts'
 import type { StoredProfile } from '../domain/credential.ts'
+import { BILLINGS } from '../domain/enums.ts'
 
 const credential = v.variant('type', [
   v.looseObject({ type: v.literal('api_key'), key: v.string() }),

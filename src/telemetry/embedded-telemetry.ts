@@ -1,6 +1,6 @@
 import { INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api'
-import type { ProcessRole } from '../../otel/enums.ts'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import { packageVersion } from '../tools/package-version.ts'
 import { type Environment, isTrue } from './environment.ts'
 import type { FinishedSpanProcessor } from './finished-span.ts'

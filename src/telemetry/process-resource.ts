@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Attributes } from '@opentelemetry/api'
-import type { ProcessRole } from '../../otel/enums.ts'
 import { ATTR_PROCESS_ROLE, SCOPE } from '../../otel/semconv.ts'
+import type { ProcessRole } from '../domain/enums.ts'
 import { packageVersion } from '../tools/package-version.ts'
 import { type Environment, variableText } from './environment.ts'
 

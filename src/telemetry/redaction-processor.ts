@@ -1,6 +1,6 @@
 import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
-import type { DropPlace } from '../../otel/enums.ts'
 import { mappedCaller } from '../callers/caller.ts'
+import type { DropPlace } from '../domain/enums.ts'
 import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
 import { AttributeRedactor } from './redaction-attributes.ts'
 

@@ -1,5 +1,5 @@
-import type { Protocol } from '../../otel/enums.ts'
-import { PROTOCOLS } from '../../otel/enums.ts'
+import type { Protocol } from '../domain/enums.ts'
+import { PROTOCOLS } from '../domain/enums.ts'
 import { judgeAttempt } from '../providers/attempt-judgement.ts'
 import { normalizeUrl } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'

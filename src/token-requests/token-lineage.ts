@@ -1,4 +1,4 @@
-import type { RefreshReason } from '../../otel/enums.ts'
+import type { RefreshReason } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 
 /** An access token as the ledger knows it: nothing that could be used. Times are epoch milliseconds. */

@@ -1,4 +1,4 @@
-import type { RefreshOutcome } from '../../otel/enums.ts'
+import type { RefreshOutcome } from '../domain/enums.ts'
 import { errorType, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { MOST_ANSWER, type OutgoingEnd } from '../http-clients/response-tracker.ts'
 import { dateOf } from '../providers/error-body.ts'

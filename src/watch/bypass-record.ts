@@ -1,5 +1,4 @@
 import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { BypassPolicy, RefreshOutcome, Uncertainty, Via } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_STATUS,
@@ -25,6 +24,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
+import type { BypassPolicy, RefreshOutcome, Uncertainty, Via } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'

@@ -1,5 +1,4 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { Decision } from '../../otel/enums.ts'
 import {
   ATTR_CREDENTIAL_GENERATION,
   ATTR_DECISION,
@@ -25,6 +24,7 @@ import {
   SPAN_ACQUIRE,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
+import type { Decision } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
 import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'

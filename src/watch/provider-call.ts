@@ -1,5 +1,4 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { AttemptOutcome, CredentialType } from '../../otel/enums.ts'
 import {
   GENAI_OPERATION_NAME,
   GENAI_OPERATIONS,
@@ -29,6 +28,7 @@ import {
   ATTR_URL_PATH,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
+import type { AttemptOutcome, CredentialType } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'

@@ -1,5 +1,4 @@
 import type { Attributes } from '@opentelemetry/api'
-import type { BypassPolicy, Via } from '../../otel/enums.ts'
 import {
   ATTR_ACCOUNT_AFTER,
   ATTR_ACCOUNT_BEFORE,
@@ -48,6 +47,7 @@ import {
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
+import type { BypassPolicy, Via } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'

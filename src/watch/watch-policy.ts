@@ -1,4 +1,4 @@
-import { BYPASS_POLICIES, type BypassPolicy } from '../../otel/enums.ts'
+import { BYPASS_POLICIES, type BypassPolicy } from '../domain/enums.ts'
 
 /** What a watched process can be made to do about a bypass. */
 export const WATCH_POLICIES: readonly BypassPolicy[] = BYPASS_POLICIES

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { PROCESS_ROLES, type ProcessRole } from '../../otel/enums.ts'
+import { PROCESS_ROLES, type ProcessRole } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { PRESETS, type Preset } from './gate-presets.ts'
 import { WATCH_POLICIES, type WatchPolicy } from './watch-policy.ts'

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
   ATTR_ERROR_TYPE,
@@ -9,6 +8,7 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
+import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../src/domain/enums.ts'
 import type { Fault } from '../../src/simulator/fault.ts'
 import type { FaultName } from '../../src/simulator/named-faults.ts'
 import { codexLogin, eventually, type GatewayWorld, gatewayWorld, OPENAI_PROFILE, posted, providerOf } from '../support/gateway-world.ts'

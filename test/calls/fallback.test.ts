@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES } from '../../otel/enums.ts'
 import { LABEL_REASON, LABELS } from '../../otel/semconv.ts'
 import { AFTER_ATTEMPT, reasonOfAcquire } from '../../src/calls/fallback.ts'
+import { ATTEMPT_OUTCOMES } from '../../src/domain/enums.ts'
 import { GatewayError, type GatewayErrorCode } from '../../src/domain/gateway-error.ts'
 
 describe('after an attempt', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, REFRESH_OUTCOMES, SKIP_REASONS } from '../../otel/enums.ts'
 import { adviceOf, nextStepOf, type ProfileFailure, retryAfterOf } from '../../src/calls/next-step.ts'
+import { ATTEMPT_OUTCOMES, REFRESH_OUTCOMES, SKIP_REASONS } from '../../src/domain/enums.ts'
 import { NEXT_STEPS, type NextStep } from '../../src/domain/gateway-error.ts'
 
 const login = (reason: ProfileFailure['reason'], more: Partial<ProfileFailure> = {}): ProfileFailure => ({ type: 'oauth', reason, ...more })

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { PROBE_OUTCOMES } from '../../otel/enums.ts'
 import { PROBE_STATE_DEFAULTS, ProbeState } from '../../src/calls/probe-state.ts'
 import { failsByCredential, VERDICTS } from '../../src/calls/probe-verdict.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
+import { PROBE_OUTCOMES } from '../../src/domain/enums.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { TestClock } from '../support/test-clock.ts'
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { SkipReason } from '../../otel/enums.ts'
 import { pathOf } from '../../src/calls/endpoint.ts'
 import { type OrderQuestion, orderProfiles } from '../../src/calls/profile-order.ts'
 import type { Credential, StoredProfile } from '../../src/domain/credential.ts'
+import type { SkipReason } from '../../src/domain/enums.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 
 const NOW = 1_900_000_000_000

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, BILLINGS, REFRESH_OUTCOMES } from '../../otel/enums.ts'
 import type { Credential } from '../../src/domain/credential.ts'
+import { ATTEMPT_OUTCOMES, BILLINGS, REFRESH_OUTCOMES } from '../../src/domain/enums.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import type { Provider, RefusedAnswer } from '../../src/providers/provider.ts'
 

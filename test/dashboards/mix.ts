@@ -1,5 +1,5 @@
 import { trace } from '@opentelemetry/api'
-import type { RefreshReason, Via } from '../../otel/enums.ts'
+import type { RefreshReason, Via } from '../../src/domain/enums.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../otel/enums.ts'
 import { type Cooldown, type CooldownEvent, concerns, isResting, markOf, nextCooldown, READY } from '../../src/domain/cooldown.ts'
 import type { Credential, StoredProfile } from '../../src/domain/credential.ts'
+import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 
 const NOW = 1_900_000_000_000

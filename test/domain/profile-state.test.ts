@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { ProfileState } from '../../otel/enums.ts'
 import type { Credential } from '../../src/domain/credential.ts'
+import type { ProfileState } from '../../src/domain/enums.ts'
 import { isTokenUsable, profileStateOf, type StateQuestion } from '../../src/domain/profile-state.ts'
 
 const NOW = 1_900_000_000_000

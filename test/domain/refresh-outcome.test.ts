@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { REFRESH_OUTCOMES } from '../../otel/enums.ts'
+import { REFRESH_OUTCOMES } from '../../src/domain/enums.ts'
 import { isPermanent, isSuccess, OUTCOME_DURATION } from '../../src/domain/refresh-outcome.ts'
 
 describe('every refresh outcome', () => {

@@ -1,7 +1,7 @@
 import { type DiagLogger, diag } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
-import type { RefreshReason } from '../../otel/enums.ts'
 import { ATTR_PROFILE, ATTR_REASON, SPAN_ACQUIRE } from '../../otel/semconv.ts'
+import type { RefreshReason } from '../../src/domain/enums.ts'
 import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observed } from '../support/gateway-world.ts'

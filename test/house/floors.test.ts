@@ -10,10 +10,10 @@ interface Room {
   readonly uses?: readonly string[]
 }
 
-const CELLAR = ['otel/enums.ts', 'otel/genai-semconv.ts', 'otel/semconv.ts', 'otel/prometheus-name.ts']
+const CELLAR = ['src/domain/enums.ts', 'otel/genai-semconv.ts', 'otel/semconv.ts', 'otel/prometheus-name.ts']
 
 const ROOMS: readonly Room[] = [
-  { name: 'otel/enums.ts', floor: -3, uses: [] },
+  { name: 'src/domain/enums.ts', floor: -3, uses: [] },
   { name: 'otel/genai-semconv.ts', floor: -3, uses: [] },
   { name: 'otel/semconv.ts', floor: -2, uses: CELLAR },
   { name: 'otel/prometheus-name.ts', floor: -1, uses: CELLAR },

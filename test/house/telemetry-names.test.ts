@@ -4,7 +4,7 @@ import * as names from '../../otel/semconv.ts'
 import { nodesOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from './source-files.ts'
 
 /** Where names are made or listed, which is not to use them. */
-const LISTS = ['otel/semconv.ts', 'otel/genai-semconv.ts', 'otel/enums.ts', 'otel/write-reference.ts']
+const LISTS = ['otel/semconv.ts', 'otel/genai-semconv.ts', 'src/domain/enums.ts', 'otel/write-reference.ts']
 
 /** How a name begins that no other caller's words do; Node's own channels (`http.client.request.start`) are not meant. */
 const TELEMETRY_NAME =

@@ -1,6 +1,6 @@
-import type { LoginMethod } from '../../otel/enums.ts'
 import { clientCaller } from '../../src/domain/caller-site.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
+import type { LoginMethod } from '../../src/domain/enums.ts'
 import { login } from '../../src/login/login.ts'
 import type { LoginOptions } from '../../src/login/login-context.ts'
 import type { LoginPrompts, SignInPage } from '../../src/login/login-prompts.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { REFRESH_REASONS, type RefreshReason } from '../../otel/enums.ts'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
+import { REFRESH_REASONS, type RefreshReason } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { type AcquireVerdict, isUsable, judgeAcquire } from '../../src/refresh/acquire.ts'
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { REFRESH_OUTCOMES, type RefreshOutcome } from '../../otel/enums.ts'
 import {
   ATTR_ERROR_TYPE,
   ATTR_LEASE_HOLDER,
@@ -10,6 +9,7 @@ import {
   EVENT_CREDENTIAL_RELOADED,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
+import { REFRESH_OUTCOMES, type RefreshOutcome } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { isPermanent, isSuccess } from '../../src/domain/refresh-outcome.ts'

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import type { RefreshOutcome, RefreshReason } from '../../otel/enums.ts'
 import {
   ATTR_CALLER,
   ATTR_DECISION,
@@ -15,6 +14,7 @@ import {
   SPAN_ACQUIRE,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
+import type { RefreshOutcome, RefreshReason } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carriedPermit } from '../../src/providers/permit.ts'
 import { createRegistry } from '../../src/providers/registry.ts'

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { ProcessRole } from '../../../otel/enums.ts'
+import type { ProcessRole } from '../../domain/enums.ts'
 import { type HandedSettings, SETTINGS_VARIABLE } from '../../watch/watch-settings.ts'
 import type { ClientJob, ClientTokens } from './application/client-job.ts'
 import type { KillPoint } from './step.ts'

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { ProcessRole } from '../../../otel/enums.ts'
+import type { ProcessRole } from '../../domain/enums.ts'
 import { createGatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
 import { CLAIM, GatewayDriver } from './gateway-driver.ts'

@@ -1,4 +1,4 @@
-import type { ProcessRole, Protocol, RefreshReason } from '../../../otel/enums.ts'
+import type { ProcessRole, Protocol, RefreshReason } from '../../domain/enums.ts'
 import type { Fault } from '../fault.ts'
 import type { CallerName } from './application/callers.ts'
 import type { ClientAct } from './application/client-job.ts'

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { AttemptOutcome, RefreshOutcome } from '../../../otel/enums.ts'
+import type { AttemptOutcome, RefreshOutcome } from '../../../src/domain/enums.ts'
 
 /** Who may call: two subscriptions, a token that is minted elsewhere, and a key that is paid by use. */
 export const PROFILES = ['work', 'team', 'static', 'paid'] as const

@@ -1,5 +1,5 @@
-import type { AttemptOutcome, ProfileState } from '../../../otel/enums.ts'
 import type { MetricKey } from '../../../otel/semconv.ts'
+import type { AttemptOutcome, ProfileState } from '../../../src/domain/enums.ts'
 import { type LoggedCall, PROFILES, type ProfileWord } from './provider.ts'
 import { seriesOf } from './scrape.ts'
 import type { Said } from './sources.ts'

@@ -1,6 +1,6 @@
 import { hrTimeToMilliseconds } from '@opentelemetry/core'
 import type { ISerializer } from '@opentelemetry/otlp-transformer'
-import { type DataPoint, DataPointType, type Histogram, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
+import { AggregationTemporality, type DataPoint, DataPointType, type Histogram, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
 import type { Exemplar, MetricStorage } from '../../src/telemetry/metric-storage.ts'
 
 /**
@@ -19,10 +19,10 @@ export type OtlpEncoding = 'protobuf' | 'json'
 type PointExemplars = readonly Exemplar[]
 
 /**
- * Wraps a serializer of OTLP metrics so that histogram data points carry the exemplars of `book`.
+ * Wraps a serializer of OTLP metrics so that histogram data points carry the exemplars of `storage`.
  *
- * An exemplar is sent with a data point only if it was measured within the time that the point stands for: cumulative
- * points repeat the newest one of each bucket, delta points send each once.
+ * Cumulative points repeat the newest exemplar of each bucket. Delta points send each once: the wrapper remembers which it sent,
+ * since an exemplar of the very millisecond that divides two points lies within both.
  *
  * @param serializer Of `@opentelemetry/otlp-transformer`; `encoding` is what it writes.
  */
@@ -30,10 +30,11 @@ export function withExemplars<Response>(
   serializer: ISerializer<ResourceMetrics, Response>,
   { encoding, storage }: { encoding: OtlpEncoding; storage: MetricStorage },
 ): ISerializer<ResourceMetrics, Response> {
+  const sent = new WeakSet<Exemplar>()
   return {
     serializeRequest: request => {
       const bytes = serializer.serializeRequest(request)
-      const exemplars = exemplarsIn(request, storage)
+      const exemplars = exemplarsIn(request, storage, sent)
       if (!bytes || exemplars.every(({ length }) => length === 0)) return bytes
       return encoding === 'json' ? insertIntoJson(bytes, exemplars) : insertIntoProtobuf(bytes, exemplars)
     },
@@ -42,19 +43,25 @@ export function withExemplars<Response>(
 }
 
 /** The exemplars of every histogram data point, in the order in which the points are written. */
-function exemplarsIn({ scopeMetrics }: ResourceMetrics, storage: MetricStorage): PointExemplars[] {
+function exemplarsIn({ scopeMetrics }: ResourceMetrics, storage: MetricStorage, sent: WeakSet<Exemplar>): PointExemplars[] {
   return scopeMetrics
     .flatMap(({ metrics }) => metrics)
-    .flatMap(metric => (metric.dataPointType === DataPointType.HISTOGRAM ? metric.dataPoints : []))
-    .map(point => exemplarsOf(point, storage))
+    .flatMap(metric => (metric.dataPointType === DataPointType.HISTOGRAM ? [metric] : []))
+    .flatMap(({ aggregationTemporality, dataPoints }) =>
+      dataPoints.map(point => {
+        const exemplars = exemplarsOf(point, storage)
+        if (aggregationTemporality !== AggregationTemporality.DELTA) return exemplars
+        const unsent = exemplars.filter(exemplar => !sent.has(exemplar))
+        for (const exemplar of unsent) sent.add(exemplar)
+        return unsent
+      }),
+    )
 }
 
-function exemplarsOf({ attributes, startTime, endTime }: DataPoint<Histogram>, storage: MetricStorage): PointExemplars {
-  const [from, until] = [hrTimeToMilliseconds(startTime), hrTimeToMilliseconds(endTime)]
+function exemplarsOf({ attributes, endTime }: DataPoint<Histogram>, storage: MetricStorage): PointExemplars {
+  const until = hrTimeToMilliseconds(endTime)
   // A slot of the list is a bucket; a bucket nothing sampled fell into leaves a hole.
-  return Array.from(storage.exemplarsOf(attributes)).filter(
-    exemplar => exemplar !== undefined && exemplar.at >= from && exemplar.at <= until,
-  ) as Exemplar[]
+  return Array.from(storage.exemplarsOf(attributes)).filter(exemplar => exemplar !== undefined && exemplar.at <= until) as Exemplar[]
 }
 
 interface JsonRequest {

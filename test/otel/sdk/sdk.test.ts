@@ -160,7 +160,7 @@ describe('exemplars over OTLP', () => {
     await measure(0.03)
     await sdk.flush()
     expect(sent()).toEqual([[0.03]])
-    await expect.poll(() => Date.now()).toBeGreaterThan(Date.now())
+    // In the very millisecond of the collection before, if the machine is that fast: it lies within both points.
     await measure(40)
     await sdk.flush()
     expect(sent()).toEqual([[40]])

@@ -1,5 +1,5 @@
 /**
- * What Gatewatch observes, as plain objects: each thing that happened is one event, whoever saw it and however it came. Spans and
+ * What Gatewatch observes, as plain objects: each thing that happened is one event, by whichever way it was seen. Spans and
  * metrics are written from events, the event store holds them, and every page, command and finding reads them.
  *
  * Events hold no secret: tokens and accounts as fingerprints, requests by their shape, profiles by the name that telemetry may

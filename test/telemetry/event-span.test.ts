@@ -110,7 +110,7 @@ describe('an event', () => {
     expect(attributesOfEvent({ ...failed, outcome: 'rotated' } as GatewatchEvent)).not.toHaveProperty(ATTR_PERMANENT)
   })
 
-  it('is not read from the span of somebody else', () => {
+  it('is not read from the span of another library', () => {
     expect(eventOfSpan({ ...spanOf(EVENTS[0] as GatewatchEvent), name: 'GET', kind: 'client', attributes: {} })).toBeUndefined()
   })
 })

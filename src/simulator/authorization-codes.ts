@@ -12,7 +12,7 @@ export interface AuthorizationCodeOptions extends GrantOptions {
 }
 
 /** What the client sends to turn a code into tokens. */
-export interface CodeRedemption {
+interface CodeRedemption {
   readonly code: string | undefined
   readonly verifier: string | undefined
   readonly redirectUri: string | undefined

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 
 /** A code that waits to be entered on another device. */
-export interface DeviceCodeIssued {
+interface DeviceCodeIssued {
   readonly deviceCode: string
   readonly userCode: string
   readonly clientId: string
@@ -14,7 +14,7 @@ export type DeviceStanding =
   | { readonly type: 'pending' | 'slow_down' | 'denied' | 'expired' | 'unknown' }
   | { readonly type: 'entered'; readonly account: string; readonly issued: DeviceCodeIssued }
 
-export interface DeviceCodesOptions {
+interface DeviceCodesOptions {
   /** Life of a code, in ms. */
   lifeMs: number
   /** Least time between two polls, in ms. */

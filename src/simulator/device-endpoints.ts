@@ -18,7 +18,7 @@ export const DEVICE_PATHS = {
 } as const
 
 /** What the endpoints share. */
-export interface DeviceEndpointContext {
+interface DeviceEndpointContext {
   readonly deviceCodes: DeviceCodes
   readonly codes: AuthorizationCodes
 }

@@ -1,7 +1,7 @@
 import { type Fault, type FaultEffect, readFault } from './fault.ts'
 
 /** The request a fault is looked up for. */
-export interface FaultPlace {
+interface FaultPlace {
   readonly kind: 'token' | 'provider' | 'other'
   readonly path: string
   readonly account: string | undefined

@@ -2,12 +2,12 @@ import * as v from 'valibot'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { FAULT_NAMES, type FaultAnswer, type FaultName, namedFault, renderTimes } from './named-faults.ts'
 
-export const EXPIRES_IN_FAULTS = ['missing', 'zero', 'string', 'milliseconds'] as const
-export type ExpiresInFault = (typeof EXPIRES_IN_FAULTS)[number]
+const EXPIRES_IN_FAULTS = ['missing', 'zero', 'string', 'milliseconds'] as const
+type ExpiresInFault = (typeof EXPIRES_IN_FAULTS)[number]
 
 /** Fields of a token answer that can be left out. */
-export const TOKEN_ANSWER_FIELDS = ['access_token', 'refresh_token', 'id_token'] as const
-export type TokenAnswerField = (typeof TOKEN_ANSWER_FIELDS)[number]
+const TOKEN_ANSWER_FIELDS = ['access_token', 'refresh_token', 'id_token'] as const
+type TokenAnswerField = (typeof TOKEN_ANSWER_FIELDS)[number]
 
 /** What goes wrong. Several effects of one fault play together: a slow 503 is `{ status: 503, latencyMs: 2000 }`. */
 export interface FaultEffect {

@@ -35,7 +35,7 @@ export interface Grant {
   readonly account: string
 }
 
-export interface GrantsOptions {
+interface GrantsOptions {
   accessLifeMs: number
   rotate: 'always' | 'never'
   reuseKillsFamily: boolean
@@ -85,7 +85,7 @@ interface Family {
   replays: number
 }
 
-export interface RefreshTerms {
+interface RefreshTerms {
   readonly refreshToken: string | undefined
   readonly clientId: string | undefined
   /** Providers whose families this endpoint knows. */

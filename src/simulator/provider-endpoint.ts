@@ -21,7 +21,7 @@ export interface ProviderEndpointContext {
 }
 
 /** One endpoint of a provider. */
-export interface ProviderRoute {
+interface ProviderRoute {
   readonly method: 'get' | 'post'
   readonly path: string
   readonly refuse: (asker: Asker, request: Request) => Answer | undefined

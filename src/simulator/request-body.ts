@@ -2,7 +2,7 @@ import type { Request } from 'express'
 import { parseJsonObject } from '../tools/json-object.ts'
 
 /** A body as it came in: what it says it is, and its fields. */
-export interface RequestBody {
+interface RequestBody {
   readonly encoding: 'form' | 'json' | 'other'
   /** `undefined` when the body is not an object of that encoding. */
   readonly fields: Record<string, unknown> | undefined

@@ -43,7 +43,7 @@ export interface SimulatorCounts {
 }
 
 /** How many token requests are remembered; older ones are still counted. */
-export const TOKEN_REQUESTS_KEPT = 1000
+const TOKEN_REQUESTS_KEPT = 1000
 
 /** Counts what came in and how it ended. */
 export class RequestCounts {

@@ -3,7 +3,7 @@ import type { Answer } from './answer.ts'
 import { type FaultEffect, faultAnswer } from './fault.ts'
 
 /** How a request ended, from the simulator's side. */
-export interface Delivered {
+interface Delivered {
   /** Absent when no answer left the house. */
   readonly status?: number
   readonly code: string

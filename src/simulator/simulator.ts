@@ -38,7 +38,7 @@ export interface SimulatorOptions {
   onTokenRequest?: TokenRequestHook
 }
 
-export const SIMULATOR_DEFAULTS = {
+const SIMULATOR_DEFAULTS = {
   port: 0,
   accessLifeMs: 864_000_000,
   rotate: 'always',

@@ -21,7 +21,7 @@ export interface AccessClaims {
 }
 
 /** What a refresh token says to the mint, and to no other caller. */
-export interface RefreshClaims {
+interface RefreshClaims {
   readonly family: string
   readonly generation: number
 }

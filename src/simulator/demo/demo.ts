@@ -18,7 +18,7 @@ import { STORY_SECONDS, STORYLINE, type StoryContext } from './storyline.ts'
 import { keepTokenWarm } from './token-warmer.ts'
 import { pollUsage } from './usage-poller.ts'
 
-export interface DemoOptions {
+interface DemoOptions {
   /** Port of the gateway; 0 picks a free one. @default 8089, or a free one when that is taken */
   port?: number
   environment?: NodeJS.ProcessEnv

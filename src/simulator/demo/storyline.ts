@@ -16,7 +16,7 @@ export interface StoryContext {
 }
 
 /** Something that happens in the demo, reported in one line when it does. */
-export interface Scene {
+interface Scene {
   readonly atSeconds: number
   readonly title: string
   /** @returns What came of it, as another line. */

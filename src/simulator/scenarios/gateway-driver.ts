@@ -1,28 +1,27 @@
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AcquireTokenOptions, CallOptions, Gatewatch } from '../../gatewatch.ts'
-import { CALLERS } from './application/callers.ts'
-import { sendMessage } from './application/chat-page.ts'
-import { refreshUnderClaim, renewSession } from './application/claimed-session.ts'
+import type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions } from '../../gatewatch.ts'
+import { TOKEN_PATHS } from '../provider-quirks.ts'
+import { CALLERS, refreshUnderClaim, renewSession, sendMessage } from './application/callers.ts'
 import { refreshOnItsOwn } from './application/quick-plugin.ts'
 import { simulatedProviderOf } from './provider-side.ts'
-import { PROFILE } from './scenario.ts'
-import type { GatewayStep, TokenChoice } from './step.ts'
+import { type GatewayStep, PAID_PROFILE, PROFILE, type Setting, type TokenChoice } from './scenario.ts'
 
-export interface GatewayDriverOptions {
+interface GatewayDriverOptions {
   readonly watch: Gatewatch
   /** Where the gateway serves. */
   readonly gatewayUrl: string
   readonly tokenUrl: string
-  /** The refresh token somebody means by a word. */
+  /** The refresh token that a choice stands for. */
   readonly tokenOf: (choice: TokenChoice) => Promise<string>
   /** The file in which the application claims its refresh. */
   readonly claim: string
 }
 
-/** Its name in the folder of the profile store. */
+/** Name of the claim file in the folder of the profile store. */
 export const CLAIM = 'refresh-claim'
 
-/** Plays what happens in a gateway's process: its callers, its acquisitions, its plugin. What fails is part of the play. */
+/** Plays the steps of a gateway's process: its callers, its acquisitions, its plugin. A failed step is part of the scenario. */
 export class GatewayDriver {
   readonly #options: GatewayDriverOptions
 
@@ -65,7 +64,9 @@ export class GatewayDriver {
       ...(deadlineMs !== undefined && { signal: AbortSignal.timeout(deadlineMs) }),
     }
     const { watch, gatewayUrl } = this.#options
-    await (by === 'chat_page' ? sendMessage(gatewayUrl, call) : CALLERS[by]({ kind: 'call', watch, call }))
+    if (by === 'chat_page') return sendMessage(gatewayUrl, call)
+    const { body } = await CALLERS[by](watch.call.bind(watch, call))
+    await text(body)
   }
 
   async #claimedRefresh(waitMs: number): Promise<void> {
@@ -78,11 +79,12 @@ export class GatewayDriver {
   async #acquire({ by, reason, profile = PROFILE, deadlineMs }: GatewayStep & { do: 'acquire' }): Promise<void> {
     if (by === 'chat_page') throw new TypeError('a page cannot acquire at the gate: it calls over HTTP')
     const options: AcquireTokenOptions = { profile, reason, ...(deadlineMs !== undefined && { timeoutMs: deadlineMs }) }
-    await CALLERS[by]({ kind: 'acquire', watch: this.#options.watch, options })
+    const { watch } = this.#options
+    await CALLERS[by](watch.acquireToken.bind(watch, options))
   }
 }
 
-/** The smallest request of a wire language. */
+/** The smallest request of a protocol. */
 function requestOf({ protocol = 'responses', model = 'gpt-5.5', stream = false }: GatewayStep & { do: 'call' }): CallOptions {
   const messages = [{ role: 'user', content: 'hello' }]
   switch (protocol) {
@@ -103,11 +105,31 @@ async function times(count = 1, work: () => Promise<unknown>): Promise<void> {
   for (let time = 0; time < count; time += 1) await failing(work())
 }
 
-/** What goes wrong is seen in telemetry; a mistake in the scenario is not part of it. */
+/** Ignores failures, which telemetry shows, but not a mistake in the scenario itself. */
 async function failing(work: Promise<unknown>): Promise<void> {
   try {
     await work
   } catch (error) {
     if (error instanceof TypeError && error.message.startsWith('a page cannot')) throw error
+  }
+}
+
+/** The variable that holds the paid key. */
+export const KEY_VARIABLE = 'GATEWATCH_SCENARIO_KEY'
+
+/** Settings that lead a gateway to the simulator, and those of the scenario. Plain JSON: `GatewayJob` carries them to a process. */
+export function gatewaySettings(
+  simulatorUrl: string,
+  { gateway, paidKey }: Setting,
+): Pick<GatewatchOptions, 'providers' | 'profiles' | 'listen'> {
+  return {
+    listen: { port: 0 },
+    providers: {
+      'openai-codex': { baseUrl: `${simulatorUrl}/backend-api`, tokenUrl: simulatorUrl + TOKEN_PATHS.openai },
+      openai: { baseUrl: `${simulatorUrl}/v1` },
+      anthropic: { baseUrl: `${simulatorUrl}/anthropic`, tokenUrl: simulatorUrl + TOKEN_PATHS.anthropic },
+    },
+    ...(paidKey && { profiles: { [PAID_PROFILE]: { provider: 'openai', apiKeyEnv: KEY_VARIABLE } } }),
+    ...gateway,
   }
 }

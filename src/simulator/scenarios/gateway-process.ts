@@ -5,10 +5,8 @@ import { fileURLToPath } from 'node:url'
 import type { ProcessRole } from '../../domain/enums.ts'
 import { createGatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
-import { CLAIM, GatewayDriver } from './gateway-driver.ts'
-import { gatewaySettings } from './gateway-settings.ts'
-import type { Setting } from './scenario.ts'
-import type { GatewayStep } from './step.ts'
+import { CLAIM, GatewayDriver, gatewaySettings } from './gateway-driver.ts'
+import type { GatewayStep, Setting } from './scenario.ts'
 
 /** The job of one run, as JSON on the command line. */
 export interface GatewayJob {

@@ -1,25 +1,25 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { isOAuth, type StoredProfile } from '../../domain/credential.ts'
+import type { ProcessRole } from '../../domain/enums.ts'
 import { createGatewatch, type Gatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
+import { type HandedSettings, SETTINGS_VARIABLE } from '../../watch/watch-settings.ts'
 import type { InjectedFault } from '../fault-injector.ts'
-import type { ClientTokens } from './application/client-job.ts'
-import { Checkpoints } from './checkpoints.ts'
-import { Children } from './children.ts'
-import { CLAIM, GatewayDriver } from './gateway-driver.ts'
+import type { ClientJob, ClientTokens } from './application/client.ts'
+import { CLAIM, GatewayDriver, gatewaySettings, KEY_VARIABLE } from './gateway-driver.ts'
 import type { GatewayJob } from './gateway-process.ts'
-import { gatewaySettings, KEY_VARIABLE } from './gateway-settings.ts'
 import { type ProviderSide, type SimulatedLogin, setProviderSide } from './provider-side.ts'
-import { PROFILE, type Scenario, type Setting } from './scenario.ts'
-import type { ScenarioStep, TokenChoice } from './step.ts'
+import { type KillPoint, PROFILE, type Scenario, type ScenarioStep, type Setting, type TokenChoice } from './scenario.ts'
 
 /**
- * Plays a scenario from beginning to end: real HTTP on loopback, a store of files, other processes where it says so.
+ * Plays a scenario from beginning to end: HTTP on loopback, a store of files, further processes where a step names one.
  *
- * @param signal Breaks it off before the next step; what was begun is cleared away.
+ * @param signal Stops it before the next step; processes and files are removed.
  */
 export async function playScenario(
   { setting = {}, steps }: Pick<Scenario, 'setting' | 'steps'>,
@@ -37,7 +37,7 @@ export async function playScenario(
   }
 }
 
-/** The parts of a stage that stand for the whole play. */
+/** What exists from the start of a scenario to its end. */
 interface Parts {
   readonly setting: Setting
   /** Folder of the recorder, for all processes. */
@@ -54,12 +54,12 @@ interface Parts {
   readonly children: Children
 }
 
-/** A provider, a gateway and whoever else a scenario needs. */
+/** A provider, a gateway and the other processes of a scenario. */
 export class ScenarioHarness {
   readonly #parts: Parts
   readonly #faults: InjectedFault[] = []
   readonly #beside: Promise<unknown>[] = []
-  /** What each client had at its end. */
+  /** The tokens that each client ended with. */
   readonly #clients = new Map<string, ClientTokens>()
   readonly #copied: { token: string }
 
@@ -132,12 +132,12 @@ export class ScenarioHarness {
     }
   }
 
-  /** Waits for whoever plays beside, stops everything and writes what was recorded. */
+  /** Waits for the processes that run beside the steps, stops everything and flushes the recorder. */
   async end(): Promise<void> {
     const { store, watch, provider, children, profiles, disk } = this.#parts
     await Promise.allSettled(this.#beside)
     await children.stop()
-    // There is room again at the end of the play: a token that could not be stored is no fault of it.
+    // The gateway may store a token that it could not store before, so that it closes without an error.
     disk.isFull = false
     await watch.close(0)
     await store.close()
@@ -180,7 +180,7 @@ export class ScenarioHarness {
       paid: { api: `${provider.simulator.url}/v1`, key: provider.paidKey },
       ...(userAgent !== undefined && { userAgent }),
       account: grant.account,
-      // Of a token that is missing nothing is told: the client makes of it what it makes of it.
+      // `undefined` vanishes in JSON: the client finds no refresh token and posts the text `undefined`.
       tokens: { ...before, ...(token === 'undefined' ? { refresh: undefined } : refresh !== undefined && { refresh }) } as ClientTokens,
       acts,
     }
@@ -203,7 +203,7 @@ export class ScenarioHarness {
     await children.gateway(job, { [KEY_VARIABLE]: provider.paidKey }, killAt)
   }
 
-  /** A store beside that of the stage, with a login of its own of the same accounts. */
+  /** A second store, with new logins of the same accounts. */
   async #ownStore(): Promise<string> {
     const { provider, profiles } = this.#parts
     const folder = await mkdtemp(join(profiles, 'own-'))
@@ -221,7 +221,7 @@ export class ScenarioHarness {
   }
 }
 
-/** The store sees a real failure of its write; a folder without write permission would not stop an administrator. */
+/** Fails the write of the store with a system error. A folder without write permission would not stop a process of root. */
 function mustHaveRoom({ isFull }: { isFull: boolean }): void {
   if (isFull) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
 }
@@ -245,7 +245,7 @@ async function tokenFor(choice: TokenChoice, { store, provider, copied }: TokenS
     case 'empty':
       return ''
     case 'garbage':
-      return 'rt_of_somebody_else_0123456789abcdef'
+      return 'rt_of_another_login_0123456789abcdef'
     default:
       return choice satisfies never
   }
@@ -258,4 +258,98 @@ async function storedToken(store: ProfileStore, profile = PROFILE): Promise<stri
 
 async function keep(store: ProfileStore, { profile: id, provider, credential }: SimulatedLogin): Promise<void> {
   await store.change(id, (): StoredProfile => ({ id, provider, credential }))
+}
+
+/** Runs work, or resolves a promise, when a token request reaches a point. */
+class Checkpoints {
+  readonly #awaited = new Map<KillPoint, (() => void)[]>()
+
+  /** Runs `work` once when the next token request reaches the point; the provider continues afterwards. */
+  atNext(point: KillPoint, work: () => void): void {
+    this.#awaited.set(point, [...(this.#awaited.get(point) ?? []), work])
+  }
+
+  next(point: KillPoint): Promise<void> {
+    return new Promise(resolve => this.atNext(point, resolve))
+  }
+
+  /** A token request has reached the point. */
+  reached(point: KillPoint): void {
+    const awaited = this.#awaited.get(point) ?? []
+    this.#awaited.delete(point)
+    for (const work of awaited) work()
+  }
+}
+
+/** The checkout runs the sources, the package the compiled files. */
+const ENDING = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+const CLIENT = fileURLToPath(new URL(`./application/client.${ENDING}`, import.meta.url))
+const GATEWAY = fileURLToPath(new URL(`./gateway-process.${ENDING}`, import.meta.url))
+const REGISTER = new URL(`../../register.${ENDING}`, import.meta.url).href
+
+/** Settings of the preload of a client. */
+interface WatchedBy {
+  readonly state: string
+  readonly role: ProcessRole
+  readonly gate: readonly string[]
+}
+
+/** The processes of a scenario in addition to the gateway's own. */
+class Children {
+  readonly #running = new Map<ChildProcess, KillPoint | undefined>()
+
+  /** Runs the independent client to its end, watched. @returns The tokens it ended with, or those it had when it was killed. */
+  async client(job: ClientJob, { state, role, gate }: WatchedBy, killAt?: KillPoint): Promise<ClientTokens> {
+    const settings: HandedSettings = {
+      state,
+      role,
+      gate,
+      tokenUrls: { [job.tokenUrl]: job.provider },
+      apis: { [job.api]: job.provider, [job.paid.api]: 'openai' },
+    }
+    const environment = { NODE_OPTIONS: `--import=${REGISTER.replaceAll('"', '%22')}`, [SETTINGS_VARIABLE]: JSON.stringify(settings) }
+    const said = await this.#run([CLIENT, JSON.stringify(job)], environment, killAt)
+    return said === '' ? job.tokens : (JSON.parse(said) as ClientTokens)
+  }
+
+  /** Runs a second gateway to its end. @param job What `gateway-process.ts` reads. */
+  async gateway(job: unknown, environment: Readonly<Record<string, string>>, killAt?: KillPoint): Promise<void> {
+    await this.#run([GATEWAY, JSON.stringify(job)], environment, killAt)
+  }
+
+  /** Kills the processes whose `killAt` is this point of a token request; resolves when they have ended. */
+  async killThoseAt(point: KillPoint): Promise<void> {
+    const due = [...this.#running].filter(([, killAt]) => killAt === point).map(([child]) => child)
+    await Promise.all(due.map(kill))
+  }
+
+  /** Kills every process that still runs. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#running.keys()].map(kill))
+  }
+
+  async #run(parameters: readonly string[], environment: Readonly<Record<string, string>>, killAt: KillPoint | undefined): Promise<string> {
+    const child = spawn(process.execPath, parameters, {
+      env: { PATH: process.env.PATH ?? '', ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    this.#running.set(child, killAt)
+    let said = ''
+    child.stdout.on('data', chunk => {
+      said += chunk
+    })
+    const killed = await new Promise<boolean>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (_code, signal) => resolve(signal !== null))
+    })
+    this.#running.delete(child)
+    return killed ? '' : said
+  }
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
 }

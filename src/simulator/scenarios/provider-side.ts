@@ -27,7 +27,7 @@ export interface SimulatedLogin {
   readonly credential: OAuthCredential
 }
 
-export interface ProviderSideOptions {
+interface ProviderSideOptions {
   /** Port of the provider. @default a free one */
   readonly port?: number
   /** Notified of each step of a token request, which waits for it. */

@@ -8,7 +8,7 @@ import { readRecords } from '../../events/disk-records.ts'
 import { playScenario } from './harness.ts'
 import type { Scenario } from './scenario.ts'
 
-/** A scenario that was played, with what `diagnose` said to its recorder. */
+/** A scenario that was played, and what `diagnose` finds in its recorder. */
 export interface ScenarioRun {
   readonly scenario: Scenario
   readonly diagnosis: Diagnosis
@@ -22,10 +22,10 @@ export interface ScenarioRun {
  * Plays a scenario into a fresh recorder and diagnoses that.
  *
  * @param state Folder of the recorder. @default a temporary one, removed afterwards
- * @param signal Breaks it off; the promise is then rejected with its reason.
+ * @param signal Stops it; the promise is then rejected with the signal's reason.
  */
 export async function runScenario(scenario: Scenario, state?: string, signal?: AbortSignal): Promise<ScenarioRun> {
-  const folder = state ?? (await mkdtemp(join(tmpdir(), 'gatewatch-rehearsal-')))
+  const folder = state ?? (await mkdtemp(join(tmpdir(), 'gatewatch-scenario-run-')))
   const startedAt = performance.now()
   try {
     await playScenario(scenario, folder, signal)
@@ -35,19 +35,4 @@ export async function runScenario(scenario: Scenario, state?: string, signal?: A
   } finally {
     if (state === undefined) await rm(folder, { recursive: true, force: true })
   }
-}
-
-/** Does `work` for each item, so many at a time; results in the order of the items. */
-export async function inTurn<T, R>(items: readonly T[], atOnce: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  let next = 0
-  const worker = async () => {
-    while (next < items.length) {
-      const index = next
-      next += 1
-      results[index] = await work(items[index] as T)
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
-  return results
 }

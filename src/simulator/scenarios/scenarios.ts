@@ -1,71 +1,530 @@
-import { normalRotationScenario } from './01-normal-rotation.ts'
-import { replayBySecondProcessScenario } from './02-replay-by-second-process.ts'
-import { familyKilledByReplayScenario } from './03-family-killed-by-replay.ts'
-import { freshLoginRejectedScenario } from './04-fresh-login-rejected.ts'
-import { undefinedRefreshTokenScenario } from './05-undefined-refresh-token.ts'
-import { emptyRefreshTokenScenario } from './06-empty-refresh-token.ts'
-import { grantExpiredScenario } from './07-grant-expired.ts'
-import { rejectedWhileValidScenario } from './08-rejected-while-valid.ts'
-import { endpointRejectsTokenScenario } from './09-endpoint-rejects-token.ts'
-import { sameTokenRetriedScenario } from './10-same-token-retried.ts'
-import { forcedRefreshStormScenario } from './11-forced-refresh-storm.ts'
-import { gateBypassScenario } from './12-gate-bypass.ts'
-import { timedOutAfterRotationScenario } from './13-timed-out-after-rotation.ts'
-import { answerLostScenario } from './14-answer-lost.ts'
-import { crashBeforePersistScenario } from './15-crash-before-persist.ts'
-import { notPersistedScenario } from './16-not-persisted.ts'
-import { callbackDeadlineScenario } from './17-callback-deadline.ts'
-import { leaseContentionScenario } from './18-lease-contention.ts'
-import { clockSkewScenario } from './19-clock-skew.ts'
-import { badExpiresInScenario } from './20-bad-expires-in.ts'
-import { refreshTokenRetainedScenario } from './21-refresh-token-retained.ts'
-import { identityMismatchScenario } from './22-identity-mismatch.ts'
-import { tokenEndpointUnavailableScenario } from './23-token-endpoint-unavailable.ts'
-import { firewallPageScenario } from './24-firewall-page.ts'
-import { regionRefusedScenario } from './25-region-refused.ts'
-import { silentPaidFallbackScenario } from './26-silent-paid-fallback.ts'
-import { allProfilesRestingScenario } from './27-all-profiles-resting.ts'
-import { probeDisagreesScenario } from './28-probe-disagrees.ts'
-import { pollerRefreshesScenario } from './29-poller-refreshes.ts'
-import { refusedByUserAgentScenario } from './30-refused-by-user-agent.ts'
-import { sessionBrokenByRotationScenario } from './31-session-broken-by-rotation.ts'
-import { scopeMissingScenario } from './32-scope-missing.ts'
-import { claimOrphanedScenario } from './33-claim-orphaned.ts'
-import type { Scenario } from './scenario.ts'
+import type { Scenario, Setting } from './scenario.ts'
 
-/** Every scenario, in the order of the catalogue. */
-export const SCENARIOS: readonly Scenario[] = [
-  normalRotationScenario,
-  replayBySecondProcessScenario,
-  familyKilledByReplayScenario,
-  freshLoginRejectedScenario,
-  undefinedRefreshTokenScenario,
-  emptyRefreshTokenScenario,
-  grantExpiredScenario,
-  rejectedWhileValidScenario,
-  endpointRejectsTokenScenario,
-  sameTokenRetriedScenario,
-  forcedRefreshStormScenario,
-  gateBypassScenario,
-  timedOutAfterRotationScenario,
-  answerLostScenario,
-  crashBeforePersistScenario,
-  notPersistedScenario,
-  callbackDeadlineScenario,
-  leaseContentionScenario,
-  clockSkewScenario,
-  badExpiresInScenario,
-  refreshTokenRetainedScenario,
-  identityMismatchScenario,
-  tokenEndpointUnavailableScenario,
-  firewallPageScenario,
-  regionRefusedScenario,
-  silentPaidFallbackScenario,
-  allProfilesRestingScenario,
-  probeDisagreesScenario,
-  pollerRefreshesScenario,
-  refusedByUserAgentScenario,
-  sessionBrokenByRotationScenario,
-  scopeMissingScenario,
-  claimOrphanedScenario,
+const HOUR_MS = 3_600_000
+/** A login of an hour ago whose access token is good for days. */
+const GOOD = { ageMs: HOUR_MS }
+/** A login of an hour ago whose access token has a minute left: the next call refreshes. */
+const EXPIRING = { firstAccessLifeMs: 60_000, ageMs: HOUR_MS }
+/** A login of an hour ago whose access token has expired. */
+const EXPIRED = { firstAccessLifeMs: -60_000, ageMs: HOUR_MS }
+/** The gateway refreshes whenever a caller forces it. */
+const FORCED: Setting['gateway'] = { gate: { forced: 'refresh' } }
+
+const CATALOGUE: readonly Omit<Scenario, 'number'>[] = [
+  {
+    name: 'normal-rotation',
+    title: 'A token near its expiry is rotated once and serves on',
+    why: 'That is how it is meant to be: nothing may be reported.',
+    source: 'RFC 6749 section 6',
+    symptom: 'None.',
+    finding: 'none',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'call' },
+      {
+        do: 'together',
+        steps: [
+          { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
+          { do: 'call', by: 'chat_page' },
+        ],
+      },
+      { do: 'acquire', by: 'token_warmer', reason: 'scheduled' },
+      { do: 'probe' },
+      { do: 'call', times: 3 },
+    ],
+  },
+  {
+    name: 'replay-by-second-process',
+    title: 'A second process sends a refresh token that the first one has rotated away',
+    why: 'Two programs share a login and read it once, at their start; each refreshes for itself.',
+    source: 'openclaw/openclaw#82069 (comments), reproduced',
+    symptom: 'The second program gets 401 refresh_token_reused and wants a new login; the first goes on working.',
+    finding: 'rotated_token_replayed',
+    steps: [
+      { do: 'client', name: 'first', role: 'gateway', acts: [{ act: 'call' }, { act: 'refresh' }, { act: 'call' }] },
+      { do: 'client', name: 'second', role: 'cli', acts: [{ act: 'call' }, { act: 'refresh' }] },
+    ],
+  },
+  {
+    name: 'family-killed-by-replay',
+    title: 'A second replay of an old token ends the whole login',
+    why: 'A provider takes repeated use of an old token for theft, and refuses everything that came from it (RFC 9700 section 4.14.2).',
+    source: 'openclaw/openclaw#82069 (comments), reproduced',
+    symptom: 'The newest token is refused as well: 401 refresh_token_invalidated in every program that has the login.',
+    finding: 'family_killed_by_replay',
+    steps: [
+      { do: 'client', name: 'first', role: 'gateway', acts: [{ act: 'call' }, { act: 'refresh' }, { act: 'call' }] },
+      { do: 'client', name: 'second', role: 'cli', acts: [{ act: 'refresh', times: 2 }] },
+      { do: 'client', name: 'first', role: 'gateway', acts: [{ act: 'refresh' }] },
+    ],
+  },
+  {
+    name: 'fresh-login-rejected',
+    title: 'The refresh token of a login that is seconds old is rejected',
+    why: 'A caller forces a refresh right after the login, and the endpoint does not take the token yet, or not from this client.',
+    source: 'openclaw/openclaw#82069 (first hypothesis)',
+    symptom: 'Signing in again does not help: the first refresh after it is refused again.',
+    finding: 'fresh_login_rejected',
+    setting: { logins: [{ ageMs: 4_000 }], gateway: FORCED },
+    steps: [
+      { do: 'call' },
+      { do: 'fault', fault: { where: 'token', name: 'refresh_token_invalidated' } },
+      { do: 'acquire', by: 'status_bar', reason: 'forced', times: 2 },
+      { do: 'sign_in' },
+      { do: 'acquire', by: 'status_bar', reason: 'forced' },
+    ],
+  },
+  {
+    name: 'undefined-refresh-token',
+    title: 'The word "undefined" is posted as the refresh token',
+    why: 'A caller reads a credential without a refresh token and puts the missing value into the form.',
+    source: 'openclaw/openclaw#82069, reproduced',
+    symptom: 'Every turn ends in 401 token_expired from the token endpoint, while the login is healthy elsewhere.',
+    finding: 'undefined_token_sent',
+    steps: [
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }, { act: 'refresh' }, { act: 'call' }] },
+      { do: 'client', name: 'agent', role: 'gateway', token: 'undefined', acts: [{ act: 'call' }, { act: 'refresh', times: 3 }] },
+    ],
+  },
+  {
+    name: 'empty-refresh-token',
+    title: 'An empty text is posted as the refresh token',
+    why: 'A login was stored without its refresh token, and the empty field is posted as it is.',
+    source: 'openai/codex issues, reproduced against the real endpoint',
+    symptom: '400 from the token endpoint that speaks of an empty string.',
+    finding: 'empty_token_sent',
+    steps: [
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }, { act: 'refresh' }] },
+      { do: 'client', name: 'agent', role: 'gateway', token: 'empty', acts: [{ act: 'call' }, { act: 'refresh', times: 2 }] },
+    ],
+  },
+  {
+    name: 'grant-expired',
+    title: 'The refresh token has expired',
+    why: 'No caller used the login for longer than the provider lets a refresh token live.',
+    source: 'openai/codex issues (refresh_token_expired)',
+    symptom: 'The first call after a long pause ends in 401 refresh_token_expired.',
+    finding: 'grant_expired',
+    setting: { logins: [{ firstAccessLifeMs: -60_000, ageMs: 40 * 86_400_000 }] },
+    steps: [{ do: 'expire_grant' }, { do: 'call', times: 2 }, { do: 'acquire', by: 'token_warmer', reason: 'scheduled' }],
+  },
+  {
+    name: 'rejected-while-valid',
+    title: 'The API answers 401 to an access token that is good for days',
+    why: 'The provider ended the access token early; the client only knows the expiry.',
+    source: 'openclaw/openclaw#82069, openai/codex issues (token_invalidated)',
+    symptom: 'Calls end in 401 although the status says that the login is fine.',
+    finding: 'rejected_while_valid',
+    setting: { logins: [GOOD] },
+    steps: [{ do: 'call', times: 2 }, { do: 'expire_access' }, { do: 'call', times: 2 }],
+  },
+  {
+    name: 'endpoint-rejects-token',
+    title: 'Listing models ends in 401 while the model answers with the same token',
+    why: 'A path of the provider wants something else in addition to the token, or is broken for this account.',
+    source: 'openclaw/openclaw#82069 (comments)',
+    symptom: 'The list of models is empty or 401, and calls work; a client that believes the 401 refreshes for nothing.',
+    finding: 'endpoint_rejects_token',
+    setting: { logins: [GOOD] },
+    steps: [
+      { do: 'fault', fault: { where: '/backend-api/codex/models', name: 'token_expired_401' } },
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }, { act: 'models', times: 3 }, { act: 'call', times: 2 }] },
+      { do: 'call', by: 'status_bar', protocol: 'models' },
+    ],
+  },
+  {
+    name: 'same-token-retried',
+    title: 'A call that got 401 is sent three times more with the same token',
+    why: 'The code that retries broken connections catches the 401 as well.',
+    source: 'openclaw/openclaw#82069, reproduced (the Codex transport of pi-ai)',
+    symptom: 'One turn takes seven seconds to fail, and the provider counts four 401.',
+    finding: 'same_token_retried',
+    played: 'The pauses are 50, 100 and 200 ms in place of 1, 2 and 4 s.',
+    setting: { logins: [GOOD] },
+    steps: [
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }] },
+      { do: 'expire_access' },
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'stubborn_call' }] },
+    ],
+  },
+  {
+    name: 'forced-refresh-storm',
+    title: 'Several callers force the refresh of a token that is good for days',
+    why: 'Each caller wants to be sure, and nothing shows it that the token there is good.',
+    source: 'openclaw/openclaw#82069 (forceOAuthRefresh), reproduced',
+    symptom: 'The token endpoint sees a rotation for every turn, and throttles in the end.',
+    finding: 'forced_refresh_storm',
+    setting: { logins: [GOOD], gateway: FORCED },
+    steps: [
+      {
+        do: 'repeat',
+        times: 4,
+        steps: [
+          { do: 'acquire', by: 'usage_poller', reason: 'forced' },
+          { do: 'acquire', by: 'status_bar', reason: 'forced' },
+          { do: 'acquire', by: 'agent_turn', reason: 'forced' },
+          { do: 'call' },
+        ],
+      },
+    ],
+  },
+  {
+    name: 'gate-bypass',
+    title: 'A plugin refreshes past the gate and keeps what it gets to itself',
+    why: 'It was written without knowledge of the gate, with a copy of the refresh token.',
+    source: 'openclaw/openclaw#82069 (second hypothesis), reproduced',
+    symptom: 'The gateway is refused with "already used" although all of its own refreshes go through one gate.',
+    finding: 'gate_bypassed',
+    setting: { logins: [EXPIRING] },
+    steps: [{ do: 'copy_token' }, { do: 'post_token', token: 'copied' }, { do: 'call' }, { do: 'expire_access' }, { do: 'call', times: 2 }],
+  },
+  {
+    name: 'timed-out-after-rotation',
+    title: 'A refresh is given up after its time limit, and the provider rotates all the same',
+    why: 'The token endpoint is slower than the client has patience; a caller that stops waiting does not stop the provider.',
+    source: 'openclaw/openclaw#82069, reproduced; AutoGPT#14195',
+    symptom: 'One refresh times out, and every refresh after that is refused as already used.',
+    finding: 'timed_out_after_rotation',
+    played: 'The endpoint answers after 4 s in place of ten minutes, and the gateway listens for 1 s in place of five.',
+    setting: { logins: [EXPIRING], gateway: { gate: { requestTimeoutMs: 1_000, listenMs: 1_000 } } },
+    steps: [
+      { do: 'fault', fault: { where: 'token', latencyMs: 4_000, times: 1 } },
+      { do: 'call' },
+      // The operator tries again before the pause after a failure is over.
+      { do: 'acquire', by: 'status_bar', reason: 'operator' },
+      { do: 'call', times: 2 },
+    ],
+  },
+  {
+    name: 'answer-lost',
+    title: 'The connection breaks after the provider has rotated, before it has answered',
+    why: 'A proxy or a network that changes resets the connection while the answer is on its way.',
+    source: 'openclaw/openclaw (comments), anthropics/claude-code#90688',
+    symptom: 'One refresh ends in ECONNRESET, and every refresh after that is refused as already used.',
+    finding: 'answer_lost',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'fault', fault: { where: 'token', resetAfterCommit: true, times: 1 } },
+      { do: 'call' },
+      { do: 'acquire', by: 'status_bar', reason: 'operator' },
+      { do: 'call', times: 2 },
+    ],
+  },
+  {
+    name: 'crash-before-persist',
+    title: 'A process is killed when the provider has rotated and nothing is stored yet',
+    why: 'A restart, the out-of-memory killer or a deployment hits the moment between the answer and the disk.',
+    source: 'openclaw/openclaw#57107, #52037, #66952',
+    symptom: 'After a restart the login is dead: already used.',
+    finding: 'crash_before_persist',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'gateway', steps: [{ do: 'call', by: 'session_restore' }], killAt: 'committed' },
+      { do: 'call', times: 2 },
+    ],
+  },
+  {
+    name: 'not-persisted',
+    title: 'The disk is full when the rotated token is to be stored',
+    why: 'Disk full, wrong owner after a restore, a read-only mount: what the provider gave cannot be kept.',
+    source: 'openclaw/openclaw#53082, reproduced',
+    symptom: 'Everything works until the next restart, then the login is dead.',
+    finding: 'not_persisted',
+    played: 'The write of the store fails with ENOSPC as on a full disk; a real one would need rights that a test has not.',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'store_is', state: 'full', at: 'committed' },
+      { do: 'call', times: 2 },
+      { do: 'call', by: 'chat_page' },
+      // What a restart would find: the old token.
+      { do: 'gateway', steps: [{ do: 'call', by: 'session_restore' }] },
+    ],
+  },
+  {
+    name: 'callback-deadline',
+    title: 'An app-server waits ten seconds for fresh tokens, and the refresh takes longer',
+    why: 'The callback has a deadline of its own; the refresh ends well, and no caller who asked for it hears of it.',
+    source: 'openclaw/openclaw#89278, #142628, #142885',
+    symptom: 'The app-server reports a time-out; its next turn forces a refresh again.',
+    finding: 'callback_deadline',
+    played: 'The callback waits 250 ms in place of 10 s, and the refresh takes 700 ms.',
+    setting: { logins: [{ firstAccessLifeMs: -1_000, ageMs: HOUR_MS }], gateway: FORCED },
+    steps: [
+      { do: 'fault', fault: { where: 'token', latencyMs: 700, times: 1 } },
+      { do: 'acquire', by: 'codex_callback', reason: 'forced', deadlineMs: 250 },
+      { do: 'wait', ms: 700 },
+      { do: 'acquire', by: 'codex_callback', reason: 'forced', deadlineMs: 5_000 },
+      { do: 'call' },
+    ],
+  },
+  {
+    name: 'lease-contention',
+    title: 'A process waits in vain for the lock that another one holds',
+    why: 'The holder hangs in a slow request, or those who wait are less patient than the request may take.',
+    source: 'openclaw/openclaw#74055, anthropics/claude-code#95739',
+    symptom: 'Calls of one process fail without any request, while another process refreshes.',
+    finding: 'lease_contention',
+    played:
+      'A lease carries no time, so that no clock can date it into the future; a holder that died is followed at once. What is left is a holder that lives and is slow.',
+    setting: { logins: [{ firstAccessLifeMs: -1_000, ageMs: HOUR_MS }], gateway: { gate: { leaseWaitMs: 300 } } },
+    steps: [
+      { do: 'fault', fault: { where: 'token', latencyMs: 800, times: 1 } },
+      { do: 'gateway', steps: [{ do: 'acquire', by: 'token_warmer', reason: 'scheduled' }], beside: true },
+      { do: 'until', point: 'committed' },
+      { do: 'call' },
+    ],
+  },
+  {
+    name: 'clock-skew',
+    title: 'The clock of one machine is twenty minutes behind, that of another one ahead',
+    why: 'No time service in a virtual machine, or a laptop that slept.',
+    source: 'anthropics/claude-code#54443, #90688',
+    symptom: 'Behind: 401 token_expired with time left to the expiry. Ahead: a refresh more than is needed.',
+    finding: 'clock_skew',
+    setting: {
+      logins: [
+        { firstAccessLifeMs: 100, accessLifeMs: 600_000 },
+        { profile: 'openai-codex:team', account: 'acc-team', accessLifeMs: 600_000 },
+      ],
+    },
+    steps: [
+      { do: 'gateway', clockAheadMs: 1_200_000, steps: [{ do: 'call', profile: 'openai-codex:team', times: 2 }], beside: true },
+      { do: 'wait', ms: 100 },
+      { do: 'gateway', clockAheadMs: -1_200_000, steps: [{ do: 'call', profile: 'openai-codex:work', times: 2 }] },
+    ],
+  },
+  {
+    name: 'bad-expires-in',
+    title: 'The token endpoint sends expires_in as 0, as a text, in milliseconds, or not at all',
+    why: 'A change at the provider, or a proxy that rewrites answers.',
+    source: 'openclaw/openclaw ("response missing fields"), RFC 6749 section 5.1',
+    symptom: 'A client refreshes before every call, or refuses the answer.',
+    finding: 'bad_expires_in',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'call' },
+      { do: 'fault', fault: { where: 'token', expiresIn: 'milliseconds', times: 1 } },
+      { do: 'fault', fault: { where: 'token', expiresIn: 'string', times: 1 } },
+      { do: 'fault', fault: { where: 'token', expiresIn: 'missing', times: 1 } },
+      { do: 'acquire', by: 'status_bar', reason: 'operator', times: 3 },
+      { do: 'call' },
+      { do: 'fault', fault: { where: 'token', expiresIn: 'zero' } },
+      { do: 'client', name: 'impatient', token: 'current', acts: [{ act: 'refresh', times: 6 }, { act: 'call' }] },
+    ],
+  },
+  {
+    name: 'refresh-token-retained',
+    title: 'An answer brings an access token alone, and the client throws its refresh token away',
+    why: 'The provider leaves the refresh token out where the old one lives on; the client stores the answer as it is.',
+    source: 'RFC 6749 section 6; Google refreshes this way',
+    symptom: 'One refresh works, the next one after it ends in 401: the login is gone although no user ended it.',
+    finding: 'refresh_token_retained',
+    setting: { logins: [GOOD] },
+    steps: [
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }, { act: 'refresh' }, { act: 'call' }] },
+      { do: 'fault', fault: { where: 'token', omit: ['refresh_token'] } },
+      { do: 'client', name: 'agent', role: 'gateway', acts: [{ act: 'call' }, { act: 'overwriting_refresh', times: 2 }] },
+    ],
+  },
+  {
+    name: 'identity-mismatch',
+    title: 'A refresh brings the tokens of another account',
+    why: 'The person belongs to several workspaces, and the provider picked another one.',
+    source: 'openclaw/openclaw 2026.9.6 (identity checks on the result of a refresh)',
+    symptom: 'Calls are answered for another workspace, or end in 403, since the last refresh.',
+    finding: 'identity_mismatch',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'fault', fault: { where: 'token', switchAccountTo: 'acc-other' } },
+      { do: 'call', times: 2 },
+    ],
+  },
+  {
+    name: 'token-endpoint-unavailable',
+    title: 'The token endpoint answers 503, then 429 with Retry-After',
+    why: 'The provider has an incident, or limits how often it is asked.',
+    source: 'openclaw/openclaw#17873, RFC 9110 section 10.2.3',
+    symptom: 'Refreshes fail for a while; a client that takes this for the end of the login asks people to sign in again.',
+    finding: 'token_endpoint_unavailable',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'fault', fault: { where: 'token', name: 'unavailable_503', times: 1 } },
+      { do: 'fault', fault: { where: 'token', name: 'throttled_429', headers: { 'retry-after': '1' }, times: 1 } },
+      { do: 'call', times: 2 },
+      { do: 'wait', ms: 1_100 },
+      { do: 'call' },
+      { do: 'wait', ms: 1_050 },
+      { do: 'call' },
+    ],
+  },
+  {
+    name: 'firewall-page',
+    title: 'A firewall in front of the provider answers 403 with a page for browsers',
+    why: 'It takes the client for a robot, or the address it comes from for a bad one.',
+    source: 'the page as users quoted it',
+    symptom: 'Refreshes and calls fail with 403 or, where the client cannot read the page, with a timeout or a parse error.',
+    finding: 'firewall_page',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'fault', fault: { where: 'all', name: 'cloudflare_html_403' } },
+      { do: 'call', times: 2 },
+      { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
+    ],
+  },
+  {
+    name: 'region-refused',
+    title: 'The token endpoint refuses the region that the request comes from, while the API takes it',
+    why: 'Calls go out through a proxy, and the refresh does not.',
+    source: 'CLIProxyAPI#2784 (proxy ignored on refresh); the answer as users quoted it',
+    symptom: 'Everything works until the access token expires; then 403, whatever is tried.',
+    finding: 'region_refused',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'fault', fault: { where: 'token', name: 'region_403' } },
+      { do: 'call', times: 3 },
+    ],
+  },
+  {
+    name: 'silent-paid-fallback',
+    title: 'The refresh of a subscription fails, and calls go on at the cost of an API key',
+    why: 'The next profile is a key that is paid by use, and nothing reports it.',
+    source: 'openclaw/openclaw#82069, #82777',
+    symptom: 'Everything works; the bill of the API key grows.',
+    finding: 'silent_paid_fallback',
+    setting: { logins: [EXPIRED], paidKey: true },
+    steps: [
+      { do: 'fault', fault: { where: 'token', name: 'refresh_token_invalidated' } },
+      { do: 'call', times: 3 },
+      { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
+    ],
+  },
+  {
+    name: 'all-profiles-resting',
+    title: 'One profile has used up its quota, the other is refused: everything rests, then comes back',
+    why: 'Profiles rest after failures one by one, until none is left.',
+    source: 'openclaw/openclaw#17873, #38335',
+    symptom: 'No model answers for a while, then everything works again; or a weaker model answers in between.',
+    finding: 'all_profiles_resting',
+    setting: {
+      logins: [GOOD, { profile: 'openai-codex:team', account: 'acc-team', ageMs: HOUR_MS }],
+    },
+    steps: [
+      { do: 'call', times: 2 },
+      { do: 'fault', fault: { where: 'provider', account: 'acc-work', name: 'usage_limit_429' } },
+      { do: 'fault', fault: { where: 'provider', account: 'acc-team', name: 'token_invalidated_401' } },
+      { do: 'call', times: 2 },
+      { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
+      { do: 'end_faults' },
+      { do: 'call', times: 2 },
+    ],
+  },
+  {
+    name: 'probe-disagrees',
+    title: 'A probe in another process says ok while every turn of the gateway fails',
+    why: 'The probe reads another store, so it proves another login than the one that is used.',
+    source: 'openclaw/openclaw#82069 (models status --probe), #82710',
+    symptom: 'The status says that the profile is fine, and nothing works.',
+    finding: 'probe_disagrees',
+    setting: { logins: [GOOD] },
+    steps: [
+      { do: 'call', times: 3 },
+      { do: 'revoke' },
+      { do: 'call', times: 2 },
+      { do: 'gateway', role: 'probe', store: 'own', steps: [{ do: 'probe' }] },
+      { do: 'call', times: 3 },
+    ],
+  },
+  {
+    name: 'poller-refreshes',
+    title: 'A timer that asks how much of the quota is used rotates the token each time',
+    why: 'It wants a fresh token for a question that the token there is good for.',
+    source: 'openclaw/openclaw (infra/provider-usage.auth.ts), reproduced',
+    symptom: 'Tokens are rotated all night although no caller uses a model.',
+    finding: 'poller_refreshes',
+    setting: { logins: [GOOD], gateway: FORCED },
+    steps: [
+      { do: 'call' },
+      {
+        do: 'repeat',
+        times: 6,
+        steps: [
+          { do: 'acquire', by: 'usage_poller', reason: 'forced' },
+          { do: 'call', by: 'usage_poller', protocol: 'models' },
+        ],
+      },
+      { do: 'call' },
+    ],
+  },
+  {
+    name: 'refused-by-user-agent',
+    title: "A firewall throttles every refresh that does not call itself the provider's own client",
+    why: 'The token endpoint lets one User-Agent through and answers 429 without Retry-After to all others.',
+    source: 'opencode-claude-auth#60 (a wrong User-Agent gets 429)',
+    symptom: 'Refreshes are throttled at once and for ever, while calls work and the own client of the provider refreshes.',
+    finding: 'refused_by_user_agent',
+    setting: {
+      logins: [
+        { profile: 'anthropic:work', firstAccessLifeMs: 60_000, ageMs: HOUR_MS },
+        { profile: 'anthropic:laptop', account: 'acc-laptop', ageMs: HOUR_MS },
+      ],
+    },
+    steps: [
+      { do: 'fault', fault: { where: 'token', unlessUserAgent: 'claude-cli/*', name: 'anthropic_firewall_429' } },
+      { do: 'call', protocol: 'messages', model: 'claude-sonnet-5', profile: 'anthropic:work', times: 2 },
+      { do: 'client', name: 'its own client', profile: 'anthropic:laptop', userAgent: 'claude-cli/2.1.0', acts: [{ act: 'refresh' }] },
+      { do: 'wait', ms: 1_000 },
+      { do: 'call', protocol: 'messages', model: 'claude-sonnet-5', profile: 'anthropic:work' },
+    ],
+  },
+  {
+    name: 'session-broken-by-rotation',
+    title: 'Sessions that were begun before a rotation are refused after it',
+    why: 'What the provider encrypted into the conversation is bound to the former token or account.',
+    source: 'openclaw/openclaw#84511, #60372',
+    symptom: 'Running conversations end in 400 invalid_encrypted_content; new ones work.',
+    finding: 'session_broken_by_rotation',
+    played: 'the provider of the play keeps no sessions: it refuses the first two calls after the rotation, as for two conversations.',
+    setting: { logins: [EXPIRING] },
+    steps: [
+      { do: 'call' },
+      { do: 'fault', fault: { where: '/backend-api/codex/responses', name: 'invalid_encrypted_content', times: 2 } },
+      { do: 'call', by: 'session_restore', times: 2 },
+      { do: 'call' },
+    ],
+  },
+  {
+    name: 'scope-missing',
+    title: 'The login lacks a scope that the calls need',
+    why: 'A user signed in with fewer scopes than the client asks for today, or the provider no longer gives one of them.',
+    source: 'RFC 6749 section 4.1.2.1; the refusal as users quoted it',
+    symptom: 'Signing in works and refreshing works; every call ends in 401 or 403.',
+    finding: 'scope_missing',
+    played:
+      'the refusal of the API alone; that the sign-in page refuses with invalid_scope needs a browser, and is shown by the same finding.',
+    setting: { logins: [GOOD] },
+    steps: [
+      { do: 'fault', fault: { where: '/backend-api/codex/responses', name: 'missing_scope_403' } },
+      { do: 'call', times: 2 },
+      { do: 'call', by: 'conversation_label', model: 'gpt-5.5-mini' },
+      { do: 'acquire', by: 'token_warmer', reason: 'scheduled' },
+    ],
+  },
+  {
+    name: 'claim-orphaned',
+    title: 'A process dies between its claim and its refresh, and everybody waits for it',
+    why: 'A caller that finds the claim watches it; no caller asks whether its owner is alive, and it has no end of its own.',
+    source: 'openclaw/openclaw 2026.9.6 (refresh fence)',
+    symptom: 'Every turn hangs for two minutes and fails, and nothing is ever sent to the token endpoint.',
+    finding: 'claim_orphaned',
+    played:
+      'the wait of 120 s lasts 300 ms. The gate of Gatewatch takes the lease of a dead process over; so an application plays that claims in a file, with the gate around its function.',
+    setting: { logins: [EXPIRED] },
+    steps: [
+      { do: 'gateway', killAt: 'received', steps: [{ do: 'claimed_refresh', waitMs: 300 }] },
+      { do: 'claimed_refresh', waitMs: 300, times: 3 },
+    ],
+  },
 ]
+
+/** Every scenario, in the order of the catalogue; a scenario's number is its position. */
+export const SCENARIOS: readonly Scenario[] = CATALOGUE.map((scenario, index) => ({ number: index + 1, ...scenario }))

@@ -10,41 +10,38 @@ import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
 import type { Finding } from '../../../src/diagnose/finding.ts'
 import { playScenario } from '../../../src/simulator/scenarios/harness.ts'
-import { inTurn, runScenario, type ScenarioRun } from '../../../src/simulator/scenarios/scenario-runner.ts'
+import { runScenario, type ScenarioRun } from '../../../src/simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../../../src/simulator/scenarios/scenarios.ts'
 import { valuesMaskedIn } from '../../support/collector-redaction.ts'
 import { quietHour } from './quiet-hour-process.ts'
 import { ALL_TWO_AT_ONCE, type TwoAtOnce } from './two-at-once.ts'
 
-/** Of several Gatewatches in a process only the first one watches token requests, and a scenario runs its gateway in this one. */
-const AT_ONCE = 1
-
-const wanted = process.argv.slice(2)
-const chosen = SCENARIOS.filter(({ name, number }) => wanted.length === 0 || wanted.includes(name) || wanted.includes(String(number)))
+const names = process.argv.slice(2)
+const chosen = SCENARIOS.filter(({ name, number }) => names.length === 0 || names.includes(name) || names.includes(String(number)))
 if (chosen.length === 0) {
-  process.stderr.write(`no scenario is called ${wanted.join(', ')}; there are ${SCENARIOS.map(({ name }) => name).join(', ')}\n`)
+  process.stderr.write(`no scenario is called ${names.join(', ')}; there are ${SCENARIOS.map(({ name }) => name).join(', ')}\n`)
   process.exit(64)
 }
 
 const masked: string[] = []
-const rehearsals = await inTurn(chosen, AT_ONCE, async scenario => {
-  const scenarioRun = await inFolder(async folder => {
+const runs: ScenarioRun[] = []
+// One after the other: of several gateways in one process only the first one watches token requests.
+for (const scenario of chosen) {
+  const run = await inFolder(async folder => {
     const played = await runScenario(scenario, folder)
     masked.push(...valuesMaskedIn(folder).map(value => `${scenario.name}: ${value}`))
     return played
   })
-  process.stderr.write(
-    `${String(scenario.number).padStart(2)} ${scenario.name}: ${scenarioRun.first}, ${Math.round(scenarioRun.tookMs)} ms\n`,
-  )
-  return scenarioRun
-})
-const right = rehearsals.filter(({ isRight }) => isRight).length
-process.stdout.write(`${matrix(rehearsals)}\n\n${right} of ${rehearsals.length} right\n`)
+  process.stderr.write(`${String(scenario.number).padStart(2)} ${scenario.name}: ${run.first}, ${Math.round(run.tookMs)} ms\n`)
+  runs.push(run)
+}
+const right = runs.filter(({ isRight }) => isRight).length
+process.stdout.write(`${matrix(runs)}\n\n${right} of ${runs.length} right\n`)
 process.stdout.write(
   `values that the collector's redaction would change: ${masked.length}\n${masked.map(value => `  ${value}\n`).join('')}`,
 )
 const isAllRight =
-  right === rehearsals.length && masked.length === 0 && (wanted.length > 0 || ((await isQuietHourQuiet()) && (await areTwoToldApart())))
+  right === runs.length && masked.length === 0 && (names.length > 0 || ((await isQuietHourQuiet()) && (await areTwoDistinguished())))
 process.exitCode = isAllRight ? 0 : 1
 
 /** An hour of healthy traffic with refreshes gives no finding at all. */
@@ -57,12 +54,14 @@ async function isQuietHourQuiet(): Promise<boolean> {
 }
 
 /** Two failures at once give both findings, the more harmful first. */
-async function areTwoToldApart(): Promise<boolean> {
-  const reported = await inTurn(ALL_TWO_AT_ONCE, AT_ONCE, two =>
-    inFolder(async folder => ({ two, findings: await diagnosed(two, folder) })),
-  )
-  for (const { two, findings } of reported) process.stdout.write(`two at once, ${two.what}: ${kindsOf(findings)}\n`)
-  return reported.every(({ two, findings }) => two.findings.every((kind, index) => findings[index]?.kind === kind))
+async function areTwoDistinguished(): Promise<boolean> {
+  let areAllRight = true
+  for (const two of ALL_TWO_AT_ONCE) {
+    const findings = await inFolder(folder => diagnosed(two, folder))
+    process.stdout.write(`two at once, ${two.what}: ${kindsOf(findings)}\n`)
+    areAllRight &&= two.findings.every((kind, index) => findings[index]?.kind === kind)
+  }
+  return areAllRight
 }
 
 async function diagnosed(two: TwoAtOnce, folder: string): Promise<readonly Finding[]> {

@@ -5,7 +5,7 @@
 import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
 import { ScenarioHarness } from '../../../src/simulator/scenarios/harness.ts'
-import type { ScenarioStep } from '../../../src/simulator/scenarios/step.ts'
+import type { ScenarioStep } from '../../../src/simulator/scenarios/scenario.ts'
 
 const MINUTES = 60
 /** Tokens that live ten minutes: an hour holds seven or so rotations. */

@@ -1,10 +1,44 @@
 /**
- * A program that knows nothing of Gatewatch: it has a login, calls the model and refreshes its tokens itself. It prints
- * the tokens it ends with, as JSON, and keeps them nowhere.
+ * A program without Gatewatch: it has a login, calls the model and refreshes its tokens itself. It prints the tokens it ends
+ * with, as JSON, and stores none.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { ClientAct, ClientJob } from './client-job.ts'
+
+/**
+ * One step of the client. `refresh`: through its own gate (`refreshUnderLock`). `plugin_refresh`: by a plugin that does not use
+ * the gate. `call`, `models`, `usage`: with the current access token. `stubborn_call`: a call that is repeated with the same token
+ * after a refusal. `overwriting_refresh`: replaces both tokens by the answer's, and so loses a refresh token that the answer
+ * leaves out. `paid_call`: with an API key.
+ */
+export type ClientAct =
+  | {
+      readonly act: 'refresh' | 'plugin_refresh' | 'overwriting_refresh' | 'call' | 'models' | 'usage' | 'stubborn_call' | 'paid_call'
+      readonly times?: number
+      /** Gives up after so many ms. */
+      readonly deadlineMs?: number
+    }
+  | { readonly act: 'wait'; readonly ms: number }
+
+export interface ClientTokens {
+  readonly access?: string
+  readonly refresh?: string
+}
+
+/** The job of one run of the client, as JSON on its command line. */
+export interface ClientJob {
+  /** Whose login it has. */
+  readonly provider: string
+  readonly tokenUrl: string
+  readonly api: string
+  /** Where calls are paid by use, and the key for it. */
+  readonly paid: { readonly api: string; readonly key: string }
+  readonly account: string
+  /** What its token requests call themselves. @default what fetch says */
+  readonly userAgent?: string
+  readonly tokens: ClientTokens
+  readonly acts: readonly ClientAct[]
+}
 
 const NO_JOB: ClientJob = { provider: '', tokenUrl: '', api: '', paid: { api: '', key: '' }, account: '', tokens: {}, acts: [] }
 const job = jobOf(process.argv[2])
@@ -16,33 +50,30 @@ function jobOf(text: string | undefined): ClientJob {
 }
 
 /** The program's own gate: one refresh at a time. */
-let underWay: Promise<void> | undefined
-function refreshUnderLock(deadlineMs?: number): Promise<void> {
-  underWay ??= postRefresh(deadlineMs).finally(() => {
-    underWay = undefined
+let inFlight: Promise<unknown> | undefined
+function refreshUnderLock(deadlineMs?: number): Promise<unknown> {
+  inFlight ??= postRefresh(deadlineMs).finally(() => {
+    inFlight = undefined
   })
-  return underWay
+  return inFlight
 }
 
-/** A part that somebody added and that does not know the gate. */
+/** A plugin that does not use the gate. */
 async function refreshFromPlugin(deadlineMs?: number): Promise<void> {
   await postRefresh(deadlineMs)
 }
 
-/** Takes every answer for the whole truth: a refresh token that is not in it is gone. */
+/** Treats every answer as complete: a refresh token that it leaves out is deleted. */
 async function refreshAndOverwrite(deadlineMs?: number): Promise<void> {
-  const granted = await postToken(deadlineMs)
-  if (!granted) return
-  if (granted.access_token !== undefined) tokens.access = granted.access_token
-  if (granted.refresh_token === undefined) delete tokens.refresh
-  else tokens.refresh = granted.refresh_token
+  const granted = await postRefresh(deadlineMs)
+  if (granted && granted.refresh_token === undefined) delete tokens.refresh
 }
 
-async function postRefresh(deadlineMs?: number): Promise<void> {
+async function postRefresh(deadlineMs?: number): Promise<Granted | undefined> {
   const granted = await postToken(deadlineMs)
-  if (!granted) return
-  if (granted.access_token !== undefined) tokens.access = granted.access_token
-  if (granted.refresh_token !== undefined) tokens.refresh = granted.refresh_token
+  if (granted?.access_token !== undefined) tokens.access = granted.access_token
+  if (granted?.refresh_token !== undefined) tokens.refresh = granted.refresh_token
+  return granted
 }
 
 interface Granted {
@@ -50,7 +81,7 @@ interface Granted {
   readonly refresh_token?: string
 }
 
-/** Posts what it has, and what it has not as the text that JavaScript makes of it. */
+/** Posts the refresh token; a missing one becomes the text `undefined`. */
 async function postToken(deadlineMs?: number): Promise<Granted | undefined> {
   const fields = { grant_type: 'refresh_token', refresh_token: String(tokens.refresh), client_id: 'app_independent' }
   const isJson = job.provider === 'anthropic'
@@ -83,7 +114,7 @@ async function callModel(deadlineMs?: number): Promise<number> {
   return answer.status
 }
 
-/** Believes that trying again helps, whatever the answer was. */
+/** Repeats the call after every refusal, a 401 included. */
 async function callModelStubbornly(): Promise<void> {
   for (const pauseMs of RETRY_PAUSES_MS) {
     if ((await callModel()) === 200) return
@@ -92,7 +123,7 @@ async function callModelStubbornly(): Promise<void> {
   await callModel()
 }
 
-/** The same question, paid by use. */
+/** The same call with an API key, paid by use. */
 async function callByKey(): Promise<void> {
   const answer = await fetch(`${job.paid.api}/responses`, {
     method: 'POST',
@@ -139,7 +170,7 @@ async function perform(act: ClientAct): Promise<unknown> {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const act of job.acts) {
     const times = act.act === 'wait' ? 1 : (act.times ?? 1)
-    // What fails is part of the play: the next act comes all the same.
+    // A failed act is part of the scenario: the next one runs anyway.
     for (let time = 0; time < times; time += 1) await perform(act).catch(() => undefined)
   }
   process.stdout.write(`${JSON.stringify(tokens)}\n`)

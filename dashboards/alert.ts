@@ -5,7 +5,7 @@ import { BOARD_UIDS, type BoardKey } from './links.ts'
 export type Severity = 'critical' | 'warning'
 
 /** How a rule test shows that the alert does what it says: series as `promtool test rules` writes them, a value a minute. */
-export interface Proof {
+interface Proof {
   readonly series: Readonly<Record<string, string>>
   /** Minutes after which it does not fire yet, fires, fires no more. */
   readonly notYet: number
@@ -40,12 +40,12 @@ export interface RecordingRule {
 }
 
 /** Where annotations lead; `gatewatch dashboards export` puts the operator's own addresses in their place. */
-export const GRAFANA_URL = 'http://localhost:3000'
+const GRAFANA_URL = 'http://localhost:3000'
 /** The gateway serves the runbook itself, at its default address. */
 export const RUNBOOK_URL = 'http://127.0.0.1:8089/ops/runbook'
 
 /** On every alert, to route by. */
-export const PRODUCT_LABEL = { product: 'gatewatch' } as const
+const PRODUCT_LABEL = { product: 'gatewatch' } as const
 
 /** The value of a label, within a description. */
 export function label(name: string): string {

@@ -16,13 +16,13 @@ import { type Panel, PROMETHEUS } from './panel.ts'
 import { chosen, observations, series } from './query.ts'
 
 /** A panel with its width in 24ths of the board and its height in rows of 30 pixels. */
-export interface Placed {
+interface Placed {
   readonly panel: Panel
   readonly width: number
   readonly height: number
 }
 
-export interface Row {
+interface Row {
   /** Shown above the panels, unless it is the first row of a board. */
   readonly title?: string
   readonly panels: readonly Placed[]

@@ -26,7 +26,7 @@ export function toBoard(title: string, board: BoardKey, cells: Readonly<Record<s
 }
 
 /** To the traces in Tempo. @param traceql May hold `${...}`, which Grafana fills in. */
-export function toTraces(title: string, traceql: string): Link {
+function toTraces(title: string, traceql: string): Link {
   const pane = {
     datasource: `\${tempo}`,
     queries: [{ refId: 'A', datasource: { type: 'tempo', uid: `\${tempo}` }, queryType: 'traceql', query: traceql }],

@@ -5,8 +5,6 @@ import {
   DashboardLinkType,
   type DataTransformerConfig,
   type DynamicConfigValue,
-  FieldColorBuilder,
-  FieldColorModeId,
   type GridPos,
   MappingType,
   type Panel as PanelModel,
@@ -59,7 +57,7 @@ export const TEMPO: DataSourceRef = { type: 'tempo', uid: `\${tempo}` }
 export const LEAST_STEP = '1m'
 
 /** The part of the foundation SDK's panel builders that is the same for all of them. */
-export interface AnyPanelBuilder extends Builder<PanelModel> {
+interface AnyPanelBuilder extends Builder<PanelModel> {
   id(id: number): this
   title(title: string): this
   description(description: string): this
@@ -119,17 +117,13 @@ export function traceTarget(traceql: string): TempoQueryBuilder {
   return new TempoQueryBuilder().datasource(TEMPO).refId('A').queryType('traceql').query(traceql).tableType(SearchTableType.Spans).limit(50)
 }
 
-export function linkOf({ title, url }: Link): DashboardLinkBuilder {
+function linkOf({ title, url }: Link): DashboardLinkBuilder {
   return new DashboardLinkBuilder(title).type(DashboardLinkType.Link).url(url)
 }
 
 /** Numbers that stand for words: the state of a profile over time. */
 export function mappingOf(words: Readonly<Record<string, { text: string; color: string }>>): ValueMapping {
   return { type: MappingType.ValueToText, options: words }
-}
-
-export function fixedColour(colour: string): FieldColorBuilder {
-  return new FieldColorBuilder().mode(FieldColorModeId.Fixed).fixedColor(colour)
 }
 
 export function letter(index: number): string {

@@ -2,11 +2,11 @@ import { prometheusLabel, prometheusName } from '../otel/prometheus-name.ts'
 import { LABEL_CALLER, LABEL_PROFILE, LABEL_PROVIDER, METRICS, type MetricDefinition, type MetricKey } from '../otel/semconv.ts'
 
 type KeyOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
-export type HistogramMetricKey = KeyOf<'histogram'>
-export type LabelOf<K extends MetricKey> = (typeof METRICS)[K]['labels'][number]
+type HistogramMetricKey = KeyOf<'histogram'>
+type LabelOf<K extends MetricKey> = (typeof METRICS)[K]['labels'][number]
 
 /** What stands behind a label in a selector, operator included: `="bypass"`, `=~"$provider"`. */
-export type Matcher = string & { readonly matcher?: never }
+type Matcher = string & { readonly matcher?: never }
 export type Matchers<K extends MetricKey> = { readonly [L in LabelOf<K>]?: Matcher }
 
 /** Grafana's macro for the range of a rate: at least four scrapes. */

@@ -7,13 +7,13 @@ import { instantTarget, letter, type Panel, type PanelFacts, styled, TEMPO, trac
 import { UNITS, type Unit } from './theme.ts'
 
 /** A column with numbers: one query, joined with the others by the labels. */
-export interface PanelColumn {
+interface PanelColumn {
   readonly title: string
   readonly expression: string
   readonly unit: Unit
 }
 
-export interface TableFacts extends PanelFacts {
+interface TableFacts extends PanelFacts {
   /** Labels that make a row, in the order of the columns. */
   readonly rows: readonly string[]
   readonly columns: readonly PanelColumn[]

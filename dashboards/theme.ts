@@ -35,7 +35,7 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
 export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, uncertain: YELLOW, undeclared: BLUE }
 
 /** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
-export const HELD_BACK = 'blocked' satisfies RefreshOutcome
+const HELD_BACK = 'blocked' satisfies RefreshOutcome
 
 /** No try at the token endpoint: policy held it back, or an earlier refresh had found the grant dead and counts as the failure. */
 export const NOT_TRIED = [HELD_BACK, 'needs_login'] as const satisfies readonly RefreshOutcome[]

@@ -4,8 +4,8 @@ import { BOARDS } from './boards.ts'
 import { BOARD_UIDS } from './links.ts'
 
 /** Everything between these two lines of README.md is written from the boards. */
-export const README_BEGIN = '<!-- boards: written by npm run dashboards -->'
-export const README_END = '<!-- end of boards -->'
+const README_BEGIN = '<!-- boards: written by npm run dashboards -->'
+const README_END = '<!-- end of boards -->'
 
 /** README.md with its part about boards and alerts written again. @throws {RangeError} when it has no such part. */
 export function withBoards(readme: string): string {

@@ -37,14 +37,6 @@ describe('the generated files', () => {
     const readme = readFileSync(join(ROOT, 'dashboards/README.md'), 'utf8')
     expect(withBoards(readme), 'run npm run dashboards').toBe(readme)
   })
-
-  it('leave no panel file unused', () => {
-    const sources = readdirSync(join(ROOT, 'dashboards'))
-      .filter(name => name.endsWith('.board.ts'))
-      .map(name => readFileSync(join(ROOT, 'dashboards', name), 'utf8'))
-      .join('\n')
-    for (const file of readdirSync(join(ROOT, 'dashboards/panels'))) expect(sources).toContain(`./panels/${file}'`)
-  })
 })
 
 describe.each(boards)('the board $title', board => {

@@ -15,7 +15,7 @@ export interface TokenRequestSeen {
   readonly generation?: number
   readonly account?: string
   readonly userAgent: string
-  /** New tokens were made, whether or not the client was told. */
+  /** New tokens were issued, whether or not the answer arrived. */
   readonly committed: boolean
   /** Absent while there is no answer, and for ever when the connection was dropped. */
   readonly status?: number

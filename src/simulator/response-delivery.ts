@@ -1,6 +1,6 @@
 import type { Response } from 'express'
-import type { Answer } from './answer.ts'
 import { type FaultEffect, faultAnswer } from './fault.ts'
+import type { Answer } from './http-exchange.ts'
 
 /** How a request ended, from the simulator's side. */
 interface Delivered {

@@ -1,21 +1,23 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
-import { openAiError, rfcError } from './answer.ts'
-import { type AuthorizationCodeOptions, AuthorizationCodes } from './authorization-codes.ts'
-import { AUTHORIZE_PATHS, authorizePage } from './authorize-page.ts'
-import type { ApiKeyOptions } from './client-auth.ts'
-import { DeviceCodes } from './device-codes.ts'
-import { addDeviceEndpoints } from './device-endpoints.ts'
 import type { Fault } from './fault.ts'
-import { FaultInjector, type InjectedFault } from './fault-injector.ts'
+import { FaultInjector, type InjectedFault } from './fault.ts'
 import { type Grant, type GrantOptions, Grants } from './grants.ts'
+import { openAiError, readBody, rfcError, textField } from './http-exchange.ts'
+import type { ApiKeyOptions } from './provider-endpoint.ts'
 import { PROVIDER_ROUTES, type ProviderEndpointContext, providerEndpoint } from './provider-endpoint.ts'
-import { PROVIDER_QUIRKS } from './provider-quirks.ts'
-import { readBody, textField } from './request-body.ts'
 import { RequestCounts, type SimulatorCounts, type TokenRequestSeen } from './request-counts.ts'
 import { deliver } from './response-delivery.ts'
-import { type TokenEndpointContext, type TokenRequestHook, tokenEndpoint } from './token-endpoint.ts'
+import {
+  AUTHORIZE_PATHS,
+  type AuthorizationCodeOptions,
+  AuthorizationCodes,
+  addDeviceEndpoints,
+  authorizePage,
+  DeviceCodes,
+} from './sign-in.ts'
+import { PROVIDER_QUIRKS, type TokenEndpointContext, type TokenRequestHook, tokenEndpoint } from './token-endpoint.ts'
 
 export interface SimulatorOptions {
   /** Port on 127.0.0.1; 0 takes a free one. @default 0 */
@@ -123,17 +125,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
 }
 
-function application(house: TokenEndpointContext & ProviderEndpointContext): Express {
+function application(context: TokenEndpointContext & ProviderEndpointContext): Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   app.use(express.text({ type: () => true, limit: '64mb' }))
-  for (const dialect of PROVIDER_QUIRKS) app.post(dialect.path, tokenEndpoint(dialect, house))
+  for (const dialect of PROVIDER_QUIRKS) app.post(dialect.path, tokenEndpoint(dialect, context))
   for (const [dialect, path] of Object.entries(AUTHORIZE_PATHS))
-    app.get(path, authorizePage(dialect as keyof typeof AUTHORIZE_PATHS, house.codes))
-  addDeviceEndpoints(app, house)
-  app.post(['/oauth/revoke', '/openai/oauth/revoke'], revocationEndpoint(house))
-  for (const route of PROVIDER_ROUTES) app[route.method](route.path, providerEndpoint(route, house))
+    app.get(path, authorizePage(dialect as keyof typeof AUTHORIZE_PATHS, context.codes))
+  addDeviceEndpoints(app, context)
+  app.post(['/oauth/revoke', '/openai/oauth/revoke'], revocationEndpoint(context))
+  for (const route of PROVIDER_ROUTES) app[route.method](route.path, providerEndpoint(route, context))
   app.use((request, response) => {
     response.status(404).json(openAiError(null, `Invalid URL (${request.method} ${request.path})`))
   })
@@ -141,7 +143,7 @@ function application(house: TokenEndpointContext & ProviderEndpointContext): Exp
   return app
 }
 
-/** Token revocation (RFC 7009): a token nobody knows is no error. Reads JSON too, as the Codex CLI sends it. */
+/** Token revocation (RFC 7009): an unknown token is not an error. Reads JSON too, as the Codex CLI sends it. */
 function revocationEndpoint({ grants, faults, now }: TokenEndpointContext): RequestHandler {
   return async (request, response) => {
     const token = textField(readBody(request).fields ?? {}, 'token')

@@ -9,8 +9,7 @@ import {
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../../src/domain/enums.ts'
-import type { Fault } from '../../src/simulator/fault.ts'
-import type { FaultName } from '../../src/simulator/named-faults.ts'
+import type { Fault, FaultName } from '../../src/simulator/fault.ts'
 import { codexLogin, eventually, type GatewayWorld, gatewayWorld, OPENAI_PROFILE, posted, providerOf } from '../support/gateway-world.ts'
 
 const CHAT = 'chat gpt-5.5'

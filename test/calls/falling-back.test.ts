@@ -14,7 +14,7 @@ import {
   EVENT_SKIPPED,
   SPAN_CALL,
 } from '../../otel/semconv.ts'
-import type { FaultName } from '../../src/simulator/named-faults.ts'
+import type { FaultName } from '../../src/simulator/fault.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
 import { answeredBy, CODEX_PATH, gatewatchHeaders, KEY, loginThenKey, ME } from './login-then-key.ts'
 

@@ -10,9 +10,9 @@ import {
   SPAN_CALL,
   SPAN_PROBE,
 } from '../../otel/semconv.ts'
-import type { FaultName } from '../../src/simulator/named-faults.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
+import type { FaultName } from '../../src/simulator/fault.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { searchForSecrets } from '../e2e/secrets.ts'
 import {
   atTheEnd,

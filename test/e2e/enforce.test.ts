@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, ATTR_POLICY, ATTR_VIA, SPAN_REFRESH } from '../../otel/semconv.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { codexLogin, gatewayWorld } from '../support/gateway-world.ts'
 
 const EXPIRED = { firstAccessLifeMs: -1000 }

@@ -14,7 +14,7 @@ import {
 } from '../../otel/semconv.ts'
 import { acquisitionTable, refreshes } from '../../src/events/queries.ts'
 import type { CallAnswer } from '../../src/server/answer-stream.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
 import { atTheEnd, eventually } from '../support/gateway-world.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'

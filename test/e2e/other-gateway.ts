@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Grant } from '../../src/simulator/grants.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { bareEnvironment } from '../support/child-environment.ts'
 
 /** The gateway of another caller's making, before and after it took Gatewatch in. */

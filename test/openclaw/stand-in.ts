@@ -4,8 +4,8 @@ import { createServer as createProxy, request as forward, type RequestListener, 
 import { createServer as createSecure } from 'node:https'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 
 /** The whole internet, as far as an application that honours `HTTPS_PROXY` can tell: every host is the simulator. */
 export interface StandIn {

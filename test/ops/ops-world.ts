@@ -1,5 +1,5 @@
 import type { GatewatchOptions } from '../../src/gatewatch.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { codexLogin, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
 
 const ACCOUNT = 'work'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { FaultName } from '../../src/simulator/named-faults.ts'
-import { namedFault } from '../../src/simulator/named-faults.ts'
+import type { FaultName } from '../../src/simulator/fault.ts'
+import { namedFault } from '../../src/simulator/fault.ts'
 import { ANTHROPIC_PROFILE, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
 
 const MESSAGES = { model: 'claude-sonnet-5', max_tokens: 9, messages: [] }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Fault } from '../../src/simulator/fault.ts'
-import { FAULT_NAMES, namedFault, renderTimes } from '../../src/simulator/named-faults.ts'
+import { FAULT_NAMES, namedFault, renderTimes } from '../../src/simulator/fault.ts'
 import { claimsOf, world } from './world.ts'
 
 const CODEX = { provider: 'openai-codex', account: 'acc' }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { challengeOf } from '../../src/simulator/authorization-codes.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
+import { challengeOf } from '../../src/simulator/sign-in.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { claimsOf, world } from './world.ts'
 
 const CODEX = { provider: 'openai-codex', account: 'acc-1' }

@@ -1,5 +1,5 @@
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards } from '../support/clean-up.ts'
 
 /** An answer, read whole. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_EXPIRES_IN_REPAIRED } from '../../otel/semconv.ts'
-import { TOKEN_PATHS } from '../../src/simulator/provider-quirks.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { APPLICATION, spansIn, startNode, watchingEnvironment } from './watched.ts'
 

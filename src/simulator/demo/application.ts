@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Gatewatch } from '../../gatewatch.ts'
 
 /**
- * What the parts of the demo's application share: an agent gateway like many, with several pieces of code that all want
- * a token, one of which was written by somebody who did not know about the gate.
+ * What the parts of the demo's application share: an agent gateway with several callers that all need a token, one of which does
+ * not use the gate.
  */
 export interface Application {
   readonly watch: Gatewatch
@@ -18,7 +18,7 @@ export interface Application {
   readonly signal: AbortSignal
 }
 
-/** Runs `work` again and again until the demo ends. A failure is the demo's content; the spans show it. */
+/** Repeats `work` until the demo ends. A failure is expected; the spans show it. */
 export async function every(ms: number, signal: AbortSignal, work: () => Promise<unknown>): Promise<void> {
   while (!signal.aborted) {
     try {

@@ -1,6 +1,6 @@
 import type { Application } from './application.ts'
 
-/** A chat page that talks to the gateway over HTTP: on its spans a client stands where code has file and function. */
+/** A chat page that calls the gateway over HTTP: its spans name a client instead of file and function. */
 export async function sendMessage({ gatewayUrl, signal }: Application): Promise<void> {
   const answer = await fetch(`${gatewayUrl}/v1/chat/completions`, {
     method: 'POST',

@@ -8,8 +8,8 @@ import { createGatewatch, type Gatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
 import { runSteps, type Step } from '../../tools/run-steps.ts'
-import { TOKEN_PATHS } from '../provider-quirks.ts'
 import { type Simulator, startSimulator } from '../simulator.ts'
+import { TOKEN_PATHS } from '../token-endpoint.ts'
 import { answerUser } from './agent-turn.ts'
 import { type Application, every } from './application.ts'
 import { sendMessage } from './chat-page.ts'
@@ -22,7 +22,7 @@ interface DemoOptions {
   /** Port of the gateway; 0 picks a free one. @default 8089, or a free one when that is taken */
   port?: number
   environment?: NodeJS.ProcessEnv
-  /** Called with what happens: one line a scene, and one for what came of it. */
+  /** Called with a line for each scene and one for its result. */
   onScene?: (title: string) => void
   /** How many times faster than in life the story is played, for tests. @default 1 */
   tempo?: number
@@ -52,13 +52,13 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
   try {
     return await start(options, started)
   } catch (error) {
-    // Why it could not start says more than what goes wrong on the way out.
+    // The cause of the failed start is reported, not a failure of its clean-up.
     await runSteps('a start that failed is undone', started).catch(() => undefined)
     throw error
   }
 }
 
-/** @param started Filled with what ends the demo again, last come first. */
+/** @param started Receives the steps that stop the demo, in reverse order of their start. */
 async function start({ port, environment = process.env, onScene = () => {}, tempo = 1 }: DemoOptions, started: Step[]): Promise<Demo> {
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-demo-'))
   started.unshift({ name: 'folder', run: () => rm(folder, { recursive: true, force: true }) })
@@ -163,11 +163,11 @@ async function signIn(simulator: Simulator, store: ProfileStore): Promise<string
   return refresh
 }
 
-/** The port the documentation speaks of, unless another program has it: a newcomer's first command must not end in that. */
+/** The documented port, or a free one where another program has it: a newcomer's first command must not fail. */
 function preferredPort(): Promise<number> {
   return new Promise(resolve => {
-    const tried = createServer()
-    tried.once('error', () => resolve(0))
-    tried.listen(PREFERRED_PORT, '127.0.0.1', () => tried.close(() => resolve(PREFERRED_PORT)))
+    const server = createServer()
+    server.once('error', () => resolve(0))
+    server.listen(PREFERRED_PORT, '127.0.0.1', () => server.close(() => resolve(PREFERRED_PORT)))
   })
 }

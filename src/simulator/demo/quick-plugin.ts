@@ -1,8 +1,8 @@
 import type { Application } from './application.ts'
 
 /**
- * The plugin somebody wrote in an afternoon: it has its own copy of the refresh token and posts it to the token endpoint
- * itself. Past the gate, without a lock, and with a token that was rotated away long ago.
+ * A plugin with its own copy of the refresh token, which it posts to the token endpoint itself: past the gate, without a lock, and
+ * with a token that was rotated away long ago.
  */
 export async function refreshOnItsOwn({ tokenUrl, copiedRefreshToken, signal }: Application): Promise<void> {
   const answer = await fetch(tokenUrl, {

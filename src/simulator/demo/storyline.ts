@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { NAMED_FAULTS } from '../named-faults.ts'
+import type { NAMED_FAULTS } from '../fault.ts'
 import type { Simulator } from '../simulator.ts'
 import type { Application } from './application.ts'
 import { refreshOnItsOwn } from './quick-plugin.ts'
 
-/** What the story can move. */
+/** What a scene can change. */
 export interface StoryContext {
   readonly application: Application
   readonly simulator: Simulator
@@ -19,7 +19,7 @@ export interface StoryContext {
 interface Scene {
   readonly atSeconds: number
   readonly title: string
-  /** @returns What came of it, as another line. */
+  /** @returns The result, as another line. */
   play(harness: StoryContext): Promise<string | undefined> | Promise<void> | void
 }
 
@@ -64,7 +64,7 @@ export const STORYLINE: readonly Scene[] = [
 
 export const SERVES_AGAIN = 'the subscription serves once more: it answered the next call'
 export const SERVES_NOT = 'the subscription does not serve, although a new login is stored'
-/** A gateway knows of a login that another process stores within a second; a limit of the account that was met before holds for longer. */
+/** A gateway reads a login that another process stored within a second; a cooldown of its account can last longer. */
 const LONGEST_PROOF_MS = 20_000
 
 /** Calls until the subscription serves: what a new login is for. */

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions } from '../../gatewatch.ts'
-import { TOKEN_PATHS } from '../provider-quirks.ts'
+import { TOKEN_PATHS } from '../token-endpoint.ts'
 import { CALLERS, refreshUnderClaim, renewSession, sendMessage } from './application/callers.ts'
 import { refreshOnItsOwn } from './application/quick-plugin.ts'
 import { simulatedProviderOf } from './provider-side.ts'

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { OAuthCredential } from '../../domain/credential.ts'
 import type { Grant } from '../grants.ts'
-import { TOKEN_PATHS } from '../provider-quirks.ts'
 import { type Simulator, startSimulator } from '../simulator.ts'
 import type { TokenStep } from '../token-endpoint.ts'
+import { TOKEN_PATHS } from '../token-endpoint.ts'
 import { type Login, PROFILE, type Setting } from './scenario.ts'
 
 /** The provider of a scenario with the logins that it starts with. */

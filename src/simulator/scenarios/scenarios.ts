@@ -89,7 +89,7 @@ const CATALOGUE: readonly Omit<Scenario, 'number'>[] = [
   {
     name: 'empty-refresh-token',
     title: 'An empty text is posted as the refresh token',
-    why: 'A login was stored without its refresh token, and the empty field is posted as it is.',
+    why: 'A login was stored without its refresh token, and the empty field is posted unchanged.',
     source: 'openai/codex issues, reproduced against the real endpoint',
     symptom: '400 from the token endpoint that speaks of an empty string.',
     finding: 'empty_token_sent',
@@ -315,7 +315,7 @@ const CATALOGUE: readonly Omit<Scenario, 'number'>[] = [
   {
     name: 'refresh-token-retained',
     title: 'An answer brings an access token alone, and the client throws its refresh token away',
-    why: 'The provider leaves the refresh token out where the old one lives on; the client stores the answer as it is.',
+    why: 'The provider leaves the refresh token out where the old one lives on; the client stores the answer unchanged.',
     source: 'RFC 6749 section 6; Google refreshes this way',
     symptom: 'One refresh works, the next one after it ends in 401: the login is gone although no user ended it.',
     finding: 'refresh_token_retained',

@@ -1,4 +1,4 @@
-/** A plugin that posts to the token endpoint itself and tells nobody what it got. */
+/** A plugin that posts to the token endpoint itself and does not store the answer. */
 export async function refreshOnItsOwn(tokenUrl: string, refreshToken: string): Promise<void> {
   const answer = await fetch(tokenUrl, {
     method: 'POST',

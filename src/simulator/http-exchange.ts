@@ -1,3 +1,28 @@
+import type { Request } from 'express'
+import { parseJsonObject } from '../tools/json-object.ts'
+
+/** A body as it came in: what it says it is, and its fields. */
+interface RequestBody {
+  readonly encoding: 'form' | 'json' | 'other'
+  /** `undefined` when the body is not an object of that encoding. */
+  readonly fields: Record<string, unknown> | undefined
+}
+
+/** Reads a body that express left as text: a form or a JSON object. */
+export function readBody(request: Request): RequestBody {
+  const text = typeof request.body === 'string' ? request.body : ''
+  const type = request.get('content-type') ?? ''
+  if (type.includes('application/x-www-form-urlencoded')) return { encoding: 'form', fields: Object.fromEntries(new URLSearchParams(text)) }
+  if (type.includes('json')) return { encoding: 'json', fields: parseJsonObject(text) }
+  return { encoding: 'other', fields: undefined }
+}
+
+/** A field as text; `undefined` when it is missing or not text. */
+export function textField(fields: Record<string, unknown>, name: string): string | undefined {
+  const value = fields[name]
+  return typeof value === 'string' ? value : undefined
+}
+
 /** What the simulator wants to say to one request, before a fault may bend it. */
 export interface Answer {
   readonly status: number
@@ -17,6 +42,12 @@ export function openAiError(
   { type = 'invalid_request_error', param = null }: { type?: string; param?: string | null } = {},
 ): { error: { message: string; type: string; param: string | null; code: string | null } } {
   return { error: { message, type, param, code } }
+}
+
+/** The OpenAI answer to a request that lacks a field. */
+export function missingParameter(param: string): Answer {
+  const code = 'missing_required_parameter'
+  return { status: 400, body: openAiError(code, `Missing required parameter: '${param}'.`, { param }), code }
 }
 
 /** The way the ChatGPT backend says 401: an OpenAI error with the status repeated in the body. */

@@ -1,0 +1,107 @@
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import type { EventKind, EventProcess, GatewatchEvent } from '../domain/events.ts'
+import { type EventStoreRow, eventOfRow, eventProcessOf } from './event-row.ts'
+import { KEEP_CLASSES, type KeepClass } from './event-schema.ts'
+
+/** Which events are wanted. */
+export interface EventRange {
+  /** @default every kind */
+  readonly kinds?: readonly EventKind[]
+  /** Not ended before this moment, epoch ms. @default all that are stored */
+  readonly sinceMs?: number
+  /** Newest events of each class that are read. @default all */
+  readonly most?: Readonly<Record<KeepClass, number>>
+}
+
+/** What could not be read, or was not, up to now. */
+export interface EventGaps {
+  /** Rows that are damaged. */
+  readonly unreadable: number
+  /** Events of the range that are older than the newest ones that were to be read, about. */
+  readonly leftOut: number
+}
+
+/** Stacks whose text is held for the next row. */
+const MOST_STACKS = 2_000
+/** Rows in a run that are older than asked for, after which no younger one is expected. */
+const MOST_OUT_OF_ORDER = 5_000
+
+/** Reads events of an open store. Queries of `queries/` use it where whole events are wanted; damaged rows are left out and counted. */
+export class EventReader {
+  readonly #database: DatabaseSync
+  readonly #stackOf: StatementSync
+  readonly #stacks = new Map<string, string | undefined>()
+  readonly #processes = new Map<number, EventProcess | undefined>()
+  #unreadable = 0
+  #leftOut = 0
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+    this.#stackOf = database.prepare('SELECT text FROM stack WHERE stack_id = ?')
+  }
+
+  get gaps(): EventGaps {
+    return { unreadable: this.#unreadable, leftOut: this.#leftOut }
+  }
+
+  /** Events of a range, class by class, the newest first as they were written: nothing beyond the range is read. */
+  *events({ kinds, sinceMs = 0, most }: EventRange = {}): Generator<GatewatchEvent> {
+    const ofKinds = kinds ? `AND kind IN (${kinds.map(() => '?').join(', ')})` : ''
+    for (const keep of KEEP_CLASSES) {
+      let left = most?.[keep] ?? Number.POSITIVE_INFINITY
+      let older = 0
+      const query = `SELECT * FROM event WHERE keep = ? ${ofKinds} ORDER BY id DESC`
+      for (const row of this.#database.prepare(query).iterate(keep, ...(kinds ?? []))) {
+        // Rows are stored in the order in which they were written, which is nearly that of their times: processes write in batches.
+        if (Number(row.end_ms) < sinceMs) {
+          older += 1
+          if (older > MOST_OUT_OF_ORDER) break
+          continue
+        }
+        older = 0
+        if (left === 0) {
+          this.#leftOut += this.#countOf(keep, { upTo: Number(row.id), sinceMs })
+          break
+        }
+        left -= 1
+        yield* this.read(row)
+      }
+    }
+  }
+
+  /** Events of `SELECT * FROM event WHERE …`. @param where What follows `WHERE`, an `ORDER BY` included. */
+  *where(where: string, ...values: SQLInputValue[]): Generator<GatewatchEvent> {
+    for (const row of this.#database.prepare(`SELECT * FROM event WHERE ${where}`).iterate(...values)) yield* this.read(row)
+  }
+
+  /** The event of a row with all columns of `event`, or nothing for a damaged one, which is counted. */
+  read(row: EventStoreRow): readonly GatewatchEvent[] {
+    const event = eventOfRow(row, { stackText: id => this.stackText(id), processOf: id => this.processOf(id) })
+    if (!event) this.#unreadable += 1
+    return event ? [event] : []
+  }
+
+  /** The text of a stack, if it is stored. */
+  stackText(stackId: string): string | undefined {
+    if (this.#stacks.has(stackId)) return this.#stacks.get(stackId)
+    if (this.#stacks.size >= MOST_STACKS) this.#stacks.clear()
+    const text = this.#stackOf.get(stackId)?.text
+    const known = typeof text === 'string' ? text : undefined
+    this.#stacks.set(stackId, known)
+    return known
+  }
+
+  /** The process that a row names; `undefined` for one that the event outlived. */
+  processOf(id: number): EventProcess | undefined {
+    if (this.#processes.size === 0) {
+      for (const row of this.#database.prepare('SELECT id, pid, role, started_ms, title, host FROM process').all())
+        this.#processes.set(Number(row.id), eventProcessOf(row))
+    }
+    return this.#processes.get(id)
+  }
+
+  #countOf(keep: KeepClass, { upTo, sinceMs }: { readonly upTo: number; readonly sinceMs: number }): number {
+    const query = 'SELECT count(*) AS count FROM event WHERE keep = ? AND id <= ? AND end_ms >= ?'
+    return Number(this.#database.prepare(query).get(keep, upTo, sinceMs)?.count ?? 0)
+  }
+}

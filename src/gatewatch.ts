@@ -32,7 +32,7 @@ import type { OnDropped } from './telemetry/redaction-processor.ts'
 import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { scanMembers, scannedTrue } from './tools/json-scanner.ts'
-import { packageVersion } from './tools/package-version.ts'
+import { packageVersion } from './tools/own-package.ts'
 import { runSteps, type Step } from './tools/run-steps.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */

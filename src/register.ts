@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { isTooOld, LEAST_NODE } from './tools/least-node.ts'
+import { requireOwn } from './tools/own-module.ts'
 
 /**
  * The preload: `node --import gatewatch/register app.js`, or `gatewatch run -- node app.js`.
@@ -19,8 +19,7 @@ try {
     const started: { stop: () => void } = { stop: () => undefined }
     Object.defineProperty(host, STARTED, { value: started, configurable: true })
     requireNode()
-    const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const { startWatch } = createRequire(import.meta.url)(`./watch/start-watch.${ending}`) as typeof import('./watch/start-watch.ts')
+    const { startWatch } = requireOwn<typeof import('./watch/start-watch.ts')>('watch/start-watch')
     const { stop } = startWatch()
     started.stop = () => {
       stop()

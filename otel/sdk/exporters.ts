@@ -20,7 +20,7 @@ import {
 import { type Environment, listOf, positiveNumberOf, variableText } from '../../src/telemetry/environment.ts'
 import type { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import type { OnDropped } from '../../src/telemetry/redaction-processor.ts'
-import { packageVersion } from '../../src/tools/package-version.ts'
+import { packageVersion } from '../../src/tools/own-package.ts'
 import { ATTR_ERROR_TYPE } from '../semconv.ts'
 import { ExportQueue } from './export-queue.ts'
 import { type OtlpEncoding, withExemplars } from './otlp-exemplars.ts'

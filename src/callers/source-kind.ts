@@ -1,6 +1,8 @@
-import { dirname, join, relative, sep } from 'node:path'
+import { relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Frame } from '../domain/caller-site.ts'
+import { PLAYED_MODULES } from '../tools/own-module.ts'
+import { PACKAGE_FOLDER } from '../tools/own-package.ts'
 import { isOfMainPackage, pathInPackages } from './main-package.ts'
 import { SEAM } from './stack-frames.ts'
 
@@ -14,12 +16,9 @@ const MOST_CACHED = 20_000
 /** Packages that send for others: where only packages are on the stack, as in a command that was installed, the package that uses them counts. */
 const CLIENT_PACKAGE =
   /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
-const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist\/)?(?:src|otel)\//
-const IS_UNBUNDLED = /\/src\/callers\/source-kind\.[jt]s$/.test(import.meta.url)
-const SOURCE_ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
-const OTEL_ROOT = join(dirname(SOURCE_ROOT), 'otel')
-/** Demo and scenarios play applications that use Gatewatch, so their frames are an application's frames. */
-const PLAYED_ROOTS = [join(SOURCE_ROOT, 'simulator', 'demo') + sep, join(SOURCE_ROOT, 'simulator', 'scenarios', 'application') + sep]
+const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist|src|otel)\//
+/** What of the package's folder is its code: the rest of a checkout is tests and benchmarks, which are applications. */
+const OWN_FOLDER = /^(?:(?:src|otel)\/|dist\/(?:programs\/)?)/
 
 const places = new Map<string, SourceKind | null>()
 
@@ -45,9 +44,9 @@ function findPlace(file: string): SourceKind | null {
 
 function isOwn(path: string): boolean {
   // Bundled into the application there is no folder of ours; the source map identifies our files then.
-  if (!IS_UNBUNDLED) return false
-  const isSource = path.startsWith(SOURCE_ROOT + sep) && !PLAYED_ROOTS.some(root => path.startsWith(root))
-  return isSource || path.startsWith(OTEL_ROOT + sep)
+  if (PACKAGE_FOLDER === undefined || !path.startsWith(PACKAGE_FOLDER + sep)) return false
+  const [folder] = OWN_FOLDER.exec(slashes(path.slice(PACKAGE_FOLDER.length + 1))) ?? []
+  return folder !== undefined && !PLAYED_MODULES.test(slashes(path.slice(PACKAGE_FOLDER.length + 1 + folder.length)))
 }
 
 /** The absolute path of what V8 calls a file. */

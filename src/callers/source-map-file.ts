@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TraceMap } from '@jridgewell/trace-mapping'
+import { requireOwn } from '../tools/own-module.ts'
 
 /** A place in generated code, as V8 gives it: line and column begin with 1. */
 export interface GeneratedPlace {
@@ -23,7 +23,7 @@ export interface OriginalPlace {
   readonly functionName: string
 }
 
-type Tracing = typeof import('@jridgewell/trace-mapping')
+type Tracing = typeof import('./trace-mapping.ts')
 
 /** A file's map, decoded, with the generated text in lines. */
 interface Opened {
@@ -63,7 +63,7 @@ export function mayHaveMap(path: string): boolean {
  */
 export function readOriginals(path: string, places: readonly GeneratedPlace[], mostBytes: number): (OriginalPlace | undefined)[] {
   try {
-    const tracing = createRequire(import.meta.url)('@jridgewell/trace-mapping') as Tracing
+    const tracing = requireOwn<Tracing>('callers/trace-mapping')
     if (!opened.has(path)) {
       if (opened.size >= MOST_OPENED) opened.clear()
       opened.set(path, open(tracing, path, mostBytes))

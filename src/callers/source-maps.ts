@@ -1,4 +1,5 @@
 import type { Worker } from 'node:worker_threads'
+import { ownModule } from '../tools/own-module.ts'
 import { type GeneratedPlace, mayHaveMap, type OriginalPlace, readOriginals } from './source-map-file.ts'
 
 /** Bounds of what is read and remembered. */
@@ -102,11 +103,10 @@ export class SourceMaps {
   }
 
   #start(): Worker {
-    const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
     // Loaded when there is a map to read: most processes never get here.
     const { Worker } = process.getBuiltinModule('node:worker_threads')
     // Without the options of the process: its preloads are not for this thread.
-    const worker = new Worker(new URL(`./source-map-worker.${ending}`, import.meta.url), {
+    const worker = new Worker(ownModule('callers/source-map-worker'), {
       execArgv: [],
       env: {},
       stdout: true,

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { findPackageJSON } from 'node:module'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { PACKAGE_FOLDER } from '../tools/own-package.ts'
 
 /** A board that comes with the package. */
 export interface BoardFile {
@@ -55,7 +55,7 @@ export function withoutSlash(url: string): string {
 }
 
 function folderOf(part: string): string {
-  return join(dirname(findPackageJSON(import.meta.url) ?? ''), 'dashboards', part)
+  return join(PACKAGE_FOLDER ?? '', 'dashboards', part)
 }
 
 async function entries(folder: string): Promise<string[]> {

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { packageVersion } from '../tools/package-version.ts'
+import { packageVersion } from '../tools/own-package.ts'
 import type { ExitCode } from './exit-code.ts'
 import { type Output, processOutput } from './output.ts'
 

@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import type { ProcessRole } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { preloadUrl } from '../tools/own-module.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
 import {
   type HandedSettings,
@@ -117,8 +118,7 @@ function requireWindow(windowMs: number, policy: string | undefined): void {
 
 /** The options of every Node to come, with the preload behind those there are. */
 function nodeOptions(): string {
-  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  const preload = preloadOption(new URL(`../register.${ending}`, import.meta.url).href)
+  const preload = preloadOption(preloadUrl())
   const before = process.env.NODE_OPTIONS ?? ''
   return before.split(' ').includes(preload) ? before : `${before} ${preload}`.trim()
 }

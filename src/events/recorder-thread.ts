@@ -129,7 +129,7 @@ export class RecorderThread {
   }
 
   #start(): Worker {
-    const thread = startQuietThread('./recorder-worker', import.meta.url, {
+    const thread = startQuietThread('events/recorder-worker', {
       data: this.#data,
       mostHeapMiB: MOST_HEAP_MIB,
       onMessage: message => this.#answered(message as BatchAnswer),

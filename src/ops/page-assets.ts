@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
-import { findPackageJSON } from 'node:module'
-import { dirname, extname, join } from 'node:path'
+import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { Request, Response } from 'express'
+import { PACKAGE_FOLDER } from '../tools/own-package.ts'
 import { readLibraries } from './page-libraries.ts'
 import { scriptsOf } from './type-stripping.ts'
 
@@ -87,17 +87,16 @@ export function pageAssets(): Promise<PageAssets> {
 
 /** The text of every file of the page, by the name it is served under. */
 export async function readPageFiles(): Promise<Map<string, string>> {
-  const folder = join(import.meta.dirname, 'page')
   const isSource = extname(import.meta.filename) === '.ts'
+  const folder = join(PACKAGE_FOLDER ?? '', isSource ? 'src/ops/page' : 'dist/page')
   const names = (await readdir(folder)).filter(name => ['.html', '.css', isSource ? '.ts' : '.js'].includes(extname(name)))
   const files = await Promise.all(names.sort().map(async name => [name, await readFile(join(folder, name), 'utf8')] as const))
   const modules = files.filter(([name]) => extname(name) === '.ts')
   const scripts = modules.length === 0 ? [] : await scriptsOf(modules.map(([, text]) => text))
-  const root = dirname(findPackageJSON(import.meta.url) ?? '')
   return new Map([
     ...files.filter(file => !modules.includes(file)),
     ...modules.map(([name], index) => [name.replace(/\.ts$/, '.js'), scripts[index] ?? ''] as const),
-    ...(isSource ? await readLibraries(join(root, 'node_modules')) : []),
+    ...(isSource ? await readLibraries(join(PACKAGE_FOLDER ?? '', 'node_modules')) : []),
   ])
 }
 

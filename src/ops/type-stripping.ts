@@ -12,7 +12,7 @@ const MOST_HEAP_MIB = 256
  */
 export function scriptsOf(sources: readonly string[]): Promise<readonly string[]> {
   return new Promise((resolve, reject) => {
-    const thread = startQuietThread('./type-stripping-worker', import.meta.url, {
+    const thread = startQuietThread('ops/type-stripping-worker', {
       data: sources,
       mostHeapMiB: MOST_HEAP_MIB,
       onMessage: scripts => resolve(scripts as readonly string[]),

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { findPackageJSON } from 'node:module'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { PACKAGE_FOLDER } from '../tools/own-package.ts'
 
 const STYLE =
   'body{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}h2{margin-top:3rem}p{white-space:pre-line}'
@@ -12,7 +12,7 @@ const STYLE =
  * @throws what reading the file throws.
  */
 export async function runbookPage(): Promise<string> {
-  const path = join(dirname(findPackageJSON(import.meta.url) ?? ''), 'dashboards', 'runbook.md')
+  const path = join(PACKAGE_FOLDER ?? '', 'dashboards', 'runbook.md')
   const blocks = (await readFile(path, 'utf8')).split(/\n{2,}/).map(toHtml)
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Gatewatch runbook</title><style>${STYLE}</style>${blocks.join('\n')}</html>\n`
 }

@@ -1,7 +1,7 @@
 import { INVALID_SPAN_CONTEXT, trace } from '@opentelemetry/api'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import type { ProcessRole } from '../domain/enums.ts'
-import { packageVersion } from '../tools/package-version.ts'
+import { packageVersion } from '../tools/own-package.ts'
 import { type Environment, isTrue } from './environment.ts'
 import type { FinishedSpanProcessor } from './finished-span.ts'
 import type { NumberPoint } from './gatewatches.ts'

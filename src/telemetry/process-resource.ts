@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Attributes } from '@opentelemetry/api'
 import { ATTR_PROCESS_ROLE, SCOPE } from '../../otel/semconv.ts'
 import type { ProcessRole } from '../domain/enums.ts'
-import { packageVersion } from '../tools/package-version.ts'
+import { packageVersion } from '../tools/own-package.ts'
 import { type Environment, variableText } from './environment.ts'
 
 export interface ResourceOptions {

@@ -1,4 +1,5 @@
 import type { Worker } from 'node:worker_threads'
+import { ownModule } from './own-module.ts'
 
 export interface QuietThreadOptions {
   /** Handed over as `workerData`. */
@@ -14,14 +15,13 @@ export interface QuietThreadOptions {
  * Starts a thread of ours in the process of a host: it holds no process that is done, writes to no stream of it, and is
  * not watched, since it gets none of the preloads and options of the process.
  *
- * @param file The thread's module, without its ending: that of the module which asks.
- * @param base `import.meta.url` of that module.
+ * @param path Of the thread's module, as for `ownModule`.
  * @throws What Node throws where a process may have no threads (`--permission` without `--allow-worker`).
  */
-export function startQuietThread(file: string, base: string, { data, mostHeapMiB, onMessage, onEnd }: QuietThreadOptions): Worker {
+export function startQuietThread(path: string, { data, mostHeapMiB, onMessage, onEnd }: QuietThreadOptions): Worker {
   // Loaded when it is needed: most processes never get here.
   const { Worker } = process.getBuiltinModule('node:worker_threads')
-  const thread = new Worker(new URL(`${file}.${base.endsWith('.ts') ? 'ts' : 'js'}`, base), {
+  const thread = new Worker(ownModule(path), {
     workerData: data,
     execArgv: [],
     env: {},

@@ -92,7 +92,7 @@ export class CredentialFiles {
   }
 
   #start(): Worker {
-    const thread = startQuietThread('./credential-search-worker', import.meta.url, {
+    const thread = startQuietThread('watch/credential-search-worker', {
       mostHeapMiB: MOST_HEAP_MIB,
       onMessage: message => {
         const { id, stored } = message as CredentialSearchAnswer

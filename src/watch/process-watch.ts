@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module'
 import { captureAsyncStack, type NotedFrames } from '../callers/async-stack.ts'
 import { noteInboundRoutes } from '../callers/inbound-route.ts'
 import { PresetFunctions } from '../callers/preset-functions.ts'
@@ -15,13 +14,14 @@ import { mayNameGrant, type RequestSummary, summarizeRequest } from '../token-re
 import { TokenLineage } from '../token-requests/token-lineage.ts'
 import { PROCESS_ENDED } from '../token-requests/token-outcome.ts'
 import { OpenItems } from '../tools/open-items.ts'
+import { requireOwn } from '../tools/own-module.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
 import { CallSampler } from './call-sampler.ts'
 import { type CallerContext, captureContext } from './caller-context.ts'
 import { CredentialFiles } from './credential-files.ts'
-import type { Asking, deduplicateInterceptor } from './deduplicate-interceptor.ts'
-import type { deduplicatedRequest, SharedEnd } from './deduplicated-request.ts'
+import type { Asking } from './deduplicate-interceptor.ts'
+import type { SharedEnd } from './deduplicated-request.ts'
 import { GateCheck } from './gate-check.ts'
 import type { ObservationSink } from './observation.ts'
 import { type EndObserver, type ObservationTarget, PendingObservation } from './pending-observation.ts'
@@ -114,7 +114,8 @@ export class ProcessWatch {
     }
     const asking = (url: URL, service: KnownService | 'unnamed', above: (...given: never[]) => unknown) =>
       this.#asking(url, service === 'unnamed' ? this.#endpoints.service(url.hostname) : service, above)
-    const { deduplicateInterceptor } = load('deduplicate-interceptor')
+    // Only this policy needs it, and the application starts right behind the watch: loaded here, synchronously.
+    const { deduplicateInterceptor } = requireOwn<typeof import('./deduplicate-interceptor.ts')>('watch/deduplicate-interceptor')
     this.#stops.push(deduplicateInterceptor({ windowMs: coalesceWindowMs, serviceAt, asking, onFault }))
   }
 
@@ -202,7 +203,7 @@ export class ProcessWatch {
         const gateCheck = new GateCheck(callerContext, this.#gate)
         gateCheck.askForSources()
         const facts = { ...asked, service, url, callerContext, gateCheck, lineages: this.#lineages }
-        const { deduplicatedRequest } = load('deduplicated-request')
+        const { deduplicatedRequest } = requireOwn<typeof import('./deduplicated-request.ts')>('watch/deduplicated-request')
         const pendingObservation = this.#begin<SharedEnd>({ ended: end => deduplicatedRequest(facts, end) }, LEFT)
         return end => {
           if ('answer' in end) this.#redirects.note(url.href, end.answer.status, headersOf(end.answer).location, () => callerContext.frames)
@@ -244,16 +245,4 @@ function mayCarryGrant(request: OutgoingRequest): boolean {
 function holdsGrant({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
   const bytes = Buffer.from(buffer, byteOffset, byteLength)
   return bytes.includes('grant_type') || bytes.includes('grantType')
-}
-
-/** What only one policy needs: every process that inherits the preload would load it. */
-interface LoadedByPolicy {
-  readonly 'deduplicate-interceptor': { readonly deduplicateInterceptor: typeof deduplicateInterceptor }
-  readonly 'deduplicated-request': { readonly deduplicatedRequest: typeof deduplicatedRequest }
-}
-
-/** Synchronously, since the application starts right behind the watch. */
-function load<Name extends keyof LoadedByPolicy>(name: Name): LoadedByPolicy[Name] {
-  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  return createRequire(import.meta.url)(`./${name}.${ending}`) as LoadedByPolicy[Name]
 }

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/at-exit.ts'
+import { requireOwn } from '../tools/own-module.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import { suppressInstrumentation } from '../tools/suppress-instrumentation.ts'
 import type { Observation } from './observation.ts'
@@ -32,7 +32,8 @@ export function startWatch(): StartedWatch {
   let isOver = false
   const waiting = new Waiting(settings, { onBegin: listen, onFault: stopBecause })
   const watch = new ProcessWatch({ settings, sink: waiting, onFault: stopBecause, onNotice: reportOnce })
-  if (settings.deepStacksUntilMs !== undefined) undo.push(load('deep-stacks').traceDeepStacks(settings, report))
+  if (settings.deepStacksUntilMs !== undefined)
+    undo.push(requireOwn<typeof import('./deep-stacks.ts')>('watch/deep-stacks').traceDeepStacks(settings, report))
   undo.push(() => watch.stop())
   try {
     watch.start()
@@ -138,7 +139,7 @@ class Waiting {
   /** Synchronously: a module that is being imported could not be had when the process ends meanwhile. */
   #load(): WatchDelivery {
     this.#delivery ??= suppressInstrumentation(() => {
-      const { WatchDelivery } = load('watch-delivery')
+      const { WatchDelivery } = requireOwn<typeof import('./watch-delivery.ts')>('watch/watch-delivery')
       return new WatchDelivery(this.#settings, {
         onFailure: failure => say('what is seen cannot be recorded', failure),
         onNotice: reportOnce,
@@ -148,17 +149,6 @@ class Waiting {
     for (const observation of this.#queue.splice(0)) this.take(observation)
     return this.#delivery
   }
-}
-
-interface Loaded {
-  readonly 'watch-delivery': typeof import('./watch-delivery.ts')
-  readonly 'deep-stacks': typeof import('./deep-stacks.ts')
-}
-
-/** Loads a file of this folder now, which most processes never need. */
-function load<Name extends keyof Loaded>(name: Name): Loaded[Name] {
-  const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  return createRequire(import.meta.url)(`./${name}.${ending}`) as Loaded[Name]
 }
 
 /** Lines that were written: each stands on stderr once. */

@@ -134,18 +134,10 @@ describe('gatewatch run', () => {
     const { job, environment, state } = await world()
     const folder = mkdtempSync(join(tmpdir(), 'gate "watch" 100% it\'s '))
     afterwards(() => rmSync(folder, { recursive: true, force: true }))
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    await promisify(execFile)(process.execPath, [
-      tsc,
-      '-p',
-      join(ROOT, 'tsconfig.build.json'),
-      '--noCheck',
-      '--outDir',
-      join(folder, 'dist'),
-    ])
+    await promisify(execFile)(process.execPath, [join(ROOT, 'build.ts'), join(folder, 'dist'), '--no-types'])
     writeFileSync(join(folder, 'package.json'), '{ "name": "gatewatch", "type": "module", "version": "0.0.1" }')
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-    const main = join(folder, 'dist/src/cli/main.js')
+    const main = join(folder, 'dist/programs/main.js')
     const parameters = ['run', '--state', state, '--', process.execPath, APPLICATION, JSON.stringify(job([['gate']]))]
     expect(await startNode([main, ...parameters], environment).ended).toMatchObject({ code: 0, stdout: '[200]\n', stderr: '' })
     expect(refreshesIn(state)).toMatchObject([{ outcome: 'rotated', via: 'undeclared' }])

@@ -8,6 +8,7 @@ import type { ProcessRole } from '../../domain/enums.ts'
 import { createGatewatch, type Gatewatch } from '../../gatewatch.ts'
 import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
+import { ownModule, preloadUrl } from '../../tools/own-module.ts'
 import { type HandedSettings, SETTINGS_VARIABLE } from '../../watch/watch-settings.ts'
 import type { InjectedFault } from '../fault.ts'
 import type { ClientJob, ClientTokens } from './application/client.ts'
@@ -281,11 +282,9 @@ class Checkpoints {
   }
 }
 
-/** The checkout runs the sources, the package the compiled files. */
-const ENDING = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-const CLIENT = fileURLToPath(new URL(`./application/client.${ENDING}`, import.meta.url))
-const GATEWAY = fileURLToPath(new URL(`./gateway-process.${ENDING}`, import.meta.url))
-const REGISTER = new URL(`../../register.${ENDING}`, import.meta.url).href
+const CLIENT = fileURLToPath(ownModule('simulator/scenarios/application/client'))
+const GATEWAY = fileURLToPath(ownModule('simulator/scenarios/gateway-process'))
+const REGISTER = preloadUrl()
 
 /** Settings of the preload of a client. */
 interface WatchedBy {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -134,7 +134,10 @@ describe('gatewatch run', () => {
     const { job, environment, state } = await world()
     const folder = mkdtempSync(join(tmpdir(), 'gate "watch" 100% it\'s '))
     afterwards(() => rmSync(folder, { recursive: true, force: true }))
-    await promisify(execFile)(process.execPath, [join(ROOT, 'build.ts'), join(folder, 'dist'), '--no-types'])
+    // esbuild cannot write into a folder with quotes in its name.
+    const built = mkdtempSync(join(tmpdir(), 'gatewatch-built-'))
+    await promisify(execFile)(process.execPath, [join(ROOT, 'build.ts'), built, '--no-types'])
+    renameSync(built, join(folder, 'dist'))
     writeFileSync(join(folder, 'package.json'), '{ "name": "gatewatch", "type": "module", "version": "0.0.1" }')
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
     const main = join(folder, 'dist/programs/main.js')

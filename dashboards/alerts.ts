@@ -5,7 +5,7 @@ import { REFRESH_FAILURE_BURN, REFRESH_FAILURE_RULES } from './refresh-failure-b
 import { INSIDE_ALERTS } from './self-monitoring-alerts.ts'
 
 /** Rules that are evaluated together. */
-interface RuleGroup {
+export interface RuleGroup {
   readonly name: string
   readonly records: readonly RecordingRule[]
   readonly alerts: readonly Alert[]

@@ -1,62 +1,63 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import { Evidence, type EvidenceReading, type Extent, InputSpan, type PlainSpan } from './evidence.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
+import { Evidence, type EvidenceReading, type Extent } from './evidence.ts'
 import { CONFIDENCES, type ExplainedFinding, type Finding, type FindingKind, SEVERITIES } from './finding.ts'
-import type { FindingDraft, Rule } from './rule.ts'
+import { type FindingDraft, findingDraft, type Rule } from './rule.ts'
 import { RULES } from './rules.ts'
 
 export interface DiagnoseOptions {
-  /** Names of one profile as telemetry may show it; only what concerns it is told. @default all profiles */
+  /** Names of one profile as telemetry may show it: only findings that concern it are returned. @default all profiles */
   readonly profile?: readonly string[]
-  /** @default every rule there is */
+  /** @default every rule */
   readonly rules?: readonly Rule[]
 }
 
-/** What `diagnose` says. */
+/** What `diagnose` finds. */
 export interface Diagnosis {
-  /** The most harmful first; then the surest, then the latest. */
+  /** The most harmful first; then the most certain, then the latest. */
   readonly findings: readonly Finding[]
-  /** Over what was looked, and for what. */
+  /** What was read, and by how many rules. */
   readonly checked: Extent & {
     readonly rules: number
-    /** Rules that a fault of ours ended, so that what they look for was not looked for. Absent where there is none. */
+    /** Rules that threw, a fault of Gatewatch: their failures were not looked for. Absent where there is none. */
     readonly failedRules?: readonly FindingKind[]
   }
 }
 
-/** Looks for every failure there is a rule for. Pure: the evidence says it all. */
+/** Looks for every failure that has a rule. Pure: reads nothing but the evidence. */
 export function diagnose(evidence: Evidence, { profile, rules = RULES }: DiagnoseOptions = {}): Diagnosis {
   const failed: FindingKind[] = []
-  const entries = rules.flatMap(rule => entriesOf(rule, evidence, failed))
-  const diagnosis = concluded(entries, evidence, rules.length, failed)
+  const drafts = rules.flatMap(rule => draftsOf(rule, evidence, failed))
+  const diagnosis = concluded(drafts, evidence, rules.length, failed)
   return profile === undefined ? diagnosis : concerning(diagnosis, profile)
 }
 
-/** Spans that are seen between two turns of the event loop. */
-const SPANS_A_TURN = 2_000
+/** Events that are read between two turns of the event loop. */
+const EVENTS_A_TURN = 500
 
 /**
- * As `diagnose`, in steps: between two of them the event loop turns, so that a process that serves others goes on serving.
+ * As `diagnose`, in steps: between two of them the event loop turns, so that a process goes on serving.
  *
- * @param spans A copy: what is recorded meanwhile does not belong to it.
+ * @param events A copy: events that are recorded meanwhile do not belong to it.
  * @param gaps As for `Evidence`.
  */
-export async function diagnoseInTurns(spans: Iterable<PlainSpan>, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
-  const seen: InputSpan[] = []
-  for (const span of spans) {
-    seen.push(new InputSpan(span))
-    if (seen.length % SPANS_A_TURN === 0) await nextTurn()
+export async function diagnoseInTurns(events: Iterable<GatewatchEvent>, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
+  const read: GatewatchEvent[] = []
+  for (const event of events) {
+    read.push(event)
+    if (read.length % EVENTS_A_TURN === 0) await nextTurn()
   }
   await nextTurn()
-  const evidence = new Evidence(seen, gaps && { gaps })
-  const entries: AsyncEntry[] = []
+  const evidence = new Evidence(read, gaps && { gaps })
+  const drafts: FindingDraft[] = []
   const failed: FindingKind[] = []
   for (const rule of RULES) {
     await nextTurn()
-    entries.push(...entriesOf(rule, evidence, failed))
+    drafts.push(...draftsOf(rule, evidence, failed))
   }
   await nextTurn()
-  return concluded(entries, evidence, RULES.length, failed)
+  return concluded(drafts, evidence, RULES.length, failed)
 }
 
 /** A diagnosis with the findings alone that concern a profile. @param profile Its names, as telemetry may show them. */
@@ -64,10 +65,10 @@ export function concerning({ findings, checked }: Diagnosis, profile: readonly s
   return { findings: findings.filter(finding => concerns(finding, profile)), checked }
 }
 
-/** What a rule finds. A rule that throws finds nothing and is added to `failed`: the findings of the others must not go with it. */
-function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): AsyncEntry[] {
+/** What a rule finds. A rule that throws finds nothing and is added to `failed`; the findings of the others stay. */
+function draftsOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): FindingDraft[] {
   try {
-    return rule.detect(evidence).map(found => ({ rule, found, spans: new Set(found.about) }))
+    return rule.detect(evidence).map(detected => findingDraft(rule, evidence, detected))
   } catch (error) {
     diag.error(`the rule ${rule.kind} failed`, error)
     failed.push(rule.kind)
@@ -75,35 +76,29 @@ function entriesOf(rule: Rule, evidence: Evidence, failed: FindingKind[]): Async
   }
 }
 
-function concluded(entries: readonly AsyncEntry[], evidence: Evidence, rules: number, failedRules: readonly FindingKind[]): Diagnosis {
-  const findings = entries
-    .filter(one => !isExplained(one, entries))
-    .map(one => ({ ...one.found.finding, explains: entries.filter(other => explains(one, other)).map(explained) }))
+function concluded(drafts: readonly FindingDraft[], evidence: Evidence, rules: number, failedRules: readonly FindingKind[]): Diagnosis {
+  const findings = drafts
+    .filter(draft => !isExplained(draft, drafts))
+    .map(draft => ({ ...draft.finding, explains: drafts.filter(general => explains(draft, general)).map(explained) }))
     .sort(bySeverity)
   return { findings, checked: { ...evidence.extent, rules, ...(failedRules.length > 0 && { failedRules }) } }
 }
 
-interface AsyncEntry {
-  readonly rule: Rule
-  readonly found: FindingDraft
-  readonly spans: ReadonlySet<InputSpan>
-}
-
-/** Narrower findings, together about all the spans of a more general one, say why: the general one adds nothing to them. */
-function isExplained(general: AsyncEntry, all: readonly AsyncEntry[]): boolean {
+/** Narrower findings, together about all events of a more general one, give the reason: the general one adds nothing. */
+function isExplained(general: FindingDraft, all: readonly FindingDraft[]): boolean {
   const narrow = all.filter(other => explains(other, general))
-  return narrow.length > 0 && general.found.about.every(span => narrow.some(({ spans }) => spans.has(span)))
+  return narrow.length > 0 && [...general.about].every(event => narrow.some(({ about }) => about.has(event)))
 }
 
-function explains({ rule, spans }: AsyncEntry, { found: general }: AsyncEntry): boolean {
-  return rule.explains?.includes(general.finding.kind) === true && general.about.some(span => spans.has(span))
+function explains({ rule, about }: FindingDraft, general: FindingDraft): boolean {
+  return rule.explains?.includes(general.finding.kind) === true && [...general.about].some(event => about.has(event))
 }
 
-function explained({ found: { finding } }: AsyncEntry): ExplainedFinding {
-  return { kind: finding.kind, title: finding.title, count: finding.seen.count }
+function explained({ finding: { kind, title, seen } }: FindingDraft): ExplainedFinding {
+  return { kind, title, count: seen.count }
 }
 
-/** A finding that names no profile may be about any. */
+/** A finding that names no profile may concern any. */
 function concerns({ profiles }: Finding, wanted: readonly string[]): boolean {
   return profiles.length === 0 || profiles.some(profile => wanted.includes(profile))
 }

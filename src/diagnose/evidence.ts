@@ -1,178 +1,268 @@
-import {
-  ATTR_ATTEMPT_OUTCOME,
-  EVENT_LEASE_REQUESTED,
-  SPAN_ACQUIRE,
-  SPAN_CALL,
-  SPAN_EXCHANGE,
-  SPAN_LOGIN,
-  SPAN_PROBE,
-  SPAN_REFRESH,
-  SPAN_REVOKE,
-  SPAN_SIDE_CHANNEL,
-} from '../../otel/semconv.ts'
-import { type InputProcess, InputSpan, type PlainSpan } from './input-span.ts'
+import type {
+  AcquireEvent,
+  AttemptEvent,
+  CallEvent,
+  EventKind,
+  EventProcess,
+  EventStep,
+  GatewatchEvent,
+  LoginEvent,
+  ProbeEvent,
+  StepName,
+  TokenRequestEvent,
+} from '../domain/events.ts'
+import { isPermanent } from '../domain/refresh-outcome.ts'
 
-export type { InputEvent, InputProcess, PlainEvent, PlainSpan } from './input-span.ts'
-export { InputSpan } from './input-span.ts'
-
-/** Over what was looked. Times are epoch ms; `undefined` when there is nothing. */
+/** What was read. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {
+  /** Events that were read. */
   readonly spans: number
   /** Recorded rows that are damaged and were left out. */
   readonly unreadable: number
-  /** Spans of the time that was asked for that are older than the newest ones, to which the reading is bounded; about. */
+  /** Older events of the requested time that were not read, since only so many of the newest are; an estimate. */
   readonly leftOut: number
   readonly firstMs: number | undefined
   readonly lastMs: number | undefined
   readonly profiles: readonly string[]
   readonly processes: number
-  /** How often each kind of span was there. */
+  /** Number of events of each kind. */
   readonly counts: Readonly<Record<'refreshes' | 'acquisitions' | 'calls' | 'attempts' | 'probes', number>>
 }
 
-/** Spans on their way into evidence, so that a long reading can be shown. */
-export type OnRead = (spans: number) => void
+/** Called with the number of events that were read so far, so that a long reading can show its progress. */
+export type OnRead = (events: number) => void
 
 /** How evidence is read. */
 export interface EvidenceReading {
-  /** Called now and then with the number of spans that were read. */
   readonly onRead?: OnRead
-  /** Asked once all are read: what could not be. */
+  /** Called once all events are read: what could not be read. */
   readonly gaps?: () => Pick<Extent, 'unreadable' | 'leftOut'>
 }
 
-const OPERATIONS: ReadonlySet<string> = new Set([SPAN_LOGIN, SPAN_EXCHANGE, SPAN_REVOKE])
 const REPORT_EVERY = 10_000
 const NO_GAPS = { unreadable: 0, leftOut: 0 } as const
 
-/**
- * What was recorded, as rules see it: read once, sorted by time, nothing else. Wherever the spans come from, a rule
- * cannot tell.
- */
+/** Recorded events as rules read them: by kind, in order of time. Rules see the same whatever the events were read from. */
 export class Evidence {
-  /** Token requests of any kind of door: refreshes of the gate, bypasses, and what watched processes sent. */
-  readonly refreshes: readonly InputSpan[]
-  /** Those of the refreshes that the gate of this very project flew: they have lease, persist and publish events. */
-  readonly gateRefreshes: readonly InputSpan[]
-  readonly acquisitions: readonly InputSpan[]
+  /** Token requests that refresh a login: of the gate, past it, and of watched processes. */
+  readonly refreshes: readonly TokenRequestEvent[]
+  /** Those of the refreshes that the gate of Gatewatch ran: only they have steps for lease, storing and publishing. */
+  readonly gateRefreshes: readonly TokenRequestEvent[]
+  readonly acquisitions: readonly AcquireEvent[]
   /** Provider calls as their callers see them, over all attempts. */
-  readonly calls: readonly InputSpan[]
-  /** Single requests to a provider. */
-  readonly attempts: readonly InputSpan[]
-  readonly probes: readonly InputSpan[]
-  /** Logins, code exchanges and revocations. */
-  readonly operations: readonly InputSpan[]
-  readonly sideChannels: readonly InputSpan[]
+  readonly calls: readonly CallEvent[]
+  readonly attempts: readonly AttemptEvent[]
+  readonly probes: readonly ProbeEvent[]
+  /** Logins, code exchanges and revocations. A device login is part of a login, and is left out here. */
+  readonly operations: readonly (LoginEvent | TokenRequestEvent)[]
   readonly extent: Extent
-  readonly #byId = new Map<string, InputSpan>()
-  readonly #children = new Map<string, InputSpan[]>()
-  readonly #sent = new Map<string, InputSpan[]>()
-  readonly #received = new Map<string, InputSpan>()
+  readonly #byId = new Map<string, GatewatchEvent>()
+  readonly #children = new Map<string, GatewatchEvent[]>()
+  readonly #sent = new Map<string, TokenRequestEvent[]>()
+  readonly #received = new Map<string, TokenRequestEvent>()
 
-  /** Reads spans, in any order. Evidence keeps what it needs of them and may be asked as often as one likes. */
-  constructor(spans: Iterable<PlainSpan | InputSpan>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
-    const all: InputSpan[] = []
-    for (const span of spans) {
-      all.push(span instanceof InputSpan ? span : new InputSpan(span))
+  /** @param events In any order. */
+  constructor(events: Iterable<GatewatchEvent>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
+    const all: GatewatchEvent[] = []
+    for (const event of events) {
+      all.push(event)
       if (all.length % REPORT_EVERY === 0) onRead(all.length)
     }
-    all.sort((a, b) => a.startMs - b.startMs)
-    const byName = Map.groupBy(all, ({ name }) => name)
-    const named = (name: string) => byName.get(name) ?? []
-    this.refreshes = named(SPAN_REFRESH)
-    this.gateRefreshes = this.refreshes.filter(span => span.hasEvent(EVENT_LEASE_REQUESTED))
-    this.acquisitions = named(SPAN_ACQUIRE)
-    this.calls = named(SPAN_CALL)
-    this.attempts = all.filter(span => span.name !== SPAN_CALL && span.text(ATTR_ATTEMPT_OUTCOME) !== undefined)
-    this.probes = named(SPAN_PROBE)
-    this.operations = all.filter(({ name }) => OPERATIONS.has(name))
-    this.sideChannels = named(SPAN_SIDE_CHANNEL)
-    for (const span of all) this.#enter(span)
+    all.sort(byStart)
+    const kinds = Map.groupBy(all, ({ kind }) => kind)
+    const ofKind = <K extends EventKind>(kind: K) => (kinds.get(kind) ?? []) as Extract<GatewatchEvent, { kind: K }>[]
+    const tokenRequests = ofKind('token_request')
+    this.refreshes = tokenRequests.filter(({ grant }) => grant !== 'other')
+    this.gateRefreshes = this.refreshes.filter(refresh => hasStep(refresh, 'lease_requested'))
+    this.acquisitions = ofKind('acquire')
+    this.calls = ofKind('call')
+    this.attempts = ofKind('attempt')
+    this.probes = ofKind('probe')
+    this.operations = [
+      ...ofKind('login').filter(({ operation }) => operation !== 'device'),
+      ...tokenRequests.filter(({ grant }) => grant === 'other'),
+    ]
+    for (const event of all) {
+      this.#byId.set(event.spanId, event)
+      if (event.parentSpanId !== undefined) append(this.#children, event.parentSpanId, event)
+    }
+    for (const refresh of this.refreshes) this.#indexTokens(refresh)
     this.extent = { ...extentOf(all, this), ...gaps() }
   }
 
-  /** The span of that id, as a link or a parent names it. */
-  byId(spanId: string | undefined): InputSpan | undefined {
+  /** The event whose span a link or a parent refers to. */
+  byId(spanId: string | undefined): GatewatchEvent | undefined {
     return spanId === undefined ? undefined : this.#byId.get(spanId)
   }
 
-  /** Spans that hang directly under this one: the attempts of a call, the acquisitions it made. */
-  childrenOf(span: InputSpan): readonly InputSpan[] {
-    return this.#children.get(span.spanId) ?? []
+  /** The attempts of a call. */
+  attemptsOf(call: CallEvent): readonly AttemptEvent[] {
+    return this.#childrenOf(call).filter(child => child.kind === 'attempt')
+  }
+
+  /** The calls that a probe made. */
+  callsOf(probe: ProbeEvent): readonly CallEvent[] {
+    return this.#childrenOf(probe).filter(child => child.kind === 'call')
   }
 
   /** Refreshes that sent the refresh token of that fingerprint, the first one first. */
-  sendersOf(fingerprint: string | undefined): readonly InputSpan[] {
+  sendersOf(fingerprint: string | undefined): readonly TokenRequestEvent[] {
     return (fingerprint === undefined ? undefined : this.#sent.get(fingerprint)) ?? []
   }
 
   /** The refresh that brought the refresh token of that fingerprint. */
-  issuerOf(fingerprint: string | undefined): InputSpan | undefined {
+  issuerOf(fingerprint: string | undefined): TokenRequestEvent | undefined {
     return fingerprint === undefined ? undefined : this.#received.get(fingerprint)
   }
 
-  /** The refresh that used up the token this refresh sent: it got another one for it. `undefined` when nobody was seen to. */
-  rotationOf(refresh: InputSpan): InputSpan | undefined {
-    return this.sendersOf(refresh.sent).find(
+  /** The other refresh that used up the token which this one sent: it got a new one for it. */
+  rotationOf(refresh: TokenRequestEvent): TokenRequestEvent | undefined {
+    const sent = refresh.refreshFingerprintBefore
+    return this.sendersOf(sent).find(
       other =>
         other !== refresh &&
         other.outcome === 'rotated' &&
-        // One that began when this one had ended already did not harm it.
-        other.startMs < refresh.endMs &&
-        (other.received === undefined || other.received !== refresh.sent),
+        // A rotation that begins after this refresh has ended cannot be why it failed.
+        other.startMs < endMsOf(refresh) &&
+        (other.refreshFingerprintAfter === undefined || other.refreshFingerprintAfter !== sent),
     )
   }
 
-  #enter(span: InputSpan): void {
-    this.#byId.set(span.spanId, span)
-    if (span.parentSpanId !== undefined) append(this.#children, span.parentSpanId, span)
-    if (span.name !== SPAN_REFRESH) return
-    const { sent, received } = span
-    if (sent) append(this.#sent, sent, span)
-    if (received && received !== sent) this.#received.set(received, span)
+  #childrenOf({ spanId }: GatewatchEvent): readonly GatewatchEvent[] {
+    return this.#children.get(spanId) ?? []
+  }
+
+  #indexTokens(refresh: TokenRequestEvent): void {
+    const { refreshFingerprintBefore: sent, refreshFingerprintAfter: received } = refresh
+    if (sent) append(this.#sent, sent, refresh)
+    if (received && received !== sent) this.#received.set(received, refresh)
   }
 }
 
-/** Spans by the profile they are about; spans that name none are left out. */
-export function byProfile(spans: readonly InputSpan[]): ReadonlyMap<string, readonly InputSpan[]> {
-  return Map.groupBy(
-    spans.filter(({ profile }) => profile !== undefined),
-    ({ profile = '' }) => profile,
-  )
+export function endMsOf({ startMs, durationMs }: Pick<GatewatchEvent, 'startMs' | 'durationMs'>): number {
+  return startMs + durationMs
+}
+
+/** The latest end of some events. */
+export function lastEndMs(events: readonly GatewatchEvent[]): number {
+  return greatest(events.map(endMsOf))
+}
+
+/** Events in order of time. */
+export function inOrder<E extends GatewatchEvent>(events: Iterable<E>): E[] {
+  return [...events].sort(byStart)
+}
+
+/** The events that began within a range of time, both ends included. @param events in order of time */
+export function begunBetween<E extends GatewatchEvent>(events: readonly E[], fromMs: number, toMs: number): readonly E[] {
+  return events.slice(firstFrom(events, fromMs), firstFrom(events, toMs, true))
+}
+
+/** A call or an attempt that went well: it did not fail, and its caller did not abort it. */
+export function isServed({ isError, outcome }: CallEvent | AttemptEvent): boolean {
+  return !isError && outcome !== 'aborted'
+}
+
+/** The token endpoint, or the gate, refused for good: only a new login helps. */
+export function isRefusedForGood({ isError, outcome }: TokenRequestEvent): boolean {
+  return isError && outcome !== undefined && isPermanent(outcome)
 }
 
 /** Says whether both were recorded by one process; where a recorder holds one process only, they were. */
-export function isSameProcess(a: InputSpan, b: InputSpan): boolean {
+export function isSameProcess(a: GatewatchEvent, b: GatewatchEvent): boolean {
   return processKey(a.process) === processKey(b.process)
 }
 
-function processKey(process: InputProcess | undefined): string {
+/** The steps of that name. */
+export function stepsOf({ steps }: GatewatchEvent, wanted: StepName): EventStep[] {
+  return steps.filter(({ name }) => name === wanted)
+}
+
+export function hasStep({ steps }: GatewatchEvent, wanted: StepName): boolean {
+  return steps.some(({ name }) => name === wanted)
+}
+
+/** `src/agent.ts:12`; `undefined` for a client of the gateway. */
+export function placeOf({ caller: { file, line } }: GatewatchEvent): string | undefined {
+  return file === undefined ? undefined : `${file}:${line ?? 0}`
+}
+
+/** At least one. */
+export type Group<E> = readonly [E, ...E[]]
+
+/** Events with the same key, in the order of the first of each. */
+export function grouped<E>(events: Iterable<E>, keyOf: (event: E) => unknown): Group<E>[] {
+  return [...Map.groupBy(events, keyOf).values()] as unknown as Group<E>[]
+}
+
+/** Events of the same profile; those that name none by provider. */
+export function byLogin<E extends GatewatchEvent>(events: Iterable<E>): Group<E>[] {
+  return grouped(events, ({ profile, provider }) => profile ?? provider ?? '')
+}
+
+/** Events of the same profile; those that name none are left out. */
+export function byProfile<E extends GatewatchEvent>(events: readonly E[]): Group<E>[] {
+  return grouped(
+    events.filter(({ profile }) => profile !== undefined),
+    ({ profile }) => profile,
+  )
+}
+
+export function lastOf<E>(group: Group<E>): E {
+  return group.at(-1) ?? group[0]
+}
+
+/** 0 for none. `Math.max(...values)` throws a RangeError for some hundred thousand values. */
+export function greatest(values: readonly number[]): number {
+  return values.reduce((most, value) => Math.max(most, value), values[0] ?? 0)
+}
+
+/** 0 for none. */
+export function least(values: readonly number[]): number {
+  return values.reduce((most, value) => Math.min(most, value), values[0] ?? 0)
+}
+
+function byStart(a: GatewatchEvent, b: GatewatchEvent): number {
+  return a.startMs - b.startMs
+}
+
+/** Index of the first event that began at that moment or later; with `after`: later. */
+function firstFrom(events: readonly GatewatchEvent[], atMs: number, after = false): number {
+  let low = 0
+  let high = events.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const startMs = events[middle]?.startMs ?? 0
+    if (startMs < atMs || (after && startMs === atMs)) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function processKey(process: EventProcess | undefined): string {
   return process ? `${process.host} ${process.pid}` : ''
 }
 
-function append(map: Map<string, InputSpan[]>, key: string, span: InputSpan): void {
+function append<E>(map: Map<string, E[]>, key: string, event: E): void {
   const known = map.get(key)
-  if (known) known.push(span)
-  else map.set(key, [span])
+  if (known) known.push(event)
+  else map.set(key, [event])
 }
 
 function extentOf(
-  all: readonly InputSpan[],
+  all: readonly GatewatchEvent[],
   { refreshes, acquisitions, calls, attempts, probes }: Evidence,
 ): Omit<Extent, 'unreadable' | 'leftOut'> {
   const profiles = new Set<string>()
-  const processes = new Set<InputProcess | undefined>()
-  let lastMs: number | undefined
-  for (const span of all) {
-    const { profile, process, endMs } = span
+  const processes = new Set<EventProcess | undefined>()
+  for (const { profile, process } of all) {
     if (profile !== undefined) profiles.add(profile)
     processes.add(process)
-    lastMs = lastMs === undefined ? endMs : Math.max(lastMs, endMs)
   }
   return {
     spans: all.length,
     firstMs: all[0]?.startMs,
-    lastMs,
+    lastMs: all.length === 0 ? undefined : lastEndMs(all),
     profiles: [...profiles].sort(),
     processes: new Set([...processes].map(processKey)).size,
     counts: {

@@ -1,10 +1,10 @@
 import type { ProcessRole } from '../domain/enums.ts'
 
-/** What a finding does to the operator, the worst first: findings are told in this order. */
+/** What a finding does to the operator, the worst first: findings are reported in this order. */
 export const SEVERITIES = ['grant_dead', 'money_spent', 'storm', 'divergence', 'warning'] as const
 export type FindingSeverity = (typeof SEVERITIES)[number]
 
-/** Every finding there is: one rule file each, one heading each in the docs. */
+/** Every finding: a rule each, a heading each in the docs. Rules are tried, and equal findings reported, in this order. */
 export const FINDING_KINDS = [
   'rotated_token_replayed',
   'family_killed_by_replay',
@@ -39,7 +39,7 @@ export const FINDING_KINDS = [
   'session_broken_by_rotation',
   'scope_missing',
   'claim_orphaned',
-  // What is true of several failures and left standing only where nothing narrower explains it.
+  // General findings: reported only where no narrower one is about the same events.
   'refresh_refused',
   'refresh_failing',
 ] as const
@@ -59,11 +59,11 @@ export interface HypothesisVerdict {
   readonly evidence: string
 }
 
-/** How sure a finding is. `certain`: the spans say so. `likely`: they fit nothing else we know. `possible`: they fit. */
+/** How certain a finding is. `certain`: the events show it. `likely`: no other known failure looks like this. `possible`: others do too. */
 export const CONFIDENCES = ['certain', 'likely', 'possible'] as const
 export type Confidence = (typeof CONFIDENCES)[number]
 
-/** Somebody who took part, with how often. */
+/** A caller that took part, with how often. */
 export interface RankedCaller {
   readonly caller: string
   /** `src/agent.ts:12`, where code called. */
@@ -71,7 +71,7 @@ export interface RankedCaller {
   readonly count: number
   /** Which way the requests went: `gate`, `bypass`, `undeclared`; none for calls. */
   readonly via: readonly string[]
-  /** The processes it ran in, where the recorder holds several. */
+  /** The processes it ran in, where several are recorded. */
   readonly processes: readonly CallerProcess[]
 }
 
@@ -102,11 +102,11 @@ export interface RequestShape {
 export interface ShapeComparison {
   readonly failing: RequestShape
   readonly lastGood?: RequestShape
-  /** What is different, a line each; empty when both look the same. */
+  /** What is different, a line each; empty where nothing is. */
   readonly differences: readonly string[]
 }
 
-/** A more general finding about the same spans, which this one explains. */
+/** A more general finding about the same events, which this one explains. */
 export interface ExplainedFinding {
   readonly kind: FindingKind
   readonly title: string
@@ -133,7 +133,7 @@ export interface Finding {
   /** What to do, step by step. */
   readonly remedy: readonly string[]
   readonly confidence: Confidence
-  /** What would make it surer. */
+  /** What would make it more certain. */
   readonly surerBy?: string
   readonly explains: readonly ExplainedFinding[]
   /** The latest traces that show it. */

@@ -1,42 +1,34 @@
-import {
-  ATTR_REQUEST_CLIENT,
-  ATTR_REQUEST_ENCODING,
-  ATTR_REQUEST_FIELDS,
-  ATTR_REQUEST_HEADERS,
-  ATTR_REQUEST_SCOPES,
-} from '../../otel/semconv.ts'
-import type { Evidence, InputSpan } from './evidence.ts'
+import type { TokenRequestEvent } from '../domain/events.ts'
+import type { Evidence } from './evidence.ts'
 import type { RequestShape, ShapeComparison } from './finding.ts'
+import { isoTime } from './messages.ts'
 
 const WORKED: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed'])
 
 /** The request of a failed refresh beside the last one before it that worked; `undefined` where its shape was not seen. */
-export function comparedShapes(evidence: Evidence, failed: InputSpan | undefined): ShapeComparison | undefined {
-  const failing = failed && summarizeRequest(failed)
+export function comparedShapes(evidence: Evidence, failed: TokenRequestEvent | undefined): ShapeComparison | undefined {
+  const failing = failed && shapeOf(failed)
   if (!failed || !failing) return undefined
   const good = lastGoodBefore(evidence, failed)
-  const lastGood = good && summarizeRequest(good)
+  const lastGood = good && shapeOf(good)
   if (!lastGood) return { failing, differences: [] }
   return { failing, lastGood, differences: differences(failing, lastGood) }
 }
 
-/** Of the same profile if there is one, else of the same provider: who has lost its token has lost its name as well. */
-function lastGoodBefore({ refreshes }: Evidence, failed: InputSpan): InputSpan | undefined {
+/** Of the same profile if there is one, else of the same provider: a client that lost its token cannot name its profile. */
+function lastGoodBefore({ refreshes }: Evidence, failed: TokenRequestEvent): TokenRequestEvent | undefined {
   const worked = refreshes.filter(
-    span => span.startMs < failed.startMs && WORKED.has(span.outcome) && span.text(ATTR_REQUEST_FIELDS) !== undefined,
+    ({ startMs, outcome, requestFields }) => startMs < failed.startMs && WORKED.has(outcome) && requestFields !== undefined,
   )
-  return worked.findLast(span => span.profile === failed.profile) ?? worked.findLast(span => span.provider === failed.provider)
+  return worked.findLast(({ profile }) => profile === failed.profile) ?? worked.findLast(({ provider }) => provider === failed.provider)
 }
 
-function summarizeRequest(span: InputSpan): RequestShape | undefined {
-  const fields = span.text(ATTR_REQUEST_FIELDS)
+function shapeOf(request: TokenRequestEvent): RequestShape | undefined {
+  const { startMs, requestFields: fields, requestEncoding: encoding, requestClientFingerprint: client } = request
+  const { requestScopes: scopes, requestHeaders: headers } = request
   if (fields === undefined) return undefined
-  const encoding = span.text(ATTR_REQUEST_ENCODING)
-  const client = span.text(ATTR_REQUEST_CLIENT)
-  const scopes = span.text(ATTR_REQUEST_SCOPES)
-  const headers = span.text(ATTR_REQUEST_HEADERS)
   return {
-    at: new Date(span.startMs).toISOString(),
+    at: isoTime(startMs),
     fields,
     ...(encoding !== undefined && { encoding }),
     ...(client !== undefined && { client }),

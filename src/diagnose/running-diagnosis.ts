@@ -1,34 +1,35 @@
+import type { GatewatchEvent } from '../domain/events.ts'
 import type { SpanRange } from '../events/recorded-spans.ts'
 import { type Diagnosis, diagnoseInTurns } from './diagnose.ts'
-import type { EvidenceReading, PlainSpan } from './evidence.ts'
+import type { EvidenceReading } from './evidence.ts'
 
-/** What a running diagnosis looks at. */
+/** The recorder that a running diagnosis reads. */
 export interface DiagnosedRecorder {
-  /** Changes with every span that is recorded. */
+  /** Changes with every event that is recorded. */
   readonly version: () => unknown
-  /** A copy of the spans of a range, and what is missing in it. */
-  readonly spans: (range: SpanRange) => Promise<{ readonly spans: Iterable<PlainSpan>; readonly gaps?: EvidenceReading['gaps'] }>
+  /** A copy of the events of a range, and what could not be read of it. */
+  readonly events: (range: SpanRange) => Promise<{ readonly events: Iterable<GatewatchEvent>; readonly gaps?: EvidenceReading['gaps'] }>
 }
 
-/** A diagnosis is good for so long, in ms, whatever is recorded meanwhile. */
+/** A diagnosis is returned again for so long, in ms, whatever is recorded meanwhile. */
 const FRESH_MS = 2_000
-/** And for so many times of what it took: diagnosing takes a bounded share of the processor. */
+/** And for so many times the processor time that it took: bounds the share of the processor that diagnosing takes. */
 const FRESH_FOR_COST = 20
-/** A beginning is moved back to one of these steps, so that callers that ask a moment apart share an answer. */
+/** The beginning of a range is rounded down to one of these steps, so that requests close in time share a diagnosis. */
 const RANGE_STEP_MS = 60_000
-/** Ranges whose answers are kept. */
+/** Ranges whose diagnoses are kept. */
 const MOST_RANGES = 8
 
 interface Known {
   readonly version: unknown
   readonly answer: Promise<Diagnosis>
-  /** `performance.now()` until which the answer is good; absent while it is worked out. */
+  /** `performance.now()` until which the diagnosis is returned again; absent while it is computed. */
   freshUntil?: number
 }
 
 /**
- * What `diagnose` says of the recorder of a process that serves others: worked out in turns, one range at a time, and shared by all
- * who ask while it is worked out or fresh.
+ * The diagnosis of the recorder of a process that serves requests: computed in steps, one range at a time, and shared by all callers
+ * that ask while it is computed or recent.
  */
 export class RunningDiagnosis {
   readonly #recorder: DiagnosedRecorder
@@ -64,8 +65,8 @@ export class RunningDiagnosis {
 
   async #workOut(sinceMs: number): Promise<{ diagnosis: Diagnosis; tookMs: number }> {
     const usage = process.cpuUsage()
-    const { spans, gaps } = await this.#recorder.spans({ sinceMs })
-    const diagnosis = await diagnoseInTurns(spans, gaps)
+    const { events, gaps } = await this.#recorder.events({ sinceMs })
+    const diagnosis = await diagnoseInTurns(events, gaps)
     const { user, system } = process.cpuUsage(usage)
     return { diagnosis, tookMs: (user + system) / 1_000 }
   }

@@ -1,6 +1,8 @@
 import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { eventsOf } from '../diagnose/evidence-source.ts'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { readRecords } from '../events/disk-records.ts'
 import type { ReadingGaps, RecordedSpans } from '../events/recorded-spans.ts'
@@ -36,7 +38,7 @@ const NOTHING: RecordedSpans = {
 
 /** The state folder of watched processes. A folder that holds nothing yet is shown as that, and looked at again. */
 export function recorderSource({ folder, version, everyMs = RECORDER_SOURCE_DEFAULTS.everyMs }: RecorderSourceOptions): OpsDataSource {
-  const diagnosis = new RunningDiagnosis({ version: () => marksOf(folder), spans: () => newestSpans(folder) })
+  const diagnosis = new RunningDiagnosis({ version: () => marksOf(folder), events: () => newestEvents(folder) })
   return {
     ...{ kind: 'folder', title: folder, version, canProbe: false },
     read(query) {
@@ -105,8 +107,8 @@ class FolderFeed implements Feed {
   }
 }
 
-/** The newest spans, read a piece at a time. */
-async function newestSpans(folder: string): Promise<{ spans: SpanRow[]; gaps: () => ReadingGaps }> {
+/** The newest events, read a piece at a time. */
+async function newestEvents(folder: string): Promise<{ events: Iterable<GatewatchEvent>; gaps: () => ReadingGaps }> {
   const spans: SpanRow[] = []
   let unreadable = 0
   let leftOut = 0
@@ -123,7 +125,7 @@ async function newestSpans(folder: string): Promise<{ spans: SpanRow[]; gaps: ()
       await nextTurn()
     }
   }
-  return { spans, gaps: () => ({ unreadable, leftOut }) }
+  return { events: eventsOf(spans), gaps: () => ({ unreadable, leftOut }) }
 }
 
 /** What was written so far. */

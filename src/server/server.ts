@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
+import { eventsOf } from '../diagnose/evidence-source.ts'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { gatewaySource } from '../ops/gateway-source.ts'
@@ -65,7 +66,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const sessions = new OperatorSessions()
   const diagnosis = new RunningDiagnosis({
     version: () => recorder.recorded,
-    spans: async range => ({ spans: [...recorder.spans(range)] }),
+    events: async range => ({ events: eventsOf([...recorder.spans(range)]) }),
   })
   const profiles = () => gateway.snapshot()
   const dataSource = gatewaySource({ title: options.source, version: options.version, recorder, diagnosis, profiles })

@@ -31,7 +31,7 @@ describe('gatewatch simulate', () => {
     const json = await runCli(['diagnose', '--state', state, '--json', '--profile', 'openai-codex:work']).ended
     const { findings } = JSON.parse(json.stdout) as Diagnosis
     expect(findings[0]).toMatchObject({ kind: 'gate_bypassed', profiles: ['openai-codex:work'] })
-    expect(await runCli(['diagnose', '--state', state, '--profile', 'openai-codex:nobody']).ended).toMatchObject({
+    expect(await runCli(['diagnose', '--state', state, '--profile', 'openai-codex:other']).ended).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('Nothing to report.'),
     })
@@ -78,7 +78,7 @@ describe('gatewatch diagnose', () => {
     expect(stdout).toContain('CANNOT REFRESH  The login has expired')
   })
 
-  it('says so when nobody answers, and when nothing was ever recorded', async () => {
+  it('reports that no gateway answers, and that nothing was recorded', async () => {
     expect(await runCli(['diagnose', '--url', 'http://127.0.0.1:1']).ended).toMatchObject({
       code: 3,
       stderr: expect.stringContaining('no gateway answers'),

@@ -3,11 +3,11 @@ import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { Evidence } from '../../src/diagnose/evidence.ts'
 import type { Confidence, FindingKind, FindingSeverity } from '../../src/diagnose/finding.ts'
-import { type FindingDraft, findingDraft, type Rule } from '../../src/diagnose/rule.ts'
-import { evidence, refresh, WORK } from './spans.ts'
+import type { Rule } from '../../src/diagnose/rule.ts'
+import { evidence, refresh, WORK } from './events.ts'
 
 describe('a diagnosis', () => {
-  it('tells findings by harm, then by how sure they are, then the latest first', () => {
+  it('reports findings by harm, then by how certain they are, then the latest first', () => {
     const seen = evidence(refresh(0), refresh(10), refresh(20))
     const rules = [
       rule('clock_skew', 'warning', { about: [0] }),
@@ -19,7 +19,7 @@ describe('a diagnosis', () => {
     expect(kinds(seen, rules)).toEqual(['grant_expired', 'forced_refresh_storm', 'poller_refreshes', 'bad_expires_in', 'clock_skew'])
   })
 
-  it('leaves a general finding out when narrower ones are about all of its spans, and says so', () => {
+  it('leaves a general finding out when narrower ones are about all of its events, and says so', () => {
     const seen = evidence(refresh(0), refresh(10), refresh(20))
     const general = rule('refresh_refused', 'grant_dead', { about: [0, 1] })
     const first = rule('grant_expired', 'grant_dead', { about: [0], explains: ['refresh_refused'] })
@@ -48,7 +48,7 @@ describe('a diagnosis', () => {
     expect(diagnose(seen, { rules: [] }).checked).not.toHaveProperty('failedRules')
   })
 
-  it('does not let a finding explain one about other spans', () => {
+  it('does not let a finding explain one about other events', () => {
     const seen = evidence(refresh(0), refresh(10))
     const general = rule('refresh_refused', 'grant_dead', { about: [0] })
     const narrow = rule('grant_expired', 'grant_dead', { about: [1], explains: ['refresh_refused'] })
@@ -59,10 +59,10 @@ describe('a diagnosis', () => {
     const seen = evidence(refresh(0, { profile: 'openai-codex:other' }), refresh(10))
     const rules = [rule('grant_expired', 'grant_dead', { about: [0] }), rule('clock_skew', 'warning', { about: [1] })]
     expect(diagnose(seen, { rules, profile: [WORK] }).findings.map(({ kind }) => kind)).toEqual(['clock_skew'])
-    expect(diagnose(seen, { rules, profile: ['nobody'] }).findings).toEqual([])
+    expect(diagnose(seen, { rules, profile: ['other'] }).findings).toEqual([])
   })
 
-  it('says over what was looked when there is nothing to report', () => {
+  it('says what was read when there is nothing to report', () => {
     const { findings, checked } = diagnose(evidence(refresh(0), refresh(60)))
     expect(findings).toEqual([])
     expect(checked).toMatchObject({ spans: 2, profiles: [WORK], processes: 1, counts: { refreshes: 2, calls: 0 } })
@@ -70,7 +70,7 @@ describe('a diagnosis', () => {
   })
 
   it('is plain JSON', () => {
-    const diagnosis = diagnose(evidence(refresh(0, { outcome: 'grant_expired', permanent: true })))
+    const diagnosis = diagnose(evidence(refresh(0, { outcome: 'grant_expired' })))
     expect(diagnosis.findings).toHaveLength(1)
     expect(JSON.parse(JSON.stringify(diagnosis))).toEqual(diagnosis)
   })
@@ -88,7 +88,7 @@ interface RuleSketch {
 }
 
 function rule(kind: FindingKind, severity: FindingSeverity, { about, confidence = 'certain', explains = [] }: RuleSketch): Rule {
-  const self: Rule = {
+  return {
     kind,
     severity,
     title: kind,
@@ -96,12 +96,8 @@ function rule(kind: FindingKind, severity: FindingSeverity, { about, confidence 
     detectedBy: '',
     remedy: [],
     explains,
-    detect: (seen: Evidence): FindingDraft[] => {
-      const spans = about.map(place => seen.refreshes[place]).filter(span => span !== undefined)
-      return [findingDraft(self, seen, { about: spans, what: kind, confidence })]
-    },
+    detect: seen => [{ about: about.flatMap(place => seen.refreshes[place] ?? []), what: kind, confidence }],
   }
-  return self
 }
 
 function kinds(seen: Evidence, rules: readonly Rule[]): FindingKind[] {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Diagnosis, diagnose } from '../../diagnose/diagnose.ts'
 import { Evidence } from '../../diagnose/evidence.ts'
+import { eventsOf } from '../../diagnose/evidence-source.ts'
 import type { FindingKind } from '../../diagnose/finding.ts'
 import { readRecords } from '../../events/disk-records.ts'
 import { playScenario } from './harness.ts'
@@ -29,7 +30,7 @@ export async function runScenario(scenario: Scenario, state?: string, signal?: A
   const startedAt = performance.now()
   try {
     await playScenario(scenario, folder, signal)
-    const diagnosis = readRecords(folder, records => diagnose(new Evidence(records.spans())))
+    const diagnosis = readRecords(folder, records => diagnose(new Evidence(eventsOf(records.spans()))))
     const first = diagnosis.findings[0]?.kind ?? 'none'
     return { scenario, diagnosis, first, isRight: first === scenario.finding, tookMs: performance.now() - startedAt }
   } finally {

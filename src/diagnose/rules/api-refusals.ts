@@ -1,0 +1,254 @@
+import { durationOf } from '../../domain/duration-text.ts'
+import type { AttemptEvent } from '../../domain/events.ts'
+import { ACCOUNT_CODES, REGION_CODE } from '../../domain/refusal-codes.ts'
+import {
+  begunBetween,
+  byLogin,
+  byProfile,
+  type Evidence,
+  endMsOf,
+  type Group,
+  grouped,
+  isSameProcess,
+  isServed,
+  lastOf,
+  placeOf,
+} from '../evidence.ts'
+import { callerText, isoTime, times } from '../messages.ts'
+import type { Detected, Rule } from '../rule.ts'
+
+/** Longest pause between two retries: 1, 2, 4 s and more. */
+const LONGEST_PAUSE_MS = 60_000
+/** Two refusals may be of two callers. */
+const FEWEST_RETRIES = 3
+const CONVERSATION_CODE = 'invalid_encrypted_content'
+/** A conversation that began with the former token may go on for so long. */
+const CONVERSATION_MS = 60 * 60_000
+
+const STATIC_TOKEN = {
+  title: 'The provider refuses a static token',
+  remedy: [
+    'Replace the token: take a new one from the provider and store it for the profile named here.',
+    'Where calls go to another address than the provider itself, look whether the token belongs to that one.',
+  ],
+}
+
+/** Refusals by the API of the provider, not by its token endpoint. */
+export const API_REFUSAL_RULES: readonly Rule[] = [
+  {
+    kind: 'rejected_while_valid',
+    severity: 'warning',
+    title: 'The provider rejects access tokens that are not expired',
+    symptom: 'Calls end in 401 although the expiry lies hours or days ahead; a forced refresh may or may not help.',
+    detectedBy: '401 from the API, not from the token endpoint, with seconds left to the expiry; and how the refresh after it ended',
+    remedy: [
+      'Where the refresh that followed worked, nothing needs to be done: the provider ended the access token early.',
+      'Look for a user who signed in, signed out or changed the password of the account at that time: that ends access tokens.',
+      'Where the refresh was refused as well, the login is dead: sign in again.',
+    ],
+    detect: evidence =>
+      byLogin(evidence.attempts.filter(attempt => isUnauthorized(attempt) && (attempt.credentialExpiresInS ?? 0) > 0)).map(about => {
+        const [{ profile, startMs, providerErrorCode = '', credentialExpiresInS: left = 0 }] = about
+        const tokens = new Set(about.map(tokenOf)).size
+        const after = evidence.refreshes.filter(
+          refresh => refresh.reason === 'rejected' && refresh.profile === profile && refresh.startMs >= startMs,
+        )
+        const helped = after.filter(({ outcome }) => outcome === 'rotated' || outcome === 'renewed').length
+        return {
+          about,
+          what: `${times(about.length, 'call')} with ${times(tokens, 'access token')} ended in 401 ${providerErrorCode} with ${durationOf(left * 1_000)} to the expiry; ${after.length === 0 ? 'no refresh followed' : `${helped} of ${times(after.length, 'refresh')} after that brought a new token`}.`,
+        }
+      }),
+  },
+  {
+    kind: 'endpoint_rejects_token',
+    severity: 'warning',
+    title: 'One endpoint refuses an access token that another one takes',
+    symptom:
+      'Listing models ends in 401 while the model answers with the same token; a client that believes the 401 refreshes, or rests the profile.',
+    detectedBy: '401 on one path and success on another one afterwards, with an access token of the same fingerprint',
+    remedy: [
+      'Do not refresh and do not sign in again: the token is good, its other calls prove it.',
+      'Let the caller named here not take a 401 of this path for a dead token: neither refresh nor rest the profile on it.',
+      'Look at what this path wants in addition to the token: an account header, a scope, a plan, a newer client version.',
+    ],
+    explains: ['rejected_while_valid', 'same_token_retried'],
+    detect: evidence =>
+      grouped(evidence.attempts, ({ provider }) => provider).flatMap(attempts =>
+        grouped(rejectedByOnePath(attempts), ({ urlPath }) => urlPath).map(about => onePath(evidence, attempts, about)),
+      ),
+  },
+  {
+    kind: 'same_token_retried',
+    severity: 'warning',
+    title: 'A call is tried again and again with the token that was just refused',
+    symptom: 'A turn takes seconds to fail, and the provider counts several 401 for it; no refresh happens in between.',
+    detectedBy: 'a row of 401 by one caller with an access token of the same fingerprint, and no refresh in between',
+    remedy: [
+      'Let the caller named here stop at a 401: the same token gets the same answer. Either ask the gate for a newer one, or fail at once.',
+      'Retries belong to 429, 5xx and broken connections only.',
+      'Then look at why the token is refused: the first 401 of the row is the one that matters.',
+    ],
+    explains: ['rejected_while_valid'],
+    detect: evidence => grouped(rowsOf(evidence), ([{ caller, provider }]) => `${caller.label} ${provider}`).map(retried),
+  },
+  {
+    kind: 'key_refused',
+    severity: 'warning',
+    title: 'The provider refuses an API key',
+    symptom: 'Every call of one profile ends in 401 invalid_api_key; other profiles serve, or none does.',
+    detectedBy: 'refusals of the credential by the API, for a profile that has a key or static token and of which no call worked since',
+    remedy: [
+      'Replace the key: make a new one at the provider, put it in the variable of the profile named here (apiKeyEnv), and start again what reads it.',
+      'Where the variable holds the right key already, look whether the provider has revoked it, and whether it belongs to the address that is called (baseUrl).',
+    ],
+    explains: ['rejected_while_valid'],
+    detect: evidence =>
+      byProfile(evidence.attempts).flatMap(attempts => {
+        const about = attempts.slice(attempts.findLastIndex(isServed) + 1).filter(attempt => isKeyRefusal(evidence, attempt))
+        const [first] = about
+        const last = about.at(-1)
+        if (!first || !last) return []
+        const answer = [last.httpStatus, last.providerErrorCode].filter(word => word !== undefined).join(' ')
+        return {
+          about,
+          ...(last.credentialType === 'token' && STATIC_TOKEN),
+          what: `${times(about.length, 'call')} of profile ${first.profile} refused with ${answer}, the first one at ${isoTime(first.startMs)}; no call of the profile has worked since.`,
+        }
+      }),
+  },
+  {
+    kind: 'session_broken_by_rotation',
+    severity: 'warning',
+    title: 'Conversations that were begun before a rotation are refused after it',
+    symptom: 'Running conversations end in 400 invalid_encrypted_content; new ones work.',
+    detectedBy:
+      "the provider's code on 400 from the API, after a rotation of the same profile or a change of profile, and calls beside them that work",
+    remedy: [
+      'Let the application drop the encrypted parts (reasoning) of the history when it sees this code, and send the turn again.',
+      'Until it does, begin the conversation again.',
+      'Keep one conversation on one profile and account: a change of either has the same effect.',
+    ],
+    detect: evidence =>
+      byLogin(evidence.attempts.filter(({ isError, providerErrorCode }) => isError && providerErrorCode === CONVERSATION_CODE)).flatMap(
+        group => conversationBroken(evidence, group),
+      ),
+  },
+]
+
+/** 401 that speaks of the access token. */
+function isUnauthorized({ httpStatus, outcome }: AttemptEvent): boolean {
+  return httpStatus === 401 && (outcome === 'auth' || outcome === 'auth_permanent')
+}
+
+function tokenOf({ credentialFingerprint }: AttemptEvent): string | undefined {
+  return credentialFingerprint
+}
+
+/** Refusals by paths that served no call, of tokens that another path accepted afterwards. */
+function rejectedByOnePath(attempts: readonly AttemptEvent[]): AttemptEvent[] {
+  const rejected = attempts.filter(attempt => isUnauthorized(attempt) && tokenOf(attempt) !== undefined)
+  const suspects = new Set(rejected.map(tokenOf))
+  const accepted = Map.groupBy(
+    attempts.filter(attempt => attempt.outcome === 'ok' && attempt.urlPath !== undefined && suspects.has(tokenOf(attempt))),
+    tokenOf,
+  )
+  const good = new Set([...accepted.values()].flat().map(({ urlPath }) => urlPath))
+  const proven = rejected.filter(refused =>
+    accepted.get(tokenOf(refused))?.some(other => other.urlPath !== refused.urlPath && other.startMs > refused.startMs),
+  )
+  const guilty = new Set(proven.map(({ urlPath }) => urlPath).filter(path => path !== undefined && !good.has(path)))
+  return rejected.filter(({ urlPath }) => guilty.has(urlPath))
+}
+
+function onePath({ refreshes }: Evidence, attempts: readonly AttemptEvent[], about: Group<AttemptEvent>): Detected {
+  const [{ urlPath: path, startMs }] = about
+  const last = lastOf(about)
+  const tokens = new Set(about.map(tokenOf))
+  const served = attempts.filter(
+    attempt =>
+      attempt.outcome === 'ok' && attempt.urlPath !== undefined && attempt.urlPath !== path && tokens.has(attempt.credentialFingerprint),
+  )
+  const paths = [...new Set(served.map(({ urlPath }) => urlPath))].join(', ')
+  const refreshed = refreshes.filter(
+    refresh => refresh.reason === 'rejected' && refresh.provider === last.provider && refresh.startMs >= startMs,
+  ).length
+  return {
+    about,
+    what: `${path} answered 401${last.providerErrorCode === undefined ? '' : ` ${last.providerErrorCode}`} to ${times(about.length, 'request')} while ${paths} served ${times(served.length, 'call')} with the same access token${refreshed > 0 ? `; ${times(refreshed, 'refresh')} followed that could not help` : ''}.`,
+  }
+}
+
+/** Rows of refusals of one caller, path and token, without a refresh or a success in between. */
+function rowsOf(evidence: Evidence): Group<AttemptEvent>[] {
+  const withToken = evidence.attempts.filter(attempt => tokenOf(attempt) !== undefined)
+  return grouped(withToken, retryKey).flatMap(attempts => {
+    const rows: [AttemptEvent, ...AttemptEvent[]][] = []
+    let before: AttemptEvent | undefined
+    for (const attempt of attempts) {
+      const row = rows.at(-1)
+      if (!isUnauthorized(attempt)) before = undefined
+      else {
+        if (row && before && isRetry(evidence, before, attempt)) row.push(attempt)
+        else rows.push([attempt])
+        before = attempt
+      }
+    }
+    return rows.filter(({ length }) => length >= FEWEST_RETRIES)
+  })
+}
+
+function retryKey(attempt: AttemptEvent): string {
+  const { process, caller, urlPath } = attempt
+  return [process?.host, process?.pid, caller.label, placeOf(attempt), urlPath, tokenOf(attempt)].join('\0')
+}
+
+function isRetry({ refreshes }: Evidence, before: AttemptEvent, attempt: AttemptEvent): boolean {
+  const pauseMs = attempt.startMs - endMsOf(before)
+  if (pauseMs < 0 || pauseMs > LONGEST_PAUSE_MS) return false
+  return !begunBetween(refreshes, before.startMs, attempt.startMs).some(
+    refresh => refresh.provider === attempt.provider && isSameProcess(refresh, attempt),
+  )
+}
+
+function retried(rows: Group<Group<AttemptEvent>>): Detected {
+  const longest = rows.toSorted((a, b) => b.length - a.length)[0] ?? rows[0]
+  const [first] = longest
+  const { providerErrorCode = '', credentialExpiresInS: left } = first
+  const expiry = left === undefined ? '' : left > 0 ? `good for another ${durationOf(left * 1_000)}` : 'expired'
+  return {
+    about: rows.flat(),
+    what: `${callerText(first)} sent the access token ${tokenOf(first)} ${times(longest.length, 'time')} within ${durationOf(endMsOf(lastOf(longest)) - first.startMs)}, and got 401 ${providerErrorCode} each time, without a refresh in between${rows.length > 1 ? `; ${rows.length} such rows` : ''}.${expiry && ` By its own word the token is ${expiry}.`}`,
+  }
+}
+
+function isKeyRefusal(evidence: Evidence, attempt: AttemptEvent): boolean {
+  const { credentialType, outcome, providerErrorCode = '' } = attempt
+  // A token of a watched application may be refreshed by code that is not watched; a gateway's own are static.
+  const isStatic = credentialType === 'token' && evidence.byId(attempt.parentSpanId)?.kind === 'call'
+  if (credentialType !== 'api_key' && !isStatic) return false
+  // Region and account are other findings: another key changes neither.
+  return (outcome === 'auth' || outcome === 'auth_permanent') && providerErrorCode !== REGION_CODE && !ACCOUNT_CODES.has(providerErrorCode)
+}
+
+function conversationBroken({ refreshes, attempts }: Evidence, group: Group<AttemptEvent>): Detected[] {
+  const [first] = group
+  const isBefore = ({ startMs }: { readonly startMs: number }) => startMs < first.startMs && startMs >= first.startMs - CONVERSATION_MS
+  const rotation = refreshes.findLast(refresh => !refresh.isError && refresh.profile === first.profile && isBefore(refresh))
+  const former = attempts.findLast(
+    attempt => isServed(attempt) && attempt.caller.label === first.caller.label && attempt.profile !== first.profile && isBefore(attempt),
+  )
+  const cause = rotation ?? former
+  if (!cause) return []
+  const works = attempts.filter(attempt => isServed(attempt) && attempt.profile === first.profile && attempt.startMs > first.startMs)
+  const secondsAfter = Math.max(0, Math.round((first.startMs - endMsOf(cause)) / 1000))
+  return [
+    {
+      about: [cause, ...group],
+      callers: group,
+      what: `${times(group.length, 'call')} ended in ${first.httpStatus} ${CONVERSATION_CODE}, the first ${secondsAfter} s after ${rotation ? `${rotation.caller.label} had the token rotated (${rotation.reason})` : `its caller had used profile ${former?.profile}`}${works.length > 0 ? `; ${times(works.length, 'other call')} of the profile worked after that: login and token are good` : ''}.`,
+      confidence: works.length > 0 ? 'likely' : 'possible',
+      surerBy: 'an id of the conversation in the history of the application: did it begin before the rotation?',
+    },
+  ]
+}

@@ -183,7 +183,7 @@ export function hasStep({ steps }: GatewatchEvent, wanted: StepName): boolean {
 }
 
 /** `src/agent.ts:12`; `undefined` for a client of the gateway. */
-export function placeOf({ caller: { file, line } }: GatewatchEvent): string | undefined {
+export function callerPlace({ caller: { file, line } }: GatewatchEvent): string | undefined {
   return file === undefined ? undefined : `${file}:${line ?? 0}`
 }
 

@@ -1,5 +1,5 @@
 import type { GatewatchEvent } from '../domain/events.ts'
-import { placeOf } from './evidence.ts'
+import { callerPlace } from './evidence.ts'
 import type { CountedWord } from './finding.ts'
 
 /** `1 token request`, `3 token requests`. */
@@ -9,7 +9,7 @@ export function times(count: number, noun: string): string {
 }
 
 /** `process 4711 (gateway.js)`, where the process is known. */
-export function processText({ process }: GatewatchEvent): string {
+export function processName({ process }: GatewatchEvent): string {
   return process ? `process ${process.pid} (${process.title})` : 'the process'
 }
 
@@ -17,7 +17,7 @@ export function processText({ process }: GatewatchEvent): string {
 export function callerText(event: GatewatchEvent): string {
   const { label, file } = event.caller
   if (file === undefined) return label
-  return `${label.startsWith(`${file}#`) ? label.slice(file.length + 1) : label} (${placeOf(event)})`
+  return `${label.startsWith(`${file}#`) ? label.slice(file.length + 1) : label} (${callerPlace(event)})`
 }
 
 /** `invalid_grant 3, timeout 1`. */

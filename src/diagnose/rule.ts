@@ -1,5 +1,5 @@
 import type { GatewatchEvent, TokenRequestEvent } from '../domain/events.ts'
-import { type Evidence, grouped, inOrder, lastEndMs, placeOf } from './evidence.ts'
+import { callerPlace, type Evidence, grouped, inOrder, lastEndMs } from './evidence.ts'
 import type { Confidence, Finding, FindingKind, FindingSeverity, Hypothesis, HypothesisVerdict, RankedCaller } from './finding.ts'
 import { countWords, isoTime } from './messages.ts'
 import { comparedShapes } from './request-shapes.ts'
@@ -104,12 +104,12 @@ export function shapeVerdicts(evidence: Evidence, request: TokenRequestEvent | u
 
 /** The callers of events, the most frequent first. */
 function rankedCallers(events: readonly GatewatchEvent[]): RankedCaller[] {
-  const groups = grouped(events, event => `${event.caller.label}\0${placeOf(event) ?? ''}`)
+  const groups = grouped(events, event => `${event.caller.label}\0${callerPlace(event) ?? ''}`)
   return groups.map(group => rankedCaller(group[0], group)).sort((a, b) => b.count - a.count)
 }
 
 function rankedCaller(first: GatewatchEvent, group: readonly GatewatchEvent[]): RankedCaller {
-  const place = placeOf(first)
+  const place = callerPlace(first)
   const processes = new Map(group.flatMap(({ process }) => (process ? [[process.pid, process] as const] : [])))
   return {
     caller: first.caller.label,

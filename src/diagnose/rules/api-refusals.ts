@@ -5,6 +5,7 @@ import {
   begunBetween,
   byLogin,
   byProfile,
+  callerPlace,
   type Evidence,
   endMsOf,
   type Group,
@@ -12,7 +13,6 @@ import {
   isSameProcess,
   isServed,
   lastOf,
-  placeOf,
 } from '../evidence.ts'
 import { callerText, isoTime, times } from '../messages.ts'
 import type { Detected, Rule } from '../rule.ts'
@@ -200,7 +200,7 @@ function rowsOf(evidence: Evidence): Group<AttemptEvent>[] {
 
 function retryKey(attempt: AttemptEvent): string {
   const { process, caller, urlPath } = attempt
-  return [process?.host, process?.pid, caller.label, placeOf(attempt), urlPath, tokenOf(attempt)].join('\0')
+  return [process?.host, process?.pid, caller.label, callerPlace(attempt), urlPath, tokenOf(attempt)].join('\0')
 }
 
 function isRetry({ refreshes }: Evidence, before: AttemptEvent, attempt: AttemptEvent): boolean {

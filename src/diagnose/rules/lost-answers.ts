@@ -1,7 +1,7 @@
 import { durationOf } from '../../domain/duration-text.ts'
 import type { TokenRequestEvent } from '../../domain/events.ts'
 import { type Evidence, endMsOf, type Group, grouped, isSameProcess, stepsOf } from '../evidence.ts'
-import { answerText, callerText, capitalized, processText } from '../messages.ts'
+import { answerText, callerText, capitalized, processName } from '../messages.ts'
 import { type Detected, excluded, type Rule, shapeVerdicts } from '../rule.ts'
 
 /** Why the answer to a token request was not received. */
@@ -98,11 +98,11 @@ interface LostRotation {
 function lostRotation(evidence: Evidence, { lost, refused, how }: LostRotation): Detected {
   const [first] = refused
   const isSaid = first.replay === true || first.outcome === 'lost' || first.providerErrorCode === 'refresh_token_reused'
-  const who = isSameProcess(lost, first) ? 'it' : processText(first)
+  const who = isSameProcess(lost, first) ? 'it' : processName(first)
   return {
     about: [lost, ...refused],
     callers: [lost],
-    what: `${capitalized(processText(lost))}, for ${callerText(lost)}, sent the refresh token ${lost.refreshFingerprintBefore} and ${how}. ${durationOf(first.startMs - endMsOf(lost))} later ${who} sent the same token, and ${answerText(first)} was the answer: the provider had rotated it, and the new token was never received.`,
+    what: `${capitalized(processName(lost))}, for ${callerText(lost)}, sent the refresh token ${lost.refreshFingerprintBefore} and ${how}. ${durationOf(first.startMs - endMsOf(lost))} later ${who} sent the same token, and ${answerText(first)} was the answer: the provider had rotated it, and the new token was never received.`,
     confidence: isSaid ? 'certain' : 'likely',
     surerBy: isSaid
       ? undefined
@@ -147,7 +147,7 @@ function leftUnfinished(evidence: Evidence, about: Group<TokenRequestEvent>): De
   const before = ageS === undefined ? '' : ` ${ageS === 0 ? 'less than a second' : durationOf(ageS * 1_000)} before`
   return {
     about,
-    what: `${capitalized(lastSeenAs(evidence, first, pid))} sent the refresh token ${first.refreshFingerprintBefore}${before}, and ended before it could store the answer: no end of its refresh was recorded. ${capitalized(processText(first))}, for ${callerText(first)}, then sent the same token, and ${answerText(first)} was the answer.`,
+    what: `${capitalized(lastSeenAs(evidence, first, pid))} sent the refresh token ${first.refreshFingerprintBefore}${before}, and ended before it could store the answer: no end of its refresh was recorded. ${capitalized(processName(first))}, for ${callerText(first)}, then sent the same token, and ${answerText(first)} was the answer.`,
     request: first,
     hypotheses: [
       excluded('token_rejected', 'the endpoint took this very token once, from the process that ended'),
@@ -163,7 +163,7 @@ function lastSeenAs({ attempts, acquisitions, refreshes }: Evidence, { process }
   const events = [attempts, acquisitions, refreshes].flatMap(
     list => list.findLast(event => String(event.process?.pid) === pid && event.process?.host === process?.host) ?? [],
   )
-  return events[0] ? processText(events[0]) : `process ${pid}`
+  return events[0] ? processName(events[0]) : `process ${pid}`
 }
 
 /** The process that had sent the token of a refresh before, by what the refresh read from the store. */

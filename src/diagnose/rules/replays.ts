@@ -1,5 +1,5 @@
 import type { TokenRequestEvent } from '../../domain/events.ts'
-import { byLogin, type Evidence, type Group, inOrder, isSameProcess, lastOf, placeOf } from '../evidence.ts'
+import { byLogin, callerPlace, type Evidence, type Group, inOrder, isSameProcess, lastOf } from '../evidence.ts'
 import { answerText, times } from '../messages.ts'
 import { type Detected, excluded, type Rule, shapeVerdicts, supported } from '../rule.ts'
 import { isRefusedAsUsed } from './lost-answers.ts'
@@ -136,7 +136,7 @@ function bypassed(evidence: Evidence, bypasses: Group<TokenRequestEvent>): Detec
   const [victim] = victims
   const rotated = bypasses.filter(({ outcome }) => outcome === 'rotated')
   const [offender = bypasses[0]] = rotated
-  const place = placeOf(offender)
+  const place = callerPlace(offender)
   const stopped = bypasses.filter(({ outcome }) => outcome === 'blocked').length
   return {
     about: [...bypasses, ...victims],

@@ -13,7 +13,7 @@ import {
   isSameProcess,
   least,
 } from '../evidence.ts'
-import { answerText, callerText, capitalized, isoTime, processText, times } from '../messages.ts'
+import { answerText, callerText, capitalized, isoTime, processName, times } from '../messages.ts'
 import { type Detected, excluded, type Rule, supported } from '../rule.ts'
 import { isRefusedAsUsed } from './lost-answers.ts'
 
@@ -148,7 +148,7 @@ function unstored(evidence: Evidence, about: Group<TokenRequestEvent>): Detected
     callers: rotations,
     severity: victim && 'grant_dead',
     title: victim && 'A rotated token was never stored, and the old one was sent again',
-    what: `${times(rotations.length, 'rotation')} by ${processText(first)}, for ${callerText(first)}, could not be stored${victim ? `; ${processText(victim)} read the old token from the store and was refused (${answerText(victim)})` : outlook}.`,
+    what: `${times(rotations.length, 'rotation')} by ${processName(first)}, for ${callerText(first)}, could not be stored${victim ? `; ${processName(victim)} read the old token from the store and was refused (${answerText(victim)})` : outlook}.`,
     remedy: advice === undefined ? undefined : [KEEP_RUNNING, advice, SIGN_IN_IF_RESTARTED],
   }
 }
@@ -170,7 +170,7 @@ function forgotten(evidence: Evidence, refused: Group<TokenRequestEvent>): Detec
     callers: [...rotations, ...refused],
     severity: isOneCaller ? 'grant_dead' : undefined,
     title: 'A process got a new refresh token and sent the old one again',
-    what: `${capitalized(processText(rotation))} rotated the refresh token ${first.refreshFingerprintBefore} for ${callerText(rotation)}; ${durationOf(first.startMs - endMsOf(rotation))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${callerText(first)}, which does not know what the other one got`}. ${answerText(first)} was the answer, ${times(refused.length, 'time')}.`,
+    what: `${capitalized(processName(rotation))} rotated the refresh token ${first.refreshFingerprintBefore} for ${callerText(rotation)}; ${durationOf(first.startMs - endMsOf(rotation))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${callerText(first)}, which does not know what the other one got`}. ${answerText(first)} was the answer, ${times(refused.length, 'time')}.`,
     remedy: [
       isOneCaller
         ? 'Look at what the caller named here does with the answer: could it read it, did it store it before it used it, did the write fail?'
@@ -224,7 +224,7 @@ function starved(evidence: Evidence, about: Group<TokenRequestEvent>): Detected 
   const isKnown = pids.length > 0 || lost > 0
   return {
     about,
-    what: `${times(about.length, 'refresh')} by ${processText(first)}, for ${callerText(first)}, got no lease within ${durationOf(longestMs)} and ended with nothing sent; ${pids.length === 0 ? 'a process that is not known' : `process ${pids.join(', ')}`} held it${holding ? `: its refresh, for ${callerText(holding)}, took ${durationOf(holding.durationMs)} (${holding.outcome})` : ', and no refresh of it was recorded: it may hang, or it is not watched'}${lost > 0 ? `. ${times(lost, 'lease')} taken away from a process that was silent for too long` : ''}.`,
+    what: `${times(about.length, 'refresh')} by ${processName(first)}, for ${callerText(first)}, got no lease within ${durationOf(longestMs)} and ended with nothing sent; ${pids.length === 0 ? 'a process that is not known' : `process ${pids.join(', ')}`} held it${holding ? `: its refresh, for ${callerText(holding)}, took ${durationOf(holding.durationMs)} (${holding.outcome})` : ', and no refresh of it was recorded: it may hang, or it is not watched'}${lost > 0 ? `. ${times(lost, 'lease')} taken away from a process that was silent for too long` : ''}.`,
     confidence: isKnown ? 'certain' : 'likely',
     surerBy: isKnown ? undefined : 'the process id of the holder, which the store did not know at that moment',
   }

@@ -1,7 +1,7 @@
 import { durationOf } from '../../domain/duration-text.ts'
 import type { AttemptEvent, TokenRequestEvent } from '../../domain/events.ts'
-import { byProfile, type Evidence, type Group, greatest, grouped, isSameProcess, least, placeOf, stepsOf } from '../evidence.ts'
-import { countsText, countWords, processText, times } from '../messages.ts'
+import { byProfile, callerPlace, type Evidence, type Group, greatest, grouped, isSameProcess, least, stepsOf } from '../evidence.ts'
+import { countsText, countWords, processName, times } from '../messages.ts'
 import type { Detected, Rule } from '../rule.ts'
 
 const WINDOW_MS = 10 * 60_000
@@ -149,7 +149,7 @@ function clockWrong(evidence: Evidence, skewed: Group<TokenRequestEvent>): Detec
   const isSingle = skewed.length === 1 && rejected.length === 0
   return {
     about: [...skewed, ...rejected],
-    what: `The clock of ${processText(first)} is ${most} s ${isBehind ? 'behind' : 'ahead of'} that of the token endpoint of ${first.provider}, by ${times(skewed.length, 'answer')}; ${harm}.`,
+    what: `The clock of ${processName(first)} is ${most} s ${isBehind ? 'behind' : 'ahead of'} that of the token endpoint of ${first.provider}, by ${times(skewed.length, 'answer')}; ${harm}.`,
     confidence: isSingle ? 'likely' : 'certain',
     surerBy: isSingle ? 'another answer of the token endpoint that shows the same, or the clock of the machine itself' : undefined,
   }
@@ -205,7 +205,7 @@ function polledRuns(rotations: readonly TokenRequestEvent[], requests: readonly 
 
 function polled(attempts: readonly AttemptEvent[], about: Group<TokenRequestEvent>): Detected {
   const [first] = about
-  const place = placeOf(first)
+  const place = callerPlace(first)
   const reasons = countWords(about.map(({ reason }) => reason))
   const isForced = about.filter(({ reason }) => reason === 'forced').length * 2 > about.length
   const requests = attempts.filter(({ caller }) => caller.label === first.caller.label)

@@ -33,7 +33,13 @@ const LONGEST_FILE = 1024 * 1024 * 1024
 /** Evidence of an open recorder, in memory or on disk. */
 export function evidenceOf(recorder: Pick<RecordedSpans, 'gaps' | 'spans'>, options: EvidenceOptions = {}): Evidence {
   const { onRead, sinceMs = Date.now() - EVIDENCE_DEFAULTS.rangeMs, most = EVIDENCE_DEFAULTS.most } = options
-  return new Evidence(eventsOf(recorder.spans({ sinceMs, most })), { gaps: () => recorder.gaps, ...(onRead && { onRead }) })
+  // A damaged row may be a span of another name.
+  let others = 0
+  const events = eventsOf(recorder.spans({ sinceMs, most }), () => {
+    others += 1
+  })
+  const gaps = () => ({ ...recorder.gaps, unreadable: recorder.gaps.unreadable + others })
+  return new Evidence(events, { gaps, ...(onRead && { onRead }) })
 }
 
 /** Evidence of what the processes of a state folder have recorded. @throws {GatewayError} as `readRecords` */
@@ -62,11 +68,16 @@ export function evidenceFrom(path: string, options: EvidenceOptions = {}): Evide
   )
 }
 
-/** The events of recorded spans, without the stacks of their callers: stacks are most of what is recorded, and no rule reads them. */
-export function* eventsOf(spans: Iterable<EventSpan>): Generator<GatewatchEvent> {
+/**
+ * The events of recorded spans, without the stacks of their callers: stacks are most of what is recorded, and no rule reads them.
+ *
+ * @param onOther Called for each span that was not written from an event.
+ */
+export function* eventsOf(spans: Iterable<EventSpan>, onOther?: () => void): Generator<GatewatchEvent> {
   for (const span of spans) {
     const event = eventOfSpan(span)
     if (event) yield withoutStacks(event)
+    else onOther?.()
   }
 }
 

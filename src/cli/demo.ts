@@ -2,13 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
 import { type Demo, startDemo } from '../simulator/demo/demo.ts'
 import { runSteps } from '../tools/run-steps.ts'
-import { callerTables } from './caller-list.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
-import { profileTable } from './profile-list.ts'
-import { waitForSignal } from './wait-for-signal.ts'
+import { EXIT, type ExitCode } from './output.ts'
+import { callerTables, profileTable } from './result-tables.ts'
+import { waitForSignal } from './signals.ts'
 
-export interface DemoCommandOptions {
+interface DemoCommandOptions {
   /** Port of the gateway. @default 8089, or a free one when that is taken */
   port?: number
   /** Ends by itself after so many seconds. */

@@ -2,15 +2,14 @@ import { type Diagnosis, diagnose } from '../diagnose/diagnose.ts'
 import type { Evidence } from '../diagnose/evidence.ts'
 import { type EvidenceOptions, evidenceFrom, evidenceIn } from '../diagnose/evidence-source.ts'
 import type { FindingSeverity } from '../diagnose/finding.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { profileName } from '../telemetry/profile-name.ts'
-import { askedGateway } from './asked-gateway.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
+import { ask, askedGateway } from './gateway-client.ts'
 import type { Output } from './output.ts'
-import { ask } from './status.ts'
+import { EXIT, type ExitCode } from './output.ts'
 
-export interface DiagnoseCommandOptions {
+interface DiagnoseCommandOptions {
   /** State folder of the processes. */
   state: string
   /** A recorder file, or traces in OTLP JSON, instead of the state folder. */
@@ -41,7 +40,7 @@ const EXIT_BY_SEVERITY = {
  */
 export async function diagnoseCommand(options: DiagnoseCommandOptions, output: Output): Promise<ExitCode> {
   if (options.from !== undefined && options.url !== undefined)
-    throw new GatewayError('GW_CONFIG', '--from and --url name two places to read from: give one of them', { next: 'fix_configuration' })
+    throw configError('--from and --url name two places to read from: give one of them')
   const diagnosis = options.url === undefined ? local(options, output) : await remote(options.url, options, output)
   if (diagnosis === undefined) return EXIT.unreachable
   output.show(diagnosis, diagnosisText(diagnosis, Date.now(), process.stdout.columns))

@@ -1,6 +1,6 @@
 import type { Diagnosis } from '../diagnose/diagnose.ts'
 import { type CountedWord, type Finding, HYPOTHESES, type RankedCaller, type ShapeComparison } from '../diagnose/finding.ts'
-import { inWords } from './table.ts'
+import { inWords } from './output.ts'
 
 const SEVERITY_WORDS = {
   grant_dead: 'CANNOT REFRESH',
@@ -30,7 +30,7 @@ export function diagnosisText({ findings, checked }: Diagnosis, nowMs: number, c
 }
 
 /** One finding, for people. */
-export function findingText(finding: Finding, nowMs: number, width: number): string {
+function findingText(finding: Finding, nowMs: number, width: number): string {
   const { seen, callers, reasons, vias, outcomes, shape, hypotheses, remedy, explains, traceIds } = finding
   const rows: (readonly [string, string] | undefined)[] = [
     [

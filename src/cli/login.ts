@@ -1,14 +1,16 @@
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
 import { expiryOf } from '../domain/credential.ts'
 import type { LoginMethod } from '../domain/enums.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { type LoggedIn, login } from '../login/login.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
-import { untilInterrupted } from './interruption.ts'
-import type { Output } from './output.ts'
-import { misused, type PlaceOptions, type ProfileAdmin, requireName, withProfileAdmin } from './profile-admin.ts'
-import { inWords } from './table.ts'
-import { terminalPrompts } from './terminal-prompts.ts'
+import type { LoginPrompts, SignInPage } from '../login/login-prompts.ts'
+import { untilAborted } from '../login/loopback-redirect.ts'
+import { EXIT, type ExitCode, inWords, type Output } from './output.ts'
+import { type PlaceOptions, type ProfileAdmin, requireName, withProfileAdmin } from './profile-admin.ts'
+import { untilInterrupted } from './signals.ts'
 
-export interface LoginCommandOptions extends PlaceOptions {
+interface LoginCommandOptions extends PlaceOptions {
   provider: string
   /** Id of the profile. @default PROVIDER:default */
   profile?: string
@@ -22,13 +24,13 @@ export interface LoginCommandOptions extends PlaceOptions {
 /** `gatewatch profiles login --provider P`: signs a user in and stores the login. */
 export async function loginCommand(options: LoginCommandOptions, output: Output): Promise<ExitCode> {
   const { provider, profile = `${provider}:default`, paste = false, device = false, replaceAccount = false } = options
-  if (paste && device) throw misused('--paste and --device are two ways to sign in: choose one')
+  if (paste && device) throw configError('--paste and --device are two ways to sign in: choose one')
   requireName('--profile', profile)
   const method: LoginMethod = device ? 'device' : paste ? 'paste' : 'browser'
   return withProfileAdmin(options, { command: 'profiles login', output, asksProvider: true }, async admin => {
     const { registry, settings, store, telemetry, caller } = admin
     if (settings.profiles[profile]?.apiKeyEnv !== undefined)
-      throw misused(
+      throw configError(
         `profile ${telemetry.profile(profile)} takes its key from a variable, a login would not be used: choose another --profile`,
       )
     const prompts = terminalPrompts(output, provider)
@@ -73,4 +75,79 @@ function textOf({ telemetry, settings, stateFolder }: ProfileAdmin, { profile, r
   if (settings.order && !settings.order.includes(id))
     lines.push(`The order does not name it, so that no call will use it: gatewatch profiles order ... ${telemetry.profile(id)}`)
   return lines.join('\n')
+}
+
+/** Prompts in the terminal; `end` clears the countdown. */
+interface TerminalPrompts extends LoginPrompts {
+  end(): void
+}
+
+const ASK =
+  'When the browser has come to its end, also at a page that cannot be reached, copy the address and paste it here (it is not shown):'
+const REDRAW_MS = 1_000
+/** Without a terminal: a line this often. */
+const REMIND_MS = 60_000
+
+/** Shows the sign-in page, the code to enter and the time left, and reads the pasted address. */
+function terminalPrompts(output: Output, providerId: string): TerminalPrompts {
+  let timer: NodeJS.Timeout | undefined
+  const isLive = process.stderr.isTTY === true && !output.isJson
+  let pasted: ReturnType<typeof pastedLines> | undefined
+  const stopClock = () => {
+    if (isLive && timer) process.stderr.write('\r\x1b[K')
+    clearInterval(timer)
+    timer = undefined
+  }
+  return {
+    end: () => {
+      stopClock()
+      pasted?.close()
+    },
+    note: text => output.note(`${isLive ? '\r\x1b[K' : ''}${text}`),
+    show: page => {
+      output.show(pageJson(page), pageText(page, providerId))
+      const until = performance.now() + page.limitMs
+      const left = () => `waiting for you to sign in, ${clockText(until - performance.now())} left; Ctrl-C gives up`
+      if (isLive) process.stderr.write(left())
+      timer = setInterval(() => (isLive ? process.stderr.write(`\r\x1b[K${left()}`) : output.note(left())), isLive ? REDRAW_MS : REMIND_MS)
+    },
+    paste: signal => {
+      stopClock()
+      output.note(ASK)
+      pasted ??= pastedLines()
+      return pasted.next(signal)
+    },
+  }
+}
+
+function pageJson({ url, userCode, limitMs }: SignInPage): object {
+  return { event: 'sign_in', url, ...(userCode !== undefined && { userCode }), limitSeconds: Math.round(limitMs / 1000) }
+}
+
+function pageText({ url, userCode }: SignInPage, providerId: string): string {
+  const code = userCode === undefined ? '' : `\n\nand enter the code, or see that it is the one shown there\n\n  ${userCode}`
+  return `Sign in at ${providerId}: open\n\n  ${url}${code}\n`
+}
+
+/** Lines of input, one after the other. The pasted address contains the code, so the terminal does not echo it. */
+function pastedLines(): { next(signal: AbortSignal): Promise<string>; close(): void } {
+  const { stdin } = process
+  const muted = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input: stdin, output: muted, terminal: stdin.isTTY === true })
+  // In raw mode the terminal sends Ctrl-C as a character, and no signal.
+  lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  const iterator = lines[Symbol.asyncIterator]()
+  return {
+    close: () => lines.close(),
+    next: async signal => {
+      const { value, done } = await untilAborted(iterator.next(), signal)
+      if (!done) return value
+      throw new GatewayError('GW_CONFIG', 'nothing was pasted that could be used; nothing was stored', { next: 'sign_in_again' })
+    },
+  }
+}
+
+function clockText(leftMs: number): string {
+  const seconds = Math.max(0, Math.round(leftMs / 1000))
+  return seconds >= 60 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${seconds} s`
 }

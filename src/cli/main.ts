@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 import { isTooOld, LEAST_NODE } from '../tools/least-node.ts'
-import { outliveClosedOutput } from './closed-output.ts'
-import { EXIT } from './exit-code.ts'
-import { leaveOutKnownWarnings } from './own-warnings.ts'
+import { EXIT } from './output.ts'
+import { leaveOutKnownWarnings, outliveClosedOutput } from './process-start.ts'
 
 // The program is imported behind this check: on an older Node an import of what that Node lacks ends in a SyntaxError.
 if (isTooOld(process.versions.node)) {

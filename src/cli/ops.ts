@@ -1,19 +1,20 @@
+import { spawn } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { delimiter, join } from 'node:path'
 import express from 'express'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, type GatewayError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { opsPage } from '../ops/ops-page.ts'
 import { recorderSource } from '../ops/recorder-source.ts'
 import { InboundKeys, requireOperator } from '../server/inbound-keys.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { packageVersion } from '../tools/own-package.ts'
-import { openInBrowser } from './browser.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
-import type { Output } from './output.ts'
-import { waitForSignal } from './wait-for-signal.ts'
+import { EXIT, type ExitCode, type Output } from './output.ts'
+import { waitForSignal } from './signals.ts'
 
-export interface OpsCommandOptions {
+interface OpsCommandOptions {
   /** State folder of the watched processes. */
   state: string
   /** @default 8090 */
@@ -60,5 +61,27 @@ export async function opsCommand({ state: named, port, open }: OpsCommandOptions
 
 function cannotListen(port: number, cause: NodeJS.ErrnoException): GatewayError {
   const message = `port ${port} cannot be bound (${cause.code ?? cause.name}): choose another with --port, or 0 for a free one`
-  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration', cause })
+  return configError(message, cause)
+}
+
+const OPENERS: Readonly<Partial<Record<NodeJS.Platform, string>>> = { darwin: 'open', linux: 'xdg-open' }
+
+/** Opens an address in the browser of this machine, and waits for nothing. @returns Whether there was a way to. */
+function openInBrowser(url: string): boolean {
+  const opener = OPENERS[process.platform]
+  const folder = opener && (process.env.PATH ?? '').split(delimiter).find(candidate => isProgram(join(candidate, opener)))
+  if (!opener || folder === undefined) return false
+  spawn(join(folder, opener), [url], { stdio: 'ignore', detached: true })
+    .once('error', () => undefined)
+    .unref()
+  return true
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { startSdk } from '../../otel/sdk/sdk.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { DiskRecorder } from '../events/disk-recorder.ts'
 import { readRegistry } from '../load-settings.ts'
 import { configuredNames, parseSettings, type Settings } from '../options.ts'
@@ -12,9 +12,8 @@ import { stateFolderAt } from '../store/own-files.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
-import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
+import { DEFAULT_CONFIG, readConfigFile, readStateSettings, type StateSettings, withStateSettings } from './config-file.ts'
 import type { Output } from './output.ts'
-import { readStateSettings, type StateSettings, withStateSettings } from './state-settings.ts'
 
 /** Where profiles are, as given to a command. */
 export interface PlaceOptions {
@@ -25,18 +24,18 @@ export interface PlaceOptions {
 }
 
 /** Where profiles are. */
-export interface ProfilePlace {
+interface ProfilePlace {
   /** What the settings were read from, for messages. */
   readonly source: string
   readonly stateFolder: string
   /** The configuration with what commands set. */
   readonly settings: Settings
-  /** The configuration alone, as it was written; absent without one. */
+  /** The configuration file alone; absent without one. */
   readonly written?: Settings
   readonly stateSettings: StateSettings
 }
 
-/** Everything a command needs that brings profiles in or lets them go. */
+/** What a command needs to add, change or remove profiles. */
 export interface ProfileAdmin extends ProfilePlace {
   readonly store: ProfileStore
   readonly registry: Registry
@@ -45,9 +44,9 @@ export interface ProfileAdmin extends ProfilePlace {
   readonly caller: CallerSite
 }
 
-/** Finds out where profiles are. @throws {GatewayError} `GW_CONFIG` when no place is given, or the configuration cannot be used. */
+/** Resolves where profiles are stored. @throws {GatewayError} `GW_CONFIG` when no place is given, or the configuration cannot be used. */
 export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {
-  if (config !== undefined && state !== undefined) throw misused('--config names a state folder already: leave --state out')
+  if (config !== undefined && state !== undefined) throw configError('--config names a state folder already: leave --state out')
   if (state !== undefined) {
     const stateFolder = stateFolderAt(resolve(state))
     const stateSettings = await readStateSettings(stateFolder)
@@ -55,7 +54,7 @@ export async function profilePlace({ config, state }: PlaceOptions): Promise<Pro
     return { source: stateFolder, stateFolder, settings, stateSettings }
   }
   if (config === undefined && !existsSync(DEFAULT_CONFIG))
-    throw misused(`say where the profiles are, with --config FILE or --state FOLDER (there is no ${DEFAULT_CONFIG} here)`)
+    throw configError(`say where the profiles are, with --config FILE or --state FOLDER (there is no ${DEFAULT_CONFIG} here)`)
   const { path, settings, written, stateFolder, stateSettings } = await readConfigFile(config ?? DEFAULT_CONFIG)
   return { source: path, stateFolder, settings, written, stateSettings }
 }
@@ -111,17 +110,12 @@ export async function profileNamed(admin: ProfileAdmin, name: string): Promise<s
 }
 
 /**
- * What a caller calls a profile.
+ * Checks the name of a profile.
  *
  * @param what Names the parameter, for the message.
  * @throws {GatewayError} `GW_CONFIG` for a name that no list could show.
  */
 export function requireName(what: string, name: string): void {
   const fault = name.trim() === '' ? 'empty' : /\p{Cc}/u.test(name) ? 'a text with control characters' : undefined
-  if (fault) throw misused(`${what}: the name of the profile is ${fault}, allowed: any other text, such as openai:work`)
-}
-
-/** The error for a command with too few or too many arguments. */
-export function misused(message: string): GatewayError {
-  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+  if (fault) throw configError(`${what}: the name of the profile is ${fault}, allowed: any other text, such as openai:work`)
 }

@@ -5,10 +5,10 @@ import { configuredNames, variableName } from '../options.ts'
 import { fileStore } from '../store/file-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps } from '../tools/run-steps.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
 import type { Output } from './output.ts'
+import { EXIT, type ExitCode } from './output.ts'
 import { profilePlace } from './profile-admin.ts'
-import { exitCodeOf, type ListedProfile, profileTable, worseOf } from './profile-list.ts'
+import { exitCodeOf, type ListedProfile, profileTable, worseOf } from './result-tables.ts'
 
 /**
  * `gatewatch profiles --config FILE`: what the configuration and the state folder hold, without a running gateway. A key whose

@@ -5,13 +5,12 @@ import { matchesFilter, refreshes } from '../events/queries.ts'
 import type { RefreshFilter } from '../events/recorded-spans.ts'
 import { type RefreshRow, refreshRow } from '../events/refresh-row.ts'
 import { type ReplayRow, replays } from '../events/replays.ts'
+import type { TokenRequestRow } from '../events/token-request-row.ts'
 import { profileName } from '../telemetry/profile-name.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
-import type { Output } from './output.ts'
-import { RefreshLines, type Replays, replayLine } from './refresh-lines.ts'
-import { waitForSignal } from './wait-for-signal.ts'
+import { EXIT, type ExitCode, inWords, type Output, TextTable } from './output.ts'
+import { waitForSignal } from './signals.ts'
 
-export interface RefreshesCommandOptions {
+interface RefreshesCommandOptions {
   /** State folder of the watched processes. */
   state: string
   /** Goes on and shows new ones as they come. */
@@ -30,7 +29,7 @@ export interface RefreshesCommandOptions {
 
 const FOLLOW_MS = 300
 
-/** What is read in one go, so that list and replays fit together. */
+/** Read in one transaction, so that list and replays are consistent. */
 interface Reading {
   readonly mark: number
   readonly rows: readonly RefreshRow[]
@@ -41,7 +40,7 @@ interface Reading {
   readonly unreadable: number
 }
 
-/** `gatewatch refreshes --state DIR`: the token requests of all processes of a state folder, and who replayed whom. */
+/** `gatewatch refreshes --state DIR`: the token requests of all processes of a state folder, and their replays. */
 export async function refreshesCommand(options: RefreshesCommandOptions, output: Output): Promise<ExitCode> {
   const filter = filterOf(options)
   const reading = readRecords(options.state, records => read(records, filter))
@@ -59,7 +58,7 @@ function showList({ stack = false }: RefreshesCommandOptions, { rows, replayed, 
   output.show({ refreshes: rows.map(row => withReplay(row, known, stack)), replays: replayed, dropped, unreadable }, parts.join('\n\n'))
 }
 
-/** Shows what there is, oldest first, then what comes; a JSON value, or a line, for each. */
+/** Shows the recorded refreshes, oldest first, then new ones; a JSON value, or a line, for each. */
 async function follow(
   { state, stack = false }: RefreshesCommandOptions,
   filter: RefreshFilter,
@@ -83,7 +82,7 @@ async function follow(
     )
 
   const ended = new AbortController()
-  // Before anything is shown: a signal that comes with the first line must end it in order, too.
+  // Before the first line is printed: a signal that follows it must end the command cleanly.
   const untilEnd = waitForSignal().then(() => ended.abort())
   const known = bySpan(begin.replayed)
   const oldestFirst = begin.rows.toReversed()
@@ -149,4 +148,122 @@ function filterOf({ since, profile, caller, via, limit }: RefreshesCommandOption
     ...(via !== undefined && { via }),
     ...(limit !== undefined && { most: limit }),
   }
+}
+
+const HEADINGS = ['TIME', 'PROCESS', 'PROFILE', 'CALLER', 'REASON', 'VIA', 'OUTCOME', 'NOTE'] as const
+
+/** Field and class of one value of a shape: `refresh_token:literal:undefined`. Unexpected names read `[field:12]`. */
+const SHAPE_PAIR = /^(\[field:\d+\]|[^=:]+)[=:](.+)$/
+/** Classes of values that stand for a missing value. */
+const ODD_CLASS = /^(?:absent|empty|null|file|literal:.*)$/
+
+/** A replayed refresh, by the span it is on. */
+type Replays = ReadonlyMap<string, ReplayRow>
+
+/** Lays refreshes out in columns, each with its stack below it where that is asked for. */
+class RefreshLines {
+  readonly #table = new TextTable(HEADINGS)
+  readonly #withStack: boolean
+
+  constructor({ withStack }: { withStack: boolean }) {
+    this.#withStack = withStack
+  }
+
+  table(rows: readonly RefreshRow[], replays: Replays): string {
+    const cells = rows.map(row => cellsOf(row, replays))
+    return this.#table.table(cells, (row, index) => this.#withStackOf(row, rows[index]))
+  }
+
+  line(row: RefreshRow, replays: Replays): string {
+    return this.#withStackOf(cellsOf(row, replays), row)
+  }
+
+  #withStackOf(cells: readonly string[], row: RefreshRow | undefined): string {
+    if (!this.#withStack || !row) return this.#table.row(cells)
+    const stack = (row.stack ?? 'no stack was seen').split('\n').map(frame => `    ${plain(frame.trim())}`)
+    const joiners = (row.joinedBy ?? []).map(joiner => `    joined by ${plain(joiner)}`)
+    return [this.#table.row(cells), ...stack, ...joiners].join('\n')
+  }
+}
+
+/** The senders of one token, with their processes, in one line. */
+function replayLine({ fingerprint, first, replays }: ReplayRow): string {
+  const [begin, ...others] = first ? [first, ...replays] : replays
+  const opening = first ? 'sent by' : 'rotated away by a request that was not seen, sent again by'
+  const parts = [`${opening} ${senderOf(begin)} at ${begin ? timeOf(begin.atMs) : '-'} -> ${outcomeOf(begin?.outcome)}`]
+  for (const send of others)
+    parts.push(`then by ${senderOf(send)} ${inWords((send.atMs - (begin?.atMs ?? 0)) / 1000)} later -> ${outcomeOf(send.outcome)}`)
+  return `refresh token ${fingerprint} of ${plain(begin?.profile ?? begin?.provider ?? 'an unknown profile')}: ${parts.join('; ')}`
+}
+
+/** Names the missing values of a request, by the classes of its fields; empty if there is none. */
+export function shapeHint(shape: string | undefined): string {
+  if (!shape) return ''
+  const pairs = shape.split(' ').flatMap(pair => {
+    const [, name, kind] = SHAPE_PAIR.exec(pair) ?? []
+    return name && kind ? [{ name, kind }] : []
+  })
+  const odd = pairs.filter(({ kind }) => ODD_CLASS.test(kind)).map(({ name, kind }) => `${name}:${kind}`)
+  const asksForRefresh = pairs.some(({ name, kind }) => name === 'grant_type' && kind === 'refresh_token')
+  if (asksForRefresh && !pairs.some(({ name }) => name === 'refresh_token')) odd.push('refresh_token:absent')
+  return odd.join(' ')
+}
+
+function cellsOf(row: RefreshRow, replays: Replays): string[] {
+  const process = row.pid === undefined ? '-' : [row.role, row.pid, row.title].filter(Boolean).join(' ')
+  const note = [
+    viaNote(row),
+    givenNote(row),
+    joinedNote(row),
+    shapeHint(row.shape),
+    row.providerCode ?? '',
+    replayNote(row, replays.get(row.spanId)),
+  ]
+    .filter(Boolean)
+    .join(', ')
+  const words = [process, row.profile ?? row.provider ?? '-', row.caller, row.reason, row.via, outcomeOf(row.outcome, row.status), note]
+  return [timeOf(row.atMs), ...words.map(plain)]
+}
+
+/** Why `via` is unknown, or may be wrong. */
+function viaNote({ uncertainty, gateSeen }: RefreshRow): string {
+  if (uncertainty !== undefined) return uncertainty
+  return gateSeen === false ? 'the gate was not seen in this process yet' : ''
+}
+
+/** The source of the answer of a request that was not sent. */
+function givenNote({ decision }: RefreshRow): string {
+  if (decision === undefined) return ''
+  return decision === 'join' ? 'join: shared the answer of a request in flight' : `${decision}: answered from memory, nothing sent`
+}
+
+/** Number of other waiters; their names are listed below the stack. */
+function joinedNote({ joinedBy = [] }: RefreshRow): string {
+  return joinedBy.length === 0 ? '' : `joined by ${joinedBy.length}`
+}
+
+function replayNote(row: RefreshRow, replay: ReplayRow | undefined): string {
+  if (replay?.first) return `replay of what ${senderOf(replay.first)} sent`
+  return replay || row.replay ? 'replay' : ''
+}
+
+function senderOf(send: TokenRequestRow | undefined): string {
+  if (!send) return 'unknown'
+  const { pid, role, title } = send.process ?? {}
+  const process = [role, pid === undefined ? 'unknown process' : `pid ${pid}`, title].filter(Boolean).join(' ')
+  return plain(`${send.caller} (${process})`)
+}
+
+function outcomeOf(outcome: string | undefined, status?: number): string {
+  return [outcome ?? 'unknown', status === undefined || status === 200 ? '' : String(status)].filter(Boolean).join(' ')
+}
+
+function timeOf(atMs: number): string {
+  return new Date(atMs).toISOString()
+}
+
+/** Text of the watched application must not steer the terminal. */
+function plain(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '?')
 }

@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import type { ProcessRole } from '../domain/enums.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
+import { LEAST_NODE } from '../tools/least-node.ts'
 import { preloadUrl } from '../tools/own-module.ts'
 import type { WatchPolicy } from '../watch/watch-policy.ts'
 import {
@@ -14,7 +15,6 @@ import {
   presetOf,
   SETTINGS_VARIABLE,
 } from '../watch/watch-settings.ts'
-import { preloadOption } from './preload-option.ts'
 
 export interface RunCommandOptions {
   /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
@@ -38,20 +38,19 @@ export interface RunCommandOptions {
   deepStacks?: number
 }
 
-/** What a shell says of a command that is not there, and of one that cannot be executed. */
+/** Exit codes of a shell for a command that does not exist, and for one that cannot be executed. */
 const NOT_FOUND = 127
 const NOT_EXECUTABLE = 126
 
-/** Signals that end or steer a process and that it may be waiting for. */
+/** Signals that are passed to the child. */
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const
-/** The terminal sends these to everybody in the foreground by itself; twice would mean something else. */
+/** The terminal sends these to the whole foreground process group; the child must not receive them twice. */
 const OF_TERMINAL: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGWINCH', 'SIGCONT'])
 
 /**
  * `gatewatch run [options] -- command ...`: runs a command so that it and every Node process it starts are watched.
  *
- * Input and output are the command's own, signals reach it, and it ends as the command does, by the same signal where
- * it was one.
+ * The command has the standard streams, receives the signals, and decides how this process ends: by the same exit code or signal.
  *
  * @returns The command's exit code; 127 or 126, with a line on stderr, when it cannot be started.
  * @throws {GatewayError} `GW_CONFIG` when an option cannot be used.
@@ -71,7 +70,7 @@ export async function runCommand(options: RunCommandOptions, [command = '', ...p
     child.once('exit', (code, signal) => {
       for (const name of FORWARDED) process.off(name, forward)
       if (signal === null) return done(code ?? 0)
-      // By the same signal, so that a shell or supervisor sees what it would have seen; a signal takes a moment to come.
+      // Ends by the same signal, for the shell or supervisor; its delivery takes a moment.
       process.kill(process.pid, signal)
       setTimeout(done, 1_000, 128 + constants.signals[signal])
     })
@@ -94,7 +93,7 @@ function settingsOf({
   for (const name of preset ?? []) presetOf(name)
   if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
   if (deepStacks !== undefined && !(deepStacks > 0 && deepStacks <= LONGEST_DEEP_STACKS_MS))
-    throw new GatewayError('GW_CONFIG', '--deep-stacks: must be a day at most', { next: 'fix_configuration' })
+    throw configError('--deep-stacks: must be a day at most')
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),
@@ -113,10 +112,10 @@ function settingsOf({
 
 function requireWindow(windowMs: number, policy: string | undefined): void {
   const wrong = windowMs > LONGEST_WINDOW_MS ? 'must be a day at most' : policy !== 'coalesce' && 'goes with --policy coalesce'
-  if (wrong) throw new GatewayError('GW_CONFIG', `--coalesce-window: ${wrong}`, { next: 'fix_configuration' })
+  if (wrong) throw configError(`--coalesce-window: ${wrong}`)
 }
 
-/** The options of every Node to come, with the preload behind those there are. */
+/** `NODE_OPTIONS` of the child, with the preload after the present options. */
 function nodeOptions(): string {
   const preload = preloadOption(preloadUrl())
   const before = process.env.NODE_OPTIONS ?? ''
@@ -128,4 +127,33 @@ function reasonOf(command: string, error: Error): string {
   if (code === 'ENOENT') return `${command}: command not found`
   if (code === 'EACCES') return `${command}: permission denied`
   return `${command}: cannot be started (${code ?? error.name})`
+}
+
+/**
+ * The option of `NODE_OPTIONS` by which Node loads the preload, and starts the application even where it cannot load it.
+ *
+ * A preload whose file Node may not read, or whose language it does not know, ends the process before the first line of the
+ * application: Node 20 has no TypeScript, `--permission` allows the folders of the application only. A `data:` URL needs no
+ * file: its module imports the preload, and writes one line on stderr where that fails.
+ *
+ * @param register URL of the preload, `src/register`.
+ * @returns Text without spaces and quotes, at which `NODE_OPTIONS` would be split.
+ */
+function preloadOption(register: string): string {
+  return `--import=data:text/javascript,${encodeURIComponent(moduleText(register)).replaceAll("'", '%27')}`
+}
+
+/** Plain JavaScript for any Node that has `--import`; no file of Gatewatch can be used before it is known to be readable. */
+function moduleText(register: string): string {
+  return [
+    "import{writeSync}from'node:fs';",
+    "const number=version=>version.split('.').reduce((sum,part)=>sum*1000+parseInt(part,10),0),running=process.versions.node;",
+    'try{',
+    `if(number(running)<number('${LEAST_NODE}'))throw new Error('Node '+running+' is too old, ${LEAST_NODE} or newer is needed');`,
+    `await import(${JSON.stringify(register)})`,
+    '}catch(fault){',
+    "const reason=fault.code==='ERR_ACCESS_DENIED'?'the permission model of Node denies access to the files of Gatewatch (--allow-fs-read)':String(fault.message).split('\\n')[0];",
+    "try{writeSync(2,'gatewatch: not watching this process: '+reason+'\\n')}catch{}",
+    '}',
+  ].join('')
 }

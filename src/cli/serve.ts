@@ -6,13 +6,13 @@ import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { runSteps } from '../tools/run-steps.ts'
 import { readConfigFile } from './config-file.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
 import { keyPlaceNote, tokenGateUrl } from './gate-url.ts'
 import type { Output } from './output.ts'
-import { profileTable } from './profile-list.ts'
-import { waitForSignal } from './wait-for-signal.ts'
+import { EXIT, type ExitCode } from './output.ts'
+import { profileTable } from './result-tables.ts'
+import { waitForSignal } from './signals.ts'
 
-export interface ServeCommandOptions {
+interface ServeCommandOptions {
   config: string
   /** Folder in which spans are kept on disk too, with those of watched processes. @default `GATEWATCH_STATE`, else none */
   state?: string
@@ -40,7 +40,7 @@ export async function serveCommand(
     })
     const serving = await watch.serve()
     const profiles = await watch.profiles()
-    // Before anybody is notified that it runs: a signal that comes with the first line must end it in order, too.
+    // Before the first line is printed: a signal that follows it must end the gateway cleanly.
     const asked = waitForSignal()
     const logins = [...new Set(profiles.filter(({ type }) => type === 'oauth').map(({ provider }) => provider))]
     const tokenUrls = logins.map(provider => tokenGateUrl(serving.url, provider, settings.listen))
@@ -61,7 +61,7 @@ export async function serveCommand(
   return EXIT.good
 }
 
-/** Says what would be lost by a second signal, or by killing the process: the store has not taken it yet. */
+/** Names the tokens that a second signal or SIGKILL would lose: they are not stored yet. */
 async function noteUnsaved(watch: Gatewatch, graceMs: number, output: Output): Promise<void> {
   const profiles = await watch.profiles().catch(() => [])
   const names = profiles.filter(({ state }) => state === 'not_persisted').map(({ profile }) => profile)

@@ -1,37 +1,36 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
 import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
 import { setProviderSide } from '../simulator/scenarios/provider-side.ts'
 import type { Scenario } from '../simulator/scenarios/scenario.ts'
 import { runScenario } from '../simulator/scenarios/scenario-runner.ts'
 import { SCENARIOS } from '../simulator/scenarios/scenarios.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
 import { diagnosisText } from './finding-text.ts'
-import { untilInterrupted } from './interruption.ts'
 import type { Output } from './output.ts'
-import { waitForSignal } from './wait-for-signal.ts'
+import { EXIT, type ExitCode } from './output.ts'
+import { untilInterrupted, waitForSignal } from './signals.ts'
 
-export interface SimulateCommandOptions {
+interface SimulateCommandOptions {
   list?: boolean
   /** Name or number. */
   scenario?: string
   /** Folder in which it is recorded. @default a new one in the temporary folder */
   state?: string
-  /** Only the provider's side, for a client of one's own. */
+  /** Starts only the provider, for a client of the user. */
   providerOnly?: boolean
   /** Port of the provider. @default a free one */
   port?: number
 }
 
-/** `gatewatch simulate`: plays a known failure and tells what `diagnose` says to it. */
+/** `gatewatch simulate`: plays a known failure and shows what `diagnose` finds. */
 export async function simulateCommand(options: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const { list = false, scenario: wanted, providerOnly = false } = options
   if (list) return showList(output)
-  if (wanted === undefined) throw wrong('name a scenario with --scenario, or see them all with --list')
+  if (wanted === undefined) throw configError('name a scenario with --scenario, or see them all with --list')
   const scenario = SCENARIOS.find(({ name, number }) => name === wanted || String(number) === wanted)
-  if (!scenario) throw wrong(`there is no scenario ${JSON.stringify(wanted.slice(0, 60))}; see them all with --list`)
+  if (!scenario) throw configError(`there is no scenario ${JSON.stringify(wanted.slice(0, 60))}; see them all with --list`)
   return providerOnly ? showProvider(scenario, options, output) : play(scenario, options, output)
 }
 
@@ -59,7 +58,7 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   interrupted.stop()
   if (!scenarioRun) {
     if (state === undefined) await rm(folder, { recursive: true, force: true })
-    output.note('broken off: nothing is left of the play')
+    output.note('interrupted; nothing is left of the scenario')
     return EXIT.interrupted
   }
   const { diagnosis, first, isRight, tookMs } = scenarioRun
@@ -77,17 +76,17 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   return EXIT.warning
 }
 
-/** Provider and token endpoint with the faults of the scenario, for as long as a caller wants. */
+/** Provider and token endpoint with the faults of the scenario, until a signal. */
 async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const { name, setting = {}, steps } = scenario
   const { simulator, tokenUrl, logins } = await setProviderSide(setting, port === undefined ? {} : { port })
-  // Before anything is written: a signal that comes early must leave nothing behind, too.
+  // Before anything is written: an early signal must leave nothing behind either.
   const asked = waitForSignal()
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-login-'))
   try {
     const faults = steps.flatMap(step => (step.do === 'fault' ? [step.fault] : []))
     for (const fault of faults) simulator.inject(fault)
-    // Worthless anywhere else, and yet no token is printed: terminals and logs keep what they are shown.
+    // The tokens are worthless elsewhere; no token is printed anyway, since terminals and logs keep their text.
     const loginFile = join(folder, 'login.json')
     await writeFile(loginFile, `${JSON.stringify(logins.values().next().value?.grant, undefined, 2)}\n`, { mode: 0o600 })
     const { url } = simulator
@@ -108,8 +107,4 @@ async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions
     await rm(folder, { recursive: true, force: true })
   }
   return EXIT.good
-}
-
-function wrong(message: string): GatewayError {
-  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
 }

@@ -1,23 +1,18 @@
 import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { type AskedGatewayOptions, askedGateway } from './asked-gateway.ts'
-import { type CallerLists, callerTables } from './caller-list.ts'
-import { EXIT, type ExitCode } from './exit-code.ts'
-import type { Output } from './output.ts'
-import { exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './profile-list.ts'
-import { recordedStatus } from './recorded-status.ts'
+import { readRecords } from '../events/disk-records.ts'
+import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
+import { type AskedGatewayOptions, ask, askedGateway } from './gateway-client.ts'
+import { EXIT, type ExitCode, inWords, type Output, textTable } from './output.ts'
+import { type CallerLists, callerTables, exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './result-tables.ts'
 
-export interface StatusOptions extends AskedGatewayOptions {
+interface StatusOptions extends AskedGatewayOptions {
   /** Let the gateway probe every profile first. */
   probe?: boolean
   /** State folder that is read in place of asking a gateway. */
   state?: string
 }
-
-const TIMEOUT_MS = 5_000
-/** Profiles are probed one after the other, and a provider that hangs is waited for. */
-const PROBES_TIMEOUT_MS = 300_000
 
 /** `gatewatch status`: asks the running gateway what its profiles can do and who refreshes; or a state folder, who refreshed. */
 export async function statusCommand({ probe = false, state, ...asked }: StatusOptions, output: Output): Promise<ExitCode> {
@@ -36,21 +31,20 @@ export async function statusCommand({ probe = false, state, ...asked }: StatusOp
   }
 }
 
-/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, `GW_UPSTREAM`, and what `fetch` throws where no server answers. */
-export async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
-  const answer = await fetch(new URL(path, base), {
-    method,
-    signal: AbortSignal.timeout(method === 'POST' ? PROBES_TIMEOUT_MS : TIMEOUT_MS),
-    headers: key ? { authorization: `Bearer ${key}` } : {},
+/** `gatewatch status --state DIR`: which processes recorded something, and who refreshed in them. Reads only. */
+function recordedStatus(folder: string, output: Output): ExitCode {
+  const nowMs = Date.now()
+  const { processes, ...callers } = readRecords(folder, records => ({
+    processes: records.processes(),
+    refreshes: callerTable(records),
+    acquisitions: acquisitionTable(records),
+    fallbacks: fallbackTable(records),
+    billingChanges: billingChangeTable(records),
+  }))
+  const lines = processes.map(({ pid, role, title, host, startedMs, dropped }) => {
+    return [pid, role, title, host, `${inWords(Math.max(0, (nowMs - startedMs) / 1000))} ago`, dropped]
   })
-  if (answer.ok) return (await answer.json()) as T
-  if (answer.status !== 401 && answer.status !== 403)
-    throw new GatewayError('GW_UPSTREAM', `the gateway answers ${answer.status} to ${path}: its log and its telemetry say why`, {
-      next: 'try_again_later',
-    })
-  throw new GatewayError(
-    'GW_UNAUTHORIZED',
-    `the gateway answers ${answer.status} to ${path}: name the environment variable with one of its keys (listen.keysEnv) with --key-env, or put that key into GATEWATCH_KEY`,
-    { next: 'fix_configuration' },
-  )
+  const listed = textTable(['PID', 'ROLE', 'RUNS', 'HOST', 'STARTED', 'NOT RECORDED'], lines)
+  output.show({ processes, ...callers }, `Processes\n${listed}\n\n${callerTables(callers, nowMs)}`)
+  return EXIT.good
 }

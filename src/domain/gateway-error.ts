@@ -87,6 +87,11 @@ export class GatewayError extends Error {
   }
 }
 
+/** The error for settings, options or arguments that cannot be used. */
+export function configError(message: string, cause?: unknown): GatewayError {
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration', cause })
+}
+
 /** Says whether `error` is ours and, when codes are given, one of them. */
 export function isGatewayError(error: unknown, ...codes: GatewayErrorCode[]): error is GatewayError {
   return error instanceof GatewayError && (codes.length === 0 || codes.includes(error.code))

@@ -1,9 +1,9 @@
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { systemCode } from '../store/store-failure.ts'
 
 /** The error for a source that is not where it was looked for. */
 export function notFound(path: string, hint: string): GatewayError {
-  return new GatewayError('GW_CONFIG', `${path}: there is nothing to import here; ${hint}`, { next: 'fix_configuration' })
+  return configError(`${path}: there is nothing to import here; ${hint}`)
 }
 
 /** The error for a file of a source that cannot be opened or copied. */

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { configError, isGatewayError } from '../domain/gateway-error.ts'
 import { requestCodeGrant } from '../providers/code-grant.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { isLoopbackUrl } from '../providers/token-url.ts'
@@ -35,9 +35,7 @@ export async function signInByBrowser(context: LoginContext): Promise<GrantedAns
 async function byRedirect(context: LoginContext, secrets: LoginSecrets, signal: AbortSignal): Promise<GrantedAnswer> {
   const { party, login, prompts } = context
   if (!login.redirectUrl.startsWith('http://') || !isLoopbackUrl(login.redirectUrl)) {
-    throw new GatewayError('GW_CONFIG', `browsers of ${party.provider.id} do not come back to this machine: sign in with --paste`, {
-      next: 'fix_configuration',
-    })
+    throw configError(`browsers of ${party.provider.id} do not come back to this machine: sign in with --paste`)
   }
   const redirect = await awaitRedirect({
     redirectUrl: login.redirectUrl,

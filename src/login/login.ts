@@ -1,6 +1,6 @@
 import { ATTR_CREDENTIAL_EXPIRES_IN, ATTR_EXPIRES_IN_REPAIRED, ATTR_HAS_REFRESH, ATTR_LOGIN_METHOD } from '../../otel/semconv.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { oauthParty } from '../providers/oauth-request.ts'
 import type { GrantedAnswer } from '../providers/refresh-answer.ts'
 import { systemClock } from '../tools/clock.ts'
@@ -53,9 +53,7 @@ function contextOf({ provider, clock = systemClock, ...options }: LoginOptions):
   if (login?.[wanted] !== undefined) return { ...options, party, login, clock }
   const other = options.method === 'device' ? login?.authorizationUrl : login?.deviceUrl
   const instead = other === undefined ? '' : options.method === 'device' ? ', or sign in without --device' : ', or sign in with --device'
-  throw new GatewayError('GW_CONFIG', `no user can sign in at ${provider.id} this way: set providers.${provider.id}.${wanted}${instead}`, {
-    next: 'fix_configuration',
-  })
+  throw configError(`no user can sign in at ${provider.id} this way: set providers.${provider.id}.${wanted}${instead}`)
 }
 
 /** What the profile holds may be replaced by a login, as far as can be said before anybody signs in. */

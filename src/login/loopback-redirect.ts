@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, type GatewayError } from '../domain/gateway-error.ts'
 import { redirectPage } from './redirect-page.ts'
 
 export interface LoopbackRedirectOptions {
@@ -115,10 +115,7 @@ function cannotListen(host: string, port: number, cause: unknown): GatewayError 
   const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
   const why =
     code === 'EADDRINUSE' ? `port ${port} is taken, perhaps by another login: end that one` : `${host}:${port} cannot be used (${code})`
-  return new GatewayError('GW_CONFIG', `the browser cannot come back here: ${why}, or sign in with --paste or --device`, {
-    next: 'fix_configuration',
-    cause,
-  })
+  return configError(`the browser cannot come back here: ${why}, or sign in with --paste or --device`, cause)
 }
 
 function withPort(wanted: URL, port: number): string {

@@ -7,7 +7,7 @@ import {
   customFetch,
   None,
 } from 'oauth4webapi'
-import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { configError, errorType, isGatewayError } from '../domain/gateway-error.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { readErrorBody, retryAfterMs } from './error-body.ts'
 import type { GrantedFacts } from './granted-answer.ts'
@@ -83,9 +83,7 @@ export interface AskOptions {
 export function oauthParty(provider: Provider): OAuthParty {
   const { oauth } = provider
   if (!oauth) {
-    throw new GatewayError('GW_CONFIG', `no user can sign in at ${provider.id}: set providers.${provider.id}.tokenUrl and clientId`, {
-      next: 'fix_configuration',
-    })
+    throw configError(`no user can sign in at ${provider.id}: set providers.${provider.id}.tokenUrl and clientId`)
   }
   const { login } = oauth
   const optional = {
@@ -128,10 +126,7 @@ export async function askOAuth(
     headers: new Headers({ 'user-agent': 'gatewatch', ...oauth.headers }),
     [allowInsecureRequests]: true, // isTokenUrlSafe decides below
     [customFetch]: async (url, { body, headers }) => {
-      if (!isTokenUrlSafe(url))
-        throw new GatewayError('GW_CONFIG', `an OAuth URL of ${provider.id} has no TLS and leaves the machine`, {
-          next: 'fix_configuration',
-        })
+      if (!isTokenUrlSafe(url)) throw configError(`an OAuth URL of ${provider.id} has no TLS and leaves the machine`)
       const fields = new URLSearchParams(body as URLSearchParams)
       shape = sentShape(fields, encoding)
       answer = await post(upstream, { url, body: fields, headers, encoding, signal })

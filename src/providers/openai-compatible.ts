@@ -1,5 +1,5 @@
 import type { Credential } from '../domain/credential.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
 import type { Provider } from './provider.ts'
 import { type ProviderSettings, withSettings } from './provider-settings.ts'
@@ -20,9 +20,7 @@ export interface OpenaiCompatibleSettings extends ProviderSettings {
  */
 export function openaiCompatible({ id, ...settings }: OpenaiCompatibleSettings): Provider {
   if (settings.baseUrl === undefined) {
-    throw new GatewayError('GW_CONFIG', `providers.${id}.baseUrl is missing: a provider that is not built in needs one`, {
-      next: 'fix_configuration',
-    })
+    throw configError(`providers.${id}.baseUrl is missing: a provider that is not built in needs one`)
   }
   return withSettings(
     {

@@ -1,5 +1,5 @@
 import { type Billing, PROTOCOLS, type Protocol } from '../domain/enums.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, type GatewayError } from '../domain/gateway-error.ts'
 import { LOGIN_KEYS, type LoginSettings, loginWithSettings } from './login-endpoints.ts'
 import type { OAuthEndpoints, Provider } from './provider.ts'
 import { isTokenUrlSafe } from './token-url.ts'
@@ -92,5 +92,5 @@ function checkedPath(id: string, key: string, path: string): string {
 }
 
 function wrong(id: string, key: string, what: string): GatewayError {
-  return new GatewayError('GW_CONFIG', `providers.${id}.${key} ${what}`, { next: 'fix_configuration' })
+  return configError(`providers.${id}.${key} ${what}`)
 }

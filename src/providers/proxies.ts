@@ -1,5 +1,5 @@
 import type { Agent, Dispatcher } from 'undici'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
 
 /** The proxies that the environment names, by the scheme of the URL that is asked for. */
 export interface Proxies {
@@ -50,7 +50,5 @@ function readProxy(environment: Readonly<Record<string, string | undefined>>, na
   const url = key && environment[key]
   if (!url) return undefined
   if (URL.canParse(url) && PROTOCOLS.has(new URL(url).protocol)) return url
-  throw new GatewayError('GW_CONFIG', `${key} must be the URL of a proxy, http://host:port (https, socks5 and socks are allowed too)`, {
-    next: 'fix_configuration',
-  })
+  throw configError(`${key} must be the URL of a proxy, http://host:port (https, socks5 and socks are allowed too)`)
 }

@@ -1,4 +1,4 @@
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
 import { anthropic } from './anthropic.ts'
 import { openai } from './openai.ts'
 import { openaiCodex } from './openai-codex.ts'
@@ -52,11 +52,7 @@ export function createRegistry(configured: Readonly<Record<string, ProviderSetti
     get(id) {
       const provider = providers.get(id)
       if (provider) return provider
-      throw new GatewayError(
-        'GW_CONFIG',
-        `no provider is called ${JSON.stringify(id.slice(0, 64))}; known are ${[...providers.keys()].join(', ')}`,
-        { next: 'fix_configuration' },
-      )
+      throw configError(`no provider is called ${JSON.stringify(id.slice(0, 64))}; known are ${[...providers.keys()].join(', ')}`)
     },
     all: () => all,
     tokenUrls: () => tokenUrls,
@@ -70,9 +66,7 @@ function addTokenUrl(tokenUrls: Map<string, string>, { id, oauth }: Provider): v
 /** The id is a metric label and half of `provider:account`. */
 function checkedId(id: string): string {
   if (/^[a-z0-9][a-z0-9._-]{0,63}$/.test(id)) return id
-  throw new GatewayError(
-    'GW_CONFIG',
+  throw configError(
     `providers: ${JSON.stringify(id.slice(0, 64))} cannot be a provider id; use lower-case letters, digits, "-", "_" and "."`,
-    { next: 'fix_configuration' },
   )
 }

@@ -1,6 +1,6 @@
 import type { Credential } from '../domain/credential.ts'
 import { bearerOf } from '../domain/credential.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 
 /** What a lost token turns into when code puts nothing into a string; posted by real gateways (#82069). */
@@ -34,11 +34,7 @@ export function requireSecret(credential: Credential, providerId: string): strin
     )
   }
   if (!/^[\x21-\x7e]+$/.test(secret)) {
-    throw new GatewayError(
-      'GW_CONFIG',
-      `the ${credential.type} credential for ${providerId} holds spaces or characters no header can carry; store it again`,
-      { next: 'fix_configuration' },
-    )
+    throw configError(`the ${credential.type} credential for ${providerId} holds spaces or characters no header can carry; store it again`)
   }
   return secret
 }

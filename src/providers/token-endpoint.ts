@@ -8,7 +8,7 @@ import {
   refreshTokenGrantRequest,
 } from 'oauth4webapi'
 import type { OAuthCredential } from '../domain/credential.ts'
-import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { configError, errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders } from './answer-sink.ts'
 import { dateOf } from './error-body.ts'
 import { type GrantedFacts, readGrantedAnswer, type UnreadableAnswer } from './granted-answer.ts'
@@ -109,18 +109,10 @@ export async function requestRefresh(request: RefreshRequest): Promise<RefreshAn
 
 function usableEndpoints(provider: Provider): OAuthEndpoints {
   if (!provider.oauth) {
-    throw new GatewayError(
-      'GW_CONFIG',
-      `provider ${provider.id} has no token endpoint; set providers.${provider.id}.tokenUrl and clientId`,
-      { next: 'fix_configuration' },
-    )
+    throw configError(`provider ${provider.id} has no token endpoint; set providers.${provider.id}.tokenUrl and clientId`)
   }
   if (!isTokenUrlSafe(provider.oauth.tokenUrl)) {
-    throw new GatewayError(
-      'GW_CONFIG',
-      `providers.${provider.id}.tokenUrl must begin with https:// (http:// is allowed on loopback only)`,
-      { next: 'fix_configuration' },
-    )
+    throw configError(`providers.${provider.id}.tokenUrl must begin with https:// (http:// is allowed on loopback only)`)
   }
   return provider.oauth
 }

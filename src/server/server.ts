@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { eventsOf } from '../diagnose/evidence-source.ts'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { gatewaySource } from '../ops/gateway-source.ts'
 import { type OpsPage, opsPage } from '../ops/ops-page.ts'
 import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
@@ -167,12 +167,7 @@ function readKeys(keysEnv: string | undefined, environment: NodeJS.ProcessEnv, s
 function bind(server: Server, { listen, source }: ServeOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        new GatewayError('GW_CONFIG', `${source}: listen: ${listen.host}:${listen.port} cannot be bound (${cause.code ?? cause.name})`, {
-          next: 'fix_configuration',
-          cause,
-        }),
-      )
+      reject(configError(`${source}: listen: ${listen.host}:${listen.port} cannot be bound (${cause.code ?? cause.name})`, cause))
     })
     server.listen(listen.port, listen.host.replace(/[[\]]/g, ''), resolve)
   })

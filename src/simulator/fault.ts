@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError } from '../domain/gateway-error.ts'
 import { anthropicError, chatGptError, openAiError, rfcError } from './http-exchange.ts'
 
 /** An answer as data. */
@@ -259,10 +259,10 @@ function readFault(value: unknown): Fault {
   if (!result.success) {
     const [issue] = result.issues
     const key = v.getDotPath(issue) ?? 'the fault itself'
-    throw new GatewayError('GW_CONFIG', `fault not understood at ${key}: ${issue.message}`, { next: 'fix_configuration' })
+    throw configError(`fault not understood at ${key}: ${issue.message}`)
   }
   if (result.output.body !== undefined && !result.output.name && result.output.status === undefined) {
-    throw new GatewayError('GW_CONFIG', 'a fault with a body needs a status or a name', { next: 'fix_configuration' })
+    throw configError('a fault with a body needs a status or a name')
   }
   return result.output
 }

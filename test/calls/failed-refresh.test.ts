@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, SPAN_REFRESH } from '../../otel/semconv.ts'
-import { EXIT } from '../../src/cli/exit-code.ts'
+import { EXIT } from '../../src/cli/output.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { runCli } from '../cli/run-cli.ts'
 import { codexLogin, eventually, type GatewayWorld, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { EXIT } from '../../src/cli/exit-code.ts'
+import { EXIT } from '../../src/cli/output.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { runCli } from '../cli/run-cli.ts'

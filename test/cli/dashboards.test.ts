@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { EXIT } from '../../src/cli/exit-code.ts'
+import { EXIT } from '../../src/cli/output.ts'
 import { ROOT } from '../house/source-files.ts'
 import { runCli } from './run-cli.ts'
 

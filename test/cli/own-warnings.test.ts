@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
-const MODULE = fileURLToPath(new URL('../../src/cli/own-warnings.ts', import.meta.url))
+const MODULE = fileURLToPath(new URL('../../src/cli/process-start.ts', import.meta.url))
 
 /** What Node 22 says when it loads SQLite; here any Node says it, and other things. */
 const SCRIPT = `

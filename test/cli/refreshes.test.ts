@@ -11,7 +11,7 @@ import {
   ATTR_REQUEST_FIELDS,
   ATTR_VIA,
 } from '../../otel/semconv.ts'
-import { shapeHint } from '../../src/cli/refresh-lines.ts'
+import { shapeHint } from '../../src/cli/refreshes.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
 import { diskWorld, startChild } from '../events/world.ts'
 import type { RefreshOptions } from '../events/world-spans.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SPAN_PROBE } from '../../otel/semconv.ts'
-import { EXIT } from '../../src/cli/exit-code.ts'
+import { EXIT } from '../../src/cli/output.ts'
 import { codexLogin, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
 import { runCli } from './run-cli.ts'
 

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { GatewayError } from '../domain/gateway-error.ts'
+import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback, type Settings, variableName } from '../options.ts'
 import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
 
@@ -12,7 +12,7 @@ export interface AskedGatewayOptions {
 }
 
 /** A running gateway. */
-export interface AskedGateway {
+interface AskedGateway {
   readonly url: string
   readonly key?: string
 }
@@ -20,6 +20,10 @@ export interface AskedGateway {
 /** Holds one of the gateway's keys for commands that ask a running gateway. */
 const KEY_VARIABLE = 'GATEWATCH_KEY'
 const DEFAULT_URL = 'http://127.0.0.1:8089'
+
+const TIMEOUT_MS = 5_000
+/** Profiles are probed one after the other, and a provider that hangs is waited for. */
+const PROBES_TIMEOUT_MS = 300_000
 
 /**
  * The gateway that a command asks, and the key it shows there: that of `--key-env`, else `GATEWATCH_KEY`, else the first one in
@@ -38,16 +42,29 @@ export async function askedGateway(
   return { url: asked, ...(key && { key }) }
 }
 
+/** Asks a running gateway. @throws {GatewayError} `GW_UNAUTHORIZED`, `GW_UPSTREAM`, and what `fetch` throws where no server answers. */
+export async function ask<T>(base: string, path: string, key: string | undefined, method: 'GET' | 'POST' = 'GET'): Promise<T> {
+  const answer = await fetch(new URL(path, base), {
+    method,
+    signal: AbortSignal.timeout(method === 'POST' ? PROBES_TIMEOUT_MS : TIMEOUT_MS),
+    headers: key ? { authorization: `Bearer ${key}` } : {},
+  })
+  if (answer.ok) return (await answer.json()) as T
+  if (answer.status !== 401 && answer.status !== 403)
+    throw new GatewayError('GW_UPSTREAM', `the gateway answers ${answer.status} to ${path}: its log and its telemetry say why`, {
+      next: 'try_again_later',
+    })
+  throw new GatewayError(
+    'GW_UNAUTHORIZED',
+    `the gateway answers ${answer.status} to ${path}: name the environment variable with one of its keys (listen.keysEnv) with --key-env, or put that key into GATEWATCH_KEY`,
+    { next: 'fix_configuration' },
+  )
+}
+
 function named(keyEnv: string, environment: NodeJS.ProcessEnv): string {
   const key = environment[keyEnv]
   if (key) return key
-  throw new GatewayError(
-    'GW_CONFIG',
-    `--key-env: the environment variable ${variableName(keyEnv)} is ${key === '' ? 'empty' : 'not set'}`,
-    {
-      next: 'fix_configuration',
-    },
-  )
+  throw configError(`--key-env: the environment variable ${variableName(keyEnv)} is ${key === '' ? 'empty' : 'not set'}`)
 }
 
 /** How the gateway of the configuration here listens. A command that only asks does not fail because of that file. */

@@ -30,10 +30,21 @@ export interface Import {
   readonly dynamic: boolean
 }
 
-/** Parses `text` as the file at `path`. */
+/** `text` as the file at `path`; it is parsed when its statements are first asked for. */
 export function sourceFile(path: string, text: string): SourceFile {
-  return { path, text, statements: parseAst(text, { lang: 'ts' }).body as unknown as SyntaxNode[] }
+  let statements: readonly SyntaxNode[] | undefined
+  return {
+    path,
+    text,
+    get statements() {
+      statements ??= parseAst(text, { lang: 'ts' }).body as unknown as SyntaxNode[]
+      return statements
+    },
+  }
 }
+
+/** Every test of a process looks at the same files. */
+const parsed = new Map<string, SourceFile>()
 
 /** The TypeScript files of the folders that exist; nothing that is installed or built. */
 export function sourceFilesIn(...folders: readonly string[]): SourceFile[] {
@@ -42,7 +53,11 @@ export function sourceFilesIn(...folders: readonly string[]): SourceFile[] {
     .map(path => path.replaceAll(sep, '/'))
     .filter(path => !path.includes('node_modules/'))
     .sort()
-    .map(path => sourceFile(path, readFileSync(join(ROOT, path), 'utf8')))
+    .map(path => {
+      const file = parsed.get(path) ?? sourceFile(path, readFileSync(join(ROOT, path), 'utf8'))
+      parsed.set(path, file)
+      return file
+    })
 }
 
 /** Every node of a file, outermost first. */

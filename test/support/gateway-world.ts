@@ -138,15 +138,19 @@ export function storedKey(id: string, key: string, provider = id.split(':')[0] ?
 /** Shorter than what a test may take, so that it ends with what was wrong; far longer than a slow machine needs. */
 const LONGEST_WAIT_MS = 20_000
 
-/** Tries until `look` no longer throws; what it gives then. */
+/**
+ * Tries until `look` no longer throws; what it gives then. A look is often a whole call, so the longer a state takes, the rarer the looks:
+ * a tenth of the time waited so far apart.
+ */
 export async function eventually<T>(look: () => T | Promise<T>): Promise<T> {
   const start = performance.now()
   for (;;) {
     try {
       return await look()
     } catch (error) {
-      if (performance.now() - start >= LONGEST_WAIT_MS) throw error
-      await new Promise(resolve => setTimeout(resolve, 10))
+      const waited = performance.now() - start
+      if (waited >= LONGEST_WAIT_MS) throw error
+      await new Promise(resolve => setTimeout(resolve, Math.max(10, waited / 10)))
     }
   }
 }

@@ -59,7 +59,7 @@ export type Counter = (typeof COUNTERS)[number]
  * `caller` is the caller's label, `grant_type` the `grant` of a token request, `sent` the fingerprint of the refresh token that
  * a token request sent (`refreshFingerprintBefore`), `retained` 1 where that token stays good, `replay` 1 where it was known to
  * have been rotated away. A deduplicated request of a watched process is an `acquire` with a `via`. `rest` is last: SQLite reads
- * the columns before it without touching its overflow pages.
+ * the columns before it without touching its overflow pages. The index `event_refresh` holds all that counts of refreshes need.
  *
  * `stack`: the text of a stack, once; `event.stack_id` names it. `seen_ms` is refreshed about once a minute.
  *
@@ -122,6 +122,9 @@ CREATE TABLE event (
 CREATE INDEX event_keep ON event (keep);
 CREATE INDEX event_kind ON event (kind, start_ms);
 CREATE INDEX event_trace ON event (trace_id);
+CREATE INDEX event_profile ON event (profile, kind, start_ms);
+CREATE INDEX event_refresh ON event (profile, start_ms, caller, reason, via, outcome, stack_id, is_error, stands_for)
+  WHERE via IS NOT NULL AND grant_type IS NOT 'other';
 CREATE INDEX event_sent ON event (sent, retained, replay) WHERE sent IS NOT NULL;
 CREATE TABLE counter (
   name TEXT NOT NULL,

@@ -1,5 +1,6 @@
 import { ATTR_CALLER_KIND } from '../../otel/semconv.ts'
 import type { ProcessRow } from '../events/process-row.ts'
+import { framesOf } from '../events/queries/stack-frames.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
 import { bypassRow, isBypass } from '../events/refresh-row.ts'
 import { replays } from '../events/replays.ts'
@@ -8,7 +9,6 @@ import type { TokenRequestRow } from '../events/token-request-row.ts'
 import type { Aggregates } from './aggregates.ts'
 import type { BypassesAnswer, BypassLine, ReplayLine, SendLine, ShapeLine } from './api-types.ts'
 import { matchingRefreshes, type QueryParams } from './query-params.ts'
-import { framesOf } from './stack-text.ts'
 
 const MOST_LINES = 100
 

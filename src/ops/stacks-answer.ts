@@ -1,7 +1,7 @@
+import { framesOf } from '../events/queries/stack-frames.ts'
 import type { Aggregates } from './aggregates.ts'
-import type { FrameLine, StackNode, StacksAnswer } from './api-types.ts'
+import type { CountedStack, FrameLine, StackNode, StacksAnswer } from './api-types.ts'
 import { matchingRefreshes, type QueryParams } from './query-params.ts'
-import { framesOf } from './stack-text.ts'
 
 interface Growing {
   readonly frame: FrameLine
@@ -13,14 +13,6 @@ interface Growing {
 /** Stacks of one tree; the rarest are left out of a larger one. */
 const MOST_STACKS = 1_000
 const NO_STACK: FrameLine = { name: 'no stack recorded', file: '', line: 0, application: false, caller: false }
-
-/** A stack with how often it asked for a refresh. */
-export interface CountedStack {
-  /** Outermost first. */
-  readonly frames: readonly FrameLine[]
-  readonly count: number
-  readonly failures: number
-}
 
 /** The stacks that trigger refresh, as a tree from the outermost frame inwards. */
 export function stacksAnswer(aggregates: Aggregates, query: QueryParams): StacksAnswer {

@@ -18,12 +18,12 @@ import {
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import { attributeText } from '../events/attribute-value.ts'
+import { framesOf } from '../events/queries/stack-frames.ts'
 import { trace } from '../events/queries.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
 import type { SpanRow } from '../events/span-row.ts'
 import type { SpanRole, TraceAnswer, TraceSpan } from './api-types.ts'
 import { processText } from './bypasses-answer.ts'
-import { framesOf } from './stack-text.ts'
 
 /** Spans of one answer; a trace of more is no single call. */
 const MOST_SPANS = 1_000

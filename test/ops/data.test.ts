@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { ATTR_VIA, SPAN_ACQUIRE, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
+import type { SpeedscopeFile } from '../../src/events/queries/speedscope.ts'
 import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../../src/events/queries.ts'
 import type {
   BypassesAnswer,
@@ -12,7 +13,6 @@ import type {
   StacksAnswer,
   TraceAnswer,
 } from '../../src/ops/api-types.ts'
-import type { SpeedscopeFile } from '../../src/ops/speedscope.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'
 import { CODEX, type OpsWorld, opsWorld, PAID, reportStory } from './ops-world.ts'

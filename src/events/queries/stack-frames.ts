@@ -1,4 +1,4 @@
-import type { FrameLine } from './api-types.ts'
+import type { FrameLine } from './answers.ts'
 
 /** The frame a caller site was taken from. */
 export interface CallerPlace {

@@ -1,4 +1,4 @@
-import type { CountedStack } from './stacks-answer.ts'
+import type { CountedStack } from './answers.ts'
 
 interface SpeedscopeFrame {
   readonly name: string

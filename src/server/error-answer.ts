@@ -1,5 +1,5 @@
+import type { ServerResponse } from 'node:http'
 import { isSpanContextValid } from '@opentelemetry/api'
-import type { Response } from 'express'
 import type { Protocol } from '../domain/enums.ts'
 import { GatewayError, type GatewayErrorCode } from '../domain/gateway-error.ts'
 import { activeSpanContext } from '../telemetry/telemetry.ts'
@@ -36,7 +36,7 @@ export interface ErrorAnswerOptions {
 }
 
 /** Answers with an error of ours, in the words of the protocol the client speaks. */
-export function answerError(response: Response, error: unknown, { protocol, status, traceId }: ErrorAnswerOptions = {}): void {
+export function answerError(response: ServerResponse, error: unknown, { protocol, status, traceId }: ErrorAnswerOptions = {}): void {
   const known =
     error instanceof GatewayError
       ? error
@@ -49,11 +49,16 @@ export function answerError(response: Response, error: unknown, { protocol, stat
   if (known.retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(known.retryAfterMs / 1000))
   const found = traceId ?? activeTraceId()
   if (found !== undefined) response.setHeader('x-gatewatch-trace', found)
-  response.status(status ?? STATUS[known.code] ?? 500).json(bodyOf(known, protocol))
+  const body = Buffer.from(JSON.stringify(bodyOf(known, protocol)))
+  response.writeHead(status ?? STATUS[known.code] ?? 500, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': body.length,
+  })
+  response.end(body)
 }
 
 /** Keeps an answer out of caches, and a browser from taking it for something else than its type says. */
-export function keepPrivate(response: Response): void {
+export function keepPrivate(response: ServerResponse): void {
   response.setHeader('cache-control', 'no-store')
   response.setHeader('x-content-type-options', 'nosniff')
 }

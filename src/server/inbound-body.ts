@@ -1,6 +1,6 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
-import type { Request, RequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 
 /** The room that the bodies of all requests under way share, in bytes. */
@@ -41,29 +41,29 @@ const INFLATERS: Readonly<Record<string, () => Transform>> = {
 const RETRY_MS = 1_000
 
 /**
- * Reads the body of a request whole into `request.body`, a `Buffer`, inflated where it came compressed. A body whose length
- * is announced is written to its place as it comes, and one that comes in one piece is that piece: it is in memory once. It
- * counts until the request is answered, since a call may be repeated with the next profile until then.
+ * Reads the body of a request whole, inflated where it came compressed. A body whose length is announced is written to its
+ * place as it comes, and one that comes in one piece is that piece: it is in memory once. It counts until the request is
+ * answered, since a call may be repeated with the next profile until then.
  *
- * What is refused (`GW_TOO_LARGE`, `GW_OVERLOADED`, `GW_BAD_REQUEST`) is read off first and thrown away, since a client that
- * is still sending would not see the answer.
+ * What is refused is read off first and thrown away, since a client that is still sending would not see the answer.
+ *
+ * @throws {GatewayError} `GW_TOO_LARGE`, `GW_OVERLOADED`, `GW_BAD_REQUEST`
  */
-export function inboundBody({ maxBodyBytes, room }: InboundBodyOptions): RequestHandler {
-  return (request, response, next) => {
-    const reading = new BodyReading(request, maxBodyBytes, room)
-    // `on`, since it comes once: `once` makes two objects more for each request.
-    response.on('close', () => reading.release())
-    // A promise, since events of a body come outside of the context of the request that its span is in.
-    new Promise<Buffer>((resolve, reject) => reading.whole(resolve, reject)).then(body => {
-      request.body = body
-      next()
-    }, next)
-  }
+export function readInboundBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { maxBodyBytes, room }: InboundBodyOptions,
+): Promise<Buffer> {
+  const reading = new BodyReading(request, maxBodyBytes, room)
+  // `on`, since it comes once: `once` makes two objects more for each request.
+  response.on('close', () => reading.release())
+  // A promise, since events of a body come outside of the context of the request that its span is in.
+  return new Promise((resolve, reject) => reading.whole(resolve, reject))
 }
 
 /** One body on its way into memory. */
 class BodyReading {
-  readonly #request: Request
+  readonly #request: IncomingMessage
   readonly #maxBodyBytes: number
   readonly #room: BodyRoom
   readonly #parts: Buffer[] = []
@@ -74,7 +74,7 @@ class BodyReading {
   #length = 0
   #taken = 0
 
-  constructor(request: Request, maxBodyBytes: number, room: BodyRoom) {
+  constructor(request: IncomingMessage, maxBodyBytes: number, room: BodyRoom) {
     this.#request = request
     this.#maxBodyBytes = maxBodyBytes
     this.#room = room
@@ -129,7 +129,7 @@ class BodyReading {
   }
 
   /** Takes all that comes out of `source`. @param end Called once, with why it cannot be taken, if so. */
-  #take(source: Request | Transform, end: (refusal?: GatewayError) => void): void {
+  #take(source: IncomingMessage | Transform, end: (refusal?: GatewayError) => void): void {
     const request = this.#request
     let isOver = false
     const done = (refusal?: GatewayError) => {

@@ -1,9 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { Request, RequestHandler } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { isLoopback } from '../options.ts'
 import { pinSecret } from '../tools/secret-registry.ts'
 import { answerError } from './error-answer.ts'
+import { hostNameOf, type InboundHandler } from './inbound-request.ts'
 import { protocolOf } from './provider-endpoints.ts'
 
 /** The keys clients must show. Where there are none, a request is trusted that comes straight from this machine. */
@@ -20,7 +22,7 @@ export class InboundKeys {
   }
 
   /** Says whether the request shows one of the keys in a header. */
-  admits({ headers }: Pick<Request, 'headers'>): boolean {
+  admits({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
     return this.admitsKey(/^Bearer\s+(.+)$/i.exec(headers.authorization ?? '')?.[1] ?? headers['x-api-key'])
   }
 
@@ -44,15 +46,15 @@ const PROXY_HEADER_PREFIXES = ['x-forwarded-', 'x-original-forwarded-', 'x-envoy
  * A proxy on this machine in its default form (nginx's `proxy_pass` alone) sends loopback as name and no header of its own.
  * Its requests cannot be distinguished from local ones. Where such a proxy stands, keys must be configured.
  */
-export function isFromThisMachine({ socket, hostname, headers }: Pick<Request, 'socket' | 'hostname' | 'headers'>): boolean {
-  return isOfLoopback(socket.remoteAddress ?? '') && isLoopback(hostname) && !hasPassedProxy(headers)
+export function isFromThisMachine({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): boolean {
+  return isOfLoopback(socket.remoteAddress ?? '') && isLoopback(hostNameOf({ headers })) && !hasPassedProxy(headers)
 }
 
 function isOfLoopback(address: string): boolean {
   return isLoopback(address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address)
 }
 
-function hasPassedProxy(headers: Request['headers']): boolean {
+function hasPassedProxy(headers: IncomingMessage['headers']): boolean {
   for (const name in headers)
     if (PROXY_HEADERS.has(name) || (name.startsWith('x-') && PROXY_HEADER_PREFIXES.some(prefix => name.startsWith(prefix)))) return true
   return false
@@ -63,7 +65,7 @@ function hasPassedProxy(headers: Request['headers']): boolean {
  * A page in a browser on this machine reaches loopback too, under a name of its own (DNS rebinding) or with a plain form
  * post, and would call providers on the operator's account.
  */
-export function requireClient(keys: InboundKeys): RequestHandler {
+export function requireClient(keys: InboundKeys): InboundHandler {
   return (request, response, next) => {
     if (keys.isRequired ? keys.admits(request) : isFromThisMachine(request) && !isOfForeignPage(request.headers)) {
       next()
@@ -115,7 +117,7 @@ export function refuseOtherSites(): RequestHandler {
  * Says whether a page of another origin sent a request; another port of this machine is another origin. Browsers say it in
  * `Sec-Fetch-Site`, which no page can set, and those that do not send that header in `Origin` or `Referer`.
  */
-function isOfForeignPage({ 'sec-fetch-site': site, origin, referer, host }: Request['headers']): boolean {
+function isOfForeignPage({ 'sec-fetch-site': site, origin, referer, host }: IncomingMessage['headers']): boolean {
   // Not compared with `Host` as well: a proxy may have put its own there.
   if (site !== undefined) return site !== 'same-origin' && site !== 'none'
   return [origin, referer].some(address => address !== undefined && hostOf(address) !== host)

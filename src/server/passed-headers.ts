@@ -63,14 +63,33 @@ const NOT_RETURNED = new Set([
 ])
 const NOT_RETURNED_PREFIX = ['x-gatewatch-', 'access-control-', 'cross-origin-']
 
+/** Longest name that is remembered, and how many of them: a client may send any. */
+const LONGEST_NAME = 64
+const MOST_NAMES = 1_000
+
+/** Says of a name whether its header stays here. Names come again and again: what was found of one is remembered. */
+function verdicts(names: ReadonlySet<string>, prefixes: readonly string[]): (name: string) => boolean {
+  const known = new Map<string, boolean>()
+  return name => {
+    let stays = known.get(name)
+    if (stays === undefined) {
+      stays = names.has(name) || prefixes.some(prefix => name.startsWith(prefix))
+      if (known.size < MOST_NAMES && name.length <= LONGEST_NAME) known.set(name, stays)
+    }
+    return stays
+  }
+}
+
+const isNotSent = verdicts(NOT_SENT, NOT_SENT_PREFIX)
+const isNotReturned = verdicts(NOT_RETURNED, NOT_RETURNED_PREFIX)
+
 /** The client's headers that are passed on to the provider, names in lower case. */
 export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const sent: Record<string, string> = {}
   const ofConnection = namedByConnection(headers.connection)
   for (const name in headers) {
     const value = headers[name]
-    if (value === undefined || NOT_SENT.has(name) || NOT_SENT_PREFIX.some(prefix => name.startsWith(prefix))) continue
-    if (ofConnection.includes(name)) continue
+    if (value === undefined || isNotSent(name) || ofConnection.includes(name)) continue
     sent[name] = Array.isArray(value) ? value.join(', ') : value
   }
   return sent
@@ -83,11 +102,10 @@ export function returnedHeaders(headers: AnswerHeaders, served: Served): Record<
   for (const name in headers) {
     const value = headers[name]
     // Only we say who served.
-    if (value === undefined || NOT_RETURNED.has(name) || NOT_RETURNED_PREFIX.some(prefix => name.startsWith(prefix))) continue
-    if (ofConnection.includes(name)) continue
+    if (value === undefined || isNotReturned(name) || ofConnection.includes(name)) continue
     returned[name] = value
   }
-  return { ...returned, ...servedHeaders(served) }
+  return Object.assign(returned, servedHeaders(served))
 }
 
 /** `x-gatewatch-*`: provider, profile, billing, attempts, trace; and how the call got here when it fell back. */

@@ -1,4 +1,5 @@
-import { type Request, type Response, Router } from 'express'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Request, Router } from 'express'
 import type { CallEnd, CallRefusal, CallRequest, CallSink, Served } from '../calls/call-request.ts'
 import { clientCaller } from '../domain/caller-site.ts'
 import type { Protocol } from '../domain/enums.ts'
@@ -8,7 +9,8 @@ import { replaceMember, scanMembers, scannedString, scannedTrue } from '../tools
 import type { OpenItems } from '../tools/open-items.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
-import { type InboundBodyOptions, inboundBody } from './inbound-body.ts'
+import { type InboundBodyOptions, readInboundBody } from './inbound-body.ts'
+import { type InboundRequest, pathOf } from './inbound-request.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
 
@@ -35,18 +37,29 @@ interface Addressed {
   readonly provider?: string
 }
 
-/** The endpoints that clients of OpenAI and Anthropic know: calls go through profiles, gate and fallback. */
-export function providerEndpoints(gateway: Gateway, options: ProviderEndpointsOptions): Router {
-  const router = Router()
-  const readBody = inboundBody(options)
-  for (const [path, protocol] of Object.entries(ROUTES)) {
-    router.post(path, readBody, async (request, response) => {
+/** Answers one request for a provider call. Never rejects. */
+export type CallHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>
+
+/** What answers the provider calls, by path. */
+export function callHandlers(gateway: Gateway, options: ProviderEndpointsOptions): ReadonlyMap<string, CallHandler> {
+  const handlerOf =
+    (protocol: Protocol): CallHandler =>
+    async (request, response) => {
       try {
-        await serve(gateway, request, response, { protocol, ...addressOf(gateway, request.body) }, options)
+        const body = await readInboundBody(request, response, options)
+        await serve(gateway, request, response, { protocol, ...addressOf(gateway, body) }, options)
       } catch (error) {
         answerError(response, error, { protocol })
       }
-    })
+    }
+  return new Map(Object.entries(ROUTES).map(([path, protocol]) => [path, handlerOf(protocol)]))
+}
+
+/** The endpoints that clients of OpenAI and Anthropic know: calls go through profiles, gate and fallback. */
+export function providerEndpoints(gateway: Gateway, handlers: ReadonlyMap<string, CallHandler>, options: ProviderEndpointsOptions): Router {
+  const router = Router()
+  for (const [path, protocol] of Object.entries(ROUTES)) {
+    router.post(path, (request, response) => handlers.get(path)?.(request, response))
     router.get(path, (request, response, next) => {
       if (asksForWebSocket(request)) refuseWebSocket(response, protocol)
       else next()
@@ -85,7 +98,7 @@ function asksForWebSocket({ headers }: Request): boolean {
  *
  * @see RFC 9110 section 15.5.22
  */
-function refuseWebSocket(response: Response, protocol: Protocol): void {
+function refuseWebSocket(response: ServerResponse, protocol: Protocol): void {
   const message =
     'this endpoint is asked by POST and answers with JSON or server-sent events, not over a WebSocket; the Codex CLI goes on by HTTP, and spares the try with a model provider of its own that says supports_websockets = false'
   response.setHeader('upgrade', 'HTTP/1.1')
@@ -100,14 +113,14 @@ function languageOf({ headers, query }: Request): Protocol {
 }
 
 /** The wire language of a request by its path; `undefined` off the provider endpoints. */
-export function protocolOf({ baseUrl, path }: Pick<Request, 'baseUrl' | 'path'>): Protocol | undefined {
-  return ROUTES[`${baseUrl}${path}`]
+export function protocolOf(request: Pick<InboundRequest, 'originalUrl' | 'url'>): Protocol | undefined {
+  return ROUTES[pathOf(request)]
 }
 
 async function serve(
   gateway: Gateway,
-  request: Request,
-  response: Response,
+  request: IncomingMessage,
+  response: ServerResponse,
   call: Omit<CallRequest, 'caller' | 'headers' | 'signal'>,
   { slowClientMs, underWay }: ProviderEndpointsOptions,
 ): Promise<void> {
@@ -131,7 +144,11 @@ export function stopping(): GatewayError {
   return new GatewayError('GW_CLOSED', 'the gateway stops; the call was given up', { next: 'try_again_later' })
 }
 
-function refuse(response: Response, { error, traceId, refusal, served }: Extract<CallEnd, { type: 'failed' }>, protocol: Protocol): void {
+function refuse(
+  response: ServerResponse,
+  { error, traceId, refusal, served }: Extract<CallEnd, { type: 'failed' }>,
+  protocol: Protocol,
+): void {
   if (refusal && served && concernsClient(refusal)) relay(response, refusal, served)
   else answerError(response, error, { protocol, traceId })
 }
@@ -144,15 +161,14 @@ function concernsClient({ status, cut }: CallRefusal): boolean {
   return !cut && ![401, 402, 403].includes(status)
 }
 
-function relay(response: Response, { status, headers, body }: CallRefusal, served: Served): void {
+function relay(response: ServerResponse, { status, headers, body }: CallRefusal, served: Served): void {
   const { 'content-length': _length, ...returned } = returnedHeaders(headers, served)
   response.writeHead(status, { ...returned, 'content-length': String(body.length) })
   response.end(body)
 }
 
 /** @throws {GatewayError} `GW_BAD_REQUEST` when the body is no JSON object, names no model, or names it or the stream flag twice. */
-function addressOf(gateway: Gateway, body: unknown): Addressed {
-  const bytes = Buffer.isBuffer(body) ? body : Buffer.alloc(0)
+function addressOf(gateway: Gateway, bytes: Buffer): Addressed {
   const peeked = scanMembers(bytes, ['model', 'stream'])
   if (!peeked) throw new GatewayError('GW_BAD_REQUEST', 'the body is not a JSON object', { next: 'fix_request' })
   const { members, ambiguous } = peeked

@@ -1,10 +1,11 @@
+import type { ServerResponse } from 'node:http'
 import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import type { Request, RequestHandler, Response } from 'express'
 import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/semconv.ts'
 import { activeContext, runInContext } from '../telemetry/active-context.ts'
 import { HostedSpan } from '../telemetry/hosted-span.ts'
 import { hostServerSpan, parentOfRequest } from '../telemetry/inbound-parent.ts'
 import { contextOf, exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { type InboundHandler, type InboundRequest, pathOf } from './inbound-request.ts'
 
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
@@ -13,10 +14,11 @@ const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT'
  * that wanted it. Joins the trace the host has begun, else the one the client sent. Where the host has a SERVER span for the
  * request, what is known goes onto that one and no second one is made.
  */
-export function requestSpans(telemetry: Telemetry): RequestHandler {
+export function requestSpans(telemetry: Telemetry): InboundHandler {
   return (request, response, next) => {
     const startedAt = performance.now()
-    const method = KNOWN_METHODS.has(request.method) ? request.method : '_OTHER'
+    const { method: given = '' } = request
+    const method = KNOWN_METHODS.has(given) ? given : '_OTHER'
     const active = activeContext()
     const onto = hostServerSpan(active)
     const span = telemetry.startSpan(method, {
@@ -34,19 +36,19 @@ export function requestSpans(telemetry: Telemetry): RequestHandler {
 }
 
 /** What the spans of answered requests still wait for. */
-const waitedFor = new WeakMap<Response, Promise<unknown>>()
+const waitedFor = new WeakMap<ServerResponse, Promise<unknown>>()
 
 /**
  * Keeps the span of a request open until `settled` is, for what is looked up while the answer goes out. The span ends when
  * the answer did all the same.
  */
-export function keepSpanFor(response: Response, settled: Promise<unknown>): void {
+export function keepSpanFor(response: ServerResponse, settled: Promise<unknown>): void {
   waitedFor.set(response, settled)
 }
 
 interface Finished {
-  readonly request: Request
-  readonly response: Response
+  readonly request: InboundRequest
+  readonly response: ServerResponse
   readonly method: string
   readonly startedAt: number
 }
@@ -71,7 +73,7 @@ function finish(telemetry: Telemetry, span: Span, { request, response, method, s
 }
 
 /** What the span of a request says, once a caller wants to know. */
-function describeRequest(request: Request, response: Response, method: string): Attributes {
+function describeRequest(request: InboundRequest, response: ServerResponse, method: string): Attributes {
   const route = routeOf(request)
   const status = statusOf(response)
   const failure = failureOf(status)
@@ -79,14 +81,14 @@ function describeRequest(request: Request, response: Response, method: string): 
     [ATTR_HTTP_METHOD]: method,
     [ATTR_HTTP_ROUTE]: route,
     // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
-    ...(request.originalUrl.split('?', 1)[0] === route && { [ATTR_URL_PATH]: route }),
+    ...(pathOf(request) === route && { [ATTR_URL_PATH]: route }),
     ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
     ...(failure && { [ATTR_ERROR_TYPE]: failure }),
   }
 }
 
 /** A client that left before the head was sent has seen no status at all. */
-function statusOf(response: Response): number | undefined {
+function statusOf(response: ServerResponse): number | undefined {
   return response.headersSent ? response.statusCode : undefined
 }
 
@@ -95,7 +97,7 @@ function failureOf(status: number | undefined): string | undefined {
 }
 
 /** The pattern, never the path: a path is a client's to choose, and would be a series each. */
-function routeOf({ baseUrl, route }: Request): string {
-  const path = (route as { path?: unknown } | undefined)?.path
+function routeOf({ baseUrl = '', route }: InboundRequest): string {
+  const path = route?.path
   return typeof path === 'string' ? `${baseUrl}${path}` : 'unmatched'
 }

@@ -1,4 +1,4 @@
-import type { Response } from 'express'
+import type { ServerResponse } from 'node:http'
 import type { CallSink, Served } from '../calls/call-request.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
@@ -10,13 +10,13 @@ import { returnedHeaders } from './passed-headers.ts'
  * A client that leaves a full buffer unread for too long is cut off, so that it cannot hold a provider's stream for ever.
  */
 export class ResponseSink implements CallSink {
-  readonly #response: Response
+  readonly #response: ServerResponse
   readonly #slowClientMs: number
   #flow: Flow | undefined
   #hasBody = false
   #slow: NodeJS.Timeout | undefined
 
-  constructor(response: Response, slowClientMs: number) {
+  constructor(response: ServerResponse, slowClientMs: number) {
     this.#response = response
     this.#slowClientMs = slowClientMs
   }
@@ -43,8 +43,8 @@ export class ResponseSink implements CallSink {
   end(): void {
     this.#hasBody = true
     this.#response.end()
-    // The last bytes may be left unread as well; `close` comes as soon as they are taken.
-    this.#waitForClient()
+    // The last bytes may be left unread as well; `close` comes as soon as they are taken. Mostly the kernel has them by now.
+    if (this.#response.writableLength > 0) this.#waitForClient()
   }
 
   fail(_error: GatewayError): void {

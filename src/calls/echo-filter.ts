@@ -14,6 +14,12 @@ const PASSED = 3
 /** Enough of a random text to be kept, where a stream ends in the middle of it. */
 const ENOUGH = 12
 
+/** So many bytes of the secret, from near its beginning, are searched for in a chunk: where they are not, neither is the whole secret. */
+const PIECE = 8
+const LAST_PIECE_AT = 24
+/** Bytes that texts and JSON rarely hold, the rarest kind first: the native search stops at each byte that the piece begins with. */
+const RARE = [/[A-Z]/, /[qjxzkvw]/, /[0-9_~]/]
+
 const NOTHING = Buffer.alloc(0)
 
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){1,4}/g
@@ -24,6 +30,10 @@ interface Sought {
   readonly spellings: readonly string[]
   /** Absent where it is too short to be looked for in a stream. */
   readonly needle?: Buffer
+  /** What of the needle is searched for first. */
+  readonly piece?: Buffer
+  /** Where the piece ends in the needle. */
+  readonly pieceEnd: number
 }
 
 /** Made once for each credential: every call shows it. */
@@ -82,8 +92,16 @@ export class EchoFilter {
 
   /** The next bytes of a good answer that may be passed on; may be none. */
   chunk(chunk: Buffer): Buffer {
-    const { needle } = this.#sought
-    if (!needle) return chunk
+    const { needle, piece, pieceEnd } = this.#sought
+    if (!needle || !piece) return chunk
+    // Most chunks: one native search, and a look at the last bytes, which cannot be more of the needle than the piece ends in.
+    if (this.#matched === 0 && chunk.indexOf(piece) < 0) {
+      const matched = beginningAtEnd(chunk, chunk.length - pieceEnd + 1, needle)
+      if (matched <= PASSED) {
+        this.#matched = matched
+        return chunk
+      }
+    }
     // What came before and may be the beginning of the secret is looked at together with what comes now.
     const before = this.#matched
     const data = before === 0 ? chunk : Buffer.concat([needle.subarray(0, before), chunk])
@@ -115,9 +133,21 @@ function soughtFor(credential: Credential): Sought {
   if (known) return known
   const secret = bearerOf(credential)?.trim() ?? ''
   const spellings = spellingsOf(secret)
-  const sought = { secret, spellings, ...(secret.length >= SHORTEST_IN_STREAM && { needle: Buffer.from(secret) }) }
+  const needle = secret.length >= SHORTEST_IN_STREAM ? Buffer.from(secret) : undefined
+  const at = needle ? pieceAt(needle) : 0
+  const sought = { secret, spellings, pieceEnd: at + PIECE, ...(needle && { needle, piece: needle.subarray(at, at + PIECE) }) }
   soughtBy.set(credential, sought)
   return sought
+}
+
+/** Where the piece of a needle begins: at the first byte of the rarest kind that it has near its beginning. */
+function pieceAt(needle: Buffer): number {
+  const beginnings = needle.toString('latin1', 0, Math.min(LAST_PIECE_AT, needle.length - PIECE) + 1)
+  for (const kind of RARE) {
+    const at = beginnings.search(kind)
+    if (at >= 0) return at
+  }
+  return 0
 }
 
 /** How a secret is spelled in texts, addresses, JSON and HTML. */
@@ -150,7 +180,7 @@ function masked(data: Buffer, needle: Buffer, first: number): { readonly bytes: 
 /** How many of the last bytes, those from `from` on, are the beginning of the needle. */
 function beginningAtEnd(data: Buffer, from: number, needle: Buffer): number {
   const { length } = data
-  for (let at = Math.max(from, length - needle.length + 1); at < length; at += 1) {
+  for (let at = Math.max(0, from, length - needle.length + 1); at < length; at += 1) {
     let same = 0
     while (at + same < length && data[at + same] === needle[same]) same += 1
     if (at + same === length) return same

@@ -8,6 +8,8 @@ export interface TokenUsage {
 }
 
 const NEEDLE = Buffer.from('"usage"')
+/** What is searched for: the native search stops at each first byte, and JSON is full of quotes. */
+const NEEDLE_REST = NEEDLE.subarray(1)
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const OPEN_BRACE = 0x7b
@@ -67,10 +69,11 @@ export class UsageReader {
   }
 
   #search(data: Buffer, from: number): number {
-    const found = data.indexOf(NEEDLE, from)
+    let found = data.indexOf(NEEDLE_REST, from + 1)
+    while (found >= 0 && data[found - 1] !== QUOTE) found = data.indexOf(NEEDLE_REST, found + NEEDLE_REST.length)
     if (found >= 0) {
       this.#state = 'colon'
-      return found + NEEDLE.length
+      return found + NEEDLE_REST.length
     }
     const kept = beginningOfNeedle(data, from)
     if (kept > 0) this.#tail = Buffer.from(data.subarray(data.length - kept))

@@ -56,6 +56,8 @@ export interface TrackingContext {
   readonly safely: Guard
   /** As `safely`, at once. */
   readonly report: <Message>(handle: (message: Message) => void, message: Message) => void
+  /** From now on the pieces of answers are heard through undici's channel. */
+  readonly hearPieces: () => void
 }
 
 /** A request that a caller wanted to see. */
@@ -136,11 +138,12 @@ export class WatchedRequest implements OutgoingRequest, ResponseListener {
   }
 
   onEnd(listener: (end: OutgoingEnd) => void, options?: TrackOptions): void {
-    const { trackers, safely } = this.#context
+    const { trackers, safely, hearPieces } = this.#context
     this.#listener = listener
     const tracker = new ResponseTracker(this, options)
     trackers.put(this.identity, tracker)
     this.#adapter.hear?.(tracker, safely)
+    if (!tracker.isHeardDirectly) hearPieces()
   }
 
   head(status: number, headers: () => ResponseHeaders | undefined): void {

@@ -27,6 +27,9 @@ export interface WatchOutgoingOptions {
   onNotice?: (line: string) => void
 }
 
+/** Every piece of every answer of undici: subscribed to once a request is followed whose pieces are not heard otherwise. */
+const PIECES = 'undici:request:bodyChunkReceived'
+
 /**
  * Sees every HTTP request that leaves this process, through the channels Node and undici publish themselves: global
  * fetch, every copy of undici, `node:http` and `node:https` with all that is built on them. Nothing global is patched but
@@ -42,7 +45,18 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
   const report = reporter(onFault)
   const safely: Guard = handle => message => report(handle, message)
 
-  const surroundings = { trackers, redirects, safely, report }
+  const hearPiece = safely(message => {
+    const { request, chunk } = message as { request: object; chunk: Uint8Array }
+    const tracker = trackers.of(request)
+    if (tracker && !tracker.isHeardDirectly) tracker.chunk(chunk)
+  })
+  let hearsPieces = false
+  const hearPieces = () => {
+    if (hearsPieces) return
+    hearsPieces = true
+    diagnostics.subscribe(PIECES, hearPiece)
+  }
+  const surroundings = { trackers, redirects, safely, report, hearPieces }
   const follow = (adapter: ClientAdapter) => listener(new WatchedRequest(adapter, surroundings))
 
   const channels: Record<string, (message: unknown) => void> = {
@@ -56,11 +70,6 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
     'undici:request:headers': safely(message => {
       const { request, response } = message as { request: object; response: { statusCode: number; headers: readonly Buffer[] } }
       trackers.of(request)?.head(response.statusCode, response.headers, pairs)
-    }),
-    'undici:request:bodyChunkReceived': safely(message => {
-      const { request, chunk } = message as { request: object; chunk: Uint8Array }
-      const tracker = trackers.of(request)
-      if (tracker && !tracker.isHeardDirectly) tracker.chunk(chunk)
     }),
     'undici:request:trailers': safely(message => trackers.of((message as { request: object }).request)?.end()),
     'undici:request:error': safely(endOfFailed),
@@ -141,6 +150,7 @@ export function watchOutgoing({ wanted, listener, onFault, onNotice = () => unde
   return () => {
     stopHttp2()
     for (const [name, handle] of Object.entries(channels)) diagnostics.unsubscribe(name, handle)
+    diagnostics.unsubscribe(PIECES, hearPiece)
   }
 }
 

@@ -26,5 +26,7 @@ export function activeContext(): Context {
 
 /** Runs `work`, and everything asynchronous that it starts, in `active`. @returns what `work` returns */
 export function runInContext<Result>(active: Context, work: () => Result): Result {
-  return hasContextManager() ? context.with(active, work) : own.run(active, work)
+  if (active === ROOT_CONTEXT) return hasContextManager() ? context.with(active, work) : own.run(active, work)
+  // One run of a store where a probe before it would be two: each copies what the process keeps in stores.
+  return context.with(active, () => (context.active() === active ? work() : own.run(active, work)))
 }

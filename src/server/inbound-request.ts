@@ -13,13 +13,13 @@ export interface InboundRequest extends IncomingMessage {
 export type InboundHandler = (request: InboundRequest, response: ServerResponse, next: () => void) => void
 
 /** Path with query, as it was asked for. */
-export function targetOf({ originalUrl, url }: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
+export function inboundTargetOf({ originalUrl, url }: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
   return originalUrl ?? url ?? ''
 }
 
 /** Path without query, as it was asked for. */
-export function pathOf(request: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
-  const target = targetOf(request)
+export function inboundPathOf(request: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
+  const target = inboundTargetOf(request)
   const query = target.indexOf('?')
   return query < 0 ? target : target.slice(0, query)
 }

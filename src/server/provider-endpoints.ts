@@ -10,7 +10,7 @@ import type { OpenItems } from '../tools/open-items.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
 import { type InboundBodyOptions, readInboundBody } from './inbound-body.ts'
-import { type InboundRequest, pathOf } from './inbound-request.ts'
+import { type InboundRequest, inboundPathOf } from './inbound-request.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
 
@@ -114,7 +114,7 @@ function languageOf({ headers, query }: Request): Protocol {
 
 /** The wire language of a request by its path; `undefined` off the provider endpoints. */
 export function protocolOf(request: Pick<InboundRequest, 'originalUrl' | 'url'>): Protocol | undefined {
-  return ROUTES[pathOf(request)]
+  return ROUTES[inboundPathOf(request)]
 }
 
 async function serve(

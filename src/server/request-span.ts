@@ -5,7 +5,7 @@ import { activeContext, runInContext } from '../telemetry/active-context.ts'
 import { HostedSpan } from '../telemetry/hosted-span.ts'
 import { hostServerSpan, parentOfRequest } from '../telemetry/inbound-parent.ts'
 import { contextOf, exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
-import { type InboundHandler, type InboundRequest, pathOf } from './inbound-request.ts'
+import { type InboundHandler, type InboundRequest, inboundPathOf } from './inbound-request.ts'
 
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
@@ -81,7 +81,7 @@ function describeRequest(request: InboundRequest, response: ServerResponse, meth
     [ATTR_HTTP_METHOD]: method,
     [ATTR_HTTP_ROUTE]: route,
     // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
-    ...(pathOf(request) === route && { [ATTR_URL_PATH]: route }),
+    ...(inboundPathOf(request) === route && { [ATTR_URL_PATH]: route }),
     ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
     ...(failure && { [ATTR_ERROR_TYPE]: failure }),
   }

@@ -12,7 +12,7 @@ import { ConnectionDrain } from './connection-drain.ts'
 import { answerError } from './error-answer.ts'
 import { BodyRoom } from './inbound-body.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
-import { type InboundRequest, pathOf } from './inbound-request.ts'
+import { type InboundRequest, inboundPathOf } from './inbound-request.ts'
 import { healthEndpoints, metricsEndpoint, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { callHandlers, protocolOf, providerEndpoints, stopping } from './provider-endpoints.ts'
@@ -121,7 +121,7 @@ function listenerOf(options: ServeOptions, parts: AppParts): RequestListener {
   const routes = new Map([...calls.keys()].map(path => [path, { path }]))
   const app = appOf(options, parts, providerEndpoints(gateway, calls, callOptions))
   return (request: InboundRequest, response) => {
-    const path = pathOf(request)
+    const path = inboundPathOf(request)
     const handle = request.method === 'POST' ? calls.get(path) : undefined
     if (!handle) {
       app(request, response)

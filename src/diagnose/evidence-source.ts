@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
-import type { GatewatchEvent } from '../domain/events.ts'
+import type { EventCaller, GatewatchEvent } from '../domain/events.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { readRecorderFile, readRecords } from '../events/disk-records.ts'
 import type { RecordedSpans } from '../events/recorded-spans.ts'
@@ -74,19 +74,24 @@ export function evidenceFrom(path: string, options: EvidenceOptions = {}): Evide
  * @param onOther Called for each span that was not written from an event.
  */
 export function* eventsOf(spans: Iterable<EventSpan>, onOther?: () => void): Generator<GatewatchEvent> {
+  const callers = new Map<string, EventCaller>()
   for (const span of spans) {
     const event = eventOfSpan(span)
-    if (event) yield withoutStacks(event)
+    if (event) yield withoutStacks(event, callers)
     else onOther?.()
   }
 }
 
-function withoutStacks<E extends GatewatchEvent>(event: E): E {
-  return {
-    ...event,
-    caller: { ...event.caller, stack: undefined },
-    steps: event.steps.map(step => (step.caller ? { ...step, caller: { ...step.caller, stack: undefined } } : step)),
+/** @param callers Callers without their stacks: one copy for all events of a caller site. */
+function withoutStacks<E extends GatewatchEvent>(event: E, callers: Map<string, EventCaller>): E {
+  const light = ({ stack: _, ...caller }: EventCaller): EventCaller => {
+    const key = [caller.label, caller.stackId, caller.file, caller.line, caller.column].join(' ')
+    const known = callers.get(key) ?? caller
+    callers.set(key, known)
+    return known
   }
+  const { caller, steps } = event
+  return { ...event, caller: light(caller), steps: steps.map(step => (step.caller ? { ...step, caller: light(step.caller) } : step)) }
 }
 
 /** The first bytes of a file. */

@@ -100,6 +100,12 @@ export class Evidence {
     return this.#childrenOf(call).filter(child => child.kind === 'attempt')
   }
 
+  /** The attempts for a profile or provider that were served, by when they began. */
+  servedAttempts(of: Partial<Pick<AttemptEvent, 'profile' | 'provider'>>, fromMs: number, toMs = Number.POSITIVE_INFINITY): AttemptEvent[] {
+    const isOf = (attempt: AttemptEvent) => ('profile' in of ? attempt.profile === of.profile : attempt.provider === of.provider)
+    return this.attempts.filter(attempt => isOf(attempt) && isServed(attempt) && attempt.startMs >= fromMs && attempt.startMs <= toMs)
+  }
+
   /** The calls that a probe made. */
   callsOf(probe: ProbeEvent): readonly CallEvent[] {
     return this.#childrenOf(probe).filter(child => child.kind === 'call')

@@ -27,7 +27,7 @@ export interface Detected {
   readonly about: readonly GatewatchEvent[]
   /** What happened, in words. */
   readonly what: string
-  /** @default 'certain' */
+  /** @default 'certain', or 'likely' where `surerBy` is given */
   readonly confidence?: Confidence
   /** What would make it more certain. */
   readonly surerBy?: string | undefined
@@ -58,7 +58,7 @@ export function findingDraft(rule: Rule, evidence: Evidence, detected: Detected)
   const about = inOrder(detected.about)
   const [first] = about
   if (!first) throw new RangeError(`a finding of kind ${rule.kind} is about no event`)
-  const { what, confidence = 'certain', surerBy, callers = about, hypotheses = [] } = detected
+  const { what, surerBy, confidence = surerBy === undefined ? 'certain' : 'likely', callers = about, hypotheses = [] } = detected
   const shape = comparedShapes(evidence, detected.request ?? about.findLast(isFailedTokenRequest))
   const finding: Finding = {
     kind: rule.kind,

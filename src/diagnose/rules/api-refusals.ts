@@ -28,8 +28,8 @@ const CONVERSATION_MS = 60 * 60_000
 const STATIC_TOKEN = {
   title: 'The provider refuses a static token',
   remedy: [
-    'Replace the token: take a new one from the provider and store it for the profile named here.',
-    'Where calls go to another address than the provider itself, look whether the token belongs to that one.',
+    'Replace the token: create one at the provider and store it for the profile named here.',
+    'If calls go to another address than the one of the provider, check whether the token belongs to that address.',
   ],
 }
 
@@ -39,12 +39,12 @@ export const API_REFUSAL_RULES: readonly Rule[] = [
     kind: 'rejected_while_valid',
     severity: 'warning',
     title: 'The provider rejects access tokens that are not expired',
-    symptom: 'Calls end in 401 although the expiry lies hours or days ahead; a forced refresh may or may not help.',
-    detectedBy: '401 from the API, not from the token endpoint, with seconds left to the expiry; and how the refresh after it ended',
+    symptom: 'Calls end in 401 hours or days before the expiry; a forced refresh may or may not help.',
+    detectedBy: '401 from the API, not from the token endpoint, before the expiry; how the next refresh ended',
     remedy: [
-      'Where the refresh that followed worked, nothing needs to be done: the provider ended the access token early.',
-      'Look for a user who signed in, signed out or changed the password of the account at that time: that ends access tokens.',
-      'Where the refresh was refused as well, the login is dead: sign in again.',
+      'If the next refresh worked, nothing needs to be done: the provider ended the access token early.',
+      'Check whether a user signed in, signed out or changed the password of the account at that time: that ends access tokens.',
+      'If the refresh was refused as well, the login is dead: sign in again.',
     ],
     detect: evidence =>
       byLogin(evidence.attempts.filter(attempt => isUnauthorized(attempt) && (attempt.credentialExpiresInS ?? 0) > 0)).map(about => {
@@ -63,14 +63,14 @@ export const API_REFUSAL_RULES: readonly Rule[] = [
   {
     kind: 'endpoint_rejects_token',
     severity: 'warning',
-    title: 'One endpoint refuses an access token that another one takes',
+    title: 'One endpoint refuses an access token that another one accepts',
     symptom:
-      'Listing models ends in 401 while the model answers with the same token; a client that believes the 401 refreshes, or rests the profile.',
+      'Listing models ends in 401 while the model answers with the same token; a client refreshes, or rests the profile, for that 401.',
     detectedBy: '401 on one path and success on another one afterwards, with an access token of the same fingerprint',
     remedy: [
-      'Do not refresh and do not sign in again: the token is good, its other calls prove it.',
-      'Let the caller named here not take a 401 of this path for a dead token: neither refresh nor rest the profile on it.',
-      'Look at what this path wants in addition to the token: an account header, a scope, a plan, a newer client version.',
+      'Do not refresh and do not sign in again: the token is valid, its other calls prove it.',
+      'Change the caller named here to ignore a 401 of this path: it must neither refresh nor rest the profile.',
+      'Check what this path requires in addition to the token: an account header, a scope, a plan, a newer client version.',
     ],
     explains: ['rejected_while_valid', 'same_token_retried'],
     detect: evidence =>
@@ -81,13 +81,13 @@ export const API_REFUSAL_RULES: readonly Rule[] = [
   {
     kind: 'same_token_retried',
     severity: 'warning',
-    title: 'A call is tried again and again with the token that was just refused',
-    symptom: 'A turn takes seconds to fail, and the provider counts several 401 for it; no refresh happens in between.',
-    detectedBy: 'a row of 401 by one caller with an access token of the same fingerprint, and no refresh in between',
+    title: 'A call is retried with the token that was just refused',
+    symptom: 'A turn takes seconds to fail, with several 401 and no refresh in between.',
+    detectedBy: 'several 401 in a row for one caller and access token, without a refresh in between',
     remedy: [
-      'Let the caller named here stop at a 401: the same token gets the same answer. Either ask the gate for a newer one, or fail at once.',
-      'Retries belong to 429, 5xx and broken connections only.',
-      'Then look at why the token is refused: the first 401 of the row is the one that matters.',
+      'Change the caller named here to stop at a 401: the same token gets the same answer. It should ask the gate for a newer one, or fail at once.',
+      'Retry only 429, 5xx and broken connections.',
+      'Then find out why the token is refused: the first 401 of the row matters.',
     ],
     explains: ['rejected_while_valid'],
     detect: evidence => grouped(rowsOf(evidence), ([{ caller, provider }]) => `${caller.label} ${provider}`).map(retried),
@@ -97,10 +97,10 @@ export const API_REFUSAL_RULES: readonly Rule[] = [
     severity: 'warning',
     title: 'The provider refuses an API key',
     symptom: 'Every call of one profile ends in 401 invalid_api_key; other profiles serve, or none does.',
-    detectedBy: 'refusals of the credential by the API, for a profile that has a key or static token and of which no call worked since',
+    detectedBy: 'refusals of the credential by the API, for a profile with a key or static token, and no served call since',
     remedy: [
-      'Replace the key: make a new one at the provider, put it in the variable of the profile named here (apiKeyEnv), and start again what reads it.',
-      'Where the variable holds the right key already, look whether the provider has revoked it, and whether it belongs to the address that is called (baseUrl).',
+      'Replace the key: create one at the provider, put it in the variable of the profile named here (apiKeyEnv), and restart what reads it.',
+      'If the variable holds the right key, check whether the provider has revoked it, and whether it belongs to the address that is called (baseUrl).',
     ],
     explains: ['rejected_while_valid'],
     detect: evidence =>
@@ -120,14 +120,13 @@ export const API_REFUSAL_RULES: readonly Rule[] = [
   {
     kind: 'session_broken_by_rotation',
     severity: 'warning',
-    title: 'Conversations that were begun before a rotation are refused after it',
+    title: 'Conversations that began before a rotation are refused after it',
     symptom: 'Running conversations end in 400 invalid_encrypted_content; new ones work.',
-    detectedBy:
-      "the provider's code on 400 from the API, after a rotation of the same profile or a change of profile, and calls beside them that work",
+    detectedBy: "the provider's code on 400 from the API after a rotation or a change of profile, and other calls that work",
     remedy: [
-      'Let the application drop the encrypted parts (reasoning) of the history when it sees this code, and send the turn again.',
-      'Until it does, begin the conversation again.',
-      'Keep one conversation on one profile and account: a change of either has the same effect.',
+      'Let the application drop the encrypted parts (reasoning) of the history at this code, and send the turn again.',
+      'Until then, restart the conversation.',
+      'Keep a conversation on one profile and account: a change of either has the same effect.',
     ],
     detect: evidence =>
       byLogin(evidence.attempts.filter(({ isError, providerErrorCode }) => isError && providerErrorCode === CONVERSATION_CODE)).flatMap(
@@ -246,7 +245,7 @@ function conversationBroken({ refreshes, attempts }: Evidence, group: Group<Atte
     {
       about: [cause, ...group],
       callers: group,
-      what: `${times(group.length, 'call')} ended in ${first.httpStatus} ${CONVERSATION_CODE}, the first ${secondsAfter} s after ${rotation ? `${rotation.caller.label} had the token rotated (${rotation.reason})` : `its caller had used profile ${former?.profile}`}${works.length > 0 ? `; ${times(works.length, 'other call')} of the profile worked after that: login and token are good` : ''}.`,
+      what: `${times(group.length, 'call')} ended in ${first.httpStatus} ${CONVERSATION_CODE}, the first ${secondsAfter} s after ${rotation ? `${rotation.caller.label} had the token rotated (${rotation.reason})` : `its caller had used profile ${former?.profile}`}${works.length > 0 ? `; ${times(works.length, 'other call')} of the profile worked after that: login and token are valid` : ''}.`,
       confidence: works.length > 0 ? 'likely' : 'possible',
       surerBy: 'an id of the conversation in the history of the application: did it begin before the rotation?',
     },

@@ -22,14 +22,14 @@ export const LOST_ANSWER_RULES: readonly Rule[] = [
   {
     kind: 'timed_out_after_rotation',
     severity: 'grant_dead',
-    title: 'A refresh was given up too early: the provider had rotated the token',
+    title: 'A refresh timed out too early: the provider had rotated the token',
     symptom: 'A refresh times out; from then on every refresh of the login ends in 401 refresh_token_reused.',
     detectedBy: 'a refresh that timed out, and the same refresh token refused as used afterwards, without a recorded rotation in between',
     remedy: [
-      'Sign in again: the new token was lost, the old one is spent.',
-      'Wait longer for the token endpoint than it takes on its worst day: gate.listenMs, or the time limit of the caller named here; minutes are usual.',
-      'A caller that is in a hurry may stop waiting, the request must go on: the gate of Gatewatch does that (gate.requestTimeoutMs).',
-      'Never send the same refresh token again after a time-out without being ready for this.',
+      'Sign in again: the new token was lost, the old one is used up.',
+      'Wait longer than the token endpoint ever takes: gate.listenMs, or the time limit of the caller named here; minutes are usual.',
+      'A caller may stop waiting, but the request must continue: the gate of Gatewatch does that (gate.requestTimeoutMs).',
+      'After a time-out, expect that the same refresh token may be refused as used.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'fresh_login_rejected'],
     detect: evidence =>
@@ -38,13 +38,13 @@ export const LOST_ANSWER_RULES: readonly Rule[] = [
   {
     kind: 'answer_lost',
     severity: 'grant_dead',
-    title: 'The answer to a refresh was lost on its way: the provider had rotated the token',
+    title: 'The answer to a refresh was lost: the provider had rotated the token',
     symptom: 'A refresh ends in a broken connection or an unreadable answer; from then on every refresh of the login is refused.',
     detectedBy: 'a refresh without a readable answer (ECONNRESET, 502 of a proxy), and the same refresh token refused as used afterwards',
     remedy: [
-      'Sign in again: the new token was lost on its way, the old one is spent.',
-      'Look at what stands between this machine and the token endpoint: a proxy that closes idle connections, a firewall, a network that changed.',
-      'Where it happens more than once, refresh earlier (gate.earlyMs): there is time to sign in again before calls fail.',
+      'Sign in again: the new token was lost, the old one is used up.',
+      'Check what lies between this machine and the token endpoint: a proxy that closes idle connections, a firewall, a changed network.',
+      'If it happens repeatedly, refresh earlier (gate.earlyMs): then there is time to sign in again before calls fail.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'token_endpoint_unavailable', 'fresh_login_rejected'],
     detect: evidence => lostRotations(evidence, 'connection_lost', connectionText),
@@ -52,14 +52,14 @@ export const LOST_ANSWER_RULES: readonly Rule[] = [
   {
     kind: 'crash_before_persist',
     severity: 'grant_dead',
-    title: 'A process died in the middle of a refresh, and the new token with it',
+    title: 'A process died during a refresh, and the new token was lost',
     symptom: 'After a restart or a kill the login is dead: 401 refresh_token_reused, although no other caller uses it.',
     detectedBy:
-      'a mark in the store that a process sent this refresh token and never stored an answer, with no span of its end; and the token refused as used by the next refresh',
+      'a mark in the store that a process sent this token and stored no answer; no recorded end of that refresh; the next one refused as used',
     remedy: [
-      'Sign in again: the new token died with the process, the old one is spent.',
-      'Find out what ended that process: the out-of-memory killer, a deployment, a supervisor that sends SIGKILL too soon.',
-      'Let it end by SIGTERM and give it more time than gate.requestTimeoutMs: a gateway that is stopped waits for its refreshes.',
+      'Sign in again: the new token was lost with the process, the old one is used up.',
+      'Find out what ended the process: the out-of-memory killer, a deployment, a supervisor that sends SIGKILL too early.',
+      'Stop it with SIGTERM and give it more time than gate.requestTimeoutMs: a gateway that stops waits for its refreshes.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'fresh_login_rejected'],
     detect: evidence => [
@@ -106,10 +106,10 @@ function lostRotation(evidence: Evidence, { lost, refused, how }: LostRotation):
     confidence: isSaid ? 'certain' : 'likely',
     surerBy: isSaid
       ? undefined
-      : 'the code of the provider that says that the token was used before; this one only says that it is not valid any more',
+      : 'a code of the provider that says that the token was used before; this one only says that it is no longer valid',
     request: first,
     hypotheses: [
-      excluded('token_rejected', 'the endpoint took this very token once, in the request whose answer was not heard'),
+      excluded('token_rejected', 'the endpoint accepted this token once, in the request whose answer was lost'),
       excluded('another_caller', 'the request that used the token up is known: no other caller was seen to send it'),
       ...shapeVerdicts(evidence, first),
     ],
@@ -150,7 +150,7 @@ function leftUnfinished(evidence: Evidence, about: Group<TokenRequestEvent>): De
     what: `${capitalized(lastSeenAs(evidence, first, pid))} sent the refresh token ${first.refreshFingerprintBefore}${before}, and ended before it could store the answer: no end of its refresh was recorded. ${capitalized(processName(first))}, for ${callerText(first)}, then sent the same token, and ${answerText(first)} was the answer.`,
     request: first,
     hypotheses: [
-      excluded('token_rejected', 'the endpoint took this very token once, from the process that ended'),
+      excluded('token_rejected', 'the endpoint accepted this token once, from the process that ended'),
       excluded('another_caller', `process ${pid} went through the gate of this store; no other caller was seen to send the token`),
       ...shapeVerdicts(evidence, first),
     ],

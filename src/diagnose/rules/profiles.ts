@@ -33,40 +33,40 @@ const STANDING_REASONS: Readonly<Record<string, string>> = {
   missing_credential: 'Store a credential for the profile (gatewatch login, gatewatch profiles add), or set the variable of its key.',
   excluded_by_order: 'Add the profile to the order in the settings.',
   billing_denied: 'Allow the fallback to a metered profile in the settings, or add a profile of the same billing.',
-  mode_mismatch: 'Ask at an endpoint that a profile can answer, or add a profile for this one.',
+  mode_mismatch: 'Use an endpoint that a profile can serve, or add a profile for this one.',
 }
 
 /** Probe and calls use one token in one process: they do not read different stores. */
 const SAME_TOKEN = {
-  title: 'The probe says that a profile is fine, and calls with the very same token are refused',
+  title: 'The probe reports a profile as working, and calls with the same token are refused',
   remedy: [
     'Do not sign in again and do not refresh: the token works. The probe asks for the list of models only; a call needs more.',
-    'Read status and code of the refused calls: billing speaks of plan or quota, 403 of a scope or region, 401 of a route that wants another token or account.',
+    'Check status and code of the refused calls: billing means plan or quota, 403 a scope or region, 401 a route that requires another token or account.',
     "Compare the address of the calls with the provider's (providers.<id>.baseUrl), and try the model and account in another client.",
   ],
 }
 const SAME_TOKEN_OF_DEAD_LOGIN = {
-  title: 'The probe says that a profile is fine, and its login is dead: only its access token still works',
+  title: 'The probe reports a profile as working, and its login is dead: only its access token still works',
   remedy: [
-    'Sign in again before the access token ends: the refresh token is refused for good.',
-    'Do not wait for the probe to turn red: it asks with the access token, and never refreshes one that works.',
+    'Sign in again before the access token expires: the refresh token is refused permanently.',
+    'Do not wait for the probe to fail: it uses the access token, and never refreshes one that works.',
   ],
 }
-const DEAD_LOGIN = { title: 'The probe says that a profile is fine, and the login that its calls use is dead' }
+const DEAD_LOGIN = { title: 'The probe reports a profile as working, and the login that its calls use is dead' }
 
 /** Which profile serves: fallback, rests, probes. */
 export const PROFILE_RULES: readonly Rule[] = [
   {
     kind: 'silent_paid_fallback',
     severity: 'money_spent',
-    title: 'Calls meant for a subscription are paid by use',
-    symptom: 'Everything works, and the bill of an API key grows.',
+    title: 'Calls meant for a subscription are billed by use',
+    symptom: 'Calls work, and the bill of an API key grows.',
     detectedBy:
-      'calls served by a metered profile although the preferred one pays by subscription; in a watched process a key on calls that carried a login before it failed',
+      'calls of a metered profile in place of a subscription; in a watched process, calls with a key after calls with a login that failed',
     remedy: [
-      'Mend the login that calls were meant for: the findings beside this one and the refreshes named here say what ails it.',
-      'Until then decide whether the work is worth the money: fallback.metered "deny" stops it, and callers get an error instead.',
-      'Where a client must know, it reads the response header x-gatewatch-billing-changed.',
+      'Repair the login that the calls were meant for: the other findings and the refreshes named here show why it fails.',
+      'Until then, decide whether to pay: fallback.metered "deny" stops the fallback, and callers get an error instead.',
+      'A client that must know reads the response header x-gatewatch-billing-changed.',
     ],
     explains: ['refresh_refused', 'refresh_failing'],
     detect: evidence => [...paidThroughGateway(evidence), ...paidInWatchedProcesses(evidence)],
@@ -75,11 +75,10 @@ export const PROFILE_RULES: readonly Rule[] = [
     kind: 'all_profiles_resting',
     severity: 'warning',
     title: 'Every profile that could serve rests or fails',
-    symptom: 'No model answers for a while, whichever is asked; later everything works again.',
-    detectedBy:
-      'calls that failed at all of several profiles, each for a reason of its own, and calls that tried profiles which were resting, for want of others',
+    symptom: 'No model answers for a while; later all work again.',
+    detectedBy: 'calls that failed at every one of several profiles, and calls that tried resting profiles because no other was left',
     remedy: [
-      'Look at each profile by itself: a used-up quota comes back by itself at its reset, a refused login does not.',
+      'Check each profile separately: a used-up quota returns at its reset, a refused login does not.',
       'Sign in again where the reason is auth; add a profile or a paid key where it is rate_limit or billing.',
       'Another model of the same profiles does not help while the profiles themselves rest.',
     ],
@@ -92,14 +91,14 @@ export const PROFILE_RULES: readonly Rule[] = [
   {
     kind: 'probe_disagrees',
     severity: 'divergence',
-    title: 'The probe says that a profile is fine, and its calls fail',
-    symptom: 'The status is green and nothing works.',
+    title: 'The probe reports a profile as working, and its calls fail',
+    symptom: 'The status is green, and every call fails.',
     detectedBy:
-      'a good probe and, after it, failures of the same profile for reasons of its credential; the processes and the fingerprints of the tokens that both used, which say whether the store differs or what the token is used for',
+      'failures for the credential of a profile after a probe that worked; the processes and token fingerprints of both show what differs',
     remedy: [
-      'Do not trust the probe until both use the same credential: probe from the gateway that fails (gatewatch status --probe against its address).',
+      'Do not rely on the probe until both use the same credential: probe from the gateway that fails (gatewatch status --probe with its address).',
       'Compare user, home folder, state folder and environment of the two processes named here: they read different stores.',
-      'Where the store of the failing process holds a dead login, sign in there, or point it to the store of the other one.',
+      'If the store of the failing process holds a dead login, sign in there, or point it to the store of the other process.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'rejected_while_valid'],
     detect: evidence =>
@@ -120,7 +119,7 @@ function paidThroughGateway({ calls, refreshes }: Evidence): Detected[] {
     return {
       about: [...failures, ...group],
       callers: group,
-      what: `${times(group.length, 'call')} meant for ${preferred} went to ${group[0].profile}, which is paid by use (${countsText(reasons)})${causeText(failures)}. ${back ? `Since ${isoTime(back.startMs)} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,
+      what: `${times(group.length, 'call')} meant for ${preferred} went to ${group[0].profile}, which is billed by use (${countsText(reasons)})${causeText(failures)}. ${back ? `Since ${isoTime(back.startMs)} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,
     }
   })
 }
@@ -152,7 +151,6 @@ function paidInWatchedProcesses({ attempts, refreshes }: Evidence): Detected[] {
       about: [...failures, ...paid],
       callers: paid,
       what: `Process ${pid} called ${login.provider} with a login${causeText(failures)}; ${times(paid.length, 'call')} since then went to ${firstPaid.provider} with an API key, none with the login.`,
-      confidence: 'likely',
       surerBy: 'the order of profiles of that application: is the key meant to take over?',
     }
   })
@@ -178,7 +176,7 @@ function allResting(evidence: Evidence, unserved: readonly CallEvent[]): Detecte
     {
       about: [...calls, ...attempts],
       callers: calls,
-      what: `${times(calls.length, 'call')} failed at every profile (${countsText(reasons)}); for ${resting} of them all profiles were resting already and were tried for want of others${models.length > 1 ? `, with ${models.join(' and ')}` : ''}. ${again ? `${again.profile} serves again since ${isoTime(again.startMs)}.` : 'No call has worked since.'}`,
+      what: `${times(calls.length, 'call')} failed at every profile (${countsText(reasons)}); for ${resting} of them all profiles were resting already and were tried because no other was left${models.length > 1 ? `, with ${models.join(' and ')}` : ''}. ${again ? `${again.profile} serves again since ${isoTime(again.startMs)}.` : 'No call has worked since.'}`,
     },
   ]
 }
@@ -201,7 +199,7 @@ function noneCanServe(evidence: Evidence, unserved: readonly CallEvent[]): Detec
     {
       about: calls,
       title: 'No profile can serve a call',
-      what: `${times(calls.length, 'call')} reached no provider, since each profile was passed over (${reasons.join(', ')}). No call has worked since.`,
+      what: `${times(calls.length, 'call')} reached no provider, since each profile was skipped (${reasons.join(', ')}). No call has worked since.`,
       remedy: [...new Set(skips.flatMap(({ skipReason }) => STANDING_REASONS[skipReason ?? ''] ?? []))],
     },
   ]
@@ -242,7 +240,6 @@ function disagreement(evidence: Evidence, probes: Group<ProbeEvent>): Detected[]
       severity: isDead ? 'grant_dead' : undefined,
       ...(isDead ? (isSame ? SAME_TOKEN_OF_DEAD_LOGIN : DEAD_LOGIN) : isSame && SAME_TOKEN),
       what: `The probe of ${isoTime(probe.startMs)} in ${roleText(probe)} says ok; in ${isSame ? 'the same one' : roleText(last)} ${failedCallsText(evidence, { probe, last, around })} around it, the last one after it.${tokensText}`,
-      confidence: differs || isSame ? 'certain' : 'likely',
       surerBy: differs || isSame ? undefined : 'the fingerprints of the tokens that both use',
     },
   ]

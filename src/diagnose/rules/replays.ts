@@ -7,12 +7,12 @@ import { isRefusedAsUsed } from './lost-answers.ts'
 /** Issuers of a token that are followed back. */
 const MOST_ANCESTORS = 50
 
-const ASK_THE_GATE = 'Let the caller named here ask the gate for a token (acquireToken) instead of the token endpoint.'
+const ASK_THE_GATE = 'Change the caller named here to ask the gate for a token (acquireToken) instead of the token endpoint.'
 const SET_A_POLICY =
-  'Until it does, set the policy to enforce: the request is refused before it leaves, and says where to go. A watched process can be given coalesce instead: it shares the answer.'
-const SIGN_IN = 'Where the login is dead by now, sign in again after that.'
+  'Until then, set the policy to enforce: the request is refused before it is sent, with an error that names the gate. In a watched process, coalesce shares the answer instead.'
+const SIGN_IN = 'If the login is dead, sign in again after that.'
 const CHECK_THE_NAME =
-  'The process that sent it had not seen the declared gate before: if its refreshes do come through a gate, look for the name that it has there (`gatewatch refreshes --stack`) and declare that one.'
+  'The process that sent it had not seen the declared gate before: if it refreshes through a gate, look up the name of its function (`gatewatch refreshes --stack`) and declare that.'
 
 /** A refresh token that was rotated away is sent again: by another process, until the provider ends the login, or past the gate. */
 export const REPLAY_RULES: readonly Rule[] = [
@@ -21,11 +21,11 @@ export const REPLAY_RULES: readonly Rule[] = [
     severity: 'divergence',
     title: 'A process sends a refresh token that another process has already used up',
     symptom: 'One of several processes with the same login gets 401 from the token endpoint; the others go on working.',
-    detectedBy: 'two processes sent a refresh token of the same fingerprint; the first got a new one for it, the second a refusal',
+    detectedBy: 'two processes sent a refresh token of the same fingerprint; the first got a new token for it, the second was refused',
     remedy: [
-      'Let all processes read one credential store under one lock, or give each a login of its own.',
-      'Until then restart the process that was refused, so that it reads the newer token from the store.',
-      'Do not let it try again: the provider ends the whole login after another replay.',
+      'Let all processes use one credential store under one lock, or give each its own login.',
+      'Until then, restart the process that was refused: it then reads the newer token from the store.',
+      'Do not let it retry: the provider ends the whole login after another replay.',
     ],
     explains: ['refresh_refused', 'refresh_failing'],
     detect: evidence => byLogin(evidence.refreshes.filter(refresh => isReplay(evidence, refresh))).map(group => replayed(evidence, group)),
@@ -34,12 +34,12 @@ export const REPLAY_RULES: readonly Rule[] = [
     kind: 'family_killed_by_replay',
     severity: 'grant_dead',
     title: 'A replay of an old refresh token has ended the whole login',
-    symptom: 'A login that was fine a moment ago is dead everywhere: 401 refresh_token_invalidated, even for the newest token.',
-    detectedBy: 'a token that was never used before is refused, after one of its forerunners had been sent again',
+    symptom: 'A login that worked a moment ago is refused everywhere: 401 refresh_token_invalidated, even for the newest token.',
+    detectedBy: 'a token that was never used before is refused after an older token of the same login was sent again',
     remedy: [
-      'Stop the caller that replays first: it would end the next login as well.',
-      'Then sign in again, once.',
-      'Let all processes read one credential store under one lock, or give each a login of its own.',
+      'First stop the caller that replays: it would end the next login as well.',
+      'Then sign in again.',
+      'Let all processes use one credential store under one lock, or give each its own login.',
     ],
     explains: ['refresh_refused', 'rotated_token_replayed'],
     detect: evidence =>
@@ -49,8 +49,8 @@ export const REPLAY_RULES: readonly Rule[] = [
     kind: 'gate_bypassed',
     severity: 'warning',
     title: 'A token request went past the gate',
-    symptom: 'Refreshes fail with "already used" although everything that is known to refresh goes through the gate.',
-    detectedBy: 'a token request without a permit, or without a frame of the declared gate on its stack; its file and line',
+    symptom: 'Refreshes fail with "already used" although every known caller refreshes through the gate.',
+    detectedBy: 'a token request without a permit of the gate, or without the declared gate on its stack; its file and line',
     remedy: [ASK_THE_GATE, SET_A_POLICY, SIGN_IN],
     explains: ['refresh_refused', 'refresh_failing', 'rotated_token_replayed'],
     detect: evidence => byLogin(evidence.refreshes.filter(({ via }) => via === 'bypass')).map(group => bypassed(evidence, group)),
@@ -108,7 +108,7 @@ function familyKilled(evidence: Evidence, refused: Group<TokenRequestEvent>): De
         supported('another_caller', `${last.caller.label}${process} sent a token that was rotated away`),
         excluded(
           'token_rejected',
-          'the refused token was fresh from a rotation; the endpoint refuses it for what happened to its forerunner',
+          'the refused token came from a rotation and was unused; the endpoint refuses it because an older one was replayed',
         ),
         ...shapeVerdicts(evidence, victim),
       ],
@@ -150,7 +150,7 @@ function bypassed(evidence: Evidence, bypasses: Group<TokenRequestEvent>): Detec
     what: `${times(bypasses.length, 'token request')} past the gate by ${offender.caller.label}${place ? ` (${place})` : ''}, ${rotated.length} of them rotated the token${stopped > 0 ? `, ${stopped} of them were stopped` : ''}${victim ? `; ${times(victims.length, 'refresh')} through the gate then sent the token that was used up (${answerText(victim)})` : ''}.`,
     request: victim,
     hypotheses: [
-      supported('another_caller', `${offender.caller.label} asks the token endpoint itself`),
+      supported('another_caller', `${offender.caller.label} calls the token endpoint directly`),
       ...(victim
         ? [
             excluded(

@@ -13,13 +13,13 @@ export const REQUEST_FIELD_RULES: readonly Rule[] = [
   {
     kind: 'undefined_token_sent',
     severity: 'grant_dead',
-    title: 'The word "undefined" is posted in place of the refresh token',
-    symptom: 'Every refresh ends in 401 token_expired although the login is healthy and other programs refresh it without trouble.',
+    title: 'The word "undefined" is sent in place of the refresh token',
+    symptom: 'Every refresh ends in 401 token_expired although the login is valid and other programs refresh it.',
     detectedBy: 'the class of the field refresh_token in the request: a literal, where the last request that worked held a token',
     remedy: [
-      'Do not sign in again yet: the login itself is not dead.',
-      'Look at where the caller named here reads its credential: the store it reads holds no refresh token, or it was not decrypted.',
-      'Let the caller fail when there is no refresh token, instead of posting what it has.',
+      'Do not sign in again yet: the login itself is valid.',
+      'Check where the caller named here reads its credential: that store holds no refresh token, or it was not decrypted.',
+      'Let the caller fail when there is no refresh token, instead of sending the request.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'gate_bypassed'],
     detect: ({ refreshes }) =>
@@ -39,13 +39,13 @@ export const REQUEST_FIELD_RULES: readonly Rule[] = [
   {
     kind: 'empty_token_sent',
     severity: 'grant_dead',
-    title: 'An empty text is posted in place of the refresh token',
+    title: 'An empty string is sent in place of the refresh token',
     symptom: 'Refreshes end in 400, not 401: the endpoint says that refresh_token is an empty string.',
     detectedBy: 'the class of the field refresh_token in the request: empty',
     remedy: [
       'Do not sign in again yet: no token was sent, so none was rejected.',
-      'Look at what wrote the credential that the caller named here reads: it stored a login without its refresh token, as after a login without the scope offline_access.',
-      'If the store holds an empty text, sign in again with that scope.',
+      'Check what wrote the credential that the caller named here reads: it stored a login without a refresh token, as after a login without the scope offline_access.',
+      'If the store holds an empty string, sign in again with that scope.',
     ],
     explains: ['refresh_refused', 'refresh_failing', 'gate_bypassed'],
     detect: ({ refreshes }) =>
@@ -59,14 +59,14 @@ export const REQUEST_FIELD_RULES: readonly Rule[] = [
   {
     kind: 'refresh_token_retained',
     severity: 'grant_dead',
-    title: 'An answer without a refresh token has cost the refresh token that was there',
-    symptom: 'One refresh works, the next one after it is refused, although no user ended the login.',
+    title: 'An answer without a refresh token made a client lose its refresh token',
+    symptom: 'One refresh works and the next one is refused, although no user ended the login.',
     detectedBy:
-      'a good answer without a refresh token, and right after it a request of the same process that holds none, or a refusal of the old one',
+      'a successful answer without a refresh token, followed by a request of the same process without one, or by a refusal of the old one',
     remedy: [
-      'Where the caller named here stores an answer, keep the old refresh token when the answer holds none (RFC 6749 section 6).',
+      'Where the caller named here stores an answer, keep the old refresh token if the answer holds none (RFC 6749 section 6).',
       'The old token may still be good: look for it in a backup of the credential file before you sign in again.',
-      'Else sign in again, once the caller is mended.',
+      'Otherwise sign in again, once the caller is fixed.',
     ],
     explains: ['undefined_token_sent', 'empty_token_sent', 'refresh_refused', 'refresh_failing'],
     detect: evidence => grouped(retentionFailures(evidence), ({ retained }) => retained).map(tokenDropped),
@@ -79,7 +79,7 @@ function tokenless(about: Group<TokenRequestEvent>, { what, shape }: { readonly 
     what,
     request: about[0],
     hypotheses: [
-      excluded('token_rejected', 'no token of this login was sent at all, so none can have been rejected'),
+      excluded('token_rejected', 'no token of this login was sent, so none can have been rejected'),
       excluded('another_caller', 'a request without a token is refused no matter which caller refreshes'),
       supported('request_shape', shape),
     ],
@@ -125,7 +125,7 @@ function tokenDropped(failures: Group<RetentionFailure>): Detected {
   if (isTokenGone)
     return {
       about: [retained, ...failed],
-      what: `${answer}: the old one (${token}) stays good. ${times(failed.length, 'later request')} of the same process held no refresh token: it has thrown its own away.`,
+      what: `${answer}: the old one (${token}) stays good. ${times(failed.length, 'later request')} of the same process held no refresh token: it has dropped its own.`,
       request: failed[0],
       hypotheses: [
         excluded('token_rejected', `the endpoint took the refresh token ${token} and did not end it`),
@@ -136,9 +136,8 @@ function tokenDropped(failures: Group<RetentionFailure>): Detected {
     about: [retained, ...failed],
     title: 'An answer held no refresh token, and the old one is refused since',
     what: `${answer}; the old one (${token}) was sent again ${times(failed.length, 'time')} and refused (${answerText(failed[0])}).`,
-    confidence: 'likely',
     surerBy: 'watching every process that has this login: another one may have used the token up',
     request: failed[0],
-    hypotheses: [supported('token_rejected', 'the endpoint refuses the very token it answered for without a new one')],
+    hypotheses: [supported('token_rejected', 'the endpoint refuses the token that it had accepted without issuing a new one')],
   }
 }

@@ -25,13 +25,11 @@ const WAITED_MS = 250
 /** One or two waits in vain happen without a fault. */
 const FEWEST_WAITS = 3
 
-const KEEP_RUNNING =
-  'Do not restart or stop the process named here before the store can be written again: it holds the only copy of the token.'
+const KEEP_RUNNING = 'Do not stop or restart the process named here until the store is writable again: it holds the only copy of the token.'
 const SIGN_IN_IF_RESTARTED = 'If it was restarted already, sign in again.'
 const STORE_ADVICE: Readonly<Record<string, string>> = {
-  free_disk_space: 'Free disk space where the profile store lies; the gateway tries again every few seconds.',
-  fix_permissions:
-    'Give the user of the gateway the right to write the profile store and its folder; the gateway tries again every few seconds.',
+  free_disk_space: 'Free disk space for the profile store; the gateway retries every few seconds.',
+  fix_permissions: 'Give the user of the gateway write access to the profile store and its folder; the gateway retries every few seconds.',
 }
 
 /** Storing a token, and waiting for another refresh: failures between the token endpoint and the caller. */
@@ -39,14 +37,13 @@ export const STORE_AND_LEASE_RULES: readonly Rule[] = [
   {
     kind: 'not_persisted',
     severity: 'divergence',
-    title: 'A rotated token could not be stored: it lives in the memory of one process',
-    symptom:
-      'Everything works until the process is restarted; then the login is dead. Other processes with the same store are refused at once.',
+    title: 'A rotated token could not be stored: only one process has it, in memory',
+    symptom: 'Calls work until the process is restarted; then the login is dead. Other processes with the same store are refused at once.',
     detectedBy:
-      'the outcome not_persisted: an answer with a new token, and no event that it was stored; or refreshes that were not begun since the store cannot be written',
+      'the outcome not_persisted: a new token was received and not stored; or refreshes that did not start because the store is not writable',
     remedy: [
       KEEP_RUNNING,
-      'Free disk space, or give the user of the gateway the right to write the profile store; the gateway tries again every few seconds.',
+      'Free disk space, or give the user of the gateway write access to the profile store; the gateway retries every few seconds.',
       SIGN_IN_IF_RESTARTED,
     ],
     explains: ['refresh_failing', 'refresh_refused', 'rotated_token_replayed', 'crash_before_persist'],
@@ -64,13 +61,13 @@ export const STORE_AND_LEASE_RULES: readonly Rule[] = [
     severity: 'warning',
     title: 'A caller stops waiting before its refresh is done',
     symptom:
-      'An app-server reports a time-out of its token callback after ten seconds, although the login is fine; the next turn refreshes again.',
-    detectedBy: 'an acquisition that ended by its own deadline, linked to a refresh that ended well afterwards',
+      'An app-server reports a time-out of its token callback after ten seconds; the login works, and the next turn refreshes again.',
+    detectedBy: 'an acquisition that timed out, linked to a refresh that succeeded afterwards',
     remedy: [
-      'Nothing needs to be signed in again: the refresh has worked, only too late for this caller.',
-      'Let the caller wait longer than the token endpoint takes, or let it ask again: it gets the token that is there by then.',
-      'Keep the token warm: a timer that acquires a token at the gate with the reason scheduled makes sure that the callback finds a fresh one.',
-      'Where the caller forces a refresh whenever it asks, leave gate.forced at "reuse": asking again must not rotate again.',
+      'No sign-in is needed: the refresh succeeded, only too late for this caller.',
+      'Let the caller wait longer than the token endpoint takes, or ask again: it then gets the new token.',
+      'Refresh ahead of time: a timer that acquires a token at the gate with the reason scheduled keeps a fresh one ready for the callback.',
+      'If the caller forces a refresh each time, leave gate.forced at "reuse": asking again must not rotate again.',
     ],
     explains: ['refresh_failing'],
     detect: evidence => {
@@ -83,13 +80,13 @@ export const STORE_AND_LEASE_RULES: readonly Rule[] = [
   {
     kind: 'lease_contention',
     severity: 'divergence',
-    title: 'Refreshes wait in vain: another process keeps the lease of the profile',
-    symptom: 'Calls fail or hang in one process while another one is busy with a refresh; the token endpoint never hears of them.',
-    detectedBy: 'the outcome contention: the lease was asked for and not got, or lost, and nothing was sent; the process that held it',
+    title: 'Refreshes wait in vain: another process holds the lease of the profile',
+    symptom: 'Calls fail or hang in one process while another one refreshes; the token endpoint receives no request of the first.',
+    detectedBy: 'the outcome contention: the lease was not granted, or lost, and nothing was sent; the process that held it',
     remedy: [
-      'Look at the process named here as the holder: if it hangs, end it. The lease of a dead process is free at once.',
-      'If it waits for a slow token endpoint, set gate.leaseWaitMs to more than gate.requestTimeoutMs: those who wait then get the token it brings.',
-      'No sign-in is needed: nothing was sent, the login is untouched.',
+      'Check the process named here as the holder: if it hangs, end it. The lease of a dead process is free at once.',
+      'If it waits for a slow token endpoint, set gate.leaseWaitMs above gate.requestTimeoutMs: waiting refreshes then get its token.',
+      'No sign-in is needed: nothing was sent, the login is unchanged.',
     ],
     explains: ['refresh_failing'],
     detect: evidence =>
@@ -102,9 +99,9 @@ export const STORE_AND_LEASE_RULES: readonly Rule[] = [
     symptom: 'Every turn hangs for the same time and fails; nothing arrives at the token endpoint.',
     detectedBy: 'refresh after refresh that waits and ends without a single token request, and none that worked since',
     remedy: [
-      'Find the claim of this profile (lock file, row or fence of the application) and look whether the process that made it is alive.',
-      'If it is dead, take the claim away; then let one caller refresh. The token may have been sent before the process died: a refusal as "already used" means to sign in again.',
-      'Let a claim name its process and have an end, or use a lease that is taken from a dead holder.',
+      'Find the claim of this profile (a lock file, row or fence of the application) and check whether the process that made it is alive.',
+      'If it is dead, remove the claim and let one caller refresh. The token may have been sent before the process died: if it is refused as "already used", sign in again.',
+      'Give each claim a process id and an expiry, or use a lease that can be taken from a dead holder.',
     ],
     explains: ['refresh_failing'],
     detect: evidence => byProfile(evidence.refreshes).flatMap(waitedInVain),
@@ -123,10 +120,10 @@ function notBegun(about: Group<TokenRequestEvent>): Detected {
   return {
     about,
     severity: 'warning',
-    title: 'The profile store cannot be written: no token is refreshed',
-    what: `${times(about.length, 'refresh')} not begun, since what came back could not have been stored. Calls go on until the access token expires.`,
+    title: 'The profile store is not writable: no token is refreshed',
+    what: `${times(about.length, 'refresh')} not begun, since a new token could not have been stored. Calls work until the access token expires.`,
     remedy: [
-      'Free disk space, or give the user of the gateway the right to write the profile store. Nothing is lost yet, and no sign-in is needed.',
+      'Free disk space, or give the user of the gateway write access to the profile store. Nothing is lost yet, and no sign-in is needed.',
     ],
   }
 }
@@ -173,12 +170,12 @@ function forgotten(evidence: Evidence, refused: Group<TokenRequestEvent>): Detec
     what: `${capitalized(processName(rotation))} rotated the refresh token ${first.refreshFingerprintBefore} for ${callerText(rotation)}; ${durationOf(first.startMs - endMsOf(rotation))} later it sent the same token${isOneCaller ? ' again: what it got was not kept' : ` for ${callerText(first)}, which does not know what the other one got`}. ${answerText(first)} was the answer, ${times(refused.length, 'time')}.`,
     remedy: [
       isOneCaller
-        ? 'Look at what the caller named here does with the answer: could it read it, did it store it before it used it, did the write fail?'
+        ? 'Check what the caller named here does with the answer: can it read it, does it store it before it uses it, did the write fail?'
         : 'Let both callers named here share one credential, or acquire it from one gate: now each has a copy of its own.',
-      'If no part of the process holds the newest token, sign in again, but mend this first: it would happen to the next login too.',
+      'Fix this first: it would happen to the next login too. Then sign in again if no part of the process holds the newest token.',
     ],
     hypotheses: [
-      excluded('token_rejected', 'the endpoint took this very token before, from the same process'),
+      excluded('token_rejected', 'the endpoint accepted this token before, from the same process'),
       ...(isOneCaller
         ? []
         : [supported('another_caller', `${rotation.caller.label} used the token up, ${first.caller.label} sent it again`)]),
@@ -225,8 +222,7 @@ function starved(evidence: Evidence, about: Group<TokenRequestEvent>): Detected 
   return {
     about,
     what: `${times(about.length, 'refresh')} by ${processName(first)}, for ${callerText(first)}, got no lease within ${durationOf(longestMs)} and ended with nothing sent; ${pids.length === 0 ? 'a process that is not known' : `process ${pids.join(', ')}`} held it${holding ? `: its refresh, for ${callerText(holding)}, took ${durationOf(holding.durationMs)} (${holding.outcome})` : ', and no refresh of it was recorded: it may hang, or it is not watched'}${lost > 0 ? `. ${times(lost, 'lease')} taken away from a process that was silent for too long` : ''}.`,
-    confidence: isKnown ? 'certain' : 'likely',
-    surerBy: isKnown ? undefined : 'the process id of the holder, which the store did not know at that moment',
+    surerBy: isKnown ? undefined : 'the process id of the holder, which the store did not know at that time',
   }
 }
 
@@ -255,7 +251,6 @@ function waitedInVain(group: Group<TokenRequestEvent>): Detected[] {
     {
       about,
       what: `${times(about.length, 'refresh')} waited ${range} s and gave up (${errors}) without one token request; ${lastGood ? `the last refresh that worked was at ${isoTime(lastGood.startMs)}` : 'none was seen to work before'}${isUnasked ? ', and no caller has asked the token endpoint since' : ''}.`,
-      confidence: 'likely',
       surerBy: 'the claim itself: which process made it, when, and whether that process is alive',
       hypotheses: [
         excluded('token_rejected', 'no token was sent, so none can have been rejected'),

@@ -13,8 +13,8 @@ const DUE: ReadonlySet<string | undefined> = new Set(['expired', 'missing'])
 const USED_UNSEEN = {
   title: 'The refresh token was used up by a caller that is not recorded',
   remedy: [
-    'Find out who else has this login: another machine, a container, a CLI, a desktop application; the time above says when it was late.',
-    'Watch it as well (gatewatch run), or give it a login of its own.',
+    'Find out what else uses this login: another machine, a container, a CLI, a desktop application; it sent the token before the time above.',
+    'Watch it as well (gatewatch run), or give it its own login.',
     'Then sign in again here.',
   ],
 }
@@ -22,29 +22,29 @@ const TOKEN_REFUSED = {
   title: 'The token endpoint refuses the refresh token: the login has ended',
   remedy: [
     'Sign in again: gatewatch profiles login, or the login of the application.',
-    'If the refresh after that is refused as well, look at the request: what is different from the last one that worked?',
+    'If the next refresh is refused as well, check the request: what differs from the last one that worked?',
   ],
 }
 const INTERACTION_REQUIRED = {
-  title: 'The provider requires a sign-in: a second factor, consent or an account is asked for',
+  title: 'The provider requires a sign-in: it asks for a second factor, consent or an account',
   remedy: [
-    'Sign in again and answer what the provider asks: gatewatch profiles login, or the login of the application.',
-    'If it asks again and again, look at the policy of the account (conditional access, session length, consent of the administrator).',
+    'Sign in again and complete what the provider asks for: gatewatch profiles login, or the login of the application.',
+    'If it asks repeatedly, check the policy of the account (conditional access, session length, consent of the administrator).',
   ],
 }
 const CLIENT_REFUSED = {
   title: 'The provider does not accept the client: its id or secret is wrong, or has expired',
   remedy: [
-    'Check the client id and secret (providers.<id>.clientId and clientSecretEnv): renewed at the provider, renewed in the variable?',
-    'Start again what reads them. Nothing needs to be signed in again: the login itself was not refused.',
+    'Check the client id and secret (providers.<id>.clientId and clientSecretEnv): was the secret renewed at the provider, and in the variable?',
+    'Restart the process that reads them. No sign-in is needed: the login itself was not refused.',
   ],
 }
 const ACCOUNT_TAKEN = {
   severity: 'divergence',
   title: 'An application has taken the tokens of another account',
   remedy: [
-    'Stop the process named here: what it does, it does for another account.',
-    'Sign in again with the account that is meant; give each account a profile of its own.',
+    'Stop the process named here: it acts for another account.',
+    'Sign in again with the intended account; give each account its own profile.',
     'Let the application compare the account of an answer with the one it had.',
   ],
 } as const
@@ -55,13 +55,12 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
     kind: 'fresh_login_rejected',
     severity: 'grant_dead',
     title: 'The refresh token of a login that was just made is rejected',
-    symptom: 'Right after signing in everything is refused again; signing in once more changes nothing.',
-    detectedBy:
-      'the age of the token in seconds, the first use of this refresh token while its access token had not ended, and a refusal for good',
+    symptom: 'Right after a sign-in, refreshes are refused again; another sign-in changes nothing.',
+    detectedBy: 'the age of the token, the first use of this refresh token while its access token was valid, and a permanent refusal',
     remedy: [
-      'Do not refresh right after a login: the access token is good. Take the force away from the caller named here.',
-      'Use the login without any refresh until its expiry; if the first refresh then works, the provider needs time after a login.',
-      'If it is refused then as well, give the request id of the refusal to the provider: account, client id or scope are at fault.',
+      'Do not refresh right after a login: the access token is valid. Stop the caller named here from forcing refreshes.',
+      'Use the login without a refresh until it expires; if the first refresh then works, the provider needs time after a login.',
+      'If it is refused then too, report the request id of the refusal to the provider: account, client id or scope is at fault.',
     ],
     explains: ['refresh_refused'],
     detect: evidence =>
@@ -71,11 +70,11 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
     kind: 'grant_expired',
     severity: 'grant_dead',
     title: 'The login has expired',
-    symptom: 'A profile that no caller used for a while cannot be refreshed any more.',
+    symptom: 'A profile that was not used for a while can no longer be refreshed.',
     detectedBy: 'the code of the provider (refresh_token_expired) and the age of the token',
     remedy: [
       'Sign in again.',
-      'Let a timer acquire a token at the gate with the reason scheduled, so that a login that is not used does not run out.',
+      'Let a timer acquire a token at the gate with the reason scheduled, so that an unused login does not expire.',
     ],
     explains: ['refresh_refused', 'refresh_failing'],
     detect: evidence =>
@@ -86,7 +85,7 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
           about,
           what: `${times(about.length, 'refresh')} refused as too old (${answerText(about[0])})${age === undefined ? '' : `; the access token was issued ${ageText(age)} ago`}.`,
           hypotheses: [
-            supported('token_rejected', 'the endpoint says itself that the refresh token has expired'),
+            supported('token_rejected', 'the endpoint states that the refresh token has expired'),
             ...shapeVerdicts(evidence, about[0]),
           ],
         }
@@ -96,12 +95,12 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
     kind: 'identity_mismatch',
     severity: 'grant_dead',
     title: 'A refresh brought the tokens of another account',
-    symptom: 'Since the last refresh calls are answered for another workspace, or refused with 403.',
-    detectedBy: 'the fingerprint of the account in the answer, which is not the one that the profile belongs to',
+    symptom: 'Since the last refresh, calls are answered for another workspace or refused with 403.',
+    detectedBy: 'the fingerprint of the account in the answer, which differs from that of the profile',
     remedy: [
-      'Find out which account it is: the person behind this login belongs to several workspaces, and the provider picks one.',
-      'Sign in again with the account that the profile belongs to; the gate has not stored the other one.',
-      'Give each account a profile of its own.',
+      'Find out which account it is: the user of this login belongs to several workspaces, and the provider picks one.',
+      'Sign in again with the account of the profile; the gate has not stored the tokens of the other one.',
+      'Give each account its own profile.',
     ],
     explains: ['refresh_refused'],
     detect: ({ refreshes }) =>
@@ -113,19 +112,19 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
           about,
           ...(taken > 0 && ACCOUNT_TAKEN),
           what: `${times(about.length, 'answer')} of the token endpoint went from account ${accountBefore} to ${accountAfter} (fingerprints); ${taken > 0 ? `the tokens were taken ${times(taken, 'time')}` : 'the tokens were refused, nothing of them is stored'}.`,
-          hypotheses: [excluded('token_rejected', 'the endpoint took the refresh token and answered with tokens')],
+          hypotheses: [excluded('token_rejected', 'the endpoint accepted the refresh token and answered with tokens')],
         }
       }),
   },
   {
     kind: 'refresh_refused',
     severity: 'grant_dead',
-    title: 'The token endpoint refuses the refresh for good',
-    symptom: 'A profile cannot be refreshed any more; its calls fail, or another profile serves them.',
-    detectedBy: 'a permanent outcome of a refresh that no other rule can explain',
+    title: 'The token endpoint refuses the refresh permanently',
+    symptom: 'A profile can no longer be refreshed; its calls fail, or another profile serves them.',
+    detectedBy: 'a permanent outcome of a refresh that no other rule explains',
     remedy: [
-      'Look at the code of the provider and at the request: what is different from the last one that worked?',
-      'Sign in again; the refresh right after that shows whether the login or the request is at fault.',
+      'Check the code of the provider and the request: what differs from the last one that worked?',
+      'Sign in again; the next refresh shows whether the login or the request is at fault.',
     ],
     // A refresh that ends as `needs_login` sent nothing, so nothing was refused.
     detect: evidence =>
@@ -136,10 +135,10 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
   {
     kind: 'refresh_failing',
     severity: 'warning',
-    title: 'Refreshes fail in a way that may pass',
-    symptom: 'Refreshes fail now and then, or for a while; the login is not dead.',
-    detectedBy: 'transient outcomes of refreshes that no other rule can explain',
-    remedy: ['Look at the outcome and at the status; the traces say how long each one waited.', 'Nothing needs to be signed in again.'],
+    title: 'Refreshes fail temporarily',
+    symptom: 'Refreshes fail sometimes, or for a while; the login is valid.',
+    detectedBy: 'transient outcomes of refreshes that no other rule explains',
+    remedy: ['Check outcome and status; the traces show how long each refresh waited.', 'No sign-in is needed.'],
     detect: ({ refreshes }) => {
       // A blocked request was not sent: the finding about the gate names it.
       const failing = refreshes.filter(refresh => refresh.isError && !isRefusedForGood(refresh) && refresh.outcome !== 'blocked')
@@ -147,9 +146,9 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
       return grouped(failing, ({ outcome, profile, provider }) => `${outcome === 'refused'} ${profile ?? provider ?? ''}`).map(about => ({
         about,
         ...(lastOf(about).outcome === 'refused' && CLIENT_REFUSED),
-        what: `${times(about.length, 'refresh')} failed for now: ${refusalText(lastOf(about))}.`,
+        what: `${times(about.length, 'refresh')} failed: ${refusalText(lastOf(about))}.`,
         confidence: 'possible',
-        surerBy: 'the answer of the token endpoint, where none came',
+        surerBy: 'an answer of the token endpoint, where there was none',
       }))
     },
   },
@@ -175,8 +174,7 @@ function freshRejected(evidence: Evidence, group: Group<TokenRequestEvent>): Det
   return {
     about: [...group, ...again],
     request: first,
-    what: `${times(group.length, 'first refresh')} of a login ${first.tokenAgeS} s old ended in ${first.httpStatus} ${answerText(first)}${isForced ? '; it was forced, the access token was still good' : ''}.`,
-    confidence: 'likely',
+    what: `${times(group.length, 'first refresh')} of a login ${first.tokenAgeS} s old ended in ${first.httpStatus} ${answerText(first)}${isForced ? '; it was forced while the access token was valid' : ''}.`,
     surerBy: 'watching every process that has this login: no other caller was seen to use the token, but one that is not watched may have',
     hypotheses: [
       supported('token_rejected', 'no caller had sent this refresh token before, and it is refused seconds after it was issued'),
@@ -197,7 +195,7 @@ function refused(evidence: Evidence, about: Group<TokenRequestEvent>): Detected 
     // Where the request is no different from the last that worked, the token is what was refused.
     ...(every('invalidated') && isAlike && TOKEN_REFUSED),
     ...(usedUp > 0 && USED_UNSEEN),
-    what: `${times(about.length, 'refresh')} refused for good: ${refusalText(last)}${usedUp > 0 ? `; ${usedUp} of them sent a token that had been used before, and no recorded caller used it` : ''}.`,
+    what: `${times(about.length, 'refresh')} refused permanently: ${refusalText(last)}${usedUp > 0 ? `; ${usedUp} of them sent a token that had been used before, and no recorded caller used it` : ''}.`,
     confidence: usedUp > 0 ? 'likely' : 'possible',
     surerBy: 'watching every process that has this login: gatewatch run, with --gate or --preset',
     hypotheses: [

@@ -26,14 +26,13 @@ export const UNNEEDED_REFRESH_RULES: readonly Rule[] = [
   {
     kind: 'forced_refresh_storm',
     severity: 'storm',
-    title: 'Tokens that are still good are refreshed again and again',
-    symptom:
-      'The token endpoint sees many refreshes of one login; sooner or later it throttles, or two of them collide and the login dies.',
-    detectedBy: 'the reason forced on rotation after rotation, with a long time to expiry each; the callers that lead them',
+    title: 'Tokens that are still valid are refreshed again and again',
+    symptom: 'The token endpoint receives many refreshes of one login; it throttles, or two of them collide and the login ends.',
+    detectedBy: 'the reason forced on many rotations, each long before the expiry; the callers that lead them',
     remedy: [
-      'Take the force away from the callers named here: a token that is good until its expiry needs no refresh.',
-      'With the gate of Gatewatch: set gate.forced to "reuse", and forced acquisitions get the token that is there.',
-      'A caller that was refused by the provider says so by the reason rejected; that is served.',
+      'Stop the callers named here from forcing refreshes: a token is valid until its expiry.',
+      'With the gate of Gatewatch: set gate.forced to "reuse", and forced acquisitions get the current token.',
+      'A caller that the provider refused gives the reason rejected; the gate then refreshes.',
     ],
     detect: ({ refreshes }) =>
       byProfile(refreshes.filter(({ reason, outcome }) => reason === 'forced' && outcome === 'rotated')).flatMap(about => {
@@ -44,8 +43,7 @@ export const UNNEEDED_REFRESH_RULES: readonly Rule[] = [
         const isKnown = left.length === about.length
         return {
           about,
-          what: `${times(about.length, 'forced rotation')}, up to ${busiest} of them within ten minutes, by ${times(callers, 'caller')}${left.length > 0 ? `; the token was good for another ${durationOf(least(left) * 1_000)} or more each time` : ''}.`,
-          confidence: isKnown ? 'certain' : 'likely',
+          what: `${times(about.length, 'forced rotation')}, up to ${busiest} of them within ten minutes, by ${times(callers, 'caller')}${left.length > 0 ? `; the token was valid for another ${durationOf(least(left) * 1_000)} or more each time` : ''}.`,
           surerBy: isKnown ? undefined : 'the expiry of the tokens in use: name the credential file, or let the calls be watched too',
         }
       }),
@@ -54,12 +52,11 @@ export const UNNEEDED_REFRESH_RULES: readonly Rule[] = [
     kind: 'clock_skew',
     severity: 'warning',
     title: 'The clock of this machine is wrong by more than a minute',
-    symptom:
-      'Ahead: tokens are refreshed before they need it, again and again. Behind: calls end in 401 token_expired although the expiry lies ahead.',
-    detectedBy: 'the Date header of the token endpoint against our own clock, answer after answer',
+    symptom: 'Ahead: tokens are refreshed too early, again and again. Behind: calls end in 401 token_expired before the expiry.',
+    detectedBy: 'the Date header of the token endpoint compared with the local clock',
     remedy: [
-      'Set the clock: let NTP run (timedatectl, chronyc tracking), also in the virtual machine; a laptop that slept may need a moment.',
-      'No sign-in is needed: the login is fine.',
+      'Set the clock: run NTP (timedatectl, chronyc tracking), also in the virtual machine; a laptop may need a moment after sleep.',
+      'No sign-in is needed: the login is valid.',
       'Compare with the clock of a second machine if the provider itself may be wrong.',
     ],
     explains: ['rejected_while_valid', 'same_token_retried', 'refresh_failing'],
@@ -73,13 +70,12 @@ export const UNNEEDED_REFRESH_RULES: readonly Rule[] = [
   {
     kind: 'bad_expires_in',
     severity: 'warning',
-    title: 'The token endpoint says something unusable about the life of its tokens',
-    symptom:
-      'A client refreshes before every call, or fails with "response missing fields"; or it believes a token to live for years and runs into 401.',
-    detectedBy: 'expires_in of the answer was missing, 0, a string or counted in milliseconds; and how soon the next refresh followed',
+    title: 'The token endpoint sends an unusable expires_in',
+    symptom: 'A client refreshes before every call or fails with "response missing fields"; or it assumes a life of years and gets 401.',
+    detectedBy: 'expires_in of the answer was missing, 0, a string or in milliseconds; how soon the next refresh followed',
     remedy: [
-      'Nothing breaks in the gateway: the life is read from the token itself, else taken for an hour.',
-      'Look for other clients of the same login: one that takes 0 or nothing at its word refreshes before each call. The callers are named here.',
+      'The gateway is not affected: it reads the expiry from the token itself, or assumes an hour.',
+      'Look for other clients of the same login: one that trusts 0 or a missing value refreshes before each call. The callers are named here.',
       'Report it to the provider, with the request ids of the traces: RFC 6749 section 5.1 requires seconds, as a number.',
     ],
     explains: ['forced_refresh_storm'],
@@ -96,13 +92,13 @@ export const UNNEEDED_REFRESH_RULES: readonly Rule[] = [
   {
     kind: 'poller_refreshes',
     severity: 'warning',
-    title: 'A poller has tokens refreshed that no caller calls a model with',
+    title: 'A poller refreshes tokens that no model call uses',
     symptom: 'Tokens are rotated all night although no user works; each rotation may collide with another caller.',
-    detectedBy: 'rotation after rotation by one caller, with requests of the profile in between that call no model',
+    detectedBy: 'several rotations by one caller, with requests of the profile in between that call no model',
     remedy: [
-      'Let the caller named here use the token that is there: a question about quota or status is worth no refresh.',
-      'Where its token is refused, let it show that, and leave the refresh to the next call of a model.',
-      'If the login is to be kept warm, let one timer do it, with the reason scheduled.',
+      'Let the caller named here use the current token: a request for quota or status needs no refresh.',
+      'If its token is refused, let it report that, and leave the refresh to the next model call.',
+      'If the token must stay fresh, let one timer refresh it, with the reason scheduled.',
     ],
     explains: ['forced_refresh_storm'],
     detect: ({ refreshes, attempts }) => {
@@ -150,7 +146,6 @@ function clockWrong(evidence: Evidence, skewed: Group<TokenRequestEvent>): Detec
   return {
     about: [...skewed, ...rejected],
     what: `The clock of ${processName(first)} is ${most} s ${isBehind ? 'behind' : 'ahead of'} that of the token endpoint of ${first.provider}, by ${times(skewed.length, 'answer')}; ${harm}.`,
-    confidence: isSingle ? 'likely' : 'certain',
     surerBy: isSingle ? 'another answer of the token endpoint that shows the same, or the clock of the machine itself' : undefined,
   }
 }
@@ -183,7 +178,7 @@ function expiryUnusable(wrong: Group<TokenRequestEvent>): Detected {
   return {
     about: wrong,
     severity: isLoop ? 'storm' : undefined,
-    title: isLoop ? 'Tokens are refreshed again and again: the token endpoint does not say how long they live' : undefined,
+    title: isLoop ? 'Tokens are refreshed again and again: the token endpoint does not send their expiry' : undefined,
     what: `${times(wrong.length, 'answer')} of the token endpoint of ${wrong[0].provider} with an expires_in that cannot be used (${kinds.map(({ word, count }) => `${count} ${word}`).join(', ')})${isLoop ? `; ${times(hurried.length, 'refresh')} of tokens less than ${YOUNG_S / 60} minutes old` : ''}.`,
   }
 }
@@ -215,9 +210,8 @@ function polled(attempts: readonly AttemptEvent[], about: Group<TokenRequestEven
   return {
     about,
     severity: isForced ? 'storm' : undefined,
-    title: isForced ? 'A poller forces refreshes of a token that no caller calls a model with' : undefined,
+    title: isForced ? 'A poller forces refreshes of a token that no model call uses' : undefined,
     what: `${times(about.length, 'rotation')} (${countsText(reasons)}) by ${first.caller.label}${place ? ` (${place})` : ''}; between them the profile was asked about, and no model was called${neverCalls ? `; this caller never calls a model${asksText}` : ''}.`,
-    confidence: neverCalls ? 'certain' : 'likely',
     surerBy: neverCalls ? undefined : 'watching every process that has this login: another one may have used the tokens',
   }
 }

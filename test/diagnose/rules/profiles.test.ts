@@ -26,7 +26,7 @@ describe('a fallback to a paid key', () => {
     })
     const [finding] = findings(paid(0), paid(1), back)
     expect(finding).toMatchObject({ kind: 'silent_paid_fallback', severity: 'money_spent', seen: { count: 2 } })
-    expect(finding?.what).toContain(`2 calls meant for ${WORK} went to ${PAID}, which is paid by use (rate_limit 2)`)
+    expect(finding?.what).toContain(`2 calls meant for ${WORK} went to ${PAID}, which is billed by use (rate_limit 2)`)
     expect(finding?.what).toContain('the subscription serves again')
   })
 
@@ -103,7 +103,7 @@ describe('calls that reach no provider', () => {
     ['missing_credential', 'Store a credential'],
     ['excluded_by_order', 'Add the profile to the order'],
     ['billing_denied', 'Allow the fallback'],
-    ['mode_mismatch', 'Ask at an endpoint'],
+    ['mode_mismatch', 'Use an endpoint'],
   ])('are a finding when the profile is passed over as %s', (reason, remedy) => {
     const [finding] = findings(passedOver(0, reason), passedOver(1, reason))
     expect(finding).toMatchObject({ kind: 'all_profiles_resting', title: 'No profile can serve a call', seen: { count: 2 } })
@@ -138,12 +138,12 @@ describe('a good probe', () => {
   it('in the same process with the same token, after which calls fail, says that not the login makes the difference', () => {
     const [finding] = findings(...probe(1, GATEWAY, 'bbbbbbbbbbbb'), rejected(2))
     expect(finding).toMatchObject({ kind: 'probe_disagrees', severity: 'divergence', confidence: 'certain' })
-    expect(finding?.title).toContain('with the very same token')
+    expect(finding?.title).toContain('with the same token')
     expect(finding?.remedy.join()).toContain('Do not sign in again')
   })
 
   it.each<[string, GatewatchEvent[]]>([
-    ['calls failed before it only: they may have been mended', [rejected(0), ...probe(1)]],
+    ['calls failed before it only: they may have been corrected', [rejected(0), ...probe(1)]],
     ['calls work again', [rejected(0), ...probe(1), rejected(2), { ...attempt(3, 'ok'), process: GATEWAY }]],
     ['an hour lies between them', [...probe(0), rejected(3_600)]],
     ['the same process has another token since: it was rotated in between', [...probe(1, GATEWAY), rejected(2)]],

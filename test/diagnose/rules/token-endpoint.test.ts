@@ -30,7 +30,7 @@ describe('a token endpoint that fails', () => {
       httpStatus: 403,
       providerErrorCode: 'unsupported_country_region_territory',
     })
-    expect(findings(refused, attempt(1, 'ok'))[0]?.title).toContain('different ways')
+    expect(findings(refused, attempt(1, 'ok'))[0]?.title).toContain('different routes')
     expect(findings(refused)[0]).toMatchObject({ kind: 'region_refused', what: expect.stringContaining('no call went through') })
   })
 })

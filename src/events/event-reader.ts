@@ -13,6 +13,25 @@ export interface EventRange {
   readonly most?: Readonly<Record<KeepClass, number>>
 }
 
+/** Where a piece of events ended. */
+export interface EventPlace {
+  readonly keep: KeepClass
+  readonly before: number
+  readonly read: number
+  readonly older: number
+}
+
+export interface EventPieceRange extends EventRange {
+  readonly from?: EventPlace
+}
+
+export interface EventPiece {
+  readonly events: readonly GatewatchEvent[]
+  /** Of this piece alone. */
+  readonly gaps: EventGaps
+  readonly next?: EventPlace
+}
+
 /** What could not be read, or was not, up to now. */
 export interface EventGaps {
   /** Rows that are damaged. */
@@ -21,6 +40,8 @@ export interface EventGaps {
   readonly leftOut: number
 }
 
+/** Rows of a piece: what a host turns from a message into objects in a few milliseconds. */
+const PIECE_ROWS = 200
 /** Stacks whose text is held for the next row. */
 const MOST_STACKS = 2_000
 /** Rows in a run that are older than asked for, after which no younger one is expected. */
@@ -67,6 +88,47 @@ export class EventReader {
         yield* this.read(row)
       }
     }
+  }
+
+  /**
+   * A piece of `events`: what a reader that must not hold one state for long asks again and again.
+   *
+   * @param from Where the last piece ended. @default the beginning
+   * @returns `next`, unless that was the last piece.
+   */
+  piece({
+    kinds,
+    sinceMs = 0,
+    most,
+    from = { keep: 'kept', before: Number.MAX_SAFE_INTEGER, read: 0, older: 0 },
+  }: EventPieceRange): EventPiece {
+    const events: GatewatchEvent[] = []
+    const ofKinds = kinds ? `AND kind IN (${kinds.map(() => '?').join(', ')})` : ''
+    const query = `SELECT * FROM event WHERE keep = ? AND id < ? ${ofKinds} ORDER BY id DESC LIMIT ${PIECE_ROWS}`
+    let { keep, before, read, older } = from
+    let rows = 0
+    let isOver = false
+    for (const row of this.#database.prepare(query).iterate(keep, before, ...(kinds ?? []))) {
+      rows += 1
+      before = Number(row.id)
+      if (Number(row.end_ms) < sinceMs) {
+        older += 1
+        isOver = older > MOST_OUT_OF_ORDER
+        continue
+      }
+      older = 0
+      if (read === (most?.[keep] ?? Number.POSITIVE_INFINITY)) {
+        this.#leftOut += this.#countOf(keep, { upTo: before, sinceMs })
+        isOver = true
+        break
+      }
+      read += 1
+      events.push(...this.read(row))
+    }
+    if (!isOver && rows === PIECE_ROWS) return { events, gaps: this.gaps, next: { keep, before, read, older } }
+    const following = KEEP_CLASSES[KEEP_CLASSES.indexOf(keep) + 1]
+    if (following === undefined) return { events, gaps: this.gaps }
+    return { events, gaps: this.gaps, next: { keep: following, before: Number.MAX_SAFE_INTEGER, read: 0, older: 0 } }
   }
 
   /** Events of `SELECT * FROM event WHERE …`. @param where What follows `WHERE`, an `ORDER BY` included. */

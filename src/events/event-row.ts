@@ -75,15 +75,6 @@ export function rowOfEvent(event: GatewatchEvent): WrittenEvent {
   }
 }
 
-/** As `rowOfEvent`; `undefined` for an event that cannot be written: it must not keep the others waiting. */
-export function rowOfEventOrNothing(event: GatewatchEvent): WrittenEvent | undefined {
-  try {
-    return rowOfEvent(event)
-  } catch {
-    return undefined
-  }
-}
-
 /**
  * The event of a row that holds all columns.
  *

@@ -89,6 +89,7 @@ CREATE TABLE stack (
   text TEXT NOT NULL,
   seen_ms REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX stack_seen ON stack (seen_ms);
 CREATE TABLE event (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   process INTEGER NOT NULL,
@@ -147,3 +148,16 @@ CREATE TABLE keep_class (
 INSERT INTO keep_class VALUES ('kept', 0), ('bulk', 0);
 PRAGMA application_id = ${EVENT_APPLICATION_ID};
 PRAGMA user_version = ${EVENT_SCHEMA_VERSION};`
+
+/** A format of the store, and how it gets on with older ones. */
+export interface EventSchema {
+  readonly version: number
+  /** Builds an empty store. */
+  readonly create: string
+  /** Statements that make the next version out of each one: the first of them version 2 out of version 1. */
+  readonly migrations: readonly string[]
+  /** Statements for a reader that make a file of each older version look like this one, by temporary views: the first of them for version 1. */
+  readonly readOlder: readonly string[]
+}
+
+export const EVENT_SCHEMA: EventSchema = { version: EVENT_SCHEMA_VERSION, create: CREATE_EVENT_SCHEMA, migrations: [], readOlder: [] }

@@ -2,10 +2,15 @@ import type { DatabaseSync } from 'node:sqlite'
 import { gateBypasses } from './bypasses.ts'
 import { newestRefreshes, refreshCallers } from './callers.ts'
 import { callStatistics } from './calls.ts'
+import { eventCounts } from './counts.ts'
+import { eventPiece } from './event-piece.ts'
 import { fallbackWays } from './fallbacks.ts'
 import { storeOverview } from './overview.ts'
+import { recordingProcesses } from './processes.ts'
 import { profileEvents } from './profiles.ts'
+import { refreshList } from './refresh-list.ts'
 import { refreshSpeedscope, refreshStacks } from './stacks.ts'
+import { tokenReplays } from './token-replays.ts'
 import { traceSpans } from './trace.ts'
 
 /**
@@ -17,16 +22,27 @@ export type EventQuery = (database: DatabaseSync, args: never) => unknown
 /** Every query by its name: what `EventStore.query(name, args)` accepts. */
 export const EVENT_QUERIES = {
   callStatistics,
+  eventCounts,
+  eventPiece,
   fallbackWays,
   gateBypasses,
   newestRefreshes,
   profileEvents,
+  recordingProcesses,
   refreshCallers,
+  refreshList,
   refreshSpeedscope,
   refreshStacks,
   storeOverview,
+  tokenReplays,
   traceSpans,
 } as const satisfies Readonly<Record<string, EventQuery>>
 
 export type EventQueries = typeof EVENT_QUERIES
 export type EventQueryName = keyof EventQueries
+
+/** Answers a query by its name. @throws {RangeError} for a name that no query has, and what the query throws. */
+export function answerQuery(database: DatabaseSync, name: string, args: unknown): unknown {
+  if (!Object.hasOwn(EVENT_QUERIES, name)) throw new RangeError(`there is no query ${name}`)
+  return EVENT_QUERIES[name as EventQueryName](database, args as never)
+}

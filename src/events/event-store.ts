@@ -59,7 +59,7 @@ export interface EventStoreOptions extends EventRetentionOptions {
 export const EVENT_STORE_DEFAULTS = { batchMs: 200, mostWaiting: 10_000, retryMs: 5_000 } as const
 
 /** Items of one transaction, and of one message to the thread. */
-const ITEMS_AT_ONCE = 100
+const ITEMS_AT_ONCE = 250
 /** The thread of a file ends when it had nothing to do for so long, in ms. */
 const IDLE_MS = 10_000
 /** Threads that end before they have written anything, one after the other: then there is none to be had. */

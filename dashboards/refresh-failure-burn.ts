@@ -1,7 +1,8 @@
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_PROVIDER, LABEL_VIA } from '../otel/semconv.ts'
+import { FAILED_TOKEN_OUTCOMES, NEUTRAL_TOKEN_OUTCOMES } from '../src/domain/enums.ts'
 import { type Alert, label, type RecordingRule, type Severity } from './alert.ts'
-import { grown, is, isPresent, noneOf, observations, share, sumBy } from './query.ts'
-import { NOT_TRIED, REFRESH_OBJECTIVE } from './theme.ts'
+import { grown, is, noneOf, observations, oneOf, share, sumBy } from './query.ts'
+import { REFRESH_OBJECTIVE } from './theme.ts'
 
 /** A pair of windows: the long one says that it matters, the short one that it still goes on. */
 interface Burn {
@@ -27,8 +28,9 @@ const WINDOWS = [...new Set(BURNS.flatMap(({ long, short }) => [short, long]))]
 const LEAST_FAILURES = 2
 
 const ROWS = [LABEL_PROVIDER]
-const TRIED = { [LABEL_OUTCOME]: noneOf(...NOT_TRIED) }
-const failures = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', { ...TRIED, [ATTR_ERROR_TYPE]: isPresent }), window))
+const TRIED = { [LABEL_OUTCOME]: noneOf(...NEUTRAL_TOKEN_OUTCOMES) }
+const FAILED = { [LABEL_OUTCOME]: oneOf(...FAILED_TOKEN_OUTCOMES) }
+const failures = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', FAILED), window))
 const refreshes = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', TRIED), window))
 const ratio = (window: string) => `gatewatch:refresh_failures:ratio_${window}` as const
 const count = (window: string) => `gatewatch:refresh_failures:increase_${window}` as const

@@ -1,4 +1,4 @@
-import type { ProfileState, RefreshOutcome, Via } from '../src/domain/enums.ts'
+import type { ProfileState, TokenRequestOutcome, Via } from '../src/domain/enums.ts'
 
 /** One Grafana unit for each kind of number. */
 export const UNITS = {
@@ -34,14 +34,8 @@ export const STATE_COLOURS: Readonly<Record<ProfileState, string>> = {
 /** The colour of each door; a token request past the gate is a failure, one where no gate was named is neither. */
 export const VIA_COLOURS: Readonly<Record<Via, string>> = { gate: GREEN, bypass: RED, uncertain: YELLOW, undeclared: BLUE }
 
-/** A bypass that policy held back: no refresh, so neither a good one nor a failed one. */
-const HELD_BACK = 'blocked' satisfies RefreshOutcome
-
-/** No try at the token endpoint: policy held it back, or an earlier refresh had found the grant dead and counts as the failure. */
-export const NOT_TRIED = [HELD_BACK, 'needs_login'] as const satisfies readonly RefreshOutcome[]
-
 /** Outcomes with a new token: the refreshes that happened, kept in the store or not. */
-export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly RefreshOutcome[]
+export const REFRESHED = ['rotated', 'renewed', 'not_persisted'] as const satisfies readonly TokenRequestOutcome[]
 
 /** The share of refreshes that must succeed. */
 export const REFRESH_OBJECTIVE = 0.99

@@ -1,4 +1,4 @@
-import type { AttemptOutcome, RefreshOutcome, SkipReason } from '../domain/enums.ts'
+import type { AttemptOutcome, SkipReason, TokenRequestOutcome } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */
@@ -23,10 +23,10 @@ export const AFTER_ATTEMPT = {
 } as const satisfies Record<AttemptOutcome, AfterAttempt>
 
 /** Why a profile was given up: how its attempt ended, why it was passed over, or how its refresh failed. */
-export type FallbackReason = AttemptOutcome | SkipReason | RefreshOutcome
+export type FallbackReason = AttemptOutcome | SkipReason | TokenRequestOutcome
 
 /** The reason in a profile that was passed over: of a refresh that is paused, how it failed. */
-export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | RefreshOutcome }): FallbackReason {
+export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | TokenRequestOutcome }): FallbackReason {
   return reason === 'refresh_paused' ? (because ?? reason) : reason
 }
 

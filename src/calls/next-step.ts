@@ -121,7 +121,13 @@ export function stepOf(failure: ProfileFailure): NextStep {
     case 'ok':
     case 'rotated':
     case 'renewed':
+    case 'granted':
     case 'reused':
+    case 'pending':
+    case 'redirected':
+    case 'unreadable':
+    case 'cancelled':
+    case 'application_error':
       return 'try_again_later'
     default:
       return reason satisfies never

@@ -31,7 +31,9 @@ export const VERDICTS = {
   refresh_paused: 'unrefreshed',
   rotated: 'good',
   renewed: 'good',
+  granted: 'good',
   reused: 'good',
+  pending: 'silent',
   not_persisted: 'good',
   invalidated: 'dead',
   grant_expired: 'dead',
@@ -41,9 +43,13 @@ export const VERDICTS = {
   identity_mismatch: 'dead',
   refused: 'unrefreshed',
   forbidden: 'unrefreshed',
+  redirected: 'unrefreshed',
+  unreadable: 'unrefreshed',
+  application_error: 'unrefreshed',
   throttled: 'unrefreshed',
   unavailable: 'unrefreshed',
   contention: 'unrefreshed',
+  cancelled: 'silent',
   blocked: 'silent',
 } as const satisfies Record<ProbeOutcome, ProbeVerdict>
 

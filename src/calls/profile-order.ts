@@ -1,5 +1,5 @@
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
-import type { AttemptOutcome, Billing, CredentialType, Protocol, RefreshOutcome, SkipReason } from '../domain/enums.ts'
+import type { AttemptOutcome, Billing, CredentialType, Protocol, SkipReason, TokenRequestOutcome } from '../domain/enums.ts'
 import { isTokenUsable, tokenLifeOf } from '../domain/profile-state.ts'
 import type { Provider } from '../providers/provider.ts'
 import { pathOf } from './endpoint.ts'
@@ -15,7 +15,7 @@ export interface Candidate {
 export interface Skipped extends Candidate {
   readonly reason: SkipReason
   /** What rests it, or how its refresh failed. */
-  readonly because?: AttemptOutcome | RefreshOutcome
+  readonly because?: AttemptOutcome | TokenRequestOutcome
   readonly providerCode?: string
   /** Ms until it may serve again by itself. */
   readonly waitMs?: number
@@ -25,7 +25,7 @@ export interface Skipped extends Candidate {
 
 /** What keeps a profile from serving for a while. */
 export interface Hindrance {
-  readonly because: AttemptOutcome | RefreshOutcome
+  readonly because: AttemptOutcome | TokenRequestOutcome
   readonly waitMs: number
   readonly providerCode?: string
 }

@@ -11,7 +11,7 @@ import type {
   StepName,
   TokenRequestEvent,
 } from '../domain/events.ts'
-import { isPermanent } from '../domain/refresh-outcome.ts'
+import { isPermanent } from '../domain/token-request-outcome.ts'
 
 /** What was read. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {

@@ -11,29 +11,44 @@ export type RefreshReason = (typeof REFRESH_REASONS)[number]
 export const DECISIONS = ['reuse', 'lead', 'join', 'adopt', 'refuse', 'bypass'] as const
 export type Decision = (typeof DECISIONS)[number]
 
-/** How a refresh ended. Which of them are permanent is in `src/domain/refresh-outcome.ts`. */
-export const REFRESH_OUTCOMES = [
-  'rotated',
-  'renewed',
-  'reused',
+/** Outcomes of a token request with which its caller has what was asked for, or may ask again. */
+export const GOOD_TOKEN_OUTCOMES = ['rotated', 'renewed', 'granted', 'reused', 'pending'] as const
+
+/** Outcomes that count against the objective of refreshes. */
+export const FAILED_TOKEN_OUTCOMES = [
   'invalidated',
   'grant_expired',
   'interaction_required',
+  // The client or the request is at fault.
   'refused',
   'malformed',
   'forbidden',
-  'throttled',
+  'redirected',
+  // A good status, and no tokens that can be read.
+  'unreadable',
   'unavailable',
   'timeout',
+  'throttled',
   'lost',
   'not_persisted',
   'identity_mismatch',
+] as const
+
+/** Outcomes that say nothing about how well refreshes work: nothing was sent, or the answer is not what failed. */
+export const NEUTRAL_TOKEN_OUTCOMES = [
   'contention',
   'blocked',
+  // The caller left before a request was sent.
+  'cancelled',
   // Nothing was sent: another refresh had found out that the grant is dead.
   'needs_login',
+  // The error of a wrapped refresh function itself.
+  'application_error',
 ] as const
-export type RefreshOutcome = (typeof REFRESH_OUTCOMES)[number]
+
+/** How a token request ended, by any grant and on any way. Which of them are permanent is in `src/domain/token-request-outcome.ts`. */
+export const TOKEN_REQUEST_OUTCOMES = [...GOOD_TOKEN_OUTCOMES, ...FAILED_TOKEN_OUTCOMES, ...NEUTRAL_TOKEN_OUTCOMES] as const
+export type TokenRequestOutcome = (typeof TOKEN_REQUEST_OUTCOMES)[number]
 
 /** How one upstream request of a call ended. */
 export const ATTEMPT_OUTCOMES = [
@@ -65,9 +80,9 @@ export const SKIP_REASONS = [
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
 /** How a probe ended: as an attempt, as a profile that is passed over, or as an acquisition that the gate refused. */
-export type ProbeOutcome = AttemptOutcome | SkipReason | RefreshOutcome
+export type ProbeOutcome = AttemptOutcome | SkipReason | TokenRequestOutcome
 export const PROBE_OUTCOMES: readonly ProbeOutcome[] = [
-  ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...REFRESH_OUTCOMES]),
+  ...new Set<ProbeOutcome>([...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...TOKEN_REQUEST_OUTCOMES]),
 ]
 
 /** What a process is to the profiles it uses. */

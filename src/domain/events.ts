@@ -21,10 +21,10 @@ import type {
   ProbeOutcome,
   ProcessRole,
   Protocol,
-  RefreshOutcome,
   RefreshReason,
   SideChannel,
   SkipReason,
+  TokenRequestOutcome,
   Uncertainty,
   Via,
 } from './enums.ts'
@@ -136,7 +136,7 @@ export interface TokenRequestEvent extends EventBase, RequestTarget, AnswerFacts
   readonly policy?: Known<BypassPolicy>
   /** Of a bypass: whether the declared gate had been on a stack of the process before. */
   readonly gateSeen?: Known<boolean>
-  readonly outcome?: Known<RefreshOutcome>
+  readonly outcome?: Known<TokenRequestOutcome>
   /** The refresh token sent had been rotated away before. */
   readonly replay?: Known<boolean>
   /** The answer held no refresh token: the one that was sent stays. */
@@ -180,7 +180,7 @@ export interface AcquireEvent extends EventBase, RequestTarget, AnswerFacts, Req
   readonly kind: 'acquire'
   readonly reason: RefreshReason
   readonly decision?: Known<Decision>
-  readonly outcome?: Known<RefreshOutcome>
+  readonly outcome?: Known<TokenRequestOutcome>
   /** Of a request that was deduplicated in a watched process; absent at the gate itself. */
   readonly via?: Known<Via>
   readonly uncertainty?: Known<Uncertainty>

@@ -1,4 +1,4 @@
-import type { RefreshOutcome } from './enums.ts'
+import type { TokenRequestOutcome } from './enums.ts'
 
 /** Everything that can go wrong in Gatewatch, by code. Match on `code`, never on text. */
 export type GatewayErrorCode =
@@ -58,7 +58,7 @@ export interface GatewayErrorOptions {
   /** Milliseconds until another try makes sense. */
   retryAfterMs?: number
   /** How the refresh ended that the error describes. */
-  outcome?: RefreshOutcome
+  outcome?: TokenRequestOutcome
   /** The process that has what was waited for. */
   heldBy?: number
 }
@@ -74,7 +74,7 @@ export class GatewayError extends Error {
   readonly code: GatewayErrorCode
   readonly next: NextStep
   readonly retryAfterMs: number | undefined
-  readonly outcome: RefreshOutcome | undefined
+  readonly outcome: TokenRequestOutcome | undefined
   readonly heldBy: number | undefined
 
   constructor(code: GatewayErrorCode, message: string, { next, cause, retryAfterMs, outcome, heldBy }: GatewayErrorOptions) {

@@ -18,6 +18,7 @@ const MAY_HAVE_ROTATED: ReadonlySet<string | undefined> = new Set([
   'rotated',
   'lost',
   'timeout',
+  'unreadable',
   'not_persisted',
   'identity_mismatch',
   undefined,

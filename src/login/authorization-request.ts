@@ -8,7 +8,7 @@ import {
 } from 'oauth4webapi'
 import { readErrorBody } from '../providers/error-body.ts'
 import type { LoginEndpoints } from '../providers/login-endpoints.ts'
-import type { OAuthParty } from '../providers/oauth-request.ts'
+import type { OAuthParty } from '../token-requests/oauth-request.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { OperationError } from './operation-error.ts'
 

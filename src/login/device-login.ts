@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Span } from '@opentelemetry/api'
 import { ATTR_DEVICE_POLLS } from '../../otel/semconv.ts'
-import { type CodeGrantAnswer, requestCodeGrant, requestDeviceGrant } from '../providers/code-grant.ts'
+import { type CodeGrantAnswer, requestCodeGrant, requestDeviceGrant } from '../token-requests/code-grant.ts'
 import {
   type DeviceCode,
   type HandedOverCode,
   requestChatgptCode,
   requestChatgptHandover,
   requestDeviceCode,
-} from '../providers/device-code.ts'
-import type { GrantedAnswer } from '../providers/refresh-answer.ts'
+} from '../token-requests/device-code.ts'
+import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { exchange, grantedBy } from './code-exchange.ts'
 import { askOptions, type LoginContext } from './login-context.ts'
 import { loginGivenUp, loginRefused, loginTooLate } from './operation-error.ts'
@@ -44,9 +44,10 @@ async function askedByStandard(context: LoginContext, span: Span): Promise<Grant
     const asked = await requestDeviceGrant({ ...askOptions(context), deviceCode: issued.deviceCode })
     if (asked.kind === 'unanswered' && asked.outcome !== 'cancelled' && asked.shape) return { type: 'silent' }
     if (asked.kind === 'refused') {
-      if (asked.code === 'authorization_pending') return { type: 'pending' }
-      if (asked.code === 'slow_down') return { type: 'slow_down' }
-      if (asked.status >= 500 || asked.status === 429) return { type: 'silent' }
+      const { outcome, providerCode } = asked.verdict
+      if (outcome === 'pending') return { type: 'pending' }
+      if (providerCode === 'slow_down') return { type: 'slow_down' }
+      if (outcome === 'unavailable' || outcome === 'throttled') return { type: 'silent' }
     }
     return { type: 'done', value: asked }
   })

@@ -1,11 +1,11 @@
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { LoginMethod } from '../domain/enums.ts'
 import type { LoginEndpoints } from '../providers/login-endpoints.ts'
-import type { AskOptions, OAuthParty } from '../providers/oauth-request.ts'
 import { Permit } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { AskOptions, OAuthParty } from '../token-requests/oauth-request.ts'
 import type { Clock } from '../tools/clock.ts'
 import type { LoginPrompts } from './login-prompts.ts'
 

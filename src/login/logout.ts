@@ -1,10 +1,10 @@
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import { oauthParty } from '../providers/oauth-request.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Lease, ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { oauthParty } from '../token-requests/oauth-request.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { revocable, revoke } from './revocation.ts'
 

@@ -1,7 +1,8 @@
 import { durationOf } from '../domain/duration-text.ts'
 import type { OperationOutcome } from '../domain/enums.ts'
 import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
-import type { RefusedRequest, UnansweredRequest } from '../providers/oauth-request.ts'
+import type { TokenVerdict } from '../token-requests/judge.ts'
+import type { RefusedRequest, UnansweredRequest } from '../token-requests/oauth-request.ts'
 
 /** An OAuth operation in addition to the refresh that did not come to its end. */
 export class OperationError extends GatewayError {
@@ -48,30 +49,40 @@ export function loginTooLate(afterMs: number): OperationError {
 export function loginRefused(providerId: string, what: string, answer: RefusedRequest | UnansweredRequest): OperationError {
   if (answer.kind === 'unanswered') {
     if (answer.outcome === 'cancelled') return loginGivenUp(answer.cause)
-    const why = answer.outcome === 'timeout' ? 'it did not answer in time' : answer.errorType
-    return failed(answer.outcome, `${providerId} could not be asked ${what} (${why}); nothing was stored`, 'check_network', answer.cause)
+    const isLate = answer.outcome === 'timeout'
+    const why = isLate ? 'it did not answer in time' : answer.errorType
+    return failed(
+      isLate ? 'timeout' : 'unavailable',
+      `${providerId} could not be asked ${what} (${why}); nothing was stored`,
+      'check_network',
+      answer.cause,
+    )
   }
-  const { status, code } = answer
+  const { status, verdict } = answer
+  const code = verdict.providerCode
   const said = code === undefined ? `status ${status}` : `${code}, status ${status}`
-  const wait = status >= 500 || status === 429
-  const [ended, next]: [OperationOutcome, NextStep] = wait
-    ? ['unavailable', 'try_again_later']
-    : code === 'access_denied'
-      ? ['denied', 'sign_in_again']
-      : code === 'expired_token'
-        ? ['expired', 'sign_in_again']
-        : [
-            'refused',
-            CLIENT_REFUSED.has(code ?? '')
-              ? 'check_client_credentials'
-              : CONFIGURED_WRONG.has(code ?? '')
-                ? 'fix_configuration'
-                : 'sign_in_again',
-          ]
+  const [ended, next] = endOfRefusal(verdict)
   return failed(ended, `${providerId} refused ${what} (${said}); nothing was stored. ${ADVICE[next] ?? ''}`.trim(), next)
 }
 
-const CLIENT_REFUSED = new Set(['invalid_client', 'unauthorized_client', 'incorrect_client_credentials'])
+/** How an operation ends that is refused so, and what to do about it. */
+export function endOfRefusal({ outcome, providerCode = '' }: TokenVerdict): [OperationOutcome, NextStep] {
+  if (providerCode === 'access_denied') return ['denied', 'sign_in_again']
+  if (CONFIGURED_WRONG.has(providerCode)) return ['refused', 'fix_configuration']
+  switch (outcome) {
+    case 'unavailable':
+    case 'throttled':
+    case 'redirected':
+      return ['unavailable', 'try_again_later']
+    case 'grant_expired':
+      return ['expired', 'sign_in_again']
+    case 'refused':
+      return ['refused', 'check_client_credentials']
+    default:
+      return ['refused', 'sign_in_again']
+  }
+}
+
 const CONFIGURED_WRONG = new Set(['invalid_scope', 'unsupported_grant_type', 'redirect_uri_mismatch', 'device_flow_disabled'])
 
 const ADVICE: Partial<Record<NextStep, string>> = {

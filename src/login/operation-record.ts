@@ -18,8 +18,9 @@ import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { OAuthOperation } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
-import type { SentShape } from '../providers/sent-shape.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { TokenVerdict } from '../token-requests/judge.ts'
+import type { SentShape } from '../token-requests/sent-shape.ts'
 import { OperationError, outcomeOfError } from './operation-error.ts'
 
 /** The spans of the OAuth operations in addition to the refresh. */
@@ -95,16 +96,16 @@ export function recordOperation<T>(
 export interface AnswerTrace {
   readonly shape?: SentShape
   readonly status?: number
-  readonly code?: string
+  readonly verdict?: TokenVerdict
   readonly requestId?: string
 }
 
 /** Notes what was sent, by its shape, and what came back. */
-export function recordTokenRequest(span: Span, { shape, status, code, requestId }: AnswerTrace): void {
+export function recordTokenRequest(span: Span, { shape, status, verdict, requestId }: AnswerTrace): void {
   span.setAttributes({
     ...(shape && { [ATTR_REQUEST_ENCODING]: shape.encoding, [ATTR_REQUEST_FIELDS]: shape.fields }),
     ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
-    ...(code !== undefined && { [ATTR_PROVIDER_ERROR_CODE]: code }),
+    ...(verdict?.providerCode !== undefined && { [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode }),
     ...(requestId !== undefined && { [ATTR_PROVIDER_REQUEST_ID]: requestId }),
   })
 }

@@ -1,14 +1,16 @@
 import { ATTR_REFRESH_FINGERPRINT_BEFORE } from '../../otel/semconv.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { OAuthCredential } from '../domain/credential.ts'
+import type { OperationOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import type { OAuthParty } from '../providers/oauth-request.ts'
-import { requestRevocation } from '../providers/revocation.ts'
+import type { NextStep } from '../domain/gateway-error.ts'
 import { secretText } from '../providers/secret-text.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { OAuthParty } from '../token-requests/oauth-request.ts'
+import { requestRevocation } from '../token-requests/revocation.ts'
 import type { Clock } from '../tools/clock.ts'
 import { askOptions } from './login-context.ts'
-import { OperationError } from './operation-error.ts'
+import { endOfRefusal, OperationError } from './operation-error.ts'
 import { recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** What a revocation is made with. */
@@ -47,15 +49,19 @@ export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void
     const answer = await requestRevocation({ ...askOptions(options), token, kind })
     recordTokenRequest(span, answer)
     if (answer.kind === 'answered') return
-    const why = answer.kind === 'unanswered' ? answer.errorType : (answer.code ?? `status ${answer.status}`)
-    const isPassing = answer.kind === 'unanswered' || answer.status >= 500 || answer.status === 429
-    throw new OperationError(
-      answer.kind === 'unanswered' ? answer.outcome : isPassing ? 'unavailable' : 'refused',
-      'GW_REVOKE_FAILED',
-      `${id} did not take the login back (${why})`,
-      { next: isPassing ? 'try_again_later' : 'check_account', ...(answer.kind === 'unanswered' && { cause: answer.cause }) },
-    )
+    if (answer.kind === 'unanswered') {
+      const ended = answer.outcome === 'cancelled' || answer.outcome === 'timeout' ? answer.outcome : 'unavailable'
+      throw notTaken(id, ended, answer.errorType, 'try_again_later', answer.cause)
+    }
+    const [ended, next] = endOfRefusal(answer.verdict)
+    const isPassing = ended === 'unavailable'
+    const why = answer.verdict.providerCode ?? `status ${answer.status}`
+    throw notTaken(id, isPassing ? ended : 'refused', why, isPassing ? next : 'check_account')
   })
+}
+
+function notTaken(id: string, ended: OperationOutcome, why: string, next: NextStep, cause?: unknown): OperationError {
+  return new OperationError(ended, 'GW_REVOKE_FAILED', `${id} did not take the login back (${why})`, { next, cause })
 }
 
 /** Gives back what no profile will keep. @returns whether the provider took it. */

@@ -21,14 +21,14 @@ import {
   SPAN_CALL,
   SPAN_LOGIN,
 } from '../../otel/semconv.ts'
-import { REFRESH_OUTCOMES } from '../domain/enums.ts'
-import { isSuccess } from '../domain/refresh-outcome.ts'
+import { TOKEN_REQUEST_OUTCOMES } from '../domain/enums.ts'
+import { isSuccess } from '../domain/token-request-outcome.ts'
 import { attributeText } from '../events/attribute-value.ts'
 import { acquisitionLabels } from '../events/label-dictionary.ts'
 import { isRefresh, refreshRow } from '../events/refresh-row.ts'
 import type { SpanRow } from '../events/span-row.ts'
 
-const FAILURES: ReadonlySet<string> = new Set(REFRESH_OUTCOMES.filter(outcome => !isSuccess(outcome)))
+const FAILURES: ReadonlySet<string> = new Set(TOKEN_REQUEST_OUTCOMES.filter(outcome => !isSuccess(outcome)))
 
 /** What is kept of a refresh after its span is forgotten. Times are epoch ms. */
 export interface RefreshFact {

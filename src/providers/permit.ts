@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { RefreshJudgement } from './provider.ts'
+import type { TokenJudgement } from './provider.ts'
 
 export interface PermitOptions {
   /** The one URL it opens. */
@@ -21,8 +21,8 @@ export class Permit {
   readonly url: string
   /** Status of the last token request seen under this permit. */
   answered: number | undefined
-  /** What that answer said, where it was a refusal; it may be one with status 200. */
-  refusal: RefreshJudgement | undefined
+  /** What became of that token request. */
+  judgement: TokenJudgement | undefined
   /** Token requests seen under it, whether an answer came or not. */
   shown = 0
   readonly #goodUntil: number

@@ -1,5 +1,5 @@
 import type { Credential } from '../domain/credential.ts'
-import type { AttemptOutcome, Billing, Protocol, RefreshOutcome } from '../domain/enums.ts'
+import type { AttemptOutcome, Billing, Protocol, TokenRequestOutcome } from '../domain/enums.ts'
 import type { LoginEndpoints } from './login-endpoints.ts'
 
 /** How a provider's OAuth grants are refreshed. Endpoints are absolute URLs. */
@@ -39,9 +39,9 @@ export interface AttemptJudgement {
   readonly scope?: 'model'
 }
 
-/** What a refused token request means for the grant. */
-export interface RefreshJudgement {
-  readonly outcome: RefreshOutcome
+/** What the answer to a token request means for the grant. */
+export interface TokenJudgement {
+  readonly outcome: TokenRequestOutcome
   readonly providerCode?: string
   readonly retryAfterMs?: number
   /** The provider says that this refresh token had been used before. */
@@ -76,7 +76,7 @@ export interface Provider {
    */
   authorize(credential: Credential, sent?: ProviderHeaders): Record<string, string>
   judgeAttempt(answer: RefusedAnswer): AttemptJudgement
-  judgeRefresh(answer: RefusedAnswer): RefreshJudgement
+  judgeRefresh(answer: RefusedAnswer): TokenJudgement
   /** The account a fresh access token belongs to, if the token states it. */
   accountOf(accessToken: string): string | undefined
   /** The account, where the answer of the token endpoint names it beside the tokens. */

@@ -1,11 +1,11 @@
-import type { RefreshOutcome } from '../domain/enums.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { codeWord, type ErrorBody, readErrorBody, retryAfterMs } from './error-body.ts'
-import type { RefreshJudgement, RefusedAnswer } from './provider.ts'
+import type { RefusedAnswer, TokenJudgement } from './provider.ts'
 import { readAnswerFields } from './token-fields.ts'
 
 /** Codes of one provider's token endpoint beyond RFC 6749, in lower case. */
-export type RefreshCodes = Readonly<Record<string, RefreshOutcome>>
+export type RefreshCodes = Readonly<Record<string, TokenRequestOutcome>>
 
 /** RFC 6749 section 5.2 and RFC 8628 section 3.5. */
 const RFC_CODES: RefreshCodes = {
@@ -15,6 +15,7 @@ const RFC_CODES: RefreshCodes = {
   invalid_request: 'malformed',
   invalid_scope: 'malformed',
   unsupported_grant_type: 'malformed',
+  authorization_pending: 'pending',
   slow_down: 'throttled',
   server_error: 'unavailable',
   temporarily_unavailable: 'unavailable',
@@ -61,12 +62,12 @@ const CLIENT_TEXT = /client[ _]?secret/
  *
  * Only clear codes are permanent, and only with a status of the 400s. What is not clear passes: a bare 401 or 400
  * without a code that we know is `forbidden` (transient, it backs off), because signing in again is the dearest remedy
- * and a proxy or a wall in between answers just so. A redirect is `unavailable`: token requests follow none, and what
+ * and a proxy or a wall in between answers just so. A redirect is `redirected`: token requests follow none, and what
  * redirects them is a portal or a moved endpoint. Where the client is at fault, the grant is not: `refused`.
  *
  * @param codes What the provider says beyond RFC 6749.
  */
-export function judgeRefresh(answer: RefusedAnswer, codes: RefreshCodes = {}): RefreshJudgement {
+export function judgeRefresh(answer: RefusedAnswer, codes: RefreshCodes = {}): TokenJudgement {
   const body = readErrorBody(answer)
   const words = body.isHtml ? [] : wordsOf(answer.body, body)
   const status = answer.status >= 200 && answer.status <= 299 ? 400 : answer.status
@@ -108,9 +109,10 @@ function outcomeOf(
   { code, message }: ErrorBody,
   words: readonly string[],
   codes: RefreshCodes,
-): { readonly outcome: RefreshOutcome; readonly word?: string } {
+): { readonly outcome: TokenRequestOutcome; readonly word?: string } {
   if (status === 429) return { outcome: 'throttled' }
-  if (status >= 500 || status === 408 || status < 400) return { outcome: 'unavailable' }
+  if (status < 400) return { outcome: 'redirected' }
+  if (status >= 500 || status === 408) return { outcome: 'unavailable' }
   if (code === 'token_expired' && message.includes('could not validate')) return { outcome: 'malformed' }
   if (status === 400 && EMPTY_TOKEN_TEXT.test(message)) return { outcome: 'malformed' }
   const [first, ...others] = words.flatMap(word => {
@@ -127,7 +129,7 @@ function outcomeOf(
   return { outcome: status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden' }
 }
 
-function known(codes: RefreshCodes, word: string): RefreshOutcome | undefined {
+function known(codes: RefreshCodes, word: string): TokenRequestOutcome | undefined {
   const name = word.toLowerCase()
   return Object.hasOwn(codes, name) ? codes[name] : undefined
 }

@@ -1,5 +1,10 @@
 import { expiryOfJwt } from './jwt-claims.ts'
-import type { ExpiresInRepair } from './refresh-answer.ts'
+
+/**
+ * What was wrong with `expires_in` and was repaired: `zero` covers negative values, `absolute` is a moment where a
+ * duration belongs (MiniMax's `expired_in`).
+ */
+export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
 
 /** How long a fresh access token lives. */
 export interface TokenLife {

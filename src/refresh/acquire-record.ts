@@ -13,7 +13,7 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { Decision, RefreshOutcome, RefreshReason } from '../domain/enums.ts'
+import type { Decision, RefreshReason, TokenRequestOutcome } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { exemplarOf, failSpan, type Telemetry } from '../telemetry/telemetry.ts'
@@ -68,7 +68,7 @@ export class AcquireRecord {
   }
 
   /** The acquisition leaves the gate. */
-  left(decision: Decision, { outcome, error }: { outcome?: RefreshOutcome | undefined; error?: unknown } = {}): void {
+  left(decision: Decision, { outcome, error }: { outcome?: TokenRequestOutcome | undefined; error?: unknown } = {}): void {
     const { provider, reason, caller } = this.#facts
     const labels = { provider, profile: this.#profile, reason, decision, caller: caller.label }
     this.span.setAttribute(ATTR_DECISION, decision)

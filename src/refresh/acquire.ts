@@ -1,6 +1,6 @@
 import type { CallerSite } from '../domain/caller-site.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
-import type { Decision, RefreshOutcome, RefreshReason } from '../domain/enums.ts'
+import type { Decision, RefreshReason, TokenRequestOutcome } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isTokenUsable } from '../domain/profile-state.ts'
 import { needsRefresh } from './needs-refresh.ts'
@@ -28,7 +28,7 @@ export interface AcquireResult {
   readonly decision: Exclude<Decision, 'refuse' | 'bypass'>
   readonly profile: StoredProfile
   /** How the refresh ended that this acquisition led or joined. */
-  readonly outcome?: RefreshOutcome
+  readonly outcome?: TokenRequestOutcome
 }
 
 /** What to do with a forced acquisition whose token is still usable and was not rejected. */

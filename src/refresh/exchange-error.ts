@@ -1,7 +1,7 @@
 import type { StoredProfile } from '../domain/credential.ts'
-import type { RefreshOutcome } from '../domain/enums.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { RefreshJudgement } from '../providers/provider.ts'
+import type { TokenJudgement } from '../providers/provider.ts'
 import type { RefreshContext } from './refresh-context.ts'
 
 /** Whose refresh it was. */
@@ -34,7 +34,7 @@ export function cannotDeclare({ nameOf }: RefreshContext, profile: StoredProfile
 const CLIENT_RETRY_MS = 300_000
 
 /** The error for a refresh whose client, not its grant, the provider refuses. */
-export function clientRefused({ context, profile }: Exchanged, { providerCode }: RefreshJudgement): GatewayError {
+export function clientRefused({ context, profile }: Exchanged, { providerCode }: TokenJudgement): GatewayError {
   const said = providerCode === undefined ? '' : ` (${providerCode})`
   return new GatewayError(
     'GW_REFRESH_FAILED',
@@ -53,7 +53,7 @@ export interface Transience {
 /** The error for a refresh that failed for now. */
 export function transient(
   { context, profile }: { readonly context: Pick<RefreshContext, 'nameOf'>; readonly profile: Pick<StoredProfile, 'id'> },
-  outcome: RefreshOutcome,
+  outcome: TokenRequestOutcome,
   { what = outcome, retryAfterMs, cause }: Transience,
 ): GatewayError {
   return new GatewayError(

@@ -16,7 +16,7 @@ export const NEEDS_REFRESH_DEFAULTS = { earlyMs: 120_000 } as const satisfies Re
  * @param now Current time, epoch milliseconds.
  * @returns The reason, or `undefined` when the credential can be used unchanged.
  * @throws {RangeError} if `earlyMs` is negative.
- * @see RFC 6749 section 5.1: `expires_in` is in seconds; converted once, in providers/token-endpoint.ts.
+ * @see RFC 6749 section 5.1: `expires_in` is in seconds; converted once, in token-requests/token-endpoint.ts.
  */
 export function needsRefresh(
   { access, expiresAt }: Pick<OAuthCredential, 'access' | 'expiresAt'>,

@@ -1,5 +1,5 @@
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
-import type { RefreshOutcome } from '../domain/enums.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Registry } from '../providers/registry.ts'
@@ -38,12 +38,12 @@ export interface RefreshContext {
 
 /** How a refresh ended: with a profile that can be used, or with an error for all who waited. */
 export type RefreshResult =
-  | { readonly outcome: RefreshOutcome; readonly profile: StoredProfile; readonly error?: undefined }
+  | { readonly outcome: TokenRequestOutcome; readonly profile: StoredProfile; readonly error?: undefined }
   | FailedRefresh
 
 /** A refresh that brought no token. */
 export interface FailedRefresh {
-  readonly outcome: RefreshOutcome
+  readonly outcome: TokenRequestOutcome
   readonly profile?: undefined
   readonly error: GatewayError
   /** The narrowest class of the failure that is still bounded, `ECONNRESET`. @default the error's own */

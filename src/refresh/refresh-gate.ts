@@ -3,10 +3,10 @@ import { diag } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/semconv.ts'
 import { type CredentialMark, markOf } from '../domain/cooldown.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
-import type { ProfileState, RefreshOutcome } from '../domain/enums.ts'
+import type { ProfileState, TokenRequestOutcome } from '../domain/enums.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { profileStateOf } from '../domain/profile-state.ts'
-import { isPermanent } from '../domain/refresh-outcome.ts'
+import { isPermanent } from '../domain/token-request-outcome.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -78,7 +78,7 @@ interface FailedRefresh {
 
 /** Why a refresh is not made, or has failed, and the ms until the gate tries again; 0 where the next acquisition does. */
 export interface RefreshPause {
-  readonly outcome: RefreshOutcome
+  readonly outcome: TokenRequestOutcome
   readonly waitMs: number
 }
 
@@ -288,7 +288,7 @@ export class RefreshGate {
   #orStillUsable(
     acquisition: AcquireRequest,
     profile: StoredProfile,
-    { outcome, error }: { outcome?: RefreshOutcome; error: GatewayError },
+    { outcome, error }: { outcome?: TokenRequestOutcome; error: GatewayError },
   ): AcquireResult {
     if (acquisition.reason === 'operator' || !isUsable(profile, this.#context.clock.now(), acquisition.rejected)) throw error
     return { decision: 'reuse', profile, ...(outcome && { outcome }) }
@@ -404,7 +404,7 @@ function isSameMark(one: CredentialMark, other: CredentialMark): boolean {
 }
 
 /** The narrowest class of a failure that is still bounded: what caused it, else our own code, else the outcome. */
-function failureType(error: GatewayError, outcome: RefreshOutcome): string {
+function failureType(error: GatewayError, outcome: TokenRequestOutcome): string {
   if (error.cause !== undefined) return errorType(error.cause)
   return error.code === 'GW_REFRESH_FAILED' || error.code === 'GW_NEEDS_LOGIN' ? outcome : error.code
 }

@@ -23,17 +23,17 @@ import {
   EVENT_REQUEST_SENT,
 } from '../../otel/semconv.ts'
 import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
-import type { RefreshOutcome } from '../domain/enums.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { errorType, isGatewayError } from '../domain/gateway-error.ts'
-import { isPermanent } from '../domain/refresh-outcome.ts'
+import { isPermanent } from '../domain/token-request-outcome.ts'
 import { Permit } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../providers/refresh-answer.ts'
 import { secretText } from '../providers/secret-text.ts'
-import type { SentShape } from '../providers/sent-shape.ts'
-import { requestRefresh, userAgentOf } from '../providers/token-endpoint.ts'
 import type { Lease } from '../store/profile-store.ts'
+import type { GrantedAnswer, RefreshAnswer, RefusedRefresh, UnansweredRefresh } from '../token-requests/refresh-answer.ts'
+import type { SentShape } from '../token-requests/sent-shape.ts'
+import { requestRefresh, userAgentOf } from '../token-requests/token-endpoint.ts'
 import { cannotDeclare, clientRefused, lostAnswer, transient } from './exchange-error.ts'
 import { type FailedRefresh, needsLogin, type RefreshContext, type RefreshResult, unknownProfile } from './refresh-context.ts'
 import type { RefreshRecord } from './refresh-record.ts'
@@ -227,7 +227,7 @@ async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<Refres
 function publish(
   { context, record, profile }: Exchange,
   saved: StoredProfile | undefined,
-  outcome: RefreshOutcome,
+  outcome: TokenRequestOutcome,
   ours: OAuthCredential,
 ): RefreshResult {
   if (!saved) return { outcome: 'unavailable', error: unknownProfile(context, profile.id) }
@@ -238,7 +238,7 @@ function publish(
   return { outcome: isOurs ? outcome : 'reused', profile: saved }
 }
 
-async function refused(exchange: Exchange, { status, judgement, contentType }: RefusedRefresh): Promise<RefreshResult | AskAgain> {
+async function refused(exchange: Exchange, { status, verdict: judgement, contentType }: RefusedRefresh): Promise<RefreshResult | AskAgain> {
   const { record, profile, sent, interrupted, lease } = exchange
   record.span.setAttributes({
     ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
@@ -291,7 +291,7 @@ async function forgetIntent({ context, record, profile, sent, pending, interrupt
 }
 
 /** Remembers that the grant is dead, so that no caller asks the provider again until a user signs in. */
-async function ground(exchange: Exchange, outcome: RefreshOutcome, providerCode?: string): Promise<RefreshResult> {
+async function ground(exchange: Exchange, outcome: TokenRequestOutcome, providerCode?: string): Promise<RefreshResult> {
   const { context, record, profile, credential } = exchange
   const refreshFingerprint = fingerprint(credential.refresh)
   const dead: NeedsLogin = {

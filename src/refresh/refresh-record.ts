@@ -14,10 +14,10 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { RefreshOutcome, RefreshReason } from '../domain/enums.ts'
-import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
-import type { SentShape } from '../providers/sent-shape.ts'
+import type { RefreshReason, TokenRequestOutcome } from '../domain/enums.ts'
+import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
+import type { SentShape } from '../token-requests/sent-shape.ts'
 
 export interface RefreshRecordFacts {
   readonly provider: string
@@ -98,7 +98,7 @@ export class RefreshRecord {
     this.#telemetry.instruments.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType })
   }
 
-  ended(outcome: RefreshOutcome, errorType?: string): void {
+  ended(outcome: TokenRequestOutcome, errorType?: string): void {
     const failed = !isSuccess(outcome)
     this.span.setAttributes({ [ATTR_OUTCOME]: outcome, [ATTR_ACQUISITIONS]: this.#acquisitions })
     if (failed) {

@@ -1,13 +1,13 @@
 import { isOAuth, type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../domain/credential.ts'
-import type { RefreshOutcome } from '../domain/enums.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import type { GrantedAnswer } from '../providers/refresh-answer.ts'
+import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { ownershipDigest } from './token-ownership.ts'
 
 /** What an answer makes of a credential. */
 export type Rotation =
-  | { readonly outcome: Extract<RefreshOutcome, 'rotated' | 'renewed'>; readonly credential: OAuthCredential }
-  | { readonly outcome: Extract<RefreshOutcome, 'identity_mismatch'> }
+  | { readonly outcome: Extract<TokenRequestOutcome, 'rotated' | 'renewed'>; readonly credential: OAuthCredential }
+  | { readonly outcome: Extract<TokenRequestOutcome, 'identity_mismatch'> }
 
 /**
  * Builds the next credential from an answer of the token endpoint.

@@ -95,7 +95,7 @@ async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | Fail
     record.event(EVENT_LEASE_REQUESTED)
     return await context.store.lease(acquisition.profileId, { waitMs, signal: ending })
   } catch (error) {
-    if (ending.aborted) return { outcome: 'contention', error: closing(error) }
+    if (ending.aborted) return { outcome: 'cancelled', error: closing(error) }
     record.storeFailed('lease', errorType(error))
     if (isGatewayError(error) && error.heldBy !== undefined) record.span.setAttribute(ATTR_LEASE_HOLDER, String(error.heldBy))
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
@@ -142,7 +142,7 @@ async function underLease(plan: RefreshPlan, lease: Lease, again: AskAgain | und
   if (dead && acquisition.reason !== 'operator') return { outcome: 'needs_login', error: needsLogin(context, profile, dead.outcome) }
   if (isAnswerAwaited(profile, lease, context)) {
     await answerOfSender(plan, profile, lease)
-    if (plan.ending.aborted) return contention(plan, 'the process ends')
+    if (plan.ending.aborted) return { outcome: 'cancelled', error: closing(plan.ending.reason) }
     return underLease(plan, lease, again)
   }
   const { ending, letGo } = plan

@@ -1,9 +1,10 @@
 import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/semconv.ts'
 import { takeCallerSite } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import { REFRESH_REASONS, type RefreshOutcome, type RefreshReason } from '../domain/enums.ts'
+import { REFRESH_REASONS, type RefreshReason, type TokenRequestOutcome } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { isSuccess } from '../domain/token-request-outcome.ts'
 import {
   type AsyncFunction,
   callWrapped,
@@ -17,6 +18,7 @@ import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { judgeTokenAnswer } from '../token-requests/judge.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
@@ -57,6 +59,8 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
 const WRAP_REFRESH_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
 /** A permit for a foreign function is good for this long; its own time-out is not known here. */
 const PERMIT_LIFETIME_MS = 120_000
+/** Errors of clients that got no answer; also of those whose requests no watch sees. */
+const OF_NETWORK = /^(?:E[A-Z]{3,}|UND_ERR_\w+|AbortError|TimeoutError)$/
 const ACCESS_FIELDS = ['access', 'accessToken', 'access_token', 'token'] as const
 
 interface RunningRefresh<R> {
@@ -208,13 +212,15 @@ class WrapRefreshGate<R> {
   }
 
   #landed({ profileId, replaced }: Asked<R>, result: R, record: RefreshRecord, permit: Permit): void {
+    const { answered = 0, judgement } = permit
+    const isGood = judgement === undefined || isSuccess(judgement.outcome)
     // A function that looks at the status alone takes a refusal with status 200 for tokens.
-    if (permit.refusal && permit.answered !== undefined && permit.answered < 300) {
+    if (!isGood && judgement.outcome !== 'unreadable' && answered >= 200 && answered < 300) {
       noteRequests(record, permit)
-      record.ended(permit.refusal.outcome)
+      record.ended(judgement.outcome)
       return
     }
-    record.ended('rotated')
+    record.ended(isGood && judgement ? judgement.outcome : 'rotated')
     const { adopts, accessOf } = this.#options
     if (!adopts || profileId === undefined) return
     const access = accessOf(result)
@@ -230,7 +236,7 @@ class WrapRefreshGate<R> {
 
 function failed(record: RefreshRecord, permit: Permit, error: unknown): void {
   noteRequests(record, permit)
-  record.ended(outcomeOf(permit), errorType(error))
+  record.ended(outcomeOf(permit, error), errorType(error))
 }
 
 function noteRequests({ span }: RefreshRecord, { answered, shown }: Permit): void {
@@ -238,18 +244,11 @@ function noteRequests({ span }: RefreshRecord, { answered, shown }: Permit): voi
   span.setAttribute(ATTR_TOKEN_REQUESTS, shown)
 }
 
-/** By the provider's code where it gave one, else by the status. */
-function outcomeOf({ answered, refusal }: Permit): RefreshOutcome {
-  const isClear = refusal?.providerCode !== undefined || (answered !== undefined && answered < 300)
-  return refusal && isClear ? refusal.outcome : judgeFailure(answered)
-}
-
-function judgeFailure(status: number | undefined): RefreshOutcome {
-  if (status === undefined) return 'unavailable'
-  if (status === 400 || status === 401) return 'invalidated'
-  if (status === 403) return 'forbidden'
-  if (status === 429) return 'throttled'
-  return status >= 500 ? 'unavailable' : 'malformed'
+/** By its last token request; where none was seen, or its answer was good, the error is the function's own unless the network caused it. */
+function outcomeOf({ shown, judgement }: Permit, error: unknown): TokenRequestOutcome {
+  if (shown === 0) return OF_NETWORK.test(errorType(error)) ? judgeTokenAnswer({ error }).outcome : 'application_error'
+  if (!judgement) return 'unavailable'
+  return isSuccess(judgement.outcome) ? 'application_error' : judgement.outcome
 }
 
 /** The access token in a result of usual shape. */

@@ -123,11 +123,11 @@ import {
   type ImportOutcome,
   OAUTH_OPERATIONS,
   type OAuthOperation,
-  REFRESH_OUTCOMES,
-  type RefreshOutcome,
+  TOKEN_REQUEST_OUTCOMES,
+  type TokenRequestOutcome,
 } from '../domain/enums.ts'
 import type { EventCaller, EventProcess, EventStep, GatewatchEvent, SpanReference, StepName } from '../domain/events.ts'
-import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
+import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 
 /** A span that is written from an event, or from which an event is read: one of a file in OTLP, or of an earlier store. */
 export interface EventSpan {
@@ -444,6 +444,6 @@ function callerFieldAttributes(caller: EventCaller): Attributes {
   return attributes
 }
 
-function isFailure(outcome: RefreshOutcome | undefined): outcome is RefreshOutcome {
-  return outcome !== undefined && REFRESH_OUTCOMES.includes(outcome) && !isSuccess(outcome)
+function isFailure(outcome: TokenRequestOutcome | undefined): outcome is TokenRequestOutcome {
+  return outcome !== undefined && TOKEN_REQUEST_OUTCOMES.includes(outcome) && !isSuccess(outcome)
 }

@@ -93,7 +93,7 @@ export class EndpointRegistry {
     this.#exclude = exclude
   }
 
-  /** The service of that name; one that nobody knows is judged by the standards alone. */
+  /** The service of that name; one that is not known is judged by the standards alone. */
   service(id: string): KnownService {
     return (
       this.#services.get(id) ?? {

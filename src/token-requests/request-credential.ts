@@ -10,7 +10,7 @@ import type { AccessToken } from './token-lineage.ts'
 /** What a request to a provider authenticates itself with. */
 export type RequestCredential =
   | { readonly type: 'token'; readonly token: AccessToken }
-  /** A key: nobody refreshes it. */
+  /** A key, which is never refreshed. */
   | { readonly type: 'api_key'; readonly fingerprint: string }
   /** Nothing, or what a careless program makes of nothing. */
   | { readonly type: 'none' }

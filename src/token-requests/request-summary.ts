@@ -28,7 +28,7 @@ export interface RequestSummary {
   readonly isTokenless: boolean
   /** Fingerprint of the client id. */
   readonly clientFingerprint: Fingerprint | undefined
-  /** Digest of what is asked for besides: client, scopes and audience. Two requests that differ in it get different tokens. */
+  /** Digest of what else is asked for: client, scopes and audience. Two requests that differ in it get different tokens. */
   readonly rest: Fingerprint
   /** Scopes asked for, sorted, one space between. */
   readonly scopes: string | undefined

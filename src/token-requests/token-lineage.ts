@@ -178,7 +178,7 @@ export class TokenLineage {
     if (access) this.#keep(family, access, endedMs)
     if (refresh !== undefined) this.#belongs(family, refresh)
     if (isRetained || sent === undefined) return
-    // An answer nobody could read may have rotated the token: every provider that does not say otherwise does.
+    // An answer that cannot be read may have rotated the token: every provider that does not say otherwise does.
     this.#rotated.set(sent, endedMs)
     dropOldest(this.#rotated, MOST_FAMILIES * MOST_TOKENS)
     family.generation += 1

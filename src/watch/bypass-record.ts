@@ -24,16 +24,16 @@ import {
 } from '../../otel/semconv.ts'
 import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { BypassPolicy, RefreshOutcome, Uncertainty, Via } from '../domain/enums.ts'
+import type { BypassPolicy, TokenRequestOutcome, Uncertainty, Via } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
-import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
+import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 import { bypassError } from '../http-clients/block.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { BLOCKED, judgeTokenAnswer, type TokenVerdict } from '../token-requests/judge.ts'
 import { type AskedGrant, summarizeRequest } from '../token-requests/request-summary.ts'
-import { BLOCKED, type TokenOutcome, tokenOutcomeOf } from '../token-requests/token-outcome.ts'
 
 /** What is known of a refresh token that was seen going out. */
 export interface SeenToken {
@@ -62,6 +62,7 @@ export class BypassRecord {
   #isReplay = false
   /** What it asks for; `unknown` until its body is. */
   #grant: AskedGrant = 'unknown'
+  #sent: Fingerprint | undefined
   #isRefused = false
   #isOver = false
 
@@ -86,6 +87,7 @@ export class BypassRecord {
     if (this.#isOver) return
     const { encoding, fields, grant, refreshFingerprint } = summarizeRequest(body, this.#facts.url.search)
     this.#grant = grant
+    this.#sent = refreshFingerprint
     this.#span.setAttributes({ [ATTR_REQUEST_ENCODING]: encoding, [ATTR_REQUEST_FIELDS]: fields, [ATTR_VIA]: this.#via })
     if (grant === 'refresh') this.#noteBypass()
     if (grant === 'unknown') this.#span.setAttribute(ATTR_UNCERTAINTY, 'grant_unknown' satisfies Uncertainty)
@@ -114,8 +116,8 @@ export class BypassRecord {
   /** The answer is complete, or the request failed. */
   ended(end: OutgoingEnd): void {
     this.#isOver = true
-    const { outcome, failure, providerCode, isReplay = false } = this.#judge(end)
-    if (isReplay) this.#noteReplay()
+    const { outcome, errorType: failure, providerCode, replayed = false } = this.#judge(end)
+    if (replayed) this.#noteReplay()
     if (end.status !== undefined) this.#span.setAttribute(ATTR_HTTP_STATUS, end.status)
     if (providerCode) this.#span.setAttribute(ATTR_PROVIDER_ERROR_CODE, providerCode)
     if (this.#grant !== 'other') this.#noteOutcome(outcome, failure)
@@ -154,7 +156,7 @@ export class BypassRecord {
     this.#telemetry.instruments.add('replays', { provider: providerId, profile: this.#profile, caller: caller.label })
   }
 
-  #noteOutcome(outcome: RefreshOutcome, failure: string | undefined): void {
+  #noteOutcome(outcome: TokenRequestOutcome, failure: string | undefined): void {
     const { providerId, caller } = this.#facts
     this.#span.setAttribute(ATTR_OUTCOME, outcome)
     if (!isSuccess(outcome)) this.#span.setAttribute(ATTR_PERMANENT, isPermanent(outcome))
@@ -174,9 +176,8 @@ export class BypassRecord {
     )
   }
 
-  #judge(end: OutgoingEnd): TokenOutcome {
+  #judge(end: OutgoingEnd): TokenVerdict {
     if (this.#isRefused) return BLOCKED
-    // The answer itself is not read here: whether it left the refresh token as it was is not known.
-    return tokenOutcomeOf(end, this.#facts.judge, false)
+    return judgeTokenAnswer(end, { grant: this.#grant, sent: this.#sent, judgeRefresh: this.#facts.judge })
   }
 }

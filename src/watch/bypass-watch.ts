@@ -7,8 +7,8 @@ import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { judgeTokenAnswer } from '../token-requests/judge.ts'
 import { summarizeRequest } from '../token-requests/request-summary.ts'
-import { refusalIn } from '../token-requests/token-outcome.ts'
 import { BypassRecord, type SeenToken } from './bypass-record.ts'
 import type { GatePolicy } from './watch-policy.ts'
 
@@ -64,7 +64,7 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
         if (permit?.show(request.url, request.identity)) {
           request.onEnd(end => {
             permit.answered = end.status
-            permit.refusal = refusalIn(end, judge)
+            permit.judgement = judgeTokenAnswer(end, { judgeRefresh: judge })
           }, WHOLE_ANSWER)
           return
         }

@@ -26,12 +26,12 @@ import {
 import { callerAttributes } from '../callers/caller.ts'
 import type { Decision } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
+import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
+import { judgeTokenAnswer, type TokenVerdict } from '../token-requests/judge.ts'
 import type { RequestSummary } from '../token-requests/request-summary.ts'
 import type { TokenLineage } from '../token-requests/token-lineage.ts'
-import { type TokenOutcome, tokenOutcomeOf } from '../token-requests/token-outcome.ts'
 import { grantedRefresh } from '../token-requests/token-response.ts'
 import type { CallerContext } from './caller-context.ts'
 import type { GateCheck } from './gate-check.ts'
@@ -71,7 +71,7 @@ export function deduplicatedRequest(facts: DeduplicatedRequestFacts, end: Shared
 interface Reported {
   readonly end: SharedEnd
   readonly durationMs: number
-  readonly verdict: TokenOutcome
+  readonly verdict: TokenVerdict
   readonly asked: ReturnType<TokenLineage['asked']>
 }
 
@@ -122,14 +122,14 @@ function observe({ service, url, gateCheck, callerContext, shape, decision }: De
   }
 }
 
-function judge(end: SharedEnd, { judgeRefresh }: KnownService): TokenOutcome {
-  if ('error' in end) return tokenOutcomeOf({ error: end.error }, judgeRefresh, false)
+function judge(end: SharedEnd, { judgeRefresh }: KnownService): TokenVerdict {
+  if ('error' in end) return judgeTokenAnswer({ error: end.error })
   const { status, body } = end.answer
-  const verdict = tokenOutcomeOf({ status, headers: headersOf(end.answer), body }, judgeRefresh, false)
+  const verdict = judgeTokenAnswer({ status, headers: headersOf(end.answer), body }, { judgeRefresh })
   return isSuccess(verdict.outcome) ? { outcome: 'reused' } : verdict
 }
 
-function verdictAttributes({ outcome, failure, providerCode }: TokenOutcome, end: SharedEnd): Attributes {
+function verdictAttributes({ outcome, errorType: failure, providerCode }: TokenVerdict, end: SharedEnd): Attributes {
   return {
     [ATTR_OUTCOME]: outcome,
     [ATTR_PERMANENT]: isSuccess(outcome) ? undefined : isPermanent(outcome),

@@ -35,9 +35,9 @@ import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import type { ApiMatch } from '../token-requests/endpoint-registry.ts'
+import { PROCESS_ENDED, requestIdOf } from '../token-requests/judge.ts'
 import { type RequestCredential, requestCredentialIn } from '../token-requests/request-credential.ts'
 import type { TokenLineage } from '../token-requests/token-lineage.ts'
-import { PROCESS_ENDED, requestIdIn } from '../token-requests/token-outcome.ts'
 import { scanBeginning, scannedString, scannedTrue } from '../tools/json-scanner.ts'
 import type { CallSampler } from './call-sampler.ts'
 import { type CallerContext, callerOf } from './caller-context.ts'
@@ -123,7 +123,7 @@ export class ProviderCall {
         [ATTR_ATTEMPT_OUTCOME]: verdict.outcome,
         [ATTR_ERROR_TYPE]: verdict.failure,
         [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode,
-        [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
+        [ATTR_PROVIDER_REQUEST_ID]: requestIdOf(end.headers),
         [ATTR_HTTP_METHOD]: request.method,
         [ATTR_HTTP_STATUS]: end.status,
         [ATTR_ANSWER_TYPE]: end.status !== undefined && end.status >= 300 ? end.headers?.['content-type'] : undefined,

@@ -50,26 +50,18 @@ import { callerAttributes } from '../callers/caller.ts'
 import type { BypassPolicy, Via } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
-import { isPermanent, isSuccess } from '../domain/refresh-outcome.ts'
+import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 import { bypassError } from '../http-clients/block.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { SentHeaders } from '../http-clients/sent-headers.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
+import { BLOCKED, type HeadFacts, headFacts, isGranted, judgeTokenAnswer, type TokenVerdict } from '../token-requests/judge.ts'
 import { accessTokenOf } from '../token-requests/request-credential.ts'
 import { type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'
 import { shownHeader } from '../token-requests/token-fields.ts'
-import { readGrant } from '../token-requests/token-grant.ts'
+import { readGrant, type TokenGrant } from '../token-requests/token-grant.ts'
 import type { RequestLineage, TokenLineage } from '../token-requests/token-lineage.ts'
-import {
-  BLOCKED,
-  isUnreadable,
-  refusalIn,
-  requestIdIn,
-  skewOf,
-  type TokenOutcome,
-  tokenOutcomeOf,
-} from '../token-requests/token-outcome.ts'
 import type { CallerContext } from './caller-context.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { StoredCredential } from './credential-search.ts'
@@ -91,10 +83,10 @@ export interface TokenRequestFacts {
 interface Reported {
   readonly end: OutgoingEnd
   readonly endedMs: number
-  readonly grant: ReturnType<typeof readGrant>
+  readonly grant: TokenGrant | undefined
   readonly isRefresh: boolean
   readonly lineage: RequestLineage
-  readonly verdict: TokenOutcome
+  readonly verdict: TokenVerdict
   readonly durationMs: number
 }
 
@@ -148,25 +140,21 @@ export class TokenRequest {
     const { service, callerContext, lineages } = this.#facts
     this.#isEnded = true
     const endedMs = Date.now()
-    const isGranted =
-      end.status !== undefined &&
-      end.status >= 200 &&
-      end.status < 300 &&
-      refusalIn(end, service.judgeRefresh) === undefined &&
-      !isUnreadable(end)
-    const grant = isGranted ? readGrant(end, service, endedMs) : undefined
-    const isRefresh = this.#shape.grant !== 'other'
+    const { grant: asked, refreshFingerprint: sent } = this.#shape
+    const verdict = this.#isRefused ? BLOCKED : judgeTokenAnswer(end, { grant: asked, sent, judgeRefresh: service.judgeRefresh })
+    const isGood = isGranted(verdict)
+    const grant = isGood && verdict.fields ? readGrant(verdict.fields, service, endedMs) : undefined
+    const isRefresh = asked !== 'other'
     const seen = lineages.exchanged({
       provider: service.id,
       sentMs: callerContext.startMs,
       endedMs,
-      sent: this.#shape.refreshFingerprint,
+      sent,
       isTokenless: this.#shape.isTokenless,
-      ...(isGranted && { granted: grant ?? {} }),
+      ...(isGood && { granted: grant ?? {} }),
     })
-    const verdict = this.#isRefused ? BLOCKED : tokenOutcomeOf(end, service.judgeRefresh, grant !== undefined && seen.isRetained)
     // What another process rotated away is known to the provider alone.
-    const lineage = { ...seen, isReplay: seen.isReplay || verdict.isReplay === true }
+    const lineage = { ...seen, isReplay: seen.isReplay || verdict.replayed === true }
     const durationMs = performance.now() - callerContext.startedAtMs
     const reported = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
     const observation = this.#facts.gateCheck.observed(() => this.#observation(this.#recalled(reported)))
@@ -266,7 +254,7 @@ export class TokenRequest {
 
   #measures({ lineage, verdict, durationMs, isRefresh }: Reported, via: Via, caller: string): Measure[] {
     const { service, policy } = this.#facts
-    const { outcome, failure } = verdict
+    const { outcome, errorType: failure } = verdict
     const provider = service.id
     const profile = lineage.profile ?? 'unknown'
     const measures: Measure[] = []
@@ -315,20 +303,21 @@ function ageOf({ before }: RequestLineage, sentMs: number): number | undefined {
 }
 
 function verdictAttributes(
-  { outcome, failure, providerCode, retryAfterMs }: TokenOutcome,
+  { outcome, errorType: failure, providerCode, retryAfterMs }: TokenVerdict,
   end: OutgoingEnd,
   isRefresh: boolean,
   endedMs: number,
 ): Attributes {
+  const { requestId, skewMs, contentType }: Partial<HeadFacts> = end.status === undefined ? {} : headFacts(end.status, end.headers, endedMs)
   return {
     [ATTR_OUTCOME]: isRefresh ? outcome : undefined,
     [ATTR_PERMANENT]: isRefresh && !isSuccess(outcome) ? isPermanent(outcome) : undefined,
     [ATTR_ERROR_TYPE]: isSuccess(outcome) ? undefined : (failure ?? outcome),
     [ATTR_HTTP_STATUS]: end.status,
     [ATTR_PROVIDER_ERROR_CODE]: providerCode,
-    [ATTR_PROVIDER_REQUEST_ID]: requestIdIn(end.headers),
-    [ATTR_ANSWER_TYPE]: end.headers?.['content-type'],
+    [ATTR_PROVIDER_REQUEST_ID]: requestId,
+    [ATTR_ANSWER_TYPE]: contentType,
     [ATTR_RETRY_AFTER]: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
-    [ATTR_CLOCK_SKEW]: skewOf(end.headers, endedMs),
+    [ATTR_CLOCK_SKEW]: skewMs === undefined ? undefined : Math.round(skewMs / 1000),
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { adviceOf, nextStepOf, type ProfileFailure, retryAfterOf } from '../../src/calls/next-step.ts'
-import { ATTEMPT_OUTCOMES, REFRESH_OUTCOMES, SKIP_REASONS } from '../../src/domain/enums.ts'
+import { ATTEMPT_OUTCOMES, SKIP_REASONS, TOKEN_REQUEST_OUTCOMES } from '../../src/domain/enums.ts'
 import { NEXT_STEPS, type NextStep } from '../../src/domain/gateway-error.ts'
 
 const login = (reason: ProfileFailure['reason'], more: Partial<ProfileFailure> = {}): ProfileFailure => ({ type: 'oauth', reason, ...more })
@@ -43,7 +43,7 @@ describe('the next step after a call that no profile served', () => {
   })
 
   it('is known for every reason there is, and is a step of the list', () => {
-    for (const reason of [...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...REFRESH_OUTCOMES]) {
+    for (const reason of [...ATTEMPT_OUTCOMES, ...SKIP_REASONS, ...TOKEN_REQUEST_OUTCOMES]) {
       expect(NEXT_STEPS, reason).toContain(nextStepOf([login(reason)]))
       expect(NEXT_STEPS, reason).toContain(nextStepOf([key(reason)]))
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Credential } from '../../src/domain/credential.ts'
-import { ATTEMPT_OUTCOMES, BILLINGS, REFRESH_OUTCOMES } from '../../src/domain/enums.ts'
+import { ATTEMPT_OUTCOMES, BILLINGS, TOKEN_REQUEST_OUTCOMES } from '../../src/domain/enums.ts'
 import { isGatewayError } from '../../src/domain/gateway-error.ts'
 import type { Provider, RefusedAnswer } from '../../src/providers/provider.ts'
 
@@ -71,7 +71,7 @@ export function providerContract(name: string, provider: Provider): void {
             const refresh = provider.judgeRefresh({ status, headers, body })
             expect(ATTEMPT_OUTCOMES).toContain(attempt.outcome)
             expect(attempt.outcome).not.toBe('ok')
-            expect(REFRESH_OUTCOMES).toContain(refresh.outcome)
+            expect(TOKEN_REQUEST_OUTCOMES).toContain(refresh.outcome)
             expect(['rotated', 'renewed', 'reused']).not.toContain(refresh.outcome)
             expect(JSON.stringify([attempt, refresh])).not.toContain(SECRET)
           }

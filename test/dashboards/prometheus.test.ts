@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { RULE_GROUPS } from '../../dashboards/alerts.ts'
 import { BOARDS } from '../../dashboards/boards.ts'
 import { grown, is, isNot, noneOf, observations, oneOf, series } from '../../dashboards/query.ts'
-import { NOT_TRIED } from '../../dashboards/theme.ts'
 import { tokenLifePanelQuery } from '../../dashboards/token-life.ts'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_REASON, LABEL_VIA, METRICS, type MetricDefinition } from '../../otel/semconv.ts'
+import { NEUTRAL_TOKEN_OUTCOMES } from '../../src/domain/enums.ts'
 import { GENERATED } from './board-file.ts'
 import { type Mix, startMix } from './mix.ts'
 import { isInstalled, type PrometheusServer, startPrometheus, until } from './prometheus-server.ts'
@@ -122,7 +122,7 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
   it('counts refreshes by caller, reason and door exactly as the simulated provider did', async () => {
     // Refreshes that never sent anything: no lease, no room to say so.
     const sent = observations('refreshDuration', {
-      [LABEL_OUTCOME]: noneOf('reused', 'contention', ...NOT_TRIED),
+      [LABEL_OUTCOME]: noneOf('reused', ...NEUTRAL_TOKEN_OUTCOMES),
       [ATTR_ERROR_TYPE]: isNot('GW_STORE_UNWRITABLE'),
     })
     const answered = await prometheus.query(`sum by (caller, reason, via) (${sent})`)

@@ -1,7 +1,7 @@
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import { Evidence } from '../../src/diagnose/evidence.ts'
 import type { Finding } from '../../src/diagnose/finding.ts'
-import type { AttemptOutcome, RefreshOutcome } from '../../src/domain/enums.ts'
+import type { AttemptOutcome, TokenRequestOutcome } from '../../src/domain/enums.ts'
 import type {
   AttemptEvent,
   CallEvent,
@@ -13,7 +13,7 @@ import type {
   StepName,
   TokenRequestEvent,
 } from '../../src/domain/events.ts'
-import { isSuccess } from '../../src/domain/refresh-outcome.ts'
+import { isSuccess } from '../../src/domain/token-request-outcome.ts'
 
 export const START_MS = Date.UTC(2026, 9, 1, 12)
 export const WORK = 'openai-codex:work'
@@ -61,7 +61,7 @@ export function refresh(at: number, { sent, received, outcome = 'rotated', ...fi
 }
 
 /** A refresh that failed. */
-export function failed(at: number, outcome: RefreshOutcome, fields: RefreshFields = {}): TokenRequestEvent {
+export function failed(at: number, outcome: TokenRequestOutcome, fields: RefreshFields = {}): TokenRequestEvent {
   return refresh(at, { outcome, ...fields })
 }
 

@@ -29,7 +29,7 @@ const TYPES = [
   'AcquireTokenOptions',
   'Credential',
   'FileStoreOptions',
-  'RefreshOutcome',
+  'TokenRequestOutcome',
   'Gatewatch',
   'GatewatchOptions',
   'GatewayErrorCode',

@@ -12,9 +12,9 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { openaiCodex } from '../../src/providers/openai-codex.ts'
 import { carriedPermit, Permit } from '../../src/providers/permit.ts'
 import { proxiesIn } from '../../src/providers/proxies.ts'
-import { requestRefresh } from '../../src/providers/token-endpoint.ts'
 import { Upstream, type UpstreamOptions } from '../../src/providers/upstream.ts'
 import type { UpstreamError } from '../../src/providers/upstream-error.ts'
+import { requestRefresh } from '../../src/token-requests/token-endpoint.ts'
 import { afterwards } from '../support/clean-up.ts'
 
 const NAMES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'] as const

@@ -89,7 +89,7 @@ describe('judging refusals by RFC 6749', () => {
     ['a time-out', 408, '', { outcome: 'unavailable' }],
     ['a code that every object has a property for', 401, R('constructor'), { outcome: 'forbidden', providerCode: 'constructor' }],
     ['a bad gateway', 502, html, { outcome: 'unavailable' }],
-    ['a redirect', 307, '', { outcome: 'unavailable' }],
+    ['a redirect', 307, '', { outcome: 'redirected' }],
   ])('%s is judged', (_what, status, body, judgement) => {
     expect(judgeRefresh({ status, headers: {}, body })).toEqual(judgement)
   })

@@ -350,7 +350,7 @@ describe('giving a request up', () => {
 it('loads undici only when something is sent: it would change what the global fetch of the host runs on', () => {
   const script = `
     await import('./src/providers/registry.ts')
-    await import('./src/providers/token-endpoint.ts')
+    await import('./src/token-requests/token-endpoint.ts')
     const { Upstream } = await import('./src/providers/upstream.ts')
     const upstream = new Upstream()
     const dispatcher = () => Symbol.for('undici.globalDispatcher.1') in globalThis

@@ -210,7 +210,7 @@ describe('an answer that was lost', () => {
       'TimeoutError',
       { requestTimeoutMs: 2_000, listenMs: 2_000 },
     ],
-    ['the answer breaks off in the middle', { invalidJson: true }, 'unavailable', 'answer_not_json', {}],
+    ['the answer breaks off in the middle', { invalidJson: true }, 'unreadable', 'answer_not_json', {}],
   ])('%s: the next refresh says lost, once, with what to do; then nothing is sent', async (_, effect, first, errorType, options) => {
     const w = await world({ options })
     await w.signIn()

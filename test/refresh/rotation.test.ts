@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { type OAuthCredential, ROTATED_AWAY_KEPT, type StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import type { GrantedAnswer } from '../../src/providers/refresh-answer.ts'
 import { holds, rotate, withRotation } from '../../src/refresh/rotation.ts'
 import { ownershipDigest } from '../../src/refresh/token-ownership.ts'
+import type { GrantedAnswer } from '../../src/token-requests/refresh-answer.ts'
 
 const NOW = 1_800_000_000_000
 const current: OAuthCredential = {

@@ -9,10 +9,10 @@ import {
   EVENT_CREDENTIAL_RELOADED,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import { REFRESH_OUTCOMES, type RefreshOutcome } from '../../src/domain/enums.ts'
+import { TOKEN_REQUEST_OUTCOMES, type TokenRequestOutcome } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
-import { isPermanent, isSuccess } from '../../src/domain/refresh-outcome.ts'
+import { isPermanent, isSuccess } from '../../src/domain/token-request-outcome.ts'
 import type { RefreshGateOptions } from '../../src/refresh/refresh-gate.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
@@ -23,9 +23,10 @@ import { PROFILE, type World, world } from '../support/world.ts'
 
 const FULL = new GatewayError('GW_STORE_UNWRITABLE', 'cannot write /state/profiles.json (ENOSPC)', { next: 'free_disk_space' })
 
-/** A refresh of the gate is never blocked: only what passes the gate by is. */
-type GateOutcome = Exclude<RefreshOutcome, 'blocked'>
-const GATE_OUTCOMES = REFRESH_OUTCOMES.filter((outcome): outcome is GateOutcome => outcome !== 'blocked')
+/** Outcomes that no refresh of the gate has: of what passes it by, of other grants, of wrapped functions. */
+const NOT_OF_GATE = ['blocked', 'granted', 'pending', 'application_error'] as const
+type GateOutcome = Exclude<TokenRequestOutcome, (typeof NOT_OF_GATE)[number]>
+const GATE_OUTCOMES = TOKEN_REQUEST_OUTCOMES.filter((outcome): outcome is GateOutcome => !NOT_OF_GATE.some(not => not === outcome))
 
 interface Way {
   bring: (w: World & { disk: BreakableStore }) => Promise<unknown>
@@ -57,6 +58,18 @@ const WAYS: Record<GateOutcome, Way> = {
   refused: { bring: w => fault(w, { name: 'invalid_client_401' }), errorType: 'refused' },
   malformed: { bring: w => w.signIn('expired', { refresh: 'undefined' }), errorType: 'malformed' },
   forbidden: { bring: w => fault(w, { name: 'region_403' }), errorType: 'forbidden' },
+  redirected: { bring: w => fault(w, { status: 307, body: '' }), errorType: 'redirected' },
+  unreadable: { bring: w => fault(w, { status: 200, body: { hello: 'there' } }), errorType: 'access_token_missing' },
+  cancelled: {
+    bring: async w => {
+      await w.signIn()
+      await w.store.lease(PROFILE, { waitMs: 0 })
+      const visiting = w.gate.acquire(w.acquire())
+      await new Promise(setImmediate)
+      await Promise.all([w.gate.settled({ graceMs: 20 }), expect(visiting).rejects.toMatchObject({ code: 'GW_CLOSED' })])
+    },
+    errorType: 'GW_ACQUIRE_ABORTED',
+  },
   throttled: { bring: w => fault(w, { name: 'throttled_429' }), errorType: 'throttled' },
   unavailable: { bring: w => fault(w, { name: 'bad_gateway_html_502' }), errorType: 'unavailable' },
   timeout: { bring: w => fault(w, { hang: true }), errorType: 'TimeoutError', options: { requestTimeoutMs: 200, listenMs: 200 } },

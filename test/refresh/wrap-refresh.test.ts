@@ -14,7 +14,7 @@ import {
   SPAN_ACQUIRE,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import type { RefreshOutcome, RefreshReason } from '../../src/domain/enums.ts'
+import type { RefreshReason, TokenRequestOutcome } from '../../src/domain/enums.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carriedPermit } from '../../src/providers/permit.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
@@ -199,13 +199,13 @@ describe('a gate around another caller’s refresh', () => {
 
 describe('a foreign refresh that the provider refused', () => {
   it.each([
-    [400, 'invalidated'],
-    [401, 'invalidated'],
+    [400, 'forbidden'],
+    [401, 'forbidden'],
     [403, 'forbidden'],
-    [404, 'malformed'],
+    [404, 'unavailable'],
     [429, 'throttled'],
     [503, 'unavailable'],
-  ] as [number, RefreshOutcome][])('with %i ends as %s', async (status, outcome) => {
+  ] as [number, TokenRequestOutcome][])('with %i ends as %s', async (status, outcome) => {
     expect(await refused(status, '', answer => answer.ok)).toEqual([`${outcome} Error ${status} 1`])
   })
 
@@ -216,7 +216,7 @@ describe('a foreign refresh that the provider refused', () => {
     [401, { error: 'invalid_client' }, 'refused'],
     [400, { error: 'slow_down' }, 'throttled'],
     [200, { error: 'bad_refresh_token' }, 'invalidated'],
-  ] as [number, object, RefreshOutcome][])('with %i and %j ends as %s', async (status, body, outcome) => {
+  ] as [number, object, TokenRequestOutcome][])('with %i and %j ends as %s', async (status, body, outcome) => {
     expect(await refused(status, JSON.stringify(body), () => false)).toEqual([`${outcome} Error ${status} 1`])
   })
 

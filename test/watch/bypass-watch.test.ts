@@ -71,7 +71,7 @@ describe('the tokens of an answer', () => {
     await refreshBehindTheGate(w.tokenUrl)
     await until(() => w.spans().length === 1)
     expect(w.spans()[0]?.attributes).toMatchObject(
-      isRead ? { [ATTR_OUTCOME]: 'rotated' } : { [ATTR_OUTCOME]: 'unavailable', [ATTR_ERROR_TYPE]: 'answer_not_json' },
+      isRead ? { [ATTR_OUTCOME]: 'rotated' } : { [ATTR_OUTCOME]: 'unreadable', [ATTR_ERROR_TYPE]: 'answer_not_json' },
     )
     expect(w.faults).toEqual([])
   })
@@ -91,7 +91,7 @@ describe('a token request without a permit', () => {
       [ATTR_VIA]: 'bypass',
       [ATTR_POLICY]: 'observe',
       [ATTR_REASON]: 'unknown',
-      [ATTR_OUTCOME]: 'rotated',
+      [ATTR_OUTCOME]: 'renewed',
       [ATTR_HTTP_STATUS]: 200,
       [ATTR_SERVER_ADDRESS]: '127.0.0.1',
       [ATTR_URL_PATH]: '/token',
@@ -128,7 +128,7 @@ describe('a token request without a permit', () => {
     expect(await w.points('bypasses')).toEqual([{ provider: 'acme', caller: CALLER, policy: 'observe', value: 3 }])
     const labels = { provider: 'acme', profile: 'unknown', reason: 'unknown', via: 'bypass', caller: CALLER }
     expect(await w.points('refreshDuration')).toEqual([
-      { ...labels, outcome: 'rotated', value: 2 },
+      { ...labels, outcome: 'unreadable', [ATTR_ERROR_TYPE]: 'access_token_missing', value: 2 },
       { ...labels, outcome: 'invalidated', [ATTR_ERROR_TYPE]: 'invalidated', value: 1 },
     ])
     expect(await w.points('replays')).toEqual([])
@@ -267,8 +267,8 @@ describe('a replay', () => {
     expect(w.spans()[0]?.events.map(({ name }) => name)).toEqual([EVENT_BYPASS, EVENT_REPLAY])
     expect(await w.points('replays')).toEqual([{ provider: 'acme', profile, caller: CALLER, value: 2 }])
     expect(await w.points('refreshDuration')).toMatchObject([
-      { profile, outcome: 'rotated', value: 3 },
-      { profile: 'unknown', outcome: 'rotated', value: 1 },
+      { profile, outcome: 'renewed', value: 3 },
+      { profile: 'unknown', outcome: 'renewed', value: 1 },
     ])
   })
 

@@ -25,7 +25,9 @@ const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/watched/${n
 
 describe('a guest in the process', () => {
   it("passes what it sees to the host's own OpenTelemetry, in the host's trace; nothing is registered or sent along", async () => {
-    const { url, received } = await startServer((response, { headers }) => response.end(JSON.stringify(headers)))
+    const { url, received } = await startServer((response, { headers }) =>
+      response.end(JSON.stringify({ ...headers, access_token: 'at', refresh_token: 'rt' })),
+    )
     const state = stateFolder()
     const environment = { NODE_OPTIONS: `--import=${REGISTER}`, GATEWATCH_STATE: state, GATEWATCH_GATE: 'none' }
     const { code, stdout, stderr } = await startNode([fixture('with-opentelemetry.mjs'), url], environment).ended

@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import type { KnownService } from '../../src/token-requests/endpoint-registry.ts'
+import { judgeTokenAnswer } from '../../src/token-requests/judge.ts'
 import { readGrant } from '../../src/token-requests/token-grant.ts'
 import { agedAnswer } from '../../src/token-requests/token-response.ts'
 
@@ -15,13 +16,16 @@ it.each([
   ['padded', `${TEXT} \n\0\0\n`],
   ['followed by something else', `${TEXT}\nproxy: connection closed\n`],
 ])('the tokens of an answer that is %s are known', (_what, body) => {
-  const grant = readGrant({ status: 200, body: Buffer.from(body) }, SERVICE, Date.now())
-  expect(grant).toMatchObject({ refresh: fingerprint('rt_granted_1'), access: { fingerprint: fingerprint('at_granted_1') } })
+  const { fields = {} } = judgeTokenAnswer({ status: 200, body: Buffer.from(body) })
+  expect(readGrant(fields, SERVICE, Date.now())).toMatchObject({
+    refresh: fingerprint('rt_granted_1'),
+    access: { fingerprint: fingerprint('at_granted_1') },
+  })
 })
 
 it('tokens that contradict each other are none', () => {
   const body = Buffer.from(`${TEXT}${TEXT.replaceAll('_1', '_2')}`)
-  expect(readGrant({ status: 200, body }, SERVICE, Date.now())).toBeUndefined()
+  expect(judgeTokenAnswer({ status: 200, body })).toEqual({ outcome: 'unreadable', errorType: 'answer_not_json' })
 })
 
 it('an answer that is shared later says what is left of its life, in a list as well', () => {

@@ -120,6 +120,7 @@ function lossCause({ isError, outcome, httpStatus, errorType }: TokenRequestEven
   if (!isError) return undefined
   if (outcome === 'timeout') return 'timed_out'
   if (outcome === 'lost' && httpStatus === undefined) return 'process_ended'
+  if (outcome === 'unreadable') return 'connection_lost'
   if (outcome !== 'unavailable' || NEVER_SENT.has(errorType)) return undefined
   // An answer that cannot be read is lost; so may be one that a proxy replaced by its own 5xx.
   return httpStatus === undefined || httpStatus < 300 || httpStatus >= 500 ? 'connection_lost' : undefined

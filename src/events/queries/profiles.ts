@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { AttemptEvent, TokenRequestEvent } from '../../domain/events.ts'
-import { isPermanent } from '../../domain/refresh-outcome.ts'
+import { isPermanent } from '../../domain/token-request-outcome.ts'
 import { EventReader } from '../event-reader.ts'
 import type { ProfileEvents, ProfileEventsAnswer } from './answers.ts'
 import { refreshLinesOf } from './callers.ts'

@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
-import { REFRESH_OUTCOMES } from '../../domain/enums.ts'
+import { TOKEN_REQUEST_OUTCOMES } from '../../domain/enums.ts'
 import type { EventKind } from '../../domain/events.ts'
-import { isSuccess } from '../../domain/refresh-outcome.ts'
+import { isSuccess } from '../../domain/token-request-outcome.ts'
 
 /** Which events a view shows. A word that is absent does not matter; `unknown` is the profile of events that name none. */
 export interface ViewFilter {
@@ -37,7 +37,7 @@ export interface SqlCondition {
 /** Refreshes: token requests of another grant are none, and of acquisitions only those that were answered with another caller's answer. */
 export const IS_REFRESH = "via IS NOT NULL AND grant_type IS NOT 'other'"
 /** A refresh that brought no token. */
-export const IS_FAILED_REFRESH = `(is_error = 1 OR outcome IN (${REFRESH_OUTCOMES.filter(outcome => !isSuccess(outcome))
+export const IS_FAILED_REFRESH = `(is_error = 1 OR outcome IN (${TOKEN_REQUEST_OUTCOMES.filter(outcome => !isSuccess(outcome))
   .map(outcome => `'${outcome}'`)
   .join(', ')}))`
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { RefreshOutcome } from '../../../src/domain/enums.ts'
+import type { TokenRequestOutcome } from '../../../src/domain/enums.ts'
 import type { GatewatchEvent, TokenRequestEvent } from '../../../src/domain/events.ts'
 import { CLI, failed, findings, GATEWAY, kinds, type RefreshFields, refresh, spent, step, verdicts } from '../events.ts'
 
@@ -59,6 +59,6 @@ describe('a token that the store says was sent before', () => {
 })
 
 /** A refresh of the token `t1` that brought no readable answer. */
-function unheard(outcome: RefreshOutcome, errorType: string, fields: RefreshFields = {}): TokenRequestEvent {
+function unheard(outcome: TokenRequestOutcome, errorType: string, fields: RefreshFields = {}): TokenRequestEvent {
   return failed(0, outcome, { sent: 't1', process: GATEWAY, errorType, ...fields })
 }

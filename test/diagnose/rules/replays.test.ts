@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { BypassPolicy, RefreshOutcome } from '../../../src/domain/enums.ts'
+import type { BypassPolicy, TokenRequestOutcome } from '../../../src/domain/enums.ts'
 import { CLI, findings, GATEWAY, kinds, refresh, verdicts } from '../events.ts'
 
 const invalidated = { outcome: 'invalidated' } as const
@@ -72,7 +72,7 @@ describe('a bypass', () => {
 
   // Seen: "set the policy to enforce" below a request that enforce had refused. Issue 1, point A1.
   it('is never answered with the policy that is on', () => {
-    const by = (policy: BypassPolicy, outcome: RefreshOutcome) => findings(refresh(0, { via: 'bypass', outcome, policy }))
+    const by = (policy: BypassPolicy, outcome: TokenRequestOutcome) => findings(refresh(0, { via: 'bypass', outcome, policy }))
     const remedies = [by('enforce', 'blocked'), by('coalesce', 'rotated'), by('observe', 'rotated')].map(([finding]) =>
       String(finding?.remedy),
     )

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { AttemptOutcome, RefreshOutcome } from '../../../src/domain/enums.ts'
+import type { AttemptOutcome, TokenRequestOutcome } from '../../../src/domain/enums.ts'
 
 /** Who may call: two subscriptions, a token that is minted elsewhere, and a key that is paid by use. */
 export const PROFILES = ['work', 'team', 'static', 'paid'] as const
@@ -28,7 +28,7 @@ export interface Answer {
 /** How the token endpoint answers one refresh. */
 export interface TokenResponse {
   readonly status: number
-  readonly means: RefreshOutcome
+  readonly means: TokenRequestOutcome
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: unknown
   readonly until?: Promise<unknown>
@@ -54,7 +54,7 @@ export interface LoggedRefresh {
   readonly at: number
   readonly who: LoginWord | 'unknown'
   readonly grant: string
-  readonly means: RefreshOutcome
+  readonly means: TokenRequestOutcome
   readonly status: number
 }
 
@@ -245,7 +245,7 @@ export class DayProvider {
     const sent = form.get('refresh_token') ?? ''
     const login = [...this.#logins.values(), ...this.#former].find(({ refresh, used }) => refresh === sent || used.has(sent))
     const who = login?.who ?? 'unknown'
-    const log = (status: number, means: RefreshOutcome) =>
+    const log = (status: number, means: TokenRequestOutcome) =>
       this.refreshes.push({ at, who, grant: form.get('grant_type') ?? '', status, means })
     const planned = this.#tokenPlan()
     await planned?.until

@@ -1,19 +1,10 @@
 import { type AuthorizationServer, type Client, processRefreshTokenResponse } from 'oauth4webapi'
-import type { Provider } from './provider.ts'
+import type { Provider } from '../providers/provider.ts'
+import { secretText } from '../providers/secret-text.ts'
+import type { TokenFields } from '../providers/token-fields.ts'
+import { tokenLife } from '../providers/token-life.ts'
+import type { HeadFacts, UnreadableAnswer } from './judge.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'
-import { secretText } from './secret-text.ts'
-import type { TokenFields } from './token-fields.ts'
-import { tokenLife } from './token-life.ts'
-
-/** What is wrong with an answer that should have held tokens. */
-export type UnreadableAnswer = 'answer_too_long' | 'answer_not_json' | 'access_token_missing' | 'answer_not_conform'
-
-/** What is known of the answer in addition to its body. */
-export interface GrantedFacts {
-  readonly status: number
-  readonly requestId?: string
-  readonly skewMs?: number
-}
 
 /** What the reader of a token answer has to know. */
 export interface GrantReading {
@@ -28,18 +19,16 @@ export interface GrantReading {
  * Reads the tokens out of a successful answer of a token endpoint.
  *
  * What providers leave out or spell otherwise is put right first (`token_type`, `expires_in`, empty fields), then the
- * answer has to pass oauth4webapi. The id token is taken unchanged: nobody is signed in by it here, and its issuer is not
+ * answer has to pass oauth4webapi. The id token is taken unchanged: it signs no user in here, and its issuer is not
  * among the facts that are configured.
  *
- * @param answer The fields as `readTokenFields` read them; `undefined` where it read none.
  * @returns The tokens, or what is wrong with the answer; never any text of it.
  */
 export async function readGrantedAnswer(
-  answer: TokenFields | undefined,
-  facts: GrantedFacts,
+  answer: TokenFields,
+  facts: HeadFacts,
   reading: GrantReading,
 ): Promise<GrantedAnswer | UnreadableAnswer> {
-  if (!answer) return 'answer_not_json'
   const access = secretText(answer.access_token)
   if (access === undefined) return 'access_token_missing'
   const { expiresInMs, repaired } = tokenLife(answer, access, reading.now)

@@ -12,7 +12,7 @@ import { openaiCodex } from '../../src/providers/openai-codex.ts'
 import { openaiCompatible } from '../../src/providers/openai-compatible.ts'
 import { carriedPermit, Permit } from '../../src/providers/permit.ts'
 import type { Provider } from '../../src/providers/provider.ts'
-import { type RefreshRequest, requestRefresh } from '../../src/providers/token-endpoint.ts'
+import { type RefreshRequest, requestRefresh } from '../../src/token-requests/token-endpoint.ts'
 
 const closers: (() => unknown)[] = []
 
@@ -190,7 +190,7 @@ describe('a token request that is not sent', () => {
 
   it('was given up before', async () => {
     const w = await world(json({}))
-    expect(await w.refresh({ signal: AbortSignal.abort() })).toMatchObject({ kind: 'unanswered', outcome: 'timeout', maybeTaken: false })
+    expect(await w.refresh({ signal: AbortSignal.abort() })).toMatchObject({ kind: 'unanswered', outcome: 'cancelled', maybeTaken: false })
     expect(w.seen).toEqual([])
   })
 
@@ -226,6 +226,7 @@ describe('an answer with tokens', () => {
       status: 200,
       requestId: 'req_42',
       skewMs: expect.any(Number),
+      contentType: 'application/json',
       access: codexJwt,
       refresh: 'rt-new',
       idToken: 'id',
@@ -306,7 +307,7 @@ describe('an answer with tokens', () => {
     ['Slack', '{"ok":false,"error":"invalid_refresh_token"}', 'invalid_refresh_token'],
   ])('that refuses with 200 is a refusal, and not an answer that was lost (%s)', async (_who, body, providerCode) => {
     const w = await world(response => response.writeHead(200).end(body))
-    expect(await w.refresh()).toMatchObject({ kind: 'refused', status: 200, judgement: { outcome: 'invalidated', providerCode } })
+    expect(await w.refresh()).toMatchObject({ kind: 'refused', status: 200, verdict: { outcome: 'invalidated', providerCode } })
   })
 
   it.each([
@@ -330,7 +331,7 @@ describe('an answer with tokens', () => {
     const answer = await w.refresh()
     expect(answer).toMatchObject({
       kind: 'unanswered',
-      outcome: 'unavailable',
+      outcome: 'unreadable',
       maybeTaken: true,
       errorType,
       status: 200,
@@ -353,20 +354,20 @@ describe('an answer without tokens', () => {
       kind: 'refused',
       status: 401,
       requestId: '8f0a-FRA',
-      judgement: { outcome: 'invalidated', providerCode: 'refresh_token_reused', replayed: true },
+      verdict: { outcome: 'invalidated', providerCode: 'refresh_token_reused', replayed: true },
     })
     expect(JSON.stringify(answer)).not.toContain('rt-secret')
   })
 
   it('is not followed where it redirects', async () => {
     const w = await world(response => response.writeHead(307, { location: '/elsewhere' }).end())
-    expect(await w.refresh()).toMatchObject({ kind: 'refused', status: 307, judgement: { outcome: 'unavailable' } })
+    expect(await w.refresh()).toMatchObject({ kind: 'refused', status: 307, verdict: { outcome: 'redirected' } })
     expect(w.seen).toHaveLength(1)
   })
 
   it('keeps the wait that a throttling endpoint asks for', async () => {
     const w = await world(json({}, 429, { 'retry-after': '30' }))
-    expect(await w.refresh()).toMatchObject({ kind: 'refused', judgement: { outcome: 'throttled', retryAfterMs: 30_000 } })
+    expect(await w.refresh()).toMatchObject({ kind: 'refused', verdict: { outcome: 'throttled', retryAfterMs: 30_000 } })
   })
 })
 

@@ -1,9 +1,8 @@
-import type { AnswerHeaders, CollectedBody } from './answer-sink.ts'
-import type { OAuthEndpoints } from './provider.ts'
-import type { Upstream } from './upstream.ts'
+import type { AnswerHeaders, CollectedBody } from '../providers/answer-sink.ts'
+import type { OAuthEndpoints } from '../providers/provider.ts'
+import type { Upstream } from '../providers/upstream.ts'
+import { ANSWER_READ } from './judge.ts'
 
-/** Bytes of an OAuth endpoint's answer that are read; tokens are short. */
-export const ANSWER_READ = 1024 * 1024
 /** No time limit of the transport itself: how long a token request may take is its caller's to say, by signal. */
 export const TRANSPORT = { connections: 1, headersTimeoutMs: 0, bodyIdleMs: 0, connectTimeoutMs: 10_000 } as const
 

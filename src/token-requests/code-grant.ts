@@ -9,7 +9,8 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from 'oauth4webapi'
-import { type GrantedFacts, readGrantedAnswer } from './granted-answer.ts'
+import { readGrantedAnswer } from './granted-answer.ts'
+import { type HeadFacts, unreadableVerdict } from './judge.ts'
 import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type UnansweredRequest } from './oauth-request.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'
 import type { SentShape } from './sent-shape.ts'
@@ -22,7 +23,7 @@ export interface SignedIn {
 }
 
 /** Tokens came back and do not hold: another issuer, another client, another nonce, or no id token at all. */
-export interface UnverifiedGrant extends GrantedFacts {
+export interface UnverifiedGrant extends HeadFacts {
   readonly kind: 'unverified'
   readonly shape: SentShape
   /** What was answered, so that it can be given back. */
@@ -74,14 +75,16 @@ export function handedOverCode({ server, client }: OAuthParty, code: string): UR
 }
 
 async function readGrant(
-  { kind: _kind, shape, fields, ...facts }: Extract<Awaited<ReturnType<typeof askOAuth>>, { kind: 'answered' }>,
+  { kind: _kind, shape, verdict, ...facts }: Extract<Awaited<ReturnType<typeof askOAuth>>, { kind: 'answered' }>,
   party: OAuthParty,
   now: number,
   nonce: string | undefined,
 ): Promise<CodeGrantAnswer> {
   const { provider, server, client } = party
+  const { outcome, errorType = outcome, fields } = verdict
+  if (outcome !== 'granted' || !fields) return { kind: 'unanswered', shape, outcome, errorType, cause: undefined }
   const answer = await readGrantedAnswer(fields, facts, { provider, server, client, now: now + (facts.skewMs ?? 0) })
-  if (typeof answer === 'string') return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: answer, cause: undefined }
+  if (typeof answer === 'string') return { kind: 'unanswered', shape, ...unreadableVerdict(answer), cause: undefined }
   const verified = await verifiedSubject(answer, party, nonce)
   if (verified === 'unverified') return { kind: 'unverified', ...facts, shape, answer }
   const account = answer.account ?? verified.subject

@@ -8,21 +8,19 @@ import {
   refreshTokenGrantRequest,
 } from 'oauth4webapi'
 import type { OAuthCredential } from '../domain/credential.ts'
-import { configError, errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { AnswerHeaders } from './answer-sink.ts'
-import { dateOf } from './error-body.ts'
-import { type GrantedFacts, readGrantedAnswer, type UnreadableAnswer } from './granted-answer.ts'
-import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
-import { carryPermit, type Permit } from './permit.ts'
-import type { OAuthEndpoints, Provider } from './provider.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
+import { configError, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { carryPermit, type Permit } from '../providers/permit.ts'
+import type { OAuthEndpoints, Provider } from '../providers/provider.ts'
+import { secretText } from '../providers/secret-text.ts'
+import { isTokenUrlSafe } from '../providers/token-url.ts'
+import { Upstream } from '../providers/upstream.ts'
+import { UpstreamError } from '../providers/upstream-error.ts'
+import { readGrantedAnswer } from './granted-answer.ts'
+import { type HeadFacts, headFacts, judgeTokenAnswer, type TokenVerdict, unreadableVerdict } from './judge.ts'
+import { type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
 import type { RefreshAnswer, UnansweredRefresh } from './refresh-answer.ts'
-import { readText } from './refused-answer.ts'
-import { secretText } from './secret-text.ts'
 import { type SentShape, sentShape } from './sent-shape.ts'
-import { isTokenRefusal, readTokenFields } from './token-fields.ts'
-import { isTokenUrlSafe } from './token-url.ts'
-import { Upstream } from './upstream.ts'
-import { UpstreamError } from './upstream-error.ts'
 
 /** One token request, as the gate orders it. */
 export interface RefreshRequest {
@@ -34,7 +32,7 @@ export interface RefreshRequest {
   readonly signal: AbortSignal
   /** Our clock as the request is sent, epoch milliseconds. */
   readonly now: number
-  /** Told what the request looks like, a moment before it leaves. */
+  /** Called with the shape of the request, a moment before it leaves. */
   readonly onSent?: (shape: SentShape) => void
   /**
    * Asked once the connection stands, right before the first byte is written, in the same synchronous run: the place to
@@ -104,7 +102,8 @@ export async function requestRefresh(request: RefreshRequest): Promise<RefreshAn
     await upstream.close()
   }
   if (!answer) throw new TypeError('the token request ended without an answer and without an error')
-  return judge(answer, { provider, server, client, now: Math.round(now + performance.now() - startedAt) })
+  const answeredAt = Math.round(now + performance.now() - startedAt)
+  return judge(answer, { provider, server, client, now: answeredAt, sent: fingerprint(refreshToken) })
 }
 
 function usableEndpoints(provider: Provider): OAuthEndpoints {
@@ -123,57 +122,33 @@ interface JudgeContext {
   readonly client: Client
   /** Our clock as the answer came, epoch milliseconds. */
   readonly now: number
+  /** Fingerprint of the refresh token that was sent. */
+  readonly sent: Fingerprint | undefined
 }
 
 async function judge({ status, headers, bytes, cut }: PostedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
-  const facts = factsOf(status, headers, context.now)
-  const text = readText(headers, bytes, ANSWER_READ)
-  const fields = readTokenFields(text)
-  if (isTokenRefusal(status, fields))
-    return { kind: 'refused', ...facts, ...mediaTypeOf(headers), judgement: context.provider.judgeRefresh({ status, headers, body: text }) }
-  if (cut) return unreadable('answer_too_long', facts)
-  const granted = await readGrantedAnswer(fields, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
-  return typeof granted === 'string' ? unreadable(granted, facts) : granted
+  const facts = headFacts(status, headers, context.now)
+  const { provider, sent } = context
+  const verdict = judgeTokenAnswer({ status, headers, body: bytes, isWhole: !cut }, { sent, judgeRefresh: provider.judgeRefresh })
+  if (verdict.outcome === 'unreadable') return unreadableAnswer(verdict, facts)
+  if (!verdict.fields) return { kind: 'refused', ...facts, verdict }
+  const granted = await readGrantedAnswer(verdict.fields, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
+  return typeof granted === 'string' ? unreadableAnswer(unreadableVerdict(granted), facts) : granted
 }
 
-/** A 2xx that cannot be read: the provider took the token, and what it gave for it is lost on us. */
-function unreadable(what: UnreadableAnswer, facts: GrantedFacts): UnansweredRefresh {
-  return { kind: 'unanswered', ...facts, outcome: 'unavailable', maybeTaken: true, errorType: what, cause: undefined }
+function unreadableAnswer({ outcome, errorType = outcome }: TokenVerdict, facts: HeadFacts): UnansweredRefresh {
+  return { kind: 'unanswered', ...facts, outcome, maybeTaken: true, errorType, cause: undefined }
 }
 
 function unanswered(error: unknown): UnansweredRefresh {
   if (!(error instanceof UpstreamError)) throw error
   // Refused on its way out by the watch over token requests: nothing left, and it is our own error.
   if (isGatewayError(error.cause, 'GW_PERMIT')) throw error.cause
-  const { type, sent, cause } = error
-  return {
-    kind: 'unanswered',
-    outcome: type === 'timeout' || type === 'aborted' ? 'timeout' : 'unavailable',
-    maybeTaken: sent,
-    errorType: cause === undefined ? error.code : errorType(cause),
-    cause: error,
-  }
+  const { outcome, errorType = outcome } = judgeTokenAnswer({ error })
+  return { kind: 'unanswered', outcome, maybeTaken: error.sent, errorType, cause: error }
 }
 
 /** What a token request of ours calls itself, unless the provider insists on another name. */
 export function userAgentOf({ oauth }: Provider): string {
   return oauth?.headers?.['user-agent'] ?? 'gatewatch'
-}
-
-function mediaTypeOf(headers: AnswerHeaders): { contentType?: string } {
-  const type = String(headers['content-type'] ?? '')
-    .split(';', 1)[0]
-    ?.trim()
-  return type ? { contentType: type.toLowerCase() } : {}
-}
-
-/** The `Date` header counts whole seconds, so the skew is good to a second, no better. */
-export function factsOf(status: number, headers: AnswerHeaders, now: number): GrantedFacts {
-  const requestId = ['x-request-id', 'request-id', 'cf-ray'].map(name => headers[name]).find(isPlainId)
-  const date = dateOf(headers)
-  return { status, ...(requestId === undefined ? {} : { requestId }), ...(date === undefined ? {} : { skewMs: Math.round(date - now) }) }
-}
-
-function isPlainId(value: unknown): value is string {
-  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value)
 }

@@ -7,20 +7,17 @@ import {
   customFetch,
   None,
 } from 'oauth4webapi'
-import { configError, errorType, isGatewayError } from '../domain/gateway-error.ts'
+import type { TokenRequestOutcome } from '../domain/enums.ts'
+import { configError, isGatewayError } from '../domain/gateway-error.ts'
+import { carryPermit, type Permit } from '../providers/permit.ts'
+import type { OAuthEndpoints, Provider } from '../providers/provider.ts'
+import { isTokenUrlSafe } from '../providers/token-url.ts'
+import { Upstream } from '../providers/upstream.ts'
+import { UpstreamError } from '../providers/upstream-error.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
-import { readErrorBody, retryAfterMs } from './error-body.ts'
-import type { GrantedFacts } from './granted-answer.ts'
-import { ANSWER_READ, type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
-import { carryPermit, type Permit } from './permit.ts'
-import type { OAuthEndpoints, Provider } from './provider.ts'
-import { readText } from './refused-answer.ts'
+import { type HeadFacts, headFacts, judgeTokenAnswer, type TokenVerdict, unreadableVerdict } from './judge.ts'
+import { type PostedAnswer, post, TRANSPORT } from './oauth-post.ts'
 import { type SentShape, sentShape } from './sent-shape.ts'
-import { factsOf } from './token-endpoint.ts'
-import { isTokenRefusal, readTokenFields, type TokenFields } from './token-fields.ts'
-import { isTokenUrlSafe } from './token-url.ts'
-import { Upstream } from './upstream.ts'
-import { UpstreamError } from './upstream-error.ts'
 
 /** A provider as oauth4webapi has to know it. */
 export interface OAuthParty {
@@ -32,27 +29,25 @@ export interface OAuthParty {
 }
 
 /** An answer of an OAuth endpoint, read whole; it may hold tokens. */
-export interface AnsweredRequest extends GrantedFacts {
+export interface AnsweredRequest extends HeadFacts {
   readonly kind: 'answered'
   readonly shape: SentShape
-  /** `undefined` where the body is neither JSON nor a form. */
-  readonly fields: TokenFields | undefined
+  /** Its fields, where the body is JSON or a form; and whether there are tokens among them. */
+  readonly verdict: TokenVerdict
 }
 
 /** The endpoint said no. */
-export interface RefusedRequest extends GrantedFacts {
+export interface RefusedRequest extends HeadFacts {
   readonly kind: 'refused'
   readonly shape: SentShape
-  /** The provider's own word, bounded. */
-  readonly code?: string
-  readonly retryAfterMs?: number
+  readonly verdict: TokenVerdict
 }
 
 /** Nothing that could be understood came back. */
 export interface UnansweredRequest {
   readonly kind: 'unanswered'
   readonly shape?: SentShape
-  readonly outcome: 'unavailable' | 'timeout' | 'cancelled'
+  readonly outcome: TokenRequestOutcome
   readonly errorType: string
   readonly cause: unknown
 }
@@ -141,32 +136,30 @@ export async function askOAuth(
     await upstream.close()
   }
   if (!answer || !shape) throw new TypeError('the request ended without an answer and without an error')
-  return read(answer, shape, Math.round(now + performance.now() - startedAt))
+  return read(answer, shape, Math.round(now + performance.now() - startedAt), provider)
 }
 
-function read({ status, headers, bytes, cut }: PostedAnswer, shape: SentShape, now: number): OAuthAnswer {
-  const facts = factsOf(status, headers, now)
-  const text = readText(headers, bytes, ANSWER_READ)
-  const fields = readTokenFields(text)
-  if (!isTokenRefusal(status, fields)) {
-    if (cut) return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: 'answer_too_long', cause: undefined }
-    return { kind: 'answered', ...facts, shape, fields }
-  }
-  const { code } = readErrorBody({ status, headers, body: text })
-  const waitMs = retryAfterMs(headers)
-  return { kind: 'refused', ...facts, shape, ...(code !== undefined && { code }), ...(waitMs !== undefined && { retryAfterMs: waitMs }) }
+function read({ status, headers, bytes, cut }: PostedAnswer, shape: SentShape, now: number, provider: Provider): OAuthAnswer {
+  const facts = headFacts(status, headers, now)
+  const judged = { status, headers, body: bytes, isWhole: !cut }
+  const verdict = judgeTokenAnswer(judged, { grant: 'other', judgeRefresh: provider.judgeRefresh })
+  // What holds no tokens may be what was asked for all the same: not every OAuth endpoint is a token endpoint.
+  if (verdict.outcome === 'granted' || (verdict.outcome === 'unreadable' && !cut)) return { kind: 'answered', ...facts, shape, verdict }
+  if (verdict.outcome === 'unreadable') return { kind: 'unanswered', shape, ...unreadableVerdict('answer_too_long'), cause: undefined }
+  return { kind: 'refused', ...facts, shape, verdict }
 }
 
 function unanswered(error: unknown, signal: AbortSignal, shape: SentShape | undefined): UnansweredRequest {
   if (!(error instanceof UpstreamError)) throw error
   if (isGatewayError(error.cause, 'GW_PERMIT')) throw error.cause
-  const { type, cause } = error
-  const isTimeout = type === 'timeout' || (type === 'aborted' && (signal.reason as { name?: unknown } | undefined)?.name === 'TimeoutError')
+  const isLeft = error.type === 'aborted' && (signal.reason as { name?: unknown } | undefined)?.name !== 'TimeoutError'
+  const { outcome, errorType } = judgeTokenAnswer({ error })
   return {
     kind: 'unanswered',
     ...(shape && { shape }),
-    outcome: isTimeout ? 'timeout' : type === 'aborted' ? 'cancelled' : 'unavailable',
-    errorType: cause === undefined || type === 'aborted' ? error.code : errorType(cause),
+    // A caller that leaves a login gives it up, whether its last request was sent or not.
+    outcome: isLeft ? 'cancelled' : error.type === 'aborted' ? 'timeout' : outcome,
+    errorType: error.type === 'aborted' ? error.code : (errorType ?? outcome),
     cause: error,
   }
 }

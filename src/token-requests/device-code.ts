@@ -1,7 +1,8 @@
 import { deviceAuthorizationRequest, None, processDeviceAuthorizationResponse } from 'oauth4webapi'
+import { secretText } from '../providers/secret-text.ts'
 import { handedOverCode } from './code-grant.ts'
+import { unreadableVerdict } from './judge.ts'
 import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type UnansweredRequest } from './oauth-request.ts'
-import { secretText } from './secret-text.ts'
 import type { SentShape } from './sent-shape.ts'
 
 /** A code that a user enters on another device, and what to ask with meanwhile. */
@@ -45,7 +46,7 @@ export async function requestDeviceCode(options: AskOptions): Promise<DeviceCode
   )
   if (answer.kind !== 'answered') return answer
   try {
-    const issued = await processDeviceAuthorizationResponse(server, client, Response.json(answer.fields ?? {}))
+    const issued = await processDeviceAuthorizationResponse(server, client, Response.json(answer.verdict.fields ?? {}))
     return {
       kind: 'issued',
       shape: answer.shape,
@@ -68,7 +69,7 @@ export async function requestChatgptCode(options: AskOptions): Promise<DeviceCod
     encoding: 'json',
   })
   if (answer.kind !== 'answered') return answer
-  const { device_auth_id: id, user_code: userCode, usercode, interval } = answer.fields ?? {}
+  const { device_auth_id: id, user_code: userCode, usercode, interval } = answer.verdict.fields ?? {}
   const deviceCode = secretText(id)
   const shownCode = userCode ?? usercode
   if (deviceCode === undefined || typeof shownCode !== 'string') return notConform(answer.shape)
@@ -105,7 +106,7 @@ export async function requestChatgptHandover(
   )
   if (answer.kind === 'refused' && (answer.status === 403 || answer.status === 404)) return 'pending'
   if (answer.kind !== 'answered') return answer
-  const fields = answer.fields ?? {}
+  const fields = answer.verdict.fields ?? {}
   const code = secretText(fields.authorization_code)
   const codeVerifier = secretText(fields.code_verifier)
   if (code === undefined || codeVerifier === undefined) return notConform(answer.shape)
@@ -124,5 +125,5 @@ function chatgptBase({ oauth }: OAuthParty): string {
 }
 
 function notConform(shape: SentShape): UnansweredRequest {
-  return { kind: 'unanswered', shape, outcome: 'unavailable', errorType: 'answer_not_conform', cause: undefined }
+  return { kind: 'unanswered', shape, ...unreadableVerdict('answer_not_conform'), cause: undefined }
 }

@@ -1,22 +1,9 @@
-import type { RefreshJudgement } from './provider.ts'
-
-/**
- * What was wrong with `expires_in` and was repaired: `zero` covers negative values, `absolute` is a moment where a
- * duration belongs (MiniMax's `expired_in`).
- */
-export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
-
-/** What every answer of a token endpoint states in addition to its verdict. */
-interface AnswerFacts {
-  readonly status: number
-  /** The provider's id of the request. */
-  readonly requestId?: string
-  /** How far the provider's clock (`Date` header) is ahead of ours, in ms. */
-  readonly skewMs?: number
-}
+import type { TokenRequestOutcome } from '../domain/enums.ts'
+import type { ExpiresInRepair } from '../providers/token-life.ts'
+import type { HeadFacts, TokenVerdict } from './judge.ts'
 
 /** Tokens came back. Field values are as the provider sent them, times made usable. */
-export interface GrantedAnswer extends AnswerFacts {
+export interface GrantedAnswer extends HeadFacts {
   readonly kind: 'granted'
   readonly access: string
   /** Absent where the provider lets the old one live on. */
@@ -31,17 +18,15 @@ export interface GrantedAnswer extends AnswerFacts {
 }
 
 /** The provider said no. */
-export interface RefusedRefresh extends AnswerFacts {
+export interface RefusedRefresh extends HeadFacts {
   readonly kind: 'refused'
-  readonly judgement: RefreshJudgement
-  /** Media type of the answer, without its parameters. */
-  readonly contentType?: string
+  readonly verdict: TokenVerdict
 }
 
 /** Nothing that could be understood came back; what is known of the answer is there when one had begun. */
-export interface UnansweredRefresh extends Partial<AnswerFacts> {
+export interface UnansweredRefresh extends Partial<HeadFacts> {
   readonly kind: 'unanswered'
-  readonly outcome: 'unavailable' | 'timeout'
+  readonly outcome: TokenRequestOutcome
   /**
    * The request may have reached the provider, so the refresh token may be spent. False only when no byte of it had
    * left: no connection, no TLS, or given up before.
@@ -54,7 +39,7 @@ export interface UnansweredRefresh extends Partial<AnswerFacts> {
 }
 
 /** `RefreshRequest.mayLeave` said no: no byte of the request has left. */
-export interface HeldBackRefresh extends Partial<AnswerFacts> {
+export interface HeldBackRefresh extends Partial<HeadFacts> {
   readonly kind: 'held_back'
 }
 

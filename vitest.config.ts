@@ -14,8 +14,8 @@ export default defineConfig({
     // No module is mocked, so no hook reads or rewrites what Node loads.
     experimental: { viteModuleRunner: false, nodeLoader: false },
     pool: 'forks',
-    // A test that starts processes waits for them a part of its time.
-    maxWorkers: availableParallelism() + 1,
+    // A test waits a part of its time, for processes or for a time that it shows.
+    maxWorkers: availableParallelism() + 2,
     // For what hangs. A machine five times slower than ours must not meet it.
     testTimeout: 60_000,
     hookTimeout: 60_000,
@@ -30,8 +30,8 @@ export default defineConfig({
       test: {
         name: kind,
         include: [...(files.get(kind) ?? [])],
-        // The others' files share a process, which then loads the modules of the house once.
-        isolate: kind === 'processes' || kind === 'programs',
+        // Files share a process, which then loads the modules of the house once: two seconds of CPU a file.
+        isolate: false,
       },
     })),
   },

@@ -69,7 +69,7 @@ export async function measureDiagnoseCost(note: (text: string) => void): Promise
       processorMs.push((user + system) / 1000)
       findings = diagnosis.findings.length
       rules = diagnosis.checked.rules
-      readSpans = diagnosis.checked.spans
+      readSpans = diagnosis.checked.events
       if (readSpans === 0) throw new Error(`no span was read of ${SPANS}`)
     }
     return { spans: SPANS, readSpans, bytes, rules, findings, readMs, diagnoseMs, processorMs, heapBytes: process.memoryUsage().heapUsed }

@@ -62,8 +62,8 @@ async function measure(state: string, parameters: readonly string[]): Promise<vo
   let answer = ''
   for await (const text of child.stdout.setEncoding('utf8')) answer += text
   clearInterval(look)
-  const { findings, checked } = JSON.parse(answer) as { findings: unknown[]; checked: { spans: number } }
+  const { findings, checked } = JSON.parse(answer) as { findings: unknown[]; checked: { events: number } }
   process.stdout.write(
-    `diagnose ${parameters.join(' ')}: ${((performance.now() - beganAt) / 1_000).toFixed(1)} s, ${(residentKib / 1024).toFixed(0)} MiB resident, ${checked.spans} spans, ${findings.length} findings\n`,
+    `diagnose ${parameters.join(' ')}: ${((performance.now() - beganAt) / 1_000).toFixed(1)} s, ${(residentKib / 1024).toFixed(0)} MiB resident, ${checked.events} events, ${findings.length} findings\n`,
   )
 }

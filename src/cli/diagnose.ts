@@ -53,15 +53,15 @@ function local({ state, from, since, profile }: DiagnoseCommandOptions, output: 
   let isSaid = false
   const reading: EvidenceOptions = {
     ...(since !== undefined && { sinceMs: Date.now() - since }),
-    onRead: spans => {
+    onRead: events => {
       if (performance.now() - reportedAt < REPORT_EVERY_MS) return
       reportedAt = performance.now()
       isSaid = true
-      output.note(`read ${spans} spans`)
+      output.note(`read ${events} events`)
     },
   }
   const evidence: Evidence = from === undefined ? evidenceIn(state, reading) : evidenceFrom(from, reading)
-  if (isSaid) output.note(`looking through ${evidence.extent.spans} spans`)
+  if (isSaid) output.note(`looking through ${evidence.extent.events} events`)
   return diagnose(evidence, profile === undefined ? {} : { profile: [profile, profileName(profile)] })
 }
 

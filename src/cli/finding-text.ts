@@ -65,16 +65,16 @@ function findingText(finding: Finding, nowMs: number, width: number): string {
 }
 
 function checkedText(checked: Diagnosis['checked'], width: number): string {
-  const { spans, firstMs, lastMs, profiles, processes, counts, rules } = checked
-  if (spans === 0 || firstMs === undefined || lastMs === undefined)
-    return `Checked: no span was recorded in this time; ${rules} rules had nothing to look at.${gapsText(checked)}`
+  const { events, firstMs, lastMs, profiles, processes, counts, rules } = checked
+  if (events === 0 || firstMs === undefined || lastMs === undefined)
+    return `Checked: no event was recorded in this time; ${rules} rules had nothing to look at.${gapsText(checked)}`
   const kinds = Object.entries(counts)
     .map(([kind, count]) => `${count} ${kind}`)
     .join(', ')
   const names = profiles.length === 0 ? 'none named' : profiles.join(', ')
   return wrapped(
     'checked',
-    `${spans} spans (${kinds}) of ${processes} ${processes === 1 ? 'process' : 'processes'}, from ${clock(firstMs)} to ${clock(lastMs)}, by ${rules} rules; profiles: ${names}.${gapsText(checked)}`,
+    `${events} events (${kinds}) of ${processes} ${processes === 1 ? 'process' : 'processes'}, from ${clock(firstMs)} to ${clock(lastMs)}, by ${rules} rules; profiles: ${names}.${gapsText(checked)}`,
     width,
     '',
   )
@@ -118,7 +118,7 @@ function gapsText({ unreadable, leftOut, failedRules = [] }: Diagnosis['checked'
   return [
     failedRules.length > 0 && ` Not looked for, by a fault of Gatewatch itself (please report it): ${failedRules.join(', ')}.`,
     unreadable > 0 && ` Left out as damaged: ${unreadable} recorded ${unreadable === 1 ? 'row' : 'rows'}.`,
-    leftOut > 0 && ` About ${leftOut} older spans of this time were left out: name a shorter one with --since.`,
+    leftOut > 0 && ` About ${leftOut} older events of this time were left out: name a shorter one with --since.`,
   ]
     .filter(Boolean)
     .join('')

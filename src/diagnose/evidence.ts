@@ -16,7 +16,7 @@ import { isPermanent } from '../domain/token-request-outcome.ts'
 /** What was read. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {
   /** Events that were read. */
-  readonly spans: number
+  readonly events: number
   /** Recorded rows that are damaged and were left out. */
   readonly unreadable: number
   /** Older events of the requested time that were not read, since only so many of the newest are; an estimate. */
@@ -266,7 +266,7 @@ function extentOf(
     processes.add(process)
   }
   return {
-    spans: all.length,
+    events: all.length,
     firstMs: all[0]?.startMs,
     lastMs: all.length === 0 ? undefined : lastEndMs(all),
     profiles: [...profiles].sort(),

@@ -65,7 +65,7 @@ describe('a diagnosis', () => {
   it('says what was read when there is nothing to report', () => {
     const { findings, checked } = diagnose(evidence(refresh(0), refresh(60)))
     expect(findings).toEqual([])
-    expect(checked).toMatchObject({ spans: 2, profiles: [WORK], processes: 1, counts: { refreshes: 2, calls: 0 } })
+    expect(checked).toMatchObject({ events: 2, profiles: [WORK], processes: 1, counts: { refreshes: 2, calls: 0 } })
     expect(checked.lastMs).toBe((checked.firstMs ?? 0) + 60_100)
   })
 
@@ -76,7 +76,7 @@ describe('a diagnosis', () => {
   })
 
   it('of nothing at all is nothing', () => {
-    expect(diagnose(evidence())).toMatchObject({ findings: [], checked: { spans: 0, firstMs: undefined } })
+    expect(diagnose(evidence())).toMatchObject({ findings: [], checked: { events: 0, firstMs: undefined } })
   })
 })
 

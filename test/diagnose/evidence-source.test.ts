@@ -57,7 +57,7 @@ describe('the same failure', () => {
     writeFileSync(file, exported().join('\n'))
     const sinceMs = Date.now() + 1_000
     for (const evidence of [evidenceOf(watch.recorder, { sinceMs }), evidenceIn(state, { sinceMs }), evidenceFrom(file, { sinceMs })])
-      expect(diagnose(evidence)).toMatchObject({ findings: [], checked: { spans: 0 } })
+      expect(diagnose(evidence)).toMatchObject({ findings: [], checked: { events: 0 } })
   })
 })
 
@@ -216,9 +216,9 @@ describe('a recorder that holds more than is read', () => {
     const state = await recorded(5, 4, 3, 2, 1, 0)
     const evidence = evidenceIn(state, { most: { interesting: 2, ordinary: 2 }, sinceMs: Date.now() - 4.5 * DAY_MS })
     expect(seen(evidence)).toEqual(['src/1.ts#f', 'src/0.ts#f'])
-    expect(evidence.extent).toMatchObject({ spans: 2, leftOut: 3 })
+    expect(evidence.extent).toMatchObject({ events: 2, leftOut: 3 })
     expect(diagnosisText(diagnose(evidence), Date.now()).replaceAll(/\s+/g, ' ')).toContain(
-      'About 3 older spans of this time were left out',
+      'About 3 older events of this time were left out',
     )
   })
 

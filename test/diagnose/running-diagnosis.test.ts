@@ -57,7 +57,7 @@ describe('the diagnosis of a process that serves others', () => {
     const [one, two] = await Promise.all([shared.of(minute + 1), shared.of(minute + 59_000)])
     expect(two).toBe(one)
     expect(readings).toEqual([minute])
-    expect(one.checked.spans).toBeLessThan(events.length)
+    expect(one.checked.events).toBeLessThan(events.length)
   })
 
   it('does not keep a failure', async () => {
@@ -71,7 +71,7 @@ describe('the diagnosis of a process that serves others', () => {
     })
     await expect(shared.of()).rejects.toThrow('cannot be read')
     isBroken = false
-    expect((await shared.of()).checked.spans).toBe(events.length)
+    expect((await shared.of()).checked.events).toBe(events.length)
   })
 
   it('is the same for the page and as JSON', async () => {

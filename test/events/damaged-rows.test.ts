@@ -37,7 +37,7 @@ describe('a recorder with a damaged row', () => {
     expect(asked.stderr).toBe('')
     expect(asked.stdout.replaceAll(/\s+/g, ' ')).toContain('Left out as damaged: 1 recorded row.')
     const json = JSON.parse((await runCli(['diagnose', '--state', w.folder, '--json']).ended).stdout) as Diagnosis
-    expect(json.checked).toMatchObject({ spans: 2, unreadable: 1 })
+    expect(json.checked).toMatchObject({ events: 2, unreadable: 1 })
     const listed = await runCli(['refreshes', '--state', w.folder]).ended
     expect(listed.stderr).toBe('')
     expect(listed.stdout).toContain('src/three.ts#f')
@@ -75,7 +75,7 @@ describe('a recorder with a damaged row', () => {
           JSON.stringify(traceAnswer(records, traceId))
         })
         const { checked } = diagnose(evidenceIn(w.folder))
-        expect(checked.spans + checked.unreadable).toBe(3)
+        expect(checked.events + checked.unreadable).toBe(3)
         skipped += checked.unreadable
       }
     expect(skipped).toBeGreaterThan(100)

@@ -47,7 +47,7 @@ function findingSection({ kind, severity, title, symptom, detectedBy, remedy, ex
       `- Symptom: ${symptom}`,
       `- Shown by: ${detectedBy}.`,
       ...(played.length > 0 ? [`- Played by: ${played.join(', ')}`] : []),
-      ...(explains.length > 0 ? [`- Goes before: ${explains.map(code).join(', ')}, where they are about the same spans`] : []),
+      ...(explains.length > 0 ? [`- Replaces ${explains.map(code).join(', ')} where they are about the same events`] : []),
     ].join('\n'),
     remedy.map((step, index) => `${index + 1}. ${step}`).join('\n'),
   ].join('\n\n')

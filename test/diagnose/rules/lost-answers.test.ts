@@ -11,7 +11,7 @@ describe('a refresh whose answer was not received', () => {
     ['that was given up', 'timed_out_after_rotation', timeout],
     ['whose connection broke', 'answer_lost', reset],
     ['that a proxy answered with 502', 'answer_lost', unheard('unavailable', 'unavailable', { httpStatus: 502 })],
-    ['whose answer could not be read', 'answer_lost', unheard('unavailable', 'answer_not_json', { httpStatus: 200 })],
+    ['whose answer could not be read', 'answer_lost', unheard('unreadable', 'answer_not_json', { httpStatus: 200 })],
     ['that its process left behind', 'crash_before_persist', unheard('lost', 'lost', { process: CLI })],
   ])('%s is shown by the next one that is refused', (_what, kind, first) => {
     const [finding, ...others] = findings(first, spent(2))

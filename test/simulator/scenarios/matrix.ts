@@ -48,7 +48,7 @@ process.exitCode = isAllRight ? 0 : 1
 async function isQuietHourQuiet(): Promise<boolean> {
   const { findings, checked } = await inFolder(quietHour)
   process.stdout.write(
-    `a quiet hour of healthy traffic (${checked.spans} spans, ${checked.counts.refreshes} refreshes): ${kindsOf(findings) || 'no finding'}\n`,
+    `a quiet hour of healthy traffic (${checked.events} events, ${checked.counts.refreshes} refreshes): ${kindsOf(findings) || 'no finding'}\n`,
   )
   return findings.length === 0 && checked.counts.refreshes > 0
 }

@@ -33,6 +33,9 @@ export function diagnose(evidence: Evidence, { profile, rules = RULES }: Diagnos
   return profile === undefined ? diagnosis : concerning(diagnosis, profile)
 }
 
+/** Events as an event store streams them, or as a copy holds them. */
+export type EventStream = Iterable<GatewatchEvent> | AsyncIterable<GatewatchEvent>
+
 /** Events that are read between two turns of the event loop. */
 const EVENTS_A_TURN = 500
 
@@ -42,9 +45,9 @@ const EVENTS_A_TURN = 500
  * @param events A copy: events that are recorded meanwhile do not belong to it.
  * @param gaps As for `Evidence`.
  */
-export async function diagnoseInTurns(events: Iterable<GatewatchEvent>, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
+export async function diagnoseInTurns(events: EventStream, gaps?: EvidenceReading['gaps']): Promise<Diagnosis> {
   const read: GatewatchEvent[] = []
-  for (const event of events) {
+  for await (const event of events) {
     read.push(event)
     if (read.length % EVENTS_A_TURN === 0) await nextTurn()
   }

@@ -1,6 +1,5 @@
-import type { GatewatchEvent } from '../domain/events.ts'
 import type { SpanRange } from '../events/recorded-spans.ts'
-import { type Diagnosis, diagnoseInTurns } from './diagnose.ts'
+import { type Diagnosis, diagnoseInTurns, type EventStream } from './diagnose.ts'
 import type { EvidenceReading } from './evidence.ts'
 
 /** The recorder that a running diagnosis reads. */
@@ -8,7 +7,7 @@ export interface DiagnosedRecorder {
   /** Changes with every event that is recorded. */
   readonly version: () => unknown
   /** A copy of the events of a range, and what could not be read of it. */
-  readonly events: (range: SpanRange) => Promise<{ readonly events: Iterable<GatewatchEvent>; readonly gaps?: EvidenceReading['gaps'] }>
+  readonly events: (range: SpanRange) => Promise<{ readonly events: EventStream; readonly gaps?: EvidenceReading['gaps'] }>
 }
 
 /** A diagnosis is returned again for so long, in ms, whatever is recorded meanwhile. */

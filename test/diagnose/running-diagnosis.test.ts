@@ -39,6 +39,14 @@ describe('the diagnosis of a process that serves others', () => {
     expect(turns).toBeGreaterThanOrEqual(RULES.length)
   })
 
+  it('reads events that a store streams', async () => {
+    async function* stream() {
+      yield* events
+    }
+    const shared = new RunningDiagnosis({ version: () => 1, events: async () => ({ events: stream() }) })
+    expect(await shared.of()).toEqual(diagnose(evidence(...events)))
+  })
+
   it('is computed once for all callers that ask at once, and not again while nothing is recorded', async () => {
     const { shared, readings, record } = world(events)
     const [first, second] = await Promise.all([shared.of(), shared.of()])

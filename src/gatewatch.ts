@@ -11,7 +11,9 @@ import type { ProcessRole, Protocol, RefreshReason } from './domain/enums.ts'
 import { GatewayError, isGatewayError } from './domain/gateway-error.ts'
 import type { AsyncFunction } from './domain/wrapped-function.ts'
 import { diskRecorders } from './events/disk-recorder.ts'
+import { EventStore } from './events/event-store.ts'
 import { Recorder } from './events/recorder.ts'
+import { SpanEvents } from './events/span-events.ts'
 import { Gateway } from './gateway.ts'
 import type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
 import { configuredNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
@@ -85,6 +87,7 @@ interface Parts {
   readonly gateway: Gateway
   readonly sdk: RunningTelemetry
   readonly recorder: Recorder
+  readonly events: EventStore
   readonly settings: Settings
   readonly environment: NodeJS.ProcessEnv
   readonly source: string
@@ -107,10 +110,13 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
   const recorder = new Recorder()
+  const events = new EventStore({ ...(processRole && { processRole }) })
   const role = processRole && { processRole }
   const onFailure = (fault: unknown) => faults.report('the recorder on disk', fault)
-  const others = (onDropped: OnDropped) =>
-    diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role, ...(standalone && { failedRefreshes: 'at_once' }) })
+  const others = (onDropped: OnDropped) => [
+    new SpanEvents(events),
+    ...diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role, ...(standalone && { failedRefreshes: 'at_once' }) }),
+  ]
   const started: Step[] = []
   try {
     const embedded = standalone ? undefined : startEmbeddedTelemetry({ recorder, others, environment, ...role })
@@ -132,7 +138,7 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     }
     await gateway.start()
     await mapRead
-    return new Gatewatch({ gateway, sdk, recorder, settings, environment, source, stopSteps: started })
+    return new Gatewatch({ gateway, sdk, recorder, events, settings, environment, source, stopSteps: started })
   } catch (error) {
     // What goes wrong on the way out says less than why it could not start.
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
@@ -319,8 +325,8 @@ export class Gatewatch {
    */
   async serve(): Promise<Serving> {
     this.#mustRun()
-    const { settings, gateway, recorder, environment, source } = this.#parts
-    const parts = { gateway, recorder, environment, source, listen: settings.listen, version: packageVersion() }
+    const { settings, gateway, recorder, events, environment, source } = this.#parts
+    const parts = { gateway, recorder, events, environment, source, listen: settings.listen, version: packageVersion() }
     // Express and the pages are loaded by those that serve.
     const server = import('./server/server.ts').then(({ serve }) => serve({ ...parts, metrics: accept => this.metrics(accept) }))
     this.#servers.add(server)

@@ -80,7 +80,7 @@ function addresses({ gatewayUrl, simulatorUrl }: Demo): string {
     `gateway    ${gatewayUrl}    (OpenAI and Anthropic endpoints under /v1)`,
     `metrics    ${gatewayUrl}/metrics`,
     `page       ${gatewayUrl}/ops    (who refreshes and why, live)`,
-    `status     ${gatewayUrl}/ops/status.json, or: gatewatch status --url ${gatewayUrl}`,
+    `status     ${gatewayUrl}/ops/data/status, or: gatewatch status --url ${gatewayUrl}`,
     `provider   ${simulatorUrl}    (simulated)`,
     'Ctrl-C ends it.',
   ].join('\n')

@@ -72,7 +72,7 @@ async function remote(url: string, { keyEnv, since, profile }: DiagnoseCommandOp
     ...(profile !== undefined && { profile }),
   })
   try {
-    return await ask<Diagnosis>(url, `/ops/diagnosis.json?${query}`, key)
+    return await ask<Diagnosis>(url, `/ops/data/findings?${query}`, key)
   } catch (error) {
     if (error instanceof GatewayError) throw error
     output.note(`no gateway answers at ${url}: start it with "gatewatch serve", or read what it recorded with --state`)

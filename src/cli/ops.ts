@@ -5,9 +5,10 @@ import type { AddressInfo } from 'node:net'
 import { delimiter, join } from 'node:path'
 import express from 'express'
 import { configError, type GatewayError } from '../domain/gateway-error.ts'
-import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
-import { opsPage } from '../ops/ops-page.ts'
-import { recorderSource } from '../ops/recorder-source.ts'
+import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
+import { folderSource } from '../ops/folder-source.ts'
+import { OpsPage } from '../ops/ops-page.ts'
+import { opsRouter } from '../ops/ops-router.ts'
 import { InboundKeys, requireOperator } from '../server/inbound-keys.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { packageVersion } from '../tools/own-package.ts'
@@ -28,13 +29,13 @@ const HOST = '127.0.0.1'
 /** `gatewatch ops --state DIR`: the ops page over what watched processes recorded, on loopback, until it is asked to end. */
 export async function opsCommand({ state: named, port, open }: OpsCommandOptions, output: Output): Promise<ExitCode> {
   const state = stateFolderAt(named)
-  requireOwnRecorder(recorderFile(state))
-  const page = opsPage(recorderSource({ folder: state, version: packageVersion() }), requireOperator(new InboundKeys([])))
+  requireOwnEventFile(eventFile(state))
+  const page = new OpsPage(folderSource({ folder: state, version: packageVersion() }))
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   app.get('/', (_request, response) => response.redirect('/ops'))
-  app.use(page.router)
+  app.use(opsRouter(page, requireOperator(new InboundKeys([]))))
   app.use((_request, response) => {
     response.status(404).type('text/plain').send('there is nothing here; the page is at /ops')
   })

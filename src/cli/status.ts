@@ -20,8 +20,8 @@ export async function statusCommand({ probe = false, state, ...asked }: StatusOp
   const { url, key } = await askedGateway(asked)
   try {
     const probes = probe ? (await ask<{ probes: ProbeResult[] }>(url, '/ops/probe', key, 'POST')).probes : undefined
-    const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/status.json', key)
-    const callers = await ask<CallerLists>(url, '/ops/callers.json', key)
+    const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/data/status', key)
+    const callers = await ask<CallerLists>(url, '/ops/data/counts', key)
     output.show({ profiles, ...(probes && { probes }), ...callers }, `${profileTable(profiles)}\n\n${callerTables(callers, Date.now())}`)
     return probes ? worseOf(exitCodeOf(profiles), exitCodeOfProbes(probes)) : exitCodeOf(profiles)
   } catch (error) {

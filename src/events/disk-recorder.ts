@@ -6,12 +6,14 @@ import type { GatewayError } from '../domain/gateway-error.ts'
 import type { FinishedSpan, FinishedSpanProcessor } from '../telemetry/finished-span.ts'
 import type { OnDropped } from '../telemetry/redaction-processor.ts'
 import { atExit } from '../tools/at-exit.ts'
+import { EventStore } from './event-store.ts'
 import { isOwnRefresh } from './keep-policy.ts'
 import { knownProcess, processRow } from './process-row.ts'
 import { isLasting, recorderFailure } from './recorder-failure.ts'
 import { RecorderThread } from './recorder-thread.ts'
 import { type RetentionOptions, retentionOf } from './retention.ts'
 import { tableOf, writtenSpanOrNothing } from './span-columns.ts'
+import { SpanEvents } from './span-events.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
 import { SpanWriter } from './span-writer.ts'
 import { pauseAfter } from './write-pause.ts'
@@ -79,6 +81,9 @@ const AT_ONCE_MS = 50
  */
 export class DiskRecorder implements FinishedSpanProcessor {
   readonly #options: Required<Pick<DiskRecorderOptions, keyof typeof DISK_DEFAULTS>> & DiskRecorderOptions
+  /** The store of events, written beside the recorder until all commands read it: the ops page does. */
+  readonly #store: EventStore
+  readonly #events: SpanEvents
   /** Of the main thread. */
   readonly #writer: SpanWriter
   readonly #thread: RecorderThread
@@ -109,6 +114,10 @@ export class DiskRecorder implements FinishedSpanProcessor {
     const self = knownProcess(processRole, title)
     this.#writer = new SpanWriter(folder, () => processRow(self), kept)
     this.#thread = new RecorderThread({ folder, self, bounds: kept })
+    const { batchMs, thread, failedRefreshes } = options
+    const how = { ...(batchMs !== undefined && { batchMs }), ...(thread && { thread }), ...(failedRefreshes && { failedRefreshes }) }
+    this.#store = new EventStore({ folder, processRole, ...(title !== undefined && { title }), ...how })
+    this.#events = new SpanEvents(this.#store)
   }
 
   /** Where the spans go. */
@@ -131,6 +140,7 @@ export class DiskRecorder implements FinishedSpanProcessor {
   }
 
   onEnd(span: FinishedSpan): void {
+    this.#events.onEnd(span)
     if (this.#isOver()) {
       this.#drop(1)
       return
@@ -155,11 +165,16 @@ export class DiskRecorder implements FinishedSpanProcessor {
 
   /** Begins to write what waits, without waiting for it or holding the process. */
   hurry(): void {
+    this.#store.hurry()
     if (!this.#isOver() && this.#waiting.length > 0) void this.#drain()
   }
 
   /** Writes what waits. Never rejects, never waits longer than five seconds; what could not be written waits on. */
   async flush(): Promise<void> {
+    await Promise.all([this.#store.flush(), this.#flushRecorder()])
+  }
+
+  async #flushRecorder(): Promise<void> {
     if (this.#isOver() || this.#waiting.length === 0) return
     let timer: NodeJS.Timeout | undefined
     const timeUp = new Promise<void>(resolve => {
@@ -176,6 +191,7 @@ export class DiskRecorder implements FinishedSpanProcessor {
 
   /** Writes what waits at once, and stands still for other processes; for a process that ends within this turn. */
   writeNow(): void {
+    this.#store.writeNow()
     this.#writeLast(LAST_WRITE_MS)
   }
 
@@ -184,9 +200,9 @@ export class DiskRecorder implements FinishedSpanProcessor {
     if (this.#closed) return
     this.#isClosing = true
     await this.flush()
-    const threadEnded = this.#thread.end()
+    const threadsEnded = [this.#thread.end(), this.#store.shutdown()]
     this.#end()
-    await threadEnded
+    await Promise.all(threadsEnded)
   }
 
   #isOver(): boolean {

@@ -25,17 +25,19 @@ interface Page {
 }
 
 /**
- * Reports to open pages that there is something new, by server-sent events. What it is they ask themselves.
+ * Reports to open pages that there is something new, by server-sent events. The pages ask for it themselves.
  *
  * A page that does not read gets nothing more until it has read, and then the newest version alone: at most one event waits for a page.
  */
 export class LiveEvents {
-  readonly #versionOf: () => string
+  readonly #versionOf: () => Promise<string>
   readonly #options: Required<LiveEventsOptions>
   readonly #pages = new Set<Page>()
   #timer: NodeJS.Timeout | undefined
+  #isAsking = false
 
-  constructor(versionOf: () => string, options: LiveEventsOptions = {}) {
+  /** @param versionOf Changes with whatever a page shows; must not reject. */
+  constructor(versionOf: () => Promise<string>, options: LiveEventsOptions = {}) {
     this.#versionOf = versionOf
     this.#options = { ...LIVE_EVENTS_DEFAULTS, ...options }
   }
@@ -46,15 +48,15 @@ export class LiveEvents {
       return
     }
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-    const version = this.#versionOf()
-    const page: Page = { response, sent: version, quietMs: 0, slowMs: 0 }
+    const page: Page = { response, sent: '', quietMs: 0, slowMs: 0 }
     this.#pages.add(page)
     request.socket.setTimeout(0)
     // A connection that breaks is no fault of ours; `close` follows.
     response.on('error', () => undefined)
     response.once('close', () => this.#leave(page))
-    response.write(`retry: 1000\nevent: changed\ndata: ${version}\n\n`)
-    this.#timer ??= setInterval(() => this.#tick(), this.#options.everyMs).unref()
+    response.write('retry: 1000\n\n')
+    this.#timer ??= setInterval(() => void this.#tick(), this.#options.everyMs).unref()
+    void this.#tick()
   }
 
   /** Ends every connection: a server that stops must not wait for pages. */
@@ -65,8 +67,11 @@ export class LiveEvents {
     }
   }
 
-  #tick(): void {
-    const version = this.#versionOf()
+  async #tick(): Promise<void> {
+    if (this.#isAsking) return
+    this.#isAsking = true
+    const version = await this.#versionOf()
+    this.#isAsking = false
     for (const page of this.#pages) this.#report(page, version)
   }
 

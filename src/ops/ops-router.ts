@@ -2,17 +2,11 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { speedscopeFile } from '../events/queries/speedscope.ts'
-import { bypassesAnswer } from './bypasses-answer.ts'
-import { callsAnswer } from './calls-answer.ts'
-import { fallbacksAnswer } from './fallbacks-answer.ts'
-import type { OpsState } from './ops-state.ts'
+import type { ViewFilter } from '../events/queries/view-filter.ts'
+import type { OpsPage } from './ops-page.ts'
 import { ASSETS_PATH, pageAssets, sendAsset } from './page-assets.ts'
 import { profilesAnswer } from './profiles-answer.ts'
-import { type QueryParams, queryParamsOf } from './query-params.ts'
-import { refreshesAnswer, refreshLines } from './refreshes-answer.ts'
-import { countedStacks, stacksAnswer } from './stacks-answer.ts'
-import { traceAnswer } from './trace-answer.ts'
+import { viewFilterOf } from './view-query.ts'
 
 const POLICY = [
   "default-src 'none'",
@@ -41,13 +35,14 @@ export const opsHeaders: RequestHandler = (_request, response, next) => {
 }
 
 /** The page, its parts, its data and its events, below `/ops`. Who may see them is decided before. */
-export function opsRouter(state: OpsState, guard: RequestHandler): Router {
+export function opsRouter(page: OpsPage, guard: RequestHandler): Router {
   const router = Router()
-  const { aggregates, source, history } = state
-  const data = (path: string, answer: (query: QueryParams, request: Request) => unknown) =>
+  const { source, history } = page
+  const { events } = source
+  const data = (path: string, answer: (filter: ViewFilter, request: Request) => Promise<unknown>) =>
     router.get(`/ops/data/${path}`, guard, opsHeaders, async (request, response) => {
       try {
-        await sendJson(request, response, await answer(queryParamsOf(request, aggregates, Date.now()), request))
+        await sendJson(request, response, await answer(viewFilterOf(request), request))
       } catch (error) {
         sendFailure(response, error)
       }
@@ -63,33 +58,32 @@ export function opsRouter(state: OpsState, guard: RequestHandler): Router {
       sendAsset(request, response, (await pageAssets()).find(String(request.params.name), String(request.params.build)))
     },
   )
-  router.get('/ops/events', guard, opsHeaders, state.live.connect)
-  data('overview', () => state.overview())
-  data('refreshes', query => refreshesAnswer(aggregates, query))
-  data('refresh-lines', query => refreshLines(aggregates, query))
-  data('stacks', query => stacksAnswer(aggregates, query))
-  data('speedscope', query => speedscopeFile(countedStacks(aggregates, query), `who refreshes: ${source.title}`))
-  data('bypasses', query => source.read(records => bypassesAnswer(records, aggregates, query)))
-  data('profiles', async (_wanted, request) => {
-    const snapshots = await state.profiles()
+  router.get('/ops/events', guard, opsHeaders, page.live.connect)
+  data('overview', () => page.overview())
+  data('refreshes', filter => events.query('refreshCallers', filter))
+  data('refresh-lines', filter => events.query('newestRefreshes', filter))
+  data('stacks', filter => events.query('refreshStacks', filter))
+  data('speedscope', filter => events.query('refreshSpeedscope', { ...filter, title: `who refreshes: ${source.title}` }))
+  data('bypasses', filter => events.query('gateBypasses', filter))
+  data('profiles', async (_filter, request) => {
+    const snapshots = await page.profiles()
     // Up to now, which is later than the question: the state that was just found belongs to it.
-    return profilesAnswer(aggregates, queryParamsOf(request, aggregates, Date.now()), snapshots, history)
+    const filter = viewFilterOf(request)
+    return profilesAnswer(await events.query('profileEvents', filter), filter, { snapshots, history })
   })
-  data('fallbacks', query => fallbacksAnswer(aggregates, query))
-  data('calls', query => callsAnswer(aggregates, query))
-  data('traces/:traceId', (_wanted, { params }) => {
+  data('fallbacks', filter => events.query('fallbackWays', filter))
+  data('calls', filter => events.query('callStatistics', filter))
+  data('traces/:traceId', async (_filter, { params }) => {
     const traceId = String(params.traceId)
-    return TRACE_ID.test(traceId) ? source.read(records => traceAnswer(records, traceId)) : { traceId: '', spans: [] }
+    return TRACE_ID.test(traceId) ? events.query('traceSpans', { traceId }) : { traceId: '', spans: [] }
   })
-  if (source.findings) {
-    router.get('/ops/findings.json', guard, opsHeaders, async (request, response) => {
-      try {
-        await sendJson(request, response, { findings: await state.findings() })
-      } catch (error) {
-        sendFailure(response, error)
-      }
-    })
-  }
+  data('counts', () => events.query('eventCounts', undefined))
+  const { profiles, findings } = source
+  if (profiles) data('status', async () => ({ profiles: await profiles() }))
+  if (findings)
+    data('findings', async ({ profile }, { query }) =>
+      findings({ sinceMs: Number(query.since_ms ?? 0) || 0, ...(profile !== undefined && { profile }) }),
+    )
   return router
 }
 

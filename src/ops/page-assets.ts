@@ -68,7 +68,7 @@ export class PageAssets {
   }
 }
 
-/** The sign-in page comes twice: as it is, and for whoever showed none of the keys. */
+/** The sign-in page has two versions: the first one, and one for a request whose key was wrong. */
 function withRefusal([name, text]: readonly [string, string]): (readonly [string, string])[] {
   if (name !== 'sign-in.html') return [[name, text]]
   return [

@@ -1,18 +1,11 @@
 import { type RequestHandler, Router } from 'express'
-import { concerning } from '../diagnose/diagnose.ts'
-import type { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { isGatewayError } from '../domain/gateway-error.ts'
-import { acquisitionTable, billingChangeTable, bypasses, callerTable, fallbackTable, refreshes, trace } from '../events/queries.ts'
-import type { Recorder } from '../events/recorder.ts'
 import type { Gateway } from '../gateway.ts'
-import { profileName } from '../telemetry/profile-name.ts'
 import { answerError, keepPrivate } from './error-answer.ts'
 import { refuseOtherSites } from './inbound-keys.ts'
 import { runbookPage } from './runbook-page.ts'
 
-export interface OperatorEndpointsOptions {
-  gateway: Gateway
-  recorder: Recorder
+export interface MetricsEndpointOptions {
   /** What `/metrics` answers, for an `Accept` header. */
   metrics: (accept: string | undefined) => Promise<{ contentType: string; body: string }>
 }
@@ -44,7 +37,7 @@ export function healthEndpoints(gateway: Gateway): Router {
 }
 
 /** `/metrics`. A router of its own: a scrape leaves no span, or the traces of a quiet gateway would be those of its scrapes. */
-export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'metrics'>): Router {
+export function metricsEndpoint({ metrics }: MetricsEndpointOptions): Router {
   const router = Router()
   router.use('/metrics', neverCached)
   router.get('/metrics', async (request, response) => {
@@ -59,21 +52,10 @@ export function metricsEndpoint({ metrics }: Pick<OperatorEndpointsOptions, 'met
   return router
 }
 
-/** What operators read: the data behind status, tables and traces; and what they can ask for, a probe. */
-export function operatorEndpoints({
-  gateway,
-  recorder,
-  diagnosis,
-}: Pick<OperatorEndpointsOptions, 'gateway' | 'recorder'> & { readonly diagnosis: RunningDiagnosis }): Router {
+/** What operators can ask for apart from the ops page: a probe, the runbook. */
+export function operatorEndpoints(gateway: Gateway): Router {
   const router = Router()
   router.use('/ops', neverCached)
-  router.get('/ops/status.json', async (_request, response) => {
-    try {
-      response.json({ profiles: await gateway.snapshot(), recorder: recorder.stats() })
-    } catch (error) {
-      answerError(response, error)
-    }
-  })
   router.post('/ops/probe', refuseOtherSites(), async ({ query: { profile } }, response) => {
     try {
       response.json({ probes: await gateway.probe(typeof profile === 'string' ? profile : undefined) })
@@ -88,32 +70,6 @@ export function operatorEndpoints({
     } catch (error) {
       answerError(response, error)
     }
-  })
-  router.get('/ops/diagnosis.json', async ({ query: { since_ms: since, profile } }, response) => {
-    try {
-      const found = await diagnosis.of(Number(since ?? 0) || 0)
-      const names = typeof profile === 'string' ? [profile, profileName(profile), gateway.telemetry.profile(profile)] : undefined
-      response.json(names ? concerning(found, names) : found)
-    } catch (error) {
-      answerError(response, error)
-    }
-  })
-  router.get('/ops/callers.json', (_request, response) => {
-    response.json({
-      refreshes: callerTable(recorder),
-      acquisitions: acquisitionTable(recorder),
-      fallbacks: fallbackTable(recorder),
-      billingChanges: billingChangeTable(recorder),
-    })
-  })
-  router.get('/ops/refreshes.json', (_request, response) => {
-    response.json({ refreshes: refreshes(recorder) })
-  })
-  router.get('/ops/bypasses.json', (_request, response) => {
-    response.json({ bypasses: bypasses(recorder) })
-  })
-  router.get('/ops/traces/:traceId', (request, response) => {
-    response.json({ spans: trace(recorder, request.params.traceId) })
   })
   return router
 }

@@ -1,25 +1,36 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
+import { concerning } from '../diagnose/diagnose.ts'
 import { eventsOf } from '../diagnose/evidence-source.ts'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
-import { gatewaySource } from '../ops/gateway-source.ts'
-import { type OpsPage, opsPage } from '../ops/ops-page.ts'
+import type { EventSource } from '../events/event-store.ts'
+import type { Recorder } from '../events/recorder.ts'
+import type { Gateway } from '../gateway.ts'
+import { type OpsDataSource, OpsPage } from '../ops/ops-page.ts'
+import { opsRouter } from '../ops/ops-router.ts'
 import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
+import { profileName } from '../telemetry/profile-name.ts'
 import { OpenItems } from '../tools/open-items.ts'
 import { ConnectionDrain } from './connection-drain.ts'
 import { answerError } from './error-answer.ts'
 import { BodyRoom } from './inbound-body.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { type InboundRequest, inboundPathOf } from './inbound-request.ts'
-import { healthEndpoints, metricsEndpoint, type OperatorEndpointsOptions, operatorEndpoints } from './operator-endpoints.ts'
+import { healthEndpoints, type MetricsEndpointOptions, metricsEndpoint, operatorEndpoints } from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { callHandlers, protocolOf, providerEndpoints, stopping } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
 
-export interface ServeOptions extends OperatorEndpointsOptions {
+export interface ServeOptions {
+  gateway: Gateway
+  recorder: Recorder
+  /** Everything that is observed here. */
+  events: EventSource
+  /** What `/metrics` answers, for an `Accept` header. */
+  metrics: MetricsEndpointOptions['metrics']
   listen: Settings['listen']
   environment: NodeJS.ProcessEnv
   /** What the settings were read from, for messages. */
@@ -63,21 +74,15 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     connectionsCheckingInterval: Math.ceil(headersTimeout / LOOKS_PER_LIMIT),
   }
   const keys = new InboundKeys(readKeys(listen.keysEnv, options.environment, options.source))
-  const { gateway, recorder } = options
+  const { gateway } = options
   const sessions = new OperatorSessions()
-  const diagnosis = new RunningDiagnosis({
-    version: () => recorder.recorded,
-    events: async range => ({ events: eventsOf([...recorder.spans(range)]) }),
-  })
-  const profiles = () => gateway.snapshot()
-  const dataSource = gatewaySource({ title: options.source, version: options.version, recorder, diagnosis, profiles })
-  const page = opsPage(dataSource, requireOperator(keys, { sessions, offerSignIn }))
+  const page = new OpsPage(dataSourceOf(options))
   const underWay = new OpenItems<AbortController>()
   const server = createServer(limits)
   const drain = new ConnectionDrain(server, () => {
     for (const call of underWay.all()) call.abort(stopping())
   })
-  server.on('request', listenerOf(options, { keys, sessions, page, diagnosis, drain, underWay }))
+  server.on('request', listenerOf(options, { keys, sessions, page, drain, underWay }))
   try {
     await bind(server, options)
   } catch (error) {
@@ -98,11 +103,27 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   }
 }
 
+/** What the ops page shows of this process. */
+function dataSourceOf({ gateway, events, recorder, source: title, version }: ServeOptions): OpsDataSource {
+  const diagnosis = new RunningDiagnosis({
+    version: () => recorder.recorded,
+    events: async range => ({ events: eventsOf([...recorder.spans(range)]) }),
+  })
+  return {
+    ...{ kind: 'gateway', title, version, events, canProbe: true },
+    profiles: () => gateway.snapshot(),
+    findings: async ({ sinceMs, profile }) => {
+      const found = await diagnosis.of(sinceMs)
+      // By its configured name, or by the one that telemetry may show.
+      return profile === undefined ? found : concerning(found, [profile, profileName(profile), gateway.telemetry.profile(profile)])
+    },
+  }
+}
+
 interface AppParts {
   readonly keys: InboundKeys
   readonly sessions: OperatorSessions
   readonly page: OpsPage
-  readonly diagnosis: RunningDiagnosis
   readonly drain: ConnectionDrain
   /** The provider calls that are not answered yet. */
   readonly underWay: OpenItems<AbortController>
@@ -136,11 +157,7 @@ function listenerOf(options: ServeOptions, parts: AppParts): RequestListener {
   }
 }
 
-function appOf(
-  { gateway, recorder, metrics }: ServeOptions,
-  { keys, sessions, page, diagnosis, drain }: AppParts,
-  providers: RequestHandler,
-): express.Express {
+function appOf({ gateway, metrics }: ServeOptions, { keys, sessions, page, drain }: AppParts, providers: RequestHandler): express.Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -150,13 +167,13 @@ function appOf(
   })
   app.use(healthEndpoints(gateway))
   // Before the spans: a page that is notified of every change would tell itself of its own questions.
-  app.use(page.router)
+  app.use(opsRouter(page, requireOperator(keys, { sessions, offerSignIn })))
   app.use('/metrics', requireOperator(keys, { sessions }))
   app.use(metricsEndpoint({ metrics }))
   app.use(requestSpans(gateway.telemetry))
   app.use(signIn(keys, sessions))
   app.use('/ops', requireOperator(keys, { sessions }))
-  app.use(operatorEndpoints({ gateway, recorder, diagnosis }))
+  app.use(operatorEndpoints(gateway))
   app.use(tokenGate(gateway, keys))
   // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
   app.use(requireClient(keys))

@@ -174,7 +174,7 @@ describe.skipIf(codex === '')('the real Codex CLI', () => {
     const home = w.codexAt(w.grant)
     const { stdout, stderr } = await home.turn()
     const secrets = [w.grant.access, w.grant.refresh, w.grant.idToken, ...Object.values(home.tokens()).filter(text => text.length > 20)]
-    const shown = [JSON.stringify(w.spans()), (await w.ask('/metrics')).text, (await w.ask('/ops/status.json')).text, stdout, stderr].join(
+    const shown = [JSON.stringify(w.spans()), (await w.ask('/metrics')).text, (await w.ask('/ops/data/status')).text, stdout, stderr].join(
       '\n',
     )
     expect(secrets).toHaveLength(6)

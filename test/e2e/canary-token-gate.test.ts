@@ -74,7 +74,7 @@ describe('after clients of the token endpoint gate at their worst', () => {
       expect(has('/ops/data/traces', `["${ATTR_DECISION}","${decision}"]`), decision).toBe(true)
     expect(has('/ops/data/traces', `["${ATTR_REPLAY}","true"]`)).toBe(true)
     expect(has('refusals to clients', 'invalid_grant')).toBe(true)
-    for (const where of ['/ops/findings.json', 'gatewatch diagnose --json']) expect(has(where, '"kind":'), where).toBe(true)
+    for (const where of ['/ops/data/findings', 'gatewatch diagnose --json']) expect(has(where, '"kind":'), where).toBe(true)
     expect(simulator.counts().tokenRequests.total).toBeGreaterThan(2 * Object.keys(SECRETS).length)
   })
 })

@@ -25,12 +25,12 @@ const SURFACES = [
   '/metrics as OpenMetrics',
   '/metrics as text',
   'rows of the recorder',
-  '/ops/status.json',
-  '/ops/callers.json',
-  '/ops/refreshes.json',
-  '/ops/bypasses.json',
-  '/ops/traces',
-  '/ops/findings.json',
+  '/ops/data/status',
+  '/ops/data/counts',
+  '/ops/data/refreshes',
+  '/ops/data/bypasses',
+  '/ops/data/traces',
+  '/ops/data/findings',
   'data of the ops page',
   'profiles()',
   'answers to clients',
@@ -432,14 +432,14 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
   }
   surfaces.set('/metrics as OpenMetrics', await read('/metrics', 'application/openmetrics-text'))
   surfaces.set('/metrics as text', await read('/metrics', 'text/plain'))
-  for (const name of ['status', 'callers', 'refreshes', 'bypasses', 'findings'] as const)
-    surfaces.set(`/ops/${name}.json`, await read(`/ops/${name}.json`))
+  for (const name of ['status', 'counts', 'refreshes', 'bypasses', 'findings'] as const)
+    surfaces.set(`/ops/data/${name}`, await read(`/ops/data/${name}`))
   const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
   const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
   const rows = [...gatewatch.recorder.interesting(), ...gatewatch.recorder.ordinary()]
   surfaces.set('rows of the recorder', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
-  surfaces.set('/ops/traces', (await Promise.all(traces.map(id => read(`/ops/traces/${id}`)))).join('\n'))
+  surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))
   const traceData = await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))
   surfaces.set('data of the ops page', [...data, ...traceData].join('\n'))
   surfaces.set('profiles()', JSON.stringify(await gatewatch.profiles()))

@@ -26,7 +26,7 @@ describe('a configured key', () => {
       const named = { ...headers, 'x-gatewatch-caller': `by ${key}`, 'user-agent': key }
       expect((await w.chat({ model: `model-${key}` }, named)).status).toBe(200)
     }
-    const pages = ['/metrics', '/ops/status.json', '/ops/callers.json', '/ops/data/calls?window=all']
+    const pages = ['/metrics', '/ops/data/status', '/ops/data/counts', '/ops/data/calls?window=all']
     const shown = (await Promise.all(pages.map(async page => (await w.ask(page, { headers })).text))).join('\n')
     const rows = JSON.stringify(w.spans())
     expect(shown).toContain('model-[secret]')
@@ -45,7 +45,7 @@ describe('a configured key', () => {
     w.simulator.addApiKey('lm-studio', { provider: 'openai', account: 'local' })
     const { status, headers } = await w.chat({ model: 'lm-studio/lm-studio-qwen3' })
     expect([status, headers.get('x-gatewatch-profile')]).toEqual([200, 'lm-studio:default'])
-    expect((await w.ask('/ops/status.json')).json.profiles).toMatchObject([{ profile: 'lm-studio:default', provider: 'lm-studio' }, {}])
+    expect((await w.ask('/ops/data/status')).json.profiles).toMatchObject([{ profile: 'lm-studio:default', provider: 'lm-studio' }, {}])
     const span = await w.spanned('chat lm-studio-qwen3')
     expect(span.attributes).toMatchObject({ 'gatewatch.provider': 'lm-studio', 'gatewatch.profile': 'lm-studio:default' })
     expect(await w.series('attemptDuration')).toMatchObject([

@@ -32,7 +32,7 @@ async function divergenceOf({ ask }: GatewayWorld): Promise<string[]> {
 }
 
 async function findingsOf({ ask }: GatewayWorld): Promise<Diagnosis['findings']> {
-  return (await ask('/ops/findings.json')).json.findings
+  return (await ask('/ops/data/findings')).json.findings
 }
 
 function report(findings: Diagnosis['findings']) {
@@ -55,7 +55,7 @@ describe('a profile whose probe is good while its turns fail', () => {
 
       const fault = await diverge(w, name)
       expect(await divergenceOf(w)).toEqual([expect.stringMatching(new RegExp(`profile="${PROFILE}".* 1$`))])
-      expect((await w.ask('/ops/status.json')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: true } }])
+      expect((await w.ask('/ops/data/status')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: true } }])
       // They are worked out again every two seconds at most, which is less than any scrape.
       const finding = await until('the finding', async () => report(await findingsOf(w)))
       expect(finding).toMatchObject({ severity: 'divergence', profiles: [PROFILE], confidence: 'certain' })

@@ -40,8 +40,21 @@ interface Route extends ProxiedRequest {
 }
 
 const CALL = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"model":"gpt-5.5"}' }
-const DATA = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls', 'traces/x']
-const JSON_PAGES = ['status', 'callers', 'refreshes', 'bypasses', 'diagnosis', 'findings']
+const DATA = [
+  'overview',
+  'refreshes',
+  'refresh-lines',
+  'stacks',
+  'speedscope',
+  'bypasses',
+  'profiles',
+  'fallbacks',
+  'calls',
+  'traces/x',
+  'counts',
+  'status',
+  'findings',
+]
 
 /** Every route there is, but for those of the sign-in form and of health. */
 const ROUTES: readonly Route[] = [
@@ -49,10 +62,8 @@ const ROUTES: readonly Route[] = [
   { path: '/ops' },
   { path: '/ops/events' },
   { path: '/ops/runbook' },
-  { path: '/ops/traces/0123456789abcdef0123456789abcdef' },
   { path: '/ops/probe', method: 'POST' },
   { path: '/ops/assets/{build}/main.js' },
-  ...JSON_PAGES.map(name => ({ path: `/ops/${name}.json` })),
   ...DATA.map(name => ({ path: `/ops/data/${name}` })),
   { path: '/v1/models' },
   { path: '/v1/chat/completions', ...CALL },

@@ -71,7 +71,11 @@ describe('several processes that record at once', () => {
     await allReady(children)
     for (const child of children) expect(await child.line()).toBe('flushed')
     expect(modeOf(folder)).toBe('700')
-    expect(readdirSync(folder).sort()).toEqual(['recorder.sqlite', 'recorder.sqlite-shm', 'recorder.sqlite-wal'])
+    expect(readdirSync(folder).filter(name => name.startsWith('recorder'))).toEqual([
+      'recorder.sqlite',
+      'recorder.sqlite-shm',
+      'recorder.sqlite-wal',
+    ])
     for (const name of readdirSync(folder)) expect(modeOf(join(folder, name))).toBe('600')
   })
 })
@@ -87,7 +91,7 @@ describe('a process that ends', () => {
     await allReady([child])
     expect(await child.exit).toMatchObject({ code })
     expect(readRecords(folder, records => refreshes(records, ALL))).toHaveLength(1500)
-    expect(readdirSync(folder)).toEqual(['recorder.sqlite'])
+    expect(readdirSync(folder).filter(name => name.startsWith('recorder'))).toEqual(['recorder.sqlite'])
   })
 
   it('by SIGKILL leaves a sound file with every batch before the last', async () => {
@@ -305,7 +309,7 @@ describe('the queue in front of the file', () => {
     w.refresh()
     expect(w.recorder.dropped).toBe(1)
     expect(countIn(w.folder)).toBe(1)
-    expect(readdirSync(w.folder)).toEqual(['recorder.sqlite'])
+    expect(readdirSync(w.folder).filter(name => name.startsWith('recorder'))).toEqual(['recorder.sqlite'])
   })
 })
 

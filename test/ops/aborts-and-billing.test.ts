@@ -92,7 +92,7 @@ describe('a change of billing', () => {
     expect(fallbacks).toHaveLength(2)
     expect(await w.series('billingChanges')).toMatchObject([{ labels: { provider: 'openai-codex', ...MEANT }, value: 3 }])
     expect(sum(await w.series('fallbacks'))).toBe(6)
-    expect((await w.ask('/ops/callers.json')).json.billingChanges).toMatchObject([{ ...MEANT, count: 3 }])
+    expect((await w.ask('/ops/data/counts')).json.billingChanges).toMatchObject([{ ...MEANT, count: 3 }])
   })
 
   it('is none where the profile that is paid otherwise refuses the call too', async () => {

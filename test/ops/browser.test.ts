@@ -83,7 +83,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     await page.page.locator('.chart canvas').first().waitFor()
 
     await page.acquire('#/findings')
-    const { findings } = (await w.ask('/ops/findings.json')).json
+    const { findings } = (await w.ask('/ops/data/findings')).json
     expect(findings.length).toBeGreaterThan(0)
     expect(await page.figure('Findings')).toBe(String(findings.length))
     expect(await page.page.locator('.finding h2').allInnerTexts()).toEqual(findings.map(({ title }: { title: string }) => title))

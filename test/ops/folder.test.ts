@@ -1,23 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import {
-  ATTR_ATTEMPT_OUTCOME,
-  ATTR_CODE_FILE,
-  ATTR_CODE_LINE,
-  ATTR_CODE_STACK,
-  ATTR_CREDENTIAL_FINGERPRINT,
-  ATTR_PERMANENT,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_REPLAY,
-  ATTR_REQUEST_FIELDS,
-  ATTR_STACK_ID,
-  ATTR_VIA,
-  SPAN_LOGIN,
-} from '../../otel/semconv.ts'
+import type { LoginEvent } from '../../src/domain/events.ts'
 import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/api-types.ts'
-import { diskWorld } from '../events/world.ts'
+import { attemptEvent, storeWorld } from '../events/world-events.ts'
 import { ROOT } from '../house/source-files.ts'
 import { startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
@@ -32,10 +18,10 @@ async function startOps(folder: string, ...more: string[]) {
   const url = /http:\S+(?=\/ops)/.exec(await child.line())?.[0] ?? ''
   const data = async <T>(path: string): Promise<T> => (await (await fetch(`${url}/ops/data/${path}`)).json()) as T
   /** The overview once everything recorded is read. */
-  const read = (spans: number) =>
+  const read = (events: number) =>
     eventually(async () => {
       const overview = await data<Overview>('overview')
-      if (overview.spans < spans) throw new Error(`${overview.spans} of ${spans} spans are read: ${overview.trouble}`)
+      if (overview.events < events) throw new Error(`${overview.events} of ${events} events are read: ${overview.trouble}`)
       return overview
     })
   return { child, url, data, read }
@@ -43,19 +29,18 @@ async function startOps(folder: string, ...more: string[]) {
 
 describe('gatewatch ops', () => {
   it('shows what watched processes recorded: who, past which gate, with what, in which process', async () => {
-    const { folder, recorder, refresh } = diskWorld({ title: 'agent.js' })
-    refresh({ caller: 'src/good.ts#refresh', attributes: { [ATTR_REQUEST_FIELDS]: `${SHAPE}opaque:71` } })
+    const { folder, store, refresh } = storeWorld({ title: 'agent.js' })
+    refresh({ caller: 'src/good.ts#refresh', requestFields: `${SHAPE}opaque:71` })
     refresh({
-      caller: 'src/plugin.ts#go',
-      outcome: 'malformed',
-      attributes: {
-        ...{ [ATTR_VIA]: 'bypass', [ATTR_REPLAY]: true, [ATTR_REQUEST_FIELDS]: `${SHAPE}literal:undefined`, [ATTR_STACK_ID]: 'abc' },
-        ...{ [ATTR_CODE_FILE]: 'src/plugin.ts', [ATTR_CODE_LINE]: 3, [ATTR_CODE_STACK]: 'go (src/plugin.ts:3:1)' },
+      ...{ outcome: 'malformed', via: 'bypass', replay: true, requestFields: `${SHAPE}literal:undefined` },
+      caller: {
+        ...{ label: 'src/plugin.ts#go', kind: 'code', stackId: 'abc', file: 'src/plugin.ts', line: 3 },
+        stack: 'go (src/plugin.ts:3:1)',
       },
     })
-    await recorder.flush()
+    await store.flush()
     const ops = await startOps(folder)
-    expect(await ops.read(2)).toMatchObject({ source: { kind: 'folder', title: folder }, read: 1, totals: { refreshes: 2, bypasses: 1 } })
+    expect(await ops.read(2)).toMatchObject({ source: { kind: 'folder', title: folder }, totals: { refreshes: 2, bypasses: 1 } })
     const { callers } = await ops.data<RefreshesAnswer>('refreshes')
     expect(callers.map(({ caller, via, outcome }) => [caller, via, outcome])).toEqual(
       expect.arrayContaining([
@@ -74,26 +59,18 @@ describe('gatewatch ops', () => {
     ])
   })
 
-  // Seen: the page over a state folder said "sign in again" of a login long after somebody had done so, until its next
+  // Seen: the page over a state folder said "sign in again" of a login long after that had been done, until its next
   // refresh an hour later. Why: it went by the last refresh alone. Fix: a sign-in, or a call with a token that was not seen
   // before the login died, ends it; calls with the old token do not (issue 1, E10).
-  it('says to sign in again until somebody has, or calls carry a new token', async () => {
-    const { folder, recorder, tracer, refresh } = diskWorld()
-    const call = (token: string, atMs: number) =>
-      tracer
-        .startSpan('chat gpt-5.5', {
-          startTime: atMs,
-          attributes: {
-            ...{ [ATTR_PROVIDER]: 'openai-codex', [ATTR_PROFILE]: 'openai-codex:default' },
-            ...{ [ATTR_ATTEMPT_OUTCOME]: 'ok', [ATTR_CREDENTIAL_FINGERPRINT]: token },
-          },
-        })
-        .end(atMs + 10)
+  it('says to sign in again until that is done, or calls carry a new token', async () => {
+    const { folder, store, refresh } = storeWorld()
+    const whose = { provider: 'openai-codex', profile: 'openai-codex:default' }
+    const call = (token: string, startMs: number) => store.take(attemptEvent({ ...whose, startMs, credentialFingerprint: token }))
     const now = Date.now()
     call('aaaaaaaaaaaa', now - 60_000)
-    refresh({ startMs: now - 50_000, outcome: 'invalidated', attributes: { [ATTR_PERMANENT]: true } })
+    refresh({ startMs: now - 50_000, outcome: 'invalidated', isError: true })
     call('aaaaaaaaaaaa', now - 40_000)
-    await recorder.flush()
+    await store.flush()
     const ops = await startOps(folder)
     const note = async (spans: number) => {
       await ops.read(spans)
@@ -101,24 +78,25 @@ describe('gatewatch ops', () => {
     }
     expect(await note(3)).toBe('last refresh ended in invalidated: sign in again')
     call('bbbbbbbbbbbb', now - 30_000)
-    await recorder.flush()
+    await store.flush()
     expect(await note(4)).toBe('')
-    refresh({ startMs: now - 20_000, outcome: 'invalidated', attributes: { [ATTR_PERMANENT]: true } })
-    await recorder.flush()
+    refresh({ startMs: now - 20_000, outcome: 'invalidated', isError: true })
+    await store.flush()
     expect(await note(5)).toContain('sign in again')
-    tracer.startSpan(SPAN_LOGIN, { startTime: now - 10_000, attributes: { [ATTR_PROFILE]: 'openai-codex:default' } }).end(now - 9_000)
-    await recorder.flush()
+    const signIn = { ...attemptEvent({ ...whose, startMs: now - 10_000 }), kind: 'login', operation: 'login' }
+    store.take(signIn as unknown as LoginEvent)
+    await store.flush()
     expect(await note(6)).toBe('')
   })
 
   it('goes on reading while processes go on writing', async () => {
-    const { folder, recorder, refresh } = diskWorld()
+    const { folder, store, refresh } = storeWorld()
     refresh()
-    await recorder.flush()
+    await store.flush()
     const ops = await startOps(folder)
     await ops.read(1)
     for (let count = 0; count < 50; count += 1) refresh({ caller: `src/a.ts#f${count}` })
-    await recorder.flush()
+    await store.flush()
     expect(await ops.read(51)).toMatchObject({ totals: { refreshes: 51 } })
   })
 
@@ -131,18 +109,18 @@ describe('gatewatch ops', () => {
       return seen
     })
     expect(overview.trouble).toContain('name the state folder')
-    const { recorder, refresh } = diskWorld({ folder })
+    const { store, refresh } = storeWorld({ folder })
     refresh()
-    await recorder.flush()
+    await store.flush()
     expect((await ops.read(1)).trouble).toBeUndefined()
   })
 
-  it('tells when the file is no recorder file, and goes on', async () => {
+  it('reports a file that is no event store, and goes on', async () => {
     const folder = stateFolder()
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    writeFileSync(join(folder, 'recorder.sqlite'), 'this is no database, it only has its name', { mode: 0o600 })
+    writeFileSync(join(folder, 'events.sqlite'), 'this is no database, it only has its name', { mode: 0o600 })
     const ops = await startOps(folder)
-    await eventually(async () => expect((await ops.data<Overview>('overview')).trouble).toMatch(/recorder\.sqlite/))
+    await eventually(async () => expect((await ops.data<Overview>('overview')).trouble).toMatch(/events\.sqlite/))
     expect((await fetch(`${ops.url}/ops/data/bypasses`)).status).toBe(503)
     expect((await fetch(`${ops.url}/ops`)).status).toBe(200)
   })

@@ -3,97 +3,42 @@ import type { AddressInfo } from 'node:net'
 import express from 'express'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
-import {
-  ATTR_ATTEMPT_OUTCOME,
-  ATTR_CALLER,
-  ATTR_CALLER_KIND,
-  ATTR_CODE_FILE,
-  ATTR_CODE_LINE,
-  ATTR_CODE_STACK,
-  ATTR_FALLBACK_FROM,
-  ATTR_FALLBACK_REASON,
-  ATTR_FALLBACK_TO,
-  ATTR_OUTCOME,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_REASON,
-  ATTR_REFRESH_FINGERPRINT_BEFORE,
-  ATTR_REPLAY,
-  ATTR_REQUEST_FIELDS,
-  ATTR_STACK_ID,
-  ATTR_VIA,
-  EVENT_FALLBACK,
-  SPAN_CALL,
-  SPAN_REFRESH,
-} from '../../otel/semconv.ts'
 import type { ProfileSnapshot } from '../../src/calls/profile-snapshot.ts'
-import { Recorder } from '../../src/events/recorder.ts'
-import type { SpanRow } from '../../src/events/span-row.ts'
-import { opsPage } from '../../src/ops/ops-page.ts'
+import type { Diagnosis } from '../../src/diagnose/diagnose.ts'
+import type { GatewatchEvent } from '../../src/domain/events.ts'
+import { OpsPage } from '../../src/ops/ops-page.ts'
+import { opsRouter } from '../../src/ops/ops-router.ts'
+import { memoryWorld } from '../events/world-events.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { openPage } from './open-page.ts'
 
-/** What somebody would call a profile, a caller or an error to take the page over. */
+/** A name of a profile, a caller or an error that tries to take the page over. */
 const HOSTILE = '<img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script>{{7*7}}\u202e|`](javascript:alert(1))'
 const TRACE_ID = 'ab'.repeat(16)
 
 const chromium = chromiumPath()
 
-/** Rows that no redaction has seen: the page must stand by itself. */
-function rows(): SpanRow[] {
+/** Events that no redaction has seen: the page must stand by itself. */
+function hostileEvents(): GatewatchEvent[] {
+  const caller = { label: `${HOSTILE}#${HOSTILE}`, kind: 'code', file: 'a.ts', line: 1, stackId: HOSTILE }
   const base = {
-    traceId: TRACE_ID,
-    parentSpanId: undefined,
-    kind: 'client',
-    startMs: Date.now() - 1_000,
-    durationMs: 5,
-    events: [],
-    links: [],
-  } as const
-  const refresh = {
-    [ATTR_PROVIDER]: HOSTILE,
-    [ATTR_PROFILE]: HOSTILE,
-    [ATTR_CALLER]: `${HOSTILE}#${HOSTILE}`,
-    [ATTR_CALLER_KIND]: 'code',
-    [ATTR_REASON]: HOSTILE,
-    [ATTR_VIA]: 'bypass',
-    [ATTR_OUTCOME]: HOSTILE,
-    [ATTR_PROVIDER_ERROR_CODE]: HOSTILE,
-    [ATTR_CODE_FILE]: 'a.ts',
-    [ATTR_CODE_LINE]: 1,
-    [ATTR_CODE_STACK]: `${HOSTILE} (${HOSTILE}:1:1)\nf (a.ts:1:1)`,
-    [ATTR_STACK_ID]: HOSTILE,
-    [ATTR_REQUEST_FIELDS]: `${HOSTILE}=opaque:1`,
-    [ATTR_REFRESH_FINGERPRINT_BEFORE]: HOSTILE,
-    [ATTR_REPLAY]: true,
+    ...{ traceId: TRACE_ID, startMs: Date.now() - 1_000, durationMs: 5, links: [], steps: [], isError: false, standsFor: 1 },
+    caller: { ...caller, stack: `${HOSTILE} (${HOSTILE}:1:1)\nf (a.ts:1:1)` },
+    ...{ provider: HOSTILE, profile: HOSTILE, outcome: HOSTILE },
   }
-  const fallback = { [ATTR_FALLBACK_FROM]: HOSTILE, [ATTR_FALLBACK_TO]: HOSTILE, [ATTR_FALLBACK_REASON]: HOSTILE }
+  const request = { reason: HOSTILE, via: 'bypass', providerErrorCode: HOSTILE, requestFields: `${HOSTILE}=opaque:1`, replay: true }
+  const fallback = { name: 'fallback', atMs: base.startMs, fallbackFrom: HOSTILE, fallbackTo: HOSTILE, fallbackReason: HOSTILE }
   return [
-    { ...base, spanId: '1', name: SPAN_REFRESH, status: 'error', attributes: refresh },
-    {
-      ...base,
-      spanId: '2',
-      name: HOSTILE,
-      status: 'unset',
-      attributes: { [ATTR_ATTEMPT_OUTCOME]: HOSTILE, [ATTR_PROFILE]: HOSTILE, [GENAI_REQUEST_MODEL]: HOSTILE },
-    },
-    {
-      ...base,
-      spanId: '3',
-      name: SPAN_CALL,
-      status: 'unset',
-      attributes: { [ATTR_PROFILE]: HOSTILE },
-      events: [{ name: EVENT_FALLBACK, atMs: base.startMs, attributes: fallback }],
-    },
-  ]
+    { ...base, kind: 'token_request', spanId: '1', grant: 'refresh', isError: true, refreshFingerprintBefore: HOSTILE, ...request },
+    { ...base, kind: 'attempt', spanId: '2', model: HOSTILE, genaiOperation: HOSTILE },
+    { ...base, kind: 'call', spanId: '3', steps: [fallback] },
+  ] as unknown as GatewatchEvent[]
 }
 
 async function hostileServer(): Promise<string> {
-  const recorded = rows()
-  const recorder = Object.assign(new Recorder(), { refreshSpans: () => recorded, spansOf: () => recorded, repeatedSends: () => [] })
+  const { store } = memoryWorld()
+  for (const event of hostileEvents()) store.take(event)
   const profile: ProfileSnapshot = {
     profile: HOSTILE,
     provider: HOSTILE,
@@ -113,20 +58,14 @@ async function hostileServer(): Promise<string> {
     remedy: [HOSTILE],
     traceIds: [HOSTILE],
   }
-  const page = opsPage(
-    {
-      ...{ kind: 'gateway', title: HOSTILE, version: HOSTILE, canProbe: false },
-      read: query => query(recorder),
-      feed(add) {
-        for (const row of recorded) add(row)
-        return { read: 1, trouble: HOSTILE, unreadable: 0, stop: () => undefined }
-      },
-      profiles: async () => [profile],
-      findings: async () => [finding],
-    },
-    (_request, _response, next) => next(),
-  )
-  const server = createServer(express().use(page.router))
+  const findings = [finding] as unknown as Diagnosis['findings']
+  const checked = { events: 3, unreadable: 0 } as Diagnosis['checked']
+  const page = new OpsPage({
+    ...{ kind: 'gateway', title: HOSTILE, version: HOSTILE, canProbe: false, events: store, trouble: () => HOSTILE },
+    profiles: async () => [profile],
+    findings: async () => ({ findings, checked }),
+  })
+  const server = createServer(express().use(opsRouter(page, (_request, _response, next) => next())))
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   afterwards(() => {
     page.stop()

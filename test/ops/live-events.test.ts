@@ -11,7 +11,7 @@ const PADDING = 'x'.repeat(1_000_000)
 async function serving(options: { slowMs: number }) {
   let version = 0
   const responses: ServerResponse[] = []
-  const live = new LiveEvents(() => `${version}${PADDING}`, { everyMs: 10, heartbeatMs: 60_000, ...options })
+  const live = new LiveEvents(async () => `${version}${PADDING}`, { everyMs: 10, heartbeatMs: 60_000, ...options })
   const app = express()
   app.get('/events', (request, response, next) => {
     responses.push(response)

@@ -71,7 +71,7 @@ describe('the ops page', () => {
     },
   )
 
-  it('tells open pages of what happens, and lets go of them when the gateway stops', async () => {
+  it('notifies open pages of what happens, and lets go of them when the gateway stops', async () => {
     const w = await open()
     const events = await rawAnswer(`${w.url}/ops/events`)
     expect(events.headers['content-type']).toBe('text/event-stream')
@@ -92,14 +92,14 @@ describe('the ops page', () => {
 
   it('does not count its own questions', async () => {
     const w = await open()
-    const before = (await w.ask('/ops/data/overview')).json.spans
-    for (const path of ['/ops', '/ops/data/calls', '/ops/findings.json']) await w.ask(path)
-    expect((await w.ask('/ops/data/overview')).json.spans).toBe(before)
+    const before = (await w.ask('/ops/data/overview')).json.events
+    for (const path of ['/ops', '/ops/data/calls', '/ops/data/findings']) await w.ask(path)
+    expect((await w.ask('/ops/data/overview')).json.events).toBe(before)
   })
 })
 
 describe('who may see the ops page', () => {
-  it.each(['/ops', '/ops/data/overview', '/ops/events', '/ops/findings.json', '/ops/data/traces/x'])(
+  it.each(['/ops', '/ops/data/overview', '/ops/events', '/ops/data/findings', '/ops/data/traces/x'])(
     'is a caller that comes from loopback, by a loopback name, or shows a key: %s',
     async path => {
       const without = await open()

@@ -6,7 +6,7 @@ import { rawConnection, rawRequest } from '../support/raw-request.ts'
 const KEY = 'gw-key-0123456789-a'
 const OTHER_KEY = 'gw-key-0123456789-b'
 const BODY = '{"model":"gpt-5.5","messages":[]}'
-const OPERATORS = ['/metrics', '/ops/status.json', '/ops/callers.json', '/ops/refreshes.json', '/ops/bypasses.json', '/ops/traces/abc']
+const OPERATORS = ['/metrics', '/ops/data/status', '/ops/data/counts', '/ops/data/refreshes', '/ops/data/bypasses', '/ops/data/traces/abc']
 
 const withKeys = () =>
   gatewayWorld({ profiles: OPENAI_PROFILE, listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: ` ${KEY}, ${OTHER_KEY},` } })
@@ -113,7 +113,7 @@ describe('the pages of operators', () => {
     expect(received()).toContain('401 Unauthorized')
   })
 
-  it.each(['/METRICS', '/Ops/status.json', '/ops//status.json', '/ops/status.json/'])(
+  it.each(['/METRICS', '/Ops/data/status', '/ops//data/status', '/ops/data/status/'])(
     'are not reached around the corner by %s',
     async path => {
       const w = await withKeys()

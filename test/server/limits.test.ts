@@ -110,6 +110,6 @@ describe('a client that breaks off', () => {
 
   it('is answered 400 for a path nobody can read', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    expect(await w.ask('/ops/traces/%zz')).toMatchObject({ status: 400, json: { error: { message: 'the path could not be read' } } })
+    expect(await w.ask('/ops/data/traces/%zz')).toMatchObject({ status: 400, json: { error: { message: 'the path could not be read' } } })
   })
 })

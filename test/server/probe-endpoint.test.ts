@@ -17,7 +17,7 @@ describe('POST /ops/probe', () => {
   it('probes every profile and answers what was found', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     expect(await probe(w.url)).toEqual({ status: 200, json: PROBES })
-    expect((await w.ask('/ops/status.json')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: false } }])
+    expect((await w.ask('/ops/data/status')).json.profiles).toMatchObject([{ probe: { outcome: 'ok', diverges: false } }])
     expect(await w.series('probeDivergence')).toMatchObject([{ labels: { provider: 'openai', profile: 'openai:default' }, value: 0 }])
   })
 

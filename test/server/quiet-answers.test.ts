@@ -8,13 +8,11 @@ const PAGES = [
   '/healthz',
   '/readyz',
   '/metrics',
-  '/ops/status.json',
-  '/ops/callers.json',
-  '/ops/refreshes.json',
-  '/ops/bypasses.json',
-  '/ops/diagnosis.json',
-  '/ops/findings.json',
-  '/ops/traces/abc',
+  '/ops/data/status',
+  '/ops/data/counts',
+  '/ops/data/refreshes',
+  '/ops/data/bypasses',
+  '/ops/data/findings',
   '/ops/runbook',
   '/ops/data/overview',
   '/ops/data/calls',
@@ -43,7 +41,7 @@ describe('an answer of the gateway', () => {
     const model = 'gpt\u001b[2J\u0007\u009b31m\u202e-5.5\nINJECTED{x="1"} 1'
     await w.chat({ model })
     await w.chat({ model: `openai/${model}` })
-    const pages = ['/metrics', '/ops/data/calls?window=all', '/ops/callers.json', '/ops/data/overview']
+    const pages = ['/metrics', '/ops/data/calls?window=all', '/ops/data/counts', '/ops/data/overview']
     const texts = await Promise.all([
       ...pages.map(async page => (await w.ask(page)).text),
       w.ask('/metrics', { headers: { accept: 'application/openmetrics-text' } }).then(({ text }) => text),

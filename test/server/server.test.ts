@@ -62,7 +62,7 @@ describe('the data of operators', () => {
   it('is the state of profiles, with nothing secret in it', async () => {
     const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me')], profiles: OPENAI_PROFILE })
     await w.responses()
-    const { json } = await w.ask('/ops/status.json')
+    const { json } = await w.ask('/ops/data/status')
     expect(json.profiles).toEqual([
       {
         profile: 'openai-codex:me',
@@ -76,14 +76,13 @@ describe('the data of operators', () => {
       },
       { profile: 'openai:default', provider: 'openai', type: 'api_key', billing: 'metered', state: 'ready', serves: true },
     ])
-    expect(json.recorder).toMatchObject({ interesting: { dropped: 0 }, ordinary: { dropped: 0 } })
   })
 
   it('says what a dead login needs', async () => {
     const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
     w.simulator.expireGrant('me')
     await w.responses()
-    const { json } = await w.ask('/ops/status.json')
+    const { json } = await w.ask('/ops/data/status')
     expect(json.profiles).toMatchObject([
       {
         state: 'needs_login',
@@ -95,14 +94,14 @@ describe('the data of operators', () => {
   it('is who refreshed and why, and the spans of a trace', async () => {
     const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
     const { headers } = await w.responses({}, { 'x-gatewatch-caller': 'nightly' })
-    expect((await w.ask('/ops/callers.json')).json).toMatchObject({
+    expect((await w.ask('/ops/data/counts')).json).toMatchObject({
       refreshes: [{ caller: 'client:nightly', reason: 'expired', via: 'gate', outcome: 'rotated', count: 1 }],
       acquisitions: [{ caller: 'client:nightly', reason: 'expired', decision: 'lead', count: 1 }],
     })
-    expect((await w.ask('/ops/refreshes.json')).json.refreshes).toMatchObject([{ caller: 'client:nightly', outcome: 'rotated' }])
-    expect((await w.ask('/ops/bypasses.json')).json).toEqual({ bypasses: [] })
+    expect((await w.ask('/ops/data/refresh-lines')).json.lines).toMatchObject([{ caller: 'client:nightly', outcome: 'rotated' }])
+    expect((await w.ask('/ops/data/bypasses')).json).toMatchObject({ total: 0, bypasses: [] })
     await w.spanned('POST /v1/responses')
-    const trace = await w.ask(`/ops/traces/${headers.get('x-gatewatch-trace')}`)
+    const trace = await w.ask(`/ops/data/traces/${headers.get('x-gatewatch-trace')}`)
     expect(trace.json.spans.map(({ name }: { name: string }) => name)).toEqual([
       'POST /v1/responses',
       'gatewatch.call',
@@ -110,7 +109,7 @@ describe('the data of operators', () => {
       'gatewatch.oauth.refresh',
       'chat gpt-5.5',
     ])
-    expect((await w.ask('/ops/traces/none')).json).toEqual({ spans: [] })
+    expect((await w.ask('/ops/data/traces/none')).json).toMatchObject({ spans: [] })
   })
 
   it('is metrics, in the format the scraper asks for', async () => {
@@ -153,7 +152,7 @@ describe('a store that cannot be read', () => {
 describe('the span and the duration of a request', () => {
   it.each([
     ['GET', '/v1/models', 'GET /v1/models', 200],
-    ['GET', '/ops/traces/abc', 'GET /ops/traces/:traceId', 200],
+    ['GET', '/ops/runbook', 'GET /ops/runbook', 200],
     ['GET', '/secret-path-of-a-client', 'GET unmatched', 404],
     ['PURGE', '/v1/models', '_OTHER unmatched', 404],
   ])('of %s %s are named %s', async (method, path, name, status) => {

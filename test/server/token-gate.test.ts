@@ -559,7 +559,7 @@ describe('the door of the token endpoint gate', () => {
     await ask(w, {}, `/oauth/%E0%A4%A/token/${KEY}`)
     await ask(w, {}, `/oauth/openai-codex/tokens/${KEY}`)
     await eventually(() => expect(w.spans(`${ROUTE}/:key`).map(({ attributes }) => attributes[ATTR_PROFILE])).toContain('openai-codex:me'))
-    const pages = ['/metrics', '/ops/callers.json', '/ops/refreshes.json', '/ops/data/overview']
+    const pages = ['/metrics', '/ops/data/counts', '/ops/data/refreshes', '/ops/data/overview']
     const read = await Promise.all(pages.map(async page => (await w.ask(page, { headers: { 'x-api-key': KEY } })).text))
     const shown = [JSON.stringify(w.spans()), ...read].join('\n')
     expect(shown).not.toContain(KEY)
@@ -598,7 +598,7 @@ it('nothing of what clients show or get is in any span, metric or page', async (
   }
   await w.acquisitions(3)
   await w.spanned(ROUTE)
-  const pages = ['/metrics', '/ops/status.json', '/ops/callers.json', '/ops/refreshes.json', '/ops/bypasses.json']
+  const pages = ['/metrics', '/ops/data/status', '/ops/data/counts', '/ops/data/refreshes', '/ops/data/bypasses']
   const shown = [JSON.stringify(w.spans()), ...(await Promise.all(pages.map(async page => (await w.ask(page)).text)))].join('\n')
   for (const secret of [...secrets, 'cs-0123456789abcdef', 'me@example.com', 'app_client-of-a-stranger'])
     expect(shown).not.toContain(secret)

@@ -4,6 +4,15 @@ import { eventCounts } from './counts.ts'
 import { profileNames } from './profiles.ts'
 import { IS_REFRESH, oldestEventMs, selectRows } from './view-filter.ts'
 
+/** Changes with every event and every count that is stored. */
+export function storeVersion(database: DatabaseSync): string {
+  const [stored] = selectRows<{ last: number | null; counted: number }>(
+    database,
+    'SELECT (SELECT max(id) FROM event) AS last, (SELECT total(count) FROM counter) AS counted',
+  )
+  return `${stored?.last ?? 0}.${stored?.counted ?? 0}`
+}
+
 /** What every view needs of the store: since when it holds events, how many, and the words that a filter can choose from. */
 export function storeOverview(database: DatabaseSync): StoreOverview {
   const { refreshes, fallbacks } = eventCounts(database)

@@ -93,8 +93,8 @@ function generationAfter({ outcome, generation, steps }: TokenRequestEvent): num
  * Says whether a login is dead, by its events alone: its last refresh was refused for good, and since then there was no sign-in
  * and no call that carried a token which was not seen before.
  */
-function isDead(database: DatabaseSync, profile: string, { outcome, isError, startMs: diedMs }: TokenRequestEvent): boolean {
-  if (outcome === undefined || !isError || !isPermanent(outcome)) return false
+function isDead(database: DatabaseSync, profile: string, { outcome, startMs: diedMs }: TokenRequestEvent): boolean {
+  if (outcome === undefined || !isPermanent(outcome)) return false
   const since = `${isProfile(profile)} AND start_ms > ?`
   const reader = new EventReader(database)
   for (const login of reader.where(`${isProfile(profile)} AND kind = 'login' AND is_error = 0 AND end_ms > ?`, profile, diedMs))

@@ -5,7 +5,7 @@ import { callStatistics } from './calls.ts'
 import { eventCounts } from './counts.ts'
 import { eventPiece } from './event-piece.ts'
 import { fallbackWays } from './fallbacks.ts'
-import { storeOverview } from './overview.ts'
+import { storeOverview, storeVersion } from './overview.ts'
 import { recordingProcesses } from './processes.ts'
 import { profileEvents } from './profiles.ts'
 import { refreshList } from './refresh-list.ts'
@@ -34,6 +34,7 @@ export const EVENT_QUERIES = {
   refreshSpeedscope,
   refreshStacks,
   storeOverview,
+  storeVersion,
   tokenReplays,
   traceSpans,
 } as const satisfies Readonly<Record<string, EventQuery>>

@@ -38,14 +38,14 @@ export const findingsView: View<FindingsAnswer> = {
   title: 'Findings',
   question: 'What is wrong, who does it, and what is to be done?',
   filters: [],
-  load: (ask, _place) => ask<FindingsAnswer>('../findings.json'),
+  load: (ask, _place) => ask<FindingsAnswer>('findings'),
 
   show(answer, context) {
     const findings = findingsOf(answer)
     if (!context.overview.can.findings)
       return [empty('No diagnosis runs here.', element('span', {}, 'Run ', code('gatewatch diagnose'), ' on the state folder.'))]
     if (findings.length === 0)
-      return [empty('Nothing is wrong, as far as the recorded spans show.', `${count(context.overview.spans)} spans were looked at.`)]
+      return [empty('Nothing is wrong, as far as the recorded events show.', `${count(answer.checked.events)} events were read.`)]
     return [
       figures(
         { label: 'Findings', value: count(findings.length) },

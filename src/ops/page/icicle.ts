@@ -22,7 +22,7 @@ const CELL_PIXELS = 22
 /** The last one drawn, kept while what it shows stays the same: a live page must not throw away where one has zoomed to. */
 let drawnLast: { readonly of: string; readonly holder: HTMLElement } | undefined
 
-/** An icicle of call stacks: the outermost frame on top, as wide as it is frequent. */
+/** An icicle of call stacks: the outermost frame on top, its width its frequency. */
 export function icicle(options: IcicleOptions): HTMLElement {
   const of = JSON.stringify([
     options.root,

@@ -6,7 +6,7 @@ import { copyText } from './copy.ts'
 import { type Child, element, fill } from './element.ts'
 import { fallbackView } from './fallback-view.ts'
 import { findingsView } from './findings-view.ts'
-import { count, keepTimesTrue, moment, percentage } from './format.ts'
+import { count, keepTimesTrue, moment } from './format.ts'
 import { showFilters, showHeader } from './header.ts'
 import { Live, type LiveState } from './live.ts'
 import { button, empty } from './parts.ts'
@@ -117,18 +117,8 @@ function turnLive(): void {
   renewal = undefined
 }
 
-function notices({ read, trouble, unreadable }: Overview): Child[] {
-  return [
-    read < 1 &&
-      element(
-        'p',
-        { class: 'notice' },
-        `Reading what was recorded: ${percentage(Math.floor(read * 100), 100)}. The numbers below still grow.`,
-      ),
-    trouble !== undefined && element('p', { class: 'notice bad' }, trouble),
-    unreadable > 0 &&
-      element('p', { class: 'notice bad' }, `${unreadable} recorded ${unreadable === 1 ? 'row is' : 'rows are'} damaged and left out.`),
-  ]
+function notices({ trouble }: Overview): Child[] {
+  return [trouble !== undefined && element('p', { class: 'notice bad' }, trouble)]
 }
 
 function showTop(): void {
@@ -143,12 +133,12 @@ function showTop(): void {
   })
 }
 
-function showFoot({ source, version, sinceMs, spans, forgotten }: Overview): void {
+function showFoot({ source, version, sinceMs, events, forgotten }: Overview): void {
   fill(
     parts.foot,
     element('span', {}, source.kind === 'gateway' ? `gateway (${source.title})` : `state folder ${source.title}`),
-    element('span', {}, `${count(spans)} spans counted`, ...(sinceMs === undefined ? [] : [', since ', moment(sinceMs)])),
-    forgotten > 0 && element('span', {}, `${count(forgotten)} older refreshes forgotten`),
+    element('span', {}, `${count(events)} events stored`, ...(sinceMs === undefined ? [] : [', since ', moment(sinceMs)])),
+    forgotten > 0 && element('span', {}, `${count(forgotten)} older refreshes are counted and no longer stored`),
     element('span', {}, `Gatewatch ${version}`),
     source.kind === 'gateway' && element('a', { href: '/ops/runbook' }, 'Runbook'),
   )

@@ -145,7 +145,7 @@ export function markdownTable(titles: readonly string[], rows: readonly (readonl
   return [line(titles), `|${titles.map(() => ' --- ').join('|')}|`, ...rows.map(line)].join('\n')
 }
 
-/** A text that Markdown and HTML take as it is. */
+/** A text that Markdown and HTML show unchanged. */
 export function inMarkdown(text: string): string {
   return text.replaceAll(/[\\`*_[\]<>|#@]/g, '\\$&').replaceAll(/\s+/g, ' ')
 }

@@ -263,7 +263,7 @@ export class Day {
       })
   }
 
-  /** What `/ops/status.json` says of one profile. */
+  /** What `/ops/data/status` says of one profile. */
   async statusOf(word: GatewayWord, profile: ProfileWord): Promise<ProfileSnapshot | undefined> {
     return (await snapshots(this.gateway(word).url)).find(one => one.profile === NAMES[profile])
   }
@@ -402,7 +402,7 @@ export class Day {
 }
 
 async function snapshots(url: string): Promise<readonly ProfileSnapshot[]> {
-  return ((await (await fetch(`${url}/ops/status.json`)).json()) as { profiles: ProfileSnapshot[] }).profiles
+  return ((await (await fetch(`${url}/ops/data/status`)).json()) as { profiles: ProfileSnapshot[] }).profiles
 }
 
 const LONGEST_WAIT_MS = 30_000

@@ -35,18 +35,26 @@ export const SECRETS = {
 
 /** Length of the pieces of a secret that may not be found either. */
 const PIECE = 12
+/** Number of marks. A text without the mark of a piece is no piece, and is not looked up. */
+const MARKS = 2 ** 18
 
 /** Looks for secrets, and for pieces of them, in clear, in base64 of either alphabet at any offset, in hex and URL-encoded. */
 class SecretSearch {
   /** Pieces of longer secrets, all of the same length, and what they belong to. */
   readonly #pieces = new Map<string, string>()
+  readonly #marks = new Uint8Array(MARKS)
   readonly #short: Secret[] = []
 
   add({ what, text }: Secret): void {
     for (const spelling of spellings(text)) {
       if (spelling.length < PIECE) this.#short.push({ what, text: spelling })
-      else for (let at = 0; at + PIECE <= spelling.length; at += 1) this.#pieces.set(spelling.slice(at, at + PIECE), what)
+      else for (let at = 0; at + PIECE <= spelling.length; at += 1) this.#addPiece(what, spelling.slice(at, at + PIECE))
     }
+  }
+
+  #addPiece(what: string, piece: string): void {
+    this.#pieces.set(piece, what)
+    this.#marks[markAt(piece, 0)] = 1
   }
 
   /** What of the secrets stands in `text`, with what stands around it. */
@@ -56,6 +64,7 @@ class SecretSearch {
       if (!found.has(what)) found.set(what, `${what}: …${text.slice(Math.max(0, at - 60), at + 60)}…`)
     }
     for (let at = 0; at + PIECE <= text.length; at += 1) {
+      if (this.#marks[markAt(text, at)] === 0) continue
       const what = this.#pieces.get(text.slice(at, at + PIECE))
       if (what !== undefined) note(what, at)
     }
@@ -65,6 +74,11 @@ class SecretSearch {
     }
     return [...found.values()]
   }
+}
+
+/** Equal for equal pieces: made of their first character, their last and one between. */
+function markAt(text: string, at: number): number {
+  return (text.charCodeAt(at) ^ (text.charCodeAt(at + 5) << 6) ^ (text.charCodeAt(at + PIECE - 1) << 11)) % MARKS
 }
 
 /** A search that knows all of `SECRETS`. */

@@ -117,19 +117,24 @@ export function decodeMessage(name: MessageName, bytes: Buffer): Decoded {
   let at = 0
   while (at < bytes.length) {
     const tag = readVarint(bytes, at)
-    const wireType = Number(tag.value & 7n)
-    const value = readValue(bytes, tag.next, wireType)
+    const number = Number(tag.value)
+    const value = readValue(bytes, tag.next, number & 7)
     at = value.next
-    const field = fields[Number(tag.value >> 3n)]
+    const field = fields[number >>> 3]
     if (!field) continue
     const plain = toPlain(field.kind, value.raw)
-    if (field.many) decoded[field.name] = [...((decoded[field.name] as unknown[] | undefined) ?? []), plain]
-    else decoded[field.name] = plain
+    const others = decoded[field.name]
+    if (!field.many) decoded[field.name] = plain
+    else if (Array.isArray(others)) others.push(plain)
+    else decoded[field.name] = [plain]
   }
   return decoded
 }
 
 function readVarint(bytes: Buffer, from: number): { value: bigint; next: number } {
+  // Most are lengths and tags of one byte.
+  const first = bytes[from] ?? 128
+  if (first < 128) return { value: BigInt(first), next: from + 1 }
   let value = 0n
   let shift = 0n
   for (let at = from; at < bytes.length; at += 1) {

@@ -16,8 +16,20 @@ import { SECRETS, searchForSecrets } from './secrets.ts'
 
 const GATES = ['openai-codex', 'anthropic'] as const
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
-const DATA = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls'] as const
-const JSONS = ['status', 'callers', 'refreshes', 'bypasses', 'findings', 'diagnosis'] as const
+const DATA = [
+  'overview',
+  'refreshes',
+  'refresh-lines',
+  'stacks',
+  'speedscope',
+  'bypasses',
+  'profiles',
+  'fallbacks',
+  'calls',
+  'status',
+  'counts',
+  'findings',
+] as const
 const COMMANDS = {
   'gatewatch diagnose': ['diagnose'],
   'gatewatch diagnose --json': ['diagnose', '--json'],
@@ -31,7 +43,6 @@ const SURFACES = [
   'files of the recorder',
   '/metrics as OpenMetrics',
   '/metrics as text',
-  ...JSONS.map(name => `/ops/${name}.json`),
   ...DATA.map(name => `/ops/data/${name}`),
   '/ops/data/traces',
   ...Object.keys(COMMANDS),
@@ -164,7 +175,6 @@ async function readPages(url: string): Promise<void> {
   const read = async (path: string, accept = '*/*') => (await fetch(url + path, { headers: { accept } })).text()
   put('/metrics as OpenMetrics', await read('/metrics', 'application/openmetrics-text'))
   put('/metrics as text', await read('/metrics', 'text/plain'))
-  for (const name of JSONS) put(`/ops/${name}.json`, await read(`/ops/${name}.json`))
   for (const name of DATA) put(`/ops/data/${name}`, await read(`/ops/data/${name}`))
 }
 

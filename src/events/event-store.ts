@@ -140,6 +140,11 @@ export class EventStore implements EventSource {
     return this.#failure
   }
 
+  /** Events that are not written yet. */
+  get waiting(): number {
+    return this.#waiting.filter(({ kind }) => kind !== 'counted').length
+  }
+
   /** Events that were not recorded. */
   get dropped(): number {
     return this.#dropped
@@ -443,7 +448,7 @@ export class EventStore implements EventSource {
     this.#forgetExit?.()
     this.#thread.dismiss()
     this.#writer.close()
-    const events = this.#waiting.filter(({ kind }) => kind !== 'counted').length
+    const events = this.waiting
     const { length } = this.#waiting
     this.#waiting = []
     this.#settle(length)

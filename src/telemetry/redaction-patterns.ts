@@ -45,6 +45,14 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   [new RegExp(String.raw`(\\?["']${SECRET_FIELD}\\?["']\s{0,4}:\s{0,4}\\?["'])${HARMLESS}[^"'\\]{4,}`, 'gi'), '$1[secret]'],
 ]
 
+/**
+ * Stands for a secret of this process until the patterns have run: made of the characters of a token, so that a pattern still
+ * finds a longer token of which the known text is a part, and hides all of it.
+ */
+const KNOWN = 'GatewatchSecret0'
+/** What touches a known text belongs to the same token. */
+const KNOWN_WITH_REST = new RegExp(`[A-Za-z0-9]*${KNOWN}[A-Za-z0-9]*`, 'g')
+
 const AT_SIGN = new RegExp(AT, 'i')
 /** `express@5.3.0` is a package in a path, not an address: what follows must end in letters and not begin as a version does. */
 const E_MAIL = new RegExp(
@@ -78,8 +86,9 @@ export function redactLine(text: string): string {
 }
 
 function redactPlain(text: string): string {
-  let clean = withoutSecrets(text, '[secret]').replace(CONTROLS, '\ufffd')
+  let clean = withoutSecrets(text, KNOWN).replace(CONTROLS, '\ufffd')
   for (const [pattern, name] of SECRETS) clean = clean.replace(pattern, name)
+  clean = clean.replace(KNOWN_WITH_REST, '[secret]')
   if (AT_SIGN.test(clean)) clean = clean.replace(E_MAIL, '[e-mail]')
   if (clean.length < 20) return clean
   return clean.replace(RUN, run => (looksRandom(run) ? '[opaque]' : run)).replace(NAME, name => (isHighEntropy(name) ? '[opaque]' : name))

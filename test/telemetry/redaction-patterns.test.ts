@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { redactText } from '../../src/telemetry/redaction-patterns.ts'
+import { registerSecret } from '../../src/tools/secret-registry.ts'
 import { CANARIES } from './canaries.ts'
 
 describe('what is secret', () => {
@@ -26,6 +27,17 @@ describe('what is secret', () => {
       'POST /oauth/:provider/token/:key',
     ])
       expect(redactText(path)).toBe(path)
+  })
+
+  // Seen: `[token][secret]cdefghij...`. Why: the known part of a longer token was replaced first, and the pattern then ended before
+  // the rest. Fix: the patterns run while a mark of a token's characters stands for what is known.
+  it('is hidden as a whole where a part of it is a known secret', () => {
+    registerSecret('known-9f8e7d')
+    registerSecret('9f8e7d6c5b4a')
+    expect(redactText('profile rt_9f8e7d6c5b4aabcdefghijklmnopqrstuvwxyz')).toBe('profile [token]')
+    expect(redactText('9f8e7d6c5b4aabcdefgh and abcdefgh9f8e7d6c5b4a')).toBe('[secret] and [secret]')
+    expect(redactText('Bearer 9f8e7d6c5b4aabcdefgh')).toBe('[authorization]')
+    expect(redactText('of known-9f8e7d, and code=known-9f8e7d&scope=a')).toBe('of [secret], and code=[secret]&scope=a')
   })
 
   it('finds 32 random bytes in hex every time, in base64url hardly ever not', () => {

@@ -42,6 +42,7 @@ const written = await Promise.all([
   RUN(process.execPath, [join(SOURCES, 'ops/write-page.ts'), dist]).then(() => []),
   values['no-types'] ? [] : writeTypes(join(dist, 'types')),
 ])
+shareChunks()
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), licencesOf(written.flat()))
 
 function modulesLoadedByUrl(): string[] {
@@ -52,6 +53,21 @@ function modulesLoadedByUrl(): string[] {
 /** A thread shares no state with the process: its bundle is one file. */
 function isThread(path: string): boolean {
   return path.endsWith('-worker')
+}
+
+/**
+ * A chunk that both bundles have is stored once: the one of the programs passes on what that of the library exports. All that a
+ * shared chunk imports must be shared too, since a module that is there twice has its state twice.
+ */
+function shareChunks(): void {
+  const texts = new Map(globSync('chunk-*.js', { cwd: dist }).map(name => [name, readFileSync(join(dist, name), 'utf8')]))
+  const isShared = (name: string): boolean => {
+    const text = texts.get(name)
+    if (text === undefined || text.includes('import.meta')) return false
+    if (!existsSync(join(programs, name)) || readFileSync(join(programs, name), 'utf8') !== text) return false
+    return Array.from(text.matchAll(/"\.\/([^"]+\.js)"/g)).every(([, imported = '']) => isShared(imported))
+  }
+  for (const name of [...texts.keys()].filter(isShared)) writeFileSync(join(programs, name), `export*from"../${name}";\n`)
 }
 
 /** @returns Paths of all sources. */

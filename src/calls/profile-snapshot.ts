@@ -9,7 +9,7 @@ import type { LastProbe, ProbeState } from './probe-state.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { ProfileStanding } from './profile-choice.ts'
 
-/** Why a profile rests, for whom and until when, as an operator may see it. */
+/** Why a profile rests, for which models and until when, as an operator may see it. */
 export interface RestSnapshot {
   /** The outcome that began it. */
   readonly because: AttemptOutcome

@@ -5,8 +5,8 @@ const MOST_KEYS = 1_000
 const OTHERS = ''
 
 /**
- * Counts the good calls whose traces are not kept, so that each one that is kept says how many it stands for: whoever
- * adds them up has all calls.
+ * Counts the good calls whose traces are not kept, so that each one that is kept says how many it stands for: their
+ * sum is the number of all calls.
  */
 export class SampleWeights {
   readonly #passedOver = new Map<string, number>()

@@ -40,6 +40,6 @@ export function noFolder(path: string): GatewayError {
 
 /** The error for a journal that cannot be emptied. */
 export function pinnedJournal(file: string, bytes: number): GatewayError {
-  const message = `${file} has a journal of ${bytes} bytes that somebody who keeps reading holds open; nothing is added; end that reader`
+  const message = `${file} has a journal of ${bytes} bytes, held open by a process that reads it all the time; nothing is added; end that process`
   return new GatewayError('GW_STORE_UNWRITABLE', message, { next: 'try_again_later' })
 }

@@ -37,9 +37,9 @@ let interceptor: DispatchInterceptor | undefined
 /** The one that is on the stack. */
 let dispatching: FirstDispatch | undefined
 
-/** Where a handler was first dispatched: by whom, and in which context. */
+/** The first dispatch of a handler: its caller and its context. */
 class FirstDispatch {
-  // Destroyed by the collector, and known to be so by whoever of the host follows async resources.
+  // The garbage collector destroys it; async hooks of the host then get their `destroy`.
   readonly #context = new AsyncResource('GATEWATCH_DISPATCH')
   readonly #entry: AsyncEntry | undefined = entryNow()
 

@@ -19,7 +19,7 @@ export interface OAuthParts {
 }
 
 /**
- * Puts an OAuth credential together; how often it was rotated before nobody knows, so its generation is 0.
+ * Builds an OAuth credential. Its generation is 0, since earlier rotations are not known.
  *
  * A grant of which one token is no token is no credential: without a refresh token it would die in silence, which is what
  * an import must not hide.

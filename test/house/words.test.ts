@@ -13,23 +13,21 @@ const STORY_WORDS =
 /** How many there are in each folder. Zero is the goal: a number may only go down, and is lowered in the change that lowers the count. */
 const CEILINGS: Readonly<Record<string, number>> = {
   bench: 12,
-  dashboards: 5,
+  dashboards: 1,
   otel: 1,
   'src/callers': 2,
-  'src/calls': 6,
-  'src/cli': 6,
-  'src/domain': 4,
-  'src/events': 3,
-  'src/http-clients': 5,
-  'src/importers': 5,
+  'src/calls': 4,
+  'src/domain': 3,
+  'src/events': 2,
+  'src/http-clients': 3,
+  'src/importers': 4,
   'src/login': 6,
-  'src/providers': 9,
+  'src/providers': 7,
   'src/refresh': 13,
   'src/server': 11,
-  'src/simulator': 27,
   'src/store': 9,
   'src/telemetry': 18,
-  'src/token-requests': 9,
+  'src/token-requests': 5,
   'src/tools': 5,
   'src/watch': 20,
   'test/callers': 9,
@@ -66,9 +64,9 @@ const PROSE = ['*.md', 'docs/**/*.md', '{src,otel,dashboards,test,bench,examples
 describe('words of stories', () => {
   const counted = counts()
 
-  it('are in no folder more than before', () => {
-    const more = [...counted].filter(([room, count]) => count > (CEILINGS[room] ?? 0)).map(([room, count]) => `${room}: ${count}`)
-    expect(more).toEqual([])
+  it('are in no folder more than before; where there are fewer: lower the ceiling', () => {
+    for (const [room, count] of counted) if (count !== (CEILINGS[room] ?? 0)) process.stdout.write(`COUNT ${room} ${count}\n`)
+    expect(Object.fromEntries([...counted].filter(([, count]) => count > 0).sort())).toEqual(CEILINGS)
   })
 
   it.each([

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Via } from '../domain/enums.ts'
 import { type DiskRecords, readRecords } from '../events/disk-records.ts'
+import type { TokenReplay, TokenSend } from '../events/queries/token-replays.ts'
 import { matchesFilter, refreshes } from '../events/queries.ts'
 import type { RefreshFilter } from '../events/recorded-spans.ts'
 import { type RefreshRow, refreshRow } from '../events/refresh-row.ts'
-import { type ReplayRow, replays } from '../events/replays.ts'
-import type { TokenRequestRow } from '../events/token-request-row.ts'
+import { replays } from '../events/replays.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { EXIT, type ExitCode, inWords, type Output, TextTable } from './output.ts'
 import { waitForSignal } from './signals.ts'
@@ -33,7 +33,7 @@ const FOLLOW_MS = 300
 interface Reading {
   readonly mark: number
   readonly rows: readonly RefreshRow[]
-  readonly replayed: readonly ReplayRow[]
+  readonly replayed: readonly TokenReplay[]
   /** Spans that the processes could not record. */
   readonly dropped: number
   /** Rows that are damaged. */
@@ -67,7 +67,7 @@ async function follow(
 ): Promise<void> {
   const lines = new RefreshLines({ withStack: stack })
   const reported = new Set<string>()
-  const showReplays = (replayed: readonly ReplayRow[]) => {
+  const showReplays = (replayed: readonly TokenReplay[]) => {
     for (const replay of replayed.toReversed()) {
       const last = replay.replays.at(-1)?.spanId ?? ''
       if (reported.has(last)) continue
@@ -123,14 +123,14 @@ function unreadableText(unreadable: number): string {
 }
 
 /** Replays in which one of the shown refreshes has a part. */
-function replaysAmong(records: DiskRecords, rows: readonly RefreshRow[]): ReplayRow[] {
+function replaysAmong(records: DiskRecords, rows: readonly RefreshRow[]): TokenReplay[] {
   const shown = new Set(rows.map(({ spanId }) => spanId))
   return replays(records, { most: Number.POSITIVE_INFINITY }).filter(({ first, replays: again }) =>
     [...again, ...(first ? [first] : [])].some(({ spanId }) => shown.has(spanId)),
   )
 }
 
-function bySpan(replayed: readonly ReplayRow[]): Replays {
+function bySpan(replayed: readonly TokenReplay[]): Replays {
   return new Map(replayed.flatMap(replay => replay.replays.map(({ spanId }) => [spanId, replay] as const)))
 }
 
@@ -158,7 +158,7 @@ const SHAPE_PAIR = /^(\[field:\d+\]|[^=:]+)[=:](.+)$/
 const ODD_CLASS = /^(?:absent|empty|null|file|literal:.*)$/
 
 /** A replayed refresh, by the span it is on. */
-type Replays = ReadonlyMap<string, ReplayRow>
+type Replays = ReadonlyMap<string, TokenReplay>
 
 /** Lays refreshes out in columns, each with its stack below it where that is asked for. */
 class RefreshLines {
@@ -187,7 +187,7 @@ class RefreshLines {
 }
 
 /** The senders of one token, with their processes, in one line. */
-function replayLine({ fingerprint, first, replays }: ReplayRow): string {
+function replayLine({ fingerprint, first, replays }: TokenReplay): string {
   const [begin, ...others] = first ? [first, ...replays] : replays
   const opening = first ? 'sent by' : 'rotated away by a request that was not seen, sent again by'
   const parts = [`${opening} ${senderOf(begin)} at ${begin ? timeOf(begin.atMs) : '-'} -> ${outcomeOf(begin?.outcome)}`]
@@ -242,12 +242,12 @@ function joinedNote({ joinedBy = [] }: RefreshRow): string {
   return joinedBy.length === 0 ? '' : `joined by ${joinedBy.length}`
 }
 
-function replayNote(row: RefreshRow, replay: ReplayRow | undefined): string {
+function replayNote(row: RefreshRow, replay: TokenReplay | undefined): string {
   if (replay?.first) return `replay of what ${senderOf(replay.first)} sent`
   return replay || row.replay ? 'replay' : ''
 }
 
-function senderOf(send: TokenRequestRow | undefined): string {
+function senderOf(send: TokenSend | undefined): string {
   if (!send) return 'unknown'
   const { pid, role, title } = send.process ?? {}
   const process = [role, pid === undefined ? 'unknown process' : `pid ${pid}`, title].filter(Boolean).join(' ')

@@ -4,6 +4,7 @@ import { PROCESS_ROLES, type ProcessRole } from '../domain/enums.ts'
 import { unreadable } from '../store/store-failure.ts'
 import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
 import type { ProcessRow } from './process-row.ts'
+import type { TokenSend } from './queries/token-replays.ts'
 import type { ReadingGaps, RecordedSpans, RefreshFilter, SpanRange } from './recorded-spans.ts'
 import { isLasting, noFolder, nothingRecorded, recorderFailure } from './recorder-failure.ts'
 import { readRecorderUnmodified, recorderFile, requireOwnRecorder } from './recorder-file.ts'
@@ -11,7 +12,6 @@ import { SPAN_TABLES, type SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import { readSpan } from './span-columns.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenRequestRow } from './token-request-row.ts'
 
 type Row = Record<string, SQLOutputValue>
 
@@ -144,7 +144,7 @@ export class DiskRecords implements RecordedSpans {
     return { spans: rows.flatMap(row => this.#readable(row)), mark: Number(rows.at(-1)?.mark ?? mark) }
   }
 
-  repeatedSends(): TokenRequestRow[] {
+  repeatedSends(): TokenSend[] {
     const query = `SELECT sent, at_ms, duration_ms, provider, profile, caller, reason, via, outcome, retained, known_replay, trace_id,
         span_id, ${PROCESS_COLUMNS}
       FROM interesting LEFT JOIN process ON process.id = interesting.process
@@ -258,7 +258,7 @@ function newestFirst(table: SpanTable): string {
   return `SELECT id, process, ended_ms, row FROM ${table} ORDER BY id DESC`
 }
 
-function sendRow(row: Row): TokenRequestRow {
+function sendRow(row: Row): TokenSend {
   return {
     fingerprint: String(row.sent),
     atMs: Number(row.at_ms),

@@ -1,18 +1,12 @@
 import { basename } from 'node:path'
 import type { ProcessRole } from '../domain/enums.ts'
+import type { EventProcess } from '../domain/events.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { thisProcess } from '../store/process-identity.ts'
 
 /** The process that recorded a span. */
-export interface ProcessRow {
-  readonly pid: number
-  readonly role: ProcessRole
-  /** When it started, epoch milliseconds. */
+export interface ProcessRow extends EventProcess {
   readonly startedMs: number
-  /** The script it runs, without its folder; never the command line, which may hold secrets. */
-  readonly title: string
-  /** Distinguishes equal pids: digest of host, boot and process namespace. */
-  readonly host: string
 }
 
 const LONGEST_TITLE = 80
@@ -36,9 +30,9 @@ export function processRow(known: KnownProcess): ProcessRow {
 }
 
 /** Says whether both rows are of one process, whatever it was called at the time. Workers of a process are that process. */
-export function isSameProcessRow(a: ProcessRow | undefined, b: ProcessRow | undefined): boolean {
+export function isSameProcessRow(a: EventProcess | undefined, b: EventProcess | undefined): boolean {
   if (!a || !b) return a === b
-  return a.pid === b.pid && a.host === b.host && Math.abs(a.startedMs - b.startedMs) < SAME_START_MS
+  return a.pid === b.pid && a.host === b.host && Math.abs((a.startedMs ?? 0) - (b.startedMs ?? 0)) < SAME_START_MS
 }
 
 /** The start is reckoned from the clock, which may be set meanwhile; a pid comes round again much later than this. */

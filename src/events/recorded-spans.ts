@@ -1,8 +1,8 @@
 import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
+import type { TokenSend } from './queries/token-replays.ts'
 import type { SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
-import type { TokenRequestRow } from './token-request-row.ts'
 
 /** One word, or any of several. */
 export type FilterValue = string | readonly string[]
@@ -50,7 +50,7 @@ export interface RecordedSpans {
   /** What is still known of a trace, in any order. */
   spansOf(traceId: string): Iterable<SpanRow>
   /** Refresh tokens that were sent more than once, or were known to be replayed: every time they were sent. */
-  repeatedSends(): Iterable<TokenRequestRow>
+  repeatedSends(): Iterable<TokenSend>
   /** Refreshes by who, why, which way and how they ended, the most frequent first. `outcome` is empty where none was known. */
   refreshCounts(): CountRow<RefreshKey>[]
   /** Acquisitions at the gate by who, why and what the gate did, the most frequent first. */

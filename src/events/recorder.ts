@@ -3,12 +3,13 @@ import type { FinishedSpan } from '../telemetry/finished-span.ts'
 import type { RedactedProcessor } from '../telemetry/redaction-processor.ts'
 import { isInteresting, isOAuthSpan } from './keep-policy.ts'
 import { type AcquisitionKey, acquisitionLabels, type FallbackKey, fallbacksOf, type RefreshKey } from './label-dictionary.ts'
+import type { TokenSend } from './queries/token-replays.ts'
 import type { ReadingGaps, RecordedSpans, SpanRange } from './recorded-spans.ts'
 import { isRefresh, refreshRow } from './refresh-row.ts'
 import { Ring } from './ring.ts'
 import { type CountRow, RunningCounts } from './running-counts.ts'
 import { rowOf, type SpanRow } from './span-row.ts'
-import { type TokenRequestRow, tokenRequestRow } from './token-request-row.ts'
+import { tokenRequestRow } from './token-request-row.ts'
 
 export interface RecorderOptions {
   /** Spans of OAuth kept: refreshes, logins, acquisitions that were not a plain reuse, bypasses. @default 20_000 */
@@ -150,7 +151,7 @@ export class Recorder implements RedactedProcessor, RecordedSpans {
     for (const row of this.#ordinary.newestFirst()) if (row.traceId === traceId) yield row
   }
 
-  repeatedSends(): TokenRequestRow[] {
+  repeatedSends(): TokenSend[] {
     const sends = Array.from(this.refreshSpans(), tokenRequestRow).filter(send => send !== undefined)
     const tokens = Map.groupBy(sends, ({ fingerprint }) => fingerprint)
     return [...tokens.values()].filter(([first, second]) => second !== undefined || first?.knownReplay).flat()

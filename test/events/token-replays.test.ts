@@ -31,6 +31,8 @@ describe('a refresh token', () => {
     ['while it was being rotated away', [send(0, 'rotated'), send(50, 'invalidated')], ['invalidated']],
     ['first, but answered second', [send(0, 'invalidated'), send(50, 'rotated')], ['invalidated']],
     ['after an answer that was lost', [send(0, 'lost'), send(500, 'invalidated')], ['invalidated']],
+    // Seen: the store's own list of such outcomes had no `unreadable`, the recorder's had.
+    ['after an answer that could not be read', [send(0, 'unreadable'), send(500, 'invalidated')], ['invalidated']],
     ['three times at once', [send(0, 'rotated'), send(1, 'invalidated'), send(2, 'invalidated')], ['invalidated', 'invalidated']],
     ['though it was known to be gone', [send(0, 'invalidated', { replay: true })], ['invalidated']],
   ])('that is sent %s is replayed', async (_, sends, outcomes) => {

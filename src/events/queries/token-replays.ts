@@ -2,6 +2,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { EventProcess } from '../../domain/events.ts'
 import { EventReader } from '../event-reader.ts'
 import type { EventStoreRow } from '../event-row.ts'
+import { isSameProcessRow } from '../process-row.ts'
 
 /** One refresh token that was sent to a token endpoint, by its fingerprint. */
 export interface TokenSend {
@@ -36,19 +37,30 @@ export interface TokenReplay {
 
 /** Sent tokens looked at, the newest; more would be read by no caller. */
 const MOST_SENDS = 50_000
-/** The start is reckoned from the clock, which may be set meanwhile; a pid comes round again much later than this. */
-const SAME_START_MS = 2_000
 
 /** Outcomes after which the provider may have given out the next token, whether that was seen or not. */
 const MAY_HAVE_ROTATED: ReadonlySet<string | undefined> = new Set([
   'rotated',
   'lost',
   'timeout',
+  'unreadable',
   'not_persisted',
   'identity_mismatch',
   undefined,
 ])
 const ROTATES: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed'])
+
+/** Which replays are wanted. */
+export interface TokenReplayRange {
+  readonly sinceMs?: number
+  /** @default 100 */
+  readonly most?: number
+}
+
+/** The replays among all that is stored. */
+export function tokenReplays(database: DatabaseSync, range: TokenReplayRange = {}): TokenReplay[] {
+  return replaysAmongSends(repeatedSends(database), range)
+}
 
 /**
  * Refresh tokens that were sent again after they had been rotated away, or by two at once: who, in which process, in
@@ -56,8 +68,8 @@ const ROTATES: ReadonlySet<string | undefined> = new Set(['rotated', 'renewed'])
  *
  * A retry after a refusal, and a token that its provider does not rotate, are none.
  */
-export function tokenReplays(database: DatabaseSync, { sinceMs, most = 100 }: { sinceMs?: number; most?: number } = {}): TokenReplay[] {
-  const tokens = Map.groupBy(repeatedSends(database), ({ fingerprint }) => fingerprint)
+export function replaysAmongSends(sends: Iterable<TokenSend>, { sinceMs, most = 100 }: TokenReplayRange = {}): TokenReplay[] {
+  const tokens = Map.groupBy(sends, ({ fingerprint }) => fingerprint)
   return [...tokens.values()]
     .map(replayOf)
     .filter(row => row !== undefined)
@@ -110,7 +122,7 @@ function replayOf(unordered: readonly TokenSend[]): TokenReplay | undefined {
     fingerprint: again[0]?.fingerprint ?? '',
     first: used,
     replays: again,
-    acrossProcesses: others.some(other => !isOneProcess(other.process, one?.process)),
+    acrossProcesses: others.some(other => !isSameProcessRow(other.process, one?.process)),
   }
 }
 
@@ -123,12 +135,6 @@ function comesAfter(send: TokenSend, first: TokenSend): boolean {
   if (send.atMs + send.durationMs <= first.atMs) return false
   // Where no process saw the rotation, a success shows that there had been none.
   return first.outcome === 'rotated' || !ROTATES.has(send.outcome)
-}
-
-/** Says whether both are one process, whatever it was called at the time. Workers of a process are that process. */
-function isOneProcess(a: EventProcess | undefined, b: EventProcess | undefined): boolean {
-  if (!a || !b) return a === b
-  return a.pid === b.pid && a.host === b.host && Math.abs((a.startedMs ?? 0) - (b.startedMs ?? 0)) < SAME_START_MS
 }
 
 function lastMs({ replays: again }: TokenReplay): number {

@@ -301,6 +301,20 @@ export type GatewatchEvent =
 
 export type EventKind = GatewatchEvent['kind']
 
+/** Every kind. */
+export const EVENT_KINDS = [
+  'token_request',
+  'acquire',
+  'call',
+  'attempt',
+  'login',
+  'import',
+  'probe',
+  'side_channel',
+  'inbound',
+  'config',
+] as const satisfies readonly EventKind[]
+
 /** Each name a step can have; the last one seen of a refresh is where it stopped. */
 export const STEP_NAMES = [
   'lease_requested',

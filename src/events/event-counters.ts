@@ -41,11 +41,9 @@ export function countersOf(event: GatewatchEvent): CounterIncrement[] {
   if (event.kind === 'call' && first && event.billingChanged) {
     // From the profile that was preferred to the one that served, whatever was tried in between.
     const labels = {
-      ...{
-        from_profile: first.fallbackFrom ?? 'unknown',
-        to_profile: event.profile ?? 'unknown',
-        reason: first.fallbackReason ?? 'unknown',
-      },
+      from_profile: first.fallbackFrom ?? 'unknown',
+      to_profile: event.profile ?? 'unknown',
+      reason: first.fallbackReason ?? 'unknown',
     }
     counts.push({ name: 'billing_change', labels, by, atMs: first.atMs })
   }

@@ -65,28 +65,13 @@ export class EventReader {
     return { unreadable: this.#unreadable, leftOut: this.#leftOut }
   }
 
-  /** Events of a range, class by class, the newest first as they were written: nothing beyond the range is read. */
-  *events({ kinds, sinceMs = 0, most }: EventRange = {}): Generator<GatewatchEvent> {
-    const ofKinds = kinds ? `AND kind IN (${kinds.map(() => '?').join(', ')})` : ''
-    for (const keep of KEEP_CLASSES) {
-      let left = most?.[keep] ?? Number.POSITIVE_INFINITY
-      let older = 0
-      const query = `SELECT * FROM event WHERE keep = ? ${ofKinds} ORDER BY id DESC`
-      for (const row of this.#database.prepare(query).iterate(keep, ...(kinds ?? []))) {
-        // Rows are stored in the order in which they were written, which is nearly that of their times: processes write in batches.
-        if (Number(row.end_ms) < sinceMs) {
-          older += 1
-          if (older > MOST_OUT_OF_ORDER) break
-          continue
-        }
-        older = 0
-        if (left === 0) {
-          this.#leftOut += this.#countOf(keep, { upTo: Number(row.id), sinceMs })
-          break
-        }
-        left -= 1
-        yield* this.read(row)
-      }
+  /** Events of a range, class by class, the newest first as they were written. */
+  *events(range: EventRange = {}): Generator<GatewatchEvent> {
+    for (let from: EventPlace | undefined; ; ) {
+      const { events, next } = this.piece({ ...range, ...(from && { from }) })
+      yield* events
+      if (!next) return
+      from = next
     }
   }
 
@@ -111,6 +96,7 @@ export class EventReader {
     for (const row of this.#database.prepare(query).iterate(keep, before, ...(kinds ?? []))) {
       rows += 1
       before = Number(row.id)
+      // Rows are stored in the order in which they were written, which is nearly that of their times: processes write in batches.
       if (Number(row.end_ms) < sinceMs) {
         older += 1
         isOver = older > MOST_OUT_OF_ORDER

@@ -1,5 +1,5 @@
 import { PROCESS_ROLES, type ProcessRole } from '../domain/enums.ts'
-import type { EventCaller, EventKind, EventProcess, EventStep, GatewatchEvent } from '../domain/events.ts'
+import { EVENT_KINDS, type EventCaller, type EventProcess, type EventStep, type GatewatchEvent } from '../domain/events.ts'
 import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 import type { EventColumn, KeepClass } from './event-schema.ts'
 import { keepClassOf } from './keep-class.ts'
@@ -21,10 +21,7 @@ export interface RowReferences {
   readonly processOf: (id: number) => EventProcess | undefined
 }
 
-const EVENT_KINDS: ReadonlySet<string> = new Set<EventKind>([
-  ...(['token_request', 'acquire', 'call', 'attempt', 'login'] as const),
-  ...(['import', 'probe', 'side_channel', 'inbound', 'config'] as const),
-])
+const KINDS: ReadonlySet<string> = new Set(EVENT_KINDS)
 
 /** The columns of an event. @throws {TypeError} when the event cannot be written as JSON. */
 export function rowOfEvent(event: GatewatchEvent): WrittenEvent {
@@ -144,7 +141,7 @@ const FURTHEST_MS = 8.64e15
 
 function isWhole(row: EventStoreRow, { caller, steps, links }: Record<string, unknown>): boolean {
   return (
-    EVENT_KINDS.has(String(row.kind)) &&
+    KINDS.has(String(row.kind)) &&
     isMoment(row.start_ms) &&
     isMoment(row.duration_ms) &&
     isMoment(row.start_ms + row.duration_ms) &&

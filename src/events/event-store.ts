@@ -6,7 +6,7 @@ import type { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/at-exit.ts'
 import { acquisitionCount, CounterSums } from './event-counters.ts'
 import { eventStoreFailure, lostMemory } from './event-failure.ts'
-import type { EventRange } from './event-reader.ts'
+import type { EventPiece, EventPlace, EventRange } from './event-reader.ts'
 import { type EventRetentionOptions, eventRetentionOf } from './event-retention.ts'
 import { EventThread, NoThreadError } from './event-thread.ts'
 import { EventWriter, writtenBatch } from './event-writer.ts'
@@ -194,13 +194,16 @@ export class EventStore implements EventSource {
   }
 
   async *events(range: EventRange = {}): AsyncGenerator<GatewatchEvent> {
+    for await (const { events } of this.pieces(range)) yield* events
+  }
+
+  /** As `events`, a piece at a time, with what of it could not be read. */
+  async *pieces(range: EventRange = {}): AsyncGenerator<EventPiece> {
     await this.#written()
-    for (let from: unknown; ; ) {
-      const piece = (await this.#answer('eventPiece', { ...range, ...(from !== undefined && { from }) })) as ReturnType<
-        EventQueries['eventPiece']
-      >
-      yield* piece.events
-      if (piece.next === undefined) return
+    for (let from: EventPlace | undefined; ; ) {
+      const piece = (await this.#answer('eventPiece', { ...range, ...(from && { from }) })) as EventPiece
+      yield piece
+      if (!piece.next) return
       from = piece.next
     }
   }

@@ -1,5 +1,6 @@
 import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
-import type { FilterValue, RecordedSpans, RefreshFilter } from './recorded-spans.ts'
+import type { ListFilterValue } from './queries/refresh-list.ts'
+import type { RecordedSpans, RefreshFilter } from './recorded-spans.ts'
 import { type BypassRow, bypassRow, isBypass, isRefresh, type RefreshRow, refreshRow } from './refresh-row.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
@@ -44,7 +45,7 @@ export function bypasses(recorder: RecordedSpans, { most = MOST_ROWS, ...filter 
 }
 
 /** Who refreshed, why, which way and with what outcome, over all that is counted; the most frequent first. */
-export function callerTable(recorder: RecordedSpans, filter: Partial<Record<RefreshKey, FilterValue>> = {}): CallerCount[] {
+export function callerTable(recorder: RecordedSpans, filter: Partial<Record<RefreshKey, ListFilterValue>> = {}): CallerCount[] {
   return flat(recorder.refreshCounts(), filter)
 }
 
@@ -98,7 +99,7 @@ function matchesWords(row: object, words: Readonly<Record<string, unknown>>): bo
 
 function flat<Key extends string>(
   rows: readonly CountRow<Key>[],
-  filter: Partial<Record<Key, FilterValue>>,
+  filter: Partial<Record<Key, ListFilterValue>>,
 ): (Readonly<Record<Key, string>> & { count: number; lastSeenMs: number })[] {
   return rows
     .filter(({ key }) => matchesWords(key, filter as Readonly<Record<string, unknown>>))

@@ -1,27 +1,12 @@
 import type { AcquisitionKey, FallbackKey, RefreshKey } from './label-dictionary.ts'
+import type { RefreshListFilter } from './queries/refresh-list.ts'
 import type { TokenSend } from './queries/token-replays.ts'
 import type { SpanTable } from './recorder-schema.ts'
 import type { CountRow } from './running-counts.ts'
 import type { SpanRow } from './span-row.ts'
 
-/** One word, or any of several. */
-export type FilterValue = string | readonly string[]
-
 /** Which refreshes are wanted; what is left out does not matter. */
-export interface RefreshFilter {
-  provider?: FilterValue
-  profile?: FilterValue
-  caller?: FilterValue
-  reason?: FilterValue
-  via?: FilterValue
-  outcome?: FilterValue
-  /** A part of the caller: its file, its function. */
-  callerPart?: string
-  /** Not before this moment, epoch milliseconds. */
-  sinceMs?: number
-  /** Rows at most. @default 100 */
-  most?: number
-}
+export type RefreshFilter = Omit<RefreshListFilter, 'after'>
 
 /** Which spans are wanted. */
 export interface SpanRange {

@@ -25,50 +25,12 @@ import {
   SPAN_ACQUIRE,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import type { ProcessRole } from '../domain/enums.ts'
 import { attributeText, numberOf } from './attribute-value.ts'
+import type { ListedRefresh } from './queries/refresh-list.ts'
 import type { EventRow, SpanRow } from './span-row.ts'
 
 /** One refresh, through the gate or around it. What a span did not say is `undefined`. */
-export interface RefreshRow {
-  readonly atMs: number
-  readonly durationMs: number
-  readonly provider: string | undefined
-  readonly profile: string | undefined
-  readonly caller: string
-  readonly reason: string
-  readonly via: string
-  /** Why `via` is `uncertain`. */
-  readonly uncertainty?: string
-  /** Of a bypass: whether the declared gate had been seen in its process before. */
-  readonly gateSeen?: boolean
-  readonly outcome: string | undefined
-  /** What a watched process was given in place of a request of its own; absent for what was sent. */
-  readonly decision?: string
-  /** Callers who waited for this refresh although another caller began it, as `file#function:line`; seen with deep stacks. */
-  readonly joinedBy?: readonly string[]
-  /** HTTP status of the token endpoint's answer. */
-  readonly status: number | undefined
-  /** The provider's own error code. */
-  readonly providerCode: string | undefined
-  /** The refresh token that was sent had been rotated away before. */
-  readonly replay: boolean
-  /** Fingerprint of the refresh token that was sent, and of the one that came back. */
-  readonly fingerprintBefore: string | undefined
-  readonly fingerprintAfter: string | undefined
-  /** Fields of the request with the class of each value, where it was seen on its way out. */
-  readonly shape: string | undefined
-  readonly file: string | undefined
-  readonly line: number | undefined
-  readonly stack: string | undefined
-  readonly stackId: string | undefined
-  readonly traceId: string
-  readonly spanId: string
-  /** The process that refreshed, where the recorder holds several: its id, what it is, the script it runs. */
-  readonly pid?: number
-  readonly role?: ProcessRole
-  readonly title?: string
-}
+export type RefreshRow = Omit<ListedRefresh, 'policy'>
 
 /** A token request that did not go through the gate. */
 export interface BypassRow extends RefreshRow {

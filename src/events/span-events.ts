@@ -1,9 +1,10 @@
-import { type Attributes, type HrTime, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { Attributes } from '@opentelemetry/api'
 import type { AcquireEvent } from '../domain/events.ts'
-import { type EventSpan, eventOfSpan } from '../telemetry/event-span.ts'
+import { eventOfSpan } from '../telemetry/event-span.ts'
 import type { FinishedSpan } from '../telemetry/finished-span.ts'
 import type { RedactedProcessor } from '../telemetry/redaction-processor.ts'
 import type { EventStore } from './event-store.ts'
+import { rowOf } from './span-row.ts'
 
 /**
  * Feeds a store from finished spans, as long as producers make spans and no events. Must stand behind `RedactingSpanProcessor`.
@@ -20,7 +21,7 @@ export class SpanEvents implements RedactedProcessor {
   }
 
   onEnd(span: FinishedSpan): void {
-    const event = eventOfSpan(eventSpanOf(span))
+    const event = eventOfSpan(rowOf(span))
     if (event) this.#store.take(event)
   }
 
@@ -38,39 +39,4 @@ export class SpanEvents implements RedactedProcessor {
   shutdown(): Promise<void> {
     return this.#store.shutdown()
   }
-}
-
-const SPAN_KINDS = {
-  [SpanKind.INTERNAL]: 'internal',
-  [SpanKind.SERVER]: 'server',
-  [SpanKind.CLIENT]: 'client',
-  [SpanKind.PRODUCER]: 'producer',
-  [SpanKind.CONSUMER]: 'consumer',
-} as const satisfies Record<SpanKind, EventSpan['kind']>
-
-const SPAN_STATUSES = {
-  [SpanStatusCode.UNSET]: 'unset',
-  [SpanStatusCode.OK]: 'ok',
-  [SpanStatusCode.ERROR]: 'error',
-} as const satisfies Record<SpanStatusCode, EventSpan['status']>
-
-function eventSpanOf(span: FinishedSpan): EventSpan {
-  const { traceId, spanId } = span.spanContext()
-  return {
-    traceId,
-    spanId,
-    parentSpanId: span.parentSpanContext?.spanId,
-    name: span.name,
-    kind: SPAN_KINDS[span.kind],
-    startMs: epochMs(span.startTime),
-    durationMs: epochMs(span.duration),
-    status: SPAN_STATUSES[span.status.code],
-    attributes: span.attributes,
-    events: span.events.map(({ name, time, attributes = {} }) => ({ name, atMs: epochMs(time), attributes })),
-    links: span.links.map(({ context }) => ({ traceId: context.traceId, spanId: context.spanId })),
-  }
-}
-
-function epochMs([seconds, nanoseconds]: HrTime): number {
-  return seconds * 1000 + nanoseconds / 1_000_000
 }

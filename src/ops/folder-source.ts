@@ -2,7 +2,7 @@ import { concerning } from '../diagnose/diagnose.ts'
 import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
 import type { GatewatchEvent } from '../domain/events.ts'
 import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
-import type { EventGaps, EventPlace } from '../events/event-reader.ts'
+import type { EventGaps } from '../events/event-reader.ts'
 import { EventStore } from '../events/event-store.ts'
 import { nothingRecorded } from '../events/recorder-failure.ts'
 import type { OpsDataSource } from './ops-page.ts'
@@ -35,13 +35,11 @@ async function newestEvents(store: EventStore, sinceMs: number): Promise<{ event
   const events: GatewatchEvent[] = []
   let unreadable = 0
   let leftOut = 0
-  for (let from: EventPlace | undefined; ; ) {
-    const range = { sinceMs, most: { kept: MOST_DIAGNOSED, bulk: MOST_DIAGNOSED } }
-    const piece = await store.query('eventPiece', { ...range, ...(from && { from }) })
+  const most = { kept: MOST_DIAGNOSED, bulk: MOST_DIAGNOSED }
+  for await (const piece of store.pieces({ sinceMs, most })) {
     for (const event of piece.events) events.push(event)
     unreadable += piece.gaps.unreadable
     leftOut += piece.gaps.leftOut
-    if (!piece.next) return { events, gaps: () => ({ unreadable, leftOut }) }
-    from = piece.next
   }
+  return { events, gaps: () => ({ unreadable, leftOut }) }
 }

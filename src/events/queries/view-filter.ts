@@ -1,6 +1,6 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { TOKEN_REQUEST_OUTCOMES } from '../../domain/enums.ts'
-import type { EventKind } from '../../domain/events.ts'
+import { EVENT_KINDS } from '../../domain/events.ts'
 import { isSuccess } from '../../domain/token-request-outcome.ts'
 
 /** Which events a view shows. A word that is absent does not matter; `unknown` is the profile of events that name none. */
@@ -41,10 +41,6 @@ export const IS_FAILED_REFRESH = `(is_error = 1 OR outcome IN (${TOKEN_REQUEST_O
   .map(outcome => `'${outcome}'`)
   .join(', ')}))`
 
-const KINDS: readonly EventKind[] = [
-  ...(['token_request', 'acquire', 'call', 'attempt', 'login'] as const),
-  ...(['import', 'probe', 'side_channel', 'inbound', 'config'] as const),
-]
 /** A time to look back to must be a moment of our days: a wrong one must not make a million empty steps. */
 const OLDEST_MS = Date.UTC(2020)
 const SHORTEST_MS = 60_000
@@ -81,7 +77,7 @@ export function readingRest<T>(run: (rest: string) => T): T {
 export function oldestEventMs(database: DatabaseSync): number | undefined {
   // One look at the index for each kind; over all of them at once it would be a walk through the store.
   const oldest = database.prepare('SELECT min(start_ms) AS at FROM event WHERE kind = ?')
-  const found = KINDS.map(kind => oldest.get(kind)?.at).filter(at => typeof at === 'number')
+  const found = EVENT_KINDS.map(kind => oldest.get(kind)?.at).filter(at => typeof at === 'number')
   return found.length === 0 ? undefined : Math.min(...found)
 }
 

@@ -412,6 +412,14 @@ export const METRICS = {
     labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_REASON, LABEL_OUTCOME, LABEL_VIA, LABEL_CALLER, ATTR_ERROR_TYPE],
     buckets: CALL_BUCKETS,
   },
+  tokenRequestDuration: {
+    name: 'gatewatch.oauth.token_request.duration',
+    kind: 'histogram',
+    unit: 's',
+    help: 'One token request of a watched process for another grant than a refresh, from sending it to its end.',
+    labels: [LABEL_PROVIDER, LABEL_PROFILE, LABEL_OUTCOME, LABEL_VIA, LABEL_CALLER, ATTR_ERROR_TYPE],
+    buckets: CALL_BUCKETS,
+  },
   operationDuration: {
     name: 'gatewatch.oauth.operation.duration',
     kind: 'histogram',

@@ -11,6 +11,7 @@ import {
   ATTR_STACK_ID,
 } from '../../otel/semconv.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
+import type { EventCaller } from '../domain/events.ts'
 import { isOfClientPackage, isOwnSource, sourceKindOf, toPath } from './source-kind.ts'
 import { SourceMaps } from './source-maps.ts'
 import { type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
@@ -139,6 +140,14 @@ export function callerAttributes(caller: CallerSite): Attributes {
   Object.assign(attributes, placeAttributes(caller.frame))
   attributes[ATTR_CODE_STACK] = textOf(caller)
   return attributes
+}
+
+/** A caller site as events carry it. */
+export function eventCaller(caller: CallerSite): EventCaller {
+  const { label, kind, frame, stackId } = caller
+  if (!frame) return { label, kind }
+  const { functionName, file, line, column } = frame
+  return { label, kind, stackId, function: functionName, file, line, column, stack: textOf(caller) }
 }
 
 function placeAttributes({ functionName, file, line, column }: Frame): Attributes {

@@ -65,7 +65,8 @@ export interface EventProcess {
   readonly host: string
 }
 
-interface EventBase {
+/** What every event has. */
+export interface EventBase {
   readonly startMs: number
   readonly durationMs: number
   /** Identity of the span that is written from the event; empty where none is. */

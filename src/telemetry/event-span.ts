@@ -118,6 +118,7 @@ import {
   SPAN_REVOKE,
   SPAN_SIDE_CHANNEL,
 } from '../../otel/semconv.ts'
+import { mappedCaller } from '../callers/caller.ts'
 import {
   IMPORT_OUTCOMES,
   type ImportOutcome,
@@ -300,7 +301,7 @@ export function spanNameOf(event: GatewatchEvent): string | undefined {
     case 'call':
       return SPAN_CALL
     case 'attempt':
-      return [event.genaiOperation ?? event.httpMethod ?? '', event.model].filter(Boolean).join(' ')
+      return event.genaiOperation ? [event.genaiOperation, event.model].filter(Boolean).join(' ') : (event.httpMethod ?? '')
     case 'login':
       return LOGIN_SPANS[event.operation]
     case 'import':
@@ -316,6 +317,27 @@ export function spanNameOf(event: GatewatchEvent): string | undefined {
     default:
       return event satisfies never
   }
+}
+
+/** Whether the span of an event is that of a request sent, of one received, or of neither. */
+export function spanKindOf({ kind }: GatewatchEvent): 'client' | 'server' | 'internal' {
+  if (kind === 'inbound') return 'server'
+  return kind === 'token_request' || kind === 'attempt' || kind === 'login' ? 'client' : 'internal'
+}
+
+/** The event with its callers shown by the sources, as far as those are known by now. */
+export function mappedEvent<Event extends GatewatchEvent>(event: Event): Event {
+  const steps = event.steps.map(step => (step.caller ? { ...step, caller: mappedEventCaller(step.caller) } : step))
+  return { ...event, caller: mappedEventCaller(event.caller), steps }
+}
+
+function mappedEventCaller(caller: EventCaller): EventCaller {
+  const attributes = callerFieldAttributes(caller)
+  const mapped = mappedCaller(attributes)
+  if (mapped === attributes) return caller
+  const fields: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(mapped)) readAttribute(name, value, { fields: {}, caller: fields })
+  return fields as unknown as EventCaller
 }
 
 /** What the span of an event says: every field of which something is known. */

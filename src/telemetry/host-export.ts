@@ -1,25 +1,22 @@
 import type { Attributes, Context, Counter, Histogram, Meter, Span, SpanContext, SpanStatusCode } from '@opentelemetry/api'
 import { METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/semconv.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
+import { type EventMeters, measureEvent } from './event-metrics.ts'
 import type { FinishedSpan } from './finished-span.ts'
 import { isEmbedded } from './gatewatches.ts'
 import { type HostApi, hostApi, SPAN_KEY } from './host-span.ts'
+import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 import { LabelLimiter } from './labels.ts'
 import { RedactingSpanProcessor } from './redaction-processor.ts'
 
 const ERROR: SpanStatusCode.ERROR = 2
-
-/** What is counted along with a span. */
-export type HostMeasure = { readonly key: MetricKey; readonly labels: Readonly<Record<string, string | number | undefined>> } & (
-  | { readonly kind: 'add' }
-  | { readonly kind: 'record'; readonly value: number }
-)
 
 /**
  * Passes what was observed to the OpenTelemetry that the watched process has registered itself: its tracer and meter, and so its
  * sampler, processors and exporters. They are read from where the host's copy of the API
  * keeps them: another copy may see nothing of them.
  */
-export class HostExport {
+export class HostExport implements EventMeters {
   readonly #redaction: RedactingSpanProcessor
   readonly #labels = new LabelLimiter(() => undefined)
   readonly #instruments = new Map<MetricKey, Counter | Histogram>()
@@ -41,16 +38,19 @@ export class HostExport {
   }
 
   /** Makes the host's span of one that has ended elsewhere, and counts along. @returns The identity of the host's span. */
-  take(span: FinishedSpan, measures: readonly HostMeasure[]): SpanContext | undefined {
+  take(span: FinishedSpan, event: GatewatchEvent): SpanContext | undefined {
     this.#made = undefined
     this.#redaction.onEnd(span)
-    for (const measure of measures) {
-      const instrument = this.#instrument(measure.key)
-      const labels = this.#limited(measure.labels)
-      if (measure.kind === 'add') (instrument as Counter | undefined)?.add(1, labels)
-      else (instrument as Histogram | undefined)?.record(measure.value, labels)
-    }
+    measureEvent(event, this)
     return this.#made
+  }
+
+  add<K extends CounterKey>(key: K, labels: LabelsOf<K>): void {
+    ;(this.#instrument(key) as Counter | undefined)?.add(1, this.#limited(labels))
+  }
+
+  record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>): void {
+    ;(this.#instrument(key) as Histogram | undefined)?.record(value, this.#limited(labels))
   }
 
   #start(span: FinishedSpan): void {

@@ -1,12 +1,13 @@
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { SCOPE } from '../../otel/semconv.ts'
+import { attributesOfEvent, attributesOfStep, STEP_EVENTS, spanKindOf, spanNameOf } from '../telemetry/event-span.ts'
 import { type FinishedSpan, hrTimeOf, type ProcessResource, type SpanEvent } from '../telemetry/finished-span.ts'
-import { randomHex } from '../tools/random-hex.ts'
 import type { Observation } from './observation.ts'
 
 /** Values of OpenTelemetry's enums: the API is not loaded for them. */
-const KINDS: Readonly<Record<Observation['kind'], SpanKind>> = {
+const KINDS: Readonly<Record<ReturnType<typeof spanKindOf>, SpanKind>> = {
   internal: 0 satisfies SpanKind.INTERNAL,
+  server: 1 satisfies SpanKind.SERVER,
   client: 2 satisfies SpanKind.CLIENT,
 }
 const UNSET: SpanStatusCode.UNSET = 0
@@ -38,21 +39,23 @@ export class ObservedSpan implements FinishedSpan {
   /** Set by whoever exports it. */
   resource: ProcessResource = NO_RESOURCE
   #traceId: string
-  #spanId = randomHex(8)
+  #spanId: string
   #flags: number
 
-  constructor({ name, kind, startMs, durationMs, parent, attributes, events, isError }: Observation) {
-    this.name = name
-    this.kind = KINDS[kind]
+  constructor({ event, parent }: Observation) {
+    const { startMs, durationMs, isError } = event
+    this.name = spanNameOf(event) ?? event.kind
+    this.kind = KINDS[spanKindOf(event)]
     if (parent) this.parentSpanContext = { ...parent }
-    this.#traceId = parent?.traceId ?? randomHex(16)
+    this.#traceId = event.traceId
+    this.#spanId = event.spanId
     this.#flags = parent?.traceFlags ?? SAMPLED
     this.startTime = hrTimeOf(startMs)
     this.endTime = hrTimeOf(startMs + durationMs)
     this.duration = hrTimeOf(durationMs)
     this.status = { code: isError ? ERROR : UNSET }
-    this.attributes = attributes
-    this.events = events.map(({ name, atMs, attributes }) => ({ name, time: hrTimeOf(atMs), ...(attributes && { attributes }) }))
+    this.attributes = attributesOfEvent(event)
+    this.events = event.steps.map(step => ({ name: STEP_EVENTS[step.name], time: hrTimeOf(step.atMs), attributes: attributesOfStep(step) }))
   }
 
   spanContext(): SpanContext {

@@ -1,34 +1,7 @@
-import type { Attributes } from '@opentelemetry/api'
-import {
-  GENAI_OPERATION_NAME,
-  GENAI_OPERATIONS,
-  GENAI_PROVIDER_NAME,
-  GENAI_REQUEST_MODEL,
-  GENAI_REQUEST_STREAM,
-} from '../../otel/genai-semconv.ts'
-import {
-  ATTR_ANSWER_TYPE,
-  ATTR_ATTEMPT_OUTCOME,
-  ATTR_CREDENTIAL_EXPIRES_IN,
-  ATTR_CREDENTIAL_FINGERPRINT,
-  ATTR_CREDENTIAL_TYPE,
-  ATTR_ERROR_TYPE,
-  ATTR_HAS_ACCESS,
-  ATTR_HTTP_METHOD,
-  ATTR_HTTP_ROUTE,
-  ATTR_HTTP_STATUS,
-  ATTR_PROFILE,
-  ATTR_PROTOCOL,
-  ATTR_PROVIDER,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_PROVIDER_REQUEST_ID,
-  ATTR_SAMPLE_WEIGHT,
-  ATTR_SERVER_ADDRESS,
-  ATTR_TIME_TO_FIRST_CHUNK,
-  ATTR_URL_PATH,
-} from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
-import type { AttemptOutcome, CredentialType } from '../domain/enums.ts'
+import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
+import { eventCaller } from '../callers/caller.ts'
+import type { AttemptOutcome } from '../domain/enums.ts'
+import type { AttemptEvent } from '../domain/events.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
@@ -41,7 +14,7 @@ import type { TokenLineage } from '../token-requests/token-lineage.ts'
 import { scanBeginning, scannedString, scannedTrue } from '../tools/json-scanner.ts'
 import type { CallSampler } from './call-sampler.ts'
 import { type CallerContext, callerOf } from './caller-context.ts'
-import { compact, type Measure, type Observation } from './observation.ts'
+import { type Observation, placeUnder } from './observation.ts'
 
 export interface ProviderCallFacts {
   readonly request: OutgoingRequest
@@ -100,44 +73,41 @@ export class ProviderCall {
     return weight > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, weight }) : undefined
   }
 
+  /** @param weight Calls that the event stands for; 0 where it is for exporters alone. */
   #observation(end: OutgoingEnd, verdict: CallVerdict, { durationMs, weight }: { durationMs: number; weight: number }): Observation {
     const { url, api, callerContext, request } = this.#facts
+    const { startMs, startedAtMs, parent, route } = callerContext
     if (this.#held) this.#peek(this.#held)
-    const firstChunkS = end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - callerContext.startedAtMs) / 1000
-    const operation = api.protocol && GENAI_OPERATIONS[api.protocol]
     return {
-      name: operation ? `${operation}${this.#model ? ` ${this.#model}` : ''}` : request.method,
-      kind: 'client',
-      startMs: callerContext.startMs,
-      durationMs,
-      parent: callerContext.parent,
-      attributes: compact({
-        ...callerAttributes(callerOf(callerContext)),
-        ...this.#credentialAttributes(),
-        [ATTR_PROVIDER]: api.service.id,
-        [ATTR_PROTOCOL]: api.protocol,
-        [GENAI_OPERATION_NAME]: operation,
-        [GENAI_PROVIDER_NAME]: api.service.genaiName,
-        [GENAI_REQUEST_MODEL]: this.#model,
-        [GENAI_REQUEST_STREAM]: this.#streams,
-        [ATTR_ATTEMPT_OUTCOME]: verdict.outcome,
-        [ATTR_ERROR_TYPE]: verdict.failure,
-        [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode,
-        [ATTR_PROVIDER_REQUEST_ID]: requestIdOf(end.headers),
-        [ATTR_HTTP_METHOD]: request.method,
-        [ATTR_HTTP_STATUS]: end.status,
-        [ATTR_ANSWER_TYPE]: end.status !== undefined && end.status >= 300 ? end.headers?.['content-type'] : undefined,
-        [ATTR_HTTP_ROUTE]: callerContext.route,
-        [ATTR_SERVER_ADDRESS]: url.hostname,
-        [ATTR_URL_PATH]: url.pathname,
-        [ATTR_TIME_TO_FIRST_CHUNK]: firstChunkS,
-        [ATTR_SAMPLE_WEIGHT]: weight > 1 ? weight : undefined,
-      }),
-      events: [],
-      isError: verdict.failure !== undefined,
-      isUrgent: false,
-      isRecorded: weight > 0,
-      measures: () => (operation ? this.#measures(verdict, durationMs, firstChunkS) : []),
+      parent,
+      event: {
+        ...placeUnder(parent),
+        kind: 'attempt',
+        startMs,
+        durationMs,
+        caller: eventCaller(callerOf(callerContext)),
+        ...this.#credentialFields(),
+        provider: api.service.id,
+        protocol: api.protocol,
+        genaiOperation: api.protocol && GENAI_OPERATIONS[api.protocol],
+        genaiProvider: api.service.genaiName,
+        model: this.#model,
+        stream: this.#streams,
+        outcome: verdict.outcome,
+        errorType: verdict.failure,
+        providerErrorCode: verdict.providerCode,
+        providerRequestId: requestIdOf(end.headers),
+        httpMethod: request.method,
+        httpStatus: end.status,
+        answerType: end.status !== undefined && end.status >= 300 ? end.headers?.['content-type'] : undefined,
+        httpRoute: route,
+        serverAddress: url.hostname,
+        urlPath: url.pathname,
+        timeToFirstChunkS: end.firstChunkAtMs === undefined ? undefined : (end.firstChunkAtMs - startedAtMs) / 1000,
+        standsFor: weight,
+        isError: verdict.failure !== undefined,
+        steps: [],
+      },
     }
   }
 
@@ -163,17 +133,15 @@ export class ProviderCall {
     return bearer
   }
 
-  #credentialAttributes(): Attributes {
-    if (this.#bearer.type === 'none') return { [ATTR_HAS_ACCESS]: false }
-    if (this.#bearer.type === 'api_key')
-      return { [ATTR_CREDENTIAL_TYPE]: 'api_key', [ATTR_CREDENTIAL_FINGERPRINT]: this.#bearer.fingerprint }
+  #credentialFields(): Pick<AttemptEvent, 'hasAccess' | 'profile' | 'credentialType' | 'credentialFingerprint' | 'credentialExpiresInS'> {
+    if (this.#bearer.type === 'none') return { hasAccess: false }
+    if (this.#bearer.type === 'api_key') return { credentialType: 'api_key', credentialFingerprint: this.#bearer.fingerprint }
     const { fingerprint, expiresAt } = this.#bearer.token
     return {
-      [ATTR_PROFILE]: this.#facts.lineages.profileOf(fingerprint),
-      [ATTR_CREDENTIAL_TYPE]: 'token',
-      [ATTR_CREDENTIAL_FINGERPRINT]: fingerprint,
-      [ATTR_CREDENTIAL_EXPIRES_IN]:
-        expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.callerContext.startMs) / 1000),
+      profile: this.#facts.lineages.profileOf(fingerprint),
+      credentialType: 'token',
+      credentialFingerprint: fingerprint,
+      credentialExpiresInS: expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.callerContext.startMs) / 1000),
     }
   }
 
@@ -190,25 +158,5 @@ export class ProviderCall {
       readRefusedAnswer(status, end.headers ?? {}, end.body ?? Buffer.alloc(0)),
     )
     return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
-  }
-
-  #measures({ outcome, failure }: CallVerdict, durationMs: number, firstChunkS: number | undefined): Measure[] {
-    const { api, callerContext, lineages } = this.#facts
-    const credentialType: CredentialType = this.#bearer.type === 'api_key' ? 'api_key' : 'token'
-    const profile = (this.#bearer.type === 'token' ? lineages.profileOf(this.#bearer.token.fingerprint) : undefined) ?? 'unknown'
-    const of = { provider: api.service.id, model: this.#model ?? 'unknown', profile }
-    const labels = {
-      ...of,
-      credential_type: credentialType,
-      outcome,
-      caller: callerOf(callerContext).label,
-      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-    }
-    return [
-      { kind: 'record', key: 'attemptDuration', value: durationMs / 1000, labels },
-      ...(firstChunkS !== undefined && outcome === 'ok'
-        ? [{ kind: 'record', key: 'timeToFirstChunk', value: firstChunkS, labels: of } as const]
-        : []),
-    ]
   }
 }

@@ -1,12 +1,11 @@
 import diagnostics from 'node:diagnostics_channel'
 import { basename } from 'node:path'
-import { ATTR_SERVER_ADDRESS, ATTR_SIDE_CHANNEL, SPAN_SIDE_CHANNEL } from '../../otel/semconv.ts'
-import { callerAttributes, siteOf } from '../callers/caller.ts'
+import { eventCaller, siteOf } from '../callers/caller.ts'
 import { type RawFrame, takeFrames } from '../callers/stack-frames.ts'
 import type { SideChannel } from '../domain/enums.ts'
 import { hostSpan } from '../telemetry/host-span.ts'
 import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
-import type { Observation } from './observation.ts'
+import { type Observation, placeUnder } from './observation.ts'
 
 export interface SideChannelOptions {
   tokenHosts: ReadonlySet<string>
@@ -73,18 +72,21 @@ export function watchSideChannels({ tokenHosts, hasClient, report, onFault }: Si
   }
 }
 
-function sideChannel(door: SideChannel, host: string, frames: readonly RawFrame[]): Observation {
+function sideChannel(channel: SideChannel, serverAddress: string, frames: readonly RawFrame[]): Observation {
+  const parent = hostSpan()
+  const caller = eventCaller(siteOf(frames))
   return {
-    name: SPAN_SIDE_CHANNEL,
-    kind: 'internal',
-    startMs: Date.now(),
-    durationMs: 0,
-    parent: hostSpan(),
-    attributes: { [ATTR_SIDE_CHANNEL]: door, [ATTR_SERVER_ADDRESS]: host, ...callerAttributes(siteOf(frames)) },
-    events: [],
-    isError: false,
-    isUrgent: true,
-    isRecorded: true,
-    measures: () => [],
+    parent,
+    event: {
+      ...placeUnder(parent),
+      kind: 'side_channel',
+      startMs: Date.now(),
+      durationMs: 0,
+      caller,
+      channel,
+      serverAddress,
+      isError: false,
+      steps: [],
+    },
   }
 }

@@ -1,56 +1,9 @@
-import type { Attributes } from '@opentelemetry/api'
-import {
-  ATTR_ACCOUNT_AFTER,
-  ATTR_ACCOUNT_BEFORE,
-  ATTR_ANSWER_TYPE,
-  ATTR_CLOCK_SKEW,
-  ATTR_CREDENTIAL_EXPIRES_IN,
-  ATTR_CREDENTIAL_FINGERPRINT,
-  ATTR_CREDENTIAL_GENERATION,
-  ATTR_ERROR_TYPE,
-  ATTR_EXPIRES_IN_REPAIRED,
-  ATTR_GATE_SEEN,
-  ATTR_HAS_REFRESH,
-  ATTR_HTTP_METHOD,
-  ATTR_HTTP_ROUTE,
-  ATTR_HTTP_STATUS,
-  ATTR_OUTCOME,
-  ATTR_PERMANENT,
-  ATTR_POLICY,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_PROVIDER_REQUEST_ID,
-  ATTR_REASON,
-  ATTR_REASON_DECLARED,
-  ATTR_REFRESH_FINGERPRINT_AFTER,
-  ATTR_REFRESH_FINGERPRINT_BEFORE,
-  ATTR_REFRESH_RETAINED,
-  ATTR_REJECTED_FINGERPRINT,
-  ATTR_REPLAY,
-  ATTR_REQUEST_CLIENT,
-  ATTR_REQUEST_ENCODING,
-  ATTR_REQUEST_FIELDS,
-  ATTR_REQUEST_HEADERS,
-  ATTR_REQUEST_SCOPES,
-  ATTR_REQUEST_USER_AGENT,
-  ATTR_RETRY_AFTER,
-  ATTR_SERVER_ADDRESS,
-  ATTR_TOKEN_AGE,
-  ATTR_UNCERTAINTY,
-  ATTR_URL_PATH,
-  ATTR_VIA,
-  EVENT_BYPASS,
-  EVENT_JOINED,
-  EVENT_REPLAY,
-  SPAN_EXCHANGE,
-  SPAN_REFRESH,
-} from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
-import type { BypassPolicy, Via } from '../domain/enums.ts'
+import { eventCaller } from '../callers/caller.ts'
+import type { BypassPolicy } from '../domain/enums.ts'
+import type { EventStep } from '../domain/events.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
-import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
+import { isSuccess } from '../domain/token-request-outcome.ts'
 import { bypassError } from '../http-clients/block.ts'
 import type { OutgoingEnd } from '../http-clients/response-tracker.ts'
 import type { SentHeaders } from '../http-clients/sent-headers.ts'
@@ -66,7 +19,7 @@ import type { CallerContext } from './caller-context.ts'
 import type { CredentialFiles } from './credential-files.ts'
 import type { StoredCredential } from './credential-search.ts'
 import type { GateCheck } from './gate-check.ts'
-import { compact, type Measure, type Observation, type ObservedEvent } from './observation.ts'
+import { type Observation, placeUnder } from './observation.ts'
 
 /** What is known of a token request when it is made. */
 export interface TokenRequestFacts {
@@ -84,7 +37,6 @@ interface Reported {
   readonly end: OutgoingEnd
   readonly endedMs: number
   readonly grant: TokenGrant | undefined
-  readonly isRefresh: boolean
   readonly lineage: RequestLineage
   readonly verdict: TokenVerdict
   readonly durationMs: number
@@ -144,7 +96,6 @@ export class TokenRequest {
     const verdict = this.#isRefused ? BLOCKED : judgeTokenAnswer(end, { grant: asked, sent, judgeRefresh: service.judgeRefresh })
     const isGood = isGranted(verdict)
     const grant = isGood && verdict.fields ? readGrant(verdict.fields, service, endedMs) : undefined
-    const isRefresh = asked !== 'other'
     const seen = lineages.exchanged({
       provider: service.id,
       sentMs: callerContext.startMs,
@@ -156,7 +107,7 @@ export class TokenRequest {
     // What another process rotated away is known to the provider alone.
     const lineage = { ...seen, isReplay: seen.isReplay || verdict.replayed === true }
     const durationMs = performance.now() - callerContext.startedAtMs
-    const reported = { end, endedMs, grant, isRefresh, lineage, verdict, durationMs }
+    const reported = { end, endedMs, grant, lineage, verdict, durationMs }
     const observation = this.#facts.gateCheck.observed(() => this.#observation(this.#recalled(reported)))
     return this.#lookup
       ? { ...observation, rebuilt: () => this.#observation(this.#recalled(reported)), pending: this.#lookup }
@@ -171,42 +122,49 @@ export class TokenRequest {
     return { ...reported, lineage: { ...reported.lineage, ...lineages.recalled(service.id, sent, callerContext.startMs) } }
   }
 
-  #observation(reported: Reported): Observation {
-    const { service, callerContext, url, gateCheck } = this.#facts
-    const { end, endedMs, grant, isRefresh, lineage, verdict, durationMs } = reported
-    const { caller } = gateCheck
+  #observation({ end, endedMs, grant, lineage, verdict, durationMs }: Reported): Observation {
+    const { service, callerContext, url, gateCheck, policy } = this.#facts
+    const { startMs, parent, route } = callerContext
     const { via, uncertainty } = gateCheck.viaOf(this.#shape.grant)
+    const isBypass = via === 'bypass'
+    const { outcome, retryAfterMs } = verdict
+    const { requestId, skewMs, contentType }: Partial<HeadFacts> =
+      end.status === undefined ? {} : headFacts(end.status, end.headers, endedMs)
     return {
-      name: isRefresh ? SPAN_REFRESH : SPAN_EXCHANGE,
-      kind: 'client',
-      startMs: callerContext.startMs,
-      durationMs,
-      parent: callerContext.parent,
-      attributes: compact({
-        ...callerAttributes(caller),
-        ...this.#shapeAttributes(),
-        ...lineageAttributes(lineage, callerContext.startMs),
-        [ATTR_PROVIDER]: service.id,
-        [ATTR_VIA]: via,
-        [ATTR_UNCERTAINTY]: uncertainty,
-        [ATTR_POLICY]: via === 'bypass' ? this.#facts.policy : undefined,
-        [ATTR_GATE_SEEN]: via === 'bypass' ? this.#wasGateSeen : undefined,
-        [ATTR_SERVER_ADDRESS]: url.hostname,
-        [ATTR_URL_PATH]: url.pathname,
-        [ATTR_HTTP_METHOD]: 'POST',
-        [ATTR_HTTP_ROUTE]: callerContext.route,
-        [ATTR_REFRESH_FINGERPRINT_AFTER]: grant?.refresh,
-        [ATTR_CREDENTIAL_FINGERPRINT]: grant?.access?.fingerprint,
-        [ATTR_REFRESH_RETAINED]: grant ? lineage.isRetained : undefined,
-        [ATTR_EXPIRES_IN_REPAIRED]: grant?.repaired,
-        ...accountAttributes(lineage.before?.account, grant?.access?.account),
-        ...verdictAttributes(verdict, end, isRefresh, endedMs),
-      }),
-      events: this.#events(lineage, via),
-      isError: !isSuccess(verdict.outcome),
-      isUrgent: true,
-      isRecorded: true,
-      measures: () => this.#measures(reported, via, caller.label),
+      parent,
+      event: {
+        ...placeUnder(parent),
+        kind: 'token_request',
+        startMs,
+        durationMs,
+        caller: eventCaller(gateCheck.caller),
+        ...this.#shapeFields(),
+        ...lineageFields(lineage, startMs),
+        provider: service.id,
+        via,
+        uncertainty,
+        policy: isBypass ? policy : undefined,
+        gateSeen: isBypass ? this.#wasGateSeen : undefined,
+        serverAddress: url.hostname,
+        urlPath: url.pathname,
+        httpMethod: 'POST',
+        httpRoute: route,
+        refreshFingerprintAfter: grant?.refresh,
+        credentialFingerprint: grant?.access?.fingerprint,
+        refreshTokenRetained: grant ? lineage.isRetained : undefined,
+        expiresInRepaired: grant?.repaired,
+        ...accountFields(lineage.before?.account, grant?.access?.account),
+        outcome,
+        errorType: isSuccess(outcome) ? undefined : (verdict.errorType ?? outcome),
+        httpStatus: end.status,
+        providerErrorCode: verdict.providerCode,
+        providerRequestId: requestId,
+        answerType: contentType,
+        retryAfterS: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
+        clockSkewS: skewMs === undefined ? undefined : Math.round(skewMs / 1000),
+        isError: !isSuccess(outcome),
+        steps: this.#steps(lineage, isBypass),
+      },
     }
   }
 
@@ -229,95 +187,46 @@ export class TokenRequest {
     lineages.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, callerContext.startMs)
   }
 
-  #shapeAttributes(): Attributes {
-    const { encoding, fields, refreshFingerprint, isTokenless, clientFingerprint, scopes, declaredReason, grantType } = this.#shape
+  #shapeFields() {
+    const { grant, encoding, fields, refreshFingerprint, isTokenless, clientFingerprint, scopes, declaredReason, grantType } = this.#shape
     return {
-      [ATTR_REQUEST_ENCODING]: encoding,
-      [ATTR_REQUEST_FIELDS]: fields,
-      [ATTR_REQUEST_CLIENT]: clientFingerprint,
-      [ATTR_REQUEST_SCOPES]: scopes,
-      [ATTR_REQUEST_HEADERS]: this.#headerNames,
-      [ATTR_REQUEST_USER_AGENT]: this.#userAgent,
-      [ATTR_REASON_DECLARED]: declaredReason,
-      [ATTR_REFRESH_FINGERPRINT_BEFORE]: refreshFingerprint,
-      [ATTR_HAS_REFRESH]: grantType === 'refresh_token' ? !isTokenless : undefined,
+      grant,
+      requestEncoding: encoding || undefined,
+      requestFields: fields || undefined,
+      requestClientFingerprint: clientFingerprint,
+      requestScopes: scopes || undefined,
+      requestHeaders: this.#headerNames || undefined,
+      requestUserAgentFingerprint: this.#userAgent,
+      reasonDeclared: declaredReason,
+      refreshFingerprintBefore: refreshFingerprint,
+      hasRefresh: grantType === 'refresh_token' ? !isTokenless : undefined,
     }
   }
 
-  #events({ isReplay }: RequestLineage, via: Via): ObservedEvent[] {
+  #steps({ isReplay }: RequestLineage, isBypass: boolean): EventStep[] {
     const { startMs: atMs } = this.#facts.callerContext
     const joined = this.#facts.callerContext
       .joiners()
-      .map(joiner => ({ name: EVENT_JOINED, atMs: Date.now(), attributes: callerAttributes(joiner) }))
-    return [...(via === 'bypass' ? [{ name: EVENT_BYPASS, atMs }] : []), ...(isReplay ? [{ name: EVENT_REPLAY, atMs }] : []), ...joined]
-  }
-
-  #measures({ lineage, verdict, durationMs, isRefresh }: Reported, via: Via, caller: string): Measure[] {
-    const { service, policy } = this.#facts
-    const { outcome, errorType: failure } = verdict
-    const provider = service.id
-    const profile = lineage.profile ?? 'unknown'
-    const measures: Measure[] = []
-    if (via === 'bypass') measures.push({ kind: 'add', key: 'bypasses', labels: { provider, caller, policy } })
-    if (lineage.isReplay) measures.push({ kind: 'add', key: 'replays', labels: { provider, profile, caller } })
-    if (!isRefresh) return measures
-    const labels = {
-      provider,
-      profile,
-      reason: lineage.reason,
-      outcome,
-      via,
-      caller,
-      ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-    }
-    measures.push({ kind: 'record', key: 'refreshDuration', value: durationMs / 1000, labels })
-    const ageS = ageOf(lineage, this.#facts.callerContext.startMs)
-    if (ageS !== undefined)
-      measures.push({ kind: 'record', key: 'tokenAge', value: ageS, labels: { provider, profile, reason: lineage.reason } })
-    return measures
+      .map(joiner => ({ name: 'joined', atMs: Date.now(), caller: eventCaller(joiner) }) satisfies EventStep)
+    return [...(isBypass ? [{ name: 'bypass', atMs } as const] : []), ...(isReplay ? [{ name: 'replay', atMs } as const] : []), ...joined]
   }
 }
 
-function lineageAttributes(lineage: RequestLineage, sentMs: number): Attributes {
+function lineageFields(lineage: RequestLineage, sentMs: number) {
   const { profile, reason, generation, isReplay, before, wasRejected } = lineage
   return {
-    [ATTR_PROFILE]: profile,
-    [ATTR_REASON]: reason,
-    [ATTR_CREDENTIAL_GENERATION]: generation,
-    [ATTR_REPLAY]: isReplay || undefined,
-    [ATTR_REJECTED_FINGERPRINT]: wasRejected ? before?.fingerprint : undefined,
-    [ATTR_CREDENTIAL_EXPIRES_IN]: before?.expiresAt === undefined ? undefined : Math.round((before.expiresAt - sentMs) / 1000),
-    [ATTR_TOKEN_AGE]: ageOf(lineage, sentMs),
+    profile,
+    reason,
+    generation,
+    replay: isReplay || undefined,
+    rejectedFingerprint: wasRejected ? before?.fingerprint : undefined,
+    credentialExpiresInS: before?.expiresAt === undefined ? undefined : Math.round((before.expiresAt - sentMs) / 1000),
+    tokenAgeS: before?.issuedAt === undefined ? undefined : Math.max(0, Math.round((sentMs - before.issuedAt) / 1000)),
   }
 }
 
-/** Told only where the tokens of the answer are another caller's. */
-function accountAttributes(before: string | undefined, after: string | undefined): Attributes {
-  if (before === undefined || after === undefined || before === after) return {}
-  return { [ATTR_ACCOUNT_BEFORE]: before, [ATTR_ACCOUNT_AFTER]: after }
-}
-
-/** Seconds between the issue of the access token in use and this request. */
-function ageOf({ before }: RequestLineage, sentMs: number): number | undefined {
-  return before?.issuedAt === undefined ? undefined : Math.max(0, Math.round((sentMs - before.issuedAt) / 1000))
-}
-
-function verdictAttributes(
-  { outcome, errorType: failure, providerCode, retryAfterMs }: TokenVerdict,
-  end: OutgoingEnd,
-  isRefresh: boolean,
-  endedMs: number,
-): Attributes {
-  const { requestId, skewMs, contentType }: Partial<HeadFacts> = end.status === undefined ? {} : headFacts(end.status, end.headers, endedMs)
-  return {
-    [ATTR_OUTCOME]: isRefresh ? outcome : undefined,
-    [ATTR_PERMANENT]: isRefresh && !isSuccess(outcome) ? isPermanent(outcome) : undefined,
-    [ATTR_ERROR_TYPE]: isSuccess(outcome) ? undefined : (failure ?? outcome),
-    [ATTR_HTTP_STATUS]: end.status,
-    [ATTR_PROVIDER_ERROR_CODE]: providerCode,
-    [ATTR_PROVIDER_REQUEST_ID]: requestId,
-    [ATTR_ANSWER_TYPE]: contentType,
-    [ATTR_RETRY_AFTER]: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
-    [ATTR_CLOCK_SKEW]: skewMs === undefined ? undefined : Math.round(skewMs / 1000),
-  }
+/** Set only where the tokens of the answer belong to another account. */
+function accountFields(accountBefore: string | undefined, accountAfter: string | undefined) {
+  if (accountBefore === undefined || accountAfter === undefined || accountBefore === accountAfter) return {}
+  return { accountBefore, accountAfter }
 }

@@ -1,10 +1,11 @@
-import { ATTR_CALLER } from '../../otel/semconv.ts'
-import { callersSettled, mappedCaller, settleCallersNow } from '../callers/caller.ts'
+import { callersSettled, settleCallersNow } from '../callers/caller.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
 import { DiskRecorder } from '../events/disk-recorder.ts'
+import { mappedEvent } from '../telemetry/event-span.ts'
 import { HostExport } from '../telemetry/host-export.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import type { Measure, Observation } from './observation.ts'
+import type { Observation } from './observation.ts'
 import { ObservedSpan } from './observed-span.ts'
 import type { WatchExport } from './watch-export.ts'
 import type { WatchSettings } from './watch-settings.ts'
@@ -32,7 +33,7 @@ export interface WatchDeliveryListeners {
 export class WatchDelivery {
   readonly #recorder: DiskRecorder
   readonly #redaction: RedactingSpanProcessor
-  readonly #unsent: [ObservedSpan, Observation][] = []
+  readonly #unsent: [ObservedSpan, GatewatchEvent][] = []
   readonly #unsettled = new Set<Observation>()
   readonly #onFault: (fault: unknown) => void
   readonly #host = new HostExport()
@@ -74,31 +75,34 @@ export class WatchDelivery {
   }
 
   #deliverLate(observation: Observation): void {
-    if (this.#unsettled.delete(observation)) this.#deliver(mapped(observation.rebuilt?.() ?? observation))
+    if (!this.#unsettled.delete(observation)) return
+    const { event, parent } = observation.rebuilt?.() ?? observation
+    this.#deliver({ event: mappedEvent(event), parent })
   }
 
   #deliverUnsettled(): void {
     for (const observation of [...this.#unsettled]) this.#deliverLate(observation)
   }
 
-  #deliver(observation: Observation): void {
-    const span = new ObservedSpan(observation)
+  #deliver({ event, parent }: Observation): void {
+    const span = new ObservedSpan({ event, parent })
     const isHosted = this.#host.isWanted
     if (isHosted)
       runGuarded(
-        () => this.#passOn(span, observation),
+        () => this.#passOn(span, event),
         () => undefined,
       )
-    if (observation.isRecorded) this.#redaction.onEnd(span)
-    if (observation.isUrgent) this.#recorder.hurry()
+    if (event.standsFor > 0) this.#redaction.onEnd(span)
+    // A signal may end the process any moment: only calls may wait to be written.
+    if (event.kind !== 'attempt') this.#recorder.hurry()
     if (isHosted) return
-    if (this.#export) this.#export.take(span, observation)
-    else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, observation])
+    if (this.#export) this.#export.take(span, event)
+    else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, event])
   }
 
   /** The recorded span is the host's: it has its identity. */
-  #passOn(span: ObservedSpan, observation: Observation): void {
-    const made = this.#host.take(span, observation.measures())
+  #passOn(span: ObservedSpan, event: GatewatchEvent): void {
+    const made = this.#host.take(span, event)
     if (made) span.identify(made)
   }
 
@@ -128,25 +132,11 @@ export class WatchDelivery {
     try {
       const { startExport } = await import('./watch-export.ts')
       this.#export = await startExport(process.env, role)
-      for (const [span, observation] of this.#unsent.splice(0)) this.#export.take(span, observation)
+      for (const [span, event] of this.#unsent.splice(0)) this.#export.take(span, event)
     } catch {
       this.#isExported = false
     }
   }
-}
-
-/** The observation with its caller shown by the sources, on the span and on what is counted. */
-function mapped(observation: Observation): Observation {
-  const attributes = mappedCaller(observation.attributes)
-  const events = observation.events.map(event => (event.attributes ? { ...event, attributes: mappedCaller(event.attributes) } : event))
-  const before = observation.attributes[ATTR_CALLER]
-  const caller = attributes[ATTR_CALLER]
-  if (before === caller) return { ...observation, attributes, events }
-  const relabelled = (measure: Measure) =>
-    ('caller' in measure.labels && measure.labels.caller === before
-      ? { ...measure, labels: { ...measure.labels, caller } }
-      : measure) as Measure
-  return { ...observation, attributes, events, measures: () => observation.measures().map(relabelled) }
 }
 
 /** Says whether the environment names an exporter; loading OpenTelemetry costs, so it is asked before. */

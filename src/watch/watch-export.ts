@@ -3,17 +3,18 @@ import { spanProcessorsOf, startMetricExport } from '../../otel/sdk/exporters.ts
 import { resourceOf } from '../../otel/sdk/resource.ts'
 import { type IsSampled, isSampledBy } from '../../otel/sdk/sampler.ts'
 import type { ProcessRole } from '../domain/enums.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
 import type { Environment } from '../telemetry/environment.ts'
+import { measureEvent } from '../telemetry/event-metrics.ts'
 import type { ProcessResource } from '../telemetry/finished-span.ts'
 import { Instruments } from '../telemetry/instruments.ts'
 import { MetricStorage } from '../telemetry/metric-storage.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
-import type { Observation } from './observation.ts'
 import type { ObservedSpan } from './observed-span.ts'
 
 /** Observations on their way to the exporters of the environment. */
 export interface WatchExport {
-  take(span: ObservedSpan, observation: Observation): void
+  take(span: ObservedSpan, event: GatewatchEvent): void
   /** Sends what waits. Never rejects. */
   flush(): Promise<void>
 }
@@ -37,13 +38,10 @@ export async function startExport(environment: Environment, processRole: Process
   const meters = await startMetricExport(environment, resource, storage)
   const instruments = new Instruments(storage)
   return {
-    take: (span, observation) => {
+    take: (span, event) => {
       prepare(span, resource, isSampled)
       redaction.onEnd(span)
-      for (const measure of observation.measures()) {
-        if (measure.kind === 'add') instruments.add(measure.key, measure.labels)
-        else instruments.record(measure.key, measure.value, measure.labels, span.spanContext())
-      }
+      measureEvent(event, instruments, span.spanContext())
     },
     flush: async () => {
       await Promise.allSettled([redaction.forceFlush(), meters.forceFlush()])

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { attributesOfEvent } from '../../src/telemetry/event-span.ts'
 import { ProcessWatch } from '../../src/watch/process-watch.ts'
 import { readWatchSettings } from '../../src/watch/watch-settings.ts'
 
@@ -8,7 +9,7 @@ new ProcessWatch({
   sink: {
     expect: () => undefined,
     wantsAll: true,
-    take: ({ attributes }) => void process.send?.({ type: 'seen', attributes }),
+    take: ({ event }) => void process.send?.({ type: 'seen', attributes: attributesOfEvent(event) }),
   },
   onFault: fault => void writeSync(2, `fault: ${fault instanceof Error ? fault.stack : String(fault)}\n`),
   onNotice: line => void writeSync(2, `notice: ${line}\n`),

@@ -6,6 +6,7 @@ describe('names in Prometheus', () => {
   it('are those that OTLP ingestion yields, for every metric', () => {
     expect(Object.values(METRICS).map(prometheusName)).toEqual([
       'gatewatch_oauth_refresh_duration_seconds',
+      'gatewatch_oauth_token_request_duration_seconds',
       'gatewatch_oauth_operation_duration_seconds',
       'gatewatch_gate_acquisitions_total',
       'gatewatch_gate_wait_duration_seconds',

@@ -1,0 +1,54 @@
+import type { SpanContext } from '@opentelemetry/api'
+import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
+import type { AcquireEvent, AttemptEvent, GatewatchEvent, TokenRequestEvent } from '../domain/events.ts'
+import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
+
+/** What counts and measures: `Instruments`, or the meter of a host. */
+export interface EventMeters {
+  add<K extends CounterKey>(key: K, labels: LabelsOf<K>): void
+  /** @param measuredIn The span that was measured. */
+  record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>, measuredIn?: SpanContext): void
+}
+
+/** Counts and measures an event that has ended: the one place in which metrics are written from events. */
+export function measureEvent(event: GatewatchEvent, meters: EventMeters, measuredIn?: SpanContext): void {
+  if (event.kind === 'token_request') measureTokenRequest(event, meters, measuredIn)
+  else if (event.kind === 'acquire') measureAcquisition(event, meters, measuredIn)
+  else if (event.kind === 'attempt') measureAttempt(event, meters, measuredIn)
+}
+
+function measureTokenRequest(event: TokenRequestEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const { grant, outcome, via, reason, caller, tokenAgeS } = event
+  const labels = { provider: event.provider, profile: event.profile ?? 'unknown' }
+  measureBypass(event, meters)
+  if (event.replay) meters.add('replays', { ...labels, caller: caller.label })
+  const ended = { ...labels, outcome, via, caller: caller.label, [ATTR_ERROR_TYPE]: event.errorType }
+  if (grant === 'other') {
+    meters.record('tokenRequestDuration', event.durationMs / 1000, ended, measuredIn)
+    return
+  }
+  meters.record('refreshDuration', event.durationMs / 1000, { ...ended, reason }, measuredIn)
+  if (tokenAgeS !== undefined) meters.record('tokenAge', tokenAgeS, { ...labels, reason }, measuredIn)
+}
+
+function measureAcquisition(event: AcquireEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const { provider, profile = 'unknown', reason, decision, caller } = event
+  const labels = { provider, profile, reason, decision, caller: caller.label }
+  meters.add('acquisitions', labels)
+  meters.record('acquisitionWait', event.durationMs / 1000, labels, measuredIn)
+  measureBypass(event, meters)
+}
+
+function measureBypass({ via, provider, caller, policy }: TokenRequestEvent | AcquireEvent, meters: EventMeters): void {
+  if (via === 'bypass') meters.add('bypasses', { provider, caller: caller.label, policy })
+}
+
+/** Only a call to a model, or for the list of models, is counted. */
+function measureAttempt(event: AttemptEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const { genaiOperation, provider, model = 'unknown', profile = 'unknown', credentialType = 'token', outcome, timeToFirstChunkS } = event
+  if (genaiOperation === undefined) return
+  const of = { provider, model, profile }
+  const labels = { ...of, credential_type: credentialType, outcome, caller: event.caller.label, [ATTR_ERROR_TYPE]: event.errorType }
+  meters.record('attemptDuration', event.durationMs / 1000, labels, measuredIn)
+  if (timeToFirstChunkS !== undefined && outcome === 'ok') meters.record('timeToFirstChunk', timeToFirstChunkS, of, measuredIn)
+}

@@ -302,6 +302,11 @@ export type GatewatchEvent =
 
 export type EventKind = GatewatchEvent['kind']
 
+/** What an event says, without its place in a trace and what happened within it. */
+export type EventFacts<E extends GatewatchEvent = GatewatchEvent> = E extends GatewatchEvent
+  ? Omit<E, 'startMs' | 'traceId' | 'spanId' | 'parentSpanId' | 'links' | 'steps' | 'process'>
+  : never
+
 /** Every kind. */
 export const EVENT_KINDS = [
   'token_request',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE, EVENT_WAITING_ENDED } from '../../otel/semconv.ts'
+import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import { type CredentialMark, markOf } from '../domain/cooldown.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import type { ProfileState, TokenRequestOutcome } from '../domain/enums.ts'
@@ -351,7 +351,7 @@ export class RefreshGate {
       letGo: failure => {
         if (running.letGo) return
         running.letGo = failure.error
-        guarded(() => record.event(EVENT_WAITING_ENDED))
+        guarded(() => record.step('waiting_ended'))
         result.resolve(failure)
       },
       ended: ended => {

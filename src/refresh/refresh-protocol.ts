@@ -1,27 +1,3 @@
-import {
-  ATTR_ACCOUNT_AFTER,
-  ATTR_ACCOUNT_BEFORE,
-  ATTR_ANSWER_TYPE,
-  ATTR_CLOCK_SKEW,
-  ATTR_EXPIRES_IN_REPAIRED,
-  ATTR_HTTP_STATUS,
-  ATTR_NEXT,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_PROVIDER_REQUEST_ID,
-  ATTR_REFRESH_FINGERPRINT_AFTER,
-  ATTR_REFRESH_FINGERPRINT_BEFORE,
-  ATTR_REFRESH_RETAINED,
-  ATTR_REPLAY,
-  ATTR_REQUEST_USER_AGENT,
-  ATTR_RETRY_AFTER,
-  ATTR_TOKEN_AGE,
-  EVENT_ANSWER_RECEIVED,
-  EVENT_HELD_BACK,
-  EVENT_PERSISTED,
-  EVENT_PUBLISHED,
-  EVENT_REPLAY,
-  EVENT_REQUEST_SENT,
-} from '../../otel/semconv.ts'
 import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
 import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
@@ -137,21 +113,18 @@ async function declareIntent({ context, profile, sent, pending }: Exchange): Pro
 async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnswer> {
   const { context, record, credential, sent, ending } = exchange
   const now = context.clock.now()
-  record.span.setAttributes({
-    [ATTR_REFRESH_FINGERPRINT_BEFORE]: fingerprint(sent) ?? '',
-    [ATTR_REQUEST_USER_AGENT]: fingerprint(userAgentOf(provider)) ?? '',
+  record.set({
+    refreshFingerprintBefore: fingerprint(sent),
+    requestUserAgentFingerprint: fingerprint(userAgentOf(provider)),
+    tokenAgeS: credential.issuedAt === undefined ? undefined : Math.round((now - credential.issuedAt) / 1000),
   })
-  if (credential.issuedAt !== undefined) {
-    record.span.setAttribute(ATTR_TOKEN_AGE, Math.round((now - credential.issuedAt) / 1000))
-    record.tokenAge(now - credential.issuedAt)
-  }
   const { requestTimeoutMs, listenMs } = context.options
   const permit = new Permit({ url: provider.oauth?.tokenUrl ?? provider.baseUrl, lifetimeMs: requestTimeoutMs })
   // A refresh that listens no longer than its acquisitions wait ends for all of them at once.
   const patience = listenMs > requestTimeoutMs ? setTimeout(() => letGo(exchange), requestTimeoutMs) : undefined
   try {
     const signal = AbortSignal.any([AbortSignal.timeout(listenMs), ending])
-    const onSent = (shape: SentShape) => record.looksLike(shape)
+    const onSent = ({ encoding, fields }: SentShape) => record.set({ requestEncoding: encoding, requestFields: fields })
     return await requestRefresh({ provider, credential, permit, signal, now, onSent, mayLeave: () => mayLeave(exchange) })
   } catch (error) {
     // Refused on our own side before anything left: the next refresh must not take it for a lost answer.
@@ -169,7 +142,7 @@ async function send(exchange: Exchange, provider: Provider): Promise<RefreshAnsw
 function mayLeave({ context, record, lease }: Exchange): boolean {
   context.onStep?.('request_sent')
   const isHeld = lease.confirm()
-  record.event(isHeld ? EVENT_REQUEST_SENT : EVENT_HELD_BACK)
+  record.step(isHeld ? 'request_sent' : 'held_back')
   return isHeld
 }
 
@@ -187,38 +160,32 @@ async function heldBack(exchange: Exchange): Promise<AskAgain> {
 
 function noteAnswer({ record }: Exchange, answer: RefreshAnswer): void {
   if (answer.status === undefined) return
-  record.event(EVENT_ANSWER_RECEIVED, { [ATTR_HTTP_STATUS]: answer.status })
-  record.span.setAttributes({
-    [ATTR_HTTP_STATUS]: answer.status,
-    ...(answer.requestId && { [ATTR_PROVIDER_REQUEST_ID]: answer.requestId }),
-    ...(answer.skewMs !== undefined && { [ATTR_CLOCK_SKEW]: Math.round(answer.skewMs / 1000) }),
-  })
+  const { status, requestId, skewMs } = answer
+  record.step('answer_received', { httpStatus: status })
+  record.set({ httpStatus: status, providerRequestId: requestId, clockSkewS: skewMs === undefined ? undefined : Math.round(skewMs / 1000) })
 }
 
 async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<RefreshResult> {
   const { context, record, profile, credential, sent } = exchange
   const rotation = rotate(credential, answer, context.clock.now())
   if (rotation.outcome === 'identity_mismatch') {
-    record.span.setAttributes({
-      [ATTR_ACCOUNT_BEFORE]: fingerprint(credential.account) ?? '',
-      [ATTR_ACCOUNT_AFTER]: fingerprint(answer.account) ?? '',
-    })
+    record.set({ accountBefore: fingerprint(credential.account), accountAfter: fingerprint(answer.account) })
     return ground(exchange, 'identity_mismatch')
   }
-  record.span.setAttributes({
-    [ATTR_REFRESH_RETAINED]: answer.refresh === undefined,
-    [ATTR_REFRESH_FINGERPRINT_AFTER]: fingerprint(rotation.credential.refresh) ?? '',
-    ...(answer.repaired && { [ATTR_EXPIRES_IN_REPAIRED]: answer.repaired }),
+  record.set({
+    refreshTokenRetained: answer.refresh === undefined,
+    refreshFingerprintAfter: fingerprint(rotation.credential.refresh),
+    expiresInRepaired: answer.repaired,
   })
   const update: Update = current => withRotation(current, sent, rotation.credential)
   try {
     const saved = await context.store.change(profile.id, update)
-    record.event(EVENT_PERSISTED)
+    record.step('persisted')
     context.onStep?.('persisted')
     return publish(exchange, saved, rotation.outcome, rotation.credential)
   } catch (error) {
     record.storeFailed('write', errorType(error))
-    record.span.setAttribute(ATTR_NEXT, isGatewayError(error) ? error.next : 'nothing')
+    record.set({ next: isGatewayError(error) ? error.next : 'nothing' })
     context.pendingWrites.holdToken(profile.id, update)
     return publish(exchange, context.pendingWrites.over(profile.id, profile), 'not_persisted', rotation.credential)
   }
@@ -231,7 +198,7 @@ function publish(
   ours: OAuthCredential,
 ): RefreshResult {
   if (!saved) return { outcome: 'unavailable', error: unknownProfile(context, profile.id) }
-  record.event(EVENT_PUBLISHED)
+  record.step('published')
   context.onStep?.('published')
   // A user signed in while we were away: theirs stays, and serves.
   const isOurs = isOAuth(saved.credential) && saved.credential.access === ours.access
@@ -240,16 +207,15 @@ function publish(
 
 async function refused(exchange: Exchange, { status, verdict: judgement, contentType }: RefusedRefresh): Promise<RefreshResult | AskAgain> {
   const { record, profile, sent, interrupted, lease } = exchange
-  record.span.setAttributes({
-    ...(judgement.providerCode && { [ATTR_PROVIDER_ERROR_CODE]: judgement.providerCode }),
-    ...(contentType !== undefined && { [ATTR_ANSWER_TYPE]: contentType }),
-    ...(judgement.retryAfterMs !== undefined && { [ATTR_RETRY_AFTER]: Math.ceil(judgement.retryAfterMs / 1000) }),
+  record.set({
+    providerErrorCode: judgement.providerCode,
+    answerType: contentType,
+    retryAfterS: judgement.retryAfterMs === undefined ? undefined : Math.ceil(judgement.retryAfterMs / 1000),
   })
   const replayed = judgement.replayed === true || (profile.rotatedAway ?? []).includes(fingerprint(sent) ?? '')
   if (replayed) {
-    record.span.setAttribute(ATTR_REPLAY, true)
-    record.event(EVENT_REPLAY)
-    record.replayed()
+    record.set({ replay: true })
+    record.step('replay')
   }
   if (isPermanent(judgement.outcome)) {
     // The provider took the token the first time; what it gave for it is gone.
@@ -261,7 +227,7 @@ async function refused(exchange: Exchange, { status, verdict: judgement, content
   // A server error may come from a proxy in front of a server that did rotate (502, 504).
   if (status < 500) await forgetIntent(exchange)
   if (judgement.outcome === 'refused') {
-    record.span.setAttribute(ATTR_NEXT, 'check_client_credentials')
+    record.set({ next: 'check_client_credentials' })
     return { outcome: 'refused', error: clientRefused(exchange, judgement) }
   }
   return { outcome: judgement.outcome, error: transient(exchange, judgement.outcome, { retryAfterMs: judgement.retryAfterMs }) }
@@ -305,7 +271,7 @@ async function ground(exchange: Exchange, outcome: TokenRequestOutcome, provider
     const { pending: _pending, ...rest } = current
     return { ...rest, needsLogin: dead }
   }
-  record.span.setAttribute(ATTR_NEXT, 'sign_in_again')
+  record.set({ next: 'sign_in_again' })
   let saved: StoredProfile | undefined
   try {
     saved = await context.store.change(profile.id, update)

@@ -1,20 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  ATTR_CREDENTIAL_EXPIRES_IN,
-  ATTR_CREDENTIAL_GENERATION,
-  ATTR_HAS_ACCESS,
-  ATTR_HAS_REFRESH,
-  ATTR_LEASE_HOLDER,
-  ATTR_LEASE_TAKEN_FROM,
-  ATTR_LEASE_WAIT,
-  ATTR_PENDING_AGE,
-  ATTR_PENDING_PROCESS,
-  EVENT_CREDENTIAL_RELOADED,
-  EVENT_LEASE_HELD,
-  EVENT_LEASE_LOST,
-  EVENT_LEASE_REQUESTED,
-  EVENT_SENDER_AWAITED,
-} from '../../otel/semconv.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
@@ -67,10 +51,7 @@ async function inRounds(plan: RefreshPlan): Promise<void> {
   for (let round = 1; round <= MOST_ROUNDS; round += 1) {
     const lease = await leaseFor(plan, Math.max(0, until - context.clock.monotonic()))
     if ('error' in lease) return plan.ended(lease)
-    const onLost = () => {
-      record.event(EVENT_LEASE_LOST)
-      record.leaseLost()
-    }
+    const onLost = () => record.step('lease_lost')
     lease.lost.addEventListener('abort', onLost)
     try {
       const end = await holding(plan, lease, again)
@@ -92,12 +73,12 @@ async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | Fail
   const patience =
     waitMs > requestTimeoutMs ? setTimeout(() => letGo(contention(plan, 'another process has the lease')), requestTimeoutMs) : undefined
   try {
-    record.event(EVENT_LEASE_REQUESTED)
+    record.step('lease_requested')
     return await context.store.lease(acquisition.profileId, { waitMs, signal: ending })
   } catch (error) {
     if (ending.aborted) return { outcome: 'cancelled', error: closing(error) }
     record.storeFailed('lease', errorType(error))
-    if (isGatewayError(error) && error.heldBy !== undefined) record.span.setAttribute(ATTR_LEASE_HOLDER, String(error.heldBy))
+    if (isGatewayError(error) && error.heldBy !== undefined) record.set({ leaseHolder: String(error.heldBy) })
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
   } finally {
     clearTimeout(patience)
@@ -106,7 +87,8 @@ async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | Fail
 
 async function holding(plan: RefreshPlan, lease: Lease, again: AskAgain | undefined): Promise<RefreshResult | AskAgain> {
   try {
-    noteLease(lease, plan.record)
+    const { waitedMs, takenFrom } = lease
+    plan.record.step('lease_held', { leaseWaitS: waitedMs / 1000, leaseTakenFrom: takenFrom === undefined ? undefined : String(takenFrom) })
     plan.context.onStep?.('lease_held')
     return await underLease(plan, lease, again)
   } catch (error) {
@@ -121,12 +103,6 @@ async function giveBack(lease: Lease, record: RefreshRecord): Promise<void> {
   } catch (error) {
     record.storeFailed('lease', errorType(error))
   }
-}
-
-function noteLease(lease: Lease, record: RefreshRecord): void {
-  const takenFrom = lease.takenFrom === undefined ? {} : { [ATTR_LEASE_TAKEN_FROM]: String(lease.takenFrom) }
-  record.event(EVENT_LEASE_HELD, { [ATTR_LEASE_WAIT]: lease.waitedMs / 1000, ...takenFrom })
-  record.leaseHeld(lease.waitedMs)
 }
 
 async function underLease(plan: RefreshPlan, lease: Lease, again: AskAgain | undefined): Promise<RefreshResult | AskAgain> {
@@ -162,7 +138,7 @@ function isAnswerAwaited({ pending, credential }: StoredProfile, lease: Lease, {
 /** Waits until that process has stored something, is dead, or would not listen any longer itself. */
 async function answerOfSender(plan: RefreshPlan, profile: StoredProfile, lease: Lease): Promise<void> {
   const { context, record, ending, letGo } = plan
-  record.event(EVENT_SENDER_AWAITED, { [ATTR_PENDING_PROCESS]: String(profile.pending?.pid) })
+  record.step('sender_awaited', { pendingProcess: String(profile.pending?.pid) })
   const patience = setTimeout(() => letGo(contention(plan, SENDER_STOPPED)), context.options.requestTimeoutMs)
   try {
     while (!ending.aborted && !lease.lost.aborted && isAnswerAwaited(profile, lease, context)) {
@@ -193,12 +169,12 @@ async function reload({ store }: RefreshContext, profileId: string, record: Refr
 function noteReload({ pending }: StoredProfile, credential: OAuthCredential, now: number, record: RefreshRecord): void {
   // A caller sent the token that is there now, and what came back is not there: he died, or he never heard the answer.
   const isUnheard = pending !== undefined && pending.refreshFingerprint === fingerprint(credential.refresh)
-  record.event(EVENT_CREDENTIAL_RELOADED, {
-    [ATTR_CREDENTIAL_GENERATION]: credential.generation,
-    [ATTR_HAS_ACCESS]: Boolean(credential.access),
-    [ATTR_HAS_REFRESH]: Boolean(credential.refresh),
-    ...(credential.expiresAt !== undefined && { [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round((credential.expiresAt - now) / 1000) }),
-    ...(isUnheard && { [ATTR_PENDING_PROCESS]: String(pending.pid), [ATTR_PENDING_AGE]: Math.round((now - pending.sentAt) / 1000) }),
+  record.step('credential_reloaded', {
+    generation: credential.generation,
+    hasAccess: Boolean(credential.access),
+    hasRefresh: Boolean(credential.refresh),
+    credentialExpiresInS: credential.expiresAt === undefined ? undefined : Math.round((credential.expiresAt - now) / 1000),
+    ...(isUnheard && { pendingProcess: String(pending.pid), pendingAgeS: Math.round((now - pending.sentAt) / 1000) }),
   })
 }
 

@@ -1,4 +1,3 @@
-import { ATTR_HTTP_STATUS, ATTR_REJECTED_FINGERPRINT, ATTR_TOKEN_REQUESTS, EVENT_REQUEST_SENT } from '../../otel/semconv.ts'
 import { takeCallerSite } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { REFRESH_REASONS, type RefreshReason, type TokenRequestOutcome } from '../domain/enums.ts'
@@ -143,8 +142,8 @@ class WrapRefreshGate<R> {
 
   async enter(asked: Asked<R>): Promise<R> {
     const { caller, reason, replaced, profileId = 'unknown' } = asked
-    const acquireRecord = new AcquireRecord(this.#telemetry, { provider: this.#options.provider, profileId, caller, reason })
-    if (replaced) acquireRecord.span.setAttribute(ATTR_REJECTED_FINGERPRINT, replaced)
+    const { provider } = this.#options
+    const acquireRecord = new AcquireRecord(this.#telemetry, { provider, profileId, caller, reason, rejected: replaced })
     const newer = this.#rotations.newerThan(profileId, replaced)
     if (newer) {
       acquireRecord.left('adopt')
@@ -183,7 +182,7 @@ class WrapRefreshGate<R> {
     const { profileId, caller, reason } = asked
     const record = new RefreshRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, primary })
     const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
-    record.event(EVENT_REQUEST_SENT)
+    record.step('request_sent')
     const { promise: work, resolve } = Promise.withResolvers<R>()
     const refreshRun = { work, record, permit }
     // Before the function is called: it may call its wrapped self at once.
@@ -239,9 +238,8 @@ function failed(record: RefreshRecord, permit: Permit, error: unknown): void {
   record.ended(outcomeOf(permit, error), errorType(error))
 }
 
-function noteRequests({ span }: RefreshRecord, { answered, shown }: Permit): void {
-  if (answered !== undefined) span.setAttribute(ATTR_HTTP_STATUS, answered)
-  span.setAttribute(ATTR_TOKEN_REQUESTS, shown)
+function noteRequests(record: RefreshRecord, { answered, shown }: Permit): void {
+  record.set({ httpStatus: answered, tokenRequests: shown })
 }
 
 /** By its last token request; where none was seen, or its answer was good, the error is the function's own unless the network caused it. */

@@ -1,6 +1,6 @@
 import type { SpanContext } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
-import type { AcquireEvent, AttemptEvent, GatewatchEvent, TokenRequestEvent } from '../domain/events.ts'
+import type { AcquireEvent, AttemptEvent, EventFacts, EventStep, TokenRequestEvent } from '../domain/events.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 
 /** What counts and measures: `Instruments`, or the meter of a host. */
@@ -11,13 +11,20 @@ export interface EventMeters {
 }
 
 /** Counts and measures an event that has ended: the one place in which metrics are written from events. */
-export function measureEvent(event: GatewatchEvent, meters: EventMeters, measuredIn?: SpanContext): void {
+export function measureEvent(event: EventFacts, meters: EventMeters, measuredIn?: SpanContext): void {
   if (event.kind === 'token_request') measureTokenRequest(event, meters, measuredIn)
   else if (event.kind === 'acquire') measureAcquisition(event, meters, measuredIn)
   else if (event.kind === 'attempt') measureAttempt(event, meters, measuredIn)
 }
 
-function measureTokenRequest(event: TokenRequestEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+/** Counts and measures a step of an event that is under way. */
+export function measureStep(step: Omit<EventStep, 'atMs'>, event: EventFacts, meters: EventMeters, measuredIn?: SpanContext): void {
+  const { provider, profile } = event
+  if (step.name === 'lease_held') meters.record('leaseWait', step.leaseWaitS ?? 0, { provider, profile }, measuredIn)
+  if (step.name === 'lease_lost') meters.add('leasesLost', { provider, profile })
+}
+
+function measureTokenRequest(event: EventFacts<TokenRequestEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
   const { grant, outcome, via, reason, caller, tokenAgeS } = event
   const labels = { provider: event.provider, profile: event.profile ?? 'unknown' }
   measureBypass(event, meters)
@@ -31,7 +38,7 @@ function measureTokenRequest(event: TokenRequestEvent, meters: EventMeters, meas
   if (tokenAgeS !== undefined) meters.record('tokenAge', tokenAgeS, { ...labels, reason }, measuredIn)
 }
 
-function measureAcquisition(event: AcquireEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+function measureAcquisition(event: EventFacts<AcquireEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
   const { provider, profile = 'unknown', reason, decision, caller } = event
   const labels = { provider, profile, reason, decision, caller: caller.label }
   meters.add('acquisitions', labels)
@@ -39,12 +46,12 @@ function measureAcquisition(event: AcquireEvent, meters: EventMeters, measuredIn
   measureBypass(event, meters)
 }
 
-function measureBypass({ via, provider, caller, policy }: TokenRequestEvent | AcquireEvent, meters: EventMeters): void {
+function measureBypass({ via, provider, caller, policy }: EventFacts<TokenRequestEvent | AcquireEvent>, meters: EventMeters): void {
   if (via === 'bypass') meters.add('bypasses', { provider, caller: caller.label, policy })
 }
 
 /** Only a call to a model, or for the list of models, is counted. */
-function measureAttempt(event: AttemptEvent, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+function measureAttempt(event: EventFacts<AttemptEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
   const { genaiOperation, provider, model = 'unknown', profile = 'unknown', credentialType = 'token', outcome, timeToFirstChunkS } = event
   if (genaiOperation === undefined) return
   const of = { provider, model, profile }

@@ -127,7 +127,7 @@ import {
   TOKEN_REQUEST_OUTCOMES,
   type TokenRequestOutcome,
 } from '../domain/enums.ts'
-import type { EventCaller, EventProcess, EventStep, GatewatchEvent, SpanReference, StepName } from '../domain/events.ts'
+import type { EventCaller, EventFacts, EventProcess, EventStep, GatewatchEvent, SpanReference, StepName } from '../domain/events.ts'
 import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 
 /** A span that is written from an event, or from which an event is read: one of a file in OTLP, or of an earlier store. */
@@ -144,6 +144,13 @@ export interface EventSpan {
   readonly events: readonly { readonly name: string; readonly atMs: number; readonly attributes?: EventSpan['attributes'] }[]
   readonly links: readonly SpanReference[]
   readonly process?: EventProcess | undefined
+}
+
+/** Fields that need more than the table. */
+interface FieldsOfSpan {
+  readonly standsFor?: number | undefined
+  readonly outcome?: string | undefined
+  readonly importCounts?: Readonly<Partial<Record<ImportOutcome, number>>> | undefined
 }
 
 type KeysOf<T> = T extends unknown ? keyof T : never
@@ -292,7 +299,7 @@ const CALLER_FIELDS_BY_ATTRIBUTE: ReadonlyMap<string, keyof EventCaller> = new M
 )
 
 /** The span name of an event; `undefined` for one that no span is written from. */
-export function spanNameOf(event: GatewatchEvent): string | undefined {
+export function spanNameOf(event: EventFacts): string | undefined {
   switch (event.kind) {
     case 'token_request':
       return event.grant === 'other' ? SPAN_EXCHANGE : SPAN_REFRESH
@@ -301,7 +308,7 @@ export function spanNameOf(event: GatewatchEvent): string | undefined {
     case 'call':
       return SPAN_CALL
     case 'attempt':
-      return event.genaiOperation ? [event.genaiOperation, event.model].filter(Boolean).join(' ') : (event.httpMethod ?? '')
+      return event.genaiOperation ? withName(event.genaiOperation, event.model) : (event.httpMethod ?? '')
     case 'login':
       return LOGIN_SPANS[event.operation]
     case 'import':
@@ -311,7 +318,7 @@ export function spanNameOf(event: GatewatchEvent): string | undefined {
     case 'side_channel':
       return SPAN_SIDE_CHANNEL
     case 'inbound':
-      return [event.httpMethod ?? '', event.httpRoute].filter(Boolean).join(' ')
+      return withName(event.httpMethod ?? '', event.httpRoute)
     case 'config':
       return undefined
     default:
@@ -319,8 +326,12 @@ export function spanNameOf(event: GatewatchEvent): string | undefined {
   }
 }
 
+function withName(operation: string, name: string | undefined): string {
+  return name ? `${operation} ${name}` : operation
+}
+
 /** Whether the span of an event is that of a request sent, of one received, or of neither. */
-export function spanKindOf({ kind }: GatewatchEvent): 'client' | 'server' | 'internal' {
+export function spanKindOf({ kind }: Pick<GatewatchEvent, 'kind'>): 'client' | 'server' | 'internal' {
   if (kind === 'inbound') return 'server'
   return kind === 'token_request' || kind === 'attempt' || kind === 'login' ? 'client' : 'internal'
 }
@@ -341,22 +352,35 @@ function mappedEventCaller(caller: EventCaller): EventCaller {
 }
 
 /** What the span of an event says: every field of which something is known. */
-export function attributesOfEvent(event: GatewatchEvent): Attributes {
-  const attributes = fieldAttributes(event)
-  if (event.standsFor <= 1) delete attributes[ATTR_SAMPLE_WEIGHT]
-  Object.assign(attributes, callerFieldAttributes(event.caller))
-  if ('outcome' in event && event.outcome !== undefined) attributes[OUTCOME_ATTRIBUTES[event.kind]] = event.outcome
-  if (event.kind === 'token_request' && isFailure(event.outcome)) attributes[ATTR_PERMANENT] = isPermanent(event.outcome)
-  if (event.kind === 'import')
-    for (const outcome of IMPORT_OUTCOMES) {
-      const count = event.importCounts?.[outcome]
-      if (count !== undefined) attributes[ATTR_IMPORT_COUNTS[outcome]] = count
-    }
+export function attributesOfEvent(event: EventFacts): Attributes {
+  return Object.assign(attributesOfFields(event.kind, event), callerFieldAttributes(event.caller))
+}
+
+/** What the span of an event of that kind says of these fields; who asked is no field. */
+export function attributesOfFields(kind: GatewatchEvent['kind'], fields: object): Attributes {
+  const attributes = fieldAttributes(fields)
+  const { standsFor = 1, outcome, importCounts }: FieldsOfSpan = fields
+  if (standsFor <= 1) delete attributes[ATTR_SAMPLE_WEIGHT]
+  if (outcome !== undefined) attributes[OUTCOME_ATTRIBUTES[kind as keyof typeof OUTCOME_ATTRIBUTES]] = outcome
+  if (kind === 'token_request' && isFailure(outcome)) attributes[ATTR_PERMANENT] = isPermanent(outcome)
+  for (const name of importCounts ? IMPORT_OUTCOMES : []) {
+    const count = importCounts?.[name]
+    if (count !== undefined) attributes[ATTR_IMPORT_COUNTS[name]] = count
+  }
   return attributes
 }
 
+/** What has a trace kept, and what acquisitions are counted by where it is not: on the span from the moment it is known. */
+export function keptAttributes(event: EventFacts): Attributes {
+  const { kind, outcome }: Pick<EventFacts, 'kind'> & FieldsOfSpan = event
+  const ended = outcome === undefined || outcome === 'ok' ? {} : { [OUTCOME_ATTRIBUTES[kind as keyof typeof OUTCOME_ATTRIBUTES]]: outcome }
+  if (event.kind !== 'acquire') return ended
+  const { reason, profile, decision, caller } = event
+  return { [ATTR_REASON]: reason, [ATTR_CALLER]: caller.label, [ATTR_PROFILE]: profile, [ATTR_DECISION]: decision, ...ended }
+}
+
 /** What the span event of a step says. */
-export function attributesOfStep(step: EventStep): Attributes {
+export function attributesOfStep(step: Partial<EventStep>): Attributes {
   return { ...fieldAttributes(step), ...(step.caller && callerFieldAttributes(step.caller)) }
 }
 
@@ -466,6 +490,6 @@ function callerFieldAttributes(caller: EventCaller): Attributes {
   return attributes
 }
 
-function isFailure(outcome: TokenRequestOutcome | undefined): outcome is TokenRequestOutcome {
-  return outcome !== undefined && TOKEN_REQUEST_OUTCOMES.includes(outcome) && !isSuccess(outcome)
+function isFailure(outcome: string | undefined): outcome is TokenRequestOutcome {
+  return TOKEN_REQUEST_OUTCOMES.some(known => known === outcome && !isSuccess(known))
 }

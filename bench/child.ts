@@ -20,7 +20,7 @@ const LONGEST_COMPLAINT = 2_000
 
 type AnswerOf<Type extends Answer['type']> = Extract<Answer, { type: Type }>
 
-/** A process of the benchmark: it says where it listens, what it takes, and ends when told to. */
+/** A process of the benchmark: it reports its address and its resource usage, and ends on request. */
 export class Child {
   readonly url: string
   readonly #process: ChildProcess

@@ -8,7 +8,7 @@ import { registerOf, temporaryFolder } from './watched.ts'
 const THIS_TREE = fileURLToPath(new URL('../', import.meta.url))
 
 /**
- * Builds the package as it is published, into a temporary folder.
+ * Builds the package, as for publishing, into a temporary folder.
  *
  * @param root Folder of the tree. @default this one
  * @returns The folder.

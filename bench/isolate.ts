@@ -2,7 +2,7 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { table } from './table.ts'
 
-/** What is measured in a process of its own, without HTTP: the parts that a load test cannot tell apart. */
+/** What is measured in a process of its own, without HTTP: the parts that a load test cannot distinguish. */
 export const ISOLATED = ['acquire', 'recorder', 'memory', 'ops'] as const
 export type IsolatedId = (typeof ISOLATED)[number]
 

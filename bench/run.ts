@@ -74,7 +74,7 @@ async function measureInRounds(load: Child, runners: readonly Runner[], { rounds
   return measurements
 }
 
-/** What telemetry could not deliver, as each gateway's own metrics tell. */
+/** What telemetry could not deliver, by each gateway's own metrics. */
 async function readDropped(runners: readonly Runner[]): Promise<Map<ContestantId, string>> {
   const dropped = new Map<ContestantId, string>()
   const series = new RegExp(String.raw`^${prometheusName(METRICS.telemetryDropped)}\{(.*)\} (\d+)`)

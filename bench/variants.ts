@@ -114,7 +114,7 @@ function script(name: string): URL {
   return new URL(`./processes/${name}.ts`, import.meta.url)
 }
 
-/** A port that was free a moment ago, for a server that has to be told one. */
+/** A port that was free a moment ago, for a server that needs one in its settings. */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject)

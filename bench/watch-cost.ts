@@ -20,7 +20,7 @@ interface ManyCalls {
 interface Capture {
   /** `new Error` with 16 frames: what V8 takes for it, a caller that asks. */
   readonly plainErrorUs: number
-  /** Frames noted for whoever may read them: what a provider call pays; beyond the sample it notes half as many. */
+  /** Frames captured and not read: the cost of a provider call; beyond the sample half as many are captured. */
   readonly notedUs: number
   /** Frames read and known again: what a call of the gateway pays. */
   readonly takenUs: number

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Child } from './child.ts'
 import type { Contestant, Surroundings } from './variants.ts'
 
-/** The same pass-through: as it is, watched, and watched forensically. */
+/** The same pass-through: unwatched, watched, and watched with deep stacks. */
 export const WATCH_CONTESTANTS = ['unwatched', 'watched', 'deepStacks'] as const
 export type WatchContestantId = (typeof WATCH_CONTESTANTS)[number]
 
@@ -12,7 +12,7 @@ const THIS_TREE = new URL('../', import.meta.url)
 const SOURCE_REGISTER = sourceRegister(THIS_TREE)
 const PASS_THROUGH = new URL('./processes/pass-through.ts', import.meta.url)
 
-/** URL of a tree's preload as source, whose types are taken off as it is loaded. */
+/** URL of a tree's preload as source, whose types Node strips when it loads it. */
 export function sourceRegister(root: URL): string {
   return registerOf(root, 'gatewatch-source')
 }

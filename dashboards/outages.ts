@@ -46,7 +46,7 @@ const toKey = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_FROM]: 'openai-codex:wo
 
 const UP = `up{job="${scraped.job}", instance="${scraped.instance}"}`
 
-/** A series as it is scraped from the gateway. */
+/** A series that is scraped from the gateway. */
 function at(selector: string): string {
   return selector.replace('}', `, job="${scraped.job}", instance="${scraped.instance}"}`)
 }

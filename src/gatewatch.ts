@@ -33,9 +33,9 @@ import { unseenApi } from './telemetry/host-tracer.ts'
 import type { OnDropped } from './telemetry/redaction-processor.ts'
 import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
-import { scanMembers, scannedTrue } from './tools/json-scanner.ts'
+import { scanMembers, scannedTrue } from './tools/json-object.ts'
 import { packageVersion } from './tools/own-package.ts'
-import { runSteps, type Step } from './tools/run-steps.ts'
+import { runSteps, type Step } from './tools/run-guarded.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
 export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {

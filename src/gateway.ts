@@ -22,7 +22,7 @@ import { RefreshGate } from './refresh/refresh-gate.ts'
 import { type WrapRefreshOptions, wrapRefresh } from './refresh/wrap-refresh.ts'
 import type { ProfileStore } from './store/profile-store.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
-import { runSteps, type Step } from './tools/run-steps.ts'
+import { runSteps, type Step } from './tools/run-guarded.ts'
 import { type BypassWatch, watchBypasses } from './watch/bypass-watch.ts'
 
 export interface GatewayOptions extends LoadedSettings {

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { BILLINGS, type Protocol } from './domain/enums.ts'
 import { GatewayError } from './domain/gateway-error.ts'
-import { DEVICE_DIALECTS } from './providers/login-endpoints.ts'
+import { DEVICE_DIALECTS } from './providers/provider.ts'
 import { FORCED_POLICIES } from './refresh/acquire.ts'
 import { PLAIN_WORD } from './telemetry/profile-name.ts'
 import { redactText } from './telemetry/redaction-patterns.ts'

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Answer } from '../messages.ts'
 
-/** Listens on a free port of loopback and tells the benchmark where. */
+/** Listens on a free port of loopback and reports the address to the benchmark. */
 export function listen(handle: RequestListener): void {
   const server = createServer(handle)
   server.keepAliveTimeout = 65_000

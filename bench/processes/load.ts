@@ -29,7 +29,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(): void {
-    // undici wants to be able to tell.
+    // undici requires the method.
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {

@@ -31,7 +31,7 @@ app.post('/v1/chat/completions', express.raw({ type: () => true, limit: '32mb' }
   })
   const headers = Object.entries(answer.headers).filter(([name, value]) => value !== undefined && !NOT_RETURNED.has(name))
   response.writeHead(answer.statusCode, Object.fromEntries(headers))
-  // A client that leaves early ends both sides; there is nobody left to tell.
+  // A client that leaves early ends both sides; no client is left to answer.
   pipeline(answer.body, response, () => undefined)
 })
 listen(app)

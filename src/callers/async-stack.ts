@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { isOfClientPackage, sourceKindOf } from './source-kind.ts'
-import type { StackEnd } from './stack-end.ts'
+import type { StackEnd } from './stack-frames.ts'
 import { endOf, noteFrames, putEnd, type RawFrame, SEAM } from './stack-frames.ts'
 
 /**

@@ -32,7 +32,7 @@ import {
 import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, expiryOf } from '../domain/credential.ts'
 import type { AttemptOutcome } from '../domain/enums.ts'
-import type { AnswerHeaders } from '../providers/answer-sink.ts'
+import type { AnswerHeaders } from '../providers/upstream.ts'
 import { UsageReader } from '../providers/usage-reader.ts'
 import { exemplarOf, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
 import type { AttemptFacts } from './attempt-facts.ts'

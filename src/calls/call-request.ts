@@ -1,7 +1,7 @@
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Billing, Protocol } from '../domain/enums.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
+import type { AnswerHeaders, Flow } from '../providers/upstream.ts'
 import type { FallbackReason } from './fallback.ts'
 
 /** One provider call, from its caller's view. */

@@ -1,5 +1,5 @@
 import { bearerOf, type Credential } from '../domain/credential.ts'
-import type { AnswerHeaders } from '../providers/answer-sink.ts'
+import type { AnswerHeaders } from '../providers/upstream.ts'
 import { withoutSecrets } from '../tools/secret-registry.ts'
 
 /** Stands where a secret stood in a refusal. */

@@ -11,7 +11,7 @@ import {
 } from '../domain/cooldown.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import type { AttemptOutcome } from '../domain/enums.ts'
-import type { RestStore, StoredRest } from '../store/rest-store.ts'
+import type { RestStore, StoredRest } from '../store/profile-store.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** Begun before an attempt: which rests were known then. An outcome counts only against those. */

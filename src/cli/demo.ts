@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
 import { type Demo, startDemo } from '../simulator/demo/demo.ts'
-import { runSteps } from '../tools/run-steps.ts'
+import { runSteps } from '../tools/run-guarded.ts'
 import type { Output } from './output.ts'
 import { EXIT, type ExitCode } from './output.ts'
 import { callerTables, profileTable } from './result-tables.ts'

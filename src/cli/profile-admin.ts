@@ -11,7 +11,7 @@ import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
-import { runSteps } from '../tools/run-steps.ts'
+import { runSteps } from '../tools/run-guarded.ts'
 import { DEFAULT_CONFIG, readConfigFile, readStateSettings, type StateSettings, withStateSettings } from './config-file.ts'
 import type { Output } from './output.ts'
 

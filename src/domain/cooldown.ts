@@ -186,8 +186,8 @@ export function markOf(credential: Credential): CredentialMark {
 /**
  * Says whether a rest still concerns what the profile holds now.
  *
- * A refused credential: as long as it is that very one; another token, login, import or key was never refused. A limit:
- * as long as it is the same account, or where no account is known the same login, however often it was refreshed since.
+ * A refused credential: while the stored credential is that one; another token, login, import or key was never refused. A limit:
+ * while the account is the same or, without a known account, the login, however often it was refreshed since.
  */
 export function concerns(cause: RestCause, mark: CredentialMark, { credential, rotatedAway = [] }: StoredProfile): boolean {
   const held = markOf(credential)

@@ -105,8 +105,8 @@ const ERROR_NAME = /^(?:[A-Z][a-z]*\d?){0,24}(?:Error|Exception|Warning)$/
 /**
  * Names an error for telemetry without its text.
  *
- * @returns Our code, a system code such as `ECONNRESET`, the error's name where it is one (`TypeError`), else `Error`: an
- *   error of another library may have any text there.
+ * @returns Our code, a system code such as `ECONNRESET`, the error's name where it is one (`TypeError`), else `Error`: the
+ *   name of another library's error can contain anything.
  */
 export function errorType(error: unknown): string {
   if (error instanceof GatewayError) return error.code

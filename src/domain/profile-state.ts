@@ -43,7 +43,7 @@ export function tokenLifeOf(credential: Credential, now: number, earlyMs = 0): '
   return expiresAt - now <= earlyMs ? 'expiring' : 'ready'
 }
 
-/** Says whether a call can be sent with the credential as it is, whatever becomes of its refresh. */
+/** Whether a call can be sent with the current credential, whatever the result of a refresh. */
 export function isTokenUsable(credential: Credential, now: number): boolean {
   const life = tokenLifeOf(credential, now)
   return life === 'ready' || life === 'expiring'

@@ -2,7 +2,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { newer, sqliteFailure } from '../store/store-failure.ts'
 import { SCHEMA_VERSION } from './recorder-schema.ts'
 
-export { isSqliteBusy as isBusy } from '../store/sqlite-result.ts'
+export { isSqliteBusy as isBusy } from '../store/store-failure.ts'
 
 /** Says whether trying again cannot help: the file is not for us, and is left alone. */
 export function isLasting(error: GatewayError): boolean {

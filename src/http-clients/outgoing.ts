@@ -3,20 +3,44 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
 import { noteRequest } from '../callers/async-stack.ts'
 import { objectAnnotations } from '../tools/object-annotations.ts'
-import { blockHttp } from './block.ts'
-import { type ClientAdapter, UndiciAdapter } from './client-adapter.ts'
-import { onHttpFirstChunk } from './first-chunk.ts'
+import { blockHttp, type ClientAdapter, UndiciAdapter, UndiciShapes } from './client-adapter.ts'
 import { failStream, type Http2Adapter, watchHttp2 } from './http2-sessions.ts'
-import { type Guard, trackResponse, trackStream } from './node-response.ts'
-import { type OutgoingRequest, type TrackingContext, WatchedRequest } from './outgoing-request.ts'
-import { RecentUrls } from './recent-urls.ts'
-import { Redirects } from './redirects.ts'
-import { tapHttpBody, type UndiciRequest } from './request-body.ts'
-import type { ResponseTracker } from './response-tracker.ts'
+import { type Guard, type ResponseTracker, trackResponse, trackStream } from './node-response.ts'
+import { type OutgoingRequest, Redirects, type TrackingContext, WatchedRequest } from './outgoing-request.ts'
+import { onHttpFirstChunk, tapHttpBody, type UndiciRequest } from './request-body.ts'
 import { httpHeader, httpHeaders } from './sent-headers.ts'
-import { UndiciShapes } from './undici-shape.ts'
 
-export interface WatchOutgoingOptions {
+const MOST = 500
+/** A longer one is particular to its request. */
+const LONGEST_PATH = 120
+
+/** URLs put together from origin and path: a process asks the same few all the time, and parsing one costs microseconds. */
+class RecentUrls {
+  readonly #byOrigin = new Map<string, Map<string, URL>>()
+  #size = 0
+
+  /** @param path May be a whole URL, as proxies are asked. @throws {TypeError} when they make no URL. */
+  of(origin: string, path: string): Readonly<URL> {
+    const known = this.#byOrigin.get(origin)?.get(path)
+    if (known) return known
+    const url = new URL(path, origin)
+    if (path.length <= LONGEST_PATH) this.#keep(origin, path, url)
+    return url
+  }
+
+  #keep(origin: string, path: string, url: URL): void {
+    if (this.#size >= MOST) {
+      this.#byOrigin.clear()
+      this.#size = 0
+    }
+    this.#size += 1
+    const ofOrigin = this.#byOrigin.get(origin)
+    if (ofOrigin) ofOrigin.set(path, url)
+    else this.#byOrigin.set(origin, new Map([[path, url]]))
+  }
+}
+
+interface WatchOutgoingOptions {
   /** Asked first, for every request of the process: a request that is not wanted costs no more than this. */
   wanted: (method: string, path: string) => boolean
   /** Called synchronously where the request is made, so the stack is the caller's. */

@@ -1,6 +1,47 @@
+import type { ClientRequest } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 
-/** What `undici:request:create` publishes, as far as it is used. */
+/** Notified of the first piece of a body, which for what clients send to providers mostly is all of it. */
+export type FirstChunkListener = (piece: Uint8Array) => void
+
+/** Hears the first piece of an undici request's body; fetch bodies are async iterables and are handed on as they are. */
+export function onUndiciFirstChunk(request: UndiciRequest, listener: FirstChunkListener): void {
+  const { body } = request
+  if (body instanceof Uint8Array) listener(body)
+  else if (typeof body === 'object' && body !== null && Symbol.asyncIterator in body && !('pipe' in body))
+    request.body = overhearStart(body as AsyncIterable<unknown>, listener)
+}
+
+/** Hears the first piece that is written to a `node:http` request. */
+export function onHttpFirstChunk(request: ClientRequest, listener: FirstChunkListener): void {
+  const { write, end } = request
+  const hear = ([chunk]: readonly unknown[]) => {
+    // From here on the request is as it was.
+    request.write = write
+    request.end = end
+    if (typeof chunk === 'string') listener(Buffer.from(chunk))
+    else if (chunk instanceof Uint8Array) listener(chunk)
+  }
+  request.write = function (this: ClientRequest, ...given: unknown[]) {
+    hear(given)
+    return Reflect.apply(write, this, given)
+  } as typeof write
+  request.end = function (this: ClientRequest, ...given: unknown[]) {
+    hear(given)
+    return Reflect.apply(end, this, given)
+  } as typeof end
+}
+
+async function* overhearStart(body: AsyncIterable<unknown>, listener: FirstChunkListener): AsyncGenerator<unknown> {
+  let isFirst = true
+  for await (const chunk of body) {
+    if (isFirst && chunk instanceof Uint8Array) listener(chunk)
+    isFirst = false
+    yield chunk
+  }
+}
+
+/** The part of what `undici:request:create` publishes that is used here. */
 export interface UndiciRequest {
   readonly method: string
   readonly origin: string | URL
@@ -90,8 +131,8 @@ class Heard {
 }
 
 /**
- * Hears an undici request's body without changing or delaying it: bytes are there already; a fetch body is an async
- * iterable, which is handed on chunk by chunk. A Node stream is heard as it is filled, unless that has begun.
+ * Observes the body of an undici request without changing or delaying it: bytes are complete; a fetch body is an async
+ * iterable, which is passed on chunk by chunk; a Node stream is observed while it is filled, unless that has begun.
  *
  * @param decision Decides whether the body goes on. One that is declared to be as short as a token request waits until it is
  *   complete; any other goes on piece by piece, and is refused by the piece that shows what it is, or by its end.
@@ -301,4 +342,32 @@ function textOfForm(form: FormData): string {
     return `${boundary}\r\ncontent-disposition: form-data; name="${name}"${isText ? '' : '; filename=""'}\r\n\r\n${isText ? value : ''}\r\n`
   })
   return parts.join('') + boundary
+}
+
+/** What a part that is a file reads as: its content is not read here. */
+export const FILE_PART = Symbol('file')
+
+/**
+ * Reads the fields of a `multipart/form-data` body: a text field's value, `FILE_PART` for a file.
+ *
+ * @returns `undefined` when the body is something else.
+ * @see RFC 7578
+ */
+export function readMultipart(body: string): Record<string, unknown> | undefined {
+  const boundary = /^--[^\r\n]{1,70}(?=\r?\n)/.exec(body)?.[0]
+  if (boundary === undefined) return undefined
+  const fields: [string, unknown][] = []
+  for (const part of body.split(boundary).slice(1)) {
+    const [head, value] = splitPart(part)
+    const name = /;\s{0,4}name="([^"\r\n]*)"/i.exec(head)?.[1]
+    if (name !== undefined) fields.push([name, /;\s{0,4}filename[*]?=/i.test(head) ? FILE_PART : value])
+  }
+  return fields.length === 0 ? undefined : Object.fromEntries(fields)
+}
+
+/** Head and value of a part; the line break before the next boundary belongs to the boundary. */
+function splitPart(part: string): [string, string] {
+  const gap = /\r?\n\r?\n/.exec(part)
+  if (!gap) return [part, '']
+  return [part.slice(0, gap.index), part.slice(gap.index + gap[0].length).replace(/\r?\n$/, '')]
 }

@@ -1,16 +1,121 @@
+import { ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/semconv.ts'
+import { callerAttributes } from '../callers/caller.ts'
+import type { CallerSite } from '../domain/caller-site.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
-import type { ImportOutcome, ImportSource } from '../domain/enums.ts'
+import { IMPORT_OUTCOMES, type ImportOutcome, type ImportSource } from '../domain/enums.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { PLAIN_WORD, profileName } from '../telemetry/profile-name.ts'
-import { readClaudeLogin } from './claude-login.ts'
-import { readCodexLogin } from './codex-login.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { readClaudeLogin, readCodexLogin, readGeminiLogin } from './application-logins.ts'
 import type { FoundProfile, Reading, SourceLocation } from './found-profile.ts'
-import { readGeminiLogin } from './gemini-login.ts'
-import { decideImport, type ImportPermissions, inPlaceOf, isStored, KnownRefreshTokens } from './import-decision.ts'
 import { readOpenClaw } from './openclaw-store.ts'
+
+/** What is done with one profile, and why when it is left out. */
+interface ImportDecision {
+  readonly outcome: ImportOutcome
+  readonly why?: string
+}
+
+/** What an import may do. */
+interface ImportPermissions {
+  /** Takes rotating refresh tokens over. @default false */
+  takeOwnership?: boolean
+  /** Puts it in the place of another credential. @default false */
+  replace?: boolean
+}
+
+/**
+ * Decides what to do with a profile of another application.
+ *
+ * Pure: seen again inside the exclusion of the store, the answer may be another one.
+ *
+ * @param current What is stored here under its id.
+ * @param rotates Whether its refresh token is replaced at every refresh.
+ */
+function decideImport(
+  current: StoredProfile | undefined,
+  next: StoredProfile,
+  rotates: boolean,
+  { takeOwnership = false, replace = false }: ImportPermissions,
+): ImportDecision {
+  if (current && isSame(current.credential, next.credential)) return { outcome: 'unchanged' }
+  const objection = current && new KnownRefreshTokens([current]).objection(next)
+  if (objection) return objection
+  if (current && !replace)
+    return { outcome: 'exists', why: 'another credential is stored here under this name; --replace puts this one in its place' }
+  if (rotates && !takeOwnership)
+    return { outcome: 'needs_owner', why: 'its refresh token rotates and must have one owner; --take-ownership makes that Gatewatch' }
+  return { outcome: current ? 'replaced' : 'imported' }
+}
+
+/** Says whether a decision stores something. */
+function isStored({ outcome }: ImportDecision): boolean {
+  return outcome === 'imported' || outcome === 'replaced'
+}
+
+/** The profile to store. Billing and the fingerprints of rotated tokens are kept from the stored one: replays must still be recognised. */
+function inPlaceOf(current: StoredProfile | undefined, next: StoredProfile): StoredProfile {
+  if (!current) return next
+  const { billing, rotatedAway, heldBefore, rotatedAwayAt } = current
+  return {
+    ...next,
+    ...(billing && { billing }),
+    ...(rotatedAway && { rotatedAway }),
+    ...(heldBefore && { heldBefore }),
+    ...(rotatedAwayAt && { rotatedAwayAt }),
+  }
+}
+
+/** Refresh tokens that are known here, by their fingerprints: none may be held twice, or brought back. */
+class KnownRefreshTokens {
+  readonly #holders = new Map<Fingerprint, string>()
+  readonly #gone = new Set<Fingerprint>()
+
+  constructor(profiles: readonly StoredProfile[]) {
+    for (const profile of profiles) this.add(profile)
+  }
+
+  add({ id, credential, rotatedAway = [] }: StoredProfile): void {
+    const refresh = refreshFingerprint(credential)
+    if (refresh !== undefined) this.#holders.set(refresh, id)
+    for (const gone of rotatedAway) this.#gone.add(gone)
+  }
+
+  /** Why a profile may not come in, if so. */
+  objection({ id, credential }: StoredProfile): ImportDecision | undefined {
+    const refresh = refreshFingerprint(credential)
+    if (refresh === undefined) return undefined
+    // To send such a token once more would cost the login that is here.
+    if (this.#gone.has(refresh))
+      return { outcome: 'unusable', why: 'its refresh token was rotated away here: what is stored here is newer' }
+    const holder = this.#holders.get(refresh)
+    if (holder === undefined || holder === id) return undefined
+    const why = `the same login is stored here as ${profileName(holder)}: two profiles with one refresh token lock each other out`
+    return { outcome: 'exists', why }
+  }
+}
+
+function refreshFingerprint(credential: Credential): Fingerprint | undefined {
+  return credential.type === 'oauth' ? fingerprint(credential.refresh) : undefined
+}
+
+/** The same secrets; how often they were rotated, or when they expire, may be known better here. */
+function isSame(one: Credential, other: Credential): boolean {
+  switch (one.type) {
+    case 'api_key':
+      return other.type === 'api_key' && one.key === other.key
+    case 'token':
+      return other.type === 'token' && one.token === other.token
+    case 'oauth':
+      return other.type === 'oauth' && one.access === other.access && one.refresh === other.refresh
+    default:
+      return one satisfies never
+  }
+}
 
 /** What is imported from where, and what may be done. */
 export interface ImportOptions extends ImportPermissions {
@@ -18,7 +123,7 @@ export interface ImportOptions extends ImportPermissions {
   place: SourceLocation
   store: ProfileStore
   registry: Registry
-  /** Takes this profile alone: its id at the source, or its name as it is shown. @default all */
+  /** Imports only this profile: its id at the source, or its displayed name. @default all */
   only?: string
   /** Id it gets here; for one profile alone. @default its id at the source */
   renameTo?: string
@@ -149,4 +254,23 @@ function shown(providerId: string): string {
 
 function refused(code: 'GW_CONFIG' | 'GW_PROFILE_UNKNOWN', message: string): GatewayError {
   return new GatewayError(code, message, { next: 'fix_configuration' })
+}
+
+/**
+ * Imports under a span with its caller, its source and the profiles by outcome, and counts those; a dry run counts none.
+ *
+ * @throws what `importProfiles` throws.
+ */
+export function recordImport(telemetry: Telemetry, caller: CallerSite, options: ImportOptions): Promise<ProfileImport> {
+  const { source, dryRun = false } = options
+  const attributes = { [ATTR_IMPORT_SOURCE]: source, [ATTR_IMPORT_DRY_RUN]: dryRun, ...callerAttributes(caller) }
+  return telemetry.inSpan(SPAN_IMPORT, { attributes }, async span => {
+    const imported = await importProfiles(options)
+    for (const outcome of IMPORT_OUTCOMES)
+      span.setAttribute(ATTR_IMPORT_COUNTS[outcome], imported.profiles.filter(profile => profile.outcome === outcome).length)
+    if (!dryRun)
+      for (const { provider, outcome } of imported.profiles)
+        telemetry.instruments.add('imports', { application: source, provider, outcome })
+    return imported
+  })
 }

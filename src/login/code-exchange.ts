@@ -4,8 +4,7 @@ import type { CodeGrantAnswer, SignedIn } from '../token-requests/code-grant.ts'
 import type { AskOptions } from '../token-requests/oauth-request.ts'
 import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { askOptions, type LoginContext } from './login-context.ts'
-import { loginRefused, OperationError } from './operation-error.ts'
-import { recordOperation, recordTokenRequest } from './operation-record.ts'
+import { loginRefused, OperationError, recordOperation, recordTokenRequest } from './operation-record.ts'
 import { giveBack } from './revocation.ts'
 
 /** Exchanges a code for tokens, under a span of its own. @throws {OperationError} when there are none, or they do not hold. */

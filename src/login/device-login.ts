@@ -12,8 +12,7 @@ import {
 import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { exchange, grantedBy } from './code-exchange.ts'
 import { askOptions, type LoginContext } from './login-context.ts'
-import { loginGivenUp, loginRefused, loginTooLate } from './operation-error.ts'
-import { recordOperation, recordTokenRequest } from './operation-record.ts'
+import { loginGivenUp, loginRefused, loginTooLate, recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** RFC 8628 section 3.5: each `slow_down` adds this much, in ms. */
 const SLOWER_MS = 5_000

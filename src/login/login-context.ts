@@ -1,13 +1,31 @@
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { LoginMethod } from '../domain/enums.ts'
-import type { LoginEndpoints } from '../providers/login-endpoints.ts'
 import { Permit } from '../providers/permit.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { LoginEndpoints, Provider } from '../providers/provider.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { AskOptions, OAuthParty } from '../token-requests/oauth-request.ts'
 import type { Clock } from '../tools/clock.ts'
-import type { LoginPrompts } from './login-prompts.ts'
+
+/** The sign-in page to show to the user. */
+export interface SignInPage {
+  /** The page itself. It holds the state of this login, and no other secret. */
+  readonly url: string
+  /** To be entered on that page. */
+  readonly userCode?: string
+  /** What is left until the login is given up, in ms. */
+  readonly limitMs: number
+}
+
+/** How a login speaks with the person who signs in. */
+export interface LoginPrompts {
+  /** Shows the page; the login waits from now on. */
+  show(page: SignInPage): void
+  /** Asks for the address at which the browser ended. @throws when nothing more will come. */
+  paste(signal: AbortSignal): Promise<string>
+  /** Says something on the way. */
+  note(text: string): void
+}
 
 /** What a login is made with. */
 export interface LoginOptions {
@@ -25,7 +43,7 @@ export interface LoginOptions {
   readonly clock?: Clock
 }
 
-/** A login under way: the provider as it is asked, and what the ways of signing in share. */
+/** A login in progress: the provider and what all ways of signing in share. */
 export interface LoginContext extends Pick<LoginOptions, 'telemetry' | 'profileId' | 'caller' | 'prompts' | 'signal' | 'method'> {
   readonly party: OAuthParty
   readonly login: LoginEndpoints
@@ -33,7 +51,7 @@ export interface LoginContext extends Pick<LoginOptions, 'telemetry' | 'profileI
 }
 
 /** Longest wait for one answer, in ms. */
-export const REQUEST_TIMEOUT_MS = 30_000
+const REQUEST_TIMEOUT_MS = 30_000
 
 /** What every request of a login is sent with; its permit is good for one request to the token endpoint. */
 export function askOptions({ party, signal, clock }: Pick<LoginContext, 'party' | 'signal' | 'clock'>): AskOptions {

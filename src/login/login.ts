@@ -7,8 +7,7 @@ import { systemClock } from '../tools/clock.ts'
 import { signInByBrowser } from './browser-login.ts'
 import { signInByDevice } from './device-login.ts'
 import type { LoginContext, LoginOptions } from './login-context.ts'
-import { loginGivenUp, OperationError } from './operation-error.ts'
-import { recordOperation } from './operation-record.ts'
+import { loginGivenUp, OperationError, recordOperation } from './operation-record.ts'
 import { giveBack } from './revocation.ts'
 
 /** What a login came to. */

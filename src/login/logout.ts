@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../tools/clock.ts'
 import { revocable, revoke } from './revocation.ts'
 
 /** What a logout is made with. */
-export interface LogoutOptions {
+interface LogoutOptions {
   readonly store: ProfileStore
   readonly telemetry: Telemetry
   /** The provider of a profile. @throws {GatewayError} `GW_CONFIG` */
@@ -33,8 +33,8 @@ export interface LoggedOut {
 const LEASE_WAIT_MS = 10_000
 
 /**
- * Gives a login back to its provider and forgets the profile. Under the profile's lease: a refresh under way elsewhere
- * would bring a token that nobody could give back any more.
+ * Revokes a login at its provider and deletes the profile. Holds the profile's lease: a concurrent refresh would bring a token that
+ * is never revoked.
  *
  * @throws {GatewayError} `GW_PROFILE_UNKNOWN`, `GW_LEASE_TIMEOUT` or `GW_PROFILE_IN_USE` while another process refreshes it,
  *   `GW_REVOKE_FAILED` unless `force`, or a store's code. The profile is as it was then.

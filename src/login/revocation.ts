@@ -4,17 +4,16 @@ import type { OAuthCredential } from '../domain/credential.ts'
 import type { OperationOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { NextStep } from '../domain/gateway-error.ts'
-import { secretText } from '../providers/secret-text.ts'
+import { secretText } from '../providers/token-fields.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { OAuthParty } from '../token-requests/oauth-request.ts'
 import { requestRevocation } from '../token-requests/revocation.ts'
 import type { Clock } from '../tools/clock.ts'
 import { askOptions } from './login-context.ts'
-import { endOfRefusal, OperationError } from './operation-error.ts'
-import { recordOperation, recordTokenRequest } from './operation-record.ts'
+import { endOfRefusal, OperationError, recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** What a revocation is made with. */
-export interface RevokeOptions {
+interface RevokeOptions {
   readonly telemetry: Telemetry
   readonly party: OAuthParty
   readonly profileId: string

@@ -1,11 +1,10 @@
 import type { Credential } from '../domain/credential.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { judgeAttempt } from './attempt-judgement.ts'
-import { LOGIN_DEFAULTS } from './login-endpoints.ts'
 import type { Provider, ProviderHeaders } from './provider.ts'
-import { type ProviderSettings, withSettings } from './provider-settings.ts'
+import { LOGIN_DEFAULTS, type ProviderSettings, withSettings } from './provider.ts'
 import { judgeRefresh } from './refresh-judgement.ts'
-import { requireSecret } from './secret-text.ts'
+import { requireSecret } from './token-fields.ts'
 
 /** The beta without which api.anthropic.com does not take OAuth tokens. */
 const OAUTH_BETA = 'oauth-2025-04-20'

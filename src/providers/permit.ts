@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { TokenJudgement } from './provider.ts'
 
-export interface PermitOptions {
+interface PermitOptions {
   /** The one URL it opens. */
   url: string
   /** How long it is good, in ms. */
@@ -92,7 +92,7 @@ export function carriedPermit(): Permit | undefined {
   return shared[PERMITS]?.getStore()
 }
 
-/** A token URL as it is compared: scheme, host, port and path; query, fragment and credentials do not count. */
+/** The parts of a token URL that are compared: scheme, host, port and path; not query, fragment and credentials. */
 export function normalizeUrl(url: string): string {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname}`

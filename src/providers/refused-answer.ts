@@ -1,12 +1,11 @@
-import type { AnswerHeaders } from './answer-sink.ts'
 import type { RefusedAnswer } from './provider.ts'
+import type { AnswerHeaders } from './upstream.ts'
 
 /** Inflated bytes of a compressed error that are worth judging. */
 const INFLATED_READ = 256 * 1024
 
 /**
- * A collected answer as it is judged: inflated where it came compressed, cut or not. For relaying, the bytes as they came
- * are used with their own `content-encoding`.
+ * A collected answer for the judge: decompressed, cut or not. A relay uses the received bytes with their own `content-encoding`.
  */
 export function readRefusedAnswer(status: number, headers: AnswerHeaders, bytes: Buffer): RefusedAnswer {
   return { status, headers, body: readText(headers, bytes, INFLATED_READ) }

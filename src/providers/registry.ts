@@ -1,11 +1,8 @@
 import { configError } from '../domain/gateway-error.ts'
 import { anthropic } from './anthropic.ts'
-import { openai } from './openai.ts'
-import { openaiCodex } from './openai-codex.ts'
-import { openaiCompatible } from './openai-compatible.ts'
+import { openai, openaiCodex, openaiCompatible } from './openai.ts'
 import { normalizeUrl } from './permit.ts'
-import type { Provider } from './provider.ts'
-import type { ProviderSettings } from './provider-settings.ts'
+import type { Provider, ProviderSettings } from './provider.ts'
 
 const BUILT_IN: Readonly<Record<string, (settings?: ProviderSettings) => Provider>> = {
   'openai-codex': openaiCodex,

@@ -1,4 +1,4 @@
-import { expiryOfJwt } from './jwt-claims.ts'
+import { expiryOfJwt } from './token-fields.ts'
 
 /**
  * What was wrong with `expires_in` and was repaired: `zero` covers negative values, `absolute` is a moment where a
@@ -7,14 +7,14 @@ import { expiryOfJwt } from './jwt-claims.ts'
 export type ExpiresInRepair = 'missing' | 'zero' | 'string' | 'milliseconds' | 'absolute'
 
 /** How long a fresh access token lives. */
-export interface TokenLife {
+interface TokenLife {
   readonly expiresInMs: number
   readonly repaired?: ExpiresInRepair
 }
 
-/** The life of a token nobody says anything about, in ms: the shortest that is usual. */
+/** Assumed life of a token without any declared expiry, in ms: the shortest usual one. */
 const DEFAULT_LIFE_MS = 3_600_000
-/** Nobody grants access for so long; a larger `expires_in` is in another unit. */
+/** No provider grants access for longer; a larger `expires_in` is in another unit. */
 const LONGEST_LIFE_S = 10 * 365 * 86_400
 /** From here on a number is a moment in epoch seconds (2001) and, further on, in epoch milliseconds (2001 as well). */
 const EPOCH_SECONDS = 1_000_000_000
@@ -23,7 +23,7 @@ const EPOCH_MILLISECONDS = 1_000_000_000_000
 /**
  * Works out how long a fresh access token lives, whatever the provider made of `expires_in`.
  *
- * RFC 6749 section 5.1 says seconds, as a number. Seen besides: missing, zero, a string, milliseconds, and MiniMax's
+ * RFC 6749 section 5.1 says seconds, as a number. Also seen: missing, zero, a string, milliseconds, and MiniMax's
  * `expired_in`, a moment in epoch milliseconds. Where the answer gives nothing usable the token's own `exp` counts, then
  * an hour.
  *

@@ -1,7 +1,7 @@
 import { parseJsonObject } from '../tools/json-object.ts'
 
 /** Tokens one model call took, as its answer says. */
-export interface TokenUsage {
+interface TokenUsage {
   /** All input, what came from a cache included. */
   readonly inputTokens?: number
   readonly outputTokens?: number

@@ -12,8 +12,8 @@ import {
   type ValueOrReader,
   valueFor,
 } from '../domain/wrapped-function.ts'
-import { expiryOfJwt } from '../providers/jwt-claims.ts'
 import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
+import { expiryOfJwt } from '../providers/token-fields.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'

@@ -26,7 +26,7 @@ const ANTHROPIC_TYPE: Readonly<Partial<Record<GatewayErrorCode, string>>> = {
   GW_OVERLOADED: 'overloaded_error',
 }
 
-export interface ErrorAnswerOptions {
+interface ErrorAnswerOptions {
   /** What the client speaks. @default OpenAI's language */
   protocol?: Protocol | undefined
   /** @default by the error's code */

@@ -78,7 +78,7 @@ export function requireClient(keys: InboundKeys): InboundHandler {
   }
 }
 
-export interface RequireOperatorOptions {
+interface RequireOperatorOptions {
   /** Another way to show that one has a key: the session of a browser. */
   readonly sessions?: { admits(request: Pick<Request, 'headers'>): boolean }
   /** Answers a browser that shows no key. */

@@ -13,7 +13,7 @@ export interface InboundRequest extends IncomingMessage {
 export type InboundHandler = (request: InboundRequest, response: ServerResponse, next: () => void) => void
 
 /** Path with query, as it was asked for. */
-export function inboundTargetOf({ originalUrl, url }: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
+function inboundTargetOf({ originalUrl, url }: Pick<InboundRequest, 'originalUrl' | 'url'>): string {
   return originalUrl ?? url ?? ''
 }
 

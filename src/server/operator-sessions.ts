@@ -25,7 +25,7 @@ export class OperatorSessions {
     return session
   }
 
-  /** Says whether the request comes with a session that still lasts. Digests are looked up: their timing tells nothing of the cookie. */
+  /** Says whether the request comes with a session that still lasts. Digests are looked up, so that timing reveals nothing of the cookie. */
   admits({ headers }: Pick<Request, 'headers'>, nowMs = Date.now()): boolean {
     const shown = new RegExp(`(?:^|;\\s*)${COOKIE}=([\\w-]{1,100})(?:;|$)`).exec(headers.cookie ?? '')?.[1]
     return shown !== undefined && (this.#sessions.get(digest(shown)) ?? 0) > nowMs
@@ -57,7 +57,7 @@ export function signIn(keys: InboundKeys, sessions: OperatorSessions): Router {
   return router
 }
 
-/** Asks for a key instead of the page, where somebody without one opens it in a browser. */
+/** Asks for a key instead of showing the page, if a browser sends none. */
 export const offerSignIn: RequestHandler = async (request, response) => {
   opsHeaders(request, response, () => undefined)
   await sendSignIn(request, response, false)

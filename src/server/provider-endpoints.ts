@@ -5,7 +5,7 @@ import { clientCaller } from '../domain/caller-site.ts'
 import type { Protocol } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
-import { replaceMember, scanMembers, scannedString, scannedTrue } from '../tools/json-scanner.ts'
+import { replaceMember, scanMembers, scannedString, scannedTrue } from '../tools/json-object.ts'
 import type { OpenItems } from '../tools/open-items.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { answerError } from './error-answer.ts'
@@ -14,7 +14,7 @@ import { type InboundRequest, inboundPathOf } from './inbound-request.ts'
 import { returnedHeaders, sentHeaders } from './passed-headers.ts'
 import { ResponseSink } from './response-sink.ts'
 
-export interface ProviderEndpointsOptions extends InboundBodyOptions {
+interface ProviderEndpointsOptions extends InboundBodyOptions {
   slowClientMs: number
   /** Holds the calls that are not answered yet, for a caller that wants to give them up. */
   underWay: OpenItems<AbortController>
@@ -38,7 +38,7 @@ interface Addressed {
 }
 
 /** Answers one request for a provider call. Never rejects. */
-export type CallHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>
+type CallHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>
 
 /** What answers the provider calls, by path. */
 export function callHandlers(gateway: Gateway, options: ProviderEndpointsOptions): ReadonlyMap<string, CallHandler> {

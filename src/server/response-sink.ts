@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { CallSink, Served } from '../calls/call-request.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
-import type { AnswerHeaders, Flow } from '../providers/answer-sink.ts'
+import type { AnswerHeaders, Flow } from '../providers/upstream.ts'
 import { returnedHeaders } from './passed-headers.ts'
 
 /**

@@ -24,7 +24,7 @@ import { callHandlers, protocolOf, providerEndpoints, stopping } from './provide
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
 
-export interface ServeOptions {
+interface ServeOptions {
   gateway: Gateway
   recorder: Recorder
   /** Everything that is observed here. */
@@ -166,7 +166,7 @@ function appOf({ gateway, metrics }: ServeOptions, { keys, sessions, page, drain
     else next()
   })
   app.use(healthEndpoints(gateway))
-  // Before the spans: a page that is notified of every change would tell itself of its own questions.
+  // Before the spans: requests of the page must not be recorded as changes that the page is notified of.
   app.use(opsRouter(page, requireOperator(keys, { sessions, offerSignIn })))
   app.use('/metrics', requireOperator(keys, { sessions }))
   app.use(metricsEndpoint({ metrics }))

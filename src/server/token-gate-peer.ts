@@ -20,14 +20,14 @@ const UNNAMED_NODE = 'MainThread'
 const COMMAND = /^[\w.:@/ -]{1,32}$/
 
 /** A connection, by its two ends; as a socket has it. */
-export interface Peer {
+interface Peer {
   readonly remoteAddress?: string | undefined
   readonly remotePort?: number | undefined
   readonly localPort?: number | undefined
 }
 
 /** Names the process at the other end of a connection; `undefined` where it cannot. Never rejects. */
-export type PeerFinder = (peer: Peer) => Promise<string | undefined>
+type PeerFinder = (peer: Peer) => Promise<string | undefined>
 
 /** Searches at once: each reads the tables of the system, and hundreds of clients may come together. */
 const MOST_SEARCHES = 4
@@ -40,7 +40,7 @@ const WAIT_STEP_MS = 25
 const LONGEST_WAIT_MS = 1_000
 
 /** A clock that can be waited by. */
-export interface WaitingClock extends Pick<Clock, 'monotonic'> {
+interface WaitingClock extends Pick<Clock, 'monotonic'> {
   /** Resolves so many ms later. */
   wait(ms: number): Promise<unknown>
 }
@@ -96,8 +96,8 @@ export class PeerNames {
 }
 
 /**
- * The command name of the process at the other end of a loopback connection, where the system tells it: on Linux, for
- * processes that this one may look at. Never its arguments, which may hold anything.
+ * The command name of the process at the other end of a loopback connection, where the system reports it: on Linux, for
+ * processes that this one may inspect. Never its arguments, which may contain secrets.
  *
  * @returns `undefined` where nothing was found in time. Never rejects.
  */

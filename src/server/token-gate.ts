@@ -11,27 +11,251 @@ import {
   ATTR_REQUEST_FIELDS,
 } from '../../otel/semconv.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
-import { isOAuth } from '../domain/credential.ts'
+import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import type { RefreshReason } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gateway.ts'
 import { configuredProviderOf } from '../load-settings.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { OAuthEndpoints, Provider } from '../providers/provider.ts'
 import type { AcquireRequest } from '../refresh/acquire.ts'
 import { refuseAcquire } from '../refresh/acquire-record.ts'
-import type { TokenOwnership } from '../refresh/token-ownership.ts'
+import { findOwnership, type TokenOwnership } from '../refresh/token-ownership.ts'
 import { activeSpan } from '../telemetry/telemetry.ts'
-import { summarizeRequest } from '../token-requests/request-summary.ts'
+import { summarizeRequest, valueClassOf } from '../token-requests/request-summary.ts'
+import { type Clock, systemClock } from '../tools/clock.ts'
+import { isJsonObject } from '../tools/json-object.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
+import { keepPrivate } from './error-answer.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
 import { keepSpanFor } from './request-span.ts'
-import { answerRefusal, answerTokens, refusalOf } from './token-gate-answer.ts'
-import { GuessLimit } from './token-gate-limit.ts'
 import { PeerNames } from './token-gate-peer.ts'
-import { readTokenRequest, reasonDeclared, type TokenGateRequest, type TokenRefusal } from './token-gate-request.ts'
-import { TokenHolders } from './token-holders.ts'
+
+/** How many unknown tokens are looked up in a row, and the time until one more is. */
+const MOST = 10
+const ANOTHER_EVERY_MS = 10_000
+
+/**
+ * Limits how many unknown tokens are looked up in the store and recorded one by one. A client with a known token is not limited by
+ * the guesses of another caller, which could otherwise lock it out. Only a token that another process issued within the last second
+ * may have to be sent again.
+ */
+export class GuessLimit {
+  readonly #clock: Clock
+  #left = MOST
+  #countedAt: number
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock
+    this.#countedAt = clock.monotonic()
+  }
+
+  /** Gives one back: it was no guess. */
+  giveBack(): void {
+    this.#left = Math.min(MOST, this.#left + 1)
+  }
+
+  /** Takes one. @returns Milliseconds to wait when there is none left, else 0. */
+  take(): number {
+    const now = this.#clock.monotonic()
+    const more = Math.floor((now - this.#countedAt) / ANOTHER_EVERY_MS)
+    if (more > 0) {
+      this.#left = Math.min(MOST, this.#left + more)
+      this.#countedAt += more * ANOTHER_EVERY_MS
+    }
+    if (this.#left === 0) return this.#countedAt + ANOTHER_EVERY_MS - now
+    this.#left -= 1
+    return 0
+  }
+}
+
+/** What a client asks of the token endpoint gate. */
+interface TokenGateRequest {
+  /** The refresh token it shows. */
+  readonly refresh: string
+  /** `refresh_reason`, as the Codex CLI sends it: why the client itself says it refreshes. */
+  readonly declared: DeclaredReason | undefined
+}
+
+/** A refusal by RFC 6749 section 5.2. */
+interface TokenRefusal {
+  readonly status: number
+  readonly error:
+    | 'invalid_request'
+    | 'invalid_client'
+    | 'invalid_grant'
+    | 'unsupported_grant_type'
+    | 'slow_down'
+    | 'temporarily_unavailable'
+  /** What is wrong and what to do; in ASCII, as the RFC wants it. */
+  readonly description: string
+  readonly retryAfterMs?: number
+  /** The provider's own code, where its answer is what is passed on. */
+  readonly providerCode?: string
+}
+
+/** What the Codex CLI declares, and the reason of ours that it stands for. */
+const DECLARED = {
+  proactive_expiry: 'expired',
+  unauthorized_recovery: 'rejected',
+  scheduled: 'scheduled',
+  forced: 'forced',
+} as const satisfies Record<string, RefreshReason>
+type DeclaredReason = keyof typeof DECLARED
+
+/**
+ * Reads a token request: a form (RFC 6749 section 6), or JSON as the Codex CLI and Anthropic's clients send it.
+ *
+ * @param body What came, as text; `undefined` when nothing could be read.
+ */
+function readTokenRequest(contentType: string | undefined, body: string | undefined): TokenGateRequest | TokenRefusal {
+  const fields = fieldsOf(contentType?.split(';')[0]?.trim().toLowerCase(), body ?? '')
+  if (typeof fields === 'string') return refusal('invalid_request', fields)
+  const { grant_type: grantType, refresh_token: given, refresh_reason: declared } = fields
+  if (typeof grantType !== 'string' || grantType === '') return refusal('invalid_request', 'grant_type is missing')
+  if (grantType !== 'refresh_token') {
+    return refusal('unsupported_grant_type', 'this gate only refreshes: grant_type must be refresh_token; sign in at the provider itself')
+  }
+  const refresh = typeof given === 'string' ? given.trim() : ''
+  if (refresh === '') return refusal('invalid_request', 'refresh_token is missing or empty')
+  if (valueClassOf(refresh).startsWith('literal:')) {
+    return refusal('invalid_request', 'refresh_token holds no token but the text that a program made of a missing one')
+  }
+  return { refresh, declared: typeof declared === 'string' && isDeclared(declared) ? declared : undefined }
+}
+
+/** The reason of ours that a declared one stands for. */
+function reasonDeclared(declared: DeclaredReason): RefreshReason {
+  return DECLARED[declared]
+}
+
+function isDeclared(reason: string): reason is DeclaredReason {
+  return Object.hasOwn(DECLARED, reason)
+}
+
+/** The fields of the body, or what is wrong with it. */
+function fieldsOf(contentType: string | undefined, body: string): Record<string, unknown> | string {
+  if (contentType === 'application/json') return readJson(body)
+  if (contentType === 'application/x-www-form-urlencoded') return readForm(body)
+  return 'the body must be application/x-www-form-urlencoded or application/json'
+}
+
+function readJson(body: string): Record<string, unknown> | string {
+  try {
+    const parsed: unknown = JSON.parse(body)
+    return isJsonObject(parsed) ? parsed : 'the body is not a JSON object'
+  } catch {
+    return 'the body is not JSON'
+  }
+}
+
+/** A parameter that stands there twice is refused (RFC 6749 section 3.2): which one holds would be a guess. */
+function readForm(body: string): Record<string, unknown> | string {
+  const form = new URLSearchParams(body)
+  const names = [...form.keys()]
+  return new Set(names).size === names.length ? Object.fromEntries(form) : 'a parameter stands in the body twice'
+}
+
+function refusal(error: TokenRefusal['error'], description: string): TokenRefusal {
+  return { status: 400, error, description }
+}
+
+/**
+ * Answers with the tokens of a credential, in the words of RFC 6749 section 5.1 with the id token of OpenID Connect.
+ *
+ * @param now Epoch milliseconds; what is left of the access token's life is counted from here.
+ */
+function answerTokens(response: Response, { access, refresh, idToken, scope, expiresAt }: OAuthCredential, now: number): void {
+  keepFromCaches(response).json({
+    access_token: access,
+    token_type: 'Bearer',
+    ...(expiresAt !== undefined && { expires_in: Math.max(0, Math.floor((expiresAt - now) / 1000)) }),
+    ...(refresh && { refresh_token: refresh }),
+    ...(idToken && { id_token: idToken }),
+    ...(scope && { scope }),
+  })
+}
+
+/**
+ * Answers with a refusal: as RFC 6749 section 5.2 has it, or as clients of OpenAI read it. Those take a 401 for a login
+ * that is gone, and everything else for something that may pass.
+ */
+function answerRefusal(response: Response, refusal: TokenRefusal, dialect: OAuthEndpoints['refusals']): void {
+  const { error, description, status, retryAfterMs, providerCode } = refusal
+  if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
+  keepFromCaches(response)
+  if (dialect === 'openai') {
+    const isGone = error === 'invalid_grant' && providerCode !== undefined
+    const body = { message: description, type: 'invalid_request_error', param: null, code: providerCode ?? error }
+    response.status(isGone ? 401 : status).json({ error: body })
+  } else response.status(status).json({ error, error_description: description })
+}
+
+/**
+ * What an acquisition that failed says to a token client: `invalid_grant` when only a new login helps, else that it may pass.
+ *
+ * @param deadCode The provider's own code for a grant that is dead, where it gave one.
+ */
+function refusalOf(failure: unknown, deadCode: string | undefined): TokenRefusal {
+  if (isGatewayError(failure, 'GW_NEEDS_LOGIN')) {
+    return {
+      status: 400,
+      error: 'invalid_grant',
+      description: ascii(failure.message),
+      providerCode: deadCode ?? 'refresh_token_invalidated',
+    }
+  }
+  const isThrottled = isGatewayError(failure) && failure.outcome === 'throttled'
+  return {
+    status: isThrottled ? 429 : 503,
+    error: isThrottled ? 'slow_down' : 'temporarily_unavailable',
+    description: isGatewayError(failure) ? ascii(failure.message) : `the gateway failed (${errorType(failure)}); its telemetry says where`,
+    retryAfterMs: (isGatewayError(failure) ? failure.retryAfterMs : undefined) ?? RETRY_AFTER_MS,
+  }
+}
+
+/** Without `retry-after` a client may try again at once. */
+const RETRY_AFTER_MS = 1_000
+
+/** RFC 6749 section 5.1: no cache may keep what holds tokens; nor is a refusal one to be kept. */
+function keepFromCaches(response: Response): Response {
+  keepPrivate(response)
+  return response.setHeader('pragma', 'no-cache')
+}
+
+/** RFC 6749 section 5.2: printable ASCII without quotation mark and backslash. */
+function ascii(text: string): string {
+  return text.replace(/["\\]/g, "'").replace(/[^\x20-\x7e]/g, '?')
+}
+
+/** Finds the profile whose refresh token a client shows. What it costs does not grow with the profiles there are. */
+class TokenHolders {
+  readonly #gateway: Pick<Gateway, 'profiles' | 'gate'>
+
+  constructor(gateway: Pick<Gateway, 'profiles' | 'gate'>) {
+    this.#gateway = gateway
+  }
+
+  /** Who holds or held it, by a listing that is a second old at most, and by what this process rotated since. */
+  async find(refresh: string, providerId: string): Promise<TokenOwnership | undefined> {
+    return this.#among(await this.#gateway.profiles.list(), refresh, providerId)
+  }
+
+  /** As `find`, with the profiles read again: another process may have rotated the token a moment ago. */
+  async findAnew(refresh: string, providerId: string): Promise<TokenOwnership | undefined> {
+    return this.#among(await this.#gateway.profiles.listAnew(), refresh, providerId)
+  }
+
+  async #among(listed: readonly StoredProfile[], refresh: string, providerId: string): Promise<TokenOwnership | undefined> {
+    const { lineage } = this.#gateway.gate
+    const token = fingerprint(refresh) ?? ''
+    // The second knows of a token that the store could not take, too.
+    const ids = new Set([...lineage.holders(token), lineage.of(token)?.profileId])
+    const found = listed.filter(({ id, provider, credential }) => ids.has(id) && provider === providerId && isOAuth(credential))
+    return findOwnership(await Promise.all(found.map(profile => this.#gateway.profiles.current(profile))), refresh)
+  }
+}
 
 const ROUTE = '/oauth/:provider/token'
 /** With one of the gateway's keys: a client that is given a URL can seldom be given a header as well. */
@@ -174,8 +398,8 @@ async function answerFor(client: Client, { asked, ownership, body }: KnownReques
 }
 
 /**
- * The profile that holds or held the token. One that nobody knows is looked for in the store as well, so long as guesses are
- * left: the limit comes before anything that costs.
+ * The profile that holds or held the token. An unknown token is looked up in the store as long as guesses are left: the limit is
+ * checked before anything expensive.
  *
  * @returns Milliseconds to wait where no guess is left.
  */
@@ -195,7 +419,7 @@ function tooManyGuesses(retryAfterMs: number): TokenRefusal {
   return { status: 429, error: 'slow_down', description: 'too many tokens that no profile here holds or held', retryAfterMs }
 }
 
-/** Nobody held it here: the provider is not asked, for the answer would be tokens that no profile keeps. */
+/** No profile here held it: the provider is not asked, since no profile would store the tokens of its answer. */
 function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
   const caller = clientCaller(clientName(request) ?? UNKNOWN_CLIENT)
   const [damaged] = gateway.profiles.damaged
@@ -210,7 +434,7 @@ function unknownToken({ gateway, request, provider }: Client): TokenRefusal {
   return { status: 400, error: 'invalid_grant', description }
 }
 
-/** Rotated away for longer than somebody who is merely behind would hold it, or it is unknown when. */
+/** Rotated away longer ago than a client that is merely behind would hold it, or at an unknown time. */
 function isTooOld({ rotationGraceMs }: Gateway, { standing, rotatedAwayAt = 0 }: TokenOwnership): boolean {
   return standing === 'former' && Date.now() - rotatedAwayAt >= rotationGraceMs
 }
@@ -268,8 +492,8 @@ function acquisitionOf(
 }
 
 /**
- * Why the client comes: what is known of the token first, then what it says itself. Only it can know of a rejection. Of a
- * client that is behind nobody knows in what state its old access token is.
+ * The refresh reason of the client: first what is known of the token, then what the client declares. Only the client can know of a
+ * rejection. For a client that is behind, the state of its old access token is unknown.
  */
 function reasonOf(
   need: RefreshReason | undefined,

@@ -5,13 +5,13 @@ import { dirname } from 'node:path'
 import type { StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
-import { flushFolder } from './database-file.ts'
 import { readOwnFile } from './own-files.ts'
+import { flushFolder } from './profile-database.ts'
+import { freeze, wrongPlace } from './profile-store.ts'
 import { damaged, newer, systemCode, unreadable, unwritable } from './store-failure.ts'
-import { freeze, wrongPlace } from './stored-profile.ts'
 
 /** What a `profiles.json` holds. */
-export interface EarlierDocument {
+interface EarlierDocument {
   /** Counts changes; `n + 1` follows `n`. */
   readonly revision: number
   readonly profiles: ReadonlyMap<string, StoredProfile>
@@ -76,7 +76,7 @@ export class EarlierProfiles {
   /** Renames the file: it is a backup from now on. A backup that was there is replaced. @throws {GatewayError} `GW_STORE_UNWRITABLE` */
   async retire(): Promise<void> {
     try {
-      // It holds tokens for as long as it is kept, and a folder may be readable by others.
+      // The file holds tokens, and the folder may be readable by others.
       await chmod(this.path, 0o600)
       await rename(this.path, `${this.path}.imported`)
       await flushFolder(dirname(this.path))

@@ -5,15 +5,13 @@ import { isGatewayError } from '../domain/gateway-error.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { OpenItems } from '../tools/open-items.ts'
 import { EarlierProfiles } from './earlier-profiles.ts'
-import { LeaseKeeper } from './lease-keeper.ts'
-import { LeaseTable } from './lease-table.ts'
+import { LeaseKeeper, LeaseTable } from './lease-keeper.ts'
 import { stateFolderAt } from './own-files.ts'
 import { PROCESS_LOCK_DEFAULTS, ProcessLock } from './process-lock.ts'
 import { type Changed, type ChangeStep, ProfileDatabase, type ProfileRow, type StoreRevision } from './profile-database.ts'
 import type { DamagedProfile, Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
 import { REST_DATABASE, RestTable } from './rest-table.ts'
-import { isSqliteBusy } from './sqlite-result.ts'
-import { closed, occupied } from './store-failure.ts'
+import { closed, isSqliteBusy, occupied } from './store-failure.ts'
 
 /** How a file store waits and reports. */
 export interface FileStoreOptions {
@@ -27,7 +25,7 @@ export interface FileStoreOptions {
   onStep?: (step: ChangeStep) => void
 }
 
-export const FILE_STORE_DEFAULTS = {
+const FILE_STORE_DEFAULTS = {
   leaseTtlMs: 30_000,
   changeWaitMs: PROCESS_LOCK_DEFAULTS.waitMs,
   clock: systemClock,

@@ -2,9 +2,8 @@ import type { StoredProfile } from '../domain/credential.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Lease, LeaseOptions, ProfileStore } from './profile-store.ts'
-import { memoryRests } from './rest-store.ts'
+import { acceptProfile, memoryRests } from './profile-store.ts'
 import { closed } from './store-failure.ts'
-import { acceptProfile } from './stored-profile.ts'
 
 /**
  * Keeps profiles in memory, for tests and for gateways whose credentials come from elsewhere. Leases hold within this

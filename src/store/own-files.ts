@@ -58,7 +58,7 @@ export function requireOwnFolder(folder: string): void {
  * @throws {GatewayError} `GW_STORE_UNREADABLE` for a symbolic link, a FIFO or anything else that is no regular file, for a file
  *   of another user, and for one that its group or every user can write to.
  */
-export function requireOwnFile(path: string): Stats | undefined {
+function requireOwnFile(path: string): Stats | undefined {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found) requireOwnRegular(path, found)
   return found
@@ -72,7 +72,7 @@ export function requireOwnDatabase(path: string): Stats | undefined {
 }
 
 /** As `requireOwnFile`, for a file that is open: what is checked is what is read. */
-export function requireOwnRegular(path: string, found: Stats): void {
+function requireOwnRegular(path: string, found: Stats): void {
   requireRegular(path, found)
   const user = thisUser()
   if (user !== undefined) requireOwn(path, found, user)

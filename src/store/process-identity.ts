@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** Which process it is, so that another one can tell later whether it still lives. */
+/** Identifies a process, so that another one can check later whether it still lives. */
 export interface ProcessIdentity {
   readonly pid: number
   /** Where `pid` means something: host name, boot and process namespace. Two containers may share a folder, and a pid. */

@@ -1,8 +1,142 @@
+import { chmodSync, closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
+import { uptime } from 'node:os'
+import { dirname } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as wait } from 'node:timers/promises'
-import { LockDatabase } from './lock-database.ts'
-import { closed, occupied } from './store-failure.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { quietSqlite } from '../tools/quiet-sqlite.ts'
+import { requireOwnDatabase } from './own-files.ts'
+import { closed, damagedLock, isSqliteBusy, occupied, sqliteFailure, systemCode } from './store-failure.ts'
 
-export interface ProcessLockOptions {
+/**
+ * A small SQLite file that processes lock against each other.
+ *
+ * SQLite's locks are locks of the operating system: they end with the process that holds them, however it ends, and
+ * know neither clocks nor stale files. Nothing waits inside SQLite, and nothing is flushed to the disk: what such a file
+ * holds means nothing once the machine was off. A process that is killed inside a transaction leaves a journal that the
+ * next one rolls back, because what was written is with the operating system.
+ */
+export class LockDatabase {
+  readonly path: string
+  #open: { connection: DatabaseSync; identity: string } | undefined
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  /**
+   * Begins a transaction that no other process, and no other connection of this one, can begin at the same time.
+   *
+   * @returns The connection, inside the transaction; `undefined` when another caller is in one.
+   * @throws {GatewayError} `GW_STORE_UNWRITABLE`, `GW_STORE_UNREADABLE`, or `GW_STORE_DAMAGED` when the file is no database.
+   */
+  tryBegin(): DatabaseSync | undefined {
+    try {
+      return this.#begin()
+    } catch (cause) {
+      if (isSqliteBusy(cause)) return undefined
+      const failure = this.failure(cause)
+      if (failure.code !== 'GW_STORE_DAMAGED' || !this.#setAside()) throw failure
+      return this.tryBegin()
+    }
+  }
+
+  /** Ends the transaction of `tryBegin`, keeping what was written. @returns false if a reader prevented it: nothing was written. */
+  tryCommit(connection: DatabaseSync): boolean {
+    try {
+      connection.exec('COMMIT')
+      return true
+    } catch (cause) {
+      this.undo(connection)
+      if (isSqliteBusy(cause)) return false
+      throw this.failure(cause)
+    }
+  }
+
+  /** Ends the transaction of `tryBegin`, keeping nothing. */
+  undo(connection: DatabaseSync): void {
+    if (connection.isOpen && connection.isTransaction) connection.exec('ROLLBACK')
+  }
+
+  /** Says what a failure of this database means for the store. */
+  failure(cause: unknown): GatewayError {
+    if (cause instanceof GatewayError) return cause
+    return sqliteFailure(this.path, cause, () => damagedLock(this.path, cause))
+  }
+
+  close(): void {
+    this.#open?.connection.close()
+    this.#open = undefined
+  }
+
+  #begin(): DatabaseSync {
+    const connection = this.#connect()
+    connection.exec('BEGIN IMMEDIATE')
+    return connection
+  }
+
+  /**
+   * Moves a damaged file away that was last written before this machine started: without flushes, a power failure can
+   * leave one behind. The processes that had locks in it are gone. A younger file may be in use, and stays.
+   *
+   * @returns false when the file stays.
+   */
+  #setAside(): boolean {
+    const found = statSync(this.path, { throwIfNoEntry: false })
+    if (!found?.isFile() || found.mtimeMs >= Date.now() - uptime() * 1000) return false
+    this.close()
+    renameSync(this.path, `${this.path}.damaged`)
+    return true
+  }
+
+  #connect(): DatabaseSync {
+    const identity = this.#identity()
+    // The file, or its folder, may have been removed: a lock on a file that no other process can open guards nothing.
+    if (this.#open && this.#open.identity === identity) return this.#open.connection
+    this.close()
+    requireOwnDatabase(this.path)
+    this.#create()
+    const connection = openDatabase(this.path)
+    this.#open = { connection, identity: this.#identity() }
+    return connection
+  }
+
+  /**
+   * Creates the file with mode 0600, or tightens an existing one.
+   *
+   * An existing file is touched by its path alone: closing any descriptor of it would drop the locks that this very
+   * process holds on it (POSIX record locks, sqlite.org/howtocorrupt.html section 2.2).
+   */
+  #create(): void {
+    mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 })
+    try {
+      closeSync(openSync(this.path, 'wx', 0o600))
+    } catch (cause) {
+      if (systemCode(cause) !== 'EEXIST') throw cause
+      if (process.platform !== 'win32' && statSync(this.path).mode & 0o077) chmodSync(this.path, 0o600)
+    }
+  }
+
+  #identity(): string {
+    const found = statSync(this.path, { bigint: true, throwIfNoEntry: false })
+    return found ? `${found.dev}-${found.ino}` : 'absent'
+  }
+}
+
+/** Loaded on first use: without a file store SQLite is not needed. */
+function openDatabase(path: string): DatabaseSync {
+  const { DatabaseSync } = quietSqlite()
+  const connection = new DatabaseSync(path, { timeout: 0 })
+  try {
+    connection.exec('PRAGMA synchronous = OFF')
+    return connection
+  } catch (cause) {
+    connection.close()
+    throw cause
+  }
+}
+
+interface ProcessLockOptions {
   /** Longest wait for another process that is inside, in ms. @default 30_000 */
   waitMs?: number
 }

@@ -2,8 +2,8 @@ import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as wait } from 'node:timers/promises'
 import { LONGEST_REST_MS } from '../domain/cooldown.ts'
-import { LockDatabase } from './lock-database.ts'
-import { type RestStore, readStoredRest, type StoredRest } from './rest-store.ts'
+import { LockDatabase } from './process-lock.ts'
+import { type RestStore, readStoredRest, type StoredRest } from './profile-store.ts'
 import { closed, occupied } from './store-failure.ts'
 
 /** The file in a state folder. */

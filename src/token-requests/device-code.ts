@@ -1,5 +1,5 @@
 import { deviceAuthorizationRequest, None, processDeviceAuthorizationResponse } from 'oauth4webapi'
-import { secretText } from '../providers/secret-text.ts'
+import { secretText } from '../providers/token-fields.ts'
 import { handedOverCode } from './code-grant.ts'
 import { unreadableVerdict } from './judge.ts'
 import { type AskOptions, askOAuth, type OAuthParty, type RefusedRequest, type UnansweredRequest } from './oauth-request.ts'

@@ -1,7 +1,7 @@
 import { type AuthorizationServer, type Client, processRefreshTokenResponse } from 'oauth4webapi'
 import type { Provider } from '../providers/provider.ts'
-import { secretText } from '../providers/secret-text.ts'
 import type { TokenFields } from '../providers/token-fields.ts'
+import { secretText } from '../providers/token-fields.ts'
 import { tokenLife } from '../providers/token-life.ts'
 import type { HeadFacts, UnreadableAnswer } from './judge.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'

@@ -1,6 +1,5 @@
-import type { AnswerHeaders, CollectedBody } from '../providers/answer-sink.ts'
 import type { OAuthEndpoints } from '../providers/provider.ts'
-import type { Upstream } from '../providers/upstream.ts'
+import type { AnswerHeaders, CollectedBody, Upstream } from '../providers/upstream.ts'
 import { ANSWER_READ } from './judge.ts'
 
 /** No time limit of the transport itself: how long a token request may take is its caller's to say, by signal. */

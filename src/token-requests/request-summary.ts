@@ -1,6 +1,6 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { FILE_PART, readMultipart } from '../http-clients/multipart.ts'
-import { secretText } from '../providers/secret-text.ts'
+import { FILE_PART, readMultipart } from '../http-clients/request-body.ts'
+import { secretText } from '../providers/token-fields.ts'
 import { parseJsonObject } from '../tools/json-object.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { KNOWN_FIELDS, shownReason, shownScope, spellingsOf } from './token-fields.ts'

@@ -1,6 +1,6 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { secretText } from '../providers/secret-text.ts'
 import type { TokenFields } from '../providers/token-fields.ts'
+import { secretText } from '../providers/token-fields.ts'
 import { type ExpiresInRepair, tokenLife } from '../providers/token-life.ts'
 import type { KnownService } from './endpoint-registry.ts'
 import { accessTokenOf } from './request-credential.ts'

@@ -1,8 +1,7 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
+import { type BufferedResponse, headersOf } from '../http-clients/undici-handler.ts'
 import { readText } from '../providers/refused-answer.ts'
-import { secretText } from '../providers/secret-text.ts'
-import { readTokenFields } from '../providers/token-fields.ts'
+import { readTokenFields, secretText } from '../providers/token-fields.ts'
 import { isJsonObject, parseJsonList, parseJsonObject } from '../tools/json-object.ts'
 
 /** Bytes that an answer may inflate to. */

@@ -18,7 +18,7 @@ export const systemClock: Clock = {
  * second elsewhere.
  *
  * `performance.now` and `process.hrtime` read CLOCK_MONOTONIC, which stands still while a machine sleeps; the wall clock
- * goes on but jumps when somebody sets it.
+ * continues but jumps when it is set.
  */
 export function uptimeMs(): number {
   try {

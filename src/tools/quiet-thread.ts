@@ -1,7 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { ownModule } from './own-module.ts'
 
-export interface QuietThreadOptions {
+interface QuietThreadOptions {
   /** Handed over as `workerData`. */
   data?: unknown
   /** Old-generation heap of the thread, in MiB: past it the thread ends, not the process. */

@@ -10,7 +10,7 @@ const SHORTEST_ANYWHERE = 8
 const SHORTEST_WITH_BEGINNING = 20
 /** Shortest beginning that is known: `sk-proj-` begins many texts. */
 const SHORTEST_BEGINNING = 12
-/** What is kept of a long text. Whoever sees that much of it sees the whole of it. */
+/** How many characters of a long text are kept: they identify the whole text. */
 const KEPT = 64
 /** Texts are found by so many of their first characters. */
 const HEAD = SHORTEST_ANYWHERE
@@ -29,7 +29,7 @@ const LONGEST_NAME = 256
 const BEFORE_SIGNATURE = /eyJ[\w-]*\.[\w-]*\.$/
 const SHORTEST_SIGNATURE = 16
 
-/** One hidden text, as it is looked for. */
+/** One hidden text and how it is searched for. */
 interface Hidden {
   /** The text, or its beginning when it is long; of a JWT its signature. */
   readonly kept: string
@@ -37,7 +37,7 @@ interface Hidden {
   readonly hasBeginning: boolean
 }
 
-export interface SecretRegistryOptions {
+interface SecretRegistryOptions {
   clock?: Clock
   mostTokens?: number
 }
@@ -185,7 +185,7 @@ export function pinSecret(text: string | undefined): void {
   ofProcess.pin(text)
 }
 
-/** Keeps a configured name shown although somebody's key is the same word. */
+/** Keeps a configured name visible although a key is the same word. */
 export function showName(name: string): void {
   ofProcess.show(name)
 }

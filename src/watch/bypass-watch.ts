@@ -1,7 +1,7 @@
 import { diag } from '@opentelemetry/api'
 import { siteOf } from '../callers/caller.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import { sayRefusal } from '../http-clients/block.ts'
+import { sayRefusal } from '../http-clients/client-adapter.ts'
 import { watchOutgoing } from '../http-clients/outgoing.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'

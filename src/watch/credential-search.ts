@@ -1,5 +1,5 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { secretText } from '../providers/secret-text.ts'
+import { secretText } from '../providers/token-fields.ts'
 
 /** What a file of the application says of the credential that a refresh token belongs to. */
 export interface StoredCredential {

@@ -1,6 +1,14 @@
-import { comesInPieces, isDeclaredShort, type ReadBody, readPieces, textAtHand } from '../http-clients/buffer-request-body.ts'
-import type { BufferedResponse } from '../http-clients/buffered-response.ts'
-import { type Dispatch, type DispatchOptions, interceptDispatches } from '../http-clients/undici-dispatch.ts'
+import {
+  comesInPieces,
+  type Dispatch,
+  type DispatchOptions,
+  interceptDispatches,
+  isDeclaredShort,
+  type ReadBody,
+  readPieces,
+  textAtHand,
+} from '../http-clients/undici-dispatch.ts'
+import type { BufferedResponse } from '../http-clients/undici-handler.ts'
 import { isKnownHandler, type UndiciHandler, waitingHandler } from '../http-clients/undici-handler.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
 import { type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'

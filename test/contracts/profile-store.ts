@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { StoredProfile } from '../../src/domain/credential.ts'
-import type { ProfileStore } from '../../src/store/profile-store.ts'
-import type { StoredRest } from '../../src/store/rest-store.ts'
+import type { ProfileStore, StoredRest } from '../../src/store/profile-store.ts'
 import { generationOf, oauthProfile, rotate } from '../store/fixtures/rotate.ts'
 
 const ID = 'openai-codex:me@example.com'

@@ -3,7 +3,7 @@ import { ATTR_CALLER, ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURC
 import { clientCaller } from '../../src/domain/caller-site.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import { recordImport } from '../../src/importers/import-record.ts'
+import { recordImport } from '../../src/importers/profile-import.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'

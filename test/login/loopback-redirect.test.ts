@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { awaitRedirect } from '../../src/login/loopback-redirect.ts'
+import { awaitRedirect } from '../../src/login/browser-login.ts'
 import { afterwards } from '../support/clean-up.ts'
 
 const STATE = 'the-state-of-this-login'

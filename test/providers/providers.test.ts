@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { anthropic } from '../../src/providers/anthropic.ts'
-import { openai } from '../../src/providers/openai.ts'
-import { openaiCodex } from '../../src/providers/openai-codex.ts'
-import { openaiCompatible } from '../../src/providers/openai-compatible.ts'
+import { openai, openaiCodex, openaiCompatible } from '../../src/providers/openai.ts'
 import { providerContract } from '../contracts/provider.ts'
 
 providerContract('openai-codex', openaiCodex())

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { anthropic } from '../../src/providers/anthropic.ts'
-import { openaiCodex } from '../../src/providers/openai-codex.ts'
+import { openaiCodex } from '../../src/providers/openai.ts'
 
 const E = (code: string | null, message = '') => JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code } })
 const R = (error: string, description?: string) => JSON.stringify({ error, error_description: description })

@@ -5,11 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { AnswerHeaders, AnswerSink, CollectedBody, Flow } from '../../src/providers/answer-sink.ts'
-import type { UpstreamRequest } from '../../src/providers/exchange.ts'
 import { readRefusedAnswer } from '../../src/providers/refused-answer.ts'
+import type { AnswerHeaders, AnswerSink, CollectedBody, Flow, UpstreamError, UpstreamRequest } from '../../src/providers/upstream.ts'
 import { Upstream, type UpstreamOptions } from '../../src/providers/upstream.ts'
-import type { UpstreamError } from '../../src/providers/upstream-error.ts'
 
 const MIB = 1024 * 1024
 const closers: (() => unknown)[] = []

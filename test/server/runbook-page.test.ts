@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { runbookPage } from '../../src/server/runbook-page.ts'
+import { runbookPage } from '../../src/server/operator-endpoints.ts'
 import { gatewayWorld } from '../support/gateway-world.ts'
 
 const RULES = readFileSync(new URL('../../dashboards/generated/gatewatch.rules.yml', import.meta.url), 'utf8')

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { GuessLimit } from '../../src/server/token-gate-limit.ts'
+import { GuessLimit } from '../../src/server/token-gate.ts'
 import { TestClock } from '../support/test-clock.ts'
 
 it('lets ten guesses in, then one every ten seconds, and says how long it takes until then', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { replaceMember, scanBeginning, scanMembers, scannedString, scannedTrue } from '../../src/tools/json-scanner.ts'
+import { replaceMember, scanBeginning, scanMembers, scannedString, scannedTrue } from '../../src/tools/json-object.ts'
 
 const WANTED = ['model', 'stream']
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { runSteps } from '../../src/tools/run-steps.ts'
+import { runSteps } from '../../src/tools/run-guarded.ts'
 
 describe('the steps of an end', () => {
   it('run in their order, each after the one before, and all of them', async () => {

@@ -16,7 +16,7 @@ import {
   ATTR_VIA,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import { bypassError } from '../../src/http-clients/block.ts'
+import { bypassError } from '../../src/http-clients/client-adapter.ts'
 import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
 import { bypassWorld, onClose, startServer, until } from './world.ts'

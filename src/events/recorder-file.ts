@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { GatewayError } from '../domain/gateway-error.ts'
+import { createDatabaseFile } from '../store/database-file.ts'
 import { requireOwnDatabase, stateFolderAt } from '../store/own-files.ts'
-import { createDatabaseFile } from '../store/profile-database.ts'
 import { unreadable } from '../store/store-failure.ts'
 import { quietSqlite } from '../tools/quiet-sqlite.ts'
 import { damagedRecorder, newerRecorder, recorderFailure } from './recorder-failure.ts'
 import { APPLICATION_ID, CREATE_SCHEMA, SCHEMA_VERSION } from './recorder-schema.ts'
 
-export { fileIdentity } from '../store/profile-database.ts'
+export { fileIdentity } from '../store/database-file.ts'
 
 const FILE_NAME = 'recorder.sqlite'
 /** Longest wait of a reader for a process that is just opening or closing the file, in ms. */

@@ -1,5 +1,5 @@
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { type BufferedResponse, headersOf } from '../http-clients/undici-handler.ts'
+import { type BufferedResponse, headersOf } from '../http-clients/buffered-response.ts'
 import { readText } from '../providers/refused-answer.ts'
 import { readTokenFields, secretText } from '../providers/token-fields.ts'
 import { isJsonObject, parseJsonList, parseJsonObject } from '../tools/json-object.ts'

@@ -1,3 +1,4 @@
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import {
   comesInPieces,
   type Dispatch,
@@ -8,7 +9,6 @@ import {
   readPieces,
   textAtHand,
 } from '../http-clients/undici-dispatch.ts'
-import type { BufferedResponse } from '../http-clients/undici-handler.ts'
 import { isKnownHandler, type UndiciHandler, waitingHandler } from '../http-clients/undici-handler.ts'
 import type { KnownService } from '../token-requests/endpoint-registry.ts'
 import { type RequestSummary, summarizeRequest } from '../token-requests/request-summary.ts'

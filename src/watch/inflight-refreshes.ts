@@ -1,5 +1,5 @@
 import type { Fingerprint } from '../domain/fingerprint.ts'
-import type { BufferedResponse } from '../http-clients/undici-handler.ts'
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import { agedAnswer, grantedRefresh } from '../token-requests/token-response.ts'
 import type { Clock } from '../tools/clock.ts'
 

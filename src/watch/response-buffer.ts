@@ -1,4 +1,4 @@
-import type { BufferedResponse } from '../http-clients/undici-handler.ts'
+import type { BufferedResponse } from '../http-clients/buffered-response.ts'
 import type { InflightSettlement } from './inflight-refreshes.ts'
 
 /** Longer than any token answer: what goes on after this is none, and is no other caller's. */

@@ -12,12 +12,11 @@ const STORY_WORDS =
 
 /** How many there are in each folder. Zero is the goal: a number may only go down, and is lowered in the change that lowers the count. */
 const CEILINGS: Readonly<Record<string, number>> = {
-  dashboards: 1,
-  'src/calls': 6,
-  'src/events': 3,
+  'src/calls': 4,
+  'src/events': 2,
   'src/refresh': 13,
   'src/telemetry': 18,
-  'src/token-requests': 9,
+  'src/token-requests': 5,
   'src/watch': 17,
   'test/callers': 9,
   'test/calls': 15,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
-import type { BufferedResponse } from '../../src/http-clients/undici-handler.ts'
+import type { BufferedResponse } from '../../src/http-clients/buffered-response.ts'
 import { agedAnswer } from '../../src/token-requests/token-response.ts'
 import { type AskedRefresh, InflightRefreshes } from '../../src/watch/inflight-refreshes.ts'
 import { TestClock } from '../support/test-clock.ts'

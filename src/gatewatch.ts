@@ -10,8 +10,7 @@ import type { WrapCallOptions } from './calls/wrap-call.ts'
 import type { ProcessRole, Protocol, RefreshReason } from './domain/enums.ts'
 import { GatewayError, isGatewayError } from './domain/gateway-error.ts'
 import type { AsyncFunction } from './domain/wrapped-function.ts'
-import { diskRecorders } from './events/disk-recorder.ts'
-import { EventStore } from './events/event-store.ts'
+import { type EventSource, EventStore } from './events/event-store.ts'
 import { Recorder } from './events/recorder.ts'
 import { SpanEvents } from './events/span-events.ts'
 import { Gateway } from './gateway.ts'
@@ -48,7 +47,7 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
   /** The process belongs to Gatewatch: OpenTelemetry is registered for all of it. @default false */
   standalone?: boolean
   processRole?: ProcessRole
-  /** State folder in which spans are kept on disk too, together with those of watched processes: `gatewatch diagnose --state` reads them. */
+  /** State folder in which events are kept, together with those of watched processes: `gatewatch diagnose --state` reads them. */
   recordIn?: string
   /**
    * Receives faults of Gatewatch itself and of the callbacks it was given, once for each kind; `diag` of OpenTelemetry gets a
@@ -110,13 +109,20 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
   const recorder = new Recorder()
-  const events = new EventStore({ ...(processRole && { processRole }) })
   const role = processRole && { processRole }
-  const onFailure = (fault: unknown) => faults.report('the recorder on disk', fault)
-  const others = (onDropped: OnDropped) => [
-    new SpanEvents(events),
-    ...diskRecorders(recordIn, { title: 'gatewatch', onDropped, onFailure, ...role, ...(standalone && { failedRefreshes: 'at_once' }) }),
-  ]
+  let onDropped: OnDropped = () => undefined
+  const events = new EventStore({
+    ...role,
+    folder: recordIn,
+    title: 'gatewatch',
+    onDropped: (place, count) => onDropped(place, count),
+    onFailure: fault => faults.report('the event store', fault),
+    ...(standalone && { failedRefreshes: 'at_once' }),
+  })
+  const others = (dropped: OnDropped) => {
+    onDropped = dropped
+    return [new SpanEvents(events)]
+  }
   const started: Step[] = []
   try {
     const embedded = standalone ? undefined : startEmbeddedTelemetry({ recorder, others, environment, ...role })
@@ -187,6 +193,8 @@ function anotherApi(version: string): GatewayError {
 export class Gatewatch {
   /** Recent interesting spans, redacted. */
   readonly recorder: Recorder
+  /** Everything that was observed here: with a state folder, by every process of it. */
+  readonly events: EventSource
   readonly #parts: Parts
   readonly #gauges: NodeJS.Timeout
   /** The servers that listen, or are about to. */
@@ -196,6 +204,7 @@ export class Gatewatch {
   constructor(parts: Parts) {
     this.#parts = parts
     this.recorder = parts.recorder
+    this.events = parts.events
     this.#gauges = setInterval(() => {
       void parts.gateway.refreshGauges()
       parts.sdk.source.meter?.check()
@@ -325,8 +334,8 @@ export class Gatewatch {
    */
   async serve(): Promise<Serving> {
     this.#mustRun()
-    const { settings, gateway, recorder, events, environment, source } = this.#parts
-    const parts = { gateway, recorder, events, environment, source, listen: settings.listen, version: packageVersion() }
+    const { settings, gateway, events, environment, source } = this.#parts
+    const parts = { gateway, events, environment, source, listen: settings.listen, version: packageVersion() }
     // Express and the pages are loaded by those that serve.
     const server = import('./server/server.ts').then(({ serve }) => serve({ ...parts, metrics: accept => this.metrics(accept) }))
     this.#servers.add(server)

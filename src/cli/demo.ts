@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
 import { type Demo, startDemo } from '../simulator/demo/demo.ts'
 import { runSteps } from '../tools/run-guarded.ts'
 import type { Output } from './output.ts'
@@ -58,13 +57,7 @@ async function show(demo: Demo, scenes: readonly string[], output: Output, signa
 }
 
 async function print(demo: Demo, scenes: readonly string[], output: Output): Promise<void> {
-  const { recorder } = demo.watch
-  const callers = {
-    refreshes: callerTable(recorder),
-    acquisitions: acquisitionTable(recorder),
-    fallbacks: fallbackTable(recorder),
-    billingChanges: billingChangeTable(recorder),
-  }
+  const callers = await demo.watch.events.query('eventCounts', undefined)
   const profiles = await demo.watch.profiles()
   const story = scenes.length === 0 ? [] : [`What happened\n${scenes.join('\n')}`]
   const text = [addresses(demo), profileTable(profiles), callerTables(callers, Date.now()), ...story].join('\n\n')

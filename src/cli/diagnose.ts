@@ -12,7 +12,7 @@ import { EXIT, type ExitCode } from './output.ts'
 interface DiagnoseCommandOptions {
   /** State folder of the processes. */
   state: string
-  /** A recorder file, or traces in OTLP JSON, instead of the state folder. */
+  /** An event store, or traces in OTLP JSON, instead of the state folder. */
   from?: string
   /** A running gateway, instead of the state folder: what it holds in memory. */
   url?: string

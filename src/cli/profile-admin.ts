@@ -3,7 +3,8 @@ import { resolve } from 'node:path'
 import { startSdk } from '../../otel/sdk/sdk.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
-import { DiskRecorder } from '../events/disk-recorder.ts'
+import { EventStore } from '../events/event-store.ts'
+import { SpanEvents } from '../events/span-events.ts'
 import { readRegistry } from '../load-settings.ts'
 import { configuredNames, parseSettings, type Settings } from '../options.ts'
 import type { Registry } from '../providers/registry.ts'
@@ -60,7 +61,7 @@ export async function profilePlace({ config, state }: PlaceOptions): Promise<Pro
 }
 
 /**
- * Runs a command's work at the place it was given, with telemetry into the recorder of its state folder, and over OTLP where
+ * Runs a command's work at the place it was given, with telemetry into the event store of its state folder, and over OTLP where
  * an `OTEL_*` variable names an endpoint.
  *
  * @param command What the command is called, `profiles login`.
@@ -73,9 +74,9 @@ export async function withProfileAdmin<T>(
 ): Promise<T> {
   const place = await profilePlace(options)
   const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
-  const recorder = new DiskRecorder({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
+  const events = new EventStore({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
   const store = fileStore(place.stateFolder)
-  const sdk = await startSdk({ recorder, standalone: false, processRole: 'cli' })
+  const sdk = await startSdk({ recorder: new SpanEvents(events), standalone: false, processRole: 'cli' })
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(place.settings) })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })
@@ -84,7 +85,7 @@ export async function withProfileAdmin<T>(
       { name: 'store', run: () => store.close() },
       { name: 'telemetry', run: () => sdk.shutdown() },
     ])
-    if (recorder.failure) output.note(`gatewatch: what was done is not in the recorder: ${recorder.failure.message}`)
+    if (events.failure) output.note(`gatewatch: what was done is not in the event store: ${events.failure.message}`)
   }
 }
 

@@ -297,7 +297,7 @@ function addDiagnoseCommands(line: CommandLine): void {
       'name what fails, the caller that causes it and the remedy; exit code 0: nothing, 1: a dead login, money spent or a storm, 2: anything else',
     )
     .addOption(stateOption())
-    .option('--from <file>', 'read a recorder.sqlite, or traces in OTLP JSON, instead of the state folder')
+    .option('--from <file>', 'read an events.sqlite, or traces in OTLP JSON, instead of the state folder')
     .option('--url <url>', 'ask a running gateway for what it recorded, instead of reading the state folder', anUrl)
     .option('--key-env <name>', KEY_ENV_HELP)
     .option('--since <time>', 'only since this long ago: 30s, 15m, 1h, 28d (default: 7d; with --from or --url everything)', aSpanOfTime)

@@ -1,11 +1,10 @@
+import type { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Via } from '../domain/enums.ts'
-import { type DiskRecords, readRecords } from '../events/disk-records.ts'
-import type { TokenReplay, TokenSend } from '../events/queries/token-replays.ts'
-import { matchesFilter, refreshes } from '../events/queries.ts'
-import type { RefreshFilter } from '../events/recorded-spans.ts'
-import { type RefreshRow, refreshRow } from '../events/refresh-row.ts'
-import { replays } from '../events/replays.ts'
+import { recordingProcesses } from '../events/queries/processes.ts'
+import { type ListedRefresh, type RefreshListFilter, refreshList } from '../events/queries/refresh-list.ts'
+import { type TokenReplay, type TokenSend, tokenReplays } from '../events/queries/token-replays.ts'
+import { readEvents } from '../events/read-events.ts'
 import { profileName } from '../telemetry/profile-name.ts'
 import { EXIT, type ExitCode, inWords, type Output, TextTable } from './output.ts'
 import { waitForSignal } from './signals.ts'
@@ -32,9 +31,9 @@ const FOLLOW_MS = 300
 /** Read in one transaction, so that list and replays are consistent. */
 interface Reading {
   readonly mark: number
-  readonly rows: readonly RefreshRow[]
+  readonly rows: readonly ListedRefresh[]
   readonly replayed: readonly TokenReplay[]
-  /** Spans that the processes could not record. */
+  /** Events that the processes could not record. */
   readonly dropped: number
   /** Rows that are damaged. */
   readonly unreadable: number
@@ -43,7 +42,7 @@ interface Reading {
 /** `gatewatch refreshes --state DIR`: the token requests of all processes of a state folder, and their replays. */
 export async function refreshesCommand(options: RefreshesCommandOptions, output: Output): Promise<ExitCode> {
   const filter = filterOf(options)
-  const reading = readRecords(options.state, records => read(records, filter))
+  const reading = readEvents(options.state, database => read(database, filter))
   if (options.follow) await follow(options, filter, reading, output)
   else showList(options, reading, output)
   return EXIT.good
@@ -53,7 +52,7 @@ function showList({ stack = false }: RefreshesCommandOptions, { rows, replayed, 
   const known = bySpan(replayed)
   const parts = [rows.length === 0 ? 'no token request recorded' : new RefreshLines({ withStack: stack }).table(rows, known)]
   if (replayed.length > 0) parts.push(`Replays\n${replayed.map(replayLine).join('\n')}`)
-  if (dropped > 0) parts.push(`${dropped} spans could not be recorded: see the stderr of the processes`)
+  if (dropped > 0) parts.push(`${dropped} events could not be recorded: see the stderr of the processes`)
   if (unreadable > 0) parts.push(unreadableText(unreadable))
   output.show({ refreshes: rows.map(row => withReplay(row, known, stack)), replays: replayed, dropped, unreadable }, parts.join('\n\n'))
 }
@@ -61,7 +60,7 @@ function showList({ stack = false }: RefreshesCommandOptions, { rows, replayed, 
 /** Shows the recorded refreshes, oldest first, then new ones; a JSON value, or a line, for each. */
 async function follow(
   { state, stack = false }: RefreshesCommandOptions,
-  filter: RefreshFilter,
+  filter: RefreshListFilter,
   begin: Reading,
   output: Output,
 ): Promise<void> {
@@ -75,7 +74,7 @@ async function follow(
       if (!output.isJson) output.show(replay, `  ${replayLine(replay)}`)
     }
   }
-  const showRow = (row: RefreshRow, known: Replays) =>
+  const showRow = (row: ListedRefresh, known: Replays) =>
     output.show(
       { refresh: withReplay(row, known, stack), ...(known.has(row.spanId) && { replay: known.get(row.spanId) }) },
       lines.line(row, known),
@@ -93,7 +92,7 @@ async function follow(
   let { mark } = begin
   while (!ended.signal.aborted) {
     await sleep(FOLLOW_MS, undefined, { signal: ended.signal }).catch(() => undefined)
-    const next = readRecords(state, records => readAfter(records, mark, filter))
+    const next = readEvents(state, database => read(database, { ...filter, after: mark }))
     mark = next.mark
     if (next.unreadable > 0) output.note(unreadableText(next.unreadable))
     const replayed = bySpan(next.replayed)
@@ -103,19 +102,12 @@ async function follow(
   await untilEnd
 }
 
-function read(records: DiskRecords, filter: RefreshFilter): Reading {
-  const rows = refreshes(records, filter)
-  const dropped = records.processes().reduce((sum, process) => sum + process.dropped, 0)
-  return { mark: records.mark(), rows, replayed: replaysAmong(records, rows), dropped, unreadable: records.gaps.unreadable }
-}
-
-function readAfter(records: DiskRecords, mark: number, filter: RefreshFilter): Reading {
+function read(database: DatabaseSync, filter: RefreshListFilter): Reading {
+  const { refreshes: rows, mark, gaps } = refreshList(database, filter)
   // A file that was removed and begun again counts from the start.
-  const end = records.mark()
-  const spans = records.refreshesAfter(end < mark ? 0 : mark)
-  const rows = spans.map(refreshRow).filter(row => matchesFilter(row, filter))
-  const replayed = rows.length === 0 ? [] : replaysAmong(records, rows)
-  return { mark: end, rows, replayed, dropped: 0, unreadable: records.gaps.unreadable }
+  if (filter.after !== undefined && mark < filter.after) return read(database, { ...filter, after: 0 })
+  const dropped = recordingProcesses(database).reduce((sum, process) => sum + process.dropped, 0)
+  return { mark, rows, replayed: rows.length === 0 ? [] : replaysAmong(database, rows), dropped, unreadable: gaps.unreadable }
 }
 
 function unreadableText(unreadable: number): string {
@@ -123,9 +115,9 @@ function unreadableText(unreadable: number): string {
 }
 
 /** Replays in which one of the shown refreshes has a part. */
-function replaysAmong(records: DiskRecords, rows: readonly RefreshRow[]): TokenReplay[] {
+function replaysAmong(database: DatabaseSync, rows: readonly ListedRefresh[]): TokenReplay[] {
   const shown = new Set(rows.map(({ spanId }) => spanId))
-  return replays(records, { most: Number.POSITIVE_INFINITY }).filter(({ first, replays: again }) =>
+  return tokenReplays(database, { most: Number.POSITIVE_INFINITY }).filter(({ first, replays: again }) =>
     [...again, ...(first ? [first] : [])].some(({ spanId }) => shown.has(spanId)),
   )
 }
@@ -134,12 +126,12 @@ function bySpan(replayed: readonly TokenReplay[]): Replays {
   return new Map(replayed.flatMap(replay => replay.replays.map(({ spanId }) => [spanId, replay] as const)))
 }
 
-function withReplay(row: RefreshRow, known: Replays, withStack: boolean): RefreshRow {
+function withReplay(row: ListedRefresh, known: Replays, withStack: boolean): ListedRefresh {
   const { stack, ...rest } = { ...row, replay: row.replay || known.has(row.spanId) }
   return withStack ? { ...rest, stack } : { ...rest, stack: undefined }
 }
 
-function filterOf({ since, profile, caller, via, limit }: RefreshesCommandOptions): RefreshFilter {
+function filterOf({ since, profile, caller, via, limit }: RefreshesCommandOptions): RefreshListFilter {
   return {
     ...(since !== undefined && { sinceMs: Date.now() - since }),
     // Telemetry shows most profiles by a hashed name; the operator may know the plain one.
@@ -169,16 +161,16 @@ class RefreshLines {
     this.#withStack = withStack
   }
 
-  table(rows: readonly RefreshRow[], replays: Replays): string {
+  table(rows: readonly ListedRefresh[], replays: Replays): string {
     const cells = rows.map(row => cellsOf(row, replays))
     return this.#table.table(cells, (row, index) => this.#withStackOf(row, rows[index]))
   }
 
-  line(row: RefreshRow, replays: Replays): string {
+  line(row: ListedRefresh, replays: Replays): string {
     return this.#withStackOf(cellsOf(row, replays), row)
   }
 
-  #withStackOf(cells: readonly string[], row: RefreshRow | undefined): string {
+  #withStackOf(cells: readonly string[], row: ListedRefresh | undefined): string {
     if (!this.#withStack || !row) return this.#table.row(cells)
     const stack = (row.stack ?? 'no stack was seen').split('\n').map(frame => `    ${plain(frame.trim())}`)
     const joiners = (row.joinedBy ?? []).map(joiner => `    joined by ${plain(joiner)}`)
@@ -209,7 +201,7 @@ export function shapeHint(shape: string | undefined): string {
   return odd.join(' ')
 }
 
-function cellsOf(row: RefreshRow, replays: Replays): string[] {
+function cellsOf(row: ListedRefresh, replays: Replays): string[] {
   const process = row.pid === undefined ? '-' : [row.role, row.pid, row.title].filter(Boolean).join(' ')
   const note = [
     viaNote(row),
@@ -226,23 +218,23 @@ function cellsOf(row: RefreshRow, replays: Replays): string[] {
 }
 
 /** Why `via` is unknown, or may be wrong. */
-function viaNote({ uncertainty, gateSeen }: RefreshRow): string {
+function viaNote({ uncertainty, gateSeen }: ListedRefresh): string {
   if (uncertainty !== undefined) return uncertainty
   return gateSeen === false ? 'the gate was not seen in this process yet' : ''
 }
 
 /** The source of the answer of a request that was not sent. */
-function givenNote({ decision }: RefreshRow): string {
+function givenNote({ decision }: ListedRefresh): string {
   if (decision === undefined) return ''
   return decision === 'join' ? 'join: shared the answer of a request in flight' : `${decision}: answered from memory, nothing sent`
 }
 
 /** Number of other waiters; their names are listed below the stack. */
-function joinedNote({ joinedBy = [] }: RefreshRow): string {
+function joinedNote({ joinedBy = [] }: ListedRefresh): string {
   return joinedBy.length === 0 ? '' : `joined by ${joinedBy.length}`
 }
 
-function replayNote(row: RefreshRow, replay: TokenReplay | undefined): string {
+function replayNote(row: ListedRefresh, replay: TokenReplay | undefined): string {
   if (replay?.first) return `replay of what ${senderOf(replay.first)} sent`
   return replay || row.replay ? 'replay' : ''
 }

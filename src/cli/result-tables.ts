@@ -1,7 +1,7 @@
 import type { ProbeResult } from '../calls/probe.ts'
 import { profileNote } from '../calls/profile-note.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
-import type { AcquisitionCount, CallerCount, FallbackCount } from '../events/queries.ts'
+import type { EventCounts, MoveCount } from '../events/queries/counts.ts'
 import { EXIT, type ExitCode, inWords, textTable } from './output.ts'
 
 const WARNING = new Set<ProfileSnapshot['state']>(['expiring', 'resting', 'not_persisted'])
@@ -64,16 +64,8 @@ function probeNoteOf({ probe }: ProfileSnapshot): string {
   return `probed ${inWords(probe.ageSeconds)} ago: ${probe.outcome}${probe.diverges ? ', calls say otherwise' : ''}`
 }
 
-/** What is shown of one recorder. */
-export interface CallerLists {
-  readonly refreshes: readonly CallerCount[]
-  readonly acquisitions: readonly AcquisitionCount[]
-  readonly fallbacks: readonly FallbackCount[]
-  readonly billingChanges: readonly FallbackCount[]
-}
-
 /** Who refreshed, who acquired a token at the gate and which profiles were given up, as tables for people. */
-export function callerTables({ refreshes, acquisitions, fallbacks, billingChanges }: CallerLists, nowMs: number): string {
+export function callerTables({ refreshes, acquisitions, fallbacks, billingChanges }: EventCounts, nowMs: number): string {
   const ago = (lastSeenMs: number) => `${inWords(Math.max(0, (nowMs - lastSeenMs) / 1000))} ago`
   const parts: string[] = []
   parts.push(
@@ -92,7 +84,7 @@ export function callerTables({ refreshes, acquisitions, fallbacks, billingChange
       )}`,
     )
   }
-  const moves = (title: string, from: string, to: string, rows: readonly FallbackCount[]) => {
+  const moves = (title: string, from: string, to: string, rows: readonly MoveCount[]) => {
     if (rows.length === 0) return
     const lines = rows.map(row => [row.from, row.to, row.reason, row.count, ago(row.lastSeenMs)])
     parts.push(`${title}\n${textTable([from, to, 'REASON', 'COUNT', 'LAST'], lines)}`)

@@ -17,7 +17,7 @@ import {
 } from '../watch/watch-settings.ts'
 
 export interface RunCommandOptions {
-  /** State folder of the recorder. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
+  /** State folder of the event store. @default `GATEWATCH_STATE`, else `~/.gatewatch` */
   state?: string
   /** Frames of the gate. */
   gate?: readonly string[]

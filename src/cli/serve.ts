@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { durationOf } from '../domain/duration-text.ts'
-import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
+import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
 import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
 import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
@@ -14,7 +14,7 @@ import { waitForSignal } from './signals.ts'
 
 interface ServeCommandOptions {
   config: string
-  /** Folder in which spans are kept on disk too, with those of watched processes. @default `GATEWATCH_STATE`, else none */
+  /** Folder in which events are kept on disk, with those of watched processes. @default `GATEWATCH_STATE`, else none */
   state?: string
 }
 
@@ -25,7 +25,7 @@ export async function serveCommand(
 ): Promise<ExitCode> {
   const { settings, stateFolder, path } = await readConfigFile(config)
   const recordIn = state ? stateFolderAt(resolve(state)) : undefined
-  if (recordIn !== undefined) requireOwnRecorder(recorderFile(recordIn))
+  if (recordIn !== undefined) requireOwnEventFile(eventFile(recordIn))
   const { state: _state, ...options } = settings
   const store = fileStore(stateFolder)
   let watch: Gatewatch | undefined

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { configError } from '../domain/gateway-error.ts'
-import { recorderFile, requireOwnRecorder } from '../events/recorder-file.ts'
+import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
 import { setProviderSide } from '../simulator/scenarios/provider-side.ts'
 import type { Scenario } from '../simulator/scenarios/scenario.ts'
 import { runScenario } from '../simulator/scenarios/scenario-runner.ts'
@@ -47,7 +47,7 @@ function showList(output: Output): ExitCode {
 
 async function play(scenario: Scenario, { state }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const folder = state === undefined ? await mkdtemp(join(tmpdir(), 'gatewatch-simulated-')) : resolve(state)
-  requireOwnRecorder(recorderFile(folder))
+  requireOwnEventFile(eventFile(folder))
   output.note(`playing ${scenario.name}: ${scenario.title}`)
   if (scenario.played !== undefined) output.note(`instead of the original: ${scenario.played}`)
   const interrupted = untilInterrupted()
@@ -63,7 +63,7 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
   }
   const { diagnosis, first, isRight, tookMs } = scenarioRun
   output.show(
-    { scenario: scenario.name, expected: scenario.finding, first, isRight, recorder: recorderFile(folder), diagnosis },
+    { scenario: scenario.name, expected: scenario.finding, first, isRight, events: eventFile(folder), diagnosis },
     [
       `${scenario.name}, played in ${(tookMs / 1000).toFixed(1)} s. ${scenario.symptom === 'None.' ? 'An operator sees nothing.' : `An operator sees: ${scenario.symptom}`}`,
       'What diagnose says, from telemetry alone:',

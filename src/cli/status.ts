@@ -1,11 +1,12 @@
 import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { readRecords } from '../events/disk-records.ts'
-import { acquisitionTable, billingChangeTable, callerTable, fallbackTable } from '../events/queries.ts'
+import { type EventCounts, eventCounts } from '../events/queries/counts.ts'
+import { recordingProcesses } from '../events/queries/processes.ts'
+import { readEvents } from '../events/read-events.ts'
 import { type AskedGatewayOptions, ask, askedGateway } from './gateway-client.ts'
 import { EXIT, type ExitCode, inWords, type Output, textTable } from './output.ts'
-import { type CallerLists, callerTables, exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './result-tables.ts'
+import { callerTables, exitCodeOf, exitCodeOfProbes, profileTable, worseOf } from './result-tables.ts'
 
 interface StatusOptions extends AskedGatewayOptions {
   /** Let the gateway probe every profile first. */
@@ -21,7 +22,7 @@ export async function statusCommand({ probe = false, state, ...asked }: StatusOp
   try {
     const probes = probe ? (await ask<{ probes: ProbeResult[] }>(url, '/ops/probe', key, 'POST')).probes : undefined
     const { profiles } = await ask<{ profiles: ProfileSnapshot[] }>(url, '/ops/data/status', key)
-    const callers = await ask<CallerLists>(url, '/ops/data/counts', key)
+    const callers = await ask<EventCounts>(url, '/ops/data/counts', key)
     output.show({ profiles, ...(probes && { probes }), ...callers }, `${profileTable(profiles)}\n\n${callerTables(callers, Date.now())}`)
     return probes ? worseOf(exitCodeOf(profiles), exitCodeOfProbes(probes)) : exitCodeOf(profiles)
   } catch (error) {
@@ -34,15 +35,12 @@ export async function statusCommand({ probe = false, state, ...asked }: StatusOp
 /** `gatewatch status --state DIR`: which processes recorded something, and who refreshed in them. Reads only. */
 function recordedStatus(folder: string, output: Output): ExitCode {
   const nowMs = Date.now()
-  const { processes, ...callers } = readRecords(folder, records => ({
-    processes: records.processes(),
-    refreshes: callerTable(records),
-    acquisitions: acquisitionTable(records),
-    fallbacks: fallbackTable(records),
-    billingChanges: billingChangeTable(records),
+  const { processes, ...callers } = readEvents(folder, database => ({
+    processes: recordingProcesses(database),
+    ...eventCounts(database),
   }))
   const lines = processes.map(({ pid, role, title, host, startedMs, dropped }) => {
-    return [pid, role, title, host, `${inWords(Math.max(0, (nowMs - startedMs) / 1000))} ago`, dropped]
+    return [pid, role, title, host, `${inWords(Math.max(0, (nowMs - (startedMs ?? nowMs)) / 1000))} ago`, dropped]
   })
   const listed = textTable(['PID', 'ROLE', 'RUNS', 'HOST', 'STARTED', 'NOT RECORDED'], lines)
   output.show({ processes, ...callers }, `Processes\n${listed}\n\n${callerTables(callers, nowMs)}`)

@@ -43,7 +43,7 @@ function* messagesIn(path: string, bytes: Buffer): Generator<Json> {
   // One message may be spread over many lines; of several, each has a line of its own.
   if (first && parsed(first) === undefined) {
     const whole = parsed(bytes)
-    if (whole === undefined) throw notReadable(path, 'is neither a recorder file nor JSON')
+    if (whole === undefined) throw notReadable(path, 'is neither an event store nor JSON')
     yield whole
     return
   }
@@ -164,6 +164,6 @@ function objects(list: unknown): Json[] {
 }
 
 function notReadable(path: string, why: string): GatewayError {
-  const message = `${path} ${why}: name a recorder.sqlite of Gatewatch, or a file of traces in OTLP JSON. The file was not changed`
+  const message = `${path} ${why}: name an events.sqlite of Gatewatch, or a file of traces in OTLP JSON. The file was not changed`
   return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
 }

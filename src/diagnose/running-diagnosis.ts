@@ -1,13 +1,15 @@
-import type { SpanRange } from '../events/recorded-spans.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
+import type { EventGaps, EventRange } from '../events/event-reader.ts'
+import type { EventSource } from '../events/event-store.ts'
 import { type Diagnosis, diagnoseInTurns, type EventStream } from './diagnose.ts'
 import type { EvidenceReading } from './evidence.ts'
 
-/** The recorder that a running diagnosis reads. */
-export interface DiagnosedRecorder {
+/** What a running diagnosis reads. */
+export interface DiagnosedEvents {
   /** Changes with every event that is recorded. */
-  readonly version: () => unknown
+  readonly version: () => Promise<unknown>
   /** A copy of the events of a range, and what could not be read of it. */
-  readonly events: (range: SpanRange) => Promise<{ readonly events: EventStream; readonly gaps?: EvidenceReading['gaps'] }>
+  readonly events: (range: EventRange) => Promise<{ readonly events: EventStream; readonly gaps?: EvidenceReading['gaps'] }>
 }
 
 /** A diagnosis is returned again for so long, in ms, whatever is recorded meanwhile. */
@@ -16,6 +18,8 @@ const FRESH_MS = 2_000
 const FRESH_FOR_COST = 20
 /** The beginning of a range is rounded down to one of these steps, so that requests close in time share a diagnosis. */
 const RANGE_STEP_MS = 60_000
+/** Events of each class that a running diagnosis reads; the command reads more of them. */
+const MOST_DIAGNOSED = 10_000
 /** Ranges whose diagnoses are kept. */
 const MOST_RANGES = 8
 
@@ -27,24 +31,31 @@ interface Known {
 }
 
 /**
- * The diagnosis of the recorder of a process that serves requests: computed in steps, one range at a time, and shared by all callers
+ * The diagnosis of what is recorded, in a process that serves requests: computed in steps, one range at a time, and shared by all callers
  * that ask while it is computed or recent.
  */
 export class RunningDiagnosis {
-  readonly #recorder: DiagnosedRecorder
+  readonly #recorded: DiagnosedEvents
   readonly #known = new Map<number, Known>()
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(recorder: DiagnosedRecorder) {
-    this.#recorder = recorder
+  constructor(recorded: DiagnosedEvents) {
+    this.#recorded = recorded
   }
 
   /** @param sinceMs Beginning of the range, epoch ms. @default all that is recorded. @throws what reading throws */
-  of(sinceMs = 0): Promise<Diagnosis> {
+  async of(sinceMs = 0): Promise<Diagnosis> {
     const step = Math.max(0, Math.floor(sinceMs / RANGE_STEP_MS))
+    const recent = this.#known.get(step)
+    if (recent && isRecent(recent)) return recent.answer
+    const version = await this.#recorded.version()
+    // Another caller may have been first meanwhile.
     const known = this.#known.get(step)
-    if (known && this.#isFresh(known)) return known.answer
-    const version = this.#recorder.version()
+    if (known && (isRecent(known) || known.version === version)) return known.answer
+    return this.#begin(step, version)
+  }
+
+  #begin(step: number, version: unknown): Promise<Diagnosis> {
     const answer = this.#last.then(() => this.#workOut(step * RANGE_STEP_MS))
     this.#last = answer.catch(() => undefined)
     const entry: Known = { version, answer: answer.then(({ diagnosis }) => diagnosis) }
@@ -58,13 +69,9 @@ export class RunningDiagnosis {
     return entry.answer
   }
 
-  #isFresh({ version, freshUntil }: Known): boolean {
-    return freshUntil === undefined || performance.now() < freshUntil || version === this.#recorder.version()
-  }
-
   async #workOut(sinceMs: number): Promise<{ diagnosis: Diagnosis; tookMs: number }> {
     const usage = process.cpuUsage()
-    const { events, gaps } = await this.#recorder.events({ sinceMs })
+    const { events, gaps } = await this.#recorded.events({ sinceMs })
     const diagnosis = await diagnoseInTurns(events, gaps)
     const { user, system } = process.cpuUsage(usage)
     return { diagnosis, tookMs: (user + system) / 1_000 }
@@ -76,4 +83,30 @@ export class RunningDiagnosis {
     const [oldest] = this.#known.keys()
     if (this.#known.size > MOST_RANGES && oldest !== undefined) this.#known.delete(oldest)
   }
+}
+
+function isRecent({ freshUntil }: Known): boolean {
+  return freshUntil === undefined || performance.now() < freshUntil
+}
+
+/** The diagnosis of an event store. */
+export function diagnosisOf(events: EventSource): RunningDiagnosis {
+  return new RunningDiagnosis({
+    version: () => events.query('storeVersion', undefined),
+    events: ({ sinceMs = 0 }) => newestEvents(events, sinceMs),
+  })
+}
+
+/** The newest events of a store, without their stacks, read a piece at a time. */
+async function newestEvents(store: EventSource, sinceMs: number): Promise<{ events: GatewatchEvent[]; gaps: () => EventGaps }> {
+  const events: GatewatchEvent[] = []
+  let unreadable = 0
+  let leftOut = 0
+  const most = { kept: MOST_DIAGNOSED, bulk: MOST_DIAGNOSED }
+  for await (const piece of store.pieces({ sinceMs, withStacks: false, most })) {
+    for (const event of piece.events) events.push(event)
+    unreadable += piece.gaps.unreadable
+    leftOut += piece.gaps.leftOut
+  }
+  return { events, gaps: () => ({ unreadable, leftOut }) }
 }

@@ -11,6 +11,8 @@ export interface EventRange {
   readonly sinceMs?: number
   /** Newest events of each class that are read. @default all */
   readonly most?: Readonly<Record<KeepClass, number>>
+  /** Events carry the texts of their stacks. @default true */
+  readonly withStacks?: boolean
 }
 
 /** Where a piece of events ended. */
@@ -53,11 +55,14 @@ export class EventReader {
   readonly #stackOf: StatementSync
   readonly #stacks = new Map<string, string | undefined>()
   readonly #processes = new Map<number, EventProcess | undefined>()
+  readonly #withStacks: boolean
   #unreadable = 0
   #leftOut = 0
 
-  constructor(database: DatabaseSync) {
+  /** @param withStacks Events carry the texts of their stacks. @default true */
+  constructor(database: DatabaseSync, { withStacks = true }: { readonly withStacks?: boolean } = {}) {
     this.#database = database
+    this.#withStacks = withStacks
     this.#stackOf = database.prepare('SELECT text FROM stack WHERE stack_id = ?')
   }
 
@@ -124,7 +129,10 @@ export class EventReader {
 
   /** The event of a row with all columns of `event`, or nothing for a damaged one, which is counted. */
   read(row: EventStoreRow): readonly GatewatchEvent[] {
-    const event = eventOfRow(row, { stackText: id => this.stackText(id), processOf: id => this.processOf(id) })
+    const event = eventOfRow(row, {
+      stackText: id => (this.#withStacks ? this.stackText(id) : undefined),
+      processOf: id => this.processOf(id),
+    })
     if (!event) this.#unreadable += 1
     return event ? [event] : []
   }

@@ -73,12 +73,12 @@ const AT_ONCE_MS = 50
 
 /** Answers queries over recorded events. */
 export interface EventSource {
-  /** Changes with every event that this process takes. */
-  readonly version: number
   /** Answers a query of `queries/`, off the main thread where there is another one. @throws {GatewayError} what reading the store throws. */
   query<Name extends EventQueryName>(name: Name, args: Parameters<EventQueries[Name]>[1]): Promise<ReturnType<EventQueries[Name]>>
   /** Events of a range, class by class, the newest first, read a piece at a time. @throws {GatewayError} what reading the store throws. */
   events(range?: EventRange): AsyncGenerator<GatewatchEvent>
+  /** As `events`, a piece at a time, with what of it could not be read. @throws {GatewayError} what reading the store throws. */
+  pieces(range?: EventRange): AsyncGenerator<EventPiece>
 }
 
 /**
@@ -112,7 +112,6 @@ export class EventStore implements EventSource {
   #isClosing = false
   /** Set from the first event on. */
   #forgetExit: (() => void) | undefined
-  #version = 0
   #dropped = 0
   /** Drops that the store does not know of yet. */
   #unreportedDrops = 0
@@ -148,10 +147,6 @@ export class EventStore implements EventSource {
   /** Events that were not recorded. */
   get dropped(): number {
     return this.#dropped
-  }
-
-  get version(): number {
-    return this.#version
   }
 
   /** Records an event. */
@@ -197,7 +192,6 @@ export class EventStore implements EventSource {
     for await (const { events } of this.pieces(range)) yield* events
   }
 
-  /** As `events`, a piece at a time, with what of it could not be read. */
   async *pieces(range: EventRange = {}): AsyncGenerator<EventPiece> {
     await this.#written()
     for (let from: EventPlace | undefined; ; ) {
@@ -235,7 +229,6 @@ export class EventStore implements EventSource {
   }
 
   #follow(event: GatewatchEvent): void {
-    this.#version += 1
     for (const follower of this.#followers) follower(event)
   }
 

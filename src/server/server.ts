@@ -2,11 +2,9 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { concerning } from '../diagnose/diagnose.ts'
-import { eventsOf } from '../diagnose/evidence-source.ts'
-import { RunningDiagnosis } from '../diagnose/running-diagnosis.ts'
+import { diagnosisOf } from '../diagnose/running-diagnosis.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
 import type { EventSource } from '../events/event-store.ts'
-import type { Recorder } from '../events/recorder.ts'
 import type { Gateway } from '../gateway.ts'
 import { type OpsDataSource, OpsPage } from '../ops/ops-page.ts'
 import { opsRouter } from '../ops/ops-router.ts'
@@ -26,7 +24,6 @@ import { tokenGate } from './token-gate.ts'
 
 interface ServeOptions {
   gateway: Gateway
-  recorder: Recorder
   /** Everything that is observed here. */
   events: EventSource
   /** What `/metrics` answers, for an `Accept` header. */
@@ -104,11 +101,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
 }
 
 /** What the ops page shows of this process. */
-function dataSourceOf({ gateway, events, recorder, source: title, version }: ServeOptions): OpsDataSource {
-  const diagnosis = new RunningDiagnosis({
-    version: () => recorder.recorded,
-    events: async range => ({ events: eventsOf([...recorder.spans(range)]) }),
-  })
+function dataSourceOf({ gateway, events, source: title, version }: ServeOptions): OpsDataSource {
+  const diagnosis = diagnosisOf(events)
   return {
     ...{ kind: 'gateway', title, version, events, canProbe: true },
     profiles: () => gateway.snapshot(),

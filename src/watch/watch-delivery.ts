@@ -1,6 +1,7 @@
 import { callersSettled, settleCallersNow } from '../callers/caller.ts'
 import type { GatewatchEvent } from '../domain/events.ts'
-import { DiskRecorder } from '../events/disk-recorder.ts'
+import { EventStore } from '../events/event-store.ts'
+import { SpanEvents } from '../events/span-events.ts'
 import { mappedEvent } from '../telemetry/event-span.ts'
 import { HostExport } from '../telemetry/host-export.ts'
 import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
@@ -27,11 +28,11 @@ export interface WatchDeliveryListeners {
 }
 
 /**
- * Takes observations to the recorder of the state folder, and to the OpenTelemetry of the process; where it has none, to where
+ * Takes observations to the event store of the state folder, and to the OpenTelemetry of the process; where it has none, to where
  * `OTEL_*` says, if it says so.
  */
 export class WatchDelivery {
-  readonly #recorder: DiskRecorder
+  readonly #store: EventStore
   readonly #redaction: RedactingSpanProcessor
   readonly #unsent: [ObservedSpan, GatewatchEvent][] = []
   readonly #unsettled = new Set<Observation>()
@@ -43,8 +44,11 @@ export class WatchDelivery {
 
   constructor({ state, role }: WatchSettings, { onFault, ...listeners }: WatchDeliveryListeners) {
     this.#onFault = onFault
-    this.#recorder = new DiskRecorder({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', ...listeners })
-    this.#redaction = new RedactingSpanProcessor([{ processor: this.#recorder, place: 'recorder' }], { onDropped: () => undefined })
+    const exports = () => this.wantsAll
+    this.#store = new EventStore({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', exports, ...listeners })
+    this.#redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(this.#store), place: 'recorder' }], {
+      onDropped: () => undefined,
+    })
     if (this.#isExported) void this.#loadExport(role)
   }
 
@@ -94,7 +98,7 @@ export class WatchDelivery {
       )
     if (event.standsFor > 0) this.#redaction.onEnd(span)
     // A signal may end the process any moment: only calls may wait to be written.
-    if (event.kind !== 'attempt') this.#recorder.hurry()
+    if (event.kind !== 'attempt') this.#store.hurry()
     if (isHosted) return
     if (this.#export) this.#export.take(span, event)
     else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, event])
@@ -110,13 +114,13 @@ export class WatchDelivery {
   writeNow(): void {
     if (this.#unsettled.size > 0) settleCallersNow()
     this.#deliverUnsettled()
-    this.#recorder.writeNow()
+    this.#store.writeNow()
   }
 
   /** Takes no more; what waits is written. Resolves when it is. Never rejects. */
   async close(): Promise<void> {
     this.#deliverUnsettled()
-    await this.#recorder.shutdown()
+    await this.#store.shutdown()
   }
 
   /** Sends what waits, once. */

@@ -78,10 +78,9 @@ describe.skipIf(process.platform === 'win32')('a state folder that others can wr
 describe.skipIf(process.platform === 'win32')('a recorder file', () => {
   it.each(['status', 'refreshes', 'diagnose', 'ops'])('that is a FIFO is refused by %s and not waited for', async command => {
     const there = place()
-    const file = command === 'ops' ? 'events.sqlite' : 'recorder.sqlite'
-    spawnSync('mkfifo', ['-m', '600', join(there.folder, file)])
+    spawnSync('mkfifo', ['-m', '600', join(there.folder, 'events.sqlite')])
     const { stderr, code } = await cli(COMMANDS[command]?.(there) ?? [])
-    expect(stderr).toContain(`${file} is a FIFO, not a regular file`)
+    expect(stderr).toMatch(/events.sqlite is a FIFO, not a regular file/)
     expect(code).not.toBe(EXIT.good)
   })
 
@@ -101,13 +100,13 @@ describe.skipIf(process.platform === 'win32')('a recorder file', () => {
     expect(refreshesIn(folder)).toHaveLength(1)
 
     const target = join(folder, '..', 'elsewhere.sqlite')
-    renameSync(join(folder, 'recorder.sqlite'), target)
+    renameSync(join(folder, 'events.sqlite'), target)
     chmodSync(target, 0o644)
-    symlinkSync(target, join(folder, 'recorder.sqlite'))
+    symlinkSync(target, join(folder, 'events.sqlite'))
     const before = readFileSync(target)
     const { code, stdout, stderr } = await run()
     expect([code, stdout]).toEqual([0, 'the application is done\n'])
-    expect(stderr.trim().split('\n')).toEqual([expect.stringMatching(/recorder.sqlite is a symbolic link, not a regular file/)])
+    expect(stderr.trim().split('\n')).toEqual([expect.stringMatching(/events.sqlite is a symbolic link, not a regular file/)])
     expect(readFileSync(target).equals(before)).toBe(true)
   })
 })

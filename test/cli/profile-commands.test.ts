@@ -6,12 +6,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SPAN_LOGIN } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/output.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
-import { readRecords } from '../../src/events/disk-records.ts'
 import { AUTHORIZE_PATHS } from '../../src/simulator/sign-in.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { startNode } from '../support/child-process.ts'
+import { recordedSpans } from '../support/recorded-spans.ts'
 import { type Ended, type Running, runCli } from './run-cli.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -83,7 +83,7 @@ describe('gatewatch profiles login', () => {
     const { code, stderr } = await command.ended
     expect([code, stderr]).toEqual([EXIT.dead, 'gatewatch: the login was given up; nothing was stored\n'])
     expect(await stored()).toEqual([])
-    const { spans } = readRecords(stateFolder(), records => records.spansAfter('interesting', 0, 100))
+    const spans = recordedSpans(stateFolder())
     expect(spans.map(({ name }) => name)).toEqual([SPAN_LOGIN])
   })
 

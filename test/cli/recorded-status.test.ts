@@ -25,7 +25,7 @@ async function recorded() {
 describe('gatewatch status --state', () => {
   it('says which processes recorded something, and who refreshed, how often and by which way', async () => {
     const folder = await recorded()
-    const before = readFileSync(join(folder, 'recorder.sqlite'))
+    const before = readFileSync(join(folder, 'events.sqlite'))
     const { code, stdout, stderr } = await status('--state', folder)
     expect({ code, stderr }).toEqual({ code: EXIT.good, stderr: '' })
     expect(stdout).toMatch(
@@ -34,7 +34,7 @@ describe('gatewatch status --state', () => {
     const rows = stdout.split('\n').map(line => line.split(/ {2,}/).slice(0, 5))
     expect(rows).toContainEqual(['src/bypass.ts#refresh', 'forced', 'bypass', 'rotated', '2'])
     expect(rows).toContainEqual(['src/gate.ts#refresh', 'forced', 'gate', 'rotated', '1'])
-    expect(readFileSync(join(folder, 'recorder.sqlite')).equals(before)).toBe(true)
+    expect(readFileSync(join(folder, 'events.sqlite')).equals(before)).toBe(true)
   })
 
   it('says the same as one JSON value', async () => {

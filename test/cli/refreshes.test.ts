@@ -12,9 +12,10 @@ import {
   ATTR_VIA,
 } from '../../otel/semconv.ts'
 import { shapeHint } from '../../src/cli/refreshes.ts'
+import type { TokenRequestEvent } from '../../src/domain/events.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
-import { diskWorld, startChild } from '../events/world.ts'
-import type { RefreshOptions } from '../events/world-spans.ts'
+import { diskWorld } from '../events/world.ts'
+import { type Differences, startWriter } from '../events/world-events.ts'
 import { type ChildProcess, startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 
@@ -53,8 +54,8 @@ async function incident() {
   return w
 }
 
-async function sendFrom(folder: string, role: string, title: string, options: RefreshOptions): Promise<ChildProcess> {
-  const child = startChild('send-token.ts', folder, role, title, JSON.stringify([options]))
+async function sendFrom(folder: string, role: string, title: string, refresh: Differences<TokenRequestEvent>): Promise<ChildProcess> {
+  const child = startWriter('event-send-token.ts', folder, role, title, JSON.stringify([refresh]))
   await child.exit
   return child
 }
@@ -118,9 +119,13 @@ describe('gatewatch refreshes', () => {
 
   it('names both callers, both processes and the order in one line, when one replays the token of the other', async () => {
     const folder = stateFolder()
-    const first = await sendFrom(folder, 'gateway', 'server.mjs', { sent: 'aaaaaaaaaaaa', caller: 'src/a.ts#f', startMs: NOW_MS - 9_000 })
+    const first = await sendFrom(folder, 'gateway', 'server.mjs', {
+      refreshFingerprintBefore: 'aaaaaaaaaaaa',
+      caller: 'src/a.ts#f',
+      startMs: NOW_MS - 9_000,
+    })
     const second = await sendFrom(folder, 'child', 'worker.mjs', {
-      sent: 'aaaaaaaaaaaa',
+      refreshFingerprintBefore: 'aaaaaaaaaaaa',
       caller: 'src/b.ts#g',
       startMs: NOW_MS - 4_000,
       outcome: 'invalidated',
@@ -141,7 +146,7 @@ describe('gatewatch refreshes', () => {
     const { folder, recorder } = await incident()
     const before = readFileSync(recorder.path)
     await shown(folder)
-    expect(readdirSync(folder).filter(name => name.startsWith('recorder'))).toEqual(['recorder.sqlite'])
+    expect(readdirSync(folder)).toEqual(['events.sqlite'])
     expect(readFileSync(recorder.path).equals(before)).toBe(true)
   })
 
@@ -152,11 +157,11 @@ describe('gatewatch refreshes', () => {
     expect(await shown(w.folder)).toContain('src/a.ts#?[2Jf')
   })
 
-  it('says how many spans could not be recorded', async () => {
+  it('says how many events could not be recorded', async () => {
     const w = diskWorld({ mostWaiting: 2 })
     for (let index = 0; index < 5; index += 1) w.refresh()
     await w.recorder.flush()
-    expect(await shown(w.folder)).toContain('3 spans could not be recorded')
+    expect(await shown(w.folder)).toContain('3 events could not be recorded')
   })
 })
 
@@ -172,7 +177,11 @@ describe('gatewatch refreshes --follow', () => {
     w.refresh({ caller: 'src/second.ts#g' })
     await w.recorder.flush()
     expect(await follower.line()).toContain('src/second.ts#g')
-    await sendFrom(w.folder, 'child', 'worker.mjs', { sent: 'aaaaaaaaaaaa', caller: 'src/third.ts#h', outcome: 'invalidated' })
+    await sendFrom(w.folder, 'child', 'worker.mjs', {
+      refreshFingerprintBefore: 'aaaaaaaaaaaa',
+      caller: 'src/third.ts#h',
+      outcome: 'invalidated',
+    })
     expect(await follower.line()).toContain('src/third.ts#h')
     expect(await follower.line()).toMatch(/^ {2}refresh token aaaaaaaaaaaa .*src\/first\.ts#f .*then by src\/third\.ts#h/)
     follower.signal('SIGINT')
@@ -216,7 +225,7 @@ describe('gatewatch refreshes of a bad folder', () => {
       'is damaged',
       folder => {
         mkdirSync(folder)
-        writeFileSync(join(folder, 'recorder.sqlite'), 'nothing of the kind')
+        writeFileSync(join(folder, 'events.sqlite'), 'nothing of the kind')
       },
     ],
   ])('%s says so and ends with %i', async (_, code, message, make) => {

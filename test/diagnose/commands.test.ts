@@ -35,7 +35,7 @@ describe('gatewatch simulate', () => {
       code: 0,
       stdout: expect.stringContaining('Nothing to report.'),
     })
-    expect(await runCli(['diagnose', '--from', join(state, 'recorder.sqlite'), '--since', '1h']).ended).toMatchObject({ code: 1 })
+    expect(await runCli(['diagnose', '--from', join(state, 'events.sqlite'), '--since', '1h']).ended).toMatchObject({ code: 1 })
   }, 120_000)
 
   it('sets up the provider alone, until it is asked to end', async () => {

@@ -11,8 +11,9 @@ import { ATTR_CODE_FILE, ATTR_CODE_STACK } from '../../otel/semconv.ts'
 import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { Evidence } from '../../src/diagnose/evidence.ts'
-import { evidenceFrom, evidenceIn, evidenceOf } from '../../src/diagnose/evidence-source.ts'
-import { recorderFile } from '../../src/events/recorder-file.ts'
+import { evidenceFrom, evidenceIn } from '../../src/diagnose/evidence-source.ts'
+import { diagnosisOf } from '../../src/diagnose/running-diagnosis.ts'
+import { eventFile } from '../../src/events/event-file.ts'
 import { createGatewatch } from '../../src/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
@@ -24,20 +25,20 @@ const ACCOUNT = 'acct-reported'
 const CANARY = 'sk-canary-0123456789abcdefghijklmnopqrstuvwxyz'
 
 describe('the same failure', () => {
-  it('is reported alike from memory, from disk, from the file alone and from what was exported as OTLP JSON', async () => {
+  it('is reported alike from a running gateway, from disk, from the file alone and from what was exported as OTLP JSON', async () => {
     const { watch, state, exported } = await failedGateway()
-    const inMemory = diagnose(evidenceOf(watch.recorder))
+    const running = await diagnosisOf(watch.events).of()
     await watch.close()
     const file = join(folder(), 'traces.jsonl')
     writeFileSync(file, exported().join('\n'))
     const copy = join(folder(), 'from-another-machine.db')
-    copyFileSync(recorderFile(state), copy)
+    copyFileSync(eventFile(state), copy)
 
-    expect(inMemory.findings.map(({ kind }) => kind)).toEqual(['grant_expired'])
+    expect(running.findings.map(({ kind }) => kind)).toEqual(['grant_expired'])
     const reported = [evidenceIn(state), evidenceFrom(copy), evidenceFrom(file)].map(evidence => diagnose(evidence))
     for (const { findings, checked } of reported) {
       expect(findings).toMatchObject(
-        inMemory.findings.map(({ kind, what, seen, profiles, traceIds }) => ({
+        running.findings.map(({ kind, what, seen, profiles, traceIds }) => ({
           kind,
           what,
           seen: { count: seen.count },
@@ -45,7 +46,7 @@ describe('the same failure', () => {
           traceIds,
         })),
       )
-      expect(checked.counts).toEqual(inMemory.checked.counts)
+      expect(checked.counts).toEqual(running.checked.counts)
     }
     expect(reported.map(({ findings }) => findings[0]?.callers[0]?.processes[0]?.pid)).toEqual([process.pid, process.pid, process.pid])
   })
@@ -56,7 +57,7 @@ describe('the same failure', () => {
     const file = join(folder(), 'traces.jsonl')
     writeFileSync(file, exported().join('\n'))
     const sinceMs = Date.now() + 1_000
-    for (const evidence of [evidenceOf(watch.recorder, { sinceMs }), evidenceIn(state, { sinceMs }), evidenceFrom(file, { sinceMs })])
+    for (const evidence of [evidenceIn(state, { sinceMs }), evidenceFrom(file, { sinceMs })])
       expect(diagnose(evidence)).toMatchObject({ findings: [], checked: { events: 0 } })
   })
 })
@@ -99,10 +100,10 @@ describe('a file that cannot be read as one of ours', () => {
   it.each<[string, string | Buffer, RegExp]>([
     ['empty', '', /is empty/],
     ['white space', ' \n\n', /is empty/],
-    ['text', 'a diary\nof a user\n', /neither a recorder file nor JSON/],
-    ['random bytes', createHash('sha512').update('x').digest(), /neither a recorder file nor JSON/],
+    ['text', 'a diary\nof a user\n', /neither an event store nor JSON/],
+    ['random bytes', createHash('sha512').update('x').digest(), /neither an event store nor JSON/],
     ['JSON of another kind', '{"name":"x"}', /holds no span/],
-    ['a list', '[1,2]', /neither a recorder file nor JSON/],
+    ['a list', '[1,2]', /neither an event store nor JSON/],
     ["another caller's traces", JSON.stringify(foreign), /holds 1 spans, none of which carries an attribute of Gatewatch/],
     ['traces with rubbish between', `${JSON.stringify(foreign)}\nrubbish\n${JSON.stringify(foreign)}`, /no JSON in line 2/],
   ])('%s: a clear error, and the file is unchanged', (_what, content, message) => {
@@ -117,7 +118,7 @@ describe('a file that cannot be read as one of ours', () => {
     const { watch, state } = await failedGateway()
     await watch.close()
     const file = join(folder(), 'cut.sqlite')
-    copyFileSync(recorderFile(state), file)
+    copyFileSync(eventFile(state), file)
     truncateSync(file, 9_000)
     const before = readFileSync(file)
     expect(() => evidenceFrom(file)).toThrow(expect.objectContaining({ code: 'GW_STORE_DAMAGED' }))
@@ -209,12 +210,12 @@ describe('a recorder that holds more than is read', () => {
     expect(seen(evidenceIn(state))).toEqual(['src/6.ts#f', 'src/0.ts#f'])
     expect(evidenceIn(state).extent.leftOut).toBe(0)
     expect(seen(evidenceIn(state, { sinceMs: Date.now() - 28 * DAY_MS }))).toHaveLength(4)
-    expect(seen(evidenceFrom(recorderFile(state)))).toHaveLength(5)
+    expect(seen(evidenceFrom(eventFile(state)))).toHaveLength(5)
   })
 
   it('is read from the newest back, and reports what was left out', async () => {
     const state = await recorded(5, 4, 3, 2, 1, 0)
-    const evidence = evidenceIn(state, { most: { interesting: 2, ordinary: 2 }, sinceMs: Date.now() - 4.5 * DAY_MS })
+    const evidence = evidenceIn(state, { most: { kept: 2, bulk: 2 }, sinceMs: Date.now() - 4.5 * DAY_MS })
     expect(seen(evidence)).toEqual(['src/1.ts#f', 'src/0.ts#f'])
     expect(evidence.extent).toMatchObject({ events: 2, leftOut: 3 })
     expect(diagnosisText(diagnose(evidence), Date.now()).replaceAll(/\s+/g, ' ')).toContain(

@@ -10,7 +10,7 @@ function world(events: readonly GatewatchEvent[]) {
   const readings: (number | undefined)[] = []
   let version = 0
   const shared = new RunningDiagnosis({
-    version: () => version,
+    version: async () => version,
     events: async ({ sinceMs }) => {
       readings.push(sinceMs)
       return { events: events.filter(({ startMs, durationMs }) => startMs + durationMs >= (sinceMs ?? 0)) }
@@ -43,7 +43,7 @@ describe('the diagnosis of a process that serves others', () => {
     async function* stream() {
       yield* events
     }
-    const shared = new RunningDiagnosis({ version: () => 1, events: async () => ({ events: stream() }) })
+    const shared = new RunningDiagnosis({ version: async () => 1, events: async () => ({ events: stream() }) })
     expect(await shared.of()).toEqual(diagnose(evidence(...events)))
   })
 
@@ -71,7 +71,7 @@ describe('the diagnosis of a process that serves others', () => {
   it('does not keep a failure', async () => {
     let isBroken = true
     const shared = new RunningDiagnosis({
-      version: () => 1,
+      version: async () => 1,
       events: async () => {
         if (isBroken) throw new Error('cannot be read')
         return { events }

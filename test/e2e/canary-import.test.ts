@@ -58,7 +58,7 @@ describe.each(IMPORT_SOURCES)('an import from %s', source => {
       endings.push(await run('profiles', 'import', '--from', source, '--dry-run', '--json'))
       endings.push(await run('profiles', 'import', '--from', source, '--take-ownership'))
       endings.push(await run('profiles', '--json'))
-      const recorded = readdirSync(state).filter(name => name.startsWith('recorder'))
+      const recorded = readdirSync(state).filter(name => name.startsWith('events'))
       await otlp.stop()
 
       const search = searchForSecrets()

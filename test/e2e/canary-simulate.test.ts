@@ -19,7 +19,7 @@ describe('gatewatch simulate', () => {
       const state = stateFolder()
       const { stdout, stderr, code } = await runCli(['simulate', '--scenario', name, '--state', state, '--json'], { environment }).ended
       expect({ code, said: stdout.length > 100 }, stderr).toEqual({ code: 0, said: true })
-      const recorded = readdirSync(state).filter(file => file.startsWith('recorder'))
+      const recorded = readdirSync(state).filter(file => file.startsWith('events'))
       expect(recorded.length).toBeGreaterThan(0)
       const search = searchForSecrets()
       for (const text of [stdout, stderr, ...recorded.map(file => readFileSync(join(state, file), 'latin1'))]) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_DECISION, SPAN_ACQUIRE } from '../../otel/semconv.ts'
-import { readRecords } from '../../src/events/disk-records.ts'
-import { replays } from '../../src/events/replays.ts'
+import { tokenReplays } from '../../src/events/queries/token-replays.ts'
+import { readEvents } from '../../src/events/read-events.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
@@ -36,7 +36,7 @@ describe('a process that is run with --policy coalesce', () => {
         expect(caller).toBe(`test/fixtures/watched/application.mjs#${via === 'gate' ? '<anonymous>' : 'postToken'}`)
         expect(stack).toContain(via === 'gate' ? 'refreshUnderLock' : 'plugInRefresh')
       }
-      expect(readRecords(w.state, records => replays(records))).toEqual([])
+      expect(readEvents(w.state, tokenReplays)).toEqual([])
       const written = bytesIn(w.state)
       for (const secret of [refresh, access]) expect(written).not.toContain(secret)
     },

@@ -240,10 +240,10 @@ describe('at an OAuth server of another caller', () => {
         const text = fields.get(name)
         if (text) search.add({ what: `the ${name}`, text })
       }
-    const files = (await readdir(stateFolder())).filter(name => name.startsWith('recorder'))
+    const files = (await readdir(stateFolder())).filter(name => name.startsWith('events'))
     const recorded = await Promise.all(files.map(name => readFile(join(stateFolder(), name), 'latin1')))
     const pages = ownPages.map(({ text, headers }) => text + JSON.stringify([...headers]))
-    expect(files).toContain('recorder.sqlite')
+    expect(files).toContain('events.sqlite')
     expect(commandLines).toHaveLength(4)
     const profiles = await Promise.all(
       ['', '-wal'].map(ending => readFile(join(stateFolder(), `profiles.sqlite${ending}`), 'latin1').catch(() => '')),

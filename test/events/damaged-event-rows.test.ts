@@ -1,8 +1,10 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
+import type { Diagnosis } from '../../src/diagnose/diagnose.ts'
 import { EventReader } from '../../src/events/event-reader.ts'
 import { refreshList } from '../../src/events/queries/refresh-list.ts'
 import { readEvents } from '../../src/events/read-events.ts'
+import { runCli } from '../cli/run-cli.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { storeWorld } from './world-events.ts'
 
@@ -43,6 +45,21 @@ describe('an event store with a damaged row', () => {
         })
       }
     expect(skipped).toBeGreaterThan(100)
+  })
+
+  it('is shown without it by every command, which says so', async () => {
+    const w = await stored()
+    w.damage(w.text.replace('{', '\u0001'))
+    const asked = await runCli(['diagnose', '--state', w.folder]).ended
+    expect(asked.stderr).toBe('')
+    expect(asked.stdout.replaceAll(/\s+/g, ' ')).toContain('Left out as damaged: 1 recorded row.')
+    const json = JSON.parse((await runCli(['diagnose', '--state', w.folder, '--json']).ended).stdout) as Diagnosis
+    expect(json.checked).toMatchObject({ events: 2, unreadable: 1 })
+    const listed = await runCli(['refreshes', '--state', w.folder]).ended
+    expect(listed.stderr).toBe('')
+    expect(listed.stdout).toContain('src/three.ts#f')
+    expect(listed.stdout).toContain('1 recorded row is damaged and left out')
+    expect((await runCli(['status', '--state', w.folder]).ended).code).toBe(0)
   })
 
   it('is not shown a row whose time is none', async () => {

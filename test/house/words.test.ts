@@ -27,7 +27,6 @@ const CEILINGS: Readonly<Record<string, number>> = {
   'test/dashboards': 7,
   'test/domain': 1,
   'test/e2e': 38,
-  'test/events': 5,
   'test/fixtures': 2,
   'test/house': 4,
   'test/http-clients': 1,

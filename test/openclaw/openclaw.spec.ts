@@ -1,9 +1,9 @@
 import { describe, expect, inject, it } from 'vitest'
 import { GENAI_OPERATION_NAME, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_PROVIDER, ATTR_URL_PATH, SPAN_REFRESH } from '../../otel/semconv.ts'
-import { readRecords } from '../../src/events/disk-records.ts'
+import { tokenReplays } from '../../src/events/queries/token-replays.ts'
+import { readEvents } from '../../src/events/read-events.ts'
 import type { RefreshRow } from '../../src/events/refresh-row.ts'
-import { replays } from '../../src/events/replays.ts'
 import { openClawWorld } from './world.ts'
 
 const openClaw = inject('openClaw')
@@ -103,7 +103,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
       expect(stack).toMatch(/async refreshOAuthCredentialForRuntime \(openclaw\/dist\/.*\n.*async freshCredential \(.*plugin\.mjs:\d+/)
       expect(stack).not.toContain('WithLock')
     }
-    const [replay, ...more] = readRecords(w.state, records => replays(records))
+    const [replay, ...more] = readEvents(w.state, tokenReplays)
     expect(more).toEqual([])
     expect(replay?.first).toMatchObject({ outcome: 'rotated', via: 'bypass' })
     expect(replay?.replays).toHaveLength(2)
@@ -132,7 +132,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
       expect(stack).toContain('refreshOAuthCredentialForRuntime (openclaw/dist/')
     }
     expect(new Set(rows.map(({ fingerprintAfter }) => fingerprintAfter)).size).toBe(1)
-    expect(readRecords(w.state, records => replays(records))).toEqual([])
+    expect(readEvents(w.state, tokenReplays)).toEqual([])
   })
 })
 

@@ -2,15 +2,12 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { readRecorderUnmodified, recorderFile } from '../../src/events/recorder-file.ts'
-import { SPAN_TABLES } from '../../src/events/recorder-schema.ts'
-import { readSpan } from '../../src/events/span-columns.ts'
-import type { SpanRow } from '../../src/events/span-row.ts'
 import type { Grant, GrantOptions } from '../../src/simulator/grants.ts'
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts'
 import type { Exit } from '../support/child-process.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { runToItsEnd } from '../support/process-group.ts'
+import { recordedSpans } from '../support/recorded-spans.ts'
 import { startStandIn } from './stand-in.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -66,10 +63,7 @@ export async function openClawWorld(openClaw: string, simulated: SimulatorOption
       return stdout
     },
     /** Everything recorded, the oldest first. */
-    spans: (): SpanRow[] =>
-      readRecorderUnmodified(recorderFile(state), database =>
-        SPAN_TABLES.flatMap(table => database.prepare(`SELECT row FROM ${table}`).all()).flatMap(({ row }) => readSpan(String(row)) ?? []),
-      ).sort((a, b) => a.startMs - b.startMs),
+    spans: () => recordedSpans(state),
     /** Everything the watch has left on disk. */
     leftOnDisk: () =>
       readdirSync(state)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { readRecords } from '../../src/events/disk-records.ts'
 import { ROOT } from '../house/source-files.ts'
+import { recordedSpans } from './recorded-spans.ts'
 
 /** What the collector's redaction puts in the place of a match. */
 export const MASK = '****'
@@ -28,12 +28,10 @@ export function shippedRedaction(): CollectorRedaction {
 /** Every text of the spans that a state folder's processes recorded which the shipped patterns would change: `key=value`. */
 export function valuesMaskedIn(folder: string): string[] {
   const { maskValue } = shippedRedaction()
-  return readRecords(folder, records =>
-    [...records.spans()]
-      .flatMap(({ name, attributes, events }) => [{ name: '', attributes: { name } }, { name, attributes }, ...events])
-      .flatMap(({ name, attributes }) => Object.entries(attributes).map(([key, value]) => ({ what: `${name} ${key}`, value })))
-      .flatMap(({ what, value }) => (typeof value === 'string' && maskValue(value) !== value ? [`${what}=${value}`] : [])),
-  )
+  return recordedSpans(folder)
+    .flatMap(({ name, attributes, events }) => [{ name: '', attributes: { name } }, { name, attributes }, ...events])
+    .flatMap(({ name, attributes = {} }) => Object.entries(attributes).map(([key, value]) => ({ what: `${name} ${key}`, value })))
+    .flatMap(({ what, value }) => (typeof value === 'string' && maskValue(value) !== value ? [`${what}=${value}`] : []))
 }
 
 function patternsOf(text: string, key: string): RegExp[] {

@@ -28,7 +28,7 @@ it('nothing is read or written synchronously on the thread of the host, the proc
   await said('ready')
   await until(() => refreshesOf(state) === 1)
 
-  const locker = new DatabaseSync(join(state, 'recorder.sqlite'))
+  const locker = new DatabaseSync(join(state, 'events.sqlite'))
   afterwards(() => locker.isOpen && locker.close())
   locker.exec('BEGIN EXCLUSIVE')
   child.stdin?.write('go on\n')

@@ -2,14 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { readRecords } from '../../src/events/disk-records.ts'
-import type { RefreshRow } from '../../src/events/refresh-row.ts'
-import { refreshRow } from '../../src/events/refresh-row.ts'
-import type { SpanRow } from '../../src/events/span-row.ts'
+import { type ListedRefresh, refreshList } from '../../src/events/queries/refresh-list.ts'
+import { readEvents } from '../../src/events/read-events.ts'
+import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import { bareEnvironment } from '../support/child-environment.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
+import { recordedSpans } from '../support/recorded-spans.ts'
 
 export const REGISTER = new URL('../../src/register.ts', import.meta.url).href
 export const APPLICATION = fileURLToPath(new URL('../fixtures/watched/application.mjs', import.meta.url))
@@ -90,21 +89,14 @@ export async function watched(job: Job, { state = stateFolder(), settings = {}, 
 }
 
 /** The refreshes of a state folder, in the order in which they were made. */
-export function refreshesIn(state: string): RefreshRow[] {
+export function refreshesIn(state: string): ListedRefresh[] {
   if (!existsSync(state)) return []
-  return readRecords(state, records => [...records.refreshSpans()].map(refreshRow)).sort((a, b) => a.atMs - b.atMs)
+  return readEvents(state, database => [...refreshList(database, { most: 100_000 }).refreshes]).sort((a, b) => a.atMs - b.atMs)
 }
 
-/** Every span of a state folder. */
-export function spansIn(state: string): SpanRow[] {
-  if (!existsSync(state)) return []
-  const database = new DatabaseSync(join(state, 'recorder.sqlite'), { readOnly: true })
-  try {
-    const rows = ['interesting', 'ordinary'].flatMap(table => database.prepare(`SELECT row FROM ${table}`).all())
-    return rows.map(({ row }) => JSON.parse(String(row)) as SpanRow).sort((a, b) => a.startMs - b.startMs)
-  } finally {
-    database.close()
-  }
+/** Every span of a state folder, the oldest first. */
+export function spansIn(state: string): EventSpan[] {
+  return existsSync(state) ? recordedSpans(state) : []
 }
 
 /** All bytes of all files of a folder, as text of one byte a character. */

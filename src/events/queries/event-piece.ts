@@ -3,5 +3,5 @@ import { type EventPiece, type EventPieceRange, EventReader } from '../event-rea
 
 /** Some events of a range, and where to go on: `EventStore.events` asks for one piece after the other. */
 export function eventPiece(database: DatabaseSync, range: EventPieceRange): EventPiece {
-  return new EventReader(database).piece(range)
+  return new EventReader(database, range).piece(range)
 }

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Diagnosis, diagnose } from '../../diagnose/diagnose.ts'
 import { Evidence } from '../../diagnose/evidence.ts'
-import { eventsOf } from '../../diagnose/evidence-source.ts'
 import type { FindingKind } from '../../diagnose/finding.ts'
-import { readRecords } from '../../events/disk-records.ts'
+import { EventReader } from '../../events/event-reader.ts'
+import { readEvents } from '../../events/read-events.ts'
 import { playScenario } from './harness.ts'
 import type { Scenario } from './scenario.ts'
 
-/** A scenario that was played, and what `diagnose` finds in its recorder. */
+/** A scenario that was played, and what `diagnose` finds in its event store. */
 export interface ScenarioRun {
   readonly scenario: Scenario
   readonly diagnosis: Diagnosis
@@ -20,9 +20,9 @@ export interface ScenarioRun {
 }
 
 /**
- * Plays a scenario into a fresh recorder and diagnoses that.
+ * Plays a scenario into a fresh event store and diagnoses that.
  *
- * @param state Folder of the recorder. @default a temporary one, removed afterwards
+ * @param state State folder. @default a temporary one, removed afterwards
  * @param signal Stops it; the promise is then rejected with the signal's reason.
  */
 export async function runScenario(scenario: Scenario, state?: string, signal?: AbortSignal): Promise<ScenarioRun> {
@@ -30,7 +30,7 @@ export async function runScenario(scenario: Scenario, state?: string, signal?: A
   const startedAt = performance.now()
   try {
     await playScenario(scenario, folder, signal)
-    const diagnosis = readRecords(folder, records => diagnose(new Evidence(eventsOf(records.spans()))))
+    const diagnosis = readEvents(folder, database => diagnose(new Evidence(new EventReader(database).events())))
     const first = diagnosis.findings[0]?.kind ?? 'none'
     return { scenario, diagnosis, first, isRight: first === scenario.finding, tookMs: performance.now() - startedAt }
   } finally {

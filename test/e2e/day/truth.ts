@@ -51,7 +51,7 @@ const NOTHING_SENT: ReadonlySet<string> = new Set(['reused', 'contention', 'need
 /** Everything in which the sources disagree with the truth. */
 export function differences(day: Day, truth: Truth, said: readonly Said[]): Difference[] {
   return [
-    ...said.flatMap(one => [...ofStates(day, truth, one), ...ofCounts(day, one)]),
+    ...said.flatMap(one => [...ofStates(day, truth, one), ...ofOwnCounts(day, one), ...ofSharedCounts(day, one, refreshesOf(day, said))]),
     ...ofRefreshes(day, said),
     ...day.claims.map(claim => ({ source: 'the provider', ...claim })),
     ...day.calls.filter(({ phase }) => phase === day.phase).flatMap(call => [...ofHeaders(day, call)]),
@@ -116,28 +116,37 @@ function isNear(expected: number | undefined, seen: number | undefined): boolean
   return Math.abs(expected - seen) <= CLOCK_MS
 }
 
-/** What one process counted, against what the provider saw of its calls. */
-function* ofCounts(day: Day, { gateway: { word, process }, metrics, status, page }: Said): Generator<Difference> {
-  const calls = day.calls.filter(call => call.process === process)
-  const attempts = attemptsOf(day, process)
-  const expected = requestCounts(attempts.map(one => `${NAMES[one.who as ProfileWord]} ${meaningOf(one)}`))
+/** What one process measured, against what the provider saw of its calls. */
+function* ofOwnCounts(day: Day, { gateway: { word, process }, metrics }: Said): Generator<Difference> {
+  const isOwn = (one: { readonly process: string }) => one.process === process
   const measured = new Map<string, number>()
   for (const { labels, value } of seriesOf(metrics, 'attemptDuration')) add(measured, `${labels.profile} ${labels.outcome}`, value)
-  yield* compared(`${word} /metrics`, 'attempts', expected, measured)
+  yield* compared(`${word} /metrics`, 'attempts', attemptCounts(attemptsOf(day, isOwn)), measured)
+
+  const wanted = endsOf(day, isOwn)
+  const ended = { good: 0, failed: 0 }
+  for (const { labels, value } of seriesOf(metrics, 'genaiDuration')) ended[labels.error_type ? 'failed' : 'good'] += value
+  const wantedEnds = { good: wanted.calls - wanted.notServed, failed: wanted.notServed }
+  if (ended.good !== wantedEnds.good || ended.failed !== wantedEnds.failed)
+    yield { source: `${word} /metrics`, what: 'calls by their end', expected: wantedEnds, seen: ended }
+
+  const changes = new Map<string, number>()
+  for (const { labels, value } of seriesOf(metrics, 'billingChanges')) add(changes, `${labels.from} > ${labels.to}`, value)
+  yield* compared(`${word} /metrics`, 'changes of billing', billingChangesOf(wanted), changes)
+}
+
+/** What a gateway shows of the state folder, against what the provider saw of the calls of all its processes, ended ones included. */
+function* ofSharedCounts(day: Day, { gateway: { word }, status, page }: Said, refreshed: number): Generator<Difference> {
+  const attempts = attemptsOf(day, () => true)
   const onPage = new Map<string, number>()
   for (const { profile, outcome, count } of page.calls.rows) add(onPage, `${profile} ${outcome}`, count)
-  yield* compared(`${word} page`, 'attempts', expected, onPage)
+  yield* compared(`${word} page`, 'attempts', attemptCounts(attempts), onPage)
 
   const failed = attempts.filter(one => !['ok', 'aborted'].includes(meaningOf(one)))
   const aborted = attempts.filter(one => meaningOf(one) === 'aborted')
-  const differ = (source: string, what: string, wanted: unknown, seen: unknown) => ({
-    source: `${word} ${source}`,
-    what,
-    expected: wanted,
-    seen,
-  })
-  if (page.calls.failures !== failed.length) yield differ('page', 'failed attempts', failed.length, page.calls.failures)
-  if (page.calls.aborts !== aborted.length) yield differ('page', 'attempts given up', aborted.length, page.calls.aborts)
+  const differ = (what: string, expected: unknown, seen: unknown) => ({ source: `${word} page`, what, expected, seen })
+  if (page.calls.failures !== failed.length) yield differ('failed attempts', failed.length, page.calls.failures)
+  if (page.calls.aborts !== aborted.length) yield differ('attempts given up', aborted.length, page.calls.aborts)
   for (const profile of PROFILES) {
     const own = attempts.filter(({ who }) => who === profile).map(one => meaningOf(one))
     const runtime = page.profiles.profiles.find(one => one.profile === NAMES[profile])?.runtime
@@ -147,48 +156,48 @@ function* ofCounts(day: Day, { gateway: { word, process }, metrics, status, page
       own.filter(word => word === 'aborted').length,
     ]
     const seen = [runtime?.ok ?? 0, runtime?.failed ?? 0, runtime?.aborted ?? 0]
-    if (String(wanted) !== String(seen)) yield differ('page', `calls of ${NAMES[profile]}: good, failed, given up`, wanted, seen)
+    if (String(wanted) !== String(seen)) yield differ(`calls of ${NAMES[profile]}: good, failed, given up`, wanted, seen)
   }
 
-  const probed = day.probes.filter(probe => probe.process === process)
+  const wanted = endsOf(day, () => true)
+  for (const key of Object.keys(wanted) as (keyof typeof wanted)[])
+    if (page.fallbacks[key] !== wanted[key]) yield differ(key, wanted[key], page.fallbacks[key])
+  yield* compared(`${word} page`, 'changes of billing', billingChangesOf(wanted), moved(page.fallbacks.billingChanges))
+  yield* compared(`${word} status`, 'changes of billing', billingChangesOf(wanted), moved(status.billingChanges))
+
+  if (page.refreshes.total !== refreshed) yield differ('refreshes, as in /metrics', refreshed, page.refreshes.total)
+  if (page.overview.totals.refreshes !== refreshed) yield differ('all refreshes, as in /metrics', refreshed, page.overview.totals.refreshes)
+}
+
+/** How calls of some processes ended, probes included. */
+function endsOf(day: Day, isOf: (one: { readonly process: string }) => boolean) {
+  const calls = day.calls.filter(isOf)
+  const probed = day.probes.filter(isOf)
   const listings = probed.reduce((sum, { profiles }) => sum + profiles, 0)
   const unserved = probed.reduce(
     (sum, { from, to, profiles }) =>
       sum + profiles - day.provider.calls.slice(from, to).filter(({ call, begun }) => call === '' && begun).length,
     0,
   )
-  const left = calls.filter(call => call.left)
-  const refused = calls.filter(call => !call.left && call.status >= 300)
-  const changed = calls.filter(call => hasChangedBilling(day, call))
   const fellBack = calls.filter(call => ![day.preferredOf(call) as string, undefined].includes(day.seenOf(call).at(-1)?.who))
-  const wanted = {
+  return {
     calls: calls.length + listings,
-    aborted: left.length,
-    notServed: refused.length + unserved,
-    changedBilling: changed.length,
+    aborted: calls.filter(call => call.left).length,
+    notServed: calls.filter(call => !call.left && call.status >= 300).length + unserved,
+    changedBilling: calls.filter(call => hasChangedBilling(day, call)).length,
     fellBack: fellBack.length,
   }
-  for (const key of Object.keys(wanted) as (keyof typeof wanted)[])
-    if (page.fallbacks[key] !== wanted[key]) yield differ('page', key, wanted[key], page.fallbacks[key])
+}
 
-  const ended = { good: 0, failed: 0 }
-  for (const { labels, value } of seriesOf(metrics, 'genaiDuration')) ended[labels.error_type ? 'failed' : 'good'] += value
-  const wantedEnds = { good: wanted.calls - wanted.notServed, failed: wanted.notServed }
-  if (ended.good !== wantedEnds.good || ended.failed !== wantedEnds.failed)
-    yield differ('/metrics', 'calls by their end', wantedEnds, ended)
+function billingChangesOf({ changedBilling }: { readonly changedBilling: number }): Map<string, number> {
+  return new Map(changedBilling > 0 ? [[`${NAMES.work} > ${NAMES.paid}`, changedBilling]] : [])
+}
 
-  const change = `${NAMES.work} > ${NAMES.paid}`
-  const wantedChanges = new Map(changed.length > 0 ? [[change, changed.length]] : [])
-  const changes = new Map<string, number>()
-  for (const { labels, value } of seriesOf(metrics, 'billingChanges')) add(changes, `${labels.from} > ${labels.to}`, value)
-  yield* compared(`${word} /metrics`, 'changes of billing', wantedChanges, changes)
-  yield* compared(`${word} page`, 'changes of billing', wantedChanges, moved(page.fallbacks.billingChanges))
-  yield* compared(`${word} status`, 'changes of billing', wantedChanges, moved(status.billingChanges))
-
-  const refreshed = seriesOf(metrics, 'refreshDuration').reduce((sum, { value }) => sum + value, 0)
-  if (page.refreshes.total !== refreshed) yield differ('page', 'refreshes, as in /metrics', refreshed, page.refreshes.total)
-  if (page.overview.totals.refreshes !== refreshed)
-    yield differ('page', 'all refreshes, as in /metrics', refreshed, page.overview.totals.refreshes)
+/** Refreshes that all processes measured, ended ones included. */
+function refreshesOf(day: Day, said: readonly Said[]): number {
+  return [...said.map(({ metrics }) => metrics), ...day.retired]
+    .flatMap(samples => seriesOf(samples, 'refreshDuration'))
+    .reduce((sum, { value }) => sum + value, 0)
 }
 
 function moved(rows: readonly { readonly from: string; readonly to: string; readonly count: number }[]): Map<string, number> {
@@ -239,12 +248,14 @@ export function hasChangedBilling(day: Day, call: DrivenCall): boolean {
   return day.preferredOf(call) !== 'paid' && day.seenOf(call).some(({ who, begun }) => who === 'paid' && begun)
 }
 
-function attemptsOf(day: Day, process: string): readonly LoggedCall[] {
-  const ids = new Set(day.calls.filter(call => call.process === process).map(({ id }) => id))
-  const probed = day.probes
-    .filter(probe => probe.process === process)
-    .flatMap(({ from, to }) => day.provider.calls.slice(from, to).filter(({ call }) => call === ''))
+function attemptsOf(day: Day, isOf: (one: { readonly process: string }) => boolean): readonly LoggedCall[] {
+  const ids = new Set(day.calls.filter(isOf).map(({ id }) => id))
+  const probed = day.probes.filter(isOf).flatMap(({ from, to }) => day.provider.calls.slice(from, to).filter(({ call }) => call === ''))
   return [...day.provider.calls.filter(({ call }) => ids.has(call)), ...probed]
+}
+
+function attemptCounts(attempts: readonly LoggedCall[]): Map<string, number> {
+  return requestCounts(attempts.map(one => `${NAMES[one.who as ProfileWord]} ${meaningOf(one)}`))
 }
 
 function meaningOf(logged: LoggedCall): AttemptOutcome {

@@ -1,0 +1,28 @@
+import type { GatewatchEvent } from '../../src/domain/events.ts'
+import { EventReader } from '../../src/events/event-reader.ts'
+import { readEvents } from '../../src/events/read-events.ts'
+import { attributesOfEvent, attributesOfStep, type EventSpan, STEP_EVENTS, spanNameOf } from '../../src/telemetry/event-span.ts'
+
+const KINDS: Readonly<Partial<Record<GatewatchEvent['kind'], EventSpan['kind']>>> = { inbound: 'server', attempt: 'client' }
+
+/** The span that an event is written as. */
+export function spanOfEvent(event: GatewatchEvent): EventSpan {
+  const { traceId, spanId, parentSpanId, kind, startMs, durationMs, isError, steps, links, process } = event
+  return {
+    ...{ traceId, spanId, parentSpanId, startMs, durationMs, links, process },
+    name: spanNameOf(event) ?? '',
+    kind: KINDS[kind] ?? 'internal',
+    status: isError ? 'error' : 'unset',
+    attributes: attributesOfEvent(event) as EventSpan['attributes'],
+    events: steps.map(step => ({
+      name: STEP_EVENTS[step.name],
+      atMs: step.atMs,
+      attributes: attributesOfStep(step) as NonNullable<EventSpan['attributes']>,
+    })),
+  }
+}
+
+/** Everything that the processes of a state folder recorded, as spans, the oldest first. */
+export function recordedSpans(folder: string): EventSpan[] {
+  return readEvents(folder, database => [...new EventReader(database).events()].map(spanOfEvent)).sort((a, b) => a.startMs - b.startMs)
+}

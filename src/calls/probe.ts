@@ -1,11 +1,9 @@
-import { SpanStatusCode } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE, ATTR_PROBE_OUTCOME, ATTR_PROFILE, ATTR_PROVIDER, SPAN_PROBE } from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import type { StoredProfile } from '../domain/credential.ts'
 import type { ProbeOutcome } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import type { Registry } from '../providers/registry.ts'
+import { OpenEvent, withinEvent } from '../telemetry/open-event.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { CallEnd, CallSink } from './call-request.ts'
 import type { ProbeState } from './probe-state.ts'
@@ -99,18 +97,15 @@ export class Probes {
     const { telemetry, probes, profiles } = this.#options
     const { id, provider } = listed
     const profile = telemetry.profile(id)
-    const attributes = { [ATTR_PROVIDER]: provider, [ATTR_PROFILE]: profile, ...callerAttributes(caller) }
-    return telemetry.inSpan(SPAN_PROBE, { attributes }, async span => {
+    const event = new OpenEvent(telemetry, 'probe', { provider, profile }, { caller })
+    return withinEvent(event, async () => {
       const outcome = await this.#ask(id, provider)
       const verdict: ProbeVerdict = VERDICTS[outcome]
       // What was given up halfway is no probe; the one before still holds.
       const current = await profiles.current(listed)
       if (outcome !== 'aborted') probes.probed(current, outcome)
-      span.setAttribute(ATTR_PROBE_OUTCOME, outcome)
-      if (verdict !== 'good' && verdict !== 'silent') {
-        span.setAttribute(ATTR_ERROR_TYPE, outcome)
-        span.setStatus({ code: SpanStatusCode.ERROR })
-      }
+      const isError = verdict !== 'good' && verdict !== 'silent'
+      event.set({ outcome, isError, errorType: isError ? outcome : undefined })
       return { profile, provider, outcome, verdict, diverges: probes.lastOf(current)?.diverges ?? false }
     })
   }

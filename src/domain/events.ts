@@ -240,6 +240,9 @@ export interface LoginEvent extends EventBase, AnswerFacts, RequestShape {
   readonly outcome?: Known<OperationOutcome>
   readonly loginMethod?: Known<LoginMethod>
   readonly devicePolls?: Known<number>
+  /** Fingerprint of the refresh token that was revoked, or that came of a code. */
+  readonly refreshFingerprintBefore?: Known<string>
+  readonly refreshFingerprintAfter?: Known<string>
   readonly hasRefresh?: Known<boolean>
   readonly credentialExpiresInS?: Known<number>
   readonly expiresInRepaired?: Known<string>

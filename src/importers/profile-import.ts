@@ -1,5 +1,3 @@
-import { ATTR_IMPORT_COUNTS, ATTR_IMPORT_DRY_RUN, ATTR_IMPORT_SOURCE, SPAN_IMPORT } from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { Credential, StoredProfile } from '../domain/credential.ts'
 import { IMPORT_OUTCOMES, type ImportOutcome, type ImportSource } from '../domain/enums.ts'
@@ -8,6 +6,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
+import { OpenEvent, withinEvent } from '../telemetry/open-event.ts'
 import { PLAIN_WORD, profileName } from '../telemetry/profile-name.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { readClaudeLogin, readCodexLogin, readGeminiLogin } from './application-logins.ts'
@@ -257,17 +256,18 @@ function refused(code: 'GW_CONFIG' | 'GW_PROFILE_UNKNOWN', message: string): Gat
 }
 
 /**
- * Imports under a span with its caller, its source and the profiles by outcome, and counts those; a dry run counts none.
+ * Imports as an event with its caller, its source and the profiles by outcome, and counts those; a dry run counts none.
  *
  * @throws what `importProfiles` throws.
  */
 export function recordImport(telemetry: Telemetry, caller: CallerSite, options: ImportOptions): Promise<ProfileImport> {
   const { source, dryRun = false } = options
-  const attributes = { [ATTR_IMPORT_SOURCE]: source, [ATTR_IMPORT_DRY_RUN]: dryRun, ...callerAttributes(caller) }
-  return telemetry.inSpan(SPAN_IMPORT, { attributes }, async span => {
+  const event = new OpenEvent(telemetry, 'import', { importSource: source, dryRun }, { caller })
+  return withinEvent(event, async () => {
     const imported = await importProfiles(options)
-    for (const outcome of IMPORT_OUTCOMES)
-      span.setAttribute(ATTR_IMPORT_COUNTS[outcome], imported.profiles.filter(profile => profile.outcome === outcome).length)
+    const countOf = (outcome: string) => imported.profiles.filter(profile => profile.outcome === outcome).length
+    event.set({ importCounts: Object.fromEntries(IMPORT_OUTCOMES.map(outcome => [outcome, countOf(outcome)])) })
+    // By provider, which the event does not say.
     if (!dryRun)
       for (const { provider, outcome } of imported.profiles)
         telemetry.instruments.add('imports', { application: source, provider, outcome })

@@ -1,4 +1,3 @@
-import { ATTR_REFRESH_FINGERPRINT_AFTER } from '../../otel/semconv.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import type { CodeGrantAnswer, SignedIn } from '../token-requests/code-grant.ts'
 import type { AskOptions } from '../token-requests/oauth-request.ts'
@@ -7,14 +6,14 @@ import { askOptions, type LoginContext } from './login-context.ts'
 import { loginRefused, OperationError, recordOperation, recordTokenRequest } from './operation-record.ts'
 import { giveBack } from './revocation.ts'
 
-/** Exchanges a code for tokens, under a span of its own. @throws {OperationError} when there are none, or they do not hold. */
+/** Exchanges a code for tokens, as an event of its own. @throws {OperationError} when there are none, or they do not hold. */
 export function exchange(context: LoginContext, request: (options: AskOptions) => Promise<CodeGrantAnswer>): Promise<GrantedAnswer> {
   const { telemetry, party, profileId, caller } = context
-  return recordOperation(telemetry, { operation: 'exchange', provider: party.provider.id, profileId, caller }, async span => {
+  return recordOperation(telemetry, { operation: 'exchange', provider: party.provider.id, profileId, caller }, async operation => {
     const answer = await request(askOptions(context))
-    recordTokenRequest(span, answer.kind === 'granted' ? traceOf(answer) : answer)
+    recordTokenRequest(operation, answer.kind === 'granted' ? traceOf(answer) : answer)
     const granted = await grantedBy(context, answer)
-    span.setAttribute(ATTR_REFRESH_FINGERPRINT_AFTER, fingerprint(granted.refresh) ?? '')
+    operation.set({ refreshFingerprintAfter: fingerprint(granted.refresh) })
     return granted
   })
 }

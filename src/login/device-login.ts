@@ -1,6 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Span } from '@opentelemetry/api'
-import { ATTR_DEVICE_POLLS } from '../../otel/semconv.ts'
 import { type CodeGrantAnswer, requestCodeGrant, requestDeviceGrant } from '../token-requests/code-grant.ts'
 import {
   type DeviceCode,
@@ -12,7 +10,7 @@ import {
 import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { exchange, grantedBy } from './code-exchange.ts'
 import { askOptions, type LoginContext } from './login-context.ts'
-import { loginGivenUp, loginRefused, loginTooLate, recordOperation, recordTokenRequest } from './operation-record.ts'
+import { loginGivenUp, loginRefused, loginTooLate, type OpenOperation, recordOperation, recordTokenRequest } from './operation-record.ts'
 
 /** RFC 8628 section 3.5: each `slow_down` adds this much, in ms. */
 const SLOWER_MS = 5_000
@@ -31,15 +29,15 @@ type Poll<T> = { readonly type: 'pending' | 'slow_down' | 'silent' } | { readonl
 export async function signInByDevice(context: LoginContext): Promise<GrantedAnswer> {
   const { telemetry, party, profileId, caller, login } = context
   const facts = { operation: 'device', provider: party.provider.id, profileId, caller } as const
-  if (login.deviceDialect === 'rfc8628') return recordOperation(telemetry, facts, span => askedByStandard(context, span))
-  const handed = await recordOperation(telemetry, facts, span => askedAtChatgpt(context, span))
+  if (login.deviceDialect === 'rfc8628') return recordOperation(telemetry, facts, operation => askedByStandard(context, operation))
+  const handed = await recordOperation(telemetry, facts, operation => askedAtChatgpt(context, operation))
   const { parameters, redirectUrl, codeVerifier } = handed
   return exchange(context, options => requestCodeGrant({ ...options, parameters, redirectUrl, codeVerifier }))
 }
 
-async function askedByStandard(context: LoginContext, span: Span): Promise<GrantedAnswer> {
-  const issued = await issue(context, span, requestDeviceCode)
-  const answer = await poll<CodeGrantAnswer>(context, span, issued, async () => {
+async function askedByStandard(context: LoginContext, operation: OpenOperation): Promise<GrantedAnswer> {
+  const issued = await issue(context, operation, requestDeviceCode)
+  const answer = await poll<CodeGrantAnswer>(context, operation, issued, async () => {
     const asked = await requestDeviceGrant({ ...askOptions(context), deviceCode: issued.deviceCode })
     if (asked.kind === 'unanswered' && asked.outcome !== 'cancelled' && asked.shape) return { type: 'silent' }
     if (asked.kind === 'refused') {
@@ -50,26 +48,26 @@ async function askedByStandard(context: LoginContext, span: Span): Promise<Grant
     }
     return { type: 'done', value: asked }
   })
-  if (answer.kind !== 'granted') recordTokenRequest(span, answer)
+  if (answer.kind !== 'granted') recordTokenRequest(operation, answer)
   return grantedBy(context, answer)
 }
 
-async function askedAtChatgpt(context: LoginContext, span: Span): Promise<HandedOverCode> {
-  const issued = await issue(context, span, requestChatgptCode)
-  const answer = await poll(context, span, issued, async () => {
+async function askedAtChatgpt(context: LoginContext, operation: OpenOperation): Promise<HandedOverCode> {
+  const issued = await issue(context, operation, requestChatgptCode)
+  const answer = await poll(context, operation, issued, async () => {
     const asked = await requestChatgptHandover({ ...askOptions(context), issued })
     if (asked === 'pending') return { type: 'pending' }
     const isSilent = asked.kind === 'unanswered' && asked.outcome !== 'cancelled'
     return isSilent || (asked.kind === 'refused' && asked.status >= 429) ? { type: 'silent' } : { type: 'done', value: asked }
   })
   if (answer.kind === 'handed_over') return answer
-  recordTokenRequest(span, answer)
+  recordTokenRequest(operation, answer)
   throw loginRefused(context.party.provider.id, 'whether the code was entered', answer)
 }
 
-async function issue(context: LoginContext, span: Span, request: typeof requestDeviceCode): Promise<DeviceCode> {
+async function issue(context: LoginContext, operation: OpenOperation, request: typeof requestDeviceCode): Promise<DeviceCode> {
   const answer = await request(askOptions(context))
-  recordTokenRequest(span, answer)
+  recordTokenRequest(operation, answer)
   if (answer.kind !== 'issued') throw loginRefused(context.party.provider.id, 'for a code', answer)
   const { userCode, pageUrl, filledInUrl, lifeMs } = answer
   context.prompts.show({ url: filledInUrl ?? pageUrl, userCode, limitMs: lifeMs })
@@ -79,7 +77,7 @@ async function issue(context: LoginContext, span: Span, request: typeof requestD
 /** Asks until there is an end, no faster than the provider wants, and no longer than the code lives. */
 async function poll<T>(
   { signal, clock }: LoginContext,
-  span: Span,
+  operation: OpenOperation,
   { intervalMs, lifeMs }: DeviceCode,
   ask: () => Promise<Poll<T>>,
 ): Promise<T> {
@@ -88,7 +86,7 @@ async function poll<T>(
   for (let polls = 1; ; polls += 1) {
     await pause(Math.min(pauseMs, Math.max(0, until - clock.monotonic())), signal)
     if (clock.monotonic() >= until) throw loginTooLate(lifeMs)
-    span.setAttribute(ATTR_DEVICE_POLLS, polls)
+    operation.set({ devicePolls: polls })
     const asked = await ask()
     if (asked.type === 'done') return asked.value
     if (asked.type === 'slow_down') pauseMs += SLOWER_MS

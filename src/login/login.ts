@@ -1,4 +1,3 @@
-import { ATTR_CREDENTIAL_EXPIRES_IN, ATTR_EXPIRES_IN_REPAIRED, ATTR_HAS_REFRESH, ATTR_LOGIN_METHOD } from '../../otel/semconv.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { oauthParty } from '../token-requests/oauth-request.ts'
@@ -29,15 +28,15 @@ export interface LoggedIn {
  */
 export function login(options: LoginOptions): Promise<LoggedIn> {
   const { telemetry, provider, profileId, method, caller } = options
-  const facts = { operation: 'login', provider: provider.id, profileId, caller, attributes: { [ATTR_LOGIN_METHOD]: method } } as const
-  return recordOperation(telemetry, facts, async span => {
+  const facts = { operation: 'login', provider: provider.id, profileId, caller, loginMethod: method } as const
+  return recordOperation(telemetry, facts, async operation => {
     const context = contextOf(options)
     checkPlace(options, await options.store.reload(profileId))
     const answer = await (method === 'device' ? signInByDevice(context) : signInByBrowser(context))
-    span.setAttributes({
-      [ATTR_HAS_REFRESH]: answer.refresh !== undefined,
-      [ATTR_CREDENTIAL_EXPIRES_IN]: Math.round(answer.expiresInMs / 1000),
-      ...(answer.repaired && { [ATTR_EXPIRES_IN_REPAIRED]: answer.repaired }),
+    operation.set({
+      hasRefresh: answer.refresh !== undefined,
+      credentialExpiresInS: Math.round(answer.expiresInMs / 1000),
+      expiresInRepaired: answer.repaired,
     })
     // A user who pressed Ctrl-C meanwhile was notified that nothing would be stored.
     if (options.signal.aborted) throw loginGivenUp(options.signal.reason)

@@ -1,31 +1,8 @@
-import { type Attributes, type Span, SpanKind } from '@opentelemetry/api'
-import {
-  ATTR_ERROR_TYPE,
-  ATTR_HTTP_STATUS,
-  ATTR_OPERATION_OUTCOME,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_PROVIDER_REQUEST_ID,
-  ATTR_REQUEST_ENCODING,
-  ATTR_REQUEST_FIELDS,
-  SPAN_DEVICE,
-  SPAN_EXCHANGE,
-  SPAN_LOGIN,
-  SPAN_REVOKE,
-} from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import type { OAuthOperation, OperationOutcome } from '../domain/enums.ts'
-import {
-  errorType,
-  GatewayError,
-  type GatewayErrorCode,
-  type GatewayErrorOptions,
-  isGatewayError,
-  type NextStep,
-} from '../domain/gateway-error.ts'
+import { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, isGatewayError, type NextStep } from '../domain/gateway-error.ts'
+import { type EventFields, OpenEvent, withinEvent } from '../telemetry/open-event.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { TokenVerdict } from '../token-requests/judge.ts'
 import type { RefusedRequest, UnansweredRequest } from '../token-requests/oauth-request.ts'
@@ -123,76 +100,44 @@ function failed(ended: OperationOutcome, message: string, next: NextStep, cause?
   return new OperationError(ended, 'GW_LOGIN_FAILED', message, { next, ...(cause !== undefined && { cause }) })
 }
 
-/** The spans of the OAuth operations in addition to the refresh. */
-const OPERATION_SPANS = {
-  login: SPAN_LOGIN,
-  exchange: SPAN_EXCHANGE,
-  device: SPAN_DEVICE,
-  revoke: SPAN_REVOKE,
-} as const satisfies Record<OAuthOperation, string>
+/** The event of an OAuth operation in addition to the refresh, under way. */
+export type OpenOperation = Pick<OpenEvent<'login'>, 'set'>
 
 /** What is known of an operation when it begins. */
-interface OperationFacts {
+interface OperationFacts extends Pick<EventFields<'login'>, 'loginMethod'> {
   readonly operation: OAuthOperation
   readonly provider: string
   readonly profileId?: string | undefined
   readonly caller: CallerSite
-  readonly attributes?: Attributes
 }
 
 /**
- * Runs an OAuth operation under a span of its own and counts it: caller, outcome, duration.
+ * Runs an OAuth operation as an event of its own: caller, outcome, duration.
  *
  * @returns what `work` returns; `work` is called at once. @throws what it throws.
  */
 export function recordOperation<T>(
   telemetry: Telemetry,
-  { operation, provider, profileId, caller, attributes }: OperationFacts,
-  work: (span: Span) => Promise<T>,
+  { profileId, caller, ...facts }: OperationFacts,
+  work: (operation: OpenOperation) => Promise<T>,
 ): Promise<T> {
-  const startedAt = performance.now()
   const profile = profileId === undefined ? undefined : telemetry.profile(profileId)
-  const options = {
-    kind: SpanKind.CLIENT,
-    attributes: {
-      [ATTR_PROVIDER]: provider,
-      ...(profile !== undefined && { [ATTR_PROFILE]: profile }),
-      ...callerAttributes(caller),
-      ...attributes,
-    },
-  }
-  return telemetry.inSpan(OPERATION_SPANS[operation], options, async span => {
-    const ended = (failure?: unknown) => {
-      const outcome = failure === undefined ? 'ok' : outcomeOfError(failure)
-      span.setAttribute(ATTR_OPERATION_OUTCOME, outcome)
-      telemetry.instruments.record(
-        'operationDuration',
-        (performance.now() - startedAt) / 1000,
-        {
-          provider,
-          profile,
-          operation,
-          outcome,
-          caller: caller.label,
-          ...(failure !== undefined && { [ATTR_ERROR_TYPE]: errorType(failure) }),
-        },
-        span.spanContext(),
-      )
-    }
+  const event = new OpenEvent(telemetry, 'login', { ...facts, profile }, { caller })
+  return withinEvent(event, async () => {
     try {
-      const result = await work(span)
-      ended()
+      const result = await work(event)
+      event.set({ outcome: 'ok' })
       return result
     } catch (error) {
-      ended(error ?? new Error('rejected with nothing'))
+      event.set({ outcome: outcomeOfError(error) })
       // The page at which a user signs in is no request of ours: its refusal is known by the error alone.
-      if (error instanceof OperationError && error.pageCode !== undefined) span.setAttribute(ATTR_PROVIDER_ERROR_CODE, error.pageCode)
+      if (error instanceof OperationError && error.pageCode !== undefined) event.set({ providerErrorCode: error.pageCode })
       throw error
     }
   })
 }
 
-/** What an answer of an OAuth endpoint leaves on the span of its operation; never a value of it. */
+/** What an answer of an OAuth endpoint leaves on the event of its operation; never a value of it. */
 interface AnswerTrace {
   readonly shape?: SentShape
   readonly status?: number
@@ -201,11 +146,11 @@ interface AnswerTrace {
 }
 
 /** Notes what was sent, by its shape, and what came back. */
-export function recordTokenRequest(span: Span, { shape, status, verdict, requestId }: AnswerTrace): void {
-  span.setAttributes({
-    ...(shape && { [ATTR_REQUEST_ENCODING]: shape.encoding, [ATTR_REQUEST_FIELDS]: shape.fields }),
-    ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
-    ...(verdict?.providerCode !== undefined && { [ATTR_PROVIDER_ERROR_CODE]: verdict.providerCode }),
-    ...(requestId !== undefined && { [ATTR_PROVIDER_REQUEST_ID]: requestId }),
+export function recordTokenRequest(operation: OpenOperation, { shape, status, verdict, requestId }: AnswerTrace): void {
+  operation.set({
+    ...(shape && { requestEncoding: shape.encoding, requestFields: shape.fields }),
+    ...(status !== undefined && { httpStatus: status }),
+    ...(verdict?.providerCode !== undefined && { providerErrorCode: verdict.providerCode }),
+    ...(requestId !== undefined && { providerRequestId: requestId }),
   })
 }

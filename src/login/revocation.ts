@@ -1,4 +1,3 @@
-import { ATTR_REFRESH_FINGERPRINT_BEFORE } from '../../otel/semconv.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import type { OAuthCredential } from '../domain/credential.ts'
 import type { OperationOutcome } from '../domain/enums.ts'
@@ -25,7 +24,7 @@ interface RevokeOptions {
 }
 
 /**
- * Gives a token back to its provider, under a span of its own.
+ * Gives a token back to its provider, as an event of its own.
  *
  * @throws {OperationError} `GW_REVOKE_FAILED`: the token may live on.
  * @see RFC 7009
@@ -33,8 +32,8 @@ interface RevokeOptions {
 export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void> {
   const { telemetry, party, profileId, caller } = options
   const { id } = party.provider
-  return recordOperation(telemetry, { operation: 'revoke', provider: id, profileId, caller }, async span => {
-    if (kind === 'refresh_token') span.setAttribute(ATTR_REFRESH_FINGERPRINT_BEFORE, fingerprint(token) ?? '')
+  return recordOperation(telemetry, { operation: 'revoke', provider: id, profileId, caller }, async operation => {
+    if (kind === 'refresh_token') operation.set({ refreshFingerprintBefore: fingerprint(token) })
     if (party.server.revocation_endpoint === undefined) {
       throw new OperationError(
         'refused',
@@ -46,7 +45,7 @@ export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void
       )
     }
     const answer = await requestRevocation({ ...askOptions(options), token, kind })
-    recordTokenRequest(span, answer)
+    recordTokenRequest(operation, answer)
     if (answer.kind === 'answered') return
     if (answer.kind === 'unanswered') {
       const ended = answer.outcome === 'cancelled' || answer.outcome === 'timeout' ? answer.outcome : 'unavailable'

@@ -1,6 +1,6 @@
 import type { SpanContext } from '@opentelemetry/api'
 import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
-import type { AcquireEvent, AttemptEvent, EventFacts, EventStep, TokenRequestEvent } from '../domain/events.ts'
+import type { AcquireEvent, AttemptEvent, EventFacts, EventStep, LoginEvent, TokenRequestEvent } from '../domain/events.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 
 /** What counts and measures: `Instruments`, or the meter of a host. */
@@ -15,6 +15,7 @@ export function measureEvent(event: EventFacts, meters: EventMeters, measuredIn?
   if (event.kind === 'token_request') measureTokenRequest(event, meters, measuredIn)
   else if (event.kind === 'acquire') measureAcquisition(event, meters, measuredIn)
   else if (event.kind === 'attempt') measureAttempt(event, meters, measuredIn)
+  else if (event.kind === 'login') measureOperation(event, meters, measuredIn)
 }
 
 /** Counts and measures a step of an event that is under way. */
@@ -48,6 +49,12 @@ function measureAcquisition(event: EventFacts<AcquireEvent>, meters: EventMeters
 
 function measureBypass({ via, provider, caller, policy }: EventFacts<TokenRequestEvent | AcquireEvent>, meters: EventMeters): void {
   if (via === 'bypass') meters.add('bypasses', { provider, caller: caller.label, policy })
+}
+
+function measureOperation(event: EventFacts<LoginEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const { provider, profile, operation, outcome, caller, errorType } = event
+  const labels = { provider, profile, operation, outcome, caller: caller.label, [ATTR_ERROR_TYPE]: errorType }
+  meters.record('operationDuration', event.durationMs / 1000, labels, measuredIn)
 }
 
 /** Only a call to a model, or for the list of models, is counted. */

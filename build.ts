@@ -18,7 +18,7 @@ import { PLAYED_MODULES } from './src/tools/own-module.ts'
  */
 const ROOT = import.meta.dirname
 const SOURCES = join(ROOT, 'src')
-const DOORS = ['index', 'register']
+const DOORS = ['index', 'express', 'gateway', 'register', 'store']
 const PROGRAMS = ['cli/main']
 const API = '@opentelemetry/api'
 /** A call that loads a module of ours by its URL; see `src/tools/own-module.ts`. */

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { StoredProfile } from '../src/domain/credential.ts'
-import { createGatewatch } from '../src/gatewatch.ts'
+import { startGatewatch } from '../src/gatewatch/gatewatch.ts'
 import { fileStore } from '../src/store/file-store.ts'
 import { median } from './statistics.ts'
 
@@ -87,7 +87,7 @@ async function inProcess(url: string, profiles: number, atOnce: number): Promise
 
 async function measured(folder: string, tokenUrl: string, profiles: number, atOnce: number): Promise<void> {
   const store = fileStore(folder)
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     store,
     environment: {},
     providers: { bench: { baseUrl: new URL('/v1', tokenUrl).href, tokenUrl, clientId: 'bench' } },

@@ -1,18 +1,57 @@
+export type { CallAnswer } from './calls/answer-stream.ts'
+export type { FallbackStep, Served } from './calls/call-request.ts'
+export type { FallbackReason } from './calls/fallback.ts'
 export type { ProbeResult } from './calls/probe.ts'
-export type { ProfileSnapshot } from './calls/profile-snapshot.ts'
+export type { LastProbe } from './calls/probe-state.ts'
+export type { ProbeVerdict } from './calls/probe-verdict.ts'
+export type { ProfileSnapshot, RestSnapshot } from './calls/profile-snapshot.ts'
 export type { WrapCallOptions } from './calls/wrap-call.ts'
-export type { ApiKeyCredential, Credential, OAuthCredential, StoredProfile, TokenCredential } from './domain/credential.ts'
-export type { ProfileState, RefreshReason, TokenRequestOutcome } from './domain/enums.ts'
-export { GatewayError, type GatewayErrorCode, type NextStep } from './domain/gateway-error.ts'
+export type {
+  ApiKeyCredential,
+  Credential,
+  NeedsLogin,
+  OAuthCredential,
+  PendingRefresh,
+  StoredProfile,
+  TokenCredential,
+} from './domain/credential.ts'
+export type {
+  AttemptOutcome,
+  Billing,
+  Decision,
+  ProbeOutcome,
+  ProfileState,
+  Protocol,
+  RefreshReason,
+  SkipReason,
+  TokenRequestOutcome,
+} from './domain/enums.ts'
+export type { Fingerprint } from './domain/fingerprint.ts'
+export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
 export type { AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
 export { acquisitionTable, bypasses, callerTable, fallbackTable, refreshes, trace } from './events/queries.ts'
 export type { Recorder } from './events/recorder.ts'
-export { type AcquireTokenOptions, type CallOptions, createGatewatch, type Gatewatch, type GatewatchOptions } from './gatewatch.ts'
+export {
+  type AcquireTokenOptions,
+  type CallOptions,
+  createGatewatch,
+  type Gatewatch,
+  type GatewatchOptions,
+} from './gatewatch/gatewatch.ts'
 export type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
-export type { AcquireResult } from './refresh/acquire.ts'
+export type { DeviceDialect } from './providers/provider.ts'
+export type { AnswerHeaders } from './providers/upstream.ts'
+export type { AcquireResult, ForcedPolicy } from './refresh/acquire.ts'
 export type { WrapRefreshOptions } from './refresh/wrap-refresh.ts'
-export type { CallAnswer } from './server/answer-stream.ts'
-export type { Serving } from './server/server.ts'
-export { type FileStoreOptions, fileStore } from './store/file-store.ts'
-export { memoryStore } from './store/memory-store.ts'
-export type { Lease, LeaseOptions, ProfileStore } from './store/profile-store.ts'
+export type {
+  FallbackSettings,
+  GateSettings,
+  ListenSettings,
+  ProbeSettings,
+  ProfileOptions,
+  ProviderOptions,
+  SettingsInput,
+  UpstreamSettings,
+} from './settings/settings-input.ts'
+export type { MetricsAnswer } from './telemetry/running-telemetry.ts'
+export type { GatePolicy } from './watch/watch-policy.ts'

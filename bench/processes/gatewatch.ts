@@ -4,10 +4,13 @@
  *
  * Parameters: the upstream's URL.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { reportReady } from './listen.ts'
 
@@ -31,12 +34,12 @@ await store.change('bench:default', () => ({
     generation: 1,
   },
 }))
-const gatewatch = await createGatewatch({
+const gatewatch = await startGatewatch({
   store,
-  standalone: true,
+  startTelemetry: startStandaloneSdk,
   processRole: 'gateway',
   listen: { port: 0 },
   providers: { bench: { baseUrl: `${upstreamUrl}/v1`, tokenUrl: `${upstreamUrl}/oauth/token`, clientId: 'bench' } },
 })
-const { url } = await gatewatch.serve()
+const { url } = await serveGatewatch(gatewatch)
 reportReady(url)

@@ -63,6 +63,11 @@ interface Parts {
 /** Ends what was started, and with it everything that waits to be sent. */
 type Shutdown = () => Promise<unknown>
 
+/** As `startSdk`, for a process that is ours. */
+export function startStandaloneSdk(options: Omit<SdkOptions, 'standalone'>): Promise<RunningTelemetry> {
+  return startSdk({ ...options, standalone: true })
+}
+
 /**
  * Starts telemetry: spans through the redaction to the recorder and to the exporters the environment names; metrics to
  * `/metrics` and to those exporters.

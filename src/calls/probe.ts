@@ -23,6 +23,7 @@ export interface ProbeResult {
   readonly diverges: boolean
 }
 
+/** @internal */
 export interface ProbesOptions {
   telemetry: Telemetry
   calls: ProviderCalls
@@ -31,7 +32,11 @@ export interface ProbesOptions {
   registry: Registry
 }
 
-/** Whichever caller asked for the probe, its work is done in the probe's own name, so that boards separate it from users' calls. */
+/**
+ * Whichever caller asked for the probe, its work is done in the probe's own name, so that boards separate it from users' calls.
+ *
+ * @internal
+ */
 export const PROBE_CALLER: CallerSite = clientCaller('probe')
 
 /** Longest time one probe may take, a refresh included, in ms. */
@@ -43,6 +48,8 @@ const NO_RECIPIENT: CallSink = { head: () => undefined, chunk: () => true, end: 
 /**
  * Probes profiles: asks the provider for its models by the very way a call goes, with the same choice of profile, gate and
  * transport. A token is refreshed where the next call would refresh it, and nothing else changes for the calls that follow.
+ *
+ * @internal
  */
 export class Probes {
   readonly #options: ProbesOptions

@@ -60,7 +60,11 @@ export interface ProfileSnapshot {
   readonly probe?: LastProbe
 }
 
-/** What is asked for a snapshot. */
+/**
+ * What is asked for a snapshot.
+ *
+ * @internal
+ */
 export interface SnapshotSources {
   readonly telemetry: Telemetry
   readonly profiles: ProfileCache
@@ -69,7 +73,11 @@ export interface SnapshotSources {
   readonly standing: ProfileStanding
 }
 
-/** What a profile can do right now. @param billing How its provider says it pays, where the profile does not say. */
+/**
+ * What a profile can do right now. @param billing How its provider says it pays, where the profile does not say.
+ *
+ * @internal
+ */
 export function profileSnapshot(
   profile: StoredProfile,
   billing: Billing | undefined,
@@ -97,7 +105,11 @@ export function profileSnapshot(
   }
 }
 
-/** A profile that is stored and cannot be read. */
+/**
+ * A profile that is stored and cannot be read.
+ *
+ * @internal
+ */
 export function damagedSnapshot({ id, error }: DamagedProfile, telemetry: Telemetry): ProfileSnapshot {
   return {
     profile: telemetry.profile(id),

@@ -1,7 +1,7 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { configError, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import { parseSettings, refused, type Settings } from '../options.ts'
+import { parseSettings, refused, type Settings } from '../settings/options.ts'
 import { readNamedFile, readOwnFile, requireOwnFolder, stateFolderAt } from '../store/own-files.ts'
 import { ProcessLock } from '../store/process-lock.ts'
 import { systemCode, unreadable, unwritable } from '../store/store-failure.ts'

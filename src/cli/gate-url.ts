@@ -1,4 +1,4 @@
-import type { Settings } from '../options.ts'
+import type { Settings } from '../settings/options.ts'
 
 /** Stands for one of the gateway's keys in an address that is printed: a key itself is never printed. */
 const KEY_PLACE = '<key>'

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
-import { isLoopback, type Settings, variableName } from '../options.ts'
+import { isLoopback, type Settings, variableName } from '../settings/options.ts'
 import { DEFAULT_CONFIG, readConfigFile } from './config-file.ts'
 
 /** Which gateway a command asks, as its options say. */

@@ -1,7 +1,9 @@
 import { resolve } from 'node:path'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import { durationOf } from '../domain/duration-text.ts'
 import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
-import { createGatewatch, type Gatewatch } from '../gatewatch.ts'
+import { type Gatewatch, startGatewatch } from '../gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../server/server.ts'
 import { fileStore } from '../store/file-store.ts'
 import { stateFolderAt } from '../store/own-files.ts'
 import { runSteps } from '../tools/run-guarded.ts'
@@ -30,15 +32,15 @@ export async function serveCommand(
   const store = fileStore(stateFolder)
   let watch: Gatewatch | undefined
   try {
-    watch = await createGatewatch({
+    watch = await startGatewatch({
       ...options,
       store,
       source: path,
-      standalone: true,
+      startTelemetry: startStandaloneSdk,
       processRole: 'gateway',
       ...(recordIn !== undefined && { recordIn }),
     })
-    const serving = await watch.serve()
+    const serving = await serveGatewatch(watch)
     const profiles = await watch.profiles()
     // Before the first line is printed: a signal that follows it must end the gateway cleanly.
     const asked = waitForSignal()

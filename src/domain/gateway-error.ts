@@ -52,6 +52,7 @@ export const NEXT_STEPS = [
 ] as const
 export type NextStep = (typeof NEXT_STEPS)[number]
 
+/** What an error says in addition to its code and message. */
 export interface GatewayErrorOptions {
   next: NextStep
   cause?: unknown
@@ -68,6 +69,13 @@ export interface GatewayErrorOptions {
  *
  * The message never holds a token, key, header or body value; it is written where the error is born and says what to
  * do next. `cause` keeps what was caught.
+ *
+ * @example
+ * import { createGatewatch, GatewayError } from 'gatewatch'
+ *
+ * await createGatewatch({ order: ['unknown'] }).catch(error => {
+ *   if (error instanceof GatewayError) console.log(error.code, error.next)
+ * })
  */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError'

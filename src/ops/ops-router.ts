@@ -48,6 +48,11 @@ export function opsRouter(page: OpsPage, guard: RequestHandler): Router {
       }
     })
   router.get('/ops', guard, opsHeaders, async (request, response) => {
+    // The addresses of the page are relative to one without a slash at its end.
+    if (request.path.endsWith('/')) {
+      response.redirect(308, '../ops')
+      return
+    }
     sendAsset(request, response, (await pageAssets()).find('page.html'))
   })
   router.get(

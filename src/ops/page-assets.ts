@@ -44,14 +44,15 @@ export class PageAssets {
   constructor(files: ReadonlyMap<string, string>) {
     const lasting = [...files].filter(([name]) => extname(name) !== '.html')
     this.#build = digest(lasting.map(([name, text]) => `${name}\n${text}`).join('\n')).slice(0, BUILD_LENGTH)
-    const base = `${ASSETS_PATH}/${this.#build}`
+    // Relative to the page, which may be mounted anywhere; the form that asks for a key answers below `/ops` too.
+    const base = (name: string) => `${name === 'page.html' ? ASSETS_PATH.slice(1) : ASSETS_PATH}/${this.#build}`
     const preloads = lasting
       .filter(([name]) => PRELOADED.test(name) && !LOADED_WHEN_NEEDED.has(name))
-      .map(([name]) => `<link rel="modulepreload" href="${base}/${name}">`)
+      .map(([name]) => `<link rel="modulepreload" href="${base('page.html')}/${name}">`)
     this.#assets = new Map(
       [...files].flatMap(withRefusal).map(([name, text]) => {
         const isLasting = extname(name) !== '.html'
-        const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base).replace('{{preloads}}', preloads.join('')))
+        const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base(name)).replace('{{preloads}}', preloads.join('')))
         return [name, { name, type: TYPES[extname(name)] ?? 'text/plain', body, tag: `"${digest(body).slice(0, 22)}"`, isLasting }]
       }),
     )

@@ -17,7 +17,7 @@ export function isLoopbackUrl(url: string): boolean {
 
 /** How a provider hands out codes for another device: by RFC 8628, or as ChatGPT does it for the Codex CLI. */
 export const DEVICE_DIALECTS = ['rfc8628', 'chatgpt'] as const
-type DeviceDialect = (typeof DEVICE_DIALECTS)[number]
+export type DeviceDialect = (typeof DEVICE_DIALECTS)[number]
 
 /** How a user signs in at a provider, and out again. Data alone; URLs are absolute. */
 export interface LoginEndpoints {

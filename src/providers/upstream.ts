@@ -55,6 +55,7 @@ function withoutData(cause: unknown): unknown {
   return cause
 }
 
+/** Headers of an answer, by their names in lower case. */
 export type AnswerHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** What a sink, or the process that sent the request, can do to an exchange under way. */

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { CallSink, Served } from '../calls/call-request.ts'
+import { returnedHeaders } from '../calls/passed-headers.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/upstream.ts'
-import { returnedHeaders } from './passed-headers.ts'
 
 /**
  * Hands an answer to an HTTP client as it comes: same bytes, same chunks, and the provider waits while the client does.

@@ -1,17 +1,15 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
-import { concerning } from '../diagnose/diagnose.ts'
-import { diagnosisOf } from '../diagnose/running-diagnosis.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
-import type { EventSource } from '../events/event-store.ts'
-import type { Gateway } from '../gateway.ts'
-import { type OpsDataSource, OpsPage } from '../ops/ops-page.ts'
+import { Gatewatch } from '../gatewatch/gatewatch.ts'
+import { OpsPage } from '../ops/ops-page.ts'
 import { opsRouter } from '../ops/ops-router.ts'
-import { bufferedBytes, refused, type Settings, variableName } from '../options.ts'
-import { profileName } from '../telemetry/profile-name.ts'
+import { bufferedBytes, refused, type Settings, variableName } from '../settings/options.ts'
 import { OpenItems } from '../tools/open-items.ts'
+import { packageVersion } from '../tools/own-package.ts'
 import { ConnectionDrain } from './connection-drain.ts'
+import { type DataSourceOptions, dataSourceOf } from './data-source.ts'
 import { answerError } from './error-answer.ts'
 import { BodyRoom } from './inbound-body.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
@@ -22,18 +20,11 @@ import { callHandlers, protocolOf, providerEndpoints, stopping } from './provide
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
 
-interface ServeOptions {
-  gateway: Gateway
-  /** Everything that is observed here. */
-  events: EventSource
+export interface ServeOptions extends DataSourceOptions {
   /** What `/metrics` answers, for an `Accept` header. */
   metrics: MetricsEndpointOptions['metrics']
   listen: Settings['listen']
   environment: NodeJS.ProcessEnv
-  /** What the settings were read from, for messages. */
-  source: string
-  /** Version of Gatewatch, for the ops page. */
-  version: string
 }
 
 /** A gateway that listens. */
@@ -55,6 +46,17 @@ const HEADERS_TIMEOUT_MS = 15_000
 const KEEP_ALIVE_MS = 65_000
 /** Node looks for requests that take too long only this often, by itself: a limit shorter than that would be none. */
 const LOOKS_PER_LIMIT = 4
+
+/**
+ * Serves the provider endpoints, health, metrics and operators' data of a Gatewatch as its `listen` says. Closing the Gatewatch ends it.
+ *
+ * @throws {GatewayError} `GW_CONFIG` when the address cannot be bound or the keys' variable is empty, `GW_CLOSED` once stopped.
+ */
+export async function serveGatewatch(watch: Gatewatch): Promise<Serving> {
+  return Gatewatch.attach(watch, ({ settings: { listen }, ...parts }) =>
+    serve({ ...parts, listen, version: packageVersion(), metrics: accept => watch.metrics(accept) }),
+  )
+}
 
 /**
  * Serves the provider endpoints, health, metrics and operators' data.
@@ -97,20 +99,6 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     url: `http://${listen.host.includes(':') ? `[${listen.host.replace(/[[\]]/g, '')}]` : listen.host}:${port}`,
     stop,
     [Symbol.asyncDispose]: () => stop(),
-  }
-}
-
-/** What the ops page shows of this process. */
-function dataSourceOf({ gateway, events, source: title, version }: ServeOptions): OpsDataSource {
-  const diagnosis = diagnosisOf(events)
-  return {
-    ...{ kind: 'gateway', title, version, events, canProbe: true },
-    profiles: () => gateway.snapshot(),
-    findings: async ({ sinceMs, profile }) => {
-      const found = await diagnosis.of(sinceMs)
-      // By its configured name, or by the one that telemetry may show.
-      return profile === undefined ? found : concerning(found, [profile, profileName(profile), gateway.telemetry.profile(profile)])
-    },
   }
 }
 

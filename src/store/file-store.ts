@@ -19,9 +19,17 @@ export interface FileStoreOptions {
   leaseTtlMs?: number
   /** Longest wait of a change for other processes that are changing profiles, in ms. Not negative. @default 30_000 */
   changeWaitMs?: number
-  /** Measures silence and freshness; the wall clock is never asked. @default the system's */
+  /**
+   * Measures silence and freshness; the wall clock is never asked. @default the system's
+   *
+   * @internal
+   */
   clock?: Pick<Clock, 'monotonic'>
-  /** Called synchronously inside a change at each step, for tests that stop there. @default does nothing */
+  /**
+   * Called synchronously inside a change at each step, for tests that stop there. @default does nothing
+   *
+   * @internal
+   */
   onStep?: (step: ChangeStep) => void
 }
 
@@ -50,6 +58,12 @@ const LONGEST_PAUSE_MS = 25
  * every user can write to, the files are in `gatewatch-<uid>` (see `stateFolderAt`).
  *
  * @throws {RangeError} if a time in `options` is out of bounds.
+ * @example
+ * import { fileStore } from 'gatewatch/store'
+ *
+ * const store = fileStore('./gatewatch-state')
+ * for (const { id } of await store.list()) console.log(id)
+ * await store.close()
  */
 export function fileStore(folder: string, options: FileStoreOptions = {}): ProfileStore {
   return new FileStore(folder, { ...FILE_STORE_DEFAULTS, ...options })

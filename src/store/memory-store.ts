@@ -11,6 +11,10 @@ import { closed } from './store-failure.ts'
  *
  * @param initial Profiles to begin with; a later one replaces an earlier one of the same id.
  * @throws {TypeError} if one of them could not be stored.
+ * @example
+ * import { memoryStore } from 'gatewatch/store'
+ *
+ * const store = memoryStore([{ id: 'openai:a', provider: 'openai', credential: { type: 'api_key', key: process.env.OPENAI_API_KEY ?? '' } }])
  */
 export function memoryStore(initial: Iterable<StoredProfile> = []): ProfileStore {
   return new MemoryStore(initial)

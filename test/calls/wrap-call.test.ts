@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { atTheEnd, observed } from '../support/gateway-world.ts'
 
 async function world() {
-  const watch = await createGatewatch({ environment: {} })
+  const watch = await startGatewatch({ environment: {} })
   atTheEnd(() => watch.close())
   return { watch, ...observed(watch) }
 }

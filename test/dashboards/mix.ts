@@ -1,7 +1,9 @@
 import { trace } from '@opentelemetry/api'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import type { RefreshReason, Via } from '../../src/domain/enums.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
-import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
+import { type Gatewatch, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
@@ -70,9 +72,9 @@ export async function startMix(): Promise<Mix> {
     ),
   )
   const tokenUrl = simulator.url + TOKEN_PATHS.openai
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     store,
-    standalone: true,
+    startTelemetry: startStandaloneSdk,
     processRole: 'gateway',
     environment: { PAID_KEY: 'simulated-key' },
     listen: { port: 0 },
@@ -85,7 +87,7 @@ export async function startMix(): Promise<Mix> {
     order: [WORK, TEAM, PAID, DOOMED, ENDING, CLAUDE],
     gate: { earlyMs: 1_000, forced: 'refresh' },
   })
-  const serving = await watch.serve()
+  const serving = await serveGatewatch(watch)
   const counted: CountedRefresh[] = []
   let bypasses = 0
 

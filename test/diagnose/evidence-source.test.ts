@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import { ATTR_CODE_FILE, ATTR_CODE_STACK } from '../../otel/semconv.ts'
 import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
@@ -14,7 +15,7 @@ import type { Evidence } from '../../src/diagnose/evidence.ts'
 import { evidenceFrom, evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import { diagnosisOf } from '../../src/diagnose/running-diagnosis.ts'
 import { eventFile } from '../../src/events/event-file.ts'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { diskWorld } from '../events/world.ts'
@@ -164,12 +165,12 @@ async function failedGateway() {
   const simulator = await startSimulator()
   afterwards(() => simulator.stop())
   const state = stateFolder()
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     store: memoryStore([codexLogin(simulator, ACCOUNT, { firstAccessLifeMs: -1_000 })]),
     providers: providersOf(simulator),
     recordIn: state,
     processRole: 'gateway',
-    standalone: true,
+    startTelemetry: startStandaloneSdk,
     environment: {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',

@@ -20,7 +20,7 @@ import {
   SPAN_ACQUIRE,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { source, startOtherGateway, type Version } from './other-gateway.ts'
@@ -148,7 +148,7 @@ describe('a gateway that the application wrote', () => {
 
 describe('what Gatewatch wraps', () => {
   it('can take the place of a method', async () => {
-    const gatewatch = await createGatewatch({ environment: {} })
+    const gatewatch = await startGatewatch({ environment: {} })
     stops.push(() => gatewatch.close())
     const account = {
       name: 'mine',

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import type { CallOptions } from '../../src/gatewatch.ts'
+import type { CallOptions } from '../../src/gatewatch/gatewatch.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 
 // Seen: call({ body }) sent a Uint8Array as {"0":123,...} and a JSON string as a JSON string within a JSON string, and

@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import { ATTR_DECISION, ATTR_REPLAY } from '../../otel/semconv.ts'
 import { isOAuth } from '../../src/domain/credential.ts'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import { runCli } from '../cli/run-cli.ts'
@@ -95,10 +97,10 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
   const stored = GATES.map(provider =>
     login(simulator, { provider, account: `${SECRETS.account}-${provider}-${secret}`, email: SECRETS.email, firstAccessLifeMs: -1_000 }),
   )
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     store: memoryStore(stored),
     recordIn: folder,
-    standalone: true,
+    startTelemetry: startStandaloneSdk,
     processRole: 'gateway',
     listen: { port: 0 },
     providers: providersOf(simulator),
@@ -106,7 +108,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
     onError: fault => put('faults', inspect(fault, { depth: null })),
   })
   put('faults', 'none or some')
-  const { url, stop } = await watch.serve()
+  const { url, stop } = await serveGatewatch(watch)
 
   const ask = async (path: string, body: string, headers: Record<string, string> = FORM) => {
     const answer = await rawRequest(url + path, { method: 'POST', headers, body })

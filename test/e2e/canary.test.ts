@@ -2,10 +2,12 @@ import http from 'node:http'
 import { text } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_OUTCOME, ATTR_VIA } from '../../otel/semconv.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
-import { createGatewatch, type Gatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
+import { type Gatewatch, type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import type { Serving } from '../../src/server/server.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import type { Fault } from '../../src/simulator/fault.ts'
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
@@ -104,8 +106,8 @@ async function runGateway(simulator: Simulator, otlp: OtlpReceiver): Promise<voi
   const onWarning = (warning: unknown) => faults.push(warning)
   process.on('warning', onWarning)
   const store = storeOf(simulator)
-  const gatewatch = await createGatewatch({ ...optionsFor(simulator, otlp), store, onError: fault => faults.push(fault) })
-  const serving = await gatewatch.serve()
+  const gatewatch = await startGatewatch({ ...optionsFor(simulator, otlp), store, onError: fault => faults.push(fault) })
+  const serving = await serveGatewatch(gatewatch)
   const answers: string[] = []
 
   await askEverything(serving, simulator, answers)
@@ -128,7 +130,7 @@ async function runGateway(simulator: Simulator, otlp: OtlpReceiver): Promise<voi
   surfaces.set('faults and warnings', `none or some\n${faults.map(fault => inspect(fault, { depth: null })).join('\n')}`)
 }
 
-function optionsFor({ url }: Simulator, otlp: OtlpReceiver): GatewatchOptions {
+function optionsFor({ url }: Simulator, otlp: OtlpReceiver): StartOptions {
   return {
     listen: { port: 0, keysEnv: 'GATEWAY_KEYS', maxBodyBytes: 65_536 },
     providers: {
@@ -147,7 +149,7 @@ function optionsFor({ url }: Simulator, otlp: OtlpReceiver): GatewatchOptions {
     // One token request is never answered; every other must have its answer in time on a slow machine, too.
     gate: { requestTimeoutMs: 2_000, listenMs: 2_000 },
     upstream: { headersTimeoutMs: 20_000 },
-    standalone: true,
+    startTelemetry: startStandaloneSdk,
     environment: {
       GATEWAY_KEYS: SECRETS.inboundKey,
       OPENAI_KEY: SECRETS.openaiKey,
@@ -415,12 +417,12 @@ async function misconfigure({ url }: Simulator, errors: unknown[]): Promise<void
     { order: SECRETS.wordKey },
   ]
   for (const options of wrong)
-    await createGatewatch({ ...(options as GatewatchOptions), environment: {} }).then(
+    await startGatewatch({ ...(options as StartOptions), environment: {} }).then(
       unwanted => unwanted.close(),
       error => errors.push(error),
     )
-  const short = await createGatewatch({ listen: { port: 0, keysEnv: 'KEYS' }, environment: { KEYS: `${SECRETS.cookie},short` } })
-  await short.serve().catch(error => errors.push(error))
+  const short = await startGatewatch({ listen: { port: 0, keysEnv: 'KEYS' }, environment: { KEYS: `${SECRETS.cookie},short` } })
+  await serveGatewatch(short).catch(error => errors.push(error))
   await short.close()
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { profileFile } from '../store/fixtures/stored.ts'
@@ -20,7 +20,7 @@ describe('a store file that is cut in half while the gateway runs', () => {
     const store = fileStore(folder)
     const login = codexLogin(simulator, 'work')
     await store.change(login.id, () => login)
-    const watch = await createGatewatch({ store, providers: providersOf(simulator), environment: {} })
+    const watch = await startGatewatch({ store, providers: providersOf(simulator), environment: {} })
     afterwards(() => watch.close())
     const call = async () => {
       const answer = await watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'hi', store: false } })

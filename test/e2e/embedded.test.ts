@@ -9,7 +9,8 @@ import {
   SPAN_ACQUIRE,
   SPAN_CALL,
 } from '../../otel/semconv.ts'
-import { type CallOptions, createGatewatch } from '../../src/gatewatch.ts'
+import { type CallOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import { atTheEnd, codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 
 const CHAT: CallOptions = { protocol: 'chat_completions', model: 'gpt-5.5', body: { model: 'gpt-5.5', messages: [] } }
@@ -184,7 +185,7 @@ describe('a call made in code', () => {
 
 describe('Gatewatch without a store and without a server', () => {
   it('starts, says that there are no profiles, and stops', async () => {
-    const watch = await createGatewatch({ environment: {} })
+    const watch = await startGatewatch({ environment: {} })
     expect(await watch.profiles()).toEqual([])
     expect((await watch.metrics()).body).toContain('target_info')
     await expect(watch.call(CHAT)).rejects.toMatchObject({ code: 'GW_NO_PROFILE' })
@@ -194,8 +195,8 @@ describe('Gatewatch without a store and without a server', () => {
   it('that could not start leaves the store to whoever brought it', async () => {
     const { memoryStore } = await import('../../src/store/memory-store.ts')
     const store = memoryStore()
-    await expect(createGatewatch({ store, order: ['nobody'], environment: {} })).rejects.toMatchObject({ code: 'GW_CONFIG' })
-    const watch = await createGatewatch({ store, environment: {} })
+    await expect(startGatewatch({ store, order: ['nobody'], environment: {} })).rejects.toMatchObject({ code: 'GW_CONFIG' })
+    const watch = await startGatewatch({ store, environment: {} })
     atTheEnd(() => watch.close())
     expect(await watch.profiles()).toEqual([])
   })
@@ -203,7 +204,7 @@ describe('Gatewatch without a store and without a server', () => {
 
 describe('a gateway of another caller', () => {
   it('shows who refreshes on a port of its own: page, data and metrics', async () => {
-    const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
+    const watch = await startGatewatch({ listen: { port: 0 }, environment: {} })
     atTheEnd(() => watch.close())
     const refresh = watch.wrapRefresh(async (credential: { id: string }) => ({ id: credential.id, access: 'access-token-of-a-test' }), {
       provider: 'openai-codex',
@@ -214,7 +215,7 @@ describe('a gateway of another caller', () => {
       return await refresh({ id: 'work' })
     }
     await answerTurn()
-    const serving = await watch.serve()
+    const serving = await serveGatewatch(watch)
     atTheEnd(() => serving.stop())
     const read = async (path: string) => (await fetch(serving.url + path)).text()
     expect(await read('/ops')).toContain('<!doctype html>')

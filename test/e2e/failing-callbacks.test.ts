@@ -2,7 +2,7 @@ import { type DiagLogger, diag } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import { ATTR_PROFILE, ATTR_REASON, SPAN_ACQUIRE } from '../../otel/semconv.ts'
 import type { RefreshReason } from '../../src/domain/enums.ts'
-import { createGatewatch, type Gatewatch } from '../../src/gatewatch.ts'
+import { type Gatewatch, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observed } from '../support/gateway-world.ts'
 
@@ -76,7 +76,7 @@ async function world(onError?: (fault: unknown) => void) {
   const logger: DiagLogger = { error: line, warn: line, info: line, debug: line, verbose: line }
   diag.setLogger(logger, { suppressOverrideMessage: true })
   afterwards(() => diag.disable())
-  const watch = await createGatewatch({ environment: {}, onError: onError ?? (fault => faults.push(fault)) })
+  const watch = await startGatewatch({ environment: {}, onError: onError ?? (fault => faults.push(fault)) })
   afterwards(() => watch.close())
   return { watch, faults, log, ...observed(watch) }
 }
@@ -165,9 +165,9 @@ it('a second Gatewatch of a process warns of itself, and what to change', async 
   const listen = ({ name, message }: Error) => void (name === 'GatewatchWarning' && warnings.push(message))
   process.on('warning', listen)
   afterwards(() => process.off('warning', listen))
-  const first = await createGatewatch({ environment: {} })
+  const first = await startGatewatch({ environment: {} })
   afterwards(() => first.close())
-  const second = await createGatewatch({ environment: {} })
+  const second = await startGatewatch({ environment: {} })
   afterwards(() => second.close())
   await expect
     .poll(() => warnings)

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import {
   ATTR_ATTEMPT_OUTCOME,
   ATTR_CALLER,
@@ -12,8 +13,8 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
+import type { CallAnswer } from '../../src/calls/answer-stream.ts'
 import { acquisitionTable, refreshes } from '../../src/events/queries.ts'
-import type { CallAnswer } from '../../src/server/answer-stream.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
 import { atTheEnd, eventually } from '../support/gateway-world.ts'
@@ -48,7 +49,7 @@ function isWhole(trace: readonly ReceivedSpan[]): boolean {
 describe('under load', () => {
   it('every refresh, bypass, fallback and error is recorded and exported with its whole trace; of what is ordinary, a part', async () => {
     const receiver = await receive()
-    const w = await loginThenKey({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }, standalone: true })
+    const w = await loginThenKey({ environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url }, startTelemetry: startStandaloneSdk })
     const spare = w.simulator.grantFor({ provider: 'openai-codex', account: 'spare' })
     const once = (name: 'model_not_found_404' | 'bad_request_400' | 'token_expired_401') =>
       w.simulator.inject({ where: CODEX_PATH, name, times: 1 })

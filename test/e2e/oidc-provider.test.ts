@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
 import {
   ATTR_CALLER,
   ATTR_LOGIN_METHOD,
@@ -19,7 +20,7 @@ import {
   SPAN_REVOKE,
 } from '../../otel/semconv.ts'
 import type { OAuthCredential } from '../../src/domain/credential.ts'
-import { createGatewatch } from '../../src/gatewatch.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { type Ended, type Running, runCli } from '../cli/run-cli.ts'
 import { observed } from '../support/gateway-world.ts'
@@ -147,7 +148,12 @@ describe('at an OAuth server of another caller', () => {
   })
 
   it('a refresh through the gate rotates, a replay past it is seen and ends the grant, and the gate says so', async () => {
-    const watch = await createGatewatch({ ...settings(), store: fileStore(stateFolder()), environment: environment(), standalone: true })
+    const watch = await startGatewatch({
+      ...settings(),
+      store: fileStore(stateFolder()),
+      environment: environment(),
+      startTelemetry: startStandaloneSdk,
+    })
     const { spans, series } = observed(watch)
     try {
       const { profile, outcome } = await watch.acquireToken({ profile: BY_BROWSER, reason: 'operator' })

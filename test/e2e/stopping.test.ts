@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type CallOptions, createGatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
+import { type CallOptions, type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
 import { runCli } from '../cli/run-cli.ts'
@@ -38,7 +39,7 @@ function badStore(): ProfileStore {
 describe('stop', () => {
   it('ends the servers that serve started, and answers what was asked before', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    const second = await w.watch.serve()
+    const second = await serveGatewatch(w.watch)
     const hanging = w.simulator.inject({ where: 'provider', hang: true })
     const waiting = w.chat()
     await eventually(() => expect(hanging.hits()).toBe(1))
@@ -48,8 +49,8 @@ describe('stop', () => {
   })
 
   it('ends a server that is about to listen', async () => {
-    const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
-    const serving = watch.serve()
+    const watch = await startGatewatch({ listen: { port: 0 }, environment: {} })
+    const serving = serveGatewatch(watch)
     await watch.close(0)
     await expect(fetch(`${(await serving).url}/healthz`)).rejects.toThrow()
   })
@@ -57,7 +58,7 @@ describe('stop', () => {
   it('leaves a store open that it was given', async () => {
     const store = memoryStore([storedKey('openai:default', 'sk-of-a-test-0001')])
     for (const round of [1, 2]) {
-      const watch = await createGatewatch({ store, environment: {} })
+      const watch = await startGatewatch({ store, environment: {} })
       expect(await watch.profiles(), `round ${round}`).toHaveLength(1)
       await watch.close()
     }
@@ -66,8 +67,8 @@ describe('stop', () => {
 
   it('does all its steps, whatever one of them throws, and throws that at the end', async () => {
     const closed: string[] = []
-    const watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
-    const { url } = await watch.serve()
+    const watch = await startGatewatch({ listen: { port: 0 }, environment: {} })
+    const { url } = await serveGatewatch(watch)
     // The first step is to clear a timer: one that cannot be cleared is the only fault that can be made from outside.
     const { clearInterval: before } = globalThis
     const fault = new RangeError('no timer is cleared today')
@@ -85,7 +86,7 @@ describe('stop', () => {
   })
 
   it('is one stop, however often it is asked for', async () => {
-    const watch = await createGatewatch({ environment: {} })
+    const watch = await startGatewatch({ environment: {} })
     expect(watch.close()).toBe(watch.close())
     await watch[Symbol.asyncDispose]()
   })
@@ -93,9 +94,9 @@ describe('stop', () => {
   it('comes at the end of a block for Gatewatch and for its server', async () => {
     let urls: string[] = []
     {
-      await using watch = await createGatewatch({ listen: { port: 0 }, environment: {} })
-      await using serving = await watch.serve()
-      const other = await watch.serve()
+      await using watch = await startGatewatch({ listen: { port: 0 }, environment: {} })
+      await using serving = await serveGatewatch(watch)
+      const other = await serveGatewatch(watch)
       urls = [serving.url, other.url]
       expect((await fetch(`${other.url}/healthz`, { headers: { connection: 'close' } })).status).toBe(200)
     }
@@ -115,13 +116,13 @@ describe('stop', () => {
       w.watch.call(CHAT),
       w.watch.acquireToken({ profile: 'openai-codex:me', reason: 'forced' }),
       w.watch.probe(),
-      w.watch.serve(),
+      serveGatewatch(w.watch),
     ])
       await expect(late).rejects.toMatchObject({ code: 'GW_CLOSED', next: 'nothing' })
   })
 
   it('leaves the functions that were wrapped as they are', async () => {
-    const watch = await createGatewatch({ environment: {} })
+    const watch = await startGatewatch({ environment: {} })
     const refresh = watch.wrapRefresh(async () => 'fresh', { provider: 'openai-codex', profile: () => 'openai-codex:me' })
     const send = watch.wrapCall(async () => 'answer', { provider: 'openai' })
     await watch.close()
@@ -130,21 +131,21 @@ describe('stop', () => {
 })
 
 describe('a start that failed', () => {
-  it.each<[string, () => GatewatchOptions]>([
+  it.each<[string, () => StartOptions]>([
     ['because the store cannot be read', () => ({ store: badStore() })],
     ['because the order names no profile', () => ({ order: ['nobody'] })],
     ['because a provider cannot be used', () => ({ providers: { corp: {} } })],
     ['because a profile has no provider', () => ({ profiles: { me: { provider: 'nobody' } } })],
   ])('%s leaves nothing of it', async (_why, options) => {
     const before = process.listenerCount('exit')
-    await expect(createGatewatch({ environment: {}, recordIn: stateFolder(), ...options() })).rejects.toThrow()
+    await expect(startGatewatch({ environment: {}, recordIn: stateFolder(), ...options() })).rejects.toThrow()
     expect(isWatching()).toBe(false)
     expect(process.listenerCount('exit')).toBe(before)
   })
 
   it('because the port is taken lets Gatewatch go on, and stop', async () => {
-    const watch = await createGatewatch({ listen: { port: await takenPort() }, environment: {} })
-    await expect(watch.serve()).rejects.toMatchObject({ code: 'GW_CONFIG' })
+    const watch = await startGatewatch({ listen: { port: await takenPort() }, environment: {} })
+    await expect(serveGatewatch(watch)).rejects.toMatchObject({ code: 'GW_CONFIG' })
     expect((await watch.metrics()).body).toContain('target_info')
     await watch.close()
     expect(isWatching()).toBe(false)

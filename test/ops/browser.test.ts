@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { acquisitionTable, callerTable, fallbackTable } from '../../src/events/queries.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { type OpenPage, openPage } from './open-page.ts'
 import { CODEX, type OpsWorld, opsWorld, reportStory } from './ops-world.ts'
@@ -123,7 +124,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     await w.serving.stop(0)
     await expect.poll(() => page.locator('.live').innerText()).toBe('Reconnecting')
     await w.goPastTheGate()
-    const again = await w.watch.serve()
+    const again = await serveGatewatch(w.watch)
     await expect.poll(() => page.locator('.live').innerText()).toBe('Live')
     await expect.poll(() => figure('Refreshes')).toBe(String(before + 1))
     await page.context().close()

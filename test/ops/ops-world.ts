@@ -1,4 +1,4 @@
-import type { GatewatchOptions } from '../../src/gatewatch.ts'
+import type { StartOptions } from '../../src/gatewatch/gatewatch.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { codexLogin, gatewayWorld, OPENAI_PROFILE } from '../support/gateway-world.ts'
 
@@ -7,7 +7,7 @@ export const CODEX = `openai-codex:${ACCOUNT}`
 export const PAID = 'openai:default'
 
 /** A gateway through which a little of everything has gone: good calls, a refresh, reuse, a bypass with an old token, fallback. */
-export async function opsWorld(options: Partial<GatewatchOptions> = {}) {
+export async function opsWorld(options: Partial<StartOptions> = {}) {
   let copied = ''
   const w = await gatewayWorld({
     ...options,

@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_FALLBACK_TO } from '../../otel/semconv.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
-import { parseSettings } from '../../src/options.ts'
+import { parseSettings } from '../../src/settings/options.ts'
 import { atTheEnd, eventually, gatewayWorld, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 import { rawConnection } from '../support/raw-request.ts'
 

@@ -4,7 +4,8 @@ import { prometheusName } from '../../otel/prometheus-name.ts'
 import { METRICS, type MetricKey } from '../../otel/semconv.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import type { SpanRow } from '../../src/events/span-row.ts'
-import { createGatewatch, type Gatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
+import { type Gatewatch, type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
@@ -20,9 +21,9 @@ export const OPENAI_KEY = 'sk-simulated-openai-0001'
 export const ANTHROPIC_KEY = 'sk-ant-simulated-0001'
 
 /** Options that make the gateway of a world; `providers` and `environment` are added to those of the simulator. */
-export interface GatewayWorldOptions extends Omit<GatewatchOptions, 'listen' | 'providers'> {
-  listen?: GatewatchOptions['listen']
-  providers?: GatewatchOptions['providers'] | ((simulator: Simulator) => GatewatchOptions['providers'])
+export interface GatewayWorldOptions extends Omit<StartOptions, 'listen' | 'providers'> {
+  listen?: StartOptions['listen']
+  providers?: StartOptions['providers'] | ((simulator: Simulator) => StartOptions['providers'])
   /** Profiles in the store. Made by `codexLogin` and the like, once the simulator stands. */
   stored?: (simulator: Simulator) => readonly StoredProfile[]
   simulated?: SimulatorOptions
@@ -44,7 +45,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
   simulator.addApiKey(OPENAI_KEY, { provider: 'openai', account: 'key' })
   simulator.addApiKey(ANTHROPIC_KEY, { provider: 'anthropic', account: 'key' })
   const store = options.store ?? memoryStore(stored(simulator))
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     source: 'gateway.json',
     ...options,
     store,
@@ -53,7 +54,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
     environment: { OPENAI_KEY, ANTHROPIC_KEY, ...options.environment },
   })
   atTheEnd(() => watch.close())
-  const serving = await watch.serve()
+  const serving = await serveGatewatch(watch)
   atTheEnd(() => serving.stop(0))
 
   const ask = async (path: string, init: RequestInit = {}): Promise<Answered> => read(await fetch(serving.url + path, init))
@@ -92,7 +93,7 @@ export function observed(watch: Gatewatch) {
 }
 
 /** What the settings say about the providers that the simulator plays. */
-export function providersOf({ url }: Simulator): NonNullable<GatewatchOptions['providers']> {
+export function providersOf({ url }: Simulator): NonNullable<StartOptions['providers']> {
   return {
     openai: { baseUrl: `${url}/v1` },
     'openai-codex': { baseUrl: `${url}/backend-api`, tokenUrl: url + TOKEN_PATHS.openai },

@@ -1,7 +1,7 @@
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import type { CallerSite } from '../../src/domain/caller-site.ts'
 import type { OAuthCredential, StoredProfile } from '../../src/domain/credential.ts'
-import { createGatewatch, type Gatewatch, type GatewatchOptions } from '../../src/gatewatch.ts'
+import { type Gatewatch, type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import type { AcquireRequest } from '../../src/refresh/acquire.ts'
 import { RefreshGate, type RefreshGateOptions } from '../../src/refresh/refresh-gate.ts'
@@ -57,7 +57,7 @@ export interface World extends ObservedTelemetry {
   /** Another gate over the same store: what a restart, or another process, sees. */
   anotherGate(options?: Partial<RefreshGateOptions>): RefreshGate
   /** A whole Gatewatch over the same store; stopped after the test. */
-  gatewatch(options?: GatewatchOptions): Promise<Gatewatch>
+  gatewatch(options?: StartOptions): Promise<Gatewatch>
   /** Signs the account in and stores what it brought. */
   signIn(life?: keyof typeof LIVES, changes?: Partial<OAuthCredential>, login?: Partial<GrantOptions>): Promise<Grant>
   acquire(changes?: Partial<AcquireRequest>): AcquireRequest
@@ -92,7 +92,7 @@ export async function world({ simulator: simulatorOptions, store = memoryStore()
     gate,
     anotherGate,
     gatewatch: async options => {
-      const gatewatch = await createGatewatch({ store, providers: providersAt(simulator.url), environment: {}, ...options })
+      const gatewatch = await startGatewatch({ store, providers: providersAt(simulator.url), environment: {}, ...options })
       afterwards(() => gatewatch.close())
       return gatewatch
     },

@@ -17,7 +17,7 @@ export class Live {
 
   start(): void {
     this.stop('live')
-    const source = new EventSource('/ops/events')
+    const source = new EventSource('ops/events')
     this.#source = source
     source.addEventListener('open', () => this.#onState('live'))
     source.addEventListener('changed', () => this.#onChange())

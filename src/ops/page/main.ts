@@ -52,9 +52,9 @@ async function renew(): Promise<void> {
   const asked = place
   lastRenewed = performance.now()
   const view = viewOf(asked)
-  const ask: Ask = (endpoint, more = {}) => fetchJson(`/ops/data/${endpoint}?${new URLSearchParams({ ...asked.parameters, ...more })}`)
+  const ask: Ask = (endpoint, more = {}) => fetchJson(`ops/data/${endpoint}?${new URLSearchParams({ ...asked.parameters, ...more })}`)
   try {
-    const [seen, answer] = await Promise.all([fetchJson<Overview>('/ops/data/overview'), view.load(ask, asked)])
+    const [seen, answer] = await Promise.all([fetchJson<Overview>('ops/data/overview'), view.load(ask, asked)])
     if (mine !== asking) return
     overview = seen
     shown = { view, answer, seen }
@@ -140,7 +140,7 @@ function showFoot({ source, version, sinceMs, events, forgotten }: Overview): vo
     element('span', {}, `${count(events)} events stored`, ...(sinceMs === undefined ? [] : [', since ', moment(sinceMs)])),
     forgotten > 0 && element('span', {}, `${count(forgotten)} older refreshes are counted and no longer stored`),
     element('span', {}, `Gatewatch ${version}`),
-    source.kind === 'gateway' && element('a', { href: '/ops/runbook' }, 'Runbook'),
+    source.kind === 'gateway' && element('a', { href: 'ops/runbook' }, 'Runbook'),
   )
 }
 

@@ -184,7 +184,7 @@ function quiet(text: string): HTMLElement {
 async function probe({ say, renew }: ViewContext): Promise<void> {
   say('Probing every profile…')
   try {
-    const answer = await fetch('/ops/probe', { method: 'POST' })
+    const answer = await fetch('ops/probe', { method: 'POST' })
     say(answer.ok ? 'Every profile was probed.' : `The gateway refused to probe (${answer.status}).`)
   } catch {
     say('The gateway does not answer.')

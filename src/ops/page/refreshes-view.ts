@@ -92,7 +92,7 @@ export const refreshesView: View<Answer> = {
   actions: (_answer, { place }) => [
     element(
       'a',
-      { class: 'button', href: `/ops/data/speedscope?${new URLSearchParams(place.parameters)}`, download: 'gatewatch.speedscope.json' },
+      { class: 'button', href: `ops/data/speedscope?${new URLSearchParams(place.parameters)}`, download: 'gatewatch.speedscope.json' },
       'Stacks for speedscope',
     ),
   ],

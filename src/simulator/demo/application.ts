@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Gatewatch } from '../../gatewatch.ts'
+import type { Gatewatch } from '../../gatewatch/gatewatch.ts'
 
 /**
  * What the parts of the demo's application share: an agent gateway with several callers that all need a token, one of which does

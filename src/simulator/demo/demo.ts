@@ -3,8 +3,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { startStandaloneSdk } from '../../../otel/sdk/sdk.ts'
 import type { StoredProfile } from '../../domain/credential.ts'
-import { createGatewatch, type Gatewatch } from '../../gatewatch.ts'
+import { type Gatewatch, startGatewatch } from '../../gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../server/server.ts'
 import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
 import { runSteps, type Step } from '../../tools/run-guarded.ts'
@@ -69,9 +71,9 @@ async function start({ port, environment = process.env, onScene = () => {}, temp
   const paidKey = `demo-key-${process.pid}`
   simulator.addApiKey(paidKey, { provider: 'openai' })
   let copied = await signIn(simulator, store)
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     store,
-    standalone: true,
+    startTelemetry: startStandaloneSdk,
     processRole: 'gateway',
     source: 'demo',
     environment: { ...environment, GATEWATCH_DEMO_KEY: paidKey },
@@ -85,7 +87,7 @@ async function start({ port, environment = process.env, onScene = () => {}, temp
     gate: { earlyMs: EARLY_MS },
   })
   started.unshift({ name: 'gateway', run: () => watch.close() })
-  const serving = await watch.serve()
+  const serving = await serveGatewatch(watch)
   const ending = new AbortController()
   const application: Application = {
     watch,

@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions } from '../../gatewatch.ts'
+import type { AcquireTokenOptions, CallOptions, Gatewatch, StartOptions } from '../../gatewatch/gatewatch.ts'
 import { TOKEN_PATHS } from '../token-endpoint.ts'
 import { CALLERS, refreshUnderClaim, renewSession, sendMessage } from './application/callers.ts'
 import { refreshOnItsOwn } from './application/quick-plugin.ts'
@@ -121,7 +121,7 @@ export const KEY_VARIABLE = 'GATEWATCH_SCENARIO_KEY'
 export function gatewaySettings(
   simulatorUrl: string,
   { gateway, paidKey }: Setting,
-): Pick<GatewatchOptions, 'providers' | 'profiles' | 'listen'> {
+): Pick<StartOptions, 'providers' | 'profiles' | 'listen'> {
   return {
     listen: { port: 0 },
     providers: {

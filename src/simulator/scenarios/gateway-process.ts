@@ -3,7 +3,8 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ProcessRole } from '../../domain/enums.ts'
-import { createGatewatch } from '../../gatewatch.ts'
+import { startGatewatch } from '../../gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../server/server.ts'
 import { fileStore } from '../../store/file-store.ts'
 import { CLAIM, GatewayDriver, gatewaySettings } from './gateway-driver.ts'
 import type { GatewayStep, Setting } from './scenario.ts'
@@ -42,14 +43,14 @@ async function play({
   const { now } = Date
   if (clockAheadMs !== 0) Date.now = () => now() + clockAheadMs
   const store = fileStore(profiles)
-  const watch = await createGatewatch({
+  const watch = await startGatewatch({
     ...gatewaySettings(simulatorUrl, setting),
     store,
     source: 'scenario',
     processRole: role,
     recordIn: state,
   })
-  const serving = await watch.serve()
+  const serving = await serveGatewatch(watch)
   const actor = new GatewayDriver({
     watch,
     gatewayUrl: serving.url,

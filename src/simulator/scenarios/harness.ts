@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isOAuth, type StoredProfile } from '../../domain/credential.ts'
 import type { ProcessRole } from '../../domain/enums.ts'
-import { createGatewatch, type Gatewatch } from '../../gatewatch.ts'
+import { type Gatewatch, startGatewatch } from '../../gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../server/server.ts'
 import { fileStore } from '../../store/file-store.ts'
 import type { ProfileStore } from '../../store/profile-store.ts'
 import { ownModule, preloadUrl } from '../../tools/own-module.ts'
@@ -83,7 +84,7 @@ export class ScenarioHarness {
     const disk = { isFull: false }
     const store = fileStore(profiles, { onStep: () => mustHaveRoom(disk) })
     for (const login of provider.logins.values()) await keep(store, login)
-    const watch = await createGatewatch({
+    const watch = await startGatewatch({
       ...gatewaySettings(provider.simulator.url, setting),
       store,
       source: 'scenario',
@@ -91,7 +92,7 @@ export class ScenarioHarness {
       processRole: 'gateway',
       recordIn: state,
     })
-    const serving = await watch.serve()
+    const serving = await serveGatewatch(watch)
     const { tokenUrl } = provider
     const copied = { token: provider.logins.values().next().value?.grant.refresh ?? '' }
     const tokenOf = (choice: TokenChoice) => tokenFor(choice, { store, provider, copied })

@@ -1,6 +1,6 @@
 import type { FindingKind } from '../../diagnose/finding.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../../domain/enums.ts'
-import type { SettingsInput } from '../../options.ts'
+import type { SettingsInput } from '../../settings/settings-input.ts'
 import type { Fault } from '../fault.ts'
 import type { SimulatorOptions } from '../simulator.ts'
 import type { CallerName } from './application/callers.ts'

@@ -5,5 +5,5 @@ runHost({
   api: require('@opentelemetry/api'),
   express: require('express'),
   http: require('node:http'),
-  gatewatches: copies.map(name => require(name)),
+  gatewatches: copies.map(name => ({ ...require(name), ...require(`${name}/express`) })),
 })

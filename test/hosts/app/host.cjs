@@ -81,7 +81,7 @@ async function runHost({ api, express, http, gatewatches }) {
   const faults = []
   const onError = fault => void faults.push(`${fault?.name}: ${fault?.message}`)
   const watches = []
-  for (const { createGatewatch } of gatewatches) watches.push(await createGatewatch({ environment: {}, onError }))
+  for (const { createGatewatch } of gatewatches) watches.push(await createGatewatch({ onError }))
 
   const send = (path, id) =>
     new Promise((resolve, reject) => {
@@ -115,7 +115,7 @@ async function runHost({ api, express, http, gatewatches }) {
 
   const tracer = trace.getTracer('host application')
   const app = express()
-  app.use(watches[0].middleware())
+  app.use(gatewatches[0].requestContext(watches[0]))
   app.get('/answer/:id', async (request, response, next) => {
     const id = Number(request.params.id)
     trace.getActiveSpan()?.setAttribute('app.request', id)

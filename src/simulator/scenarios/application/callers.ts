@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { rm, stat, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { CallOptions } from '../../../gatewatch.ts'
+import type { CallOptions } from '../../../gatewatch/gatewatch.ts'
 
 /** One turn of an agent. */
 async function answerUser<T>(send: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
-import type { CallSink, Served } from '../calls/call-request.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import type { AnswerHeaders, Flow } from '../providers/upstream.ts'
+import type { CallSink, Served } from './call-request.ts'
 
 /** The answer of a call made in code. */
 export interface CallAnswer {

@@ -1,11 +1,11 @@
-import type { ConfiguredProfile } from './calls/profile-cache.ts'
-import type { StoredProfile } from './domain/credential.ts'
-import { isGatewayError } from './domain/gateway-error.ts'
+import type { ConfiguredProfile } from '../calls/profile-cache.ts'
+import type { StoredProfile } from '../domain/credential.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
+import type { Provider, ProviderSettings } from '../providers/provider.ts'
+import { createRegistry, type Registry } from '../providers/registry.ts'
+import { redactText } from '../telemetry/redaction-patterns.ts'
+import { pinSecret, showName } from '../tools/secret-registry.ts'
 import { refused, type Settings, settingPath, variableName } from './options.ts'
-import type { Provider, ProviderSettings } from './providers/provider.ts'
-import { createRegistry, type Registry } from './providers/registry.ts'
-import { redactText } from './telemetry/redaction-patterns.ts'
-import { pinSecret, showName } from './tools/secret-registry.ts'
 
 /** Settings, and where they and their secrets come from. */
 export interface LoadedSettings {

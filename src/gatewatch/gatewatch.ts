@@ -1,52 +1,41 @@
 import { Readable } from 'node:stream'
-import type { RequestHandler } from 'express'
-import type { SdkOptions } from '../otel/sdk/sdk.ts'
-import { readMapOfCaller, takeCallerSite } from './callers/caller.ts'
-import { callBody } from './calls/call-body.ts'
-import type { CallRequest, CallSink } from './calls/call-request.ts'
-import type { ProbeResult } from './calls/probe.ts'
-import type { ProfileSnapshot } from './calls/profile-snapshot.ts'
-import type { WrapCallOptions } from './calls/wrap-call.ts'
-import type { ProcessRole, Protocol, RefreshReason } from './domain/enums.ts'
-import { GatewayError, isGatewayError } from './domain/gateway-error.ts'
-import type { AsyncFunction } from './domain/wrapped-function.ts'
-import { type EventSource, EventStore } from './events/event-store.ts'
-import { Recorder } from './events/recorder.ts'
-import { SpanEvents } from './events/span-events.ts'
+import { readMapOfCaller, takeCallerSite } from '../callers/caller.ts'
+import { AnswerStream, type CallAnswer } from '../calls/answer-stream.ts'
+import { callBody } from '../calls/call-body.ts'
+import type { CallRequest, CallSink } from '../calls/call-request.ts'
+import { sentHeaders } from '../calls/passed-headers.ts'
+import type { ProbeResult } from '../calls/probe.ts'
+import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import type { WrapCallOptions } from '../calls/wrap-call.ts'
+import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import type { AsyncFunction } from '../domain/wrapped-function.ts'
+import { type EventSource, EventStore } from '../events/event-store.ts'
+import { Recorder } from '../events/recorder.ts'
+import { SpanEvents } from '../events/span-events.ts'
+import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
+import type { AcquireResult } from '../refresh/acquire.ts'
+import { checkedDeadline } from '../refresh/wait.ts'
+import type { WrapRefreshOptions } from '../refresh/wrap-refresh.ts'
+import { configuredNames, parseSettings, refused, type Settings } from '../settings/options.ts'
+import type { SettingsInput } from '../settings/settings-input.ts'
+import { memoryStore } from '../store/memory-store.ts'
+import type { ProfileStore } from '../store/profile-store.ts'
+import { type EmbeddedTelemetry, type EmbeddedTelemetryOptions, startEmbeddedTelemetry } from '../telemetry/embedded-telemetry.ts'
+import { FaultReporter } from '../telemetry/fault-reporter.ts'
+import { joinProcess, type Membership } from '../telemetry/gatewatches.ts'
+import { unseenApi } from '../telemetry/host-tracer.ts'
+import type { OnDropped } from '../telemetry/redaction-processor.ts'
+import type { MetricsAnswer, RunningTelemetry } from '../telemetry/running-telemetry.ts'
+import { Telemetry } from '../telemetry/telemetry.ts'
+import { scanMembers, scannedTrue } from '../tools/json-object.ts'
+import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { Gateway } from './gateway.ts'
-import type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
-import { configuredNames, parseSettings, type Settings, type SettingsInput } from './options.ts'
-import type { AcquireResult } from './refresh/acquire.ts'
-import { checkedDeadline } from './refresh/wait.ts'
-import type { WrapRefreshOptions } from './refresh/wrap-refresh.ts'
-import { AnswerStream, type CallAnswer } from './server/answer-stream.ts'
-import { sentHeaders } from './server/passed-headers.ts'
-import { requestSpans } from './server/request-span.ts'
-import type { Serving } from './server/server.ts'
-import { memoryStore } from './store/memory-store.ts'
-import type { ProfileStore } from './store/profile-store.ts'
-import { type EmbeddedTelemetry, startEmbeddedTelemetry } from './telemetry/embedded-telemetry.ts'
-import { FaultReporter } from './telemetry/fault-reporter.ts'
-import { joinProcess, type Membership } from './telemetry/gatewatches.ts'
-import { unseenApi } from './telemetry/host-tracer.ts'
-import type { OnDropped } from './telemetry/redaction-processor.ts'
-import type { MetricsAnswer, RunningTelemetry } from './telemetry/running-telemetry.ts'
-import { Telemetry } from './telemetry/telemetry.ts'
-import { scanMembers, scannedTrue } from './tools/json-object.ts'
-import { packageVersion } from './tools/own-package.ts'
-import { runSteps, type Step } from './tools/run-guarded.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
-export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
+export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen'> {
   /** Where profiles live; it stays open when Gatewatch stops. Without one Gatewatch instruments what you bring and keeps nothing. */
   store?: ProfileStore
-  /** Where API keys, client secrets and `OTEL_*` variables are looked up. @default process.env */
-  environment?: NodeJS.ProcessEnv
-  /** What the options were read from, for messages. @default 'options' */
-  source?: string
-  /** The process belongs to Gatewatch: OpenTelemetry is registered for all of it. @default false */
-  standalone?: boolean
-  processRole?: ProcessRole
   /** State folder in which events are kept, together with those of watched processes: `gatewatch diagnose --state` reads them. */
   recordIn?: string
   /**
@@ -54,6 +43,24 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state'> {
    * line too. The application runs on. @default one process warning
    */
   onError?: (fault: unknown) => void
+}
+
+/**
+ * What a process of this package sets in addition, and a gateway its `listen`.
+ *
+ * @internal
+ */
+export interface StartOptions extends GatewatchOptions {
+  listen?: SettingsInput['listen']
+  /** Where API keys, client secrets and `OTEL_*` variables are looked up. @default process.env */
+  environment?: NodeJS.ProcessEnv
+  /** What the options were read from, for messages. @default 'options' */
+  source?: string
+  processRole?: ProcessRole
+  /** Starts the telemetry of a process that is ours. @default OpenTelemetry is the application's */
+  startTelemetry?: (
+    options: Omit<EmbeddedTelemetryOptions, 'environment'> & { environment: NodeJS.ProcessEnv },
+  ) => Promise<RunningTelemetry>
 }
 
 /** A provider call made in code. */
@@ -82,6 +89,11 @@ export interface AcquireTokenOptions {
   timeoutMs?: number
 }
 
+/**
+ * What a Gatewatch is made of.
+ *
+ * @internal
+ */
 interface Parts {
   readonly gateway: Gateway
   readonly sdk: RunningTelemetry
@@ -94,6 +106,15 @@ interface Parts {
   readonly stopSteps: readonly Step[]
 }
 
+/**
+ * What ends with the Gatewatch it belongs to: a server, a page.
+ *
+ * @internal
+ */
+interface Attached {
+  stop(graceMs?: number): unknown
+}
+
 /** Gauges are renewed this often for exporters that push; a scrape renews them itself. */
 const GAUGES_EVERY_MS = 15_000
 
@@ -101,10 +122,46 @@ const GAUGES_EVERY_MS = 15_000
  * Starts Gatewatch in this process: telemetry, refresh gate, bypass watch, provider calls. Each piece is useful alone.
  *
  * @throws {GatewayError} `GW_CONFIG` for options that cannot be used, or what the store throws.
+ * @example
+ * import { createGatewatch } from 'gatewatch'
+ *
+ * const watch = await createGatewatch({ providers: { acme: { tokenUrl: 'https://login.acme.example/oauth/token' } } })
  */
 export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
-  const mapRead = readMapOfCaller(createGatewatch)
-  const { store: given, environment = process.env, source = 'options', standalone = false, processRole, recordIn, ...rest } = options
+  requirePublic(options, [...OF_PROGRAMS, 'listen'])
+  return startGatewatch(options, createGatewatch)
+}
+
+const OF_PROGRAMS: readonly string[] = ['environment', 'source', 'processRole', 'startTelemetry'] satisfies (keyof StartOptions)[]
+
+/**
+ * Rejects what is no option of a public function.
+ *
+ * @throws {GatewayError} `GW_CONFIG`
+ * @internal
+ */
+export function requirePublic(options: object, notAllowed: readonly string[] = OF_PROGRAMS): void {
+  const wrong = Object.keys(options).filter(key => notAllowed.includes(key))
+  const place = (key: string) => (key === 'listen' ? ' here; createGateway of gatewatch/gateway takes it' : '')
+  if (wrong.length > 0)
+    throw refused(
+      'options',
+      wrong.map(key => `${key}: is an unknown key${place(key)}`),
+    )
+}
+
+/**
+ * As `createGatewatch`, for programs of this package.
+ *
+ * @param above The function that was called from outside.
+ * @internal
+ */
+export async function startGatewatch(
+  options: StartOptions = {},
+  above: (...args: never[]) => unknown = startGatewatch,
+): Promise<Gatewatch> {
+  const mapRead = readMapOfCaller(above)
+  const { store: given, environment = process.env, source = 'options', startTelemetry, processRole, recordIn, ...rest } = options
   const { onError: onFault = warnOnce(), ...input } = rest
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
@@ -117,7 +174,7 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     title: 'gatewatch',
     onDropped: (place, count) => onDropped(place, count),
     onFailure: fault => faults.report('the event store', fault),
-    ...(standalone && { failedRefreshes: 'at_once' }),
+    ...(startTelemetry && { failedRefreshes: 'at_once' }),
   })
   const others = (dropped: OnDropped) => {
     onDropped = dropped
@@ -125,8 +182,10 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
   }
   const started: Step[] = []
   try {
-    const embedded = standalone ? undefined : startEmbeddedTelemetry({ recorder, others, environment, ...role })
-    const sdk = embedded ?? (await startStandalone({ recorder, others, standalone, environment, ...role }))
+    const telemetryOptions = { recorder, others, environment, ...role }
+    const own = await startTelemetry?.(telemetryOptions)
+    const embedded = own ? undefined : startEmbeddedTelemetry(telemetryOptions)
+    const sdk = own ?? (embedded as RunningTelemetry)
     started.unshift({ name: 'telemetry', run: () => sdk.shutdown() })
     const store = given ?? memoryStore()
     if (!given) started.unshift({ name: 'store', run: () => store.close() })
@@ -150,12 +209,6 @@ export async function createGatewatch(options: GatewatchOptions = {}): Promise<G
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
     throw error
   }
-}
-
-/** Loads the SDK, which an application that embeds Gatewatch never needs. */
-async function startStandalone(options: SdkOptions): Promise<RunningTelemetry> {
-  const { startSdk } = await import('../otel/sdk/sdk.ts')
-  return startSdk(options)
 }
 
 /** Of several Gatewatches in a process the first one watches token requests and shows the counters of all of them to the host. */
@@ -193,14 +246,19 @@ function anotherApi(version: string): GatewayError {
 export class Gatewatch {
   /** Recent interesting spans, redacted. */
   readonly recorder: Recorder
-  /** Everything that was observed here: with a state folder, by every process of it. */
+  /**
+   * Everything that was observed here: with a state folder, by every process of it.
+   *
+   * @internal
+   */
   readonly events: EventSource
   readonly #parts: Parts
   readonly #gauges: NodeJS.Timeout
-  /** The servers that listen, or are about to. */
-  readonly #servers = new Set<Promise<Serving>>()
+  /** Servers that listen, or are about to, and pages. */
+  readonly #attached = new Set<Promise<Attached>>()
   #stopped: Promise<void> | undefined
 
+  /** @internal */
   constructor(parts: Parts) {
     this.#parts = parts
     this.recorder = parts.recorder
@@ -212,11 +270,6 @@ export class Gatewatch {
     this.#gauges.unref()
   }
 
-  /** Express middleware: a span for each inbound request, with everything that follows hanging under it. */
-  middleware(): RequestHandler {
-    return requestSpans(this.#parts.gateway.telemetry)
-  }
-
   /**
    * Puts the gate around a refresh function of your own that keeps tokens in a store of your own: single flight, permit,
    * spans and metrics with caller and reason. Token requests made anywhere else in the process show up as bypasses.
@@ -225,7 +278,16 @@ export class Gatewatch {
    * @throws {GatewayError} `GW_CONFIG` for a provider whose token URL is not known, where none is given.
    * @throws {RangeError} for a `timeoutMs` that is no time.
    * @example
-   * account.refresh = gatewatch.wrapRefresh(account.refresh, { provider: 'openai-codex', profile: 'work', reason: 'expired' })
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const refresh = async (user: { id: string }) => fetch('https://login.acme.example/token', { method: 'POST', body: user.id })
+   * export const guarded = watch.wrapRefresh(refresh, {
+   *   provider: 'acme',
+   *   tokenUrl: 'https://login.acme.example/token',
+   *   profile: user => user.id,
+   *   reason: 'expired',
+   * })
    */
   wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<F>): F {
     return this.#parts.gateway.wrapRefresh(refresh, options)
@@ -235,7 +297,12 @@ export class Gatewatch {
    * Wraps a provider call of your own: a span with caller, profile and outcome, and its duration.
    *
    * @returns A function with the same `this`, arguments, result and errors as `send`.
-   * @example const ask = gatewatch.wrapCall(askModel, { provider: 'openai', model: 'gpt-5.5', profile: user => user.id })
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const ask = async (prompt: string) => fetch('https://api.openai.com/v1/responses', { method: 'POST', body: prompt })
+   * export const asked = watch.wrapCall(ask, { provider: 'openai', model: 'gpt-5.5', profile: 'work' })
    */
   wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {
     return this.#parts.gateway.wrapCall(send, options)
@@ -247,7 +314,12 @@ export class Gatewatch {
    *
    * @returns A function with the same `this`, arguments, result and errors as `run`.
    * @throws {GatewayError} `GW_CONFIG` for a token URL that is none.
-   * @example const signIn = gatewatch.wrapOperation('login', signInByBrowser, { provider: 'openai-codex', profile: 'work' })
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const signIn = async () => fetch('https://login.acme.example/token', { method: 'POST' })
+   * export const login = watch.wrapOperation('login', signIn, { provider: 'acme', profile: 'work' })
    */
   wrapOperation<F extends AsyncFunction>(operation: WrappedOperation, run: F, options: WrapOperationOptions<F>): F {
     return this.#parts.gateway.wrapOperation(operation, run, options)
@@ -258,6 +330,13 @@ export class Gatewatch {
    *
    * @throws {GatewayError} as `RefreshGate.enter`.
    * @throws {RangeError} for a `timeoutMs` that is no time.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   * import { fileStore } from 'gatewatch/store'
+   *
+   * const watch = await createGatewatch({ store: fileStore('./state') })
+   * const { profile } = await watch.acquireToken({ profile: 'openai-codex:work', reason: 'expiring', timeoutMs: 5_000 })
+   * export const type = profile.credential.type
    */
   async acquireToken({
     profile: profileId,
@@ -285,6 +364,13 @@ export class Gatewatch {
    * @returns The answer of the provider that served, or the refusal of the last one that was asked.
    * @throws {GatewayError} `GW_BAD_REQUEST` for a body that is none, `GW_NO_PROFILE`, `GW_ALL_PROFILES_FAILED` (no provider
    *   answered), `GW_ABORTED`, or a store's code.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   * import { fileStore } from 'gatewatch/store'
+   *
+   * const watch = await createGatewatch({ store: fileStore('./state') })
+   * const answer = await watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'hello' } })
+   * for await (const chunk of answer.body) process.stdout.write(chunk)
    */
   async call({ protocol, model, body, headers, provider, profile, signal }: CallOptions): Promise<CallAnswer> {
     const caller = takeCallerSite(Gatewatch.prototype.call)
@@ -309,6 +395,12 @@ export class Gatewatch {
    *
    * @param profile Id of a profile, or its name as telemetry shows it. @default all, one after the other
    * @throws {GatewayError} `GW_PROFILE_UNKNOWN`, or a store's code; what ails a profile is its result.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   * import { fileStore } from 'gatewatch/store'
+   *
+   * const watch = await createGatewatch({ store: fileStore('./state') })
+   * for (const { profile, verdict } of await watch.probe()) console.log(profile, verdict)
    */
   async probe(profile?: string): Promise<readonly ProbeResult[]> {
     const caller = takeCallerSite(Gatewatch.prototype.probe)
@@ -316,31 +408,53 @@ export class Gatewatch {
     return this.#parts.gateway.probe(profile, caller)
   }
 
-  /** What every profile can do right now. */
+  /**
+   * What every profile can do right now.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   * import { fileStore } from 'gatewatch/store'
+   *
+   * const watch = await createGatewatch({ store: fileStore('./state') })
+   * for (const { profile, state } of await watch.profiles()) console.log(profile, state)
+   */
   profiles(): Promise<readonly ProfileSnapshot[]> {
     return this.#parts.gateway.snapshot()
   }
 
-  /** What a scrape of `/metrics` gets. @param accept The `Accept` header; OpenMetrics when it asks for it. */
+  /**
+   * What a scrape of `/metrics` gets. @param accept The `Accept` header; OpenMetrics when it asks for it.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * import { createServer } from 'node:http'
+   *
+   * createServer(async (request, response) => {
+   *   const { contentType, body } = await watch.metrics(request.headers.accept)
+   *   response.setHeader('content-type', contentType).end(body)
+   * })
+   */
   async metrics(accept?: string): Promise<MetricsAnswer> {
     await this.#parts.gateway.refreshGauges()
     return this.#parts.sdk.metrics(accept)
   }
 
   /**
-   * Serves the provider endpoints, health, metrics and operators' data as `listen` says. `stop` ends it too.
+   * Starts what belongs to `watch` and ends with it.
    *
-   * @throws {GatewayError} `GW_CONFIG` when the address cannot be bound, `GW_CLOSED` once stopped.
+   * @throws {GatewayError} `GW_CLOSED` once stopped; `GW_CONFIG` for what another copy of this package has made.
+   * @internal
    */
-  async serve(): Promise<Serving> {
-    this.#mustRun()
-    const { settings, gateway, events, environment, source } = this.#parts
-    const parts = { gateway, events, environment, source, listen: settings.listen, version: packageVersion() }
-    // Express and the pages are loaded by those that serve.
-    const server = import('./server/server.ts').then(({ serve }) => serve({ ...parts, metrics: accept => this.metrics(accept) }))
-    this.#servers.add(server)
-    server.catch(() => this.#servers.delete(server))
-    return server
+  static attach<T extends Attached | Promise<Attached>>(watch: Gatewatch, start: (parts: Parts) => T): T {
+    if (!(#parts in watch)) throw refused('watch', ['is no Gatewatch of this copy of the package; install one copy (npm ls gatewatch)'])
+    watch.#mustRun()
+    const attached = start(watch.#parts)
+    const settled = Promise.resolve(attached)
+    watch.#attached.add(settled)
+    settled.catch(() => watch.#attached.delete(settled))
+    return attached
   }
 
   /** Sends what telemetry is waiting. Never rejects. */
@@ -349,7 +463,7 @@ export class Gatewatch {
   }
 
   /**
-   * Stops everything that was started, in order: servers of `serve`, probes, refreshes under way (which are waited for), the
+   * Stops everything that was started, in order: servers, probes, refreshes under way (which are waited for), the
    * watch over token requests, connections to providers, telemetry with what it has to send. A store that was given stays
    * open. Calls in code that are under way end with `GW_CLOSED`. Asked again, it is the same stop.
    *
@@ -358,12 +472,17 @@ export class Gatewatch {
    * @param graceMs How long requests under way at the servers, and such writes, may take, in ms. @default listen.stopGraceMs
    * @throws {AggregateError} with what the steps threw that failed; all the others were done. `GW_NOT_PERSISTED` is among it
    *   when a new token is lost with this process: it names the profile.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * process.once('SIGTERM', () => void watch.close(10_000))
    */
   close(graceMs?: number): Promise<void> {
     this.#stopped ??= runSteps('Gatewatch stops', [
       { name: 'gauges', run: () => clearInterval(this.#gauges) },
       { name: 'grace', run: () => this.#parts.gateway.endWithin(graceMs) },
-      { name: 'servers', run: () => this.#stopServers(graceMs) },
+      { name: 'servers', run: () => this.#stopAttached(graceMs) },
       ...this.#parts.stopSteps,
     ])
     return this.#stopped
@@ -374,10 +493,10 @@ export class Gatewatch {
     return this.close()
   }
 
-  async #stopServers(graceMs: number | undefined): Promise<void> {
-    const stops = [...this.#servers].map(async server => {
-      const serving = await server.catch(() => undefined)
-      await serving?.stop(graceMs)
+  async #stopAttached(graceMs: number | undefined): Promise<void> {
+    const stops = [...this.#attached].map(async begun => {
+      const attached = await begun.catch(() => undefined)
+      await attached?.stop(graceMs)
     })
     await Promise.all(stops)
   }

@@ -1,12 +1,13 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import type { StoredProfile } from '../src/domain/credential.ts'
-import { GatewayError } from '../src/domain/gateway-error.ts'
-import { createGatewatch, type GatewatchOptions } from '../src/gatewatch.ts'
-import { isLoopback, parseSettings } from '../src/options.ts'
-import { memoryStore } from '../src/store/memory-store.ts'
-import { atTheEnd, eventually } from './support/gateway-world.ts'
+import type { StoredProfile } from '../../src/domain/credential.ts'
+import { GatewayError } from '../../src/domain/gateway-error.ts'
+import { type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { serveGatewatch } from '../../src/server/server.ts'
+import { isLoopback, parseSettings } from '../../src/settings/options.ts'
+import { memoryStore } from '../../src/store/memory-store.ts'
+import { atTheEnd, eventually } from '../support/gateway-world.ts'
 
 const SOURCE = '/etc/gatewatch/gateway.json'
 
@@ -25,9 +26,9 @@ function complaint(input: unknown): string {
 /** What is said of options by which no gateway can start. */
 async function refusal(options: Record<string, unknown>, store: readonly StoredProfile[] = []): Promise<string> {
   try {
-    const watch = await createGatewatch({ store: memoryStore(store), source: SOURCE, environment: {}, ...options } as GatewatchOptions)
+    const watch = await startGatewatch({ store: memoryStore(store), source: SOURCE, environment: {}, ...options } as StartOptions)
     atTheEnd(() => watch.close())
-    const serving = await watch.serve()
+    const serving = await serveGatewatch(watch)
     atTheEnd(() => serving.stop(0))
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import type { Served } from '../../src/calls/call-request.ts'
-import { returnedHeaders, sentHeaders, servedHeaders } from '../../src/server/passed-headers.ts'
+import { returnedHeaders, sentHeaders, servedHeaders } from '../../src/calls/passed-headers.ts'
 import { codexLogin, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
 import { rawRequest } from '../support/raw-request.ts'
 

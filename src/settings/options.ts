@@ -1,11 +1,12 @@
 import * as v from 'valibot'
-import { BILLINGS, type Protocol } from './domain/enums.ts'
-import { GatewayError } from './domain/gateway-error.ts'
-import { DEVICE_DIALECTS } from './providers/provider.ts'
-import { FORCED_POLICIES } from './refresh/acquire.ts'
-import { PLAIN_WORD } from './telemetry/profile-name.ts'
-import { redactText } from './telemetry/redaction-patterns.ts'
-import { GATE_POLICIES } from './watch/watch-policy.ts'
+import { BILLINGS, type Protocol } from '../domain/enums.ts'
+import { GatewayError } from '../domain/gateway-error.ts'
+import { DEVICE_DIALECTS } from '../providers/provider.ts'
+import { FORCED_POLICIES } from '../refresh/acquire.ts'
+import { PLAIN_WORD } from '../telemetry/profile-name.ts'
+import { redactText } from '../telemetry/redaction-patterns.ts'
+import { GATE_POLICIES } from '../watch/watch-policy.ts'
+import type { SettingsInput } from './settings-input.ts'
 
 /** A message given here is what is allowed, as it stands in the error. */
 function whole(least: number, most: number) {
@@ -29,69 +30,38 @@ const named = text('a string that is not empty', value => value !== '')
 const CALLED = ['responses', 'chat_completions', 'messages'] as const satisfies readonly Protocol[]
 
 const PROVIDER = v.strictObject({
-  /** Base URL of the provider's API. Needed for a provider Gatewatch does not know. */
   baseUrl: v.exactOptional(httpUrl),
-  /** Token endpoint of its OAuth server. */
   tokenUrl: v.exactOptional(httpUrl),
   clientId: v.exactOptional(named),
-  /** Environment variable that holds the client secret, for clients that have one. */
   clientSecretEnv: v.exactOptional(environmentName),
   encoding: v.exactOptional(v.picklist(['form', 'json'])),
-  /** Where a browser signs in, for `gatewatch profiles login`. */
   authorizationUrl: v.exactOptional(httpUrl),
-  /** Where a code for another device comes from. */
   deviceUrl: v.exactOptional(httpUrl),
-  /** How such codes are given out. @default what is built in, else 'rfc8628' */
   deviceDialect: v.exactOptional(v.picklist(DEVICE_DIALECTS)),
-  /** Where a login is given back, for `gatewatch profiles logout`. */
   revocationUrl: v.exactOptional(httpUrl),
-  /** Who signs the id tokens: they are checked when it is set. */
   issuer: v.exactOptional(httpUrl),
-  /** Where the browser comes back. Without a port: any free one. @default what is built in, else 'http://127.0.0.1/callback' */
   redirectUrl: v.exactOptional(httpUrl),
   scopes: v.exactOptional(v.array(named)),
-  /** What the provider wants in addition to in the URL that the browser opens. */
   authorizationParameters: v.exactOptional(v.record(v.string(), v.string())),
-  /** Path below `baseUrl` for each wire language. */
   paths: v.exactOptional(v.strictObject(v.entriesFromList(CALLED, v.exactOptional(path)))),
-  /** Path below `baseUrl` that lists the models. */
   modelsPath: v.exactOptional(path),
 })
 
 const PROFILE = v.strictObject({
-  /** Id of a provider: a built-in one, or one named under `providers`. */
   provider: named,
-  /** How the profile pays. @default by credential: an API key is metered, an OAuth login is a subscription */
   billing: v.exactOptional(v.picklist(BILLINGS)),
-  /** Environment variable that holds the API key; without it the credential is looked up in the state folder. */
   apiKeyEnv: v.exactOptional(environmentName),
-  /** What telemetry calls the profile, behind its provider. @default the id's own word if it is a plain one, else a digest */
   name: v.exactOptional(v.pipe(v.string(), v.regex(PLAIN_WORD, 'a word of lower-case letters, digits, "-" and "_"'))),
 })
 
 const LISTEN = v.strictObject({
-  /** Address to bind. Anything but loopback needs `keysEnv`. @default '127.0.0.1' */
   host: v.optional(named, '127.0.0.1'),
-  /** 0 picks a free port. @default 8089 */
   port: v.optional(whole(0, 65_535), 8089),
-  /**
-   * Environment variable that holds the keys clients and operators must show, separated by commas, each of at least 16
-   * characters. Once there are keys nothing but health and the sign-in form answers without one, loopback included; the URL
-   * of the token endpoint gate is then `/oauth/<provider>/token/<key>`. Needed behind a reverse proxy. @default no keys
-   */
   keysEnv: v.exactOptional(environmentName),
-  /** Largest request body, in bytes. @default 33_554_432 */
   maxBodyBytes: v.optional(whole(1024, 1_073_741_824), 33_554_432),
-  /**
-   * Most bytes of request bodies that are held at one time, in all; a request beyond it is answered 503 with `Retry-After`.
-   * At least `maxBodyBytes`. @default 268_435_456, or `maxBodyBytes` where that is more
-   */
   maxBufferedBytes: v.exactOptional(whole(1024, 68_719_476_736)),
-  /** Longest time a client may take to send its request, in ms. @default 60_000 */
   requestTimeoutMs: v.optional(whole(100, 3_600_000), 60_000),
-  /** Longest time a client may leave a full send buffer unread, in ms. @default 120_000 */
   slowClientMs: v.optional(whole(100, 3_600_000), 120_000),
-  /** Longest time that requests under way get to end when the gateway stops, in ms; then they are cut. @default 25_000 */
   stopGraceMs: v.optional(whole(0, 3_600_000), 25_000),
 })
 
@@ -103,50 +73,34 @@ export function bufferedBytes({ maxBodyBytes, maxBufferedBytes }: Settings['list
 }
 
 const GATE = v.strictObject({
-  /** How long before expiry a token counts as expiring, in ms. @default 120_000 */
   earlyMs: v.exactOptional(whole(0, 86_400_000)),
-  /** What a forced acquisition gets when the token is still usable and was not rejected. @default 'reuse' */
   forced: v.exactOptional(v.picklist(FORCED_POLICIES)),
-  /** Longest wait of a refresh for another process that refreshes the profile, in ms. @default 90_000 */
   leaseWaitMs: v.exactOptional(whole(100, 3_600_000)),
-  /** How long callers wait for the token endpoint's answer, in ms; the refresh listens on. @default 20_000 */
   requestTimeoutMs: v.exactOptional(whole(100, 600_000)),
-  /** How long a refresh listens for the token endpoint's answer, in ms: hanging up would lose a rotation. @default 300_000 */
   listenMs: v.exactOptional(whole(100, 3_600_000)),
-  /**
-   * For how long a refresh token that was rotated away still gets the current tokens at the token endpoint gate, in ms: for
-   * clients that share a login and are behind. 0: not at all. @default 600_000
-   */
   rotationGraceMs: v.exactOptional(whole(0, 86_400_000)),
-  /** What is done about a token request that does not come through the gate. @default 'observe' */
   bypass: v.exactOptional(v.picklist(GATE_POLICIES)),
 })
 
 const UPSTREAM = v.strictObject({
-  /** Longest wait for the head of an answer, in ms. @default 300_000 */
   headersTimeoutMs: v.exactOptional(whole(10, 3_600_000)),
-  /** Longest pause within the body of an answer, in ms. @default 300_000 */
   bodyIdleMs: v.exactOptional(whole(10, 3_600_000)),
   connectTimeoutMs: v.exactOptional(whole(10, 600_000)),
 })
 
 const PROBE = v.strictObject({
-  /** How often every profile is probed, in ms, give or take a tenth. @default never */
   everyMs: v.exactOptional(whole(1_000, 86_400_000)),
 })
 
 const SETTINGS = v.strictObject({
   listen: v.optional(LISTEN, {}),
-  /** Folder of the profile store, relative to the configuration file. */
   state: v.optional(named, './gatewatch-state'),
   providers: v.optional(v.record(v.string(), PROVIDER), {}),
   profiles: v.optional(v.record(v.string(), PROFILE), {}),
-  /** Profile ids in the order in which they are tried; profiles not named are not used. */
   order: v.exactOptional(v.array(named)),
   gate: v.optional(GATE, {}),
   fallback: v.optional(
     v.strictObject({
-      /** Whether a call meant for a subscription may go on to a profile that is paid by use. @default 'allow' */
       metered: v.optional(v.picklist(['allow', 'deny']), 'allow'),
     }),
     {},
@@ -155,11 +109,12 @@ const SETTINGS = v.strictObject({
   probe: v.optional(PROBE, {}),
 })
 
-/** Settings as they are written in a configuration file: everything has a default. */
-export type SettingsInput = v.InferInput<typeof SETTINGS>
+/** Compiles only while the schema takes what `SettingsInput` says, no more and no less. */
+type Same<One, Other> = (<T>() => T extends One ? 1 : 2) extends <T>() => T extends Other ? 1 : 2 ? true : never
+true satisfies Same<v.InferInput<typeof SETTINGS>, SettingsInput>
+
 /** Settings with their defaults. */
 export type Settings = v.InferOutput<typeof SETTINGS>
-export type ProviderOptions = v.InferOutput<typeof PROVIDER>
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/
 

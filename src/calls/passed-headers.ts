@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Served } from '../calls/call-request.ts'
 import type { AnswerHeaders } from '../providers/upstream.ts'
+import type { Served } from './call-request.ts'
 
 /** Hop-by-hop headers (RFC 9110 section 7.6.1), which are the connection's and not the message's. */
 const HOP_BY_HOP = [

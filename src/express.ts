@@ -1,0 +1,1 @@
+export { type HttpMiddleware, type RouterOptions, requestContext, router } from './server/express-router.ts'

@@ -29,8 +29,6 @@ export type {
 export type { Fingerprint } from './domain/fingerprint.ts'
 export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
 export type { AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
-export { acquisitionTable, bypasses, callerTable, fallbackTable, refreshes, trace } from './events/queries.ts'
-export type { Recorder } from './events/recorder.ts'
 export {
   type AcquireTokenOptions,
   type CallOptions,

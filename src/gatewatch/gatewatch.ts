@@ -244,7 +244,11 @@ function anotherApi(version: string): GatewayError {
 
 /** Gatewatch in one process. Made by `createGatewatch`. */
 export class Gatewatch {
-  /** Recent interesting spans, redacted. */
+  /**
+   * Recent interesting spans, redacted.
+   *
+   * @internal
+   */
   readonly recorder: Recorder
   /**
    * Everything that was observed here: with a state folder, by every process of it.

@@ -222,7 +222,7 @@ describe('the published package', () => {
       const shown = String(await once(command.stdout, 'data'))
       const url = /http:\S+\/ops/.exec(shown)?.[0] ?? shown
       const page = await (await fetch(url)).text()
-      const parts = [...page.matchAll(/(?:src|href)="(\/ops\/assets\/[^"]+)"/g)].map(([, path = '']) => path)
+      const parts = [...page.matchAll(/(?:src|href)="(ops\/assets\/[^"]+)"/g)].map(([, path = '']) => path)
       expect(parts.length).toBeGreaterThan(2)
       const answers = await Promise.all(parts.map(async path => (await fetch(new URL(path, url))).status))
       expect(answers).toEqual(parts.map(() => 200))

@@ -13,11 +13,11 @@ const keyed = () => gatewayWorld({ profiles: OPENAI_PROFILE, listen: { keysEnv: 
 /** Addresses of everything the page loads, when it begins and later. */
 async function parts(url: string): Promise<string[]> {
   const page = (await rawRequest(`${url}/ops`)).body.toString()
-  const base = /\/ops\/assets\/[\w-]+/.exec(page)?.[0]
+  const base = /ops\/assets\/[\w-]+/.exec(page)?.[0]
   return (await pageAssets())
     .names()
     .filter(name => !name.endsWith('.html'))
-    .map(name => `${url}${base}/${name}`)
+    .map(name => `${url}/${base}/${name}`)
 }
 
 async function signIn(url: string, headers: Record<string, string>, key = KEY) {

@@ -25,7 +25,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { type BypassWatch, watchBypasses } from '../watch/bypass-watch.ts'
 
-export interface GatewayOptions extends LoadedSettings {
+interface GatewayOptions extends LoadedSettings {
   store: ProfileStore
   telemetry: Telemetry
   /** The watch over token requests begins with `watchTokenRequests`, not at once. @default false */

@@ -20,7 +20,7 @@ import { callHandlers, protocolOf, providerEndpoints, stopping } from './provide
 import { requestSpans } from './request-span.ts'
 import { tokenGate } from './token-gate.ts'
 
-export interface ServeOptions extends DataSourceOptions {
+interface ServeOptions extends DataSourceOptions {
   /** What `/metrics` answers, for an `Accept` header. */
   metrics: MetricsEndpointOptions['metrics']
   listen: Settings['listen']
@@ -63,7 +63,7 @@ export async function serveGatewatch(watch: Gatewatch): Promise<Serving> {
  *
  * @throws {GatewayError} `GW_CONFIG` when the address cannot be bound or the keys' variable is empty.
  */
-export async function serve(options: ServeOptions): Promise<Serving> {
+async function serve(options: ServeOptions): Promise<Serving> {
   const { listen } = options
   const headersTimeout = Math.min(HEADERS_TIMEOUT_MS, listen.requestTimeoutMs)
   const limits = {

@@ -75,19 +75,27 @@ export class ProfileChoice {
    * @param profiles As they are now.
    */
   readiness(profiles: readonly StoredProfile[]): Readiness {
-    const { gate } = this.#options
-    const standings = new Map<string, ProfileStanding>()
-    for (const protocol of CALLED) {
-      const order = this.#order(profiles, { protocol, model: '' }, profile => gate.failureOf(profile))
-      const passedOver = order.isLastResort ? [...order.skipped, ...order.candidates.map(one => this.#paced(one))] : order.skipped
-      if (!order.isLastResort) for (const { profile } of order.candidates) standings.set(profile.id, { serves: true })
-      for (const one of passedOver) if (!standings.get(one.profile.id)) standings.set(one.profile.id, standingOf(one))
-    }
-    // Of a provider that is not known here, or that serves no calls.
-    for (const { id } of profiles) if (!standings.has(id)) standings.set(id, { serves: false, reason: 'mode_mismatch' })
+    const standings = this.#standingsOf(profiles)
     const canServe = [...standings.values()].some(({ serves }) => serves)
     const retryAfterMs = canServe ? undefined : retryAfterOf(failuresOf(profiles, standings))
     return { canServe, standings, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+  }
+
+  /** Of each profile whether it serves a call of any protocol, else the first reason why not. */
+  #standingsOf(profiles: readonly StoredProfile[]): Map<string, ProfileStanding> {
+    const { gate } = this.#options
+    const orders = CALLED.map(protocol => this.#order(profiles, { protocol, model: '' }, profile => gate.failureOf(profile)))
+    const serving = orders.filter(({ isLastResort }) => !isLastResort).flatMap(({ candidates }) => candidates)
+    const passedOver = orders.flatMap(({ isLastResort, skipped, candidates }) => [
+      ...skipped,
+      ...(isLastResort ? candidates.map(one => this.#paced(one)) : []),
+    ])
+    // Later entries replace earlier ones. In none of the lists: a profile whose provider is unknown here or serves no calls.
+    return new Map<string, ProfileStanding>([
+      ...profiles.map(({ id }) => [id, { serves: false, reason: 'mode_mismatch' }] as const),
+      ...passedOver.toReversed().map(one => [one.profile.id, standingOf(one)] as const),
+      ...serving.map(({ profile }) => [profile.id, { serves: true }] as const),
+    ])
   }
 
   /** One that rests, with the time of the next attempt at it. */

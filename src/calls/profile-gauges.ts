@@ -1,9 +1,11 @@
-import { expiryOf, isOAuth } from '../domain/credential.ts'
-import { PROFILE_STATES } from '../domain/enums.ts'
+import { expiryOf, isOAuth, type StoredProfile } from '../domain/credential.ts'
+import { PROFILE_STATES, type ProfileState } from '../domain/enums.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { ProbeState } from './probe-state.ts'
 import type { ProfileCache } from './profile-cache.ts'
-import type { ProfileChoice } from './profile-choice.ts'
+import type { ProfileChoice, ProfileStanding } from './profile-choice.ts'
+
+type Gauges = ReturnType<Telemetry['instruments']['observe']>
 
 /** What is asked for the gauges. */
 export interface GaugeSources {
@@ -18,7 +20,8 @@ export interface GaugeSources {
  * says. Called before each scrape and each export. What is not observed again is gone: a profile that was removed, the
  * expiry of a credential that has none, the generation of a login that a key replaced.
  */
-export async function observeProfiles({ telemetry, profiles: profileCache, probes, choice }: GaugeSources): Promise<void> {
+export async function observeProfiles(sources: GaugeSources): Promise<void> {
+  const { telemetry, profiles: profileCache, choice } = sources
   const profiles = await profileCache.allCurrent()
   const { standings } = choice.readiness(profiles)
   // From here on nothing waits: a scrape sees either what was or what is.
@@ -30,26 +33,35 @@ export async function observeProfiles({ telemetry, profiles: profileCache, probe
     'probeDivergence',
     'probeAge',
   ])
-  for (const profile of profiles) {
-    const { credential } = profile
-    const labels = { provider: profile.provider, profile: telemetry.profile(profile.id) }
-    const current = profileCache.stateOf(profile)
-    for (const state of PROFILE_STATES) gauges.set('profileState', state === current ? 1 : 0, { ...labels, state })
-    const standing = standings.get(profile.id)
-    // Who the operator left out was never meant to serve: it is no outage of its provider.
-    const isMeant = standing && (standing.serves || standing.reason !== 'excluded_by_order')
-    if (isMeant) gauges.set('profileServes', standing.serves ? 1 : 0, labels)
-    const expiresAt = expiryOf(credential)
-    if (expiresAt !== undefined) gauges.set('tokenExpiry', Math.round(expiresAt / 1000), labels)
-    if (isOAuth(credential)) gauges.set('generation', credential.generation, labels)
-    const probe = probes.lastOf(profile)
-    if (!probe) continue
-    gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
-    gauges.set('probeAge', probe.ageSeconds, labels)
-  }
+  for (const profile of profiles) observeProfile(gauges, profile, standings.get(profile.id), sources)
   for (const { id } of profileCache.damaged) {
     const labels = { provider: 'unknown', profile: telemetry.profile(id) }
-    for (const state of PROFILE_STATES) gauges.set('profileState', state === 'damaged' ? 1 : 0, { ...labels, state })
+    setState(gauges, 'damaged', labels)
     gauges.set('profileServes', 0, labels)
   }
+}
+
+function observeProfile(
+  gauges: Gauges,
+  profile: StoredProfile,
+  standing: ProfileStanding | undefined,
+  { telemetry, profiles, probes }: GaugeSources,
+): void {
+  const { credential } = profile
+  const labels = { provider: profile.provider, profile: telemetry.profile(profile.id) }
+  setState(gauges, profiles.stateOf(profile), labels)
+  // Who the operator left out was never meant to serve: it is no outage of its provider.
+  const isMeant = standing && (standing.serves || standing.reason !== 'excluded_by_order')
+  if (isMeant) gauges.set('profileServes', standing.serves ? 1 : 0, labels)
+  const expiresAt = expiryOf(credential)
+  if (expiresAt !== undefined) gauges.set('tokenExpiry', Math.round(expiresAt / 1000), labels)
+  if (isOAuth(credential)) gauges.set('generation', credential.generation, labels)
+  const probe = probes.lastOf(profile)
+  if (!probe) return
+  gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
+  gauges.set('probeAge', probe.ageSeconds, labels)
+}
+
+function setState(gauges: Gauges, current: ProfileState, labels: { readonly provider: string; readonly profile: string }): void {
+  for (const state of PROFILE_STATES) gauges.set('profileState', state === current ? 1 : 0, { ...labels, state })
 }

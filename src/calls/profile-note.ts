@@ -12,6 +12,15 @@ const STEPS: Partial<Record<NextStep, string>> = {
   check_network: 'the provider refuses this region',
 }
 
+const STANDING_NOTES: Readonly<Partial<Record<NonNullable<ProfileSnapshot['whyNot']>, string>>> = {
+  // Each rest has a note of its own.
+  cooldown: '',
+  excluded_by_order: 'left out by the order',
+  billing_denied: 'denied by "fallback" in the configuration',
+  mode_mismatch: 'its provider serves no calls with it here',
+  refused: 'the provider does not accept the client: check the client id and secret',
+}
+
 /**
  * What ails a profile, for people: why it rests and until when, which answer began it, what is to be done.
  *
@@ -26,21 +35,22 @@ export function profileNote(snapshot: ProfileSnapshot, until: (date: string) => 
 function stateNote(snapshot: ProfileSnapshot, until: (date: string) => string): string {
   const { state, needsLogin, serves, whyNot, type, fault } = snapshot
   if (fault !== undefined) return fault
-  if (needsLogin) {
-    const { outcome, providerCode, since, servesUntil } = needsLogin
-    const code = providerCode && providerCode !== outcome ? ` (${providerCode})` : ''
-    const still = serves ? `; the access token serves on${servesUntil === undefined ? '' : ` ${until(servesUntil)}`}` : ''
-    return `${outcome}${code} since ${since}: sign in again${still}`
-  }
+  if (needsLogin) return loginNote(needsLogin, serves, until)
   if (state === 'missing_credential') return type === 'oauth' ? 'sign in: gatewatch profiles login' : 'there is no key'
   if (state === 'expired' && type !== 'oauth') return 'expired: replace the token'
   if (state === 'not_persisted') return 'the store cannot be written; serving from memory'
-  if (serves || whyNot === undefined || whyNot === 'cooldown') return ''
-  if (whyNot === 'excluded_by_order') return 'left out by the order'
-  if (whyNot === 'billing_denied') return 'denied by "fallback" in the configuration'
-  if (whyNot === 'mode_mismatch') return 'its provider serves no calls with it here'
-  if (whyNot === 'refused') return 'the provider does not accept the client: check the client id and secret'
-  return `its refresh failed (${whyNot}) and is tried again`
+  if (serves || whyNot === undefined) return ''
+  return STANDING_NOTES[whyNot] ?? `its refresh failed (${whyNot}) and is tried again`
+}
+
+function loginNote(
+  { outcome, providerCode, since, servesUntil }: NonNullable<ProfileSnapshot['needsLogin']>,
+  serves: boolean,
+  until: (date: string) => string,
+): string {
+  const code = providerCode && providerCode !== outcome ? ` (${providerCode})` : ''
+  const still = serves ? `; the access token serves on${servesUntil === undefined ? '' : ` ${until(servesUntil)}`}` : ''
+  return `${outcome}${code} since ${since}: sign in again${still}`
 }
 
 function restNote({ type }: ProfileSnapshot, rest: RestSnapshot, until: (date: string) => string): string {

@@ -122,18 +122,29 @@ function skipOf(
   preferred: Candidate | undefined,
   { metered, isDead, restOf, pauseOf, isRefused, now }: OrderQuestion,
 ): Pick<Skipped, 'reason' | 'because' | 'waitMs' | 'providerCode'> | undefined {
-  const { credential } = profile
   if (metered === 'deny' && billing === 'metered' && preferred?.billing === 'subscription') return { reason: 'billing_denied' }
-  const life = tokenLifeOf(credential, now)
-  if (isOAuth(credential)) {
-    if (!provider.oauth) return { reason: 'mode_mismatch' }
-    if (isDead(profile)) return { reason: 'needs_login' }
-    if (life === 'missing' && !credential.refresh) return { reason: 'missing_credential' }
-  } else if (life === 'missing') return { reason: 'missing_credential' }
-  else if (life === 'expired') return { reason: 'expired' }
+  const reason = credentialSkipOf({ profile, provider }, now, isDead)
+  if (reason) return { reason }
   const rest = restOf(profile)
   if (rest) return { reason: 'cooldown', ...rest }
-  const needsRefresh = !isTokenUsable(credential, now) || isRefused(profile)
+  const needsRefresh = !isTokenUsable(profile.credential, now) || isRefused(profile)
   const pause = needsRefresh ? pauseOf(profile) : undefined
   return pause && { reason: 'refresh_paused', ...pause }
+}
+
+/** Why the stored credential alone keeps a profile from serving. */
+function credentialSkipOf(
+  { profile, provider }: Pick<Candidate, 'profile' | 'provider'>,
+  now: number,
+  isDead: OrderQuestion['isDead'],
+): Skipped['reason'] | undefined {
+  const { credential } = profile
+  const life = tokenLifeOf(credential, now)
+  if (isOAuth(credential)) {
+    if (!provider.oauth) return 'mode_mismatch'
+    if (isDead(profile)) return 'needs_login'
+    return life === 'missing' && !credential.refresh ? 'missing_credential' : undefined
+  }
+  if (life === 'missing') return 'missing_credential'
+  return life === 'expired' ? 'expired' : undefined
 }

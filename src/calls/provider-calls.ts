@@ -134,25 +134,25 @@ export class ProviderCalls {
       // A caller that left while the last profile failed has not fallen back to the next one.
       if (request.signal?.aborted) return { type: 'aborted' }
       // A probe is asked for by itself, and rests nothing: it needs no pace.
-      const place = isLastResort && !request.probe ? await this.#enterLastResort(call, candidate) : undefined
-      if (place?.attempt === 'aborted') return { type: 'aborted' }
-      if (place?.attempt === 'none') {
+      const turn = isLastResort && !request.probe ? await this.#lastResort(call, candidate) : await this.#turn(call, candidate)
+      if (!turn) {
         reason = 'cooldown'
         continue
       }
-      isTried = true
-      attemptLog.turnsTo(candidate)
-      const turn = place?.attempt === 'paced' ? await this.#tryPaced(call, candidate, place.leave) : await this.#try(call, candidate)
       if ('end' in turn) return turn.end
+      isTried = true
       attemptLog.gaveUp(candidate, turn)
       reason = turn.reason
       if (turn.refusal && turn.served) last = { refusal: turn.refusal, served: turn.served }
     }
+    return { type: 'failed', error: this.#failureOf(call, isTried), traceId: attemptLog.traceId, ...(reason && { reason }), ...last }
+  }
+
+  /** A call that no profile served. @param isTried A profile was tried. */
+  #failureOf({ request, attemptLog }: Call, isTried: boolean): GatewayError {
     const damaged = isTried ? undefined : this.#damagedFor(request)
-    if (damaged) return { type: 'failed', error: damaged, traceId: attemptLog.traceId, ...(reason && { reason }), ...last }
     const wanted = request.model === '' ? request.protocol : `${request.protocol} of model ${request.model}`
-    const error = attemptLog.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
-    return { type: 'failed', error, traceId: attemptLog.traceId, ...(reason && { reason }), ...last }
+    return damaged ?? attemptLog.failure(isTried ? 'GW_ALL_PROFILES_FAILED' : 'GW_NO_PROFILE', wanted)
   }
 
   /** What is wrong with the one profile that a call wants, or with any where it wants none in particular. */
@@ -178,12 +178,22 @@ export class ProviderCalls {
     return place
   }
 
-  async #tryPaced(call: Call, candidate: Candidate, leave: () => void): Promise<Turn> {
+  /** @returns `undefined` where it is not this call's turn at the profile. */
+  async #lastResort(call: Call, candidate: Candidate): Promise<Turn | undefined> {
+    const place = await this.#enterLastResort(call, candidate)
+    if (place.attempt === 'aborted') return { end: { type: 'aborted' } }
+    if (place.attempt === 'none') return undefined
+    if (place.attempt !== 'paced') return this.#turn(call, candidate)
     try {
-      return await this.#try(call, candidate, leave)
+      return await this.#turn(call, candidate, place.leave)
     } finally {
-      leave()
+      place.leave()
     }
+  }
+
+  #turn(call: Call, candidate: Candidate, onAccepted?: () => void): Promise<Turn> {
+    call.attemptLog.turnsTo(candidate)
+    return this.#try(call, candidate, onAccepted)
   }
 
   /** @param onAccepted Called when the provider begins a good answer. */

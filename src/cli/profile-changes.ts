@@ -52,26 +52,44 @@ interface OrderCommandOptions extends PlaceOptions {
 /** `gatewatch profiles order A B C`: the order in which profiles are tried; those not named are not used. */
 export async function orderCommand({ names, clear = false, ...place }: OrderCommandOptions, output: Output): Promise<ExitCode> {
   return withProfileAdmin(place, { command: 'profiles order', output }, async admin => {
-    const { telemetry, settings, written, source, stateFolder } = admin
-    const shown = (order: readonly string[] | undefined) => order?.map(id => telemetry.profile(id))
-    if (names.length === 0 && !clear) {
-      const order = shown(settings.order)
-      const from = written?.order ? source : stateFolder
-      output.show({ order: order ?? null }, order ? `${order.join('\n')}\n\n(from ${from})` : NO_ORDER)
-      return EXIT.good
-    }
+    const { written, source, stateFolder } = admin
+    if (names.length === 0 && !clear) return showOrder(admin, output)
     if (names.length > 0 && clear) throw configError('--clear removes the order: leave the names out')
     if (written?.order) throw configError(`${source} sets the order, and is not rewritten: change "order" there, or take it out`)
-    const order: string[] = []
-    for (const name of names) order.push(await profileNamed(admin, name))
-    const twice = order.find((id, index) => order.indexOf(id) !== index)
-    if (twice !== undefined) throw configError(`${telemetry.profile(twice)} is named twice`)
-    await changeStateSettings(stateFolder, ({ profiles }) => ({ profiles, ...(!clear && { order }) }))
-    const unused = [...(await admin.store.list()).map(({ id }) => id), ...Object.keys(settings.profiles)].filter(id => !order.includes(id))
-    const rest = clear || unused.length === 0 ? '' : `\nNot named, so that no call will use it: ${shown([...new Set(unused)])?.join(', ')}`
-    output.show({ order: clear ? null : shown(order) }, `${clear ? NO_ORDER : shown(order)?.join('\n')}${rest}\n${NEXT_START}`)
+    if (clear) {
+      await changeStateSettings(stateFolder, ({ profiles }) => ({ profiles }))
+      output.show({ order: null }, `${NO_ORDER}\n${NEXT_START}`)
+      return EXIT.good
+    }
+    const order = await orderOf(admin, names)
+    await changeStateSettings(stateFolder, ({ profiles }) => ({ profiles, order }))
+    const shown = order.map(id => admin.telemetry.profile(id))
+    output.show({ order: shown }, `${shown.join('\n')}${await unusedNote(admin, order)}\n${NEXT_START}`)
     return EXIT.good
   })
+}
+
+function showOrder({ telemetry, settings, written, source, stateFolder }: ProfileAdmin, output: Output): ExitCode {
+  const order = settings.order?.map(id => telemetry.profile(id))
+  const from = written?.order ? source : stateFolder
+  output.show({ order: order ?? null }, order ? `${order.join('\n')}\n\n(from ${from})` : NO_ORDER)
+  return EXIT.good
+}
+
+/** The profiles of these names. @throws {GatewayError} where one is unknown or named twice. */
+async function orderOf(admin: ProfileAdmin, names: readonly string[]): Promise<string[]> {
+  const order: string[] = []
+  for (const name of names) order.push(await profileNamed(admin, name))
+  const twice = order.find((id, index) => order.indexOf(id) !== index)
+  if (twice !== undefined) throw configError(`${admin.telemetry.profile(twice)} is named twice`)
+  return order
+}
+
+/** The profiles that `order` leaves out, as a line. */
+async function unusedNote({ telemetry, settings, store }: ProfileAdmin, order: readonly string[]): Promise<string> {
+  const known = new Set([...(await store.list()).map(({ id }) => id), ...Object.keys(settings.profiles)])
+  const unused = [...known].filter(id => !order.includes(id)).map(id => telemetry.profile(id))
+  return unused.length === 0 ? '' : `\nNot named, so that no call will use it: ${unused.join(', ')}`
 }
 
 const NO_ORDER = 'no order is set: logins before tokens before keys, then whichever was used least recently'

@@ -92,8 +92,7 @@ function settingsOf({
 }: RunCommandOptions): HandedSettings {
   for (const name of preset ?? []) presetOf(name)
   if (coalesceWindow !== undefined) requireWindow(coalesceWindow, policy ?? process.env.GATEWATCH_POLICY)
-  if (deepStacks !== undefined && !(deepStacks > 0 && deepStacks <= LONGEST_DEEP_STACKS_MS))
-    throw configError('--deep-stacks: must be a day at most')
+  if (deepStacks !== undefined) requireDeepStacks(deepStacks)
   return {
     startedBy: process.pid,
     tokenUrls: namedUrls('--token-url', tokenUrl),
@@ -113,6 +112,10 @@ function settingsOf({
 function requireWindow(windowMs: number, policy: string | undefined): void {
   const wrong = windowMs > LONGEST_WINDOW_MS ? 'must be a day at most' : policy !== 'coalesce' && 'goes with --policy coalesce'
   if (wrong) throw configError(`--coalesce-window: ${wrong}`)
+}
+
+function requireDeepStacks(durationMs: number): void {
+  if (!(durationMs > 0 && durationMs <= LONGEST_DEEP_STACKS_MS)) throw configError('--deep-stacks: must be a day at most')
 }
 
 /** `NODE_OPTIONS` of the child, with the preload after the present options. */

@@ -41,19 +41,21 @@ function differences(failing: RequestShape, lastGood: RequestShape): string[] {
   const lines: string[] = []
   if (failing.encoding !== lastGood.encoding)
     lines.push(`encoding is ${failing.encoding ?? 'unknown'}, was ${lastGood.encoding ?? 'unknown'}`)
-  const now = fieldsOf(failing.fields)
-  const then = fieldsOf(lastGood.fields)
-  for (const name of new Set([...now.keys(), ...then.keys()])) {
-    const [is, was] = [now.get(name), then.get(name)]
-    if (is === was) continue
-    if (is === undefined) lines.push(`field ${name} is missing, was ${was}`)
-    else if (was === undefined) lines.push(`field ${name}=${is} is new`)
-    else lines.push(`field ${name} is ${is}, was ${was}`)
-  }
+  lines.push(...fieldDifferences(fieldsOf(failing.fields), fieldsOf(lastGood.fields)))
   if (failing.client !== undefined && lastGood.client !== undefined && failing.client !== lastGood.client)
     lines.push('the client id is another one')
   if (failing.scopes !== lastGood.scopes) lines.push(`scopes are ${failing.scopes ?? 'none'}, were ${lastGood.scopes ?? 'none'}`)
   return lines
+}
+
+function* fieldDifferences(now: ReadonlyMap<string, string>, then: ReadonlyMap<string, string>): Generator<string> {
+  for (const name of new Set([...now.keys(), ...then.keys()])) {
+    const [is, was] = [now.get(name), then.get(name)]
+    if (is === was) continue
+    if (is === undefined) yield `field ${name} is missing, was ${was}`
+    else if (was === undefined) yield `field ${name}=${is} is new`
+    else yield `field ${name} is ${is}, was ${was}`
+  }
 }
 
 function fieldsOf(fields = ''): Map<string, string> {

@@ -65,25 +65,34 @@ export function oauthCredential(parts: OAuthParts, now: number): CredentialReadi
   const refresh = tokenText(parts.refresh)
   const wrong = refusal('access token', access) ?? refusal('refresh token', refresh)
   if (wrong) return { why: `${wrong}; sign in there again, and import then` }
-  const accessText = textOf(access)
-  const refreshText = textOf(refresh)
-  if (accessText === undefined && refreshText === undefined) return { why: 'it holds neither an access token nor a refresh token' }
-  const expiresAt = parts.expiresAt ?? (accessText === undefined ? undefined : expiryOfJwt(accessText))
-  if (refreshText === undefined && expiresAt !== undefined && expiresAt <= now)
+  const credential = oauthCredentialOf(parts, {
+    access: textOf(access),
+    refresh: textOf(refresh),
+    idToken: textOf(tokenText(parts.idToken)),
+  })
+  if (credential.refresh !== undefined) return { credential }
+  if (credential.access === undefined) return { why: 'it holds neither an access token nor a refresh token' }
+  if (credential.expiresAt !== undefined && credential.expiresAt <= now)
     return { why: 'its access token has expired, and it holds no refresh token; sign in there again, and import then' }
-  const idToken = textOf(tokenText(parts.idToken))
-  const credential: OAuthCredential = {
+  return { credential, note: 'it holds no refresh token: it serves until it expires' }
+}
+
+function oauthCredentialOf(
+  parts: OAuthParts,
+  { access, refresh, idToken }: Pick<OAuthParts, 'access' | 'refresh' | 'idToken'>,
+): OAuthCredential {
+  const expiresAt = parts.expiresAt ?? (access === undefined ? undefined : expiryOfJwt(access))
+  return {
     type: 'oauth',
     generation: 0,
-    ...(accessText !== undefined && { access: accessText }),
-    ...(refreshText !== undefined && { refresh: refreshText }),
+    ...(access !== undefined && { access }),
+    ...(refresh !== undefined && { refresh }),
     ...(expiresAt !== undefined && { expiresAt }),
     ...(parts.issuedAt !== undefined && { issuedAt: parts.issuedAt }),
     ...(parts.account && { account: parts.account }),
     ...(idToken !== undefined && { idToken }),
     ...(parts.scope && { scope: parts.scope }),
   }
-  return refreshText === undefined ? { credential, note: 'it holds no refresh token: it serves until it expires' } : { credential }
 }
 
 /** Puts a bearer token together that another caller minted. */

@@ -46,16 +46,19 @@ export function revoke({ token, kind, ...options }: RevokeOptions): Promise<void
     }
     const answer = await requestRevocation({ ...askOptions(options), token, kind })
     recordTokenRequest(operation, answer)
-    if (answer.kind === 'answered') return
-    if (answer.kind === 'unanswered') {
-      const ended = answer.outcome === 'cancelled' || answer.outcome === 'timeout' ? answer.outcome : 'unavailable'
-      throw notTaken(id, ended, answer.errorType, 'try_again_later', answer.cause)
-    }
-    const [ended, next] = endOfRefusal(answer.verdict)
-    const isPassing = ended === 'unavailable'
-    const why = answer.verdict.providerCode ?? `status ${answer.status}`
-    throw notTaken(id, isPassing ? ended : 'refused', why, isPassing ? next : 'check_account')
+    if (answer.kind !== 'answered') throw revocationError(id, answer)
   })
+}
+
+function revocationError(id: string, answer: Exclude<Awaited<ReturnType<typeof requestRevocation>>, { kind: 'answered' }>): OperationError {
+  if (answer.kind === 'unanswered') {
+    const ended = answer.outcome === 'cancelled' || answer.outcome === 'timeout' ? answer.outcome : 'unavailable'
+    return notTaken(id, ended, answer.errorType, 'try_again_later', answer.cause)
+  }
+  const [ended, next] = endOfRefusal(answer.verdict)
+  const isPassing = ended === 'unavailable'
+  const why = answer.verdict.providerCode ?? `status ${answer.status}`
+  return notTaken(id, isPassing ? ended : 'refused', why, isPassing ? next : 'check_account')
 }
 
 function notTaken(id: string, ended: OperationOutcome, why: string, next: NextStep, cause?: unknown): OperationError {

@@ -42,6 +42,14 @@ const SCOPE_TEXT = /missing scopes?|insufficient (?:scope|permissions for this o
 const BAD_KEY_TEXT = /api key not valid|invalid api key|incorrect api key/
 const MODEL_TEXT =
   /\bmodel\b.*(?:not (?:found|supported|available|exist)|does not exist|doesn't exist)|(?:unknown|unsupported|no such) model/
+/** Texts that are clearer than the status; the first that matches counts. Without `statuses`: of each below 500. */
+const TEXT_RULES: readonly { readonly statuses?: ReadonlySet<number>; readonly text: RegExp; readonly outcome: AttemptOutcome }[] = [
+  { text: BILLING_TEXT, outcome: 'billing' },
+  { statuses: new Set([401, 403]), text: DEAD_ACCOUNT_TEXT, outcome: 'auth_permanent' },
+  { statuses: new Set([401, 403]), text: SCOPE_TEXT, outcome: 'auth_permanent' },
+  { statuses: new Set([400]), text: BAD_KEY_TEXT, outcome: 'auth' },
+  { statuses: new Set([400, 404]), text: MODEL_TEXT, outcome: 'model_not_found' },
+]
 
 /**
  * Judges a refused model call.
@@ -80,14 +88,9 @@ function outcomeOfWords(status: number, body: ErrorBody): AttemptOutcome {
   const known = BY_CODE[code ?? ''] ?? BY_CODE[type ?? '']
   // authentication_error is Anthropic's word for every 401; a dead account is shown by the text alone.
   if (known && known !== 'auth') return known
-  if (!isHtml && status < 500) {
-    if (BILLING_TEXT.test(message)) return 'billing'
-    if ((status === 401 || status === 403) && DEAD_ACCOUNT_TEXT.test(message)) return 'auth_permanent'
-    if ((status === 401 || status === 403) && SCOPE_TEXT.test(message)) return 'auth_permanent'
-    if (status === 400 && BAD_KEY_TEXT.test(message)) return 'auth'
-    if ((status === 400 || status === 404) && MODEL_TEXT.test(message)) return 'model_not_found'
-  }
-  return known ?? byStatus(status, body)
+  const spoken =
+    isHtml || status >= 500 ? undefined : TEXT_RULES.find(rule => rule.statuses?.has(status) !== false && rule.text.test(message))
+  return spoken?.outcome ?? known ?? byStatus(status, body)
 }
 
 function byStatus(status: number, { code, message, isHtml }: ErrorBody): AttemptOutcome {

@@ -128,15 +128,13 @@ export function readErrorBody({ headers, body, model }: RefusedAnswer): ErrorBod
   const code = inner ? (inner.code ?? inner.type) : (error ?? rest.code)
   const message = inner ? inner.message : (rest.error_description ?? rest.detail ?? rest.message)
   const text = typeof message === 'string' ? message.slice(0, MESSAGE_READ).toLowerCase() : ''
-  const resetsAt = positive(inner?.resets_at)
-  const resetsIn = positive(inner?.resets_in_seconds)
   return {
     code: codeWord(code) ?? codeWord(inner?.type) ?? codeWord(inner?.status),
     type: codeWord(inner?.type) ?? codeWord(inner?.status),
     message: text,
     isHtml,
-    resetsAt: resetsAt === undefined ? undefined : resetsAt * 1000,
-    resetsInMs: resetsIn === undefined ? undefined : resetsIn * 1000,
+    resetsAt: millisecondsOf(inner?.resets_at),
+    resetsInMs: millisecondsOf(inner?.resets_in_seconds),
     limit: readSpokenLimit(text, inner?.details, model),
   }
 }
@@ -174,8 +172,9 @@ export function codeWord(value: unknown): string | undefined {
   return typeof value === 'string' && CODE.test(value) && withoutSecrets(value, '') === value ? value : undefined
 }
 
-function positive(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : undefined
+/** A positive number of seconds. */
+function millisecondsOf(seconds: unknown): number | undefined {
+  return typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : undefined
 }
 
 /** The first object of a JSON list. */

@@ -103,18 +103,28 @@ function wordsOf(text: string, { code }: ErrorBody): string[] {
   return places.map(codeWord).filter(word => word !== undefined)
 }
 
-/** The outcome, and the word that showed it where another one stands before it. */
-function outcomeOf(
-  status: number,
-  { code, message }: ErrorBody,
-  words: readonly string[],
-  codes: RefreshCodes,
-): { readonly outcome: TokenRequestOutcome; readonly word?: string } {
+/** An outcome, and the word that showed it where another one stands before it. */
+interface FoundOutcome {
+  readonly outcome: TokenRequestOutcome
+  readonly word?: string
+}
+
+function outcomeOf(status: number, body: ErrorBody, words: readonly string[], codes: RefreshCodes): FoundOutcome {
   if (status === 429) return { outcome: 'throttled' }
   if (status < 400) return { outcome: 'redirected' }
   if (status >= 500 || status === 408) return { outcome: 'unavailable' }
-  if (code === 'token_expired' && message.includes('could not validate')) return { outcome: 'malformed' }
-  if (status === 400 && EMPTY_TOKEN_TEXT.test(message)) return { outcome: 'malformed' }
+  if (isMalformed(status, body)) return { outcome: 'malformed' }
+  // 404, 405, 410: the endpoint is not there (any more), which says nothing about the grant.
+  return outcomeOfWords(body.message, words, codes) ?? { outcome: GONE.has(status) ? 'unavailable' : 'forbidden' }
+}
+
+const GONE: ReadonlySet<number> = new Set([404, 405, 410])
+
+function isMalformed(status: number, { code, message }: ErrorBody): boolean {
+  return (code === 'token_expired' && message.includes('could not validate')) || (status === 400 && EMPTY_TOKEN_TEXT.test(message))
+}
+
+function outcomeOfWords(message: string, words: readonly string[], codes: RefreshCodes): FoundOutcome | undefined {
   const [first, ...others] = words.flatMap(word => {
     const outcome = known(codes, word) ?? known(RFC_CODES, word) ?? known(DIALECT_CODES, word)
     return outcome ? [{ outcome, word }] : []
@@ -123,10 +133,7 @@ function outcomeOf(
   if (first?.outcome === 'invalidated') return BUSY_TEXT.test(message) ? { outcome: 'throttled' } : (finer ?? first)
   if ((!first || first.outcome === 'refused' || first.outcome === 'malformed') && DEAD_TOKEN_TEXT.test(message))
     return { outcome: 'invalidated' }
-  if (first?.outcome === 'malformed' && CLIENT_TEXT.test(message)) return { outcome: 'refused' }
-  if (first) return first
-  // 404, 405, 410: the endpoint is not there (any more), which says nothing about the grant.
-  return { outcome: status === 404 || status === 405 || status === 410 ? 'unavailable' : 'forbidden' }
+  return first?.outcome === 'malformed' && CLIENT_TEXT.test(message) ? { outcome: 'refused' } : first
 }
 
 function known(codes: RefreshCodes, word: string): TokenRequestOutcome | undefined {

@@ -33,15 +33,19 @@ const EPOCH_MILLISECONDS = 1_000_000_000_000
 export function tokenLife(answer: Readonly<Record<string, unknown>>, accessToken: string, now: number): TokenLife {
   const ownMs = lifeByExp(accessToken, now)
   const raw = answer.expires_in ?? answer.expired_in
-  if (raw === undefined || raw === null) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'missing' }
-
-  const isText = typeof raw === 'string'
-  const value = isText && raw.trim() !== '' ? Number(raw) : raw
-  if (typeof value !== 'number' || !Number.isFinite(value)) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'string' }
-  if (value <= 0) return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: 'zero' }
+  const value = numberOf(raw)
+  if (typeof value === 'string') return { expiresInMs: ownMs ?? DEFAULT_LIFE_MS, repaired: value }
   if (value >= EPOCH_SECONDS) return fromMoment(value >= EPOCH_MILLISECONDS ? value : value * 1000, now, ownMs)
   if (value > LONGEST_LIFE_S || isCloserInMilliseconds(value, ownMs)) return { expiresInMs: value, repaired: 'milliseconds' }
-  return isText ? { expiresInMs: value * 1000, repaired: 'string' } : { expiresInMs: value * 1000 }
+  return { expiresInMs: value * 1000, ...(typeof raw === 'string' && { repaired: 'string' }) }
+}
+
+/** A positive number of some unit, else what is wrong with it. */
+function numberOf(raw: unknown): number | 'missing' | 'string' | 'zero' {
+  if (raw === undefined || raw === null) return 'missing'
+  const value = typeof raw === 'string' && raw.trim() !== '' ? Number(raw) : raw
+  if (typeof value !== 'number' || !Number.isFinite(value)) return 'string'
+  return value > 0 ? value : 'zero'
 }
 
 function fromMoment(at: number, now: number, ownMs: number | undefined): TokenLife {

@@ -105,19 +105,25 @@ export class UsageReader {
     for (let at = from; at < data.length; at++) {
       const byte = data[at]
       if (++this.#length > LONGEST_OBJECT || (byte === LINE_FEED && this.#isEventStream)) return this.#forget(at + 1)
-      if (this.#isEscaped) this.#isEscaped = false
-      else if (this.#isInString) {
-        if (byte === BACKSLASH) this.#isEscaped = true
-        else if (byte === QUOTE) this.#isInString = false
-      } else if (byte === QUOTE) this.#isInString = true
-      else if (byte === OPEN_BRACE) this.#depth++
-      else if (byte === CLOSE_BRACE && --this.#depth === 0) {
+      if (this.#closes(byte)) {
         this.#take(Buffer.concat([...this.#parts, data.subarray(from, at + 1)]))
         return this.#forget(at + 1)
       }
     }
     this.#parts.push(Buffer.from(data.subarray(from)))
     return data.length
+  }
+
+  /** Reads one byte of the object. @returns whether the object ends with it. */
+  #closes(byte: number | undefined): boolean {
+    if (this.#isEscaped) this.#isEscaped = false
+    else if (this.#isInString) {
+      if (byte === BACKSLASH) this.#isEscaped = true
+      else if (byte === QUOTE) this.#isInString = false
+    } else if (byte === QUOTE) this.#isInString = true
+    else if (byte === OPEN_BRACE) this.#depth++
+    else if (byte === CLOSE_BRACE) return --this.#depth === 0
+    return false
   }
 
   #forget(next: number): number {

@@ -334,17 +334,27 @@ function requireHolder(keys: InboundKeys): RequestHandler {
   return (request, response, next) => {
     const { headers, params } = request
     const isOfPage = headers.origin !== undefined || !['none', 'same-origin', undefined].includes(headers['sec-fetch-site'] as string)
+    if (isOfPage) return answerRefusal(response, PAGE_REFUSED, undefined)
     const isAdmitted = keys.isRequired ? keys.admits(request) || keys.admitsKey(params.key) : isFromThisMachine(request)
-    if (!isOfPage && isAdmitted) return next()
-    const description = isOfPage
-      ? 'a page in a browser may not ask for tokens here'
-      : keys.isRequired
-        ? "show one of the gateway's keys: as the last segment of the URL (/oauth/<provider>/token/<key>), as Bearer token or as x-api-key"
-        : 'without listen.keysEnv the token endpoint gate answers only to this machine by a loopback name (127.0.0.1, localhost, [::1]), past no proxy'
-    if (!isOfPage) response.setHeader('www-authenticate', 'Bearer realm="gatewatch"')
-    answerRefusal(response, { status: isOfPage ? 403 : 401, error: 'invalid_client', description }, undefined)
+    if (isAdmitted) return next()
+    response.setHeader('www-authenticate', 'Bearer realm="gatewatch"')
+    answerRefusal(response, keys.isRequired ? KEY_MISSING : NOT_THIS_MACHINE, undefined)
   }
 }
+
+const PAGE_REFUSED = { status: 403, error: 'invalid_client', description: 'a page in a browser may not ask for tokens here' } as const
+const KEY_MISSING = {
+  status: 401,
+  error: 'invalid_client',
+  description:
+    "show one of the gateway's keys: as the last segment of the URL (/oauth/<provider>/token/<key>), as Bearer token or as x-api-key",
+} as const
+const NOT_THIS_MACHINE = {
+  status: 401,
+  error: 'invalid_client',
+  description:
+    'without listen.keysEnv the token endpoint gate answers only to this machine by a loopback name (127.0.0.1, localhost, [::1]), past no proxy',
+} as const
 
 async function serve(client: Client): Promise<void> {
   const { gateway, guesses, request, response, provider, span } = client

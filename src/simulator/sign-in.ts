@@ -302,13 +302,12 @@ function entryPage({ deviceCodes }: DeviceEndpointContext): RequestHandler {
   return (request, response: Response) => {
     const parameters = queryOf(request)
     const userCode = parameters.get('user_code')
-    const account = parameters.get('account')
-    if (!userCode || !(account || parameters.has('deny'))) {
-      const known: [string, string][] = userCode ? [['user_code', userCode]] : []
-      const asked = userCode ? ['account'] : ['user_code', 'account']
-      return void response.type('html').send(browserPage('Enter the code', signInForm(known, asked)))
+    const account = parameters.has('deny') ? undefined : parameters.get('account')
+    if (!userCode || account === null || account === '') {
+      const form = userCode ? signInForm([['user_code', userCode]], ['account']) : signInForm([], ['user_code', 'account'])
+      return void response.type('html').send(browserPage('Enter the code', form))
     }
-    const isKnown = deviceCodes.enter(userCode.toUpperCase(), parameters.has('deny') ? undefined : (account ?? undefined))
+    const isKnown = deviceCodes.enter(userCode.toUpperCase(), account)
     response
       .status(isKnown ? 200 : 404)
       .type('html')

@@ -65,20 +65,23 @@ export class AttributeRedactor {
 
   #value(key: string, value: unknown): AttributeValue | undefined {
     const rule = this.#rules.get(key)
-    if (!rule) return undefined
+    if (typeof value === 'string') return rule && this.#string(rule, key, value)
+    if (typeof value === 'number') return rule?.class === 'number' && Number.isFinite(value) ? value : undefined
+    return typeof value === 'boolean' && rule?.class === 'boolean' ? value : undefined
+  }
+
+  #string(rule: Rule, key: string, value: string): string | undefined {
     switch (rule.class) {
       case 'list':
-        return typeof value === 'string' && rule.values.has(value) ? value : undefined
-      case 'number':
-        return typeof value === 'number' && Number.isFinite(value) ? value : undefined
-      case 'boolean':
-        return typeof value === 'boolean' ? value : undefined
+        return rule.values.has(value) ? value : undefined
       case 'digest':
-        return typeof value === 'string' && isDigest(value) ? value : undefined
+        return isDigest(value) ? value : undefined
+      case 'number':
+      case 'boolean':
+        return undefined
       case 'label':
       case 'code':
       case 'text':
-        if (typeof value !== 'string') return undefined
         // An id that looks like one may still be a secret of ours that the provider hands back.
         return key === ATTR_PROVIDER_REQUEST_ID && REQUEST_ID.test(value)
           ? withoutSecrets(value, '[secret]')

@@ -38,14 +38,15 @@ export function jsonObjectLength(text: string): number | undefined {
   let isInString = false
   for (let at = before.length; at < text.length; at += 1) {
     const character = text[at]
-    if (isInString && character === '\\') at += 1
-    else if (character === '"') isInString = !isInString
-    else if (!isInString && character === '{') depth += 1
-    else if (!isInString && character === '}') depth -= 1
+    if (character === '"') isInString = !isInString
+    else if (isInString) at += character === '\\' ? 1 : 0
+    else depth += NESTING[character ?? ''] ?? 0
     if (depth === 0) return at + 1
   }
   return undefined
 }
+
+const NESTING: Readonly<Record<string, number>> = { '{': 1, '}': -1 }
 
 /** Says whether a parsed value is an object, and neither an array nor `null`. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
@@ -106,40 +107,78 @@ export function scanBeginning(piece: Buffer, wanted: readonly string[]): Scanned
 }
 
 function peek(body: Buffer, wanted: readonly string[], isBeginning: boolean): ScannedObject | undefined {
-  const members = new Map<string, ScannedMember>()
-  let ambiguous: readonly string[] = []
-  const longestName = longestSpelling(wanted)
-  let at = skipSpace(body, 0)
-  if (body[at] !== OPEN_BRACE) return undefined
-  at = skipSpace(body, at + 1)
-  while (at < body.length && body[at] !== CLOSE_BRACE) {
-    if (body[at] !== QUOTE) return undefined
-    const open = at
-    const nameEnd = endOfString(body, open)
-    at = skipSpace(body, nameEnd)
-    if (isBeginning && at >= body.length) break
-    if (body[at] !== COLON) return undefined
-    const start = skipSpace(body, at + 1)
-    const end = endOfValue(body, start)
-    if (isBeginning && end >= body.length) break
-    if (end <= start || end > body.length) return undefined
-    if (nameEnd - open - 2 <= longestName) {
-      const name = textOf(body, open, nameEnd)
-      if (name === undefined) return undefined
-      const found = wantedName(name, wanted)
-      if (found !== undefined) {
-        if ((found !== name || members.has(found)) && !ambiguous.includes(found)) ambiguous = [...ambiguous, found]
-        if (found === name) members.set(found, { start, end })
-        if (isBeginning && members.size === wanted.length) break
-      }
-    }
-    at = skipSpace(body, end)
-    if (body[at] === COMMA) at = skipSpace(body, at + 1)
-    else if (body[at] !== CLOSE_BRACE && !(isBeginning && at >= body.length)) return undefined
-  }
+  const open = skipSpace(body, 0)
+  if (body[open] !== OPEN_BRACE) return undefined
+  const found = new FoundMembers(wanted)
+  const end = scan(body, skipSpace(body, open + 1), found, isBeginning)
+  if (end === undefined) return undefined
   // Nothing may follow: where a parser goes on to a second object, its members count.
-  const isWhole = at < body.length && skipSpace(body, at + 1) === body.length
-  return isWhole || isBeginning ? { members, ambiguous } : undefined
+  const isWhole = end < body.length && skipSpace(body, end + 1) === body.length
+  return isWhole || isBeginning ? found : undefined
+}
+
+/** Reads members until the closing brace, the end of the bytes or, of a beginning, the last wanted one. @returns Where; `undefined` where it is no JSON. */
+function scan(body: Buffer, from: number, found: FoundMembers, isBeginning: boolean): number | undefined {
+  let at: number | undefined = from
+  while (at !== undefined && at < body.length && body[at] !== CLOSE_BRACE) {
+    const member = memberAt(body, at)
+    if (!member || member.end >= body.length) return member && body.length
+    if (!found.note(body, at, member)) return undefined
+    if (isBeginning && found.isComplete) return at
+    at = endOfMember(body, member.end)
+  }
+  return at
+}
+
+class FoundMembers implements ScannedObject {
+  readonly members = new Map<string, ScannedMember>()
+  readonly ambiguous: string[] = []
+  readonly #wanted: readonly string[]
+  readonly #longestName: number
+
+  constructor(wanted: readonly string[]) {
+    this.#wanted = wanted
+    this.#longestName = longestSpelling(wanted)
+  }
+
+  get isComplete(): boolean {
+    return this.members.size === this.#wanted.length
+  }
+
+  /** Keeps a member that is wanted. @returns false where its name is no JSON. */
+  note(body: Buffer, open: number, { start, end, nameEnd }: NamedMember): boolean {
+    if (nameEnd - open - 2 > this.#longestName) return true
+    const name = textOf(body, open, nameEnd)
+    if (name === undefined) return false
+    const found = wantedName(name, this.#wanted)
+    if (found === undefined) return true
+    if ((found !== name || this.members.has(found)) && !this.ambiguous.includes(found)) this.ambiguous.push(found)
+    if (found === name) this.members.set(found, { start, end })
+    return true
+  }
+}
+
+interface NamedMember extends ScannedMember {
+  readonly nameEnd: number
+}
+
+/** The member whose name begins at `open`; `undefined` where none does. One that the bytes cut off ends with them or behind them. */
+function memberAt(body: Buffer, open: number): NamedMember | undefined {
+  if (body[open] !== QUOTE) return undefined
+  const nameEnd = endOfString(body, open)
+  const colon = skipSpace(body, nameEnd)
+  if (colon >= body.length) return { start: colon, end: colon, nameEnd }
+  if (body[colon] !== COLON) return undefined
+  const start = skipSpace(body, colon + 1)
+  const end = endOfValue(body, start)
+  return end > start || end >= body.length ? { start, end, nameEnd } : undefined
+}
+
+/** Index of the next member, of the closing brace or of the end of the bytes; `undefined` where something else follows. */
+function endOfMember(body: Buffer, end: number): number | undefined {
+  const at = skipSpace(body, end)
+  if (body[at] === COMMA) return skipSpace(body, at + 1)
+  return body[at] === CLOSE_BRACE || at >= body.length ? at : undefined
 }
 
 /** Most bytes that one of the names takes, each of its characters escaped. */
@@ -224,11 +263,16 @@ function endOfString(body: Buffer, open: number): number {
     }
     const quote = body.indexOf(QUOTE, at)
     if (quote < 0) return body.length + 1
-    let backslashes = 0
-    while (quote - 1 - backslashes >= at && body[quote - 1 - backslashes] === BACKSLASH) backslashes += 1
-    if (backslashes % 2 === 0) return quote + 1
+    if (!isEscaped(body, at, quote)) return quote + 1
     from = quote + 1
   }
+}
+
+/** An odd number of backslashes stands before `quote`. */
+function isEscaped(body: Buffer, from: number, quote: number): boolean {
+  let first = quote
+  while (first > from && body[first - 1] === BACKSLASH) first -= 1
+  return (quote - first) % 2 === 1
 }
 
 function endOfValue(body: Buffer, start: number): number {

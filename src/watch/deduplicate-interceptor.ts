@@ -70,15 +70,13 @@ export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }:
   /** What to do with a request; `undefined` when it is nobody's business. */
   function plan(dispatch: Dispatch, above: (...given: never[]) => unknown): (() => unknown) | undefined {
     const { options, handler } = dispatch
-    if (DECIDED in options || isInstrumentationSuppressed() || !isKnownHandler(handler)) return undefined
-    const url = urlOf(dispatch)
-    const service = url && serviceAt(url)
-    if (!url || !service) return undefined
     const { body } = options
+    const target = targetOf(dispatch)
+    if (!target) return undefined
+    const { url, service } = target
     const text = textAtHand(body)
     if (text !== undefined) {
-      if (!text.includes('refresh_token')) return undefined
-      return turn(dispatch, handler, { url, text, by: asking(url, service, above) })
+      return text.includes('refresh_token') ? turn(dispatch, handler, { url, text, by: asking(url, service, above) }) : undefined
     }
     if (!comesInPieces(body) || (service === 'unnamed' && !isDeclaredShort(options, KINDS))) return undefined
     const by = asking(url, service, above)
@@ -86,6 +84,15 @@ export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }:
       afterReading(dispatch, handler, body, read => turn(read.dispatch, handler, { url, text: read.text, by })).catch(onFault)
       return true
     }
+  }
+
+  /** Where a request goes that is ours to decide, and the service there. */
+  function targetOf(dispatch: Dispatch): { readonly url: URL; readonly service: KnownService | 'unnamed' } | undefined {
+    const { options, handler } = dispatch
+    if (DECIDED in options || isInstrumentationSuppressed() || !isKnownHandler(handler)) return undefined
+    const url = urlOf(dispatch)
+    const service = url && serviceAt(url)
+    return url && service ? { url, service } : undefined
   }
 
   /** Reads the body, then goes on as with one that was at hand; a body that fails fails the request. */

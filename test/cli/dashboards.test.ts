@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { EXIT } from '../../src/cli/output.ts'
 import { ROOT } from '../house/source-files.ts'
@@ -142,24 +143,28 @@ async function startGrafana() {
   const folders = new Set<string>()
   const boards = new Map<string, Stored>()
   const writes: string[] = []
+  const addFolder = ({ uid }: { uid: string }): [number, unknown] => {
+    folders.add(uid)
+    return [200, { uid }]
+  }
+  const addBoard = ({ dashboard, folderUid, overwrite }: Stored & { overwrite?: boolean }): [number, unknown] => {
+    if (!folders.has(folderUid)) return [400, { message: 'folder not found' }]
+    if (boards.has(dashboard.uid) && !overwrite) return [412, { status: 'name-exists' }]
+    boards.set(dashboard.uid, { dashboard: { ...dashboard, id: boards.size + 1, version: 1 }, folderUid })
+    return [200, { uid: dashboard.uid, status: 'success' }]
+  }
   const answer = async (request: IncomingMessage): Promise<[number, unknown]> => {
-    const { method = '', url = '' } = request
+    const { method, url = '' } = request
     if (request.headers.authorization !== `Bearer ${TOKEN}`) return [401, { message: 'Invalid API key' }]
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
-    const body = chunks.length > 0 ? JSON.parse(Buffer.concat(chunks).toString()) : undefined
-    if (method === 'POST') writes.push(`POST ${url} ${body.uid ?? body.dashboard.uid}`)
-    if (method === 'POST' && url === '/api/folders') {
-      folders.add(body.uid)
-      return [200, { uid: body.uid }]
+    if (method === 'POST') {
+      const body = (await json(request)) as { uid: string } & Stored
+      writes.push(`POST ${url} ${body.uid ?? body.dashboard.uid}`)
+      return url === '/api/folders' ? addFolder(body) : addBoard(body)
     }
-    if (method === 'POST' && url === '/api/dashboards/db') {
-      if (!folders.has(body.folderUid)) return [400, { message: 'folder not found' }]
-      if (boards.has(body.dashboard.uid) && !body.overwrite) return [412, { status: 'name-exists' }]
-      boards.set(body.dashboard.uid, { dashboard: { ...body.dashboard, id: boards.size + 1, version: 1 }, folderUid: body.folderUid })
-      return [200, { uid: body.dashboard.uid, status: 'success' }]
-    }
-    const folderUid = /^\/api\/folders\/(.+)$/.exec(url)?.[1] ?? ''
+    return find(url)
+  }
+  const find = (url: string): [number, unknown] => {
+    const folderUid = /^\/api\/folders\/(.+)$/.exec(url)?.[1]
     if (folderUid) return folders.has(folderUid) ? [200, { uid: folderUid }] : [404, { message: 'folder not found' }]
     const stored = boards.get(/^\/api\/dashboards\/uid\/(.+)$/.exec(url)?.[1] ?? '')
     return stored

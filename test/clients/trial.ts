@@ -102,6 +102,13 @@ export async function runTrial(
   const faultsIn = (text: string) => (text.match(/^(?:fault|gatewatch):.*$/gm) ?? []).filter(line => !line.includes(' was not sent: '))
   child.stderr?.on('data', chunk => faults.push(...faultsIn(String(chunk))))
   let before = 0
+  const noteEnd = (row: Row, { status, error }: Extract<Message, { type: 'end' }>) => {
+    const arrived = simulator.tokenRequests().slice(before)
+    row.arrived = simulator.counts().tokenRequests.total - before
+    row.arrivedWhole = arrived.filter(({ fields }) => fields.length > 0).length
+    if (status !== undefined) row.status = status
+    if (error) row.error = error
+  }
   const on = async (message: Message) => {
     const row = rows.at(-1)
     switch (message.type) {
@@ -123,15 +130,7 @@ export async function runTrial(
         const until = performance.now() + PATIENCE_MS
         while (row && row.seen.length < atOnce && performance.now() < until) await pause(5)
         await pause(SETTLING_MS)
-        if (row) {
-          row.arrived = simulator.counts().tokenRequests.total - before
-          row.arrivedWhole = simulator
-            .tokenRequests()
-            .slice(before)
-            .filter(({ fields }) => fields.length > 0).length
-          if (message.status !== undefined) row.status = message.status
-          if (message.error) row.error = message.error
-        }
+        if (row) noteEnd(row, message)
         return void child.send('go on')
       }
       default:

@@ -91,37 +91,40 @@ export function groupingLabelsOf(expression: string): string[] {
 
 /** The labels that the answer of a query can have: what aggregation, joins and functions leave of those of its series. */
 export function labelsLeftBy(expression: string, known: ReadonlyMap<string, readonly string[]>): string[] {
-  const left = (node: Node): string[] => {
-    const [first, second] = expressionsIn(node)
-    switch (node.name) {
+  const left = (node: Node | undefined): string[] => {
+    switch (node?.name) {
       case 'VectorSelector': {
         const name = node.getChild('Identifier')
         return [...(known.get(name ? textOf(name, expression) : '') ?? [])]
       }
-      case 'AggregateExpr': {
-        const inner = first ? left(first) : []
-        const by = node.getChild('AggregateModifier')
-        return by
-          ? all(by, 'LabelName')
-              .map(label => textOf(label, expression))
-              .filter(label => inner.includes(label))
-          : []
-      }
-      case 'FunctionCall': {
-        const called = textOf(node.firstChild ?? node, expression)
-        const inner = expressionsIn(node).flatMap(left)
-        if (called === 'histogram_quantile') return inner.filter(label => label !== 'le')
-        if (called === 'absent') return ALWAYS
-        return called === 'label_replace' || called === 'label_join' ? [...inner, ...wordsOf(node).slice(0, 1)] : inner
-      }
-      case 'BinaryExpr': {
-        const [a, b] = [first ? left(first) : [], second ? left(second) : []]
-        if (node.getChild('Or')) return b.length === 0 ? a : a.filter(label => b.includes(label))
-        return a.length === 0 ? b : a
-      }
+      case 'AggregateExpr':
+        return leftByAggregation(node)
+      case 'FunctionCall':
+        return leftByCall(node)
+      case 'BinaryExpr':
+        return leftByOperator(node)
       default:
-        return first ? left(first) : []
+        return node ? expressionsIn(node).slice(0, 1).flatMap(left) : []
     }
+  }
+  const leftByAggregation = (node: Node): string[] => {
+    const inner = left(expressionsIn(node)[0])
+    const by = node.getChild('AggregateModifier')
+    const labels = by ? all(by, 'LabelName').map(label => textOf(label, expression)) : []
+    return labels.filter(label => inner.includes(label))
+  }
+  const leftByCall = (node: Node): string[] => {
+    const called = textOf(node.firstChild ?? node, expression)
+    const inner = expressionsIn(node).flatMap(left)
+    if (called === 'histogram_quantile') return inner.filter(label => label !== 'le')
+    if (called === 'absent') return ALWAYS
+    return called === 'label_replace' || called === 'label_join' ? [...inner, ...wordsOf(node).slice(0, 1)] : inner
+  }
+  const leftByOperator = (node: Node): string[] => {
+    const [first, second] = expressionsIn(node)
+    const [a, b] = [left(first), left(second)]
+    if (node.getChild('Or')) return b.length === 0 ? a : a.filter(label => b.includes(label))
+    return a.length === 0 ? b : a
   }
   /** The quoted parameters of a call that are its own, not those of a call within it. */
   const wordsOf = (call: Node): string[] => {

@@ -206,13 +206,14 @@ function changedLines(before: string, after: string): { added: string[]; removed
         old[row] === fresh[column] ? at(row + 1, column + 1) + 1 : Math.max(at(row + 1, column), at(row, column + 1))
   const added: string[] = []
   const removed: string[] = []
-  for (let row = 0, column = 0; row < old.length || column < fresh.length; ) {
-    if (row < old.length && column < fresh.length && old[row] === fresh[column]) {
+  let row = 0
+  let column = 0
+  while (row < old.length && column < fresh.length) {
+    if (old[row] === fresh[column]) {
       row += 1
       column += 1
-    } else if (column < fresh.length && (row >= old.length || at(row, column + 1) > at(row + 1, column)))
-      added.push(fresh[column++] as string)
+    } else if (at(row, column + 1) > at(row + 1, column)) added.push(fresh[column++] as string)
     else removed.push(old[row++] as string)
   }
-  return { added, removed }
+  return { added: [...added, ...fresh.slice(column)], removed: [...removed, ...old.slice(row)] }
 }

@@ -105,15 +105,10 @@ describe('a rolling restart', () => {
       isOver = true
     })
     const traffic = clients.map(async (ask, index) => {
-      for (let round = index; !isOver; round += 1) {
-        try {
-          const by = await ask(round % 3 === 0)
-          const counts = served[index]
-          if (counts) counts[by] = (counts[by] ?? 0) + 1
-        } catch (error) {
-          lost.push(String((error as { code?: unknown }).code ?? error))
-          return
-        }
+      const counts = served[index] as Record<string, number>
+      for (let round = index; !isOver && lost.length === 0; round += 1) {
+        const by = await ask(round % 3 === 0).catch(error => void lost.push(String((error as { code?: unknown }).code ?? error)))
+        if (by !== undefined) counts[by] = (counts[by] ?? 0) + 1
         // Some ask again at once, some think for a moment.
         if (index % 3 !== 0) await new Promise(resolve => setTimeout(resolve, index))
       }

@@ -52,19 +52,24 @@ export function parseOpenMetrics(text: string): ParsedFamily[] {
   let current: Draft | undefined
   for (const line of text.slice(0, -'# EOF\n'.length).split('\n').slice(0, -1)) {
     const descriptor = DESCRIPTOR.exec(line)
-    if (descriptor) {
-      const [, keyword = '', name = '', rest = ''] = descriptor
-      if (current?.name !== name) {
-        if (families.has(name)) fail('its family was there before', line)
-        current = { name, type: 'unknown', unit: '', help: '', samples: [] }
-        families.set(name, current)
-      }
-      if (current.samples.length > 0) fail('it stands behind samples of its family', line)
-      describe(current, keyword, rest, line)
-    } else current = addSample(current, line, series)
+    current = descriptor ? addDescriptor(families, current, descriptor) : addSample(current, line, series)
   }
   for (const family of families.values()) checkFamily(family)
   return [...families.values()]
+}
+
+function addDescriptor(
+  families: Map<string, Draft>,
+  before: Draft | undefined,
+  [line, keyword = '', name = '', rest = '']: RegExpExecArray,
+): Draft {
+  const isNew = before?.name !== name
+  if (isNew && families.has(name)) fail('its family was there before', line)
+  const family = isNew ? { name, type: 'unknown', unit: '', help: '', samples: [] } : before
+  families.set(name, family)
+  if (family.samples.length > 0) fail('it stands behind samples of its family', line)
+  describe(family, keyword, rest, line)
+  return family
 }
 
 function describe(family: Draft, keyword: string, rest: string, line: string): void {

@@ -216,33 +216,44 @@ function disagreement(evidence: Evidence, probes: Group<ProbeEvent>): Detected[]
   const last = around.findLast(({ startMs }) => startMs >= endMsOf(probe))
   // What failed before the probe may have been corrected by then.
   if (!last || hasRecovered(evidence, probe.profile, last)) return []
-  const probing = new Set(probes.flatMap(one => attemptsUnder(evidence, one)))
-  const ofProbe = tokensOf(attemptsUnder(evidence, probe))
-  const ofCalls = tokensOf(
-    evidence.attempts.filter(attempt => attempt.profile === probe.profile && isSameProcess(attempt, last) && !probing.has(attempt)),
-  )
-  const isOneProcess = isSameProcess(probe, last)
-  const shared = [...ofProbe].filter(token => ofCalls.has(token))
-  const differs = ofProbe.size > 0 && ofCalls.size > 0 && shared.length === 0
+  const tokens = comparedTokens(evidence, probes, last)
   // One process reads one store: its token was renewed after the probe, which says nothing about the new one.
-  if (isOneProcess && differs) return []
-  const isSame = isOneProcess && shared.length > 0
+  if (tokens === 'renewed') return []
+  const { isSame } = tokens
   const isDead = around.some(event => event.kind === 'token_request' && isRefusedForGood(event))
-  const tokensText = isSame
-    ? ` Both used the access token ${shared.join(', ')}.`
-    : differs
-      ? ` They use different access tokens of the same profile (${[...ofProbe].join(', ')} and ${[...ofCalls].join(', ')}): they do not read the same store.`
-      : ''
   return [
     {
       about: [...around, probe],
       callers: around,
       severity: isDead ? 'grant_dead' : undefined,
       ...(isDead ? (isSame ? SAME_TOKEN_OF_DEAD_LOGIN : DEAD_LOGIN) : isSame && SAME_TOKEN),
-      what: `The probe of ${isoTime(probe.startMs)} in ${roleText(probe)} says ok; in ${isSame ? 'the same one' : roleText(last)} ${failedCallsText(evidence, { probe, last, around })} around it, the last one after it.${tokensText}`,
-      surerBy: differs || isSame ? undefined : 'the fingerprints of the tokens that both use',
+      what: `The probe of ${isoTime(probe.startMs)} in ${roleText(probe)} says ok; in ${isSame ? 'the same one' : roleText(last)} ${failedCallsText(evidence, { probe, last, around })} around it, the last one after it.${tokens.text}`,
+      surerBy: tokens.text === '' ? 'the fingerprints of the tokens that both use' : undefined,
     },
   ]
+}
+
+/** The access tokens of a probe beside those of the calls in the process of `last`, as a sentence; empty where too little is known. */
+function comparedTokens(
+  evidence: Evidence,
+  probes: Group<ProbeEvent>,
+  last: GatewatchEvent,
+): 'renewed' | { readonly isSame: boolean; readonly text: string } {
+  const probe = lastOf(probes)
+  const probing = new Set(probes.flatMap(one => attemptsUnder(evidence, one)))
+  const ofProbe = tokensOf(attemptsUnder(evidence, probe))
+  const ofCalls = tokensOf(
+    evidence.attempts.filter(attempt => attempt.profile === probe.profile && isSameProcess(attempt, last) && !probing.has(attempt)),
+  )
+  const shared = [...ofProbe].filter(token => ofCalls.has(token))
+  const differs = ofProbe.size > 0 && ofCalls.size > 0 && shared.length === 0
+  const isOneProcess = isSameProcess(probe, last)
+  if (isOneProcess && differs) return 'renewed'
+  if (isOneProcess && shared.length > 0) return { isSame: true, text: ` Both used the access token ${shared.join(', ')}.` }
+  const text = differs
+    ? ` They use different access tokens of the same profile (${[...ofProbe].join(', ')} and ${[...ofCalls].join(', ')}): they do not read the same store.`
+    : ''
+  return { isSame: false, text }
 }
 
 interface ProbedFailures {

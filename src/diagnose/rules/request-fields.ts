@@ -101,19 +101,22 @@ function* retentionFailures(evidence: Evidence): Generator<RetentionFailure> {
   for (const refresh of evidence.refreshes) {
     const { isError, refreshFingerprintBefore: sent, process, provider } = refresh
     const holder = `${process?.host} ${process?.pid} ${provider}`
-    if (!isError && refresh.refreshTokenRetained === true) {
-      latest.set(holder, refresh)
-      if (sent !== undefined) bySent.set(sent, refresh)
-    } else if (!isError) {
-      latest.delete(holder)
-    } else if (NO_TOKEN.test(refresh.requestFields ?? '')) {
-      const retained = latest.get(holder)
-      if (retained) yield { retained, failed: refresh, isTokenGone: true }
-    } else if (refresh.outcome === 'invalidated' && evidence.rotationOf(refresh) === undefined) {
-      const retained = bySent.get(sent ?? '')
-      if (retained) yield { retained, failed: refresh, isTokenGone: false }
+    if (isError) {
+      const isTokenGone = NO_TOKEN.test(refresh.requestFields ?? '')
+      const retained = isTokenGone ? latest.get(holder) : isUnexplainedRefusal(evidence, refresh) && sent !== undefined && bySent.get(sent)
+      if (retained) yield { retained, failed: refresh, isTokenGone }
+      continue
     }
+    latest.delete(holder)
+    if (refresh.refreshTokenRetained !== true) continue
+    latest.set(holder, refresh)
+    if (sent !== undefined) bySent.set(sent, refresh)
   }
+}
+
+/** The endpoint refused a token that no recorded rotation replaced. */
+function isUnexplainedRefusal(evidence: Evidence, refresh: TokenRequestEvent): boolean {
+  return refresh.outcome === 'invalidated' && evidence.rotationOf(refresh) === undefined
 }
 
 function tokenDropped(failures: Group<RetentionFailure>): Detected {

@@ -35,8 +35,12 @@ function filled<E extends HTMLElement | SVGElement>(made: E, { on, css, ...attri
     if (value !== undefined && value !== false) made.setAttribute(name, value === true ? '' : String(value))
   for (const [name, listener] of Object.entries(on ?? {})) made.addEventListener(name, listener)
   for (const [name, value] of Object.entries(css ?? {})) made.style.setProperty(name, value)
-  for (const child of children) if (child !== undefined && child !== false) made.append(typeof child === 'number' ? String(child) : child)
+  made.append(...nodesOf(children))
   return made
+}
+
+function nodesOf(children: readonly Child[]): (Node | string)[] {
+  return children.filter(child => child !== undefined && child !== false).map(child => (typeof child === 'number' ? String(child) : child))
 }
 
 /** Puts new children into an element, and the focus back on the one of the same key. */
@@ -46,9 +50,7 @@ export function fill(into: Element, ...children: readonly Child[]): void {
   const scrolled = new Map(
     [...into.querySelectorAll('[data-scroll]')].map(part => [part.getAttribute('data-scroll'), [part.scrollLeft, part.scrollTop]]),
   )
-  into.replaceChildren(
-    ...children.filter(child => child !== undefined && child !== false).map(child => (typeof child === 'number' ? String(child) : child)),
-  )
+  into.replaceChildren(...nodesOf(children))
   for (const part of into.querySelectorAll('[data-scroll]')) {
     const [left = 0, top = 0] = scrolled.get(part.getAttribute('data-scroll')) ?? []
     part.scrollLeft = left

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, resolve, sep } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
@@ -43,6 +43,8 @@ const written = await Promise.all([
   values['no-types'] ? [] : writeTypes(join(dist, 'types')),
 ])
 shareChunks()
+// npm sets it when it links the command, and not when the command is built again.
+chmodSync(join(programs, 'main.js'), 0o755)
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), licencesOf(written.flat()))
 
 function modulesLoadedByUrl(): string[] {

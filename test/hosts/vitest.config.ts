@@ -1,10 +1,10 @@
 import { defineConfig } from 'vitest/config'
 
-/** A run of its own: it packs this repository and installs it in hosts whose packages come from the registry. */
+/** A run of its own: it builds, packs and installs this repository, in hosts too whose packages come from the registry. */
 export default defineConfig({
   test: {
     root: import.meta.dirname,
-    include: ['hosts.spec.ts'],
+    include: ['*.spec.ts'],
     experimental: { viteModuleRunner: false },
     pool: 'forks',
     maxConcurrency: 2,

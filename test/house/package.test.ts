@@ -23,6 +23,7 @@ const run = promisify(execFile)
 /** The newest compiler, and the last one of the generation before. */
 const COMPILERS = ['typescript', 'typescript-5'] as const
 const PAGE = 'dist/page/'
+const PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
 const OLD = await oldNode()
 /** The SDK is inside: as dependencies its packages weigh ten times as much. */
 const MOST_BYTES = 10_000_000
@@ -127,7 +128,7 @@ describe('the published package', () => {
   beforeAll(async () => {
     const staged = join(folder, 'staged')
     await run(process.execPath, [join(ROOT, 'build.ts'), join(staged, 'dist')])
-    for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'dashboards', 'docs'])
+    for (const file of ['package.json', ...PAGES, 'LICENSE', 'dashboards', 'docs', 'test/clients/TABLE.md'])
       cpSync(join(ROOT, file), join(staged, file), { recursive: true })
     const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: staged })
     const [packed] = JSON.parse(stdout) as { filename: string; unpackedSize: number; files: { path: string }[] }[]
@@ -152,18 +153,18 @@ describe('the published package', () => {
     const exported = [...boards, 'gatewatch.rules.yml'].map(name => `dashboards/generated/${name}`)
     expect(rest.sort()).toEqual(
       [
-        'CHANGELOG.md',
+        ...PAGES,
         'LICENSE',
-        'README.md',
-        'SECURITY.md',
         ...docs,
         'dashboards/README.md',
         ...exported,
         'dashboards/failures.md',
+        'dashboards/ops-page.png',
         'dashboards/runbook.md',
         'dist/THIRD-PARTY-LICENSES.txt',
         ...['LICENSES.txt', 'page.css', 'page.html', 'sign-in.html', 'uplot.css'].map(name => `${PAGE}${name}`),
         'package.json',
+        'test/clients/TABLE.md',
       ].sort(),
     )
     expect(files).toContain('dist/types/src/index.d.ts')
@@ -172,6 +173,17 @@ describe('the published package', () => {
       .filter(path => path.endsWith('.js'))
       .filter(path => /^\/\/# sourceMappingURL=/m.test(readFileSync(join(installed, path), 'utf8')))
     expect(maps).toEqual([])
+  })
+
+  it('holds each page and picture that its pages link to', () => {
+    const dead = files
+      .filter(path => path.endsWith('.md'))
+      .flatMap(page => {
+        const links = readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)\s#]+)[^)]*\)/g)
+        return [...links].map(([, target = '']) => ({ page, target }))
+      })
+      .filter(({ page, target }) => !/^\w+:/.test(target) && !existsSync(join(installed, dirname(page), target)))
+    expect(dead).toEqual([])
   })
 
   it('stays light', () => {

@@ -1,14 +1,5 @@
-import type { Span } from '@opentelemetry/api'
-import {
-  ATTR_FALLBACK_FROM,
-  ATTR_FALLBACK_REASON,
-  ATTR_FALLBACK_TO,
-  ATTR_PROFILE,
-  ATTR_SKIP_REASON,
-  EVENT_FALLBACK,
-  EVENT_SKIPPED,
-} from '../../otel/semconv.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
+import type { OpenEvent } from '../telemetry/open-event.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { FallbackStep, Served } from './call-request.ts'
 import { type FallbackReason, reasonOfSkip } from './fallback.ts'
@@ -21,7 +12,7 @@ const MOST_NAMED = 12
 /** The way of one call from its preferred profile to the one that serves, for span, metric and caller alike. */
 export class AttemptLog {
   readonly #telemetry: Telemetry
-  readonly #span: Span
+  readonly #event: OpenEvent<'call'>
   readonly #preferred: Candidate | undefined
   readonly #steps: FallbackStep[] = []
   readonly #failures: (ProfileFailure & { readonly profile: string })[] = []
@@ -34,9 +25,9 @@ export class AttemptLog {
   /** How many calls the spans of this one stand for. */
   weight = 1
 
-  constructor(telemetry: Telemetry, span: Span, { preferred, skipped }: Order) {
+  constructor(telemetry: Telemetry, event: OpenEvent<'call'>, { preferred, skipped }: Order) {
     this.#telemetry = telemetry
-    this.#span = span
+    this.#event = event
     this.#preferred = preferred
     // Who the operator left out was never meant to serve; it is no event of this call.
     this.#excluded = skipped.filter(({ reason }) => reason === 'excluded_by_order')
@@ -44,13 +35,13 @@ export class AttemptLog {
   }
 
   get traceId(): string {
-    return this.#span.spanContext().traceId
+    return this.#event.span.spanContext().traceId
   }
 
   /** The profile was not tried. */
   passedOver(skipped: Skipped): void {
     const profile = this.#telemetry.profile(skipped.profile.id)
-    this.#span.addEvent(EVENT_SKIPPED, { [ATTR_PROFILE]: profile, [ATTR_SKIP_REASON]: skipped.reason })
+    this.#event.step('skipped', { profile, skipReason: skipped.reason })
     const { reason, because, providerCode, waitMs, retryMs } = skipped
     const isPreferred = skipped.profile.id === this.#preferred?.profile.id
     this.#failures.push({ profile, type: skipped.profile.credential.type, reason, because, providerCode, waitMs, retryMs, isPreferred })
@@ -76,11 +67,7 @@ export class AttemptLog {
       reason,
     }
     this.#steps.push(step)
-    this.#span.addEvent(EVENT_FALLBACK, {
-      [ATTR_FALLBACK_FROM]: step.from,
-      [ATTR_FALLBACK_TO]: step.to,
-      [ATTR_FALLBACK_REASON]: step.reason,
-    })
+    this.#event.step('fallback', { fallbackFrom: step.from, fallbackTo: step.to, fallbackReason: step.reason })
     this.#telemetry.instruments.add('fallbacks', {
       provider: former.provider.id,
       from: step.from,

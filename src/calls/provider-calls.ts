@@ -1,32 +1,10 @@
-import { type Attributes, type Span, SpanStatusCode } from '@opentelemetry/api'
-import {
-  GENAI_OPERATION_NAME,
-  GENAI_OPERATIONS,
-  GENAI_PROVIDER_NAME,
-  GENAI_REQUEST_MODEL,
-  GENAI_REQUEST_STREAM,
-} from '../../otel/genai-semconv.ts'
-import {
-  ATTR_ATTEMPT_OUTCOME,
-  ATTR_ATTEMPTS,
-  ATTR_BILLING,
-  ATTR_BILLING_CHANGED,
-  ATTR_ERROR_TYPE,
-  ATTR_LAST_RESORT,
-  ATTR_PREFERRED_PROFILE,
-  ATTR_PROFILE,
-  ATTR_PROTOCOL,
-  ATTR_PROVIDER,
-  ATTR_SAMPLE_WEIGHT,
-  SPAN_CALL,
-} from '../../otel/semconv.ts'
-import { callerAttributes } from '../callers/caller.ts'
 import { bearerFingerprint, isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Upstream } from '../providers/upstream.ts'
 import type { AcquireRequest } from '../refresh/acquire.ts'
+import { type EventFields, OpenEvent, withinEvent } from '../telemetry/open-event.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
-import { exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type AttemptEnd, makeAttempt } from './attempt.ts'
 import { AttemptLog } from './attempt-log.ts'
 import { type CallEnd, type CallRefusal, type CallRequest, type CallSink, hasCallerLeft, type Served } from './call-request.ts'
@@ -104,22 +82,22 @@ export class ProviderCalls {
   call(given: CallRequest, sink: CallSink): Promise<CallEnd> {
     const request = { ...given, model: sanitizeName(given.model) }
     const { telemetry } = this.#options
-    const startedAt = performance.now()
-    let call: Call | undefined
-    let end: CallEnd | undefined
-    return telemetry.inSpan(SPAN_CALL, { describe: () => describeCall(request, call, end) }, async span => {
+    const record = new CallRecord(telemetry, request)
+    return withinEvent(record, async () => {
       const order = await this.choice.orderFor(request)
-      call = {
+      const call: Call = {
         request,
         sink,
-        attemptLog: new AttemptLog(telemetry, span, order),
+        attemptLog: new AttemptLog(telemetry, record, order),
         isLastResort: order.isLastResort,
         refusalTime: new TimeBudget(READING_REFUSALS_MS),
         waitingTime: new TimeBudget(WAITING_FOR_OTHERS_MS),
         visitingTime: new TimeBudget(WAITING_FOR_REFRESHES_MS),
       }
-      end = await this.#goThrough(call, order)
-      this.#noteEnd(span, call, end, order, (performance.now() - startedAt) / 1000)
+      record.call = call
+      const end = await this.#goThrough(call, order)
+      const served = 'served' in end ? end.served : undefined
+      record.ended(end, this.choice.providerOf(served?.provider ?? order.preferred?.provider.id ?? '')?.genaiName)
       return end
     })
   }
@@ -326,49 +304,41 @@ export class ProviderCalls {
       answer: { status: refusal?.status, type: judgement?.providerType, code: judgement?.providerCode },
     })
   }
-
-  #noteEnd(span: Span, { request }: Call, end: CallEnd, { preferred }: Order, seconds: number): void {
-    const served = 'served' in end ? end.served : undefined
-    const failure = failureOf(end, request)
-    if (end.type === 'aborted') span.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')
-    if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
-    const providerId = served?.provider ?? preferred?.provider.id
-    this.#options.telemetry.instruments.record(
-      'genaiDuration',
-      seconds,
-      {
-        [GENAI_OPERATION_NAME]: GENAI_OPERATIONS[request.protocol],
-        [GENAI_PROVIDER_NAME]: this.choice.providerOf(providerId ?? '')?.genaiName ?? 'unknown',
-        [GENAI_REQUEST_MODEL]: request.model,
-        [ATTR_ERROR_TYPE]: failure,
-      },
-      exemplarOf(span),
-    )
-  }
 }
 
-/** What the span of a call says, once a caller wants to know. */
-function describeCall(request: CallRequest, call: Call | undefined, end: CallEnd | undefined): Attributes {
-  const answered = call?.attemptLog.answeredBy
-  const served = answered ?? (end && 'served' in end ? end.served : undefined)
-  const failure = end && failureOf(end, request)
-  const preferred = call?.attemptLog.preferred
-  return {
-    [GENAI_REQUEST_MODEL]: request.model,
-    [GENAI_REQUEST_STREAM]: request.stream,
-    [ATTR_PROTOCOL]: request.protocol,
-    ...callerAttributes(request.caller),
-    ...(call && end && { [ATTR_ATTEMPTS]: call.attemptLog.attempts }),
-    ...(call && call.attemptLog.weight > 1 && { [ATTR_SAMPLE_WEIGHT]: call.attemptLog.weight }),
-    ...(preferred !== undefined && { [ATTR_PREFERRED_PROFILE]: preferred }),
-    ...(call?.isLastResort && { [ATTR_LAST_RESORT]: true }),
-    ...(served && {
-      [ATTR_PROVIDER]: served.provider,
-      [ATTR_PROFILE]: served.profile,
-      [ATTR_BILLING]: served.billing,
-    }),
-    ...(answered && { [ATTR_BILLING_CHANGED]: answered.billingInsteadOf !== undefined }),
-    ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+/** The event of one call. */
+class CallRecord extends OpenEvent<'call'> {
+  readonly #request: CallRequest
+  call: Call | undefined
+  #end: CallEnd | undefined
+
+  constructor(telemetry: Telemetry, request: CallRequest) {
+    super(telemetry, 'call', { model: request.model, protocol: request.protocol }, { caller: request.caller })
+    this.#request = request
+  }
+
+  ended(end: CallEnd, genaiProvider: string | undefined): void {
+    this.#end = end
+    const failure = failureOf(end, this.#request)
+    const outcome = end.type === 'aborted' ? 'aborted' : undefined
+    this.set({ outcome, genaiProvider, errorType: failure, isError: failure !== undefined })
+  }
+
+  protected override details(): EventFields<'call'> {
+    const log = this.call?.attemptLog
+    const answered = log?.answeredBy
+    const served = answered ?? (this.#end && 'served' in this.#end ? this.#end.served : undefined)
+    return {
+      stream: this.#request.stream,
+      attempts: this.#end && log?.attempts,
+      standsFor: log?.weight ?? 1,
+      preferredProfile: log?.preferred,
+      lastResort: this.call?.isLastResort || undefined,
+      provider: served?.provider,
+      profile: served?.profile,
+      billing: served?.billing,
+      billingChanged: answered && answered.billingInsteadOf !== undefined,
+    }
   }
 }
 

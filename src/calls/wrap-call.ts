@@ -1,11 +1,10 @@
-import { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import { GENAI_OPERATION_NAME, GENAI_OPERATIONS, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
-import { ATTR_ATTEMPT_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
-import { callerAttributes, takeCallerSite } from '../callers/caller.ts'
+import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
+import { takeCallerSite } from '../callers/caller.ts'
 import type { AttemptOutcome } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { type AsyncFunction, callWrapped, type Resolved, type ValueOrReader, valueFor } from '../domain/wrapped-function.ts'
 import { runInContext } from '../telemetry/active-context.ts'
+import { type EventFields, OpenEvent } from '../telemetry/open-event.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
@@ -35,38 +34,14 @@ export function wrapCall<F extends AsyncFunction>(telemetry: Telemetry, send: F,
     const profileId = faults.text('the option wrapCall.profile', () => valueFor(options.profile, parameters))
     const profile = telemetry.profile(profileId ?? 'unknown')
     const model = sanitizeName(faults.text('the option wrapCall.model', () => valueFor(options.model, parameters)) ?? 'unknown')
-    const startedAt = performance.now()
-    const attributes = {
-      [GENAI_OPERATION_NAME]: GENAI_OPERATIONS.chat_completions,
-      [GENAI_REQUEST_MODEL]: model,
-      [ATTR_PROVIDER]: options.provider,
-      [ATTR_PROFILE]: profile,
-      ...callerAttributes(caller),
-    }
-    const note = (span: Span, endOf: () => WrappedEnd) => {
-      const { outcome, status, failure } = endOf()
-      if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
-      span.setAttributes({
-        [ATTR_ATTEMPT_OUTCOME]: outcome,
-        ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
-        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-      })
-      telemetry.instruments.record('attemptDuration', (performance.now() - startedAt) / 1000, {
-        provider: options.provider,
-        model,
-        profile,
-        outcome,
-        caller: caller.label,
-        ...(failure && { [ATTR_ERROR_TYPE]: failure }),
-      })
-    }
-    const span = telemetry.startSpan(`${GENAI_OPERATIONS.chat_completions} ${model}`, { kind: SpanKind.CLIENT, attributes })
+    const facts = { genaiOperation: GENAI_OPERATIONS.chat_completions, model, provider: options.provider, profile }
+    const event = new OpenEvent(telemetry, 'attempt', facts, { caller })
     // What the call brought may have a `status` that throws: the caller gets it all the same.
     const noteEnd = (endOf: () => WrappedEnd) => {
-      faults.guard('the record of a provider call', () => note(span, endOf), undefined)
-      span.end()
+      faults.guard('the record of a provider call', () => event.set(fieldsOf(endOf())), undefined)
+      event.end()
     }
-    return runInContext(contextOf(span), async () => {
+    return runInContext(contextOf(event.span), async () => {
       let result: Resolved<F>
       try {
         result = await callWrapped(send, this, parameters)
@@ -87,6 +62,10 @@ interface WrappedEnd {
   readonly status?: number
   /** Absent when it went well, and when its caller gave it up: neither is an error. */
   readonly failure?: string
+}
+
+function fieldsOf({ outcome, status, failure }: WrappedEnd): EventFields<'attempt'> {
+  return { outcome, httpStatus: status, errorType: failure, isError: failure !== undefined }
 }
 
 function endOfResult(result: unknown): WrappedEnd {

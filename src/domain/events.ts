@@ -198,6 +198,7 @@ export interface AcquireEvent extends EventBase, RequestTarget, AnswerFacts, Req
 export interface CallEvent extends EventBase {
   readonly kind: 'call'
   readonly protocol?: Known<Protocol>
+  readonly genaiProvider?: Known<string>
   readonly model?: Known<string>
   readonly stream?: Known<boolean>
   readonly attempts?: Known<number>

@@ -1,10 +1,9 @@
 import type { ServerResponse } from 'node:http'
-import { type Attributes, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS, ATTR_URL_PATH } from '../../otel/semconv.ts'
 import { activeContext, runInContext } from '../telemetry/active-context.ts'
 import { HostedSpan } from '../telemetry/hosted-span.ts'
 import { hostServerSpan, parentOfRequest } from '../telemetry/inbound-parent.ts'
-import { contextOf, exemplarOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { type EventFields, OpenEvent, type OpenEventOptions } from '../telemetry/open-event.ts'
+import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type InboundHandler, type InboundRequest, inboundPathOf } from './inbound-request.ts'
 
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
@@ -16,74 +15,72 @@ const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT'
  */
 export function requestSpans(telemetry: Telemetry): InboundHandler {
   return (request, response, next) => {
-    const startedAt = performance.now()
-    const { method: given = '' } = request
-    const method = KNOWN_METHODS.has(given) ? given : '_OTHER'
     const active = activeContext()
     const onto = hostServerSpan(active)
-    const span = telemetry.startSpan(method, {
-      kind: SpanKind.SERVER,
-      parent: onto ? active : parentOfRequest(active, request.headers),
-      onto,
-      describe: () => describeRequest(request, response, method),
-    })
+    const parent = onto ? active : parentOfRequest(active, request.headers)
+    const record = new InboundRecord(telemetry, request, response, { parent, onto })
+    const { span } = record
     // `on`, since it comes once: `once` makes two objects more for each request.
-    response.on('close', () => finish(telemetry, span, { request, response, method, startedAt }))
+    response.on('close', () => record.closed())
     // Before whatever the host does at this moment: it may end its span.
     if (span instanceof HostedSpan && span.isBorrowed) response.prependListener('finish', () => span.deliver())
     runInContext(contextOf(span), next)
   }
 }
 
-/** What the spans of answered requests still wait for. */
-const waitedFor = new WeakMap<ServerResponse, Promise<unknown>>()
+/** What endpoints know of their requests, and what the events of answered requests still wait for. */
+const noted = new WeakMap<ServerResponse, { fields: EventFields<'inbound'>; settled?: Promise<unknown> }>()
+
+/** Notes what an endpoint knows of its request. */
+export function noteInbound(response: ServerResponse, fields: EventFields<'inbound'>): void {
+  const known = noted.get(response)
+  if (known) Object.assign(known.fields, fields)
+  else noted.set(response, { fields: { ...fields } })
+}
 
 /**
- * Keeps the span of a request open until `settled` is, for what is looked up while the answer goes out. The span ends when
+ * Keeps the event of a request open until `settled` is, for what is looked up while the answer goes out. The event ends when
  * the answer did all the same.
  */
-export function keepSpanFor(response: ServerResponse, settled: Promise<unknown>): void {
-  waitedFor.set(response, settled)
+export function keepOpenFor(response: ServerResponse, settled: Promise<unknown>): void {
+  noteInbound(response, {})
+  const known = noted.get(response)
+  if (known) known.settled = settled
 }
 
-interface Finished {
-  readonly request: InboundRequest
-  readonly response: ServerResponse
-  readonly method: string
-  readonly startedAt: number
-}
+/** The event of one inbound request. */
+class InboundRecord extends OpenEvent<'inbound'> {
+  readonly #request: InboundRequest
+  readonly #response: ServerResponse
 
-function finish(telemetry: Telemetry, span: Span, { request, response, method, startedAt }: Finished): void {
-  const route = routeOf(request)
-  const status = statusOf(response)
-  const failure = failureOf(status)
-  span.updateName(`${method} ${route}`)
-  if (failure) span.setStatus({ code: SpanStatusCode.ERROR })
-  const endedAt = performance.now()
-  telemetry.instruments.record(
-    'serverDuration',
-    (endedAt - startedAt) / 1000,
-    { [ATTR_HTTP_METHOD]: method, [ATTR_HTTP_ROUTE]: route, [ATTR_HTTP_STATUS]: status, [ATTR_ERROR_TYPE]: failure },
-    exemplarOf(span),
-  )
-  const settled = waitedFor.get(response)
-  const end = () => span.end(endedAt)
-  if (settled) settled.then(end, end)
-  else end()
-}
+  constructor(telemetry: Telemetry, request: InboundRequest, response: ServerResponse, options: OpenEventOptions) {
+    const { method: given = '' } = request
+    super(telemetry, 'inbound', { httpMethod: KNOWN_METHODS.has(given) ? given : '_OTHER' }, options)
+    this.#request = request
+    this.#response = response
+  }
 
-/** What the span of a request says, once a caller wants to know. */
-function describeRequest(request: InboundRequest, response: ServerResponse, method: string): Attributes {
-  const route = routeOf(request)
-  const status = statusOf(response)
-  const failure = failureOf(status)
-  return {
-    [ATTR_HTTP_METHOD]: method,
-    [ATTR_HTTP_ROUTE]: route,
-    // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
-    ...(inboundPathOf(request) === route && { [ATTR_URL_PATH]: route }),
-    ...(status !== undefined && { [ATTR_HTTP_STATUS]: status }),
-    ...(failure && { [ATTR_ERROR_TYPE]: failure }),
+  closed(): void {
+    const endedAt = performance.now()
+    const settled = noted.get(this.#response)?.settled
+    const httpStatus = statusOf(this.#response)
+    const errorType = failureOf(httpStatus)
+    const end = () => this.end({ httpRoute: routeOf(this.#request), httpStatus, errorType, isError: errorType !== undefined }, endedAt)
+    if (settled) settled.then(end, end)
+    else end()
+  }
+
+  protected override details(): EventFields<'inbound'> {
+    const httpRoute = routeOf(this.#request)
+    const httpStatus = statusOf(this.#response)
+    return {
+      httpRoute,
+      // Only a path without parameters: what stands in their places may be a token (`/reset/:token`).
+      urlPath: inboundPathOf(this.#request) === httpRoute ? httpRoute : undefined,
+      httpStatus,
+      errorType: failureOf(httpStatus),
+      ...noted.get(this.#response)?.fields,
+    }
   }
 }
 

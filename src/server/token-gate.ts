@@ -1,15 +1,4 @@
-import type { Span } from '@opentelemetry/api'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express'
-import {
-  ATTR_CLIENT_PROCESS,
-  ATTR_PROFILE,
-  ATTR_PROVIDER,
-  ATTR_REASON_DECLARED,
-  ATTR_REPLAY,
-  ATTR_REQUEST_CLIENT,
-  ATTR_REQUEST_ENCODING,
-  ATTR_REQUEST_FIELDS,
-} from '../../otel/semconv.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { isOAuth, type OAuthCredential, type StoredProfile } from '../domain/credential.ts'
 import { durationOf } from '../domain/duration-text.ts'
@@ -22,14 +11,13 @@ import type { AcquireRequest } from '../refresh/acquire.ts'
 import { refuseAcquire } from '../refresh/acquire-record.ts'
 import { findOwnership, type TokenOwnership } from '../refresh/token-ownership.ts'
 import { configuredProviderOf } from '../settings/load-settings.ts'
-import { activeSpan } from '../telemetry/telemetry.ts'
 import { summarizeRequest, valueClassOf } from '../token-requests/request-summary.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { isJsonObject } from '../tools/json-object.ts'
 import { clientName, UNKNOWN_CLIENT } from './client-name.ts'
 import { keepPrivate } from './error-answer.ts'
 import { type InboundKeys, isFromThisMachine } from './inbound-keys.ts'
-import { keepSpanFor } from './request-span.ts'
+import { keepOpenFor, noteInbound } from './request-span.ts'
 import { PeerNames } from './token-gate-peer.ts'
 
 /** How many unknown tokens are looked up in a row, and the time until one more is. */
@@ -276,8 +264,6 @@ interface Client extends Gatekeeper {
   readonly request: Request
   readonly response: Response
   readonly provider: Provider
-  /** The span of the request. */
-  readonly span: Span | undefined
 }
 
 /**
@@ -298,7 +284,7 @@ export function tokenGate(gateway: Gateway, keys: InboundKeys, peers: PeerNames 
   const answer: RequestHandler = async (request, response) => {
     const provider = configuredProviderOf(gateway.registry, String(request.params.provider))
     if (!provider?.oauth) return answerRefusal(response, { ...NO_SUCH_PROVIDER, description: known(gateway) }, undefined)
-    const client = { ...gatekeeper, request, response, provider, span: activeSpan() }
+    const client = { ...gatekeeper, request, response, provider }
     try {
       await serve(client)
     } catch (error) {
@@ -357,23 +343,23 @@ const NOT_THIS_MACHINE = {
 } as const
 
 async function serve(client: Client): Promise<void> {
-  const { gateway, guesses, request, response, provider, span } = client
+  const { gateway, guesses, request, response, provider } = client
   const refuse = (refusal: TokenRefusal) => answerRefusal(response, refusal, provider.oauth?.refusals)
   const body = typeof request.body === 'string' ? request.body : undefined
   const asked = readTokenRequest(request.headers['content-type'], body)
-  span?.setAttribute(ATTR_PROVIDER, provider.id)
+  noteInbound(response, { provider: provider.id })
   if ('error' in asked) {
     // What a body holds is hidden from then on, and only so much can be: nonsense without end must not crowd out real tokens.
-    if (guesses.take() === 0) noteShape(span, body)
+    if (guesses.take() === 0) noteShape(response, body)
     return refuse(asked)
   }
   const ownership = await holdingOf(client, asked.refresh)
   if (typeof ownership === 'number') return refuse(tooManyGuesses(ownership))
-  noteShape(span, body)
+  noteShape(response, body)
   if (!ownership) return refuse(unknownToken(client))
-  span?.setAttributes({
-    [ATTR_PROFILE]: gateway.telemetry.profile(ownership.profile.id),
-    ...(ownership.standing === 'former' && { [ATTR_REPLAY]: true }),
+  noteInbound(response, {
+    profile: gateway.telemetry.profile(ownership.profile.id),
+    replay: ownership.standing === 'former' || undefined,
   })
   const answer = await answerFor(client, { asked, ownership, body })
   await client.peers.searched(request.socket)
@@ -460,13 +446,13 @@ function tooOldToken({ gateway, provider }: Client, { profile }: TokenOwnership,
 const UNKNOWN_PROFILE = 'unknown'
 
 /** The shape of what was sent; afterwards nothing shows what is secret in it. */
-function noteShape(span: Span | undefined, body: string | undefined): void {
+function noteShape(response: Response, body: string | undefined): void {
   const { encoding, fields, clientFingerprint, declaredReason } = summarizeRequest(body)
-  span?.setAttributes({
-    [ATTR_REQUEST_ENCODING]: encoding,
-    [ATTR_REQUEST_FIELDS]: fields,
-    ...(clientFingerprint && { [ATTR_REQUEST_CLIENT]: clientFingerprint }),
-    ...(declaredReason && { [ATTR_REASON_DECLARED]: declaredReason }),
+  noteInbound(response, {
+    requestEncoding: encoding,
+    requestFields: fields,
+    requestClientFingerprint: clientFingerprint,
+    reasonDeclared: declaredReason,
   })
 }
 
@@ -474,11 +460,11 @@ function noteShape(span: Span | undefined, body: string | undefined): void {
  * Begins to look for the process of the client, while everything else goes on. It is looked for in any case, since a client
  * may call itself anything, and now, since its connection is open now; the span has the name whenever it is found.
  */
-function lookForPeer({ request, response, peers, span }: Client): void {
+function lookForPeer({ request, response, peers }: Client): void {
   const named = peers.find(request.socket).then(process => {
-    if (process !== undefined) span?.setAttribute(ATTR_CLIENT_PROCESS, process)
+    if (process !== undefined) noteInbound(response, { clientProcess: process })
   })
-  keepSpanFor(response, named)
+  keepOpenFor(response, named)
 }
 
 /** The client by its name, else by the process of its connection where that is known by now. */

@@ -1,6 +1,22 @@
 import type { SpanContext } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
-import type { AcquireEvent, AttemptEvent, EventFacts, EventStep, LoginEvent, TokenRequestEvent } from '../domain/events.ts'
+import {
+  GENAI_OPERATION_NAME,
+  GENAI_OPERATIONS,
+  GENAI_PROVIDER_NAME,
+  GENAI_REQUEST_MODEL,
+  GENAI_TOKEN_TYPE,
+} from '../../otel/genai-semconv.ts'
+import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS } from '../../otel/semconv.ts'
+import type {
+  AcquireEvent,
+  AttemptEvent,
+  CallEvent,
+  EventFacts,
+  EventStep,
+  InboundEvent,
+  LoginEvent,
+  TokenRequestEvent,
+} from '../domain/events.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 
 /** What counts and measures: `Instruments`, or the meter of a host. */
@@ -15,6 +31,8 @@ export function measureEvent(event: EventFacts, meters: EventMeters, measuredIn?
   if (event.kind === 'token_request') measureTokenRequest(event, meters, measuredIn)
   else if (event.kind === 'acquire') measureAcquisition(event, meters, measuredIn)
   else if (event.kind === 'attempt') measureAttempt(event, meters, measuredIn)
+  else if (event.kind === 'call') measureCall(event, meters, measuredIn)
+  else if (event.kind === 'inbound') measureInbound(event, meters, measuredIn)
   else if (event.kind === 'login') measureOperation(event, meters, measuredIn)
 }
 
@@ -59,10 +77,52 @@ function measureOperation(event: EventFacts<LoginEvent>, meters: EventMeters, me
 
 /** Only a call to a model, or for the list of models, is counted. */
 function measureAttempt(event: EventFacts<AttemptEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
-  const { genaiOperation, provider, model = 'unknown', profile = 'unknown', credentialType = 'token', outcome, timeToFirstChunkS } = event
-  if (genaiOperation === undefined) return
-  const of = { provider, model, profile }
-  const labels = { ...of, credential_type: credentialType, outcome, caller: event.caller.label, [ATTR_ERROR_TYPE]: event.errorType }
-  meters.record('attemptDuration', event.durationMs / 1000, labels, measuredIn)
-  if (timeToFirstChunkS !== undefined && outcome === 'ok') meters.record('timeToFirstChunk', timeToFirstChunkS, of, measuredIn)
+  const { genaiOperation, provider, model = 'unknown', profile = 'unknown', outcome, httpStatus = 200, timeToFirstChunkS } = event
+  // Without its ending an attempt is not judged.
+  if (genaiOperation === undefined || outcome === undefined) return
+  // A call that carried no credential is counted with those by token.
+  const credentialType = event.credentialType ?? (event.hasAccess === false ? 'token' : undefined)
+  const labels = { provider, model, profile, credential_type: credentialType, outcome, caller: event.caller.label }
+  meters.record('attemptDuration', event.durationMs / 1000, { ...labels, [ATTR_ERROR_TYPE]: event.errorType }, measuredIn)
+  if (timeToFirstChunkS !== undefined && httpStatus < 300)
+    meters.record('timeToFirstChunk', timeToFirstChunkS, { provider, model, profile }, measuredIn)
+  measureTokens(event, 'input', meters, measuredIn)
+  measureTokens(event, 'output', meters, measuredIn)
+}
+
+function measureTokens(
+  event: EventFacts<AttemptEvent>,
+  type: 'input' | 'output',
+  meters: EventMeters,
+  measuredIn: SpanContext | undefined,
+): void {
+  const tokens = type === 'input' ? event.inputTokens : event.outputTokens
+  if (tokens === undefined) return
+  const labels = {
+    [GENAI_OPERATION_NAME]: event.genaiOperation,
+    [GENAI_PROVIDER_NAME]: event.genaiProvider,
+    [GENAI_REQUEST_MODEL]: event.model,
+    [GENAI_TOKEN_TYPE]: type,
+  }
+  meters.record('genaiTokens', tokens, labels, measuredIn)
+}
+
+function measureCall(event: EventFacts<CallEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const labels = {
+    [GENAI_OPERATION_NAME]: event.protocol && GENAI_OPERATIONS[event.protocol],
+    [GENAI_PROVIDER_NAME]: event.genaiProvider ?? 'unknown',
+    [GENAI_REQUEST_MODEL]: event.model,
+    [ATTR_ERROR_TYPE]: event.errorType,
+  }
+  meters.record('genaiDuration', event.durationMs / 1000, labels, measuredIn)
+}
+
+function measureInbound(event: EventFacts<InboundEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const labels = {
+    [ATTR_HTTP_METHOD]: event.httpMethod,
+    [ATTR_HTTP_ROUTE]: event.httpRoute,
+    [ATTR_HTTP_STATUS]: event.httpStatus,
+    [ATTR_ERROR_TYPE]: event.errorType,
+  }
+  meters.record('serverDuration', event.durationMs / 1000, labels, measuredIn)
 }

@@ -56,11 +56,12 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
   #isOver = false
   readonly #event: EventFacts & { durationMs: number }
 
+  /** @param facts What is known by now; the object becomes the event. */
   constructor(telemetry: Telemetry, kind: K, facts: EventFields<K>, { caller, parent, onto }: OpenEventOptions = {}) {
     this.telemetry = telemetry
     this.#caller = caller
     this.#isLate = DESCRIBED_LATE.has(kind)
-    this.#event = { ...facts, kind, caller: caller ?? UNKNOWN_CALLER, durationMs: 0 } as unknown as EventFacts
+    this.#event = Object.assign(facts, { kind, caller: caller ?? UNKNOWN_CALLER, durationMs: 0 }) as unknown as EventFacts
     this.span = telemetry.startSpan(this.#name, {
       kind: KINDS[spanKindOf(this.#event)],
       ...(parent && { parent }),

@@ -6,12 +6,9 @@ import {
   type Span,
   type SpanContext,
   type SpanKind,
-  SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
-import { errorType } from '../domain/gateway-error.ts'
-import { activeContext, runInContext } from './active-context.ts'
+import { activeContext } from './active-context.ts'
 import { FaultReporter } from './fault-reporter.ts'
 import type { HostMeter } from './host-meter.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
@@ -79,32 +76,10 @@ export class Telemetry {
     return this.#profileNames.get(profileId) ?? profileName(profileId)
   }
 
-  /** Starts a span that the caller ends. Prefer `inSpan` where the work has one place. */
+  /** Starts a span that the caller ends. Prefer `OpenEvent`, which writes it. */
   startSpan(name: string, options: SpanOptions = {}): Span {
     return this.#tracer.startSpan(name, options, options.parent ?? activeContext())
   }
-
-  /**
-   * Runs `work` inside a span and ends it. A rejection sets `error.type` and the error status; an abort is not an error.
-   */
-  async inSpan<T>(name: string, options: SpanOptions, work: (span: Span) => Promise<T>): Promise<T> {
-    const span = this.startSpan(name, options)
-    try {
-      return await runInContext(contextWith(options.parent ?? activeContext(), span), () => work(span))
-    } catch (error) {
-      failSpan(span, error)
-      throw error
-    } finally {
-      span.end()
-    }
-  }
-}
-
-/** Marks a span as failed by the error's type alone: error texts are the provider's, and may hold anything. */
-export function failSpan(span: Span, error: unknown): void {
-  if (error instanceof Error && error.name === 'AbortError') return
-  span.setAttribute(ATTR_ERROR_TYPE, errorType(error))
-  span.setStatus({ code: SpanStatusCode.ERROR })
 }
 
 /**
@@ -130,13 +105,6 @@ export function contextWith(context: Context, span: Span): Context {
   if (!(span instanceof HostedSpan)) return trace.setSpan(context, span)
   const known = context.setValue(HOSTED_SPAN, span)
   return span.isBorrowed ? known : trace.setSpan(known, span.host)
-}
-
-/** Our span under way, if any. */
-export function activeSpan(): Span | undefined {
-  const active = activeContext()
-  const hosted = active.getValue(HOSTED_SPAN)
-  return hosted instanceof HostedSpan ? hosted : trace.getSpan(active)
 }
 
 /** The span under way, if any. */

@@ -19,6 +19,7 @@ import { joinProcess } from '../../src/telemetry/gatewatches.ts'
 import { unseenApi } from '../../src/telemetry/host-tracer.ts'
 import { activeSpanContext, contextOf, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { afterwards } from '../support/clean-up.ts'
+import { inSpan } from '../support/in-span.ts'
 
 const SECRET = 'sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz'
 
@@ -88,7 +89,7 @@ describe('telemetry in an application', () => {
   it('redacts what it sets, and leaves what the application sets unchanged', async () => {
     const { spans } = host()
     const { telemetry } = guest()
-    await telemetry.inSpan(SPAN_CALL, { attributes: { [ATTR_PROFILE]: `profile ${SECRET}` } }, async span => {
+    await inSpan(telemetry, SPAN_CALL, { attributes: { [ATTR_PROFILE]: `profile ${SECRET}` } }, async span => {
       trace.getActiveSpan()?.setAttribute('app.note', 'unchanged').setStatus({ code: SpanStatusCode.ERROR, message: 'their words' })
       span.setAttribute('not.ours', SECRET).setStatus({ code: SpanStatusCode.ERROR })
     })
@@ -103,7 +104,7 @@ describe('telemetry in an application', () => {
     const { spans } = host()
     const { telemetry } = guest()
     await trace.getTracer('app').startActiveSpan('app', async outer => {
-      await telemetry.inSpan(SPAN_CALL, {}, async () => {
+      await inSpan(telemetry, SPAN_CALL, {}, async () => {
         await trace.getTracer('app').startActiveSpan('inner', async inner => {
           telemetry.startSpan(SPAN_REFRESH).end()
           inner.end()
@@ -181,7 +182,7 @@ describe('metrics in an application', () => {
 describe('contexts', () => {
   it('are kept across awaits where no context manager is registered, and the application sees none of them', async () => {
     const { telemetry } = guest()
-    await telemetry.inSpan(SPAN_CALL, {}, async span => {
+    await inSpan(telemetry, SPAN_CALL, {}, async span => {
       await new Promise(resolve => setImmediate(resolve))
       expect(activeSpanContext()).toEqual(span.spanContext())
       expect(context.active()).toBe(ROOT_CONTEXT)

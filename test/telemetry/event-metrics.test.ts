@@ -61,7 +61,7 @@ it('a request for another grant is no refresh', async () => {
 it('an attempt counts where its path is that of a model call', async () => {
   const attempt = { ...BASE, kind: 'attempt', outcome: 'ok', standsFor: 0 } as const
   expect(await counted(attempt)).toEqual({})
-  expect(await counted({ ...attempt, genaiOperation: 'chat', model: 'm-1' })).toEqual({
+  expect(await counted({ ...attempt, genaiOperation: 'chat', model: 'm-1', hasAccess: false })).toEqual({
     attemptDuration: [{ ...LABELS, model: 'm-1', credential_type: 'token', outcome: 'ok', n: 2 }],
   })
 })

@@ -13,6 +13,7 @@ import {
 } from '../../../otel/semconv.ts'
 import { trace as traceOf } from '../../../src/events/queries.ts'
 import { activeSpanContext } from '../../../src/telemetry/telemetry.ts'
+import { inSpan } from '../../support/in-span.ts'
 import type { ParsedFamily } from '../../support/open-metrics-parser.ts'
 import type { ReceivedMetric } from '../../support/otlp-receiver.ts'
 import { CANARIES } from '../../telemetry/canaries.ts'
@@ -104,7 +105,7 @@ describe('both ways out', () => {
 
   it('shows in /metrics the trace a measurement was made in', async () => {
     const { sdk, telemetry } = await start({})
-    const traceId = await telemetry.inSpan(SPAN_REFRESH, {}, async span => {
+    const traceId = await inSpan(telemetry, SPAN_REFRESH, {}, async span => {
       telemetry.instruments.record('refreshDuration', 0.3, { provider: 'p' })
       return span.spanContext().traceId
     })
@@ -120,7 +121,7 @@ describe('exemplars over OTLP', () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol })
     const measure = (value: number, provider: string) =>
-      telemetry.inSpan(SPAN_REFRESH, {}, async span => {
+      inSpan(telemetry, SPAN_REFRESH, {}, async span => {
         telemetry.instruments.record('refreshDuration', value, { provider })
         return span.spanContext().traceId
       })
@@ -152,7 +153,7 @@ describe('exemplars over OTLP', () => {
       OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta',
     })
     const measure = (value: number) =>
-      telemetry.inSpan(SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', value, {}))
+      inSpan(telemetry, SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', value, {}))
     const sent = () =>
       (receiver.metrics().find(({ name }) => name === METRICS.refreshDuration.name)?.points ?? []).map(({ exemplars = [] }) =>
         exemplars.map(({ value }) => value),
@@ -171,10 +172,10 @@ describe('spans', () => {
   it('arrive at the receiver and in the recorder with parent, links, events and kind', async () => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })
-    await telemetry.inSpan(SPAN_CALL, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, async call => {
+    await inSpan(telemetry, SPAN_CALL, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, async call => {
       const refresh = telemetry.startSpan(SPAN_REFRESH, { kind: SpanKind.CLIENT, root: true })
       refresh.end()
-      await telemetry.inSpan(SPAN_ACQUIRE, { links: [{ context: refresh.spanContext() }] }, async acquisition =>
+      await inSpan(telemetry, SPAN_ACQUIRE, { links: [{ context: refresh.spanContext() }] }, async acquisition =>
         acquisition.addEvent(EVENT_BYPASS),
       )
       expect(call.isRecording()).toBe(true)
@@ -216,7 +217,7 @@ describe('spans', () => {
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
     for (const { text } of CANARIES) {
       const everywhere = Object.fromEntries([...Object.keys(ATTRIBUTES), 'no.such.attribute', text].map(key => [key, text]))
-      const work = telemetry.inSpan(`chat ${text}`, { attributes: everywhere }, async span => {
+      const work = inSpan(telemetry, `chat ${text}`, { attributes: everywhere }, async span => {
         span.addEvent(text, everywhere)
         span.addEvent(EVENT_BYPASS, everywhere)
         span.addLink({ context: span.spanContext(), attributes: everywhere })
@@ -279,7 +280,7 @@ describe('the environment', () => {
 
   it('that disables the SDK leaves /metrics answering with the resource alone', async () => {
     const { sdk, recorder, telemetry } = await start({ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' })
-    await telemetry.inSpan(SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', 1, {}))
+    await inSpan(telemetry, SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', 1, {}))
     await sdk.flush()
     expect((await families(sdk)).map(({ name }) => name)).toEqual(['target'])
     expect(recorder.stats().interesting.kept).toBe(0)
@@ -330,7 +331,7 @@ describe("the host's OpenTelemetry", () => {
     // Other files of this process have registered one.
     context.disable()
     const { telemetry } = await start({})
-    await telemetry.inSpan(SPAN_CALL, {}, async span => {
+    await inSpan(telemetry, SPAN_CALL, {}, async span => {
       await new Promise(resolve => setImmediate(resolve))
       expect(activeSpanContext()).toEqual(span.spanContext())
       expect(context.active()).toBe(ROOT_CONTEXT)

@@ -1,23 +1,23 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { diagnose } from '../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../src/diagnose/evidence-source.ts'
-import { readRecords } from '../src/events/disk-records.ts'
+import type { GatewatchEvent } from '../src/domain/events.ts'
+import { eventFile } from '../src/events/event-file.ts'
+import { EventReader } from '../src/events/event-reader.ts'
+import { EventWriter, writtenBatch } from '../src/events/event-writer.ts'
 import { knownProcess, processRow } from '../src/events/process-row.ts'
-import { retentionOf } from '../src/events/retention.ts'
-import { writtenSpan } from '../src/events/span-columns.ts'
-import type { SpanRow } from '../src/events/span-row.ts'
-import { SpanWriter } from '../src/events/span-writer.ts'
+import { readEvents } from '../src/events/read-events.ts'
 import { playScenario } from '../src/simulator/scenarios/harness.ts'
 import type { Scenario } from '../src/simulator/scenarios/scenario.ts'
 import { SCENARIOS } from '../src/simulator/scenarios/scenarios.ts'
 
-/** What diagnose took over a large recorder. */
+/** What diagnose took over a large event store. */
 export interface DiagnoseCost {
-  readonly spans: number
-  /** Spans that diagnose read: of a large recorder it reads the newest ones. */
-  readonly readSpans: number
+  readonly events: number
+  /** Events that diagnose read: of a large event store it reads the newest ones. */
+  readonly eventsRead: number
   readonly bytes: number
   readonly rules: number
   readonly findings: number
@@ -29,7 +29,7 @@ export interface DiagnoseCost {
   readonly heapBytes: number
 }
 
-const SPANS = 200_000
+const EVENTS = 200_000
 const ROUNDS = 3
 const ROWS_AT_ONCE = 2_000
 /** What a busy week looks like: mostly healthy, with some of everything that one process can play quickly. */
@@ -42,20 +42,21 @@ const PLAYED: Readonly<Record<string, number>> = {
 }
 const A_WEEK_MS = 7 * 86_400_000
 
-/** Fills a recorder on disk with spans of played scenarios, over and over with new ids and times, and diagnoses it. */
+/** Fills an event store with events of played scenarios, over and over with new ids and times, and diagnoses it. */
 export async function measureDiagnoseCost(note: (text: string) => void): Promise<DiagnoseCost> {
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-bench-'))
   try {
     note('diagnose: playing what is recorded')
-    const cycle = await playedRows(join(folder, 'played'))
-    note(`diagnose: writing ${SPANS} spans`)
+    const cycle = await playedEvents(join(folder, 'played'))
+    note(`diagnose: writing ${EVENTS} events`)
     const state = join(folder, 'state')
-    const bytes = writeSpans(state, cycle, { spans: SPANS, firstCopy: 100, startMs: Date.now() - A_WEEK_MS, endMs: Date.now() })
+    writeEvents(state, cycle, { events: EVENTS, firstCopy: 100, startMs: Date.now() - A_WEEK_MS, endMs: Date.now() })
+    const bytes = (await stat(eventFile(state))).size
     const readMs: number[] = []
     const diagnoseMs: number[] = []
     const processorMs: number[] = []
     let findings = 0
-    let readSpans = 0
+    let eventsRead = 0
     let rules = 0
     for (let round = 1; round <= ROUNDS; round += 1) {
       const usage = process.cpuUsage()
@@ -69,10 +70,20 @@ export async function measureDiagnoseCost(note: (text: string) => void): Promise
       processorMs.push((user + system) / 1000)
       findings = diagnosis.findings.length
       rules = diagnosis.checked.rules
-      readSpans = diagnosis.checked.events
-      if (readSpans === 0) throw new Error(`no span was read of ${SPANS}`)
+      eventsRead = diagnosis.checked.events
+      if (eventsRead === 0) throw new Error(`no event was read of ${EVENTS}`)
     }
-    return { spans: SPANS, readSpans, bytes, rules, findings, readMs, diagnoseMs, processorMs, heapBytes: process.memoryUsage().heapUsed }
+    return {
+      events: EVENTS,
+      eventsRead,
+      bytes,
+      rules,
+      findings,
+      readMs,
+      diagnoseMs,
+      processorMs,
+      heapBytes: process.memoryUsage().heapUsed,
+    }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -80,8 +91,8 @@ export async function measureDiagnoseCost(note: (text: string) => void): Promise
 
 /** The table of one measurement. */
 export function writeDiagnoseCost({
-  spans,
-  readSpans,
+  events,
+  eventsRead,
   bytes,
   rules,
   findings,
@@ -93,7 +104,7 @@ export function writeDiagnoseCost({
   const totals = readMs.map((read, round) => read + (diagnoseMs[round] ?? 0))
   const seconds = (values: readonly number[]) => values.map(ms => (ms / 1000).toFixed(2)).join(', ')
   return [
-    `diagnose over a recorder of ${spans} spans (${(bytes / 1_000_000).toFixed(0)} MB on disk), ${readSpans} of them read, ${rules} rules, ${findings} findings`,
+    `diagnose over ${events} events (${(bytes / 1_000_000).toFixed(0)} MB on disk), ${eventsRead} of them read, ${rules} rules, ${findings} findings`,
     `  reading      ${seconds(readMs)} s`,
     `  diagnosing   ${seconds(diagnoseMs)} s`,
     `  altogether   ${seconds(totals)} s, of ${readMs.length} rounds the slowest ${(Math.max(...totals) / 1000).toFixed(2)} s`,
@@ -103,55 +114,49 @@ export function writeDiagnoseCost({
   ].join('\n')
 }
 
-/** Spans of played scenarios, healthy ones mostly. @param root Folder to play in. */
-export async function playedRows(root: string): Promise<SpanRow[]> {
-  const rows: SpanRow[] = []
+/** Events of played scenarios, healthy ones mostly. @param root Folder to play in. */
+export async function playedEvents(root: string): Promise<GatewatchEvent[]> {
+  const events: GatewatchEvent[] = []
   for (const [name, times] of Object.entries(PLAYED)) {
     const scenario = SCENARIOS.find((one): one is Scenario => one.name === name)
     if (!scenario) throw new Error(`there is no scenario ${name}`)
     const state = join(root, name)
     await playScenario(scenario, state)
-    const played = readRecords(state, records => [...records.spans()])
-    for (let time = 0; time < times; time += 1) rows.push(...played.map(row => renamed(row, time)))
+    const played = readEvents(state, database => [...new EventReader(database).events()])
+    for (let time = 0; time < times; time += 1) events.push(...played.map(event => renamed(event, time)))
   }
-  return rows
+  return events
 }
 
-/** Adds spans to a recorder, spread over a time. @returns Bytes of all spans as they are kept. */
-export function writeSpans(
+/** Adds events to a store, spread over a time. */
+export function writeEvents(
   state: string,
-  cycle: readonly SpanRow[],
+  cycle: readonly GatewatchEvent[],
   {
-    spans: count,
+    events: count,
     firstCopy,
     startMs,
     endMs,
-  }: { readonly spans: number; readonly firstCopy: number; readonly startMs: number; readonly endMs: number },
-): number {
+  }: { readonly events: number; readonly firstCopy: number; readonly startMs: number; readonly endMs: number },
+): void {
   const most = 1_000_000_000
-  const bounds = retentionOf({ mostInteresting: most, mostOrdinary: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS })
-  const writer = new SpanWriter(state, () => processRow(knownProcess('gateway', 'bench')), bounds)
-  let bytes = 0
+  const bounds = { mostKept: most, mostBulk: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS }
+  const writer = new EventWriter({ folder: state, self: () => processRow(knownProcess('gateway', 'bench')), bounds })
   for (let from = 0; from < count; from += ROWS_AT_ONCE) {
-    const spans = Array.from({ length: Math.min(ROWS_AT_ONCE, count - from) }, (_, index) => {
+    const events = Array.from({ length: Math.min(ROWS_AT_ONCE, count - from) }, (_, index) => {
       const place = from + index
-      const row = cycle[place % cycle.length] as SpanRow
-      const written = writtenSpan({
-        ...renamed(row, firstCopy + Math.floor(place / cycle.length)),
-        startMs: startMs + (place / count) * (endMs - startMs),
-      })
-      bytes += String(written.columns.row).length
-      return written
+      const event = cycle[place % cycle.length] as GatewatchEvent
+      const copy = firstCopy + Math.floor(place / cycle.length)
+      return { ...renamed(event, copy), startMs: startMs + (place / count) * (endMs - startMs) }
     })
-    writer.tryWrite(spans, 0, 5_000)
+    writer.tryWrite(writtenBatch(events, { dropped: 0, exports: false }), 5_000)
   }
   writer.close()
-  return bytes
 }
 
-/** The same span of another time: ids and fingerprints are new, and still the same among themselves. */
-function renamed(row: SpanRow, copy: number): SpanRow {
+/** The same event of another time: ids and fingerprints are new, and still the same among themselves. */
+function renamed(event: GatewatchEvent, copy: number): GatewatchEvent {
   const mark = copy.toString(16).padStart(4, '0')
-  const text = JSON.stringify({ ...row, process: undefined })
-  return JSON.parse(text.replaceAll(/"([0-9a-f]{4})((?:[0-9a-f]{8}|[0-9a-f]{12}|[0-9a-f]{28}))"/g, `"${mark}$2"`)) as SpanRow
+  const text = JSON.stringify({ ...event, process: undefined })
+  return JSON.parse(text.replaceAll(/"([0-9a-f]{4})((?:[0-9a-f]{8}|[0-9a-f]{12}|[0-9a-f]{28}))"/g, `"${mark}$2"`)) as GatewatchEvent
 }

@@ -1,5 +1,5 @@
 /**
- * What `gatewatch diagnose` takes over a recorder of 2 GB, as a process of its own: time and greatest resident memory.
+ * What `gatewatch diagnose` takes over an event store of 2 GB, as a process of its own: time and greatest resident memory.
  * `node bench/diagnose-large.ts [gigabytes] [folder]`; a folder that is named is kept and used again. Writing it takes minutes.
  */
 import { spawn } from 'node:child_process'
@@ -8,12 +8,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { recorderFile } from '../src/events/recorder-file.ts'
-import { playedRows, writeSpans } from './diagnose-cost.ts'
+import { eventFile } from '../src/events/event-file.ts'
+import { playedEvents, writeEvents } from './diagnose-cost.ts'
 
 const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
-const SPANS_AT_ONCE = 100_000
-/** What so many spans take on the disk, about. */
+const EVENTS_AT_ONCE = 100_000
+/** What so many events take on the disk, about. */
 const BYTES_AT_ONCE = 160_000_000
 const A_WEEK_MS = 7 * 86_400_000
 const MOST_MS = 600_000
@@ -23,26 +23,26 @@ const kept = process.argv[3]
 const root = await mkdtemp(join(tmpdir(), 'gatewatch-bench-'))
 try {
   const state = kept ?? join(root, 'state')
-  if (!existsSync(recorderFile(state))) await fill(state)
-  process.stdout.write(`recorder of ${(sizeOf(state) / 1_000_000).toFixed(0)} MB\n`)
+  if (!existsSync(eventFile(state))) await fill(state)
+  process.stdout.write(`event store of ${(sizeOf(state) / 1_000_000).toFixed(0)} MB\n`)
   for (const parameters of [[], ['--since', '1h'], ['--since', '28d']]) await measure(state, parameters)
 } finally {
   await rm(root, { recursive: true, force: true })
 }
 
 async function fill(state: string): Promise<void> {
-  const cycle = await playedRows(join(root, 'played'))
+  const cycle = await playedEvents(join(root, 'played'))
   const beganMs = Date.now() - A_WEEK_MS
   const rounds = Math.ceil(bytes / BYTES_AT_ONCE)
   for (let round = 0; round < rounds; round += 1) {
     const [startMs = 0, endMs = 0] = [round, round + 1].map(part => beganMs + (part / rounds) * A_WEEK_MS)
-    writeSpans(state, cycle, { spans: SPANS_AT_ONCE, firstCopy: 100 + round * 1_000, startMs, endMs })
+    writeEvents(state, cycle, { events: EVENTS_AT_ONCE, firstCopy: 100 + round * 1_000, startMs, endMs })
     process.stderr.write(`written: ${(sizeOf(state) / 1_000_000).toFixed(0)} MB\n`)
   }
 }
 
 function sizeOf(state: string): number {
-  return statSync(recorderFile(state), { throwIfNoEntry: false })?.size ?? 0
+  return statSync(eventFile(state), { throwIfNoEntry: false })?.size ?? 0
 }
 
 async function measure(state: string, parameters: readonly string[]): Promise<void> {

@@ -6,7 +6,7 @@ export interface BenchOptions {
   readonly only: readonly GatewayId[]
   /** Whether a watched process is set against an unwatched one. */
   readonly watch: boolean
-  /** Whether diagnose is timed over a large recorder. */
+  /** Whether diagnose is timed over a large event store. */
   readonly diagnose: boolean
   /** Parts that are measured in a process of their own. */
   readonly alone: readonly IsolatedId[]
@@ -22,7 +22,7 @@ export interface BenchOptions {
 
 /** Names the watched process among those of `--only`. */
 const WATCH = 'watch'
-/** Names the diagnosis of a large recorder among those of `--only`. */
+/** Names the diagnosis of a large event store among those of `--only`. */
 const DIAGNOSE = 'diagnose'
 const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
 /** What is measured against another commit when nothing is named. */
@@ -37,8 +37,8 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
   --rounds N       rounds of all contestants (${FULL.rounds}; the medians are of these)
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
-                   ${DIAGNOSE}: gatewatch diagnose over a recorder of 200,000 spans
-                   ${ISOLATED.join(', ')}: gate acquisitions, the recorder's share, memory over a million calls (minutes),
+                   ${DIAGNOSE}: gatewatch diagnose over an event store of 200,000 events
+                   ${ISOLATED.join(', ')}: gate acquisitions, the share of recording events, memory over a million calls (minutes),
                    the questions of the ops page over 200,000 spans
   --against COMMIT that commit's gateway and watched process as further contestants of the same rounds, and the ratios
                    of this tree to it; it is checked out into a temporary worktree (modules are shared where the lock

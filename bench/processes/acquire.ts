@@ -30,7 +30,8 @@ syncBuiltinESMExports()
 const { startSdk } = await import('../../otel/sdk/sdk.ts')
 const { RefreshGate } = await import('../../src/refresh/refresh-gate.ts')
 const { createRegistry } = await import('../../src/providers/registry.ts')
-const { Recorder } = await import('../../src/events/recorder.ts')
+const { EventStore } = await import('../../src/events/event-store.ts')
+const { SpanEvents } = await import('../../src/events/span-events.ts')
 const { fileStore } = await import('../../src/store/file-store.ts')
 const { takeCallerSite } = await import('../../src/callers/caller.ts')
 const { Telemetry } = await import('../../src/telemetry/telemetry.ts')
@@ -51,7 +52,7 @@ await store.change(PROFILE, () => ({
   },
 }))
 const sdk = await startSdk({
-  recorder: new Recorder(),
+  recorders: () => [new SpanEvents(new EventStore())],
   standalone: false,
   environment: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
 })

@@ -1,7 +1,7 @@
 /**
  * Whether memory stays flat over a million calls: 10,000 distinct stacks, 1,000 profiles, an exporter that is down, every
  * twentieth call failing, every eighth preceded by a forced acquisition, a refresh recorded with every fourth. The first 100,000 are
- * sampled all, so that every ring and cache is full when the clock begins to run. Parameters: rounds (ignored).
+ * sampled all, so that every class of events and every cache is full when the clock begins to run. Parameters: rounds (ignored).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
@@ -12,7 +12,8 @@ import { ProbeState } from '../../src/calls/probe-state.ts'
 import { ProfileCache } from '../../src/calls/profile-cache.ts'
 import { ProviderCalls } from '../../src/calls/provider-calls.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
-import { Recorder } from '../../src/events/recorder.ts'
+import { EventStore } from '../../src/events/event-store.ts'
+import { SpanEvents } from '../../src/events/span-events.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import type { AnswerSink, Upstream, UpstreamRequest } from '../../src/providers/upstream.ts'
 import { RefreshGate } from '../../src/refresh/refresh-gate.ts'
@@ -60,7 +61,7 @@ const profileOf = (index: number): StoredProfile => ({
 })
 const store = memoryStore(Array.from({ length: PROFILES }, (_, index) => profileOf(index)))
 const sdk = await startSdk({
-  recorder: new Recorder(),
+  recorders: () => [new SpanEvents(new EventStore())],
   standalone: false,
   environment: {
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1',

@@ -25,7 +25,7 @@ const SAMPLERS: Readonly<Record<string, (environment: Environment) => Sampler>> 
 /**
  * The sampler that `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` ask for, recording what it does not sample.
  *
- * The recorder sees every span; only sampled ones are exported. An unknown sampler is said aloud and replaced by
+ * The event store sees every span; only sampled ones are exported. An unknown sampler is said aloud and replaced by
  * `parentbased_always_on`.
  */
 export function samplerOf(environment: Environment): Sampler {

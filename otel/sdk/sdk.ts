@@ -14,7 +14,6 @@ import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
 import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
 import type { ProcessRole } from '../../src/domain/enums.ts'
 import { type Environment, isTrue, listOf, positiveNumberOf } from '../../src/telemetry/environment.ts'
-import type { FinishedSpanProcessor } from '../../src/telemetry/finished-span.ts'
 import { isSdkRegistered } from '../../src/telemetry/host-tracer.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
@@ -35,10 +34,8 @@ import { SeriesProducer } from './series-producer.ts'
 import { traceKeepingOf } from './tail-sampler.ts'
 
 export interface SdkOptions {
-  /** Gets every span, redacted, sampled or not. */
-  recorder: RedactedProcessor
-  /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
-  others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
+  /** Get every span that is kept, redacted, sampled or not; what they cannot store they count by `onDropped`. @default none */
+  recorders?: (onDropped: OnDropped) => readonly RedactedProcessor[]
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
   standalone: boolean
   /** Where the `OTEL_*` variables come from. @default process.env */
@@ -69,15 +66,14 @@ export function startStandaloneSdk(options: Omit<SdkOptions, 'standalone'>): Pro
 }
 
 /**
- * Starts telemetry: spans through the redaction to the recorder and to the exporters the environment names; metrics to
+ * Starts telemetry: spans through the redaction to the recorders and to the exporters the environment names; metrics to
  * `/metrics` and to those exporters.
  *
  * Honours the standard `OTEL_*` variables. Nothing is exported unless an endpoint or an exporter is named; with
  * `OTEL_SDK_DISABLED=true` nothing is recorded either, and `/metrics` says so by holding no more than the resource.
  */
 export async function startSdk({
-  recorder,
-  others = () => [],
+  recorders = () => [],
   standalone,
   environment = process.env,
   serviceName,
@@ -94,7 +90,7 @@ export async function startSdk({
   const longestValue = longestValueOf(environment)
   const redaction = new RedactingSpanProcessor(
     [
-      ...[recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })),
+      ...recorders(onDropped).map(processor => ({ processor, place: 'event_store' as const })),
       ...exits.map(processor => ({ processor, place: 'export' as const })),
     ],
     { onDropped, ...(longestValue && { longestValue }) },

@@ -106,7 +106,7 @@ function timesText({ first, last }: Finding['seen'], nowMs: number): string {
   return first === last ? `${clock(Date.parse(first))} (${ago})` : `${clock(Date.parse(first))} to ${clock(Date.parse(last))} (${ago})`
 }
 
-/** Local time, with the date: a recorder holds a week. */
+/** Local time, with the date: an event store holds a week. */
 function clock(epochMs: number): string {
   const at = new Date(epochMs)
   const two = (value: number) => String(value).padStart(2, '0')

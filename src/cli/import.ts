@@ -5,7 +5,6 @@ import { clientCaller } from '../domain/caller-site.ts'
 import { expiryOf, isOAuth } from '../domain/credential.ts'
 import type { ImportOutcome, ImportSource } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import { Recorder } from '../events/recorder.ts'
 import type { ImportedProfile, ImportOptions, ProfileImport } from '../importers/profile-import.ts'
 import { recordImport } from '../importers/profile-import.ts'
 import { createRegistry, type Registry } from '../providers/registry.ts'
@@ -58,14 +57,14 @@ function take(options: ImportCommandOptions, output: Output): Promise<Done> {
   }))
 }
 
-/** A dry run needs no state folder and writes nothing, not even to the recorder. */
+/** A dry run needs no state folder and writes nothing, not even an event. */
 async function look(options: ImportCommandOptions): Promise<Done> {
   const isPlaced = options.config !== undefined || options.state !== undefined || existsSync(DEFAULT_CONFIG)
   const place = isPlaced ? await profilePlace(options) : undefined
   const settings = place?.settings ?? parseSettings({}, 'options')
   const registry = place ? readRegistry({ settings, environment: process.env, source: place.source }) : createRegistry()
   const store = place ? fileStore(place.stateFolder) : memoryStore()
-  const sdk = await startSdk({ recorder: new Recorder(), standalone: false, processRole: 'cli' })
+  const sdk = await startSdk({ standalone: false, processRole: 'cli' })
   try {
     const request = requestOf(options, store, registry)
     const imported = await recordImport(new Telemetry(sdk.source), clientCaller(`gatewatch ${COMMAND}`), request)

@@ -76,7 +76,7 @@ export async function withProfileAdmin<T>(
   const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
   const events = new EventStore({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
   const store = fileStore(place.stateFolder)
-  const sdk = await startSdk({ recorder: new SpanEvents(events), standalone: false, processRole: 'cli' })
+  const sdk = await startSdk({ recorders: () => [new SpanEvents(events)], standalone: false, processRole: 'cli' })
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(place.settings) })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })

@@ -1,5 +1,4 @@
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import { Recorder } from '../events/recorder.ts'
 import { Gateway } from '../gatewatch/gateway.ts'
 import { configuredNames, variableName } from '../settings/options.ts'
 import { fileStore } from '../store/file-store.ts'
@@ -17,7 +16,7 @@ import { exitCodeOf, type ListedProfile, profileTable, worseOf } from './result-
 export async function profilesCommand({ config }: { config?: string }, output: Output): Promise<ExitCode> {
   const { settings, stateFolder, source } = await profilePlace({ ...(config !== undefined && { config }) })
   const store = fileStore(stateFolder)
-  const sdk = await startSdk({ recorder: new Recorder(), standalone: false, processRole: 'cli' })
+  const sdk = await startSdk({ standalone: false, processRole: 'cli' })
   let gateway: Gateway | undefined
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(settings) })

@@ -174,7 +174,7 @@ export function isRefusedForGood({ isError, outcome }: TokenRequestEvent): boole
   return isError && outcome !== undefined && isPermanent(outcome)
 }
 
-/** Says whether both were recorded by one process; where a recorder holds one process only, they were. */
+/** Says whether both were recorded by one process; where a store holds one process only, they were. */
 export function isSameProcess(a: GatewatchEvent, b: GatewatchEvent): boolean {
   return processKey(a.process) === processKey(b.process)
 }

@@ -139,7 +139,7 @@ export const CALLER_KINDS = ['code', 'library', 'client', 'unknown'] as const
 export type CallerKind = (typeof CALLER_KINDS)[number]
 
 /** Where telemetry was lost before it could be delivered. */
-export const DROP_PLACES = ['span_queue', 'export', 'attribute', 'recorder'] as const
+export const DROP_PLACES = ['span_queue', 'export', 'attribute', 'event_store'] as const
 export type DropPlace = (typeof DROP_PLACES)[number]
 
 /** What a profile store was asked for when it failed. */

@@ -29,3 +29,26 @@ export function lostMemory(): GatewayError {
   const message = 'the thread that held the events in memory ended, and they are lost; new events are stored again'
   return new GatewayError('GW_STORE_DAMAGED', message, { next: 'nothing' })
 }
+
+/** Says whether trying again cannot help: the file is not for us, and is left alone. */
+export function isLasting(error: GatewayError): boolean {
+  return error.code === 'GW_STORE_DAMAGED' || error.code === 'GW_STORE_NEWER'
+}
+
+/** The error for a folder in which nothing was recorded. @param sign By what that is seen. */
+export function nothingRecorded(folder: string, sign: string): GatewayError {
+  const message = `nothing has been recorded in ${folder} yet (${sign}): name the state folder that the gateway or the watched processes were started with, or ask again once they run`
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}
+
+/** The error for a state folder that is a file. */
+export function noFolder(path: string): GatewayError {
+  const message = `${path} is no folder: name the state folder that the gateway or the watched processes were started with`
+  return new GatewayError('GW_CONFIG', message, { next: 'fix_configuration' })
+}
+
+/** The error for a journal that cannot be emptied. */
+export function pinnedJournal(file: string, bytes: number): GatewayError {
+  const message = `${file} has a journal of ${bytes} bytes, held open by a process that reads it all the time; nothing is added; end that process`
+  return new GatewayError('GW_STORE_UNWRITABLE', message, { next: 'try_again_later' })
+}

@@ -5,7 +5,7 @@ import type { AcquireEvent, GatewatchEvent } from '../domain/events.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/run-guarded.ts'
 import { acquisitionCount, CounterSums } from './event-counters.ts'
-import { eventStoreFailure, lostMemory } from './event-failure.ts'
+import { eventStoreFailure, isLasting, lostMemory } from './event-failure.ts'
 import type { EventPiece, EventPlace, EventRange } from './event-reader.ts'
 import { type EventRetentionOptions, eventRetentionOf } from './event-retention.ts'
 import { EventThread, NoThreadError } from './event-thread.ts'
@@ -13,7 +13,6 @@ import { EventWriter, writtenBatch } from './event-writer.ts'
 import { isOwnRefreshEvent, keepClassOf } from './keep-class.ts'
 import { knownProcess, processRow } from './process-row.ts'
 import type { EventQueries, EventQueryName } from './queries/queries.ts'
-import { isLasting } from './recorder-failure.ts'
 import type { WaitingItem } from './waiting-item.ts'
 import { pauseAfter } from './write-pause.ts'
 
@@ -79,6 +78,8 @@ export interface EventSource {
   events(range?: EventRange): AsyncGenerator<GatewatchEvent>
   /** As `events`, a piece at a time, with what of it could not be read. @throws {GatewayError} what reading the store throws. */
   pieces(range?: EventRange): AsyncGenerator<EventPiece>
+  /** Calls `follower` with every event of this process from now on: it must be quick and must not throw. @returns Ends it. */
+  follow(follower: (event: GatewatchEvent) => void): () => void
 }
 
 /**
@@ -177,7 +178,6 @@ export class EventStore implements EventSource {
     this.#begin(this.#options.batchMs)
   }
 
-  /** Calls `follower` with every event from now on, within `take` and `count`: it must be quick and must not throw. @returns Ends it. */
   follow(follower: (event: GatewatchEvent) => void): () => void {
     this.#followers.add(follower)
     return () => this.#followers.delete(follower)
@@ -455,7 +455,7 @@ export class EventStore implements EventSource {
     if (count === 0) return
     this.#dropped += count
     this.#unreportedDrops += count
-    report(() => this.#options.onDropped?.('recorder', count))
+    report(() => this.#options.onDropped?.('event_store', count))
   }
 }
 

@@ -3,13 +3,13 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { EventProcess } from '../domain/events.ts'
 import { type GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import { fileIdentity } from '../store/database-file.ts'
+import { isSqliteBusy } from '../store/store-failure.ts'
 import { type CounterIncrement, CounterTable, countersOf, forgetUnusedCounters } from './event-counters.ts'
-import { besideNewerStore, eventStoreFailure, newerEventStore } from './event-failure.ts'
+import { besideNewerStore, eventStoreFailure, newerEventStore, pinnedJournal } from './event-failure.ts'
 import { createEventFile, eventFile, eventVersionOf, openEventFile, openEventMemory, ownEventFile } from './event-file.ts'
 import { EventRetention, type EventRetentionOptions } from './event-retention.ts'
 import { rowOfEvent, type WrittenEvent } from './event-row.ts'
 import { EVENT_COLUMNS, EVENT_SCHEMA, type EventSchema } from './event-schema.ts'
-import { isBusy, pinnedJournal } from './recorder-failure.ts'
 import type { WaitingItem } from './waiting-item.ts'
 
 /** A journal that SQLite empties in time is a quarter as long. */
@@ -141,7 +141,7 @@ export class EventWriter {
       return true
     } catch (cause) {
       this.#undo()
-      if (isBusy(cause)) return false
+      if (isSqliteBusy(cause)) return false
       // Whatever it was, the next try begins from scratch. A store in memory stays: its events exist nowhere else.
       if (this.#path !== undefined) this.close()
       if (isGatewayError(cause, 'GW_STORE_NEWER') && this.#goBeside()) return this.#transaction(waitMs, work)

@@ -2,10 +2,9 @@ import { type Stats, statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { unreadable } from '../store/store-failure.ts'
-import { eventStoreFailure } from './event-failure.ts'
+import { eventStoreFailure, isLasting, noFolder, nothingRecorded } from './event-failure.ts'
 import { eventFile, openEventMemory, ownEventFile, readEventsUnmodified, requireOwnEventFile } from './event-file.ts'
 import { EVENT_SCHEMA } from './event-schema.ts'
-import { isLasting, noFolder, nothingRecorded } from './recorder-failure.ts'
 
 /**
  * Asks what all processes of a state folder have recorded. Creates, changes and locks nothing; writers go on meanwhile.

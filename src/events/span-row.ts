@@ -2,7 +2,7 @@ import { type Attributes, type HrTime, SpanKind, SpanStatusCode } from '@opentel
 import type { FinishedSpan } from '../telemetry/finished-span.ts'
 import type { ProcessRow } from './process-row.ts'
 
-/** A finished span as the recorder keeps it: plain, immutable, fit for JSON. Times are epoch milliseconds. */
+/** A finished span as plain data: , immutable, fit for JSON. Times are epoch milliseconds. */
 export interface SpanRow {
   readonly traceId: string
   readonly spanId: string
@@ -15,7 +15,7 @@ export interface SpanRow {
   readonly attributes: Readonly<Attributes>
   readonly events: readonly EventRow[]
   readonly links: readonly LinkRow[]
-  /** The process that recorded it, where the recorder holds several. */
+  /** The process that recorded it, where a store holds several. */
   readonly process?: ProcessRow
 }
 

@@ -4,7 +4,7 @@ const TURN = 0
 const SETTLED = 1
 
 /**
- * Whose turn it is to write: the recorder's thread, or the main thread of a process that exits and cannot wait for a
+ * Whose turn it is to write: the thread of the event store, or the main thread of a process that exits and cannot wait for a
  * message. In memory that both share, so that no batch is written twice and none is left out.
  */
 export class WriteTurn {

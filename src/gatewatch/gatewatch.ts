@@ -11,7 +11,6 @@ import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AsyncFunction } from '../domain/wrapped-function.ts'
 import { type EventSource, EventStore } from '../events/event-store.ts'
-import { Recorder } from '../events/recorder.ts'
 import { SpanEvents } from '../events/span-events.ts'
 import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
 import type { AcquireResult } from '../refresh/acquire.ts'
@@ -97,7 +96,6 @@ export interface AcquireTokenOptions {
 interface Parts {
   readonly gateway: Gateway
   readonly sdk: RunningTelemetry
-  readonly recorder: Recorder
   readonly events: EventStore
   readonly settings: Settings
   readonly environment: NodeJS.ProcessEnv
@@ -165,7 +163,6 @@ export async function startGatewatch(
   const { onError: onFault = warnOnce(), ...input } = rest
   const settings = parseSettings(input, source)
   const faults = new FaultReporter(onFault)
-  const recorder = new Recorder()
   const role = processRole && { processRole }
   let onDropped: OnDropped = () => undefined
   const events = new EventStore({
@@ -176,13 +173,13 @@ export async function startGatewatch(
     onFailure: fault => faults.report('the event store', fault),
     ...(startTelemetry && { failedRefreshes: 'at_once' }),
   })
-  const others = (dropped: OnDropped) => {
+  const recorders = (dropped: OnDropped) => {
     onDropped = dropped
     return [new SpanEvents(events)]
   }
-  const started: Step[] = []
+  const started: Step[] = [{ name: 'event store', run: () => events.shutdown() }]
   try {
-    const telemetryOptions = { recorder, others, environment, ...role }
+    const telemetryOptions = { recorders, environment, ...role }
     const own = await startTelemetry?.(telemetryOptions)
     const embedded = own ? undefined : startEmbeddedTelemetry(telemetryOptions)
     const sdk = own ?? (embedded as RunningTelemetry)
@@ -203,7 +200,7 @@ export async function startGatewatch(
     }
     await gateway.start()
     await mapRead
-    return new Gatewatch({ gateway, sdk, recorder, events, settings, environment, source, stopSteps: started })
+    return new Gatewatch({ gateway, sdk, events, settings, environment, source, stopSteps: started })
   } catch (error) {
     // What goes wrong on the way out says less than why it could not start.
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
@@ -245,12 +242,6 @@ function anotherApi(version: string): GatewayError {
 /** Gatewatch in one process. Made by `createGatewatch`. */
 export class Gatewatch {
   /**
-   * Recent interesting spans, redacted.
-   *
-   * @internal
-   */
-  readonly recorder: Recorder
-  /**
    * Everything that was observed here: with a state folder, by every process of it.
    *
    * @internal
@@ -265,7 +256,6 @@ export class Gatewatch {
   /** @internal */
   constructor(parts: Parts) {
     this.#parts = parts
-    this.recorder = parts.recorder
     this.events = parts.events
     this.#gauges = setInterval(() => {
       void parts.gateway.refreshGauges()

@@ -1,8 +1,8 @@
 import { concerning } from '../diagnose/diagnose.ts'
 import { diagnosisOf } from '../diagnose/running-diagnosis.ts'
+import { nothingRecorded } from '../events/event-failure.ts'
 import { eventFile, requireOwnEventFile } from '../events/event-file.ts'
 import { EventStore } from '../events/event-store.ts'
-import { nothingRecorded } from '../events/recorder-failure.ts'
 import type { OpsDataSource } from './ops-page.ts'
 
 /** The state folder of watched processes. One in which nothing is recorded yet is shown as that, and read again. */

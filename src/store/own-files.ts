@@ -10,7 +10,7 @@ const WRITABLE_BY_ALL = 0o002
 /** What SQLite puts beside a database. */
 const BESIDE_DATABASE = ['-wal', '-shm', '-journal'] as const
 /** Files by which a folder is known to hold state already. */
-const STATE_FILES = ['profiles.sqlite', 'profiles.json', 'recorder.sqlite', 'leases.sqlite', 'settings.json'] as const
+const STATE_FILES = ['profiles.sqlite', 'profiles.json', 'events.sqlite', 'leases.sqlite', 'settings.json'] as const
 
 /**
  * Returns where the state of a folder is stored.

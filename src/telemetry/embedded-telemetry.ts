@@ -3,7 +3,6 @@ import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import type { ProcessRole } from '../domain/enums.ts'
 import { packageVersion } from '../tools/own-package.ts'
 import { type Environment, isTrue } from './environment.ts'
-import type { FinishedSpanProcessor } from './finished-span.ts'
 import type { NumberPoint } from './gatewatches.ts'
 import { HostMeter } from './host-meter.ts'
 import { HostTracer } from './host-tracer.ts'
@@ -19,10 +18,8 @@ import { traceKeeping } from './tail-sampler.ts'
 import type { SpanSource, TelemetrySource } from './telemetry.ts'
 
 export interface EmbeddedTelemetryOptions {
-  /** Gets the spans that are kept, redacted. */
-  recorder: RedactedProcessor
-  /** More recorders, such as the one on disk; what they cannot keep is counted by what they are given. @default none */
-  others?: (onDropped: OnDropped) => readonly FinishedSpanProcessor[]
+  /** Get every span that is kept, redacted, sampled or not; what they cannot store they count by `onDropped`. @default none */
+  recorders?: (onDropped: OnDropped) => readonly RedactedProcessor[]
   environment: Environment
   processRole?: ProcessRole
 }
@@ -38,17 +35,12 @@ const KEYS: ReadonlyMap<string, MetricKey> = new Map(Object.entries(METRICS).map
 
 /**
  * Starts telemetry in an application: spans and metrics go through the OpenTelemetry API to whatever the application has
- * registered, now or later, and to the recorder. No SDK is loaded, nothing is registered, and `OTEL_*` variables of exporters
+ * registered, now or later, and to the recorders. No SDK is loaded, nothing is registered, and `OTEL_*` variables of exporters
  * and samplers are the application's to read.
  *
- * `OTEL_SDK_DISABLED=true` switches the recorder and the metrics off as well.
+ * `OTEL_SDK_DISABLED=true` switches the recorders and the metrics off as well.
  */
-export function startEmbeddedTelemetry({
-  recorder,
-  others = () => [],
-  environment,
-  processRole,
-}: EmbeddedTelemetryOptions): EmbeddedTelemetry {
+export function startEmbeddedTelemetry({ recorders = () => [], environment, processRole }: EmbeddedTelemetryOptions): EmbeddedTelemetry {
   const version = packageVersion()
   const isOn = !isTrue(environment, 'OTEL_SDK_DISABLED')
   const series = new MetricStorage({ isOn })
@@ -56,7 +48,7 @@ export function startEmbeddedTelemetry({
   const onDropped = dropCounter(series)
   const longestValue = longestValueOf(environment)
   const redaction = new RedactingSpanProcessor(
-    isOn ? [recorder, ...others(onDropped)].map(processor => ({ processor, place: 'recorder' as const })) : [],
+    isOn ? recorders(onDropped).map(processor => ({ processor, place: 'event_store' as const })) : [],
     { onDropped, ...(longestValue && { longestValue }) },
   )
   const tracer = new LightTracer({

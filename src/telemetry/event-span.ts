@@ -420,7 +420,7 @@ function kindOfSpan({ name, kind, attributes }: EventSpan): Exclude<GatewatchEve
   if (name === SPAN_PROBE) return 'probe'
   if (name === SPAN_SIDE_CHANNEL) return 'side_channel'
   if (OAUTH_OPERATIONS.some(operation => LOGIN_SPANS[operation] === name)) return 'login'
-  if (attributes[ATTR_ATTEMPT_OUTCOME] !== undefined) return 'attempt'
+  if (attributes[ATTR_ATTEMPT_OUTCOME] !== undefined || attributes[GENAI_OPERATION_NAME] !== undefined) return 'attempt'
   return kind === 'server' ? 'inbound' : undefined
 }
 

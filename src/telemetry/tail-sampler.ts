@@ -12,7 +12,7 @@ export type TraceKeeping = Pick<LightTracerOptions, 'choose' | 'keepsNotable'>
 export type Sampling = (beginning: TraceBeginning) => boolean
 
 /**
- * Which traces are kept: what `isSampled` says, some more for the recorder, and every trace in which something happened.
+ * Which traces are kept: what `isSampled` says, some more for the event store, and every trace in which something happened.
  *
  * @param isSampled What the trace's beginner decided, where another caller has begun it; else ten ordinary traces each second
  *   and a hundredth of those beyond, unless given.

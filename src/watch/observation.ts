@@ -4,7 +4,7 @@ import { randomHex } from '../tools/random-hex.ts'
 
 /** An event of this process, seen from start to end, and what it has to wait for. Holds no secret. */
 export interface Observation {
-  /** Where `standsFor` is 0 it is for exporters alone, and the recorder does not keep it. */
+  /** Where `standsFor` is 0 it is for exporters alone, and the event store does not keep it. */
   readonly event: GatewatchEvent
   /** The host's span that was active. */
   readonly parent: HostSpan | undefined

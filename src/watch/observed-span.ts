@@ -18,7 +18,7 @@ const NO_RESOURCE = { attributes: {} } as ProcessResource
 /**
  * What was observed, as a span that has ended: a child of the host's span, with the times of the observation.
  *
- * Made by hand: nothing of OpenTelemetry's is loaded or registered in a watched process for the recorder's sake.
+ * Made by hand: nothing of OpenTelemetry's is loaded or registered in a watched process for the event store.
  */
 export class ObservedSpan implements FinishedSpan {
   readonly name: string

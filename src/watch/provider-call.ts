@@ -22,7 +22,7 @@ export interface ProviderCallFacts {
   readonly api: ApiMatch
   readonly callerContext: CallerContext
   readonly lineages: TokenLineage
-  /** Chooses which of the calls that went well the recorder keeps. */
+  /** Chooses which of the calls that went well the event store keeps. */
   readonly sample: CallSampler
   /** Calls that are passed over are notified of too. */
   readonly wantsAll: boolean

@@ -46,7 +46,7 @@ export class WatchDelivery {
     this.#onFault = onFault
     const exports = () => this.wantsAll
     this.#store = new EventStore({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', exports, ...listeners })
-    this.#redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(this.#store), place: 'recorder' }], {
+    this.#redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(this.#store), place: 'event_store' }], {
       onDropped: () => undefined,
     })
     if (this.#isExported) void this.#loadExport(role)

@@ -7,7 +7,7 @@ import { WATCH_POLICIES, type WatchPolicy } from './watch-policy.ts'
 
 /** What a watched process is told, over the environment, by the process that starts it. */
 export interface WatchSettings {
-  /** Absolute folder of the recorder. @default `~/.gatewatch`, the same for every process of a user */
+  /** Absolute state folder. @default `~/.gatewatch`, the same for every process of a user */
   readonly state: string
   /** What the process is to the profiles it uses. @default 'unknown' */
   readonly role: ProcessRole

@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { ATTR_CODE_FUNCTION, ATTR_CODE_STACK, EVENT_JOINED } from '../../otel/semconv.ts'
-import type { SpanRow } from '../../src/events/span-row.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
+import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { MAIN, refreshesIn, spansIn, startNode, watchingEnvironment } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
@@ -246,7 +246,7 @@ describe('deep-stack mode', () => {
   })
 })
 
-function nameOf(attributes: SpanRow['attributes'] | undefined) {
+function nameOf(attributes: EventSpan['attributes'] | undefined) {
   return attributes?.[ATTR_CODE_FUNCTION]
 }
 

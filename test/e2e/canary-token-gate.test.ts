@@ -14,6 +14,7 @@ import { runCli } from '../cli/run-cli.ts'
 import { login, providersOf } from '../support/gateway-world.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { rawRequest } from '../support/raw-request.ts'
+import { followedSpans } from '../support/recorded-spans.ts'
 import { SECRETS, searchForSecrets } from './secrets.ts'
 
 const GATES = ['openai-codex', 'anthropic'] as const
@@ -108,6 +109,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
     onError: fault => put('faults', inspect(fault, { depth: null })),
   })
   put('faults', 'none or some')
+  const followed = followedSpans(watch.events)
   const { url, stop } = await serveGatewatch(watch)
 
   const ask = async (path: string, body: string, headers: Record<string, string> = FORM) => {
@@ -165,7 +167,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
   }
 
   await readPages(url)
-  const traces = [...new Set([...watch.recorder.spans()].map(({ traceId }) => traceId))]
+  const traces = new Set(followed.map(({ traceId }) => traceId))
   for (const id of traces) put('/ops/data/traces', await (await fetch(`${url}/ops/data/traces/${id}`)).text())
   await stop(100)
   await watch.close()

@@ -14,6 +14,7 @@ import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { allEvents, spanOfEvent } from '../support/recorded-spans.ts'
 import { type OtherGateway, startOtherGateway } from './other-gateway.ts'
 import { SECRETS, searchForSecrets } from './secrets.ts'
 
@@ -26,7 +27,7 @@ const SURFACES = [
   'spans and metrics of the other gateway over OTLP',
   '/metrics as OpenMetrics',
   '/metrics as text',
-  'rows of the recorder',
+  'events',
   '/ops/data/status',
   '/ops/data/counts',
   '/ops/data/refreshes',
@@ -67,7 +68,7 @@ describe('after a run with failures of every kind', () => {
   })
 
   it('the failures did happen', () => {
-    const rows = surfaces.get('rows of the recorder') ?? ''
+    const rows = surfaces.get('events') ?? ''
     const values = (key: string) => new Set([...rows.matchAll(new RegExp(`"${key}":"([^"]*)"`, 'g'))].map(match => match[1]))
     expect([...values(ATTR_OUTCOME)]).toEqual(
       expect.arrayContaining(['rotated', 'invalidated', 'grant_expired', 'malformed', 'forbidden', 'throttled', 'unavailable', 'timeout']),
@@ -438,8 +439,8 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
     surfaces.set(`/ops/data/${name}`, await read(`/ops/data/${name}`))
   const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
   const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
-  const rows = [...gatewatch.recorder.interesting(), ...gatewatch.recorder.ordinary()]
-  surfaces.set('rows of the recorder', JSON.stringify(rows))
+  const rows = (await allEvents(gatewatch.events)).map(spanOfEvent)
+  surfaces.set('events', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
   surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))
   const traceData = await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))

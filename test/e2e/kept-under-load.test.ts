@@ -14,7 +14,6 @@ import {
   SPAN_REFRESH,
 } from '../../otel/semconv.ts'
 import type { CallAnswer } from '../../src/calls/answer-stream.ts'
-import { acquisitionTable, refreshes } from '../../src/events/queries.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { CODEX_PATH, loginThenKey } from '../calls/login-then-key.ts'
 import { atTheEnd, eventually } from '../support/gateway-world.ts'
@@ -101,7 +100,8 @@ describe('under load', () => {
     const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'acquisitions') =>
       (await w.series(key)).reduce((sum, { value }) => sum + value, 0)
     const refreshed = await measured('refreshDuration')
-    const recorded = refreshes(w.watch.recorder, { most: LOAD })
+    const { refreshes: recorded } = await w.watch.events.query('refreshList', { most: LOAD })
+    const { acquisitions } = await w.watch.events.query('eventCounts', undefined)
     const calls = w.spans(SPAN_CALL)
     const sent = receiver.spans()
     const report = (event: string) => sent.filter(({ events }) => events.some(({ name }) => name === event)).length
@@ -129,17 +129,17 @@ describe('under load', () => {
       expect(attributes[ATTR_REASON]).toEqual(expect.any(String))
     }
 
-    const visited = acquisitionTable(w.watch.recorder).reduce((sum, { count }) => sum + count, 0)
+    const visited = acquisitions.reduce((sum, { count }) => sum + count, 0)
     expect(visited).toBe(await measured('acquisitions'))
     expect(visited).toBeGreaterThanOrEqual(asked.acquisitions)
     const notReuse = (decision: unknown) => decision !== 'reuse'
-    const wanted = acquisitionTable(w.watch.recorder).reduce((sum, { decision, count }) => sum + (notReuse(decision) ? count : 0), 0)
+    const wanted = acquisitions.reduce((sum, { decision, count }) => sum + (notReuse(decision) ? count : 0), 0)
     expect(sent.filter(({ name, attributes }) => name === SPAN_ACQUIRE && notReuse(attributes[ATTR_DECISION]))).toHaveLength(wanted)
 
     expect(sent.filter(({ name }) => name === SPAN_CALL).length).toBeLessThan(LOAD)
     const goodAttempts = (await w.series('attemptDuration')).filter(({ labels }) => labels.outcome === 'ok')
     const counted = goodAttempts.reduce((sum, { value }) => sum + value, 0)
-    const good = [...w.watch.recorder.spans()].filter(({ attributes }) => attributes[ATTR_ATTEMPT_OUTCOME] === 'ok')
+    const good = w.spans().filter(({ attributes }) => attributes[ATTR_ATTEMPT_OUTCOME] === 'ok')
     expect(good.length).toBeLessThan(counted)
     expect(good.reduce((sum, { attributes }) => sum + Number(attributes[ATTR_SAMPLE_WEIGHT] ?? 1), 0)).toBe(counted)
   })

@@ -26,6 +26,7 @@ import { type Ended, type Running, runCli } from '../cli/run-cli.ts'
 import { observed } from '../support/gateway-world.ts'
 import { Browser, type OidcServer, type Page, startOidcServer } from '../support/oidc-server.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
+import { allEvents } from '../support/recorded-spans.ts'
 import { searchForSecrets } from './secrets.ts'
 
 /**
@@ -169,7 +170,7 @@ describe('at an OAuth server of another caller', () => {
         ['gate', 'invalidated', undefined],
       ])
       expect(await series('replays')).toMatchObject([{ value: 1, labels: { profile: BY_BROWSER } }])
-      outputs.push(JSON.stringify([...watch.recorder.interesting()]), (await watch.metrics()).body)
+      outputs.push(JSON.stringify(await allEvents(watch.events)), (await watch.metrics()).body)
     } finally {
       await watch.close()
     }

@@ -26,7 +26,7 @@ describe('a store that is fed from spans', () => {
 
   it.each(CANARIES)('behind the redaction holds no trace of $what', async ({ text, mark }) => {
     const w = storeWorld()
-    const redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(w.store), place: 'recorder' }], { onDropped: () => {} })
+    const redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(w.store), place: 'event_store' }], { onDropped: () => {} })
     const attributes = Object.fromEntries([...Object.keys(ATTRIBUTES), text].map(key => [key, text]))
     const span = spansInto(redaction).tracer.startSpan(SPAN_REFRESH, { attributes })
     span.addEvent(EVENT_BYPASS, attributes)

@@ -29,7 +29,7 @@ export interface HostResult {
   readonly spans: readonly HostSpan[]
   readonly metrics: readonly HostMetric[]
   /** Of each Gatewatch in the process. */
-  readonly own: readonly { readonly metrics: string; readonly recorder: Readonly<Record<string, { readonly kept: number }>> }[]
+  readonly own: readonly { readonly metrics: string; readonly events: number }[]
   /** What `onError` got. */
   readonly faults: readonly string[]
   readonly errors: readonly string[]

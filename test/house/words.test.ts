@@ -13,7 +13,7 @@ const STORY_WORDS =
 /** How many there are in each folder. Zero is the goal: a number may only go down, and is lowered in the change that lowers the count. */
 const CEILINGS: Readonly<Record<string, number>> = {
   'src/calls': 4,
-  'src/events': 2,
+  'src/events': 1,
   'src/refresh': 13,
   'src/telemetry': 18,
   'src/token-requests': 5,

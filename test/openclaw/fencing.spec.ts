@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import type { RefreshRow } from '../../src/events/refresh-row.ts'
+import type { ListedRefresh } from '../../src/events/queries/refresh-list.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { runToItsEnd } from '../support/process-group.ts'
 import { startStandIn } from './stand-in.ts'
@@ -68,7 +68,7 @@ describe.skipIf(openClaw === '')('the real OpenClaw 2026.9.6, watched and not ch
     expect(turn).toMatchObject({ code: 0, stdout: expect.stringContaining('Simulated answer of gpt-5.5') })
     expect(turn.stderr).not.toMatch(/^gatewatch: |MaxListenersExceededWarning/m)
     expect(standIn.simulator.tokenRequests()).toMatchObject([{ outcome: 'rotated', refreshToken: 'current' }])
-    const { refreshes } = JSON.parse((await run('refreshes', '--json', '--state', state)).stdout) as { refreshes: RefreshRow[] }
+    const { refreshes } = JSON.parse((await run('refreshes', '--json', '--state', state)).stdout) as { refreshes: ListedRefresh[] }
     expect(refreshes).toMatchObject([{ via: 'uncertain', uncertainty: 'stack_cut', outcome: 'rotated' }])
     const [login] = changeLogins(home)
     expect(login?.expires).toBeGreaterThan(Date.now())

@@ -1,9 +1,9 @@
 import { describe, expect, inject, it } from 'vitest'
 import { GENAI_OPERATION_NAME, GENAI_REQUEST_MODEL } from '../../otel/genai-semconv.ts'
 import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_PROVIDER, ATTR_URL_PATH, SPAN_REFRESH } from '../../otel/semconv.ts'
+import type { ListedRefresh } from '../../src/events/queries/refresh-list.ts'
 import { tokenReplays } from '../../src/events/queries/token-replays.ts'
 import { readEvents } from '../../src/events/read-events.ts'
-import type { RefreshRow } from '../../src/events/refresh-row.ts'
 import { openClawWorld } from './world.ts'
 
 const openClaw = inject('openClaw')
@@ -137,12 +137,12 @@ describe.skipIf(openClaw === '')('the real OpenClaw, watched and not changed', (
 })
 
 /** The refreshes that `gatewatch refreshes --json` lists, the newest first. */
-function listed(json: string): RefreshRow[] {
-  return (JSON.parse(json) as { refreshes: RefreshRow[] }).refreshes
+function listed(json: string): ListedRefresh[] {
+  return (JSON.parse(json) as { refreshes: ListedRefresh[] }).refreshes
 }
 
 /** Those lines of the way up that are on the stack, in the order in which they are. */
-function wayUp(refresh: RefreshRow | undefined): string[] {
+function wayUp(refresh: ListedRefresh | undefined): string[] {
   const found = (refresh?.stack ?? '').split('\n').flatMap(line => WAY_UP.filter(step => line.includes(step)))
   return [...new Set(found)]
 }

@@ -3,7 +3,6 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { acquisitionTable, callerTable, fallbackTable } from '../../src/events/queries.ts'
 import { serveGatewatch } from '../../src/server/server.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
 import { type OpenPage, openPage } from './open-page.ts'
@@ -51,12 +50,12 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
 
     await page.acquire('#/refreshes')
     expect(await page.figure('Refreshes')).toBe(await sum('refreshDuration'))
-    const callers = callerTable(w.watch.recorder)
+    const counts = await w.watch.events.query('eventCounts', undefined)
     expect((await page.cells('callers')).map(cells => [cells[1], cells[2], cells[3], cells[5]])).toEqual(
-      callers.map(({ reason, via, outcome, count }) => [reason, via, outcome, String(count)]),
+      counts.refreshes.map(({ reason, via, outcome, count }) => [reason, via, outcome, String(count)]),
     )
     expect((await page.cells('acquisitions')).map(cells => [cells[1], cells[2], cells[3]])).toEqual(
-      acquisitionTable(w.watch.recorder).map(({ reason, decision, count }) => [reason, decision, String(count)]),
+      counts.acquisitions.map(({ reason, decision, count }) => [reason, decision, String(count)]),
     )
     await page.page.locator('.icicle g.frame').first().waitFor()
 
@@ -72,11 +71,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     await page.acquire('#/fallback')
     expect((await page.figure('Fell back')).split(' ')[0]).toBe(await sum('fallbacks'))
     const fallbacks = (await page.cells('fallbacks')).map(cells => `${cells[2]?.replaceAll(' ', '_')} ${cells[3]}`)
-    expect(fallbacks.sort()).toEqual(
-      fallbackTable(w.watch.recorder)
-        .map(({ reason, count }) => `${reason} ${count}`)
-        .sort(),
-    )
+    expect(fallbacks.sort()).toEqual(counts.fallbacks.map(({ reason, count }) => `${reason} ${count}`).sort())
     await page.page.locator('.sankey svg').waitFor()
 
     await page.acquire('#/calls')

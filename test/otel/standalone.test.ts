@@ -2,21 +2,21 @@ import { metrics, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startSdk } from '../../otel/sdk/sdk.ts'
 import { SPAN_REFRESH } from '../../otel/semconv.ts'
-import { Recorder } from '../../src/events/recorder.ts'
 import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { KeptSpans } from '../support/kept-spans.ts'
 import { parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
 
 describe('a process of our own', () => {
-  const recorder = new Recorder()
+  const recorder = new KeptSpans()
   let receiver: OtlpReceiver
   let sdk: RunningTelemetry
 
   beforeAll(async () => {
     receiver = await startOtlpReceiver()
     sdk = await startSdk({
-      recorder,
+      recorders: () => [recorder],
       standalone: true,
       environment: { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_PROPAGATORS: 'tracecontext', OTEL_SPAN_LINK_COUNT_LIMIT: '2' },
     })
@@ -35,7 +35,7 @@ describe('a process of our own', () => {
     expect(receiver.spans().map(({ name }) => name)).toEqual(['GET /?code=[secret]', SPAN_REFRESH])
     expect(receiver.spans()[0]).toMatchObject({ attributes: {}, links: [{}, {}] })
     expect(receiver.metrics().map(({ name }) => name)).toContain('library.calls')
-    expect(recorder.stats()).toMatchObject({ interesting: { kept: 1 }, ordinary: { kept: 1 } })
+    expect(recorder.spans.map(({ name }) => name)).toEqual(['GET /?code=[secret]', SPAN_REFRESH])
     const families = parseOpenMetrics((await sdk.metrics('application/openmetrics-text')).body)
     expect(families.find(({ name }) => name === 'library_calls')?.samples).toMatchObject([{ value: 3 }])
   })
@@ -54,11 +54,11 @@ describe('a process of our own', () => {
   })
 
   it('keeps providers of its own where OpenTelemetry is registered already: nothing goes out unredacted', async () => {
-    const second = new Recorder()
-    const beside = await startSdk({ recorder: second, standalone: true, environment: {} })
+    const second = new KeptSpans()
+    const beside = await startSdk({ recorders: () => [second], standalone: true, environment: {} })
     new Telemetry(beside.source).startSpan(SPAN_REFRESH).end()
-    expect(second.stats().interesting.kept).toBe(1)
-    expect(recorder.stats().interesting.kept).toBe(1)
+    expect(second.named(SPAN_REFRESH)).toHaveLength(1)
+    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
     await beside.shutdown()
   })
 })

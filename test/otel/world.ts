@@ -1,10 +1,10 @@
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { type SdkOptions, startSdk } from '../../otel/sdk/sdk.ts'
 import { METRICS } from '../../otel/semconv.ts'
-import { Recorder } from '../../src/events/recorder.ts'
 import type { RunningTelemetry } from '../../src/telemetry/running-telemetry.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { afterwards } from '../support/clean-up.ts'
+import { KeptSpans } from '../support/kept-spans.ts'
 import { type ParsedFamily, parseOpenMetrics } from '../support/open-metrics-parser.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
 
@@ -12,8 +12,8 @@ export const OPEN_METRICS = 'application/openmetrics-text'
 
 /** Telemetry as an embedding program has it, with an environment of its own. */
 export async function start(environment: Record<string, string>, options: Partial<SdkOptions> = {}) {
-  const recorder = new Recorder()
-  const sdk = await startSdk({ recorder, standalone: false, environment, ...options })
+  const recorder = new KeptSpans()
+  const sdk = await startSdk({ recorders: () => [recorder], standalone: false, environment, ...options })
   afterwards(() => sdk.shutdown())
   return { sdk, recorder, telemetry: new Telemetry(sdk.source) }
 }

@@ -3,15 +3,16 @@ import type { AddressInfo } from 'node:net'
 import { prometheusName } from '../../otel/prometheus-name.ts'
 import { METRICS, type MetricKey } from '../../otel/semconv.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
-import type { SpanRow } from '../../src/events/span-row.ts'
 import { type Gatewatch, type StartOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { serveGatewatch } from '../../src/server/server.ts'
 import type { GrantOptions } from '../../src/simulator/grants.ts'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import { afterwards } from './clean-up.ts'
 import { type ParsedSample, parseOpenMetrics } from './open-metrics-parser.ts'
+import { followedSpans } from './recorded-spans.ts'
 
 /** Runs `end` after the test, before what was begun earlier is ended. */
 export const atTheEnd: (end: () => Promise<unknown>) => void = afterwards
@@ -54,6 +55,7 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
     environment: { OPENAI_KEY, ANTHROPIC_KEY, ...options.environment },
   })
   atTheEnd(() => watch.close())
+  const telemetry = observed(watch)
   const serving = await serveGatewatch(watch)
   atTheEnd(() => serving.stop(0))
 
@@ -63,17 +65,16 @@ export async function gatewayWorld({ stored = () => [], simulated, listen, provi
     post('/v1/chat/completions', { model: 'gpt-5.5', messages: [{ role: 'user', content: 'hello' }], ...body }, headers)
   const responses = (body: object = {}, headers: Record<string, string> = {}) =>
     post('/v1/responses', { model: 'gpt-5.5', input: 'hello', store: false, ...body }, headers)
-  return { simulator, store, watch, serving, url: serving.url, ask, post, chat, responses, ...observed(watch) }
+  return { simulator, store, watch, serving, url: serving.url, ask, post, chat, responses, ...telemetry }
 }
 
 export type GatewayWorld = Awaited<ReturnType<typeof gatewayWorld>>
 
-/** What telemetry of a gateway says. */
+/** What telemetry of a gateway says from now on. */
 export function observed(watch: Gatewatch) {
-  const spans = (name?: string): SpanRow[] =>
-    [...watch.recorder.interesting(), ...watch.recorder.ordinary()]
-      .filter(span => name === undefined || span.name === name)
-      .sort((a, b) => a.startMs - b.startMs)
+  const followed = followedSpans(watch.events)
+  const spans = (name?: string): EventSpan[] =>
+    followed.filter(span => name === undefined || span.name === name).sort((a, b) => a.startMs - b.startMs)
   /** The series of a metric; of a histogram its counts. */
   const series = async (key: MetricKey): Promise<ParsedSample[]> => {
     const name = prometheusName(METRICS[key])
@@ -83,7 +84,7 @@ export function observed(watch: Gatewatch) {
   }
   const labels = async (key: MetricKey) => (await series(key)).map(sample => sample.labels)
   /** Waits until a span of that name has ended: the server's ends a moment after the client has its answer. */
-  const spanned = async (name: string): Promise<SpanRow> =>
+  const spanned = async (name: string): Promise<EventSpan> =>
     eventually(() => {
       const [span] = spans(name)
       if (!span) throw new Error(`no span is called ${name}; there are: ${spans().map(({ name: other }) => other)}`)

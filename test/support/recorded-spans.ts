@@ -1,5 +1,6 @@
 import type { GatewatchEvent } from '../../src/domain/events.ts'
 import { EventReader } from '../../src/events/event-reader.ts'
+import type { EventSource } from '../../src/events/event-store.ts'
 import { readEvents } from '../../src/events/read-events.ts'
 import { attributesOfEvent, attributesOfStep, type EventSpan, STEP_EVENTS, spanNameOf } from '../../src/telemetry/event-span.ts'
 
@@ -22,7 +23,23 @@ export function spanOfEvent(event: GatewatchEvent): EventSpan {
   }
 }
 
+/** The spans of all events that are taken from now on, kept ones alone; the array grows. */
+export function followedSpans(events: EventSource): readonly EventSpan[] {
+  const spans: EventSpan[] = []
+  events.follow(event => {
+    if (event.spanId !== '') spans.push(spanOfEvent(event))
+  })
+  return spans
+}
+
 /** Everything that the processes of a state folder recorded, as spans, the oldest first. */
 export function recordedSpans(folder: string): EventSpan[] {
   return readEvents(folder, database => [...new EventReader(database).events()].map(spanOfEvent)).sort((a, b) => a.startMs - b.startMs)
+}
+
+/** Everything an event store holds. */
+export async function allEvents(store: EventSource): Promise<GatewatchEvent[]> {
+  const events: GatewatchEvent[] = []
+  for await (const event of store.events()) events.push(event)
+  return events
 }

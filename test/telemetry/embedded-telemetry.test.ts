@@ -12,7 +12,6 @@ import {
 import { afterEach, describe, expect, it } from 'vitest'
 import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
 import { ATTR_PROFILE, METRICS, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
-import { Recorder } from '../../src/events/recorder.ts'
 import { activeContext, runInContext } from '../../src/telemetry/active-context.ts'
 import { startEmbeddedTelemetry } from '../../src/telemetry/embedded-telemetry.ts'
 import { joinProcess } from '../../src/telemetry/gatewatches.ts'
@@ -20,6 +19,7 @@ import { unseenApi } from '../../src/telemetry/host-tracer.ts'
 import { activeSpanContext, contextOf, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { inSpan } from '../support/in-span.ts'
+import { KeptSpans } from '../support/kept-spans.ts'
 
 const SECRET = 'sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz'
 
@@ -56,8 +56,8 @@ function hostMetrics() {
 
 /** Gatewatch's telemetry as a guest, joined to the Gatewatches of the process. */
 function guest() {
-  const recorder = new Recorder()
-  const embedded = startEmbeddedTelemetry({ recorder, environment: {} })
+  const recorder = new KeptSpans()
+  const embedded = startEmbeddedTelemetry({ recorders: () => [recorder], environment: {} })
   const leads: number[] = []
   const membership = joinProcess({
     points: embedded.points,
@@ -123,7 +123,7 @@ describe('telemetry in an application', () => {
     const { telemetry, recorder } = guest()
     telemetry.startSpan(SPAN_REFRESH).end()
     expect(spans()).toEqual([])
-    expect(recorder.stats().interesting.kept).toBe(1)
+    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
 
   it('puts what a SERVER span of the application lacks onto that one', () => {
@@ -149,7 +149,7 @@ describe('telemetry in an application', () => {
     host({ processors: [{ onStart: fault, onEnd: fault, forceFlush: async () => undefined, shutdown: async () => undefined }] })
     const { telemetry, recorder } = guest()
     expect(() => telemetry.startSpan(SPAN_REFRESH).addEvent('x').end()).not.toThrow()
-    expect(recorder.stats().interesting.kept).toBe(1)
+    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
 })
 

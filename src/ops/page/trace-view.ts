@@ -29,7 +29,7 @@ export const traceView: View<TraceAnswer> = {
       return [
         empty(
           context.place.subject === '' ? 'No trace is chosen.' : 'Nothing is known of this trace any more.',
-          'The recorder keeps what is interesting longest: refreshes, bypasses, failures, fallbacks. Choose a trace from one of the other views.',
+          'The event store keeps what is interesting longest: refreshes, bypasses, failures, fallbacks. Choose a trace from one of the other views.',
         ),
       ]
     const chosen =

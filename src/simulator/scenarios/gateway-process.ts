@@ -13,7 +13,7 @@ import type { GatewayStep, Setting } from './scenario.ts'
 export interface GatewayJob {
   /** Folder of the profile store. */
   readonly profiles: string
-  /** Folder of the recorder. */
+  /** State folder. */
   readonly state: string
   readonly simulatorUrl: string
   readonly tokenUrl: string

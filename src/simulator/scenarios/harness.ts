@@ -42,7 +42,7 @@ export async function playScenario(
 /** What exists from the start of a scenario to its end. */
 interface Parts {
   readonly setting: Setting
-  /** Folder of the recorder, for all processes. */
+  /** State folder, for all processes. */
   readonly state: string
   /** Folder of the profile store. */
   readonly profiles: string
@@ -134,7 +134,7 @@ export class ScenarioHarness {
     }
   }
 
-  /** Waits for the processes that run beside the steps, stops everything and flushes the recorder. */
+  /** Waits for the processes that run beside the steps, stops everything and flushes the event store. */
   async end(): Promise<void> {
     const { store, watch, provider, children, profiles, disk } = this.#parts
     await Promise.allSettled(this.#beside)

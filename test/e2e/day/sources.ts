@@ -3,7 +3,7 @@ import { diagnoseCommand } from '../../../src/cli/diagnose.ts'
 import type { Output } from '../../../src/cli/output.ts'
 import { statusCommand } from '../../../src/cli/status.ts'
 import type { Finding } from '../../../src/diagnose/finding.ts'
-import type { FallbackCount } from '../../../src/events/queries.ts'
+import type { EventCounts } from '../../../src/events/queries/counts.ts'
 import type { CallsAnswer, FallbacksAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../../src/ops/api-types.ts'
 import type { ParsedSample } from '../../support/open-metrics-parser.ts'
 import { scrape } from './scrape.ts'
@@ -16,7 +16,7 @@ export interface Said {
   readonly status: {
     readonly code: number
     readonly profiles: readonly ProfileSnapshot[]
-    readonly billingChanges: readonly FallbackCount[]
+    readonly billingChanges: EventCounts['billingChanges']
   }
   readonly readyz: { readonly status: number; readonly retryAfter: number | undefined }
   readonly page: {

@@ -11,7 +11,6 @@ import {
   SPAN_CALL,
   SPAN_REFRESH,
 } from '../../../otel/semconv.ts'
-import { trace as traceOf } from '../../../src/events/queries.ts'
 import { activeSpanContext } from '../../../src/telemetry/telemetry.ts'
 import { inSpan } from '../../support/in-span.ts'
 import type { ParsedFamily } from '../../support/open-metrics-parser.ts'
@@ -190,7 +189,7 @@ describe('spans', () => {
       links: [{ spanId: refresh?.spanId }],
     })
     expect(refresh).toMatchObject({ parentSpanId: '', kind: 3 })
-    expect(traceOf(recorder, call?.traceId ?? '').map(({ spanId }) => spanId)).toEqual([call?.spanId, acquisition?.spanId])
+    expect(recorder.spans.map(({ spanId }) => spanId)).toEqual([refresh?.spanId, acquisition?.spanId, call?.spanId])
   })
 
   it('carry 1,024 links: one refresh has hundreds of acquisitions', async () => {
@@ -209,7 +208,7 @@ describe('spans', () => {
     telemetry.startSpan(SPAN_REFRESH).end()
     await sdk.flush()
     expect(receiver.spans()).toEqual([])
-    expect(recorder.stats().interesting.kept).toBe(1)
+    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
 
   it('hold no secret when they leave, wherever it was put', async () => {
@@ -235,7 +234,7 @@ describe('spans', () => {
     expect(receiver.metrics().length).toBeGreaterThan(3)
     const outputs = {
       otlp: receiver.text(),
-      recorder: JSON.stringify([...recorder.interesting(), ...recorder.ordinary(), recorder.refreshCounts()]),
+      recorder: JSON.stringify(recorder.spans),
       openMetrics: (await sdk.metrics(OPEN_METRICS)).body,
       prometheus: (await sdk.metrics()).body,
     }
@@ -255,7 +254,7 @@ describe('the environment', () => {
     telemetry.startSpan(SPAN_REFRESH).end()
     await sdk.flush()
     expect(await dropped(sdk)).toEqual({})
-    expect(recorder.stats().interesting.kept).toBe(1)
+    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
 
   it('can name an endpoint for one signal alone', async () => {
@@ -283,7 +282,7 @@ describe('the environment', () => {
     await inSpan(telemetry, SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', 1, {}))
     await sdk.flush()
     expect((await families(sdk)).map(({ name }) => name)).toEqual(['target'])
-    expect(recorder.stats().interesting.kept).toBe(0)
+    expect(recorder.spans).toEqual([])
   })
 
   // What was seen: while exporters and resource were made, the OTEL_* variables of the process were exchanged for the given

@@ -8,7 +8,7 @@ import type { TimeBudget } from './time-budget.ts'
 export interface AttemptFacts {
   readonly request: CallRequest
   readonly candidate: Candidate
-  /** The candidate's profile as it is now. */
+  /** The candidate's present profile. */
   readonly profile: StoredProfile
   /** Place within the call, from 0. */
   readonly index: number

@@ -24,7 +24,7 @@ const NOTHING = Buffer.alloc(0)
 
 const JWT = /eyJ[\w-]{8,}(?:\.[\w-]*){1,4}/g
 
-/** A secret as it is looked for. */
+/** A secret in the form that is searched for. */
 interface Sought {
   readonly secret: string
   readonly spellings: readonly string[]

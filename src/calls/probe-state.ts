@@ -74,7 +74,7 @@ export class ProbeState {
     this.#runtime.set(profile.id, { of: 'acquire', ...this.#seen(profile, reasonOfAcquire(error)) })
   }
 
-  /** Notes that an acquisition got its token: no acquisition fails any more. What the provider said of the token last, it goes on saying. */
+  /** Notes that an acquisition got its token: no acquisition fails any more. The provider's last judgement of the token stays. */
   acquireAdmitted(profileId: string): void {
     if (this.#runtime.get(profileId)?.of === 'acquire') this.#runtime.delete(profileId)
   }

@@ -110,7 +110,7 @@ export class ProfileCache {
     return Promise.all(listed.map(profile => (isHeldUp(profile) ? this.current(profile).catch(() => profile) : profile)))
   }
 
-  /** Every profile as it is now. @throws as `list` */
+  /** Every present profile. @throws as `list` */
   async allCurrent(): Promise<readonly StoredProfile[]> {
     return Promise.all((await this.list()).map(listed => this.current(listed)))
   }

@@ -11,7 +11,7 @@ export interface ProcessRow extends EventProcess {
 
 const LONGEST_TITLE = 80
 
-/** A row as far as it is known without a look at files: that is left to the thread which writes it. */
+/** A row without what only files show: that is left to the thread which writes it. */
 export type KnownProcess = Omit<ProcessRow, 'host'>
 
 /** The process this code runs in; from its main thread. @param title What to call it. @default the base name of its script */

@@ -5,7 +5,7 @@ import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { isTokenUsable } from '../domain/profile-state.ts'
 import { needsRefresh } from './needs-refresh.ts'
 
-/** One caller at the gate. Caller and reason are fields, not flags: nobody passes without saying who and why. */
+/** One caller at the gate. Caller and reason are fields, not flags: no caller passes without both. */
 export interface AcquireRequest {
   readonly provider: string
   readonly profileId: string
@@ -64,7 +64,7 @@ export function judgeAcquire(
   return need ? 'refresh' : 'reuse'
 }
 
-/** The access token can be sent right now, whoever may want a newer one. */
+/** The access token can be sent right now, though another caller may want a newer one. */
 export function isUsable(profile: StoredProfile, now: number, rejected?: Fingerprint): boolean {
   const { credential } = profile
   if (!isOAuth(credential)) return isTokenUsable(credential, now)

@@ -30,7 +30,7 @@ export function cannotDeclare({ nameOf }: RefreshContext, profile: StoredProfile
   )
 }
 
-/** How long a refused client is left alone, in ms: only somebody who mends the configuration helps. */
+/** How long a refused client is left alone, in ms: only a corrected configuration helps. */
 const CLIENT_RETRY_MS = 300_000
 
 /** The error for a refresh whose client, not its grant, the provider refuses. */

@@ -23,7 +23,7 @@ const NONE: readonly Fingerprint[] = []
 /**
  * Which refresh token belongs, or belonged, to which profile: found by its fingerprint, however many profiles there are.
  *
- * A fingerprint proves nothing, since it is short and stands in telemetry: to whoever shows a token something is given only
+ * A fingerprint proves nothing, since it is short and stands in telemetry: a caller that shows a token gets something only
  * after it was compared (`findOwnership`).
  */
 export class Lineage {

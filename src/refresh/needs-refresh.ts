@@ -11,7 +11,7 @@ export const NEEDS_REFRESH_DEFAULTS = { earlyMs: 120_000 } as const satisfies Re
 /**
  * Decides whether an OAuth credential must be refreshed, and why.
  *
- * Pure: no clock, no store, no network. A token whose expiry nobody knows is used until the provider rejects it.
+ * Pure: no clock, no store, no network. A token of unknown expiry is used until the provider rejects it.
  *
  * @param now Current time, epoch milliseconds.
  * @returns The reason, or `undefined` when the credential can be used unchanged.

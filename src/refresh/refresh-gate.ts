@@ -46,7 +46,7 @@ export interface RefreshGateOptions {
   options?: Partial<RefreshOptions>
   clock?: Clock
   random?: () => number
-  /** Told at each step of a refresh, synchronously. */
+  /** Called at each step of a refresh, synchronously. */
   onStep?: (step: RefreshStep) => void
 }
 
@@ -284,7 +284,7 @@ export class RefreshGate {
     }
   }
 
-  /** A refresh that failed or dawdles does not stop a caller whose token still works: it wanted a newer one, it did not need it. */
+  /** A failed or slow refresh does not stop a caller whose token still works: it wanted a newer one, it did not need it. */
   #orStillUsable(
     acquisition: AcquireRequest,
     profile: StoredProfile,

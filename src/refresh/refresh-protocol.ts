@@ -54,7 +54,7 @@ export interface AskAgain {
  * The intent is written before the request goes out, the rotated token before anybody sees it. So after a crash the
  * store says which of the two happened.
  *
- * @returns `overtaken` when somebody stored another token since the profile was reloaded: nothing was sent, reload again.
+ * @returns `overtaken` when another process stored another token since the profile was reloaded: nothing was sent, reload again.
  * @throws {GatewayError} `GW_CONFIG`, `GW_PERMIT` before anything is sent.
  */
 export async function runRefreshProtocol(options: ExchangeOptions): Promise<RefreshResult | 'overtaken' | AskAgain> {

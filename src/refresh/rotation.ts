@@ -47,7 +47,7 @@ export function rotate(current: OAuthCredential, answer: GrantedAnswer, now: num
  */
 export function withRotation(current: StoredProfile | undefined, sent: string, next: OAuthCredential): StoredProfile | undefined {
   if (!current || !holds(current, sent)) return current
-  // A provider that lets refresh tokens live on: only the generation tells that a later access token is stored already.
+  // A provider that lets refresh tokens live on: only the generation shows that a later access token is stored already.
   if (isOAuth(current.credential) && current.credential.generation >= next.generation) return current
   const { pending: _pending, needsLogin: _needsLogin, rotatedAway = [], heldBefore = [], rotatedAwayAt = [], ...rest } = current
   const gone = next.refresh === sent ? undefined : fingerprint(sent)

@@ -10,7 +10,7 @@ import { type AskAgain, runRefreshProtocol } from './refresh-protocol.ts'
 import type { RefreshRecord } from './refresh-record.ts'
 import { holds } from './rotation.ts'
 
-/** What a refresh is given, and whom it reports to. */
+/** What a refresh is given, and what it reports to. */
 export interface RefreshPlan {
   readonly context: RefreshContext
   readonly acquisition: AcquireRequest

@@ -1,19 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 
-/** A profile whose refresh token somebody has shown. */
+/** A profile whose refresh token a caller has shown. */
 export interface TokenOwnership {
   readonly profile: StoredProfile
   /** `current`: what the profile holds now. `former`: it was rotated away since. */
   readonly standing: 'current' | 'former'
-  /** When a former one was rotated away, epoch ms; absent where nobody noted it. */
+  /** When a former one was rotated away, epoch ms; absent where it was not noted. */
   readonly rotatedAwayAt?: number
 }
 
 /**
  * The digest that says of a refresh token that it was held, without saying the token.
  *
- * A fingerprint will not do: it is short and stands in telemetry, so that somebody could search for a text with the
+ * A fingerprint will not do: it is short and stands in telemetry, so that an attacker could search for a text with the
  * same one. The account is part of it: a login of another account under the same profile is nothing that who held the
  * former one may have.
  *

@@ -34,7 +34,7 @@ export class FaultReporter {
     }
   }
 
-  /** Reports a state of the process that somebody should know of, though nothing failed. @param state Its message says all. */
+  /** Reports a state of the process that its operator should know of, though nothing failed. @param state Its message says all. */
   notice(state: Error): void {
     quietly(() => diag.warn(`gatewatch: ${state.message}`))
     quietly(() => this.#onFault?.(state))

@@ -1,6 +1,6 @@
 import type { Labels } from '../../otel/semconv.ts'
 
-/** A value of a counter or gauge, as it is now. */
+/** The present value of a counter or gauge. */
 export interface NumberPoint {
   readonly labels: Labels
   readonly value: number

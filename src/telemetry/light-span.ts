@@ -162,7 +162,7 @@ export class LightSpan implements Span, EndedSpan {
     this.tree.ended(this)
   }
 
-  /** Whether somebody can find the trace of this span later, so that a measurement may point to it. */
+  /** Whether a reader can find the trace of this span later, so that a measurement may point to it. */
   get isFindable(): boolean {
     return this.tree.isExported
   }
@@ -179,7 +179,7 @@ export class LightSpan implements Span, EndedSpan {
   }
 
   /**
-   * Lets go of everything but its identity, when it is told or not wanted: a connection that is kept alive holds on to the
+   * Lets go of everything but its identity, when it is exported or not wanted: a connection that is kept alive holds on to the
    * context of its last request, and by a span in there to all that the request had.
    */
   forget(): void {

@@ -43,7 +43,7 @@ export class HistogramSeries {
     this.counts = new Array(bounds.length + 1).fill(0)
   }
 
-  /** @param traceId The trace that `value` was measured in, if it can be found by somebody. */
+  /** @param traceId The trace that `value` was measured in, if it is stored. */
   record(value: number, traceId: string | undefined): void {
     if (!(value >= 0)) return
     const { bounds, counts } = this

@@ -16,7 +16,7 @@ export interface MetricsChoice {
 /**
  * Chooses the format of `/metrics` from the request's `Accept` header.
  *
- * OpenMetrics for whoever names it and does not like plain text better (it alone carries exemplars); the Prometheus text
+ * OpenMetrics for a client that names it and does not prefer plain text (it alone carries exemplars); the Prometheus text
  * format for everybody else, so that a browser or `curl` shows something to read.
  *
  * @see RFC 9110 section 12.5.1 for `q`.

@@ -19,7 +19,7 @@ export interface CollectedPoint {
   readonly value: number | HistogramValue
 }
 
-/** A metric as it is at one moment. */
+/** A metric at one moment. */
 export interface CollectedMetric extends Pick<MetricDefinition, 'name' | 'unit' | 'kind' | 'help'> {
   readonly points: Iterable<CollectedPoint>
 }
@@ -35,7 +35,7 @@ export function collectSeries(storage: MetricStorage): CollectedMetric[] {
   }))
 }
 
-/** One family of series, as it is written. */
+/** One family of series, as written. */
 interface Family extends PrometheusNames {
   readonly kind: MetricKind | 'info'
   readonly help: string

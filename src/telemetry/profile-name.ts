@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { sanitizeName } from './sanitize-name.ts'
 
-/** A word that may stand in telemetry as it is. */
+/** A word that may stand in telemetry unchanged. */
 export const PLAIN_WORD = /^[a-z][a-z0-9_-]{0,31}$/
 const MOST_CACHED = 10_000
 const names = new Map<string, string>()

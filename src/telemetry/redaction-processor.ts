@@ -86,7 +86,7 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
 }
 
 /**
- * A span as it may be seen outside: built again from what passed the screen, so that what nobody thought of stays inside.
+ * A span as it may be seen outside: built again from what passed the screen, so that an unforeseen field stays inside.
  *
  * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
  * every attribute that is not in `otel/semconv.ts`, those of `exception` events among them.

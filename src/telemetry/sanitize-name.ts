@@ -14,7 +14,7 @@ const clean = new Set<string>()
 let cleanAt = secretChanges()
 
 /**
- * A name that somebody outside chose, as it may be shown: of a model, of a client. As `redactLine`, with less faith in it:
+ * A name from outside, as it may be shown: of a model, of a client. As `redactLine`, with less faith in it:
  * a client that puts its key where a name belongs must not find the key in its operator's dashboards.
  */
 export function sanitizeName(name: string): string {

@@ -29,9 +29,9 @@ export interface SpanHome {
 /** A span of the tree, when it has ended. */
 export interface EndedSpan {
   readonly name: string
-  /** The attributes that were set, without those that are told when asked. */
+  /** The attributes that were set, without the late ones. */
   readonly reported: Readonly<Attributes>
-  /** The span as whoever keeps it wants it. */
+  /** The span in the form that is kept. */
   finished(): FinishedSpan
   /** Lets go of everything but its identity. */
   forget(): void
@@ -52,7 +52,7 @@ const NONE: EndedSpan[] = []
 /**
  * The spans of one trace that are made in this process, from the first one that begins to the last one that ends.
  *
- * An ordinary trace that nobody chose when it began leaves nothing behind. When something happens in it (an error, a
+ * An ordinary trace that was not sampled when it began leaves nothing behind. When something happens in it (an error, a
  * refresh, a bypass, a fallback, a call that is slow or was given up), everything of it is kept: what has ended waits here.
  */
 export class SpanTree {
@@ -105,7 +105,7 @@ export class SpanTree {
     return this.#isWanted || this.#isRecorded ? 'chosen' : 'passed_over'
   }
 
-  /** Something happened that somebody will look for. */
+  /** Something happened that an operator will look for. */
   keep(): void {
     this.#isEventful = true
     if (this.#isWanted) return

@@ -3,7 +3,7 @@ import type { LightTracerOptions, TraceBeginning } from './light-tracer.ts'
 
 /** Ordinary traces that are sampled in each second whatever the load, and the share of those beyond. */
 const SAMPLED = { eachSecond: 10, ratio: 0.01 } as const
-/** Ordinary traces that are recorded in each second besides: enough to look at, few enough to cost nothing. */
+/** Ordinary traces that are recorded in each second as well: enough to look at, few enough to cost nothing. */
 const RECORDED_EACH_SECOND = 50
 
 export type TraceKeeping = Pick<LightTracerOptions, 'choose' | 'keepsNotable'>

@@ -28,7 +28,7 @@ const SPANS: ReadonlySet<string> = new Set([
 ])
 const EVENTS: ReadonlySet<string> = new Set([EVENT_BYPASS, EVENT_FALLBACK, EVENT_SKIPPED, EVENT_REPLAY])
 
-/** Says whether a span of that name is worth keeping whatever it tells: an OAuth operation. */
+/** Says whether a span of that name is always worth keeping: an OAuth operation. */
 export function isAlwaysKeptSpan(name: string): boolean {
   return SPANS.has(name)
 }

@@ -83,7 +83,7 @@ export class Telemetry {
 }
 
 /**
- * What a measurement made in `span` may point to: the span, if its trace can be found by somebody. Draws no id for one that
+ * What a measurement made in `span` may point to: the span, if its trace is stored. Draws no id for one that
  * cannot.
  */
 export function exemplarOf(span: Span): SpanContext {

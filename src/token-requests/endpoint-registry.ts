@@ -25,7 +25,7 @@ export interface EndpointSettings {
   readonly exclude: readonly string[]
 }
 
-/** The service a request goes to, as far as it is known. */
+/** The service a request goes to, where it is known. */
 export interface KnownService {
   readonly id: string
   readonly genaiName: string

@@ -92,7 +92,7 @@ function bodyFields(body: string | undefined): { encoding: RequestSummary['encod
   return { encoding: 'form', fields: Object.fromEntries(new URLSearchParams(text)) }
 }
 
-/** The class of a value: enough to tell a token from what a careless program made of a missing one. */
+/** The class of a value: enough to distinguish a token from what a careless program made of a missing one. */
 export function valueClassOf(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
@@ -166,7 +166,7 @@ function fieldOf(fields: Fields, name: string): unknown {
   return spelling && fields[spelling]
 }
 
-/** A name nobody expects may be a token itself: a body that is nothing but a token reads as a form with one field. */
+/** An unexpected name may be a token itself: a body that is nothing but a token reads as a form with one field. */
 function nameOf(name: string): string {
   return KNOWN_FIELDS.has(name) ? name : `[field:${name.length}]`
 }

@@ -25,7 +25,7 @@ export interface ExchangedTokens {
 
 /** What the ledger says of a token request. */
 export interface RequestLineage {
-  /** `provider:<8 hex>`: by the account, where the tokens tell, else by the first token seen. */
+  /** `provider:<8 hex>`: by the account, where the tokens name it, else by the first token seen. */
   readonly profile: string | undefined
   readonly reason: RefreshReason
   /** Rotations of the grant that this process has seen, this one included. */

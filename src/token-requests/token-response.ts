@@ -17,7 +17,7 @@ export function grantedRefresh(answer: BufferedResponse): Fingerprint | undefine
 /**
  * The answer as it reads some time later: `expires_in` counts from the moment at which it is given (RFC 6749 section 5.1).
  *
- * At least a second is left: some clients take zero for an hour. An answer without the field is given as it is.
+ * At least a second is left: some clients take zero for an hour. An answer without the field is given unchanged.
  */
 export function agedAnswer(answer: BufferedResponse, elapsedMs: number): BufferedResponse {
   const text = textOf(answer)

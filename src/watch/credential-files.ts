@@ -26,7 +26,7 @@ const IDLE_MS = 5_000
 const MOST_HEAP_MIB = 256
 
 /**
- * Reads, and only reads, the files in which an application keeps its tokens, to learn what nobody can see from outside:
+ * Reads, and only reads, the files in which an application keeps its tokens, to learn what requests do not show:
  * when the token that is being refreshed expires, before it was ever sent. Asked only for refresh tokens that were not
  * seen before; nothing of a file is kept.
  *

@@ -67,7 +67,7 @@ export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }:
     refreshes.clear()
   }
 
-  /** What to do with a request; `undefined` when it is nobody's business. */
+  /** What to do with a request; `undefined` for one that is not deduplicated. */
   function plan(dispatch: Dispatch, above: (...given: never[]) => unknown): (() => unknown) | undefined {
     const { options, handler } = dispatch
     const { body } = options

@@ -5,7 +5,7 @@ import type { WatchSettings } from './watch-settings.ts'
 /**
  * Starts deep-stack mode, where the settings ask for it, and ends it when its time is over. Both are said: it costs.
  *
- * @param tell Takes a line; children stay silent, the process they belong to has said it.
+ * @param report Takes a line; children stay silent, the process they belong to has said it.
  * @returns Ends it at once, without a word.
  */
 export function traceDeepStacks(

@@ -11,7 +11,7 @@ import type { Observation } from './observation.ts'
 /** Why a stack that is not whole may lack the gate. */
 const GAPS = { limit: 'frame_limit', cut: 'stack_cut', root: undefined } as const
 
-/** By whom a token request was sent, and through the gate or past it; as far as that is known by now. */
+/** Which caller sent a token request, and whether through the gate; as far as that is known by now. */
 export class GateCheck {
   readonly #callerContext: CallerContext
   readonly #gate: TrustedCallers

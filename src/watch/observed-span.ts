@@ -36,7 +36,7 @@ export class ObservedSpan implements FinishedSpan {
   readonly droppedAttributesCount = 0
   readonly droppedEventsCount = 0
   readonly droppedLinksCount = 0
-  /** Set by whoever exports it. */
+  /** Set by the exporter. */
   resource: ProcessResource = NO_RESOURCE
   #traceId: string
   #spanId: string

@@ -9,13 +9,13 @@ export interface EndObserver<End> {
 /** What is under way, for the case that the process ends. */
 type Open = OpenItems<{ leave(): void }>
 
-/** Whom it is told to. */
+/** Its receiver. */
 export interface ObservationTarget {
   readonly sink: ObservationSink
   readonly open: Open
 }
 
-/** So much under way is remembered; what is more is not told when the process ends. */
+/** So much under way is remembered; what is more is not reported when the process ends. */
 const MOST_OPEN = 1_000
 
 /** Something under way: the sink is reported once how it ended, by itself or left behind by a process that ends first. */

@@ -68,7 +68,7 @@ export class ProviderCall {
     const durationMs = endedAtMs - callerContext.startedAtMs
     const isOrdinary = verdict.outcome === 'ok' && durationMs < SLOW_MS
     const weight = isOrdinary ? sample.take(api.service.id, endedAtMs) : 1
-    // Whoever left by himself says nothing about the provider.
+    // A caller that left by itself says nothing about the provider.
     if (!isOrdinary && verdict.outcome !== 'aborted') sample.disturbed(api.service.id, endedAtMs)
     return weight > 0 || this.#facts.wantsAll ? this.#observation(end, verdict, { durationMs, weight }) : undefined
   }

@@ -26,7 +26,7 @@ const NODE = /^node(?:js)?(?:\.exe)?$/
 
 /**
  * Sees token requests that leave by other ways than the HTTP clients of this process, as far as they show: a child that
- * is no Node and is told a token host on its command line, a raw socket to a token host. They are recorded as such; what
+ * is no Node and has a token host on its command line, a raw socket to a token host. They are recorded as such; what
  * is sent is not seen, and `execSync` and `spawnSync` are not either.
  *
  * @returns Stops watching.

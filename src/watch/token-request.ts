@@ -114,7 +114,7 @@ export class TokenRequest {
       : observation
   }
 
-  /** What the files of the application have told since it ended. */
+  /** What the files of the application have shown since it ended. */
   #recalled(reported: Reported): Reported {
     const { service, lineages, callerContext } = this.#facts
     const { refreshFingerprint: sent } = this.#shape
@@ -181,7 +181,7 @@ export class TokenRequest {
 
   #enter(refresh: Fingerprint, { access, expiresAt, profileId }: StoredCredential): void {
     const { lineages, service, callerContext } = this.#facts
-    // An access token that nobody has seen goes by the name of the refresh token it came with.
+    // An unknown access token goes by the name of the refresh token it came with.
     const known = access === undefined ? { fingerprint: `with ${refresh}` } : accessTokenOf(access, service)
     const token = access === undefined && expiresAt === undefined ? undefined : { ...known, ...(expiresAt !== undefined && { expiresAt }) }
     lineages.stored(service.id, refresh, { token, profile: profileId && profileName(profileId) }, callerContext.startMs)

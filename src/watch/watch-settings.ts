@@ -5,7 +5,7 @@ import { GatewayError } from '../domain/gateway-error.ts'
 import { PRESETS, type Preset } from './gate-presets.ts'
 import { WATCH_POLICIES, type WatchPolicy } from './watch-policy.ts'
 
-/** What a watched process is told, over the environment, by the process that starts it. */
+/** The settings of a watched process, passed in the environment by the process that starts it. */
 export interface WatchSettings {
   /** Absolute state folder. @default `~/.gatewatch`, the same for every process of a user */
   readonly state: string
@@ -15,7 +15,7 @@ export interface WatchSettings {
   readonly gate: readonly string[]
   /** Frames of the gate of a known application, likewise; its version may lack them. @default [] */
   readonly presetGate: readonly string[]
-  /** Functions through which everybody comes to the gate; whoever is outside of them is the caller. @default [] */
+  /** Functions through which everybody comes to the gate; the first frame outside of them is the caller. @default [] */
   readonly approach: readonly string[]
   /** Files in which the application keeps its tokens: read when a token it was not seen to use is refreshed. @default [] */
   readonly credentials: readonly string[]
@@ -45,9 +45,9 @@ export interface HandedSettings extends Partial<WatchSettings> {
   readonly startedBy?: number
 }
 
-/** Longest time of deep-stack mode: whoever forgets it shall not pay for it for ever. */
+/** Longest time of deep-stack mode: a forgotten one must end by itself. */
 export const LONGEST_DEEP_STACKS_MS = 86_400_000
-/** Minutes after a rotation in which whoever still holds the old token is most likely to send it. */
+/** Minutes after a rotation in which a holder of the old token is most likely to send it. */
 const DEFAULT_WINDOW_MS = 600_000
 /** Tokens are kept no longer. */
 export const LONGEST_WINDOW_MS = 86_400_000
@@ -72,7 +72,7 @@ const KEYS: ReadonlySet<string> = new Set([
  * `--import` by hand (`GATEWATCH_STATE`, `GATEWATCH_ROLE`, `GATEWATCH_GATE`, `GATEWATCH_PRESET`, `GATEWATCH_POLICY`,
  * `GATEWATCH_COALESCE_WINDOW_MS`, `GATEWATCH_DEEP_STACKS` for so long from the start, such as `10m`,
  * `GATEWATCH_TOKEN_URLS`, `GATEWATCH_APIS`, `GATEWATCH_EXCLUDE`, `GATEWATCH_CREDENTIALS`; lists with commas, URLs as `provider=url` or `url`). Lists are
- * joined; of a single value, what `gatewatch run` was told counts.
+ * joined; of a single value, the option of `gatewatch run` counts.
  *
  * @param parentPid Parent of this process; another one than the `gatewatch run` that is named means a child.
  * @throws {GatewayError} `GW_CONFIG` naming the variable and what is allowed.

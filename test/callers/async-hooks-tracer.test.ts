@@ -8,7 +8,7 @@ import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { MAIN, refreshesIn, spansIn, startNode, watchingEnvironment } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
 
-/** A refresh that is made when nobody who wants it is on the stack any more. */
+/** A refresh that is made when none of its callers is on the stack any more. */
 const SCHEDULED = `
 import { EventEmitter } from 'node:events'
 const [url, refresh_token] = process.argv.slice(2)
@@ -151,9 +151,9 @@ console.log(JSON.stringify({ sizes, ratio: after / before, stopped: forensics.si
 
 describe('deep-stack mode', () => {
   // What was seen: 24 hops that add no frame ended two frames up; a loop of awaits was remembered for ever (200,000 of them: 8
-  // to 135 MB); eleven joiners were named of a turn that nobody joined, helpers to which its own promise was handed. Steps are
+  // to 135 MB); eleven joiners were named of a turn that no caller joined, helpers to which its own promise was handed. Steps are
   // forgotten with their resource, and only who waits from elsewhere joined. Issue 1 of 6, A9.
-  it('names nobody where nobody joined: not those to whom the caller hands its promise', async () => {
+  it('names no joiner where none joined: not those that the caller hands its promise', async () => {
     const { run } = await world(ISOLATED)
     const { state, ended } = await run({ GATEWATCH_DEEP_STACKS: '10m' })
     expect(ended).toMatchObject({ code: 0, stdout: '/modelsauthorization\n' })

@@ -32,7 +32,7 @@ describe('the causal stack', () => {
     expect(names).toContain('theApplication')
   })
 
-  it('tells each of two that wait for the same from the other', async () => {
+  it('distinguishes two callers that wait for the same', async () => {
     async function one() {
       return await library()
     }

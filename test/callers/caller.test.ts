@@ -98,7 +98,7 @@ describe('a caller site', () => {
     })
   })
 
-  it('is unknown where nobody is on the stack', () => {
+  it('is unknown where no caller is on the stack', () => {
     expect(siteOf([])).toBe(UNKNOWN_CALLER)
     expect(siteOf([frame('node:timers')])).toBe(UNKNOWN_CALLER)
   })

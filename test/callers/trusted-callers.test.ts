@@ -19,12 +19,12 @@ describe('the frames of a gate', () => {
     expect(new TrustedCallers([declared]).judge([frame('post'), frame(functionName, file), frame('main')])).toEqual({ via })
   })
 
-  it('are undeclared when nobody named any, and then nothing is a bypass', () => {
+  it('are undeclared when no setting names any, and then nothing is a bypass', () => {
     expect(new TrustedCallers([]).judge([frame('post')])).toEqual({ via: 'undeclared' })
     expect(new TrustedCallers([]).judge([frame('post')], 'stack_cut')).toEqual({ via: 'undeclared' })
   })
 
-  it('tell who came to them: the first frame outside of them and of what leads there for everybody', () => {
+  it('name their caller: the first frame outside of them and of what leads there for everybody', () => {
     const gate = new TrustedCallers(['withLock'], { approach: ['resolve'] })
     expect(gate.outside([frame('post'), frame('withLock'), frame('withLock'), frame('resolve'), frame('turn'), frame('main')])).toBe(4)
     expect(gate.outside([frame('post'), frame('resolve'), frame('turn')])).toBe(2)

@@ -66,7 +66,7 @@ describe('a stream', () => {
     expect(passed(['x sk-sk']).text).toBe('x sk-sk')
   })
 
-  it('leaves a word alone that somebody has as a key', () => {
+  it('leaves a word alone that is also a key', () => {
     const credential: Credential = { type: 'api_key', key: 'lm-studio' }
     expect(passed(['I am lm-', 'studio'], credential).text).toBe('I am lm-studio')
   })

@@ -41,7 +41,7 @@ describe('the book of probes', () => {
     expect(probes.lastOf(ME)).toEqual({ outcome: 'ok', ageSeconds: 61, diverges: false })
   })
 
-  it('sees no divergence where nobody has called', () => {
+  it('sees no divergence where no call was made', () => {
     const { probes, diverges } = world()
     for (const outcome of PROBE_OUTCOMES) {
       probes.probed(ME, outcome)

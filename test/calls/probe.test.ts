@@ -60,7 +60,7 @@ describe('a probe', () => {
     expect(await w.series('probeAge')).toMatchObject([{ labels: LABELS, value: expect.toSatisfy(isNow) }])
   })
 
-  it('tells the ChatGPT backend the version without which it lists no models', async () => {
+  it('sends the ChatGPT backend the version without which it lists no models', async () => {
     const asked: string[] = []
     const backend = await providerOf((request, response) => {
       asked.push(request.url ?? '')
@@ -82,9 +82,9 @@ describe('a probe', () => {
     expect(await divergences(w)).toEqual({ [byId?.profile ?? '']: 0 })
   })
 
-  it('of a profile that nobody configured is refused, with the names there are', async () => {
+  it('of an unknown profile is refused, with the names there are', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    await expect(w.watch.probe('openai:nobody')).rejects.toMatchObject({
+    await expect(w.watch.probe('openai:missing')).rejects.toMatchObject({
       code: 'GW_PROFILE_UNKNOWN',
       message: expect.stringContaining('there are: openai:default'),
     })
@@ -115,14 +115,14 @@ describe('a probe changes nothing for the calls that follow', () => {
     expect(await served()).toBe('openai:b')
   })
 
-  it('its failure rests nobody', async () => {
+  it('its failure rests no profile', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     w.simulator.inject({ where: '/v1/models', name: 'insufficient_quota_429' })
     expect(await w.watch.probe()).toMatchObject([{ outcome: 'billing', verdict: 'dead' }])
     expect(await w.watch.profiles()).toMatchObject([{ state: 'ready' }])
   })
 
-  it('its success wakes nobody', async () => {
+  it('its success ends no rest', async () => {
     const w = await loginThenKey()
     w.simulator.inject({ where: 'provider', name: 'usage_limit_429', account: 'me', times: 1 })
     await w.responses()
@@ -142,7 +142,7 @@ describe('a probe changes nothing for the calls that follow', () => {
     })
   })
 
-  it('a rejected token that somebody refreshed meanwhile is not the last word: the newer one is asked with', async () => {
+  it('a rejected token that was refreshed meanwhile is not the last word: the newer one is asked with', async () => {
     const simulator = await startSimulator()
     atTheEnd(() => simulator.stop())
     const arrived = Promise.withResolvers<void>()
@@ -190,7 +190,7 @@ describe('a probe of a token that has expired', () => {
 })
 
 describe('a probe of what no call would use', () => {
-  it('says that a login is needed, and asks nobody', async () => {
+  it('says that a login is needed, and sends nothing', async () => {
     const w = await loginAlone({ firstAccessLifeMs: -1000 })
     w.simulator.expireGrant('me')
     await w.responses()
@@ -263,7 +263,7 @@ describe('probe and calls diverge', () => {
     expect(await divergences(w)).toEqual({ [ME]: 0 })
   })
 
-  it('when somebody is refused a refresh of a token that works, until an acquisition or a call is served again', async () => {
+  it('when a refresh of a working token is refused, until an acquisition or a call is served again', async () => {
     const w = await loginAlone()
     await w.watch.probe()
     w.simulator.inject({ where: 'token', name: 'unavailable_503', times: 1 })

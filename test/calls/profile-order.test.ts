@@ -52,7 +52,7 @@ describe('profiles try', () => {
   })
 
   it.each([
-    ['nobody was used yet: as they are listed', [], ['a', 'b', 'c']],
+    ['none was used yet: as they are listed', [], ['a', 'b', 'c']],
     ['the first was used last', ['b', 'c', 'a'], ['b', 'c', 'a']],
     ['one was never used', ['a', 'c'], ['b', 'a', 'c']],
   ])('in turn among equals: %s', (_what, used, expected) => {
@@ -121,7 +121,7 @@ describe('a profile is passed over', () => {
     ['an access token that has expired, with a refresh token', { type: 'oauth', access: 'at', refresh: 'rt', expiresAt: 1, generation: 0 }],
     ['no access token, with a refresh token', { type: 'oauth', refresh: 'rt', generation: 0 }],
     ['an access token alone', { type: 'oauth', access: 'at', generation: 0 }],
-    ['a token whose expiry nobody knows', { type: 'token', token: 'tok' }],
+    ['a token of unknown expiry', { type: 'token', token: 'tok' }],
     ['a token that is good for another millisecond', { type: 'token', token: 'tok', expiresAt: NOW + 1 }],
   ] as [string, Credential][])('but not for %s', (_what, credential) => {
     expect(order([profile('openai-codex:me', credential)]).tries).toEqual(['openai-codex:me'])

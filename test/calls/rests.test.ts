@@ -83,7 +83,7 @@ describe('a login that was refused', () => {
 
   // Seen: for up to a second after a login the gateway passed it over, for a pause of the gate or a dead grant of the one
   // before, and the paid key served. Why: calls chose by a listing of the store that may be a second old.
-  // Fix: a profile that could not serve as it is listed is looked at again. Issue 1, D3.
+  // Fix: a profile that could not serve at listing is looked at again. Issue 1, D3.
   it.each<[string, (w: GatewayWorld) => unknown, string]>([
     [
       'a pause of the gate',

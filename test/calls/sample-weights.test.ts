@@ -23,7 +23,7 @@ describe('good calls that are not all kept', () => {
     expect(calls.take('work', 'gpt-5.5', 'chosen')).toBe(2)
   })
 
-  it('are counted together where somebody makes models up, and none is lost', () => {
+  it('are counted together where a client invents models, and none is lost', () => {
     const calls = new SampleWeights()
     for (let index = 0; index < 3_000; index += 1) calls.take('work', `model-${index}`, 'passed_over')
     expect(calls.take('work', 'model-2999', 'chosen')).toBe(2_001)

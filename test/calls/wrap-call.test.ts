@@ -12,7 +12,7 @@ async function world() {
 const LABELS = { provider: 'corp', model: 'm-1', profile: 'corp:me', caller: 'test/calls/wrap-call.test.ts#askTheModel' }
 
 describe('a provider call of another caller', () => {
-  it('keeps arguments, result and `this` of nobody, and is seen with its caller', async () => {
+  it('leaves arguments, result and `this` alone, and is seen with its caller', async () => {
     const w = await world()
     const send = async (account: string, model: string) => ({ status: 200, account, model })
     const watched = w.watch.wrapCall(send, { provider: 'corp', profile: account => account, model: (_account, model) => model })

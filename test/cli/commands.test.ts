@@ -126,7 +126,7 @@ describe('a configuration that cannot be used', () => {
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'GW_CONFIG', next: 'fix_configuration' } })
   })
 
-  it('and a damaged store names the file, ends with 1 and leaves it as it is', async () => {
+  it('and a damaged store names the file, ends with 1 and leaves it unchanged', async () => {
     await storeProfiles(login('openai-codex:work', { expiresAt: Date.now() }))
     const path = join(folder, 'gatewatch-state', 'profiles.sqlite')
     await writeFile(path, 'SQLite format 3')

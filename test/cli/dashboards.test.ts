@@ -75,17 +75,17 @@ describe('gatewatch dashboards install', () => {
     expect(grafana.writes).toEqual([])
   })
 
-  it('updates what somebody changed, and leaves boards of others alone', async () => {
+  it('updates what a user changed, and leaves boards of others alone', async () => {
     const grafana = await startGrafana()
     await install(grafana)
     const overview = grafana.boards.get('gatewatch-overview')
     if (overview) overview.dashboard.title = 'changed by hand'
-    grafana.boards.set('somebody-elses', { dashboard: { uid: 'somebody-elses', title: 'Theirs', tags: [] }, folderUid: '' })
+    grafana.boards.set('of-another-owner', { dashboard: { uid: 'of-another-owner', title: 'Theirs', tags: [] }, folderUid: '' })
     grafana.writes.length = 0
     const { stdout } = await install(grafana)
     expect(stdout.match(/^updated .*gatewatch-overview/gm)).toHaveLength(1)
     expect(grafana.writes).toEqual(['POST /api/dashboards/db gatewatch-overview'])
-    expect(grafana.boards.get('somebody-elses')?.dashboard.title).toBe('Theirs')
+    expect(grafana.boards.get('of-another-owner')?.dashboard.title).toBe('Theirs')
   })
 
   it('refuses before it changes anything when one of our uids belongs to a board of another caller', async () => {
@@ -120,7 +120,7 @@ describe('gatewatch dashboards install', () => {
     expect(wrong.stderr + wrong.stdout).not.toContain('not-that-one')
   })
 
-  it('says that nobody answers', async () => {
+  it('says that no server answers', async () => {
     const grafana = await startGrafana()
     await endings.splice(0)[0]?.()
     const { code, stderr } = await install(grafana)

@@ -114,7 +114,7 @@ describe('gatewatch profiles login', () => {
   })
 
   it.each([
-    [['--provider', 'nobody'], /no provider is called "nobody"/],
+    [['--provider', 'missing'], /no provider is called "missing"/],
     [['--provider', 'acme', '--paste', '--device'], /choose one/],
     [['--provider', 'acme', '--device'], /set providers\.acme\.deviceUrl, or sign in without --device/],
     [['--provider', 'acme', '--profile', 'acme:key'], /takes its key from a variable/],
@@ -186,8 +186,8 @@ describe('gatewatch profiles add, order, rename and logout', () => {
       [['rename', 'acme:me', 'acme:other'], /there is a profile acme:other already/],
       [['rename', 'acme:me', 'acme:me'], /is called acme:me already/],
       [['order', 'acme:me', 'acme:me'], /is named twice/],
-      [['order', 'acme:me', 'acme:nobody'], /no profile is called acme:nobody; known: acme:me, acme:other/],
-      [['logout', 'acme:nobody'], /no profile is called acme:nobody/],
+      [['order', 'acme:me', 'acme:missing'], /no profile is called acme:missing; known: acme:me, acme:other/],
+      [['logout', 'acme:missing'], /no profile is called acme:missing/],
     ] as const
     for (const [parameters, message] of refusals) {
       const { code, stdout, stderr } = await run(...parameters)
@@ -208,7 +208,7 @@ describe('gatewatch profiles add, order, rename and logout', () => {
     expect((await stored()).map(({ id }) => id)).toEqual(['acme:work'])
   })
 
-  it('say where the profiles are looked for when nobody said it', async () => {
+  it('say where the profiles are looked for when no option names a place', async () => {
     const { code, stderr } = await runCli(['profiles', 'order']).ended
     expect(stderr).toContain('--config FILE or --state FOLDER')
     expect(code).toBe(EXIT.usage)

@@ -94,7 +94,7 @@ describe('gatewatch refreshes', () => {
     ['--via', 'gate', 1],
     ['--via', 'bypass', 1],
     ['--caller', 'refreshOAuthCredential', 1],
-    ['--caller', 'nobody', 0],
+    ['--caller', 'missing', 0],
     ['--profile', 'openai-codex:me@example.com', 1],
     ['--profile', 'openai-codex:default', 1],
     ['--limit', '1', 1],
@@ -166,7 +166,7 @@ describe('gatewatch refreshes', () => {
 })
 
 describe('gatewatch refreshes --follow', () => {
-  it('shows what there is, then what comes, and who replays whom; Ctrl-C ends it', async () => {
+  it('shows what there is, then what comes, and each replay with its first user; Ctrl-C ends it', async () => {
     const w = diskWorld()
     w.refresh({ caller: 'src/first.ts#f', sent: 'aaaaaaaaaaaa', startMs: NOW_MS - 9_000 })
     await w.recorder.flush()

@@ -78,7 +78,7 @@ describe('gatewatch status --probe', () => {
 })
 
 describe('gatewatch status', () => {
-  it('probes nothing unless it is told to', async () => {
+  it('probes nothing unless an option asks for it', async () => {
     const w = await loginAlone()
     expect((await status(w.url)).code).toBe(EXIT.good)
     expect(w.spans(SPAN_PROBE)).toEqual([])

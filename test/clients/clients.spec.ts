@@ -60,7 +60,7 @@ describe('every client', () => {
     expect(names(rows('unnamed').filter(row => !isSeen(row)))).toEqual([])
   })
 
-  it('tells the application of it with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {
+  it('reports it to the application with the code GATEWATCH_BYPASS, as its error or the cause of it', () => {
     const pendingObservation = tokenRequests('enforce').filter(({ error = [] }) => !error.includes('GATEWATCH_BYPASS'))
     expect(pendingObservation.map(({ on, error }) => ({ on, error }))).toEqual([])
   })
@@ -94,7 +94,7 @@ describe('every client', () => {
     expect(all.filter(row => isCallerFound(row)).length / all.length).toBeGreaterThanOrEqual(LEAST_CALLERS)
   })
 
-  it('is in the table as it is', async () => {
+  it('is in the table unchanged', async () => {
     const table = tableOf(trials)
     process.stdout.write(table)
     await expect(table).toMatchFileSnapshot('TABLE.md')

@@ -5,7 +5,7 @@ export interface Trials {
   readonly major: number
   readonly observe: Trial
   readonly enforce: Trial
-  /** As `enforce`, by a watch that was not told the token URLs. */
+  /** As `enforce`, by a watch without the token URLs. */
   readonly unnamed: Trial
   /** Two at once, under the policy that has them share an answer. */
   readonly coalesce: Trial

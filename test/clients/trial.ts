@@ -24,7 +24,7 @@ export interface Row {
 
 export interface Trial {
   readonly rows: readonly Row[]
-  /** Faults of the watch, and errors of the application that nobody caught. */
+  /** Faults of the watch, and uncaught errors of the application. */
   readonly faults: readonly string[]
   readonly exit: number | string
   /** The version it ran on, as the process itself said. */
@@ -33,7 +33,7 @@ export interface Trial {
 
 export interface TrialOptions {
   readonly policy: 'observe' | 'enforce' | 'coalesce'
-  /** Whether the watch was told the token URLs; else it must know a token request by its body. */
+  /** Whether the watch has the token URLs; else it must know a token request by its body. */
   readonly knowsUrls: boolean
   /** How many ask for the same token at once. @default 1 */
   readonly atOnce?: number
@@ -49,7 +49,7 @@ type Message =
 const HERE = new URL('.', import.meta.url)
 /** How long the requests that were made may take to be reported, each of those that were made at once. */
 const PATIENCE_MS = 3000
-/** Requests that nobody expects are waited for this long: a retry, or one that leaves after all. */
+/** Unexpected requests are waited for this long: a retry, or one that leaves after all. */
 const SETTLING_MS = 20
 
 /** Runs every client once, under the Node of that major version, watched as the options say. */

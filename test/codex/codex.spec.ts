@@ -37,7 +37,7 @@ async function codexWorld(simulated: SimulatorOptions = {}) {
   const w = await gatewayWorld({ store, simulated })
   const grant = w.simulator.grantFor({ provider: 'openai-codex', account: 'acct-1', firstAccessLifeMs: -60_000 })
   await store.change(PROFILE, () => profileOf(grant, {}, PROFILE))
-  // A profile that somebody adds is seen a moment later.
+  // An added profile is seen a moment later.
   await eventually(async () => expect(await w.watch.profiles()).toHaveLength(1))
   return {
     ...w,
@@ -52,7 +52,7 @@ async function codexWorld(simulated: SimulatorOptions = {}) {
   }
 }
 
-/** Comes true when somebody has sent a whole token request to the gateway of this process. */
+/** Comes true when a client has sent a whole token request to the gateway of this process. */
 function tokenRequestArrived(): Promise<void> {
   return new Promise(resolve => {
     const onRequest = (message: unknown) => {

@@ -117,11 +117,11 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(generationOf(await store.read('b'))).toBe(9)
     })
 
-    it('an update that returns the same object leaves everything as it is', async () => {
+    it('an update that returns the same object leaves everything unchanged', async () => {
       const store = await freshStore()
       await store.change(ID, () => oauthProfile(ID, 2))
       expect(await store.change(ID, current => current)).toEqual(oauthProfile(ID, 2))
-      expect(await store.change('nobody', current => current)).toBeUndefined()
+      expect(await store.change('missing', current => current)).toBeUndefined()
       expect(await store.list()).toEqual([oauthProfile(ID, 2)])
     })
 
@@ -133,7 +133,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(await store.list()).toEqual([])
     })
 
-    it('an update that throws changes nothing and holds nobody up', async () => {
+    it('an update that throws changes nothing and delays no other update', async () => {
       const store = await freshStore()
       await store.change(ID, () => oauthProfile(ID, 1))
       const failing = store.change(ID, () => {
@@ -144,7 +144,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
     })
 
     it.each([
-      ['another id', { ...oauthProfile('somebody-else') }],
+      ['another id', { ...oauthProfile('another') }],
       ['an expiry that is no number', { ...oauthProfile(ID), credential: { type: 'oauth', generation: 1, expiresAt: Number.NaN } }],
       ['no provider', { ...oauthProfile(ID), provider: '' }],
     ] as [string, StoredProfile][])('an update that returns %s is refused and nothing is changed', async (_, wrong) => {
@@ -154,7 +154,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(await store.reload(ID)).toEqual(oauthProfile(ID, 1))
     })
 
-    it('nobody can change what is stored from outside', async () => {
+    it('what is stored cannot be changed from outside', async () => {
       const store = await freshStore()
       const mine = { ...oauthProfile(ID, 1), credential: { type: 'oauth' as const, refresh: 'good', generation: 1 } }
       const stored = await store.change(ID, () => mine)
@@ -210,7 +210,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       await lease.release()
     })
 
-    it('who waits too long is told which process holds the lease, and no profile id', async () => {
+    it('a caller that waits too long learns which process holds the lease, and no profile id', async () => {
       const store = await freshStore()
       await store.lease(ID, { waitMs: 0 })
       const error = await store.lease(ID, { waitMs: 20 }).catch((caught: unknown) => caught)
@@ -241,7 +241,7 @@ export function profileStoreContract(name: string, open: () => Promise<ProfileSt
       expect(second.lost.aborted).toBe(false)
     })
 
-    it('closing tells the holder, ends the waiting, and nothing works afterwards', async () => {
+    it('closing notifies the holder, ends the waiting, and nothing works afterwards', async () => {
       const store = await freshStore()
       const held = await store.lease(ID, { waitMs: 0 })
       const waiting = store.lease(ID, { waitMs: 20_000 })

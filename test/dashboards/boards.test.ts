@@ -27,7 +27,7 @@ const promql = queries
   .map(query => ({ ...query, expr: interpolate(query.target.expr ?? '') }))
 
 describe('the generated files', () => {
-  it('are what the sources make of them: nobody edits them, nobody forgets them', () => {
+  it('are what the sources make of them: not edited by hand, not outdated', () => {
     const made = generatedFiles()
     expect(readdirSync(GENERATED).sort()).toEqual([...made.keys()].sort())
     for (const [name, content] of made) expect(readFileSync(join(GENERATED, name), 'utf8'), `${name}: run npm run dashboards`).toBe(content)
@@ -178,7 +178,7 @@ describe('the lint itself', () => {
   it.each([
     ['a metric that is gone', 'sum(rate(gatewatch_gone_total[5m]))', 'gatewatch_gone_total'],
     ['a label the metric does not have', 'rate(gatewatch_gate_bypasses_total{model="x"}[5m])', 'gatewatch_gate_bypasses_total{model}'],
-    ['a label nobody has', 'sum by (trace_id) (up)', 'by (trace_id)'],
+    ['a label that no series has', 'sum by (trace_id) (up)', 'by (trace_id)'],
   ])('sees %s', (_what, expr, fault) => {
     expect(unknownIn(expr)).toContain(fault)
   })

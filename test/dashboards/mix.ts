@@ -58,7 +58,7 @@ export async function startMix(): Promise<Mix> {
       { provider: CODEX, account: 'team' },
       { provider: CODEX, account: 'doomed' },
       { provider: CODEX, account: 'ending', firstAccessLifeMs: 120_000 },
-      // Expired: with its grant dead it serves nobody.
+      // Expired: with its grant dead it serves no call.
       { provider: 'anthropic', account: 'claude', firstAccessLifeMs: 1 },
     ].map((grant: GrantOptions) => [`${grant.provider}:${grant.account}`, simulator.grantFor(grant)] as const),
   )
@@ -213,7 +213,7 @@ function sayTooMuch(): void {
 
 type Stumble = 'no_room' | 'no_lease' | 'lease_lost'
 
-/** A store in memory that stumbles once when it is told to, as a full disk and a suspended process make a real one do. */
+/** A store in memory that fails once when asked to, as a full disk and a suspended process make a real one do. */
 function stumblingStore(inner: ProfileStore): ProfileStore & { stumble(how: Stumble): void } {
   let next: Stumble | undefined
   const takes = (how: Stumble): boolean => {

@@ -197,7 +197,7 @@ describe.runIf(isInstalled('prometheus') && isInstalled(alertmanagerProgram() ??
   },
 )
 
-/** The sampling policies of a collector's configuration, each as it is written. */
+/** The sampling policies of a collector's configuration, each as in its file. */
 function policiesOf(text: string): Record<string, string> {
   const [, section = ''] = /^ {4}policies:\n((?: {6}.*\n)+)/m.exec(text) ?? []
   return Object.fromEntries(

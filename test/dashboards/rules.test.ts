@@ -61,7 +61,7 @@ describe('the rules', () => {
 })
 
 describe('the runbook', () => {
-  it('has a section for each alert and none besides', () => {
+  it('has a section for each alert and no other', () => {
     expect(anchorsOf(runbook).sort()).toEqual(names.map(name => name.toLowerCase()).sort())
   })
 

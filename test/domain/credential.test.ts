@@ -37,7 +37,7 @@ describe('a fingerprint', () => {
     expect(fingerprint('canary')).toBe('38b9a7c3e00c')
   })
 
-  it('tells tokens apart that differ in one character', () => {
+  it('distinguishes tokens that differ in one character', () => {
     const all = Array.from({ length: 1000 }, (_, index) => fingerprint(`token-${index}`))
     expect(new Set(all).size).toBe(1000)
   })

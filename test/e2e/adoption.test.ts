@@ -62,7 +62,7 @@ describe('a gateway that the application wrote', () => {
   it('sends several token requests for fifty callers as long as it has no gate', async () => {
     const second = Promise.withResolvers<void>()
     let received = 0
-    // The first answer waits until another caller has asked as well: with a gate nobody would, and it would wait forever.
+    // The first answer waits until another caller has asked as well: with a gate none would, and it would wait forever.
     const onTokenRequest = (step: string) => {
       if (step !== 'received') return undefined
       received += 1
@@ -110,7 +110,7 @@ describe('a gateway that the application wrote', () => {
     await until(() => counted(otlp, METRICS.acquisitions.name) === acquisitions.length)
   })
 
-  it('tells the refresh after a rejection from the one after expiry', async () => {
+  it('distinguishes the refresh after a rejection from the one after expiry', async () => {
     const { gateway, tokenRequests, otlp, simulator } = await world('after.mjs')
     await gateway.chat('mine')
     simulator.expireAccess('mine')
@@ -170,7 +170,7 @@ describe('what Gatewatch wraps', () => {
   })
 })
 
-/** Where a piece of code stands in `after.mjs`, as a span tells it. */
+/** Where a piece of code stands in `after.mjs`, as a span names it. */
 function codeOf(name: string, ...pieces: string[]) {
   const line = source('after.mjs')
     .split('\n')

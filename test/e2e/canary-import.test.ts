@@ -43,7 +43,7 @@ const CONTENTS: Content[] = [
 
 describe.each(IMPORT_SOURCES)('an import from %s', source => {
   it.each<Content>(CONTENTS)(
-    'of %s shows none of them: printed, told over OTLP, recorded',
+    'of %s shows none of them: printed, exported over OTLP, recorded',
     { timeout: 60_000 },
     async (_what, contentOf, isWhole = false) => {
       const home = stateFolder()
@@ -63,7 +63,7 @@ describe.each(IMPORT_SOURCES)('an import from %s', source => {
 
       const search = searchForSecrets()
       const stored = await storedTokens(state)
-      // What can be read is taken over; what cannot is told; nobody described the provider of Gemini here.
+      // What can be read is taken over; what cannot is reported; no provider of Gemini is configured here.
       if (isWhole && source !== 'gemini') expect(stored.length, endings[1]?.stdout).toBeGreaterThan(0)
       for (const text of stored) search.add({ what: 'a token that was stored', text })
       expect(endings.map(({ stdout, stderr }) => (stdout + stderr).length > 0)).toEqual([true, true, expect.any(Boolean)])

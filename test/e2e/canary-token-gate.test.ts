@@ -82,7 +82,7 @@ describe('after clients of the token endpoint gate at their worst', () => {
     expect(search.find(surface)).toEqual([])
   })
 
-  it('there was something to tell: tokens that were current, rotated away and unknown, and refusals of the provider', () => {
+  it('there was something to record: tokens that were current, rotated away and unknown, and refusals of the provider', () => {
     const has = (where: string, what: string) => (surfaces.get(where) ?? '').includes(what)
     for (const decision of ['lead', 'adopt', 'refuse'])
       expect(has('/ops/data/traces', `["${ATTR_DECISION}","${decision}"]`), decision).toBe(true)

@@ -168,7 +168,7 @@ function optionsFor({ url }: Simulator, otlp: OtlpReceiver): StartOptions {
   }
 }
 
-/** Profiles of every kind, good and dead ones, with names and accounts that are nobody's business. */
+/** Profiles of every kind, good and dead ones, with names and accounts that are private. */
 function storeOf(simulator: Simulator): ProfileStore {
   simulator.addApiKey(SECRETS.openaiKey, { provider: 'openai' })
   const oauth = (id: string, provider: string, changes: object = {}): StoredProfile => {
@@ -252,7 +252,7 @@ async function askEverything({ url }: Serving, simulator: Simulator, answers: st
     const answer = await post(url + path, sent, { ...headers, ...more })
     const ours = /^x-gatewatch/
     answers.push(JSON.stringify([answer.status, Object.entries(answer.headers).filter(([name]) => ours.test(name))]))
-    // What a provider said to a client's request is passed on as it is; what we say ourselves is ours to answer for.
+    // What a provider said to a client's request is passed on unchanged; what we say ourselves is ours to answer for.
     if (isOurs(answer.body)) answers.push(answer.body)
   }
   const calls: [string, object][] = [
@@ -448,7 +448,7 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
   surfaces.set('profiles()', JSON.stringify(await gatewatch.profiles()))
 }
 
-/** Runs the adopted gateway as a process of its own; a second one sends its telemetry to nobody, with credentials. */
+/** Runs the adopted gateway as a process of its own; a second one sends its telemetry to a closed port, with credentials. */
 async function runOtherGateway(otlp: OtlpReceiver): Promise<void> {
   const simulator = await startSimulator()
   const account = SECRETS.email

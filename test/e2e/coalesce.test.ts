@@ -53,7 +53,7 @@ describe('a process that is run with --policy coalesce', () => {
     expect(acquisitions.map(({ attributes }) => attributes[ATTR_DECISION]).sort()).toEqual(['join', 'join', 'reuse'])
   })
 
-  it('shares the answer of whoever came through the gate, where one is declared and where none is', async () => {
+  it('shares the answer of the caller that came through the gate, where one is declared and where none is', async () => {
     const w = await world()
     for (const gate of [['--gate', 'plugInRefresh'], []]) {
       const job = { tokens: w.login(), steps: [['together']] } as const

@@ -13,7 +13,7 @@ import { codexLogin, providersOf } from '../support/gateway-world.ts'
 // The fix: while the store cannot be listed, the last listing serves.
 // Issue 2: in-memory tokens keep serving where that is safe.
 describe('a store file that is cut in half while the gateway runs', () => {
-  it('stops no call whose token still works, and stays as it is', async () => {
+  it('stops no call whose token still works, and stays unchanged', async () => {
     const simulator = await startSimulator()
     afterwards(() => simulator.stop())
     const folder = stateFolder()

@@ -204,7 +204,7 @@ describe('a folder that cannot be written', () => {
     expect(readFileSync(profileFile(folder)).equals(before)).toBe(true)
   })
 
-  it('because it is a file: refused when Gatewatch starts, naming it, and left as it is', async () => {
+  it('because it is a file: refused when Gatewatch starts, naming it, and left unchanged', async () => {
     const folder = stateFolder()
     mkdirSync(join(folder, '..'), { recursive: true })
     writeFileSync(folder, 'I am a file')

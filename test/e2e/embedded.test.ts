@@ -54,7 +54,7 @@ describe('a call made in code', () => {
     expect((await w.labels('attemptDuration')).map(({ caller }) => caller)).toEqual([`${HERE}#thinkAloud`])
   })
 
-  it('tells its caller to the gate as well', async () => {
+  it('names its caller to the gate as well', async () => {
     const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
     async function wakeUp() {
       return await w.watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'x', store: false } })
@@ -104,7 +104,7 @@ describe('a call made in code', () => {
     expect(answer.served.profile).toBe('openai:default')
   })
 
-  it('that nobody can serve is an error that says why', async () => {
+  it('that no profile can serve is an error that says why', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     await expect(w.watch.call({ ...CHAT, provider: 'anthropic' })).rejects.toMatchObject({ code: 'GW_NO_PROFILE', next: 'add_profile' })
     w.simulator.inject({ where: 'provider', resetBeforeCommit: true })
@@ -192,10 +192,10 @@ describe('Gatewatch without a store and without a server', () => {
     await watch.close()
   })
 
-  it('that could not start leaves the store to whoever brought it', async () => {
+  it('that could not start leaves the store to its owner', async () => {
     const { memoryStore } = await import('../../src/store/memory-store.ts')
     const store = memoryStore()
-    await expect(startGatewatch({ store, order: ['nobody'], environment: {} })).rejects.toMatchObject({ code: 'GW_CONFIG' })
+    await expect(startGatewatch({ store, order: ['missing'], environment: {} })).rejects.toMatchObject({ code: 'GW_CONFIG' })
     const watch = await startGatewatch({ store, environment: {} })
     atTheEnd(() => watch.close())
     expect(await watch.profiles()).toEqual([])

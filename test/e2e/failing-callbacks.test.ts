@@ -82,7 +82,7 @@ async function world(onError?: (fault: unknown) => void) {
 }
 
 describe.each(WRAPPED)('the option $option', ({ option, wrap }) => {
-  it.each(FAULTS)('that %s leaves the wrapped function as it is, and is reported once', async (_what, fails, type) => {
+  it.each(FAULTS)('that %s leaves the wrapped function unchanged, and is reported once', async (_what, fails, type) => {
     const w = await world()
     const seen: unknown[] = []
     const error = new Error('its own')

@@ -141,12 +141,12 @@ describe('a refresher hangs with the lease held', () => {
   })
 })
 
-/** Who holds the lease: nobody, a process by its number, or somebody who is changing the table at this very moment. */
-async function leasedBy({ store }: World): Promise<number | 'nobody' | 'somebody'> {
+/** The holder of the lease: none, a process by its number, or unknown while a process is changing the table. */
+async function leasedBy({ store }: World): Promise<number | 'none' | 'unknown'> {
   try {
     await (await store.lease(PROFILE, { waitMs: 0 })).release()
-    return 'nobody'
+    return 'none'
   } catch (error) {
-    return isGatewayError(error, 'GW_LEASE_TIMEOUT') ? (error.heldBy ?? 'somebody') : 'somebody'
+    return isGatewayError(error, 'GW_LEASE_TIMEOUT') ? (error.heldBy ?? 'unknown') : 'unknown'
   }
 }

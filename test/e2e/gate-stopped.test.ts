@@ -56,7 +56,7 @@ async function stoppedWorld(stopAt?: { step: TokenStep }) {
   }
 }
 
-/** Which process holds the lease; `undefined` for none, and while somebody is changing the table. */
+/** Which process holds the lease; `undefined` for none, and while a process is changing the table. */
 async function leasedBy({ store }: World): Promise<number | undefined> {
   try {
     await (await store.lease(PROFILE, { waitMs: 0 })).release()

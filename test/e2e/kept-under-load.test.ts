@@ -39,7 +39,7 @@ async function drain({ body }: CallAnswer): Promise<void> {
   for await (const _chunk of body);
 }
 
-/** The trace and all that hangs under it: nobody's parent is missing. */
+/** The trace and all that hangs under it: no parent is missing. */
 function isWhole(trace: readonly ReceivedSpan[]): boolean {
   const ids = new Set(trace.map(({ spanId }) => spanId))
   return trace.filter(({ parentSpanId }) => !ids.has(parentSpanId)).length === 1

@@ -110,10 +110,10 @@ describe('at an OAuth server of another caller', () => {
     server = await startOidcServer(CLIENT)
     otlp = await startOtlpReceiver()
     await writeFile(join(folder, 'gatewatch.json'), JSON.stringify(settings()))
-    const person = new Browser('somebody')
+    const person = new Browser('a-user')
     ;[browserLogin, deviceLogin] = await Promise.all([
       signIn(person, '--profile', BY_BROWSER),
-      signIn(new Browser('somebody'), '--profile', BY_DEVICE, '--device'),
+      signIn(new Browser('a-user'), '--profile', BY_DEVICE, '--device'),
     ])
     ownPages = person.pages.filter(({ url }) => !url.startsWith(server.url))
     for (const { url } of person.pages) {
@@ -131,7 +131,7 @@ describe('at an OAuth server of another caller', () => {
 
   it('a user signs in with a browser, PKCE and a nonce', async () => {
     expect(browserLogin).toMatchObject({ code: 0, stdout: expect.stringContaining(`Signed in: ${BY_BROWSER} is stored`) })
-    expect(afterLogin).toMatchObject({ type: 'oauth', account: 'somebody', generation: 0, refresh: expect.any(String) })
+    expect(afterLogin).toMatchObject({ type: 'oauth', account: 'a-user', generation: 0, refresh: expect.any(String) })
     const exchange = server.tokenRequests.find(fields => fields.get('grant_type') === 'authorization_code')
     expect(exchange?.get('code_verifier')).toMatch(/^[\w-]{43}$/)
     expect(exchange?.get('redirect_uri')).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/callback$/)
@@ -139,7 +139,7 @@ describe('at an OAuth server of another caller', () => {
 
   it('a user signs in with a code on another device', async () => {
     expect(deviceLogin).toMatchObject({ code: 0, stdout: expect.stringContaining(`Signed in: ${BY_DEVICE} is stored`) })
-    expect(await stored(BY_DEVICE)).toMatchObject({ account: 'somebody', refresh: expect.any(String) })
+    expect(await stored(BY_DEVICE)).toMatchObject({ account: 'a-user', refresh: expect.any(String) })
   })
 
   it('another account is refused, and what it signed in for is given back', async () => {
@@ -177,7 +177,7 @@ describe('at an OAuth server of another caller', () => {
   })
 
   it('whose login died signs in again', async () => {
-    expect(await signIn(new Browser('somebody'), '--profile', BY_BROWSER)).toMatchObject({
+    expect(await signIn(new Browser('a-user'), '--profile', BY_BROWSER)).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('holds the new login'),
     })

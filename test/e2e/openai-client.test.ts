@@ -67,7 +67,7 @@ describe('the OpenAI client in front of the gateway', () => {
     expect(await all(through.models.list())).toEqual(await all(direct.models.list()))
   })
 
-  it('is told who it is in the spans of its calls', async () => {
+  it('is named in the spans of its calls', async () => {
     const w = await keyed({ profiles: OPENAI_PROFILE })
     await clients(w).through.chat.completions.create(CHAT)
     expect((await w.spanned(SPAN_CALL)).attributes[ATTR_CALLER]).toMatch(/^client:OpenAI\/JS/)

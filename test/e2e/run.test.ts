@@ -32,7 +32,7 @@ describe('gatewatch run', () => {
     it.each<[string, Job['steps'], number | string]>([
       ['that ends well', [['gate'], ['complain', 'a word on stderr']], 0],
       ['that exits with a code', [['gate'], ['exit', 3]], 3],
-      ['that throws what nobody catches', [['gate'], ['throw']], 1],
+      ['that throws what is not caught', [['gate'], ['throw']], 1],
       ['that leaves a rejection unhandled', [['gate'], ['reject']], 1],
     ])('%s', async (_what, steps, code) => {
       const { job, run, sendIndependently } = await world()
@@ -49,7 +49,7 @@ describe('gatewatch run', () => {
       const without = sendIndependently(job(steps))
       for (const started of [with_, without]) {
         await started.said('hanging')
-        // What is written at once is written a moment later; a signal that nobody handles leaves no such moment.
+        // What is written at once is written a moment later; an unhandled signal leaves no such moment.
         if (started === with_) await expect.poll(() => refreshesIn(state)).toHaveLength(1)
         started.child.kill('SIGTERM')
       }

@@ -133,9 +133,9 @@ describe('stop', () => {
 describe('a start that failed', () => {
   it.each<[string, () => StartOptions]>([
     ['because the store cannot be read', () => ({ store: badStore() })],
-    ['because the order names no profile', () => ({ order: ['nobody'] })],
+    ['because the order names no profile', () => ({ order: ['missing'] })],
     ['because a provider cannot be used', () => ({ providers: { corp: {} } })],
-    ['because a profile has no provider', () => ({ profiles: { me: { provider: 'nobody' } } })],
+    ['because a profile has no provider', () => ({ profiles: { me: { provider: 'missing' } } })],
   ])('%s leaves nothing of it', async (_why, options) => {
     const before = process.listenerCount('exit')
     await expect(startGatewatch({ environment: {}, recordIn: stateFolder(), ...options() })).rejects.toThrow()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ROOT } from './source-files.ts'
 
-/** Folders of somebody's machine; the slashes are added here, or this file would be the first to be found. */
+/** Folders of a developer's machine; the slashes are added here, or this file would be the first to be found. */
 const MACHINE_FOLDERS = ['work', 'root', 'home', 'Users']
 const MACHINE_PATH = new RegExp(`(?<![\\w.)}\\]])/(?:${MACHINE_FOLDERS.join('|')})/`)
 

@@ -35,7 +35,7 @@ interface Manifest {
   readonly peerDependencies: Readonly<Record<string, string>>
 }
 
-/** What somebody writes who has installed the package; compiled, never run. */
+/** The code of a user of the package; compiled, never run. */
 const CONSUMER = `
 import { createServer } from 'node:http'
 import express from 'express'
@@ -137,7 +137,7 @@ describe('the published package', () => {
     unpackedBytes = packed.unpackedSize
     mkdirSync(installed, { recursive: true })
     await run('tar', ['-xzf', join(folder, packed.filename), '-C', installed, '--strip-components=1'])
-    // What it says it depends on and no more, so that a forgotten dependency is missed here and not at somebody's.
+    // What it says it depends on and no more, so that a forgotten dependency is missed here and not at a user's.
     for (const name of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) link(name, folder)
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
     // What an application has beside it, for the compiler alone.

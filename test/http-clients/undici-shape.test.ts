@@ -49,7 +49,7 @@ function watch() {
 // one of them an accessor would have ended the watch; one that starts requests otherwise would have been recorded as
 // refused, and sent. Issue 1 of 6, A6.
 describe('a request of an undici that is not known', () => {
-  it.each(['locked body', 'other callbacks'] as const)('is left as it is (%s), and said so once', shape => {
+  it.each(['locked body', 'other callbacks'] as const)('is left unpatched (%s), and reported once', shape => {
     const w = watch()
     const requests = [published(shape), published(shape)]
     const before = requests.map(request => ({ ...Object.getOwnPropertyDescriptors(request) }))

@@ -80,7 +80,7 @@ describe('gatewatch profiles import', () => {
       source: 'openclaw',
       dryRun: false,
       profiles: [
-        { profile: 'openai-codex:8800e847', outcome: 'needs_owner', rotates: true, generation: 0 },
+        { profile: 'openai-codex:af865a03', outcome: 'needs_owner', rotates: true, generation: 0 },
         { profile: 'openai:default', outcome: 'imported', type: 'api_key' },
         { profile: 'anthropic:setup', outcome: 'imported', type: 'token' },
         { profile: 'anthropic:claude-cli', outcome: 'needs_owner' },
@@ -135,7 +135,7 @@ describe('gatewatch profiles import', () => {
       ['openclaw', '--take-ownership', '--path', folder.path('odd')],
       ['openclaw', '--json', '--path', folder.path('odd')],
       ['openclaw', '--path', folder.path('damaged')],
-      ['openclaw', '--profile', 'openai:nobody'],
+      ['openclaw', '--profile', 'openai:missing'],
       ['codex', '--take-ownership', '--json'],
       ['claude', '--take-ownership', '--json'],
       ['gemini', '--json'],

@@ -28,7 +28,7 @@ describe('the JSON store of OpenClaw', () => {
     folder.put('openclaw', AGENT)
     const { profiles, order } = await imported(folder, { source: 'openclaw' })
     expect(profiles.map(({ id, outcome }) => [id, outcome])).toEqual([
-      ['openai-codex:somebody@sample.example', 'imported'],
+      ['openai-codex:user@sample.example', 'imported'],
       ['openai:default', 'imported'],
       ['anthropic:setup', 'imported'],
       ['anthropic:claude-cli', 'imported'],
@@ -43,7 +43,7 @@ describe('the JSON store of OpenClaw', () => {
       generation: 0,
     })
     expect(profiles[2]?.credential?.type).toBe('token')
-    expect(order).toEqual(['openai-codex:somebody@sample.example', 'openai:default'])
+    expect(order).toEqual(['openai-codex:user@sample.example', 'openai:default'])
     expect(profiles[1]?.notes).toEqual(['OpenClaw does not use it until 2100-01-01T00:00:00.000Z (billing)'])
     expect(profiles[5]?.notes.join()).toContain('gatewatch profiles add --api-key-env OPENAI_API_KEY')
   })
@@ -182,12 +182,12 @@ describe('the SQLite store of OpenClaw 2026.9', () => {
     expect(profiles.map(({ id }) => id)).toEqual(['openai-codex:default', 'openai:key'])
     expect(order).toEqual(['openai:key', 'openai-codex:default'])
     expect(folder.changes()).toEqual([])
-    // Nobody was locked out: the owner writes on.
+    // The owner is not locked out: it writes on.
     database.exec("UPDATE auth_profile_store SET store_json = '{}'")
     expect(readdirSync(copies)).toEqual([])
   })
 
-  it('gets no journal files beside it when nobody has it open', async () => {
+  it('gets no journal files beside it when no process has it open', async () => {
     const folder = new SourceFolder()
     folder.database(`${AGENT}/openclaw-agent.sqlite`, { auth_profile_store: store({ 'openai:default': LOGIN }) }).close()
     folder.remember()

@@ -23,7 +23,7 @@ function failure(work: Promise<unknown>): Promise<Error & { code?: string }> {
 }
 
 describe('the login of the Codex CLI', () => {
-  it('comes with the account and the expiry that its tokens tell', async () => {
+  it('comes with the account and the expiry in its tokens', async () => {
     const folder = new SourceFolder()
     folder.put('codex/chatgpt.json', CODEX)
     const { profiles } = await imported(folder, { source: 'codex' })
@@ -89,7 +89,7 @@ describe('the login of Claude Code', () => {
     expect(JSON.stringify(profiles)).not.toContain('sample-of-another-server')
   })
 
-  it('of setup-token is a bearer token that nobody refreshes', async () => {
+  it('of setup-token is a bearer token that is not refreshed', async () => {
     const folder = new SourceFolder()
     folder.write(CLAUDE, { claudeAiOauth: { accessToken: 'sk-ant-oat01-sample', refreshToken: null, expiresAt: 4102444800 } })
     const { profiles } = await imported(folder, { source: 'claude', takeOwnership: false })

@@ -23,7 +23,7 @@ function stored(id: string, refresh: string, others: Partial<StoredProfile> = {}
 }
 
 describe('an import', () => {
-  it('leaves a rotating refresh token where it is until somebody takes it over', async () => {
+  it('leaves a rotating refresh token where it is until an import takes it over', async () => {
     const store = memoryStore()
     const folder = codex()
     const left = await imported(folder, { source: 'codex', store, takeOwnership: false })
@@ -40,7 +40,7 @@ describe('an import', () => {
     expect((await imported(folder, { source: 'codex', store })).profiles).toMatchObject([{ outcome: 'unchanged' }])
   })
 
-  it('puts nothing in the place of another credential unless it is told to', async () => {
+  it('puts nothing in the place of another credential unless an option asks for it', async () => {
     const store = memoryStore([stored('openai-codex:codex-cli', 'another-refresh', { billing: 'metered', rotatedAway: ['00ff00ff00ff'] })])
     const folder = codex()
     expect((await imported(folder, { source: 'codex', store })).profiles).toMatchObject([{ outcome: 'exists' }])
@@ -49,7 +49,7 @@ describe('an import', () => {
     expect(await store.list()).toMatchObject([{ billing: 'metered', rotatedAway: ['00ff00ff00ff'], credential: { refresh: REFRESH } }])
   })
 
-  it('brings no token back that was rotated away here, whatever it is told', async () => {
+  it('brings no token back that was rotated away here, with any option', async () => {
     const store = memoryStore([stored('openai-codex:work', 'the-newest-refresh', { rotatedAway: [fingerprint(REFRESH) ?? ''] })])
     const { profiles } = await imported(codex(), { source: 'codex', store, replace: true })
     expect(profiles).toMatchObject([{ outcome: 'unusable', notes: [expect.stringContaining('what is stored here is newer')] }])
@@ -85,14 +85,14 @@ describe('an import', () => {
   it('takes one profile alone, by its id or its shown name, under another name', async () => {
     const folder = new SourceFolder()
     folder.put('openclaw', AGENT)
-    for (const only of ['openai-codex:somebody@sample.example', 'openai-codex:8800e847']) {
+    for (const only of ['openai-codex:user@sample.example', 'openai-codex:af865a03']) {
       const { profiles } = await imported(folder, { source: 'openclaw', only, renameTo: 'openai-codex:work' })
       expect(profiles).toMatchObject([{ id: 'openai-codex:work', outcome: 'imported' }])
     }
   })
 
   it.each([
-    [{ only: 'openai:nobody' }, 'no profile of that name is there to import'],
+    [{ only: 'openai:missing' }, 'no profile of that name is there to import'],
     [{ renameTo: 'openai:work' }, 'a new name is for one profile'],
     [{ only: 'openai:default', renameTo: 'anthropic:work' }, 'the new name must begin with the provider: openai:NAME'],
     [{ only: 'openai:default', renameTo: 'openai:' }, 'the new name must begin with the provider: openai:NAME'],
@@ -117,21 +117,21 @@ describe('an import', () => {
 })
 
 describe('the span of an import', () => {
-  it('says from where, by whom and how many by outcome; the counter counts them', async () => {
+  it('says from where, by which caller and how many by outcome; the counter counts them', async () => {
     const w = observedTelemetry()
     const folder = new SourceFolder()
     folder.put('openclaw', AGENT)
     const place = { home: folder.home, environment: {} }
     const options = { source: 'openclaw', place, store: memoryStore(), registry: createRegistry(), now: NOW } as const
-    await recordImport(w.telemetry, clientCaller('somebody'), { ...options, dryRun: true })
+    await recordImport(w.telemetry, clientCaller('the-importer'), { ...options, dryRun: true })
     expect(await w.series('imports')).toEqual([])
-    await recordImport(w.telemetry, clientCaller('somebody'), options)
+    await recordImport(w.telemetry, clientCaller('the-importer'), options)
     const [tried, done] = w.spans(SPAN_IMPORT)
     expect(tried?.attributes[ATTR_IMPORT_DRY_RUN]).toBe(true)
     expect(done?.attributes).toMatchObject({
       [ATTR_IMPORT_SOURCE]: 'openclaw',
       [ATTR_IMPORT_DRY_RUN]: false,
-      [ATTR_CALLER]: 'somebody',
+      [ATTR_CALLER]: 'the-importer',
       [ATTR_IMPORT_COUNTS.imported]: 2,
       [ATTR_IMPORT_COUNTS.needs_owner]: 2,
       [ATTR_IMPORT_COUNTS.unusable]: 2,
@@ -148,7 +148,7 @@ describe('the span of an import', () => {
     const folder = new SourceFolder()
     folder.write('.codex/auth.json', '{')
     const place = { home: folder.home, environment: {} }
-    const work = recordImport(w.telemetry, clientCaller('somebody'), {
+    const work = recordImport(w.telemetry, clientCaller('the-importer'), {
       source: 'codex',
       place,
       store: memoryStore(),

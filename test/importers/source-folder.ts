@@ -29,7 +29,7 @@ export const SAMPLES = fileURLToPath(new URL('../fixtures/importers/', import.me
 export const NOW = Date.parse('2026-11-22T12:00:00Z')
 export const SIDECAR_ID = '0123456789abcdef0123456789abcdef'
 
-/** A home folder of somebody who uses other applications. */
+/** The home folder of a user of other applications. */
 export class SourceFolder {
   readonly home: string
   #before = new Map<string, string>()

@@ -46,7 +46,7 @@ export async function loginWorld({
     const code = userCode === undefined || url.includes('user_code=') ? '' : `user_code=${userCode}&`
     await fetch(`${url}${url.includes('?') ? '&' : '?'}${code}${answer}`)
   }
-  /** Where a browser ends that nobody awaits. */
+  /** Where a browser ends whose login was given up. */
   const endOf = async (page: SignInPage | undefined): Promise<URL> => {
     const answer = await fetch(`${page?.url}&account=me`, { redirect: 'manual' })
     return new URL(answer.headers.get('location') ?? '')

@@ -50,7 +50,7 @@ describe('signing in with a browser', () => {
     const w = await loginWorld()
     w.guide.person = async page => {
       const redirect = new URL(page.url).searchParams.get('redirect_uri') ?? ''
-      expect((await fetch(`${redirect}?code=somebody-elses&state=wrong`)).status).toBe(400)
+      expect((await fetch(`${redirect}?code=of-another&state=wrong`)).status).toBe(400)
       expect((await fetch(`${redirect}/other`)).status).toBe(404)
       expect((await fetch(redirect, { method: 'POST' })).status).toBe(404)
       await w.signInAt(page)
@@ -190,7 +190,7 @@ describe('a code on another device', () => {
     expect(await w.store.list()).toEqual([])
   })
 
-  it('that nobody enters runs out', async () => {
+  it('that is not entered runs out', async () => {
     const w = await loginWorld({ method: 'device', deviceLifeMs: 60 })
     w.guide.person = async () => undefined
     await expect(w.login()).rejects.toMatchObject({ ended: 'expired', next: 'sign_in_again' })
@@ -245,14 +245,14 @@ describe('a login where there is one already', () => {
   it('of another account is refused and given back, unless reported otherwise', async () => {
     const w = await loginWorld()
     const { profile } = await w.login()
-    w.guide.person = page => w.signInAt(page, 'account=somebody-else')
+    w.guide.person = page => w.signInAt(page, 'account=another')
     await expect(w.login()).rejects.toMatchObject({ ended: 'identity_mismatch', next: 'check_account' })
     expect(await w.store.reload(w.profileId)).toEqual(profile)
     expect(w.spans(SPAN_REVOKE)).toHaveLength(1)
-    expect(credentialOf((await w.login({ replaceAccount: true })).profile).account).toBe('user-somebody-else')
+    expect(credentialOf((await w.login({ replaceAccount: true })).profile).account).toBe('user-another')
   })
 
-  it('never takes the place of a key, nor of another provider, by itself; and nobody is sent anywhere first', async () => {
+  it('never takes the place of a key, nor of another provider, by itself; and no browser is opened first', async () => {
     const w = await loginWorld({ stored: [storedKey('acme:me', 'a-key-of-acme')] })
     await expect(w.login()).rejects.toMatchObject({ code: 'GW_PROFILE_IN_USE', message: expect.stringContaining('--replace-account') })
     const other = await loginWorld({ stored: [storedKey('acme:me', 'a-key', 'openai')] })

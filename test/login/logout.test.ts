@@ -76,7 +76,7 @@ describe('logging out', () => {
     expect(w.spans(SPAN_REVOKE).map(({ attributes }) => attributes[ATTR_OPERATION_OUTCOME])).toEqual([outcome, outcome])
   })
 
-  it('forgets a key, which nobody can give back', async () => {
+  it('forgets a key, which cannot be given back', async () => {
     const w = await world()
     expect(await w.logout('acme:key')).toEqual({ revoked: 'nothing_to_revoke' })
     expect(await w.store.reload('acme:key')).toBeUndefined()
@@ -109,6 +109,6 @@ describe('logging out', () => {
   })
 
   it('says so when there is no such profile', async () => {
-    await expect((await world()).logout('acme:nobody')).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })
+    await expect((await world()).logout('acme:missing')).rejects.toMatchObject({ code: 'GW_PROFILE_UNKNOWN' })
   })
 })

@@ -4,7 +4,7 @@ import { awaitRedirect } from '../../src/login/browser-login.ts'
 import { afterwards } from '../support/clean-up.ts'
 
 const STATE = 'the-state-of-this-login'
-const CODE = 'ac_a-code-that-nobody-may-see'
+const CODE = 'ac_a-code-that-no-page-may-show'
 
 async function waiting(redirectUrl = 'http://127.0.0.1/callback') {
   const redirect = await awaitRedirect({ redirectUrl, state: STATE })

@@ -1,5 +1,5 @@
 /**
- * What a plugin does that refreshes on its own, for each of three things it has to do at once, and tells nobody.
+ * What a plugin does that refreshes on its own, for each of three things it has to do at once, and reports none.
  *
  * Parameters: OpenClaw's `plugin-sdk/agent-runtime`, the credential as JSON.
  */

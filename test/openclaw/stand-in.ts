@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 
-/** The whole internet, as far as an application that honours `HTTPS_PROXY` can tell: every host is the simulator. */
+/** The whole internet, as an application that honours `HTTPS_PROXY` sees it: every host is the simulator. */
 export interface StandIn {
   readonly simulator: Simulator
   /** What makes an application believe it. */
@@ -31,7 +31,7 @@ const MOVED: Readonly<Record<string, string>> = { 'auth.openai.com/oauth/token':
 /**
  * Starts a simulator, a TLS server that stands for all hosts, and a CONNECT proxy that leads every host there.
  *
- * @param folder Takes the key and the certificate, which nobody trusts but who gets `environment`.
+ * @param folder Takes the key and the certificate, which only a process with `environment` trusts.
  * @throws when there is no `openssl` command.
  */
 export async function startStandIn(folder: string, { account, ...simulated }: StandInOptions): Promise<StandIn> {

@@ -88,7 +88,7 @@ describe('judging a refused model call', () => {
     expect(judgeAttempt({ status: 429, headers, body }).retryAfterMs).toBe(expected)
   })
 
-  it('tells a usage limit by its type, as the ChatGPT backend writes it', () => {
+  it('recognises a usage limit by its type, as the ChatGPT backend writes it', () => {
     const body = JSON.stringify({ error: { type: 'usage_limit_reached', message: 'x', plan_type: 'plus', resets_in_seconds: 60 } })
     expect(judgeAttempt({ status: 429, headers: {}, body })).toEqual({
       outcome: 'rate_limit',

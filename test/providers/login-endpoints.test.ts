@@ -23,7 +23,7 @@ describe('signing in, as data of a provider', () => {
     expect(createRegistry({ acme: ACME }).get('acme').oauth?.login).toBeUndefined()
   })
 
-  it('forgets the built-in addresses where the token endpoint is elsewhere: a code goes to nobody but who gave it', () => {
+  it('forgets the built-in addresses where the token endpoint is elsewhere: a code goes only to the server that issued it', () => {
     const { oauth } = createRegistry({ 'openai-codex': { tokenUrl: 'https://proxy.test/oauth/token' } }).get('openai-codex')
     const { authorizationUrl, deviceUrl, revocationUrl, issuer } = oauth?.login ?? {}
     expect([authorizationUrl, deviceUrl, revocationUrl, issuer]).toEqual([undefined, undefined, undefined, undefined])

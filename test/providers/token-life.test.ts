@@ -12,7 +12,7 @@ describe('the life of a fresh access token', () => {
   it.each([
     ['seconds', { expires_in: 864_000 }, 'opaque', { expiresInMs: 864_000_000 }],
     ['seconds that differ from the token itself', { expires_in: 3600 }, twoHours, { expiresInMs: HOUR }],
-    ['nothing, token tells', {}, twoHours, { expiresInMs: 2 * HOUR, repaired: 'missing' }],
+    ['nothing, expiry in the token', {}, twoHours, { expiresInMs: 2 * HOUR, repaired: 'missing' }],
     ['nothing, token is opaque', {}, 'opaque', { expiresInMs: HOUR, repaired: 'missing' }],
     ['nothing, token says it has expired', {}, expired, { expiresInMs: HOUR, repaired: 'missing' }],
     ['null', { expires_in: null }, 'opaque', { expiresInMs: HOUR, repaired: 'missing' }],

@@ -22,7 +22,7 @@ interface Heard {
   chunks: Buffer[]
   collected: CollectedBody | undefined
   error: UpstreamError | undefined
-  /** What the sink was told, in order; runs of chunks count once. */
+  /** The calls of the sink, in order; runs of chunks count once. */
   story: string[]
 }
 
@@ -136,7 +136,7 @@ describe('an answer that comes', () => {
     expect(heard.story).toEqual(['head', 'end'])
   })
 
-  it('passes through compressed as it is', async () => {
+  it('passes through compressed', async () => {
     const w = await world((_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('hello')))
     const heard = await w.send().over
     expect(gunzipSync(Buffer.concat(heard.chunks)).toString()).toBe('hello')
@@ -281,7 +281,7 @@ describe('an answer that does not come', () => {
 })
 
 describe('giving a request up', () => {
-  it('cuts the connection at once, tells the sink once, and is no error of the network', async () => {
+  it('cuts the connection at once, calls the sink once, and is no error of the network', async () => {
     const { promise: closed, resolve } = Promise.withResolvers<void>()
     const w = await world((_request, response) => {
       response.on('close', resolve)
@@ -324,7 +324,7 @@ describe('giving a request up', () => {
     expect(quick.heard.story).toEqual(['head', 'chunk', 'end'])
   })
 
-  it('tells a sink that throws', async () => {
+  it('reports a sink that throws', async () => {
     const w = await world((_request, response) => response.end('ok'))
     const fail = () => {
       throw new Error('sink broke')

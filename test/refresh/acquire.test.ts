@@ -45,7 +45,7 @@ describe('what an acquisition needs', () => {
     ['another one is stored, expiring', token(60_000), ANOTHER, 'adopt'],
     ['another one is stored, expired', token(-1), ANOTHER, 'refresh'],
     ['none is stored', { type: 'oauth', generation: 1 } as const, ANOTHER, 'refresh'],
-    ['the rejected one is stored and nobody knows its expiry', token(undefined), MINE, 'refresh'],
+    ['the rejected one is stored and its expiry is unknown', token(undefined), MINE, 'refresh'],
   ])('rejected: %s', (_, credential, rejected, verdict) => {
     for (const reason of ['rejected', 'forced'] as const) expect(judgeAcquire(credential, { reason, rejected }, OPTIONS)).toBe(verdict)
   })

@@ -137,7 +137,7 @@ describe('a caller that wants a token replaced which has just been replaced', ()
     ['a string', 'fresh', 1],
     ['a field of its usual names', { access_token: 'fresh' }, 1],
     ['nowhere', undefined, 2],
-    ['in a field that nobody can guess', { session: { bearer: 'fresh' } }, 2],
+    ['in a field of any name', { session: { bearer: 'fresh' } }, 2],
   ])('looks for the token of a result: %s', async (_where, result, calls) => {
     const w = world<unknown>({ brings: [result, result] })
     await w.refresh('t0')
@@ -215,7 +215,7 @@ describe('a deadline', () => {
     )
   })
 
-  it('that nobody sets is a minute, however it is not set', async () => {
+  it('that is not set is a minute, however it is not set', async () => {
     const w = world({ timeoutMs: undefined as never, requests: undefined as never })
     expect(await w.refresh()).toEqual({ access: 't1' })
   })

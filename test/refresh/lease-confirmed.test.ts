@@ -8,7 +8,7 @@ import type { Lease } from '../../src/store/profile-store.ts'
 import { BreakableStore } from '../support/breakable-store.ts'
 import { PROFILE, type World, world } from '../support/world.ts'
 
-/** A lease that says of itself what it is told, one word after the other; then it is an ordinary one. */
+/** A lease that answers with the given values, one after the other; then it is an ordinary one. */
 function leaseThatSays(...words: boolean[]): Lease {
   return {
     waitedMs: 0,

@@ -8,7 +8,7 @@ describe('whether a credential needs a refresh', () => {
   it.each([
     ['no access token', {}, 'missing'],
     ['an empty access token', { access: '', expiresAt: NOW + 1e9 }, 'missing'],
-    ['an expiry nobody knows: used until the provider rejects it', { access: 'a' }, undefined],
+    ['an unknown expiry: used until the provider rejects it', { access: 'a' }, undefined],
     ['expired long ago', { access: 'a', expiresAt: NOW - 1e9 }, 'expired'],
     ['an expiry of zero', { access: 'a', expiresAt: 0 }, 'expired'],
     ['expires this very millisecond', { access: 'a', expiresAt: NOW }, 'expired'],

@@ -69,7 +69,7 @@ describe('a store that refuses the new token', () => {
     expect(w.simulator.tokenRequests().map(({ refreshToken }) => refreshToken)).toEqual(['current', 'current'])
   })
 
-  it('what somebody stores meanwhile stays', async () => {
+  it('what another process stores meanwhile stays', async () => {
     const w = await fullAfterTheIntent()
     w.disk.mend()
     const login = await w.signIn('usable')

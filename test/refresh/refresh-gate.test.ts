@@ -3,7 +3,7 @@ import { ATTR_ACQUISITIONS, ATTR_CALLER, ATTR_DECISION, ATTR_OUTCOME, ATTR_REASO
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { callerAt, credentialOf, PROFILE, profileOf, type World, world } from '../support/world.ts'
 
-/** Holds the token endpoint's answer back until `answer` is called; `asked` tells when a request is there. */
+/** Holds the token endpoint's answer back until `answer` is called; `asked` resolves when a request is there. */
 function heldBack() {
   const asked = Promise.withResolvers<void>()
   const held = Promise.withResolvers<void>()
@@ -143,7 +143,7 @@ describe('reuse beats refresh', () => {
 })
 
 describe('a caller who leaves', () => {
-  it('who led takes nobody with him: the refresh goes on and the others get its token', async () => {
+  it('the one that led ends no other caller: the refresh goes on and the others get its token', async () => {
     const back = heldBack()
     const w = await world({ simulator: back.simulator })
     await w.signIn()
@@ -175,7 +175,7 @@ describe('a caller who leaves', () => {
     expect(w.span(SPAN_REFRESH).attributes[ATTR_OUTCOME]).toBe('rotated')
   })
 
-  it('who had left before he came makes nobody fly', async () => {
+  it('that had left before it came starts no refresh', async () => {
     const w = await world()
     await w.signIn()
     await expect(w.gate.acquire(w.acquire({ signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })

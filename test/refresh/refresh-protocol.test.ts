@@ -36,7 +36,7 @@ const HOUR = 3_600_000
 const outcomes = (w: World) => w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])
 
 describe('a refresh that goes well', () => {
-  it('tells each step before the next begins, and its events in the same order', async () => {
+  it('reports each step before the next begins, and its events in the same order', async () => {
     const steps: [RefreshStep, number][] = []
     const w: World = await world({ onStep: step => steps.push([step, w.tokenRequests()]) })
     await w.signIn()
@@ -168,7 +168,7 @@ describe('an answer for another account', () => {
   it('is not stored: the profile needs a login, and no caller asks again', async () => {
     const w = await world()
     const { access } = await w.signIn()
-    w.simulator.inject({ where: 'token', switchAccountTo: 'acct-of-somebody-else' })
+    w.simulator.inject({ where: 'token', switchAccountTo: 'acct-of-another-user' })
     await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_NEEDS_LOGIN' })
     expect(await w.stored()).toMatchObject({ access, account: 'acct-1', generation: 0 })
@@ -176,7 +176,7 @@ describe('an answer for another account', () => {
     expect(w.tokenRequests()).toBe(1)
     expect(w.span(SPAN_REFRESH).attributes).toMatchObject({
       [ATTR_ACCOUNT_BEFORE]: fingerprint('acct-1'),
-      [ATTR_ACCOUNT_AFTER]: fingerprint('acct-of-somebody-else'),
+      [ATTR_ACCOUNT_AFTER]: fingerprint('acct-of-another-user'),
     })
   })
 })
@@ -271,7 +271,7 @@ describe('an answer that was lost', () => {
     expect(outcomes(w)).toEqual(['unavailable', 'throttled', 'lost'])
   })
 
-  it('is not what is feared when nobody listened at the address', async () => {
+  it('is not what is feared when no server listened at the address', async () => {
     const w = await world()
     await w.signIn()
     await w.simulator.stop()

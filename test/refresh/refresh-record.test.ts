@@ -45,7 +45,7 @@ describe('what is kept of a refresh', () => {
     ])
   })
 
-  it('is a lease that was lost, and whom a lease was taken from', async () => {
+  it('is a lease that was lost, and the process a lease was taken from', async () => {
     const lost = new AbortController()
     const store = new BreakableStore(memoryStore())
     const w = await world({ store, onStep: step => step === 'request_sent' && lost.abort() })

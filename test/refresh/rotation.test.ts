@@ -53,7 +53,7 @@ describe('what an answer makes of a credential', () => {
     ['another account is refused', 'acct-1', 'acct-2', 'identity_mismatch'],
     ['the same account is taken', 'acct-1', 'acct-1', 'rotated'],
     ['an account where none was known is learnt', undefined, 'acct-2', 'rotated'],
-    ['an answer that does not tell is taken', 'acct-1', undefined, 'rotated'],
+    ['an answer that names no account is taken', 'acct-1', undefined, 'rotated'],
   ])('%s', (_, before, after, outcome) => {
     const { account: _mine, ...nobody } = current
     const { account: _theirs, ...silent } = answer
@@ -102,11 +102,11 @@ describe('the profile with the rotated credential', () => {
 
   it.each([
     ['a user signed in meanwhile', { ...profile, credential: { ...current, refresh: 'rt-of-a-new-login', generation: 0 } }],
-    ['somebody rotated it meanwhile', { ...profile, credential: { ...current, refresh: 'rt-3', generation: 6 } }],
-    ['somebody renewed it meanwhile, and the refresh token lives on', { ...profile, credential: { ...current, generation: 5 } }],
+    ['another process rotated it meanwhile', { ...profile, credential: { ...current, refresh: 'rt-3', generation: 6 } }],
+    ['another process renewed it meanwhile, and the refresh token lives on', { ...profile, credential: { ...current, generation: 5 } }],
     ['it is an API key by now', { ...profile, credential: { type: 'api_key', key: 'k' } as const }],
     ['the profile was removed', undefined],
-  ])('is left as it is when %s', (_, stored) => {
+  ])('is left unchanged when %s', (_, stored) => {
     expect(withRotation(stored, 'rt-1', next)).toBe(stored)
   })
 

@@ -92,7 +92,7 @@ const WAYS: Record<GateOutcome, Way> = {
       }
     },
   },
-  identity_mismatch: { bring: w => fault(w, { switchAccountTo: 'acct-of-somebody-else' }), errorType: 'identity_mismatch' },
+  identity_mismatch: { bring: w => fault(w, { switchAccountTo: 'acct-of-another-user' }), errorType: 'identity_mismatch' },
   needs_login: {
     bring: async w => {
       await w.signIn()
@@ -205,7 +205,7 @@ describe('what a refresh finds under the lease', () => {
   })
 
   // Seen: with another process's rotation, or a login, between the reload and the intent, the old token went out all the same.
-  // Why: the intent was written only where the store still held the token, but nobody looked whether it had been.
+  // Why: the intent was written only where the store still held the token, but whether it had been was not checked.
   // Fix: a refresh that was overtaken asks again under its lease.
   // Issue 2.
   it('that it was overtaken after it had looked: the old token is not sent', async () => {
@@ -236,7 +236,7 @@ describe('what a refresh finds under the lease', () => {
 
 describe('a provider that cannot be asked', () => {
   it.each([
-    ['is not known', 'nobody'],
+    ['is not known', 'missing'],
     ['has no token endpoint', 'openai'],
   ])('because it %s: a mistake of the configuration, and no trace of a lost answer', async (_, provider) => {
     const w = await world()

@@ -59,7 +59,7 @@ describe('a store that cannot be read any more', () => {
     await expect(w.anotherGate().acquire(w.acquire())).rejects.toBe(DAMAGED)
   })
 
-  it('serves nobody once it is closed', async () => {
+  it('serves no caller once it is closed', async () => {
     const w = await world()
     await w.signIn('usable')
     await w.gate.current(PROFILE)

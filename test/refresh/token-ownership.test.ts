@@ -55,7 +55,7 @@ describe('who shows a refresh token', () => {
 
   it('gets nothing of another account that has signed in under the same profile', () => {
     const { credential: _, ...rest } = rotated(1)
-    const profiles = [{ ...rest, credential: { ...credential, refresh: 'rt-new', account: 'somebody-else' } }]
+    const profiles = [{ ...rest, credential: { ...credential, refresh: 'rt-new', account: 'another-user' } }]
     expect([standingOf(profiles, 'rt-1'), standingOf(profiles, 'rt-new')]).toEqual([undefined, 'current'])
   })
 
@@ -64,7 +64,7 @@ describe('who shows a refresh token', () => {
     expect(findOwnership([rotated(1), behind], 'rt-1')).toMatchObject({ profile: { id: 'p:copy' }, standing: 'current' })
   })
 
-  it('is nobody for a key, and for a profile that has lost its refresh token', () => {
+  it('is absent for a key, and for a profile that has lost its refresh token', () => {
     const key: StoredProfile = { id: 'p:key', provider: 'p', credential: { type: 'api_key', key: 'rt-1' } }
     const lost: StoredProfile = { id: 'p:lost', provider: 'p', credential: { type: 'oauth', access: 'rt-1', account: '', generation: 0 } }
     expect(['rt-1', ''].map(token => standingOf([key, lost], token))).toEqual([undefined, undefined])

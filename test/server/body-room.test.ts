@@ -20,7 +20,7 @@ function bodyOf(bytes: number): string {
   return `${head}${'x'.repeat(bytes - head.length - 2)}"}`
 }
 
-/** A gateway with room for two bodies of 4,096 bytes, before a provider that answers when it is told to. */
+/** A gateway with room for two bodies of 4,096 bytes, before a provider that answers when the test releases it. */
 async function world() {
   const asked: ServerResponse[] = []
   const lengths: number[] = []

@@ -149,7 +149,7 @@ describe('a gateway without keys', () => {
     ['from a page of another port in such a browser', { origin: 'http://localhost:1' }],
     ['from a page that hides its origin', { origin: 'null' }],
     ['from a page that only its referrer names', { referer: 'http://127.0.0.1:1/page' }],
-    ['past a proxy that says for whom', { 'x-forwarded-for': '203.0.113.7' }],
+    ['past a proxy that names its client', { 'x-forwarded-for': '203.0.113.7' }],
     ['past a proxy that says so by the standard', { forwarded: 'for=203.0.113.7' }],
     ['past a proxy that names its client', { 'x-real-ip': '203.0.113.7' }],
     ['past a proxy that names itself', { via: '1.1 proxy' }],
@@ -164,7 +164,7 @@ describe('a gateway without keys', () => {
     expect(w.simulator.counts().providerCalls.total).toBe(0)
   })
 
-  it.each(OPERATORS)('shows %s to nobody past a proxy', async path => {
+  it.each(OPERATORS)('shows %s to no client past a proxy', async path => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     for (const header of ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'])
       expect((await ask(w.url, { [header]: '203.0.113.7' }, path)).status, header).toBe(401)

@@ -70,7 +70,7 @@ describe('the time of a request', () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE, providers: { openai: { baseUrl } }, listen: { requestTimeoutMs: 1_000 } })
     const answer = w.chat()
     const provider = await asked.promise
-    // One that came later and dawdles has its time measured by the same server: when it is up, that of the first one would be.
+    // One that came later and is slow has its time measured by the same server: when it is up, that of the first one would be.
     const { socket, received, closed } = await rawConnection(w.url)
     socket.write('POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ')
     await closed
@@ -108,7 +108,7 @@ describe('a client that breaks off', () => {
     expect((await rawRequest(`${w.url}/healthz`)).status).toBe(200)
   })
 
-  it('is answered 400 for a path nobody can read', async () => {
+  it('is answered 400 for an unreadable path', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     expect(await w.ask('/ops/data/traces/%zz')).toMatchObject({ status: 400, json: { error: { message: 'the path could not be read' } } })
   })

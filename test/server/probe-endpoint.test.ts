@@ -29,7 +29,7 @@ describe('POST /ops/probe', () => {
 
   it('knows no profile of another name, and probes none', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
-    expect(await probe(w.url, {}, '?profile=nobody')).toMatchObject({ status: 404, json: { error: { code: 'GW_PROFILE_UNKNOWN' } } })
+    expect(await probe(w.url, {}, '?profile=missing')).toMatchObject({ status: 404, json: { error: { code: 'GW_PROFILE_UNKNOWN' } } })
     expect(w.spans(SPAN_PROBE)).toEqual([])
   })
 

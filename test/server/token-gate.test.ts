@@ -264,7 +264,7 @@ describe('a client that is behind', () => {
 })
 
 // The current tokens went to any of the last 20 rotated ones, whatever their age: a token copied weeks ago was as good as the
-// newest one. They go to whoever is behind by minutes (B6).
+// newest one. They go to a client that is behind by minutes (B6).
 describe('a client that comes back late', () => {
   const rotatedSince = (profile: StoredProfile, sinceMs: number | undefined): StoredProfile => {
     const { credential } = profile
@@ -360,7 +360,7 @@ describe('among a thousand profiles', () => {
 
 describe('who holds no token of a profile', () => {
   it.each([
-    ['a token nobody knows', 'rt_bm9ib2R5.x'],
+    ['an unknown token', 'rt_bm9ib2R5.x'],
     ['a fingerprint', '0123456789ab'],
     ['the beginning of a token', 'rt_'],
   ])('gets nothing for %s: invalid_grant, the provider is not asked, and it is counted', async (_what, token) => {
@@ -415,13 +415,13 @@ describe('a refresh that fails', () => {
       400,
       { error: 'invalid_grant', error_description: expect.stringContaining('sign in again') },
     ],
-  ])('for good at %s is told %s', async (_provider, _how, path, status, body) => {
+  ])('for good at %s gets %s', async (_provider, _how, path, status, body) => {
     const w = await tokenWorld()
     w.simulator.expireGrant('me')
     w.simulator.expireGrant('plain')
     const ask = { grant_type: 'refresh_token', refresh_token: refreshOf(path === CODEX ? w.mine : w.plain) }
     expect(await w.form(ask, {}, path)).toMatchObject({ status, json: body })
-    // It is remembered: the second one is told the same, and nothing is sent.
+    // It is remembered: the second one gets the same, and nothing is sent.
     expect(await w.form(ask, {}, path)).toMatchObject({ status, json: body })
     expect(w.tokenRequests()).toBe(1)
   })
@@ -451,7 +451,7 @@ describe('a refresh that fails', () => {
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
-  it('stops nobody whose token still works', async () => {
+  it('stops no client whose token still works', async () => {
     const w = await tokenWorld({ firstAccessLifeMs: 60_000 })
     w.simulator.inject({ where: 'token', status: 500 })
     expect(await w.refresh(refreshOf(w.mine))).toMatchObject({ status: 200, json: { access_token: accessOf(w.mine) } })
@@ -509,7 +509,7 @@ describe('what is no refresh', () => {
   it('another method, provider or size is refused too', async () => {
     const w = await tokenWorld()
     expect(await w.ask(CODEX)).toMatchObject({ status: 405, json: { error: 'invalid_request' } })
-    expect(await w.form({}, {}, '/oauth/nobody/token')).toMatchObject({
+    expect(await w.form({}, {}, '/oauth/unknown/token')).toMatchObject({
       status: 404,
       json: { error_description: expect.stringContaining('openai-codex') },
     })

@@ -42,7 +42,7 @@ describe('a WebSocket upgrade', () => {
     expect((await rawRequest(url, { headers: { ...UPGRADE, authorization: `Bearer ${KEY}` } })).status).toBe(426)
   })
 
-  it('of another protocol is none: the request is answered as it is', async () => {
+  it('of another protocol is none: the request is answered as any other', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c' }
     expect((await rawRequest(`${w.url}/v1/models`, { headers })).status).toBe(200)

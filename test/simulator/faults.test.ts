@@ -35,7 +35,7 @@ describe('named faults', () => {
   })
 })
 
-describe('where, how often and for whom', () => {
+describe('where, how often and for which account', () => {
   it('a path pattern hits that path alone', async () => {
     const { simulator, chat, get } = await faultyWorld()
     simulator.inject({ where: '/v1/mod*', name: 'token_expired_401' })
@@ -142,7 +142,7 @@ describe('connections that break', () => {
     expect((await refresh(grant.refresh)).status).toBe(200)
   })
 
-  it('after the commit: the token is spent and the client was not told', async () => {
+  it('after the commit: the token is spent and the client got no answer', async () => {
     const { simulator, refresh, grant } = await faultyWorld()
     simulator.inject({ where: 'token', resetAfterCommit: true, times: 1 })
     await expect(refresh(grant.refresh)).rejects.toMatchObject({ cause: { code: 'ECONNRESET' } })

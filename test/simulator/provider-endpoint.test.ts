@@ -162,7 +162,7 @@ describe('the caller check', () => {
     expect((await codex(grant.access, 'acc')).json).toMatchObject({ status: 401, error: { code: 'token_expired' } })
     const fresh = (await refresh(grant.refresh)).json
     expect((await codex(fresh.access_token, 'acc')).status).toBe(200)
-    expect(() => simulator.expireAccess('nobody')).toThrow(RangeError)
+    expect(() => simulator.expireAccess('missing')).toThrow(RangeError)
   })
 
   it('refuses a token that was tampered with, and an id token', async () => {

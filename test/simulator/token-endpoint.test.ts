@@ -66,7 +66,7 @@ describe('rotation', () => {
     expect(backend.json).toMatchObject({ status: 401, error: { code: 'token_invalidated' } })
   })
 
-  it('forgives every replay when told so', async () => {
+  it('forgives every replay when set so', async () => {
     const { simulator, refresh } = await world({ reuseKillsFamily: false })
     const grant = simulator.grantFor(CODEX)
     const fresh = (await refresh(grant.refresh)).json
@@ -200,7 +200,7 @@ describe('revocation', () => {
   it('ends the login and does not mind unknown tokens', async () => {
     const { simulator, post, refresh, codex } = await world()
     const grant = simulator.grantFor(CODEX)
-    expect((await post('/oauth/revoke', new URLSearchParams({ token: 'nobody-knows' }))).status).toBe(200)
+    expect((await post('/oauth/revoke', new URLSearchParams({ token: 'unknown-token' }))).status).toBe(200)
     expect((await post('/oauth/revoke', new URLSearchParams({}))).json.error).toBe('invalid_request')
     expect((await post('/oauth/revoke', new URLSearchParams({ token: grant.refresh }))).status).toBe(200)
     expect((await refresh(grant.refresh)).json.error.code).toBe('refresh_token_invalidated')

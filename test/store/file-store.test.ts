@@ -37,7 +37,7 @@ describe('the files of a file store', () => {
     expect(readdirSync(await closedFolder())).toEqual(['profiles.sqlite'])
   })
 
-  it('a file that others can read is tightened as soon as it is read', async () => {
+  it('a file that others can read is tightened on its first read', async () => {
     const folder = await closedFolder()
     writeFileSync(join(folder, 'leases.sqlite'), '')
     for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o644)
@@ -62,7 +62,7 @@ describe('the files of a file store', () => {
     await store.change('b', () => oauthProfile('b'))
     const size = statSync(`${profileFile(folder)}-wal`).size
     await store.change('b', current => current)
-    await store.change('nobody', () => undefined)
+    await store.change('missing', () => undefined)
     expect(statSync(`${profileFile(folder)}-wal`).size).toBe(size)
     expect(stored(folder)).toEqual({ revision: 2, profiles: [oauthProfile('a'), oauthProfile('b')] })
   })
@@ -239,7 +239,7 @@ describe('a profile database that is not as it should be', () => {
     ['has a credential of an unknown type', `UPDATE profiles SET profile = replace(profile, '"oauth"', '"x"')`, 'credential.type'],
     ['is a profile of another id', `UPDATE profiles SET profile = replace(profile, 'me@', 'you@')`, 'id'],
   ])('and a row that %s', (_what, statement, place) => {
-    it('is named by its number in what concerns it, and stays as it is', async () => {
+    it('is named by its number in what concerns it, and stays unchanged', async () => {
       const folder = await closedFolder()
       sql(folder, statement)
       const before = rows(folder)
@@ -452,7 +452,7 @@ describe('the profiles.json of an earlier Gatewatch', () => {
       good.replace('"version":1', '"version":2').replace('"profiles"', '"p"'),
       'GW_STORE_NEWER',
     ],
-  ])('one that %s is named, with what to do, and left as it is byte for byte', async (_, content, code) => {
+  ])('one that %s is named, with what to do, and left unchanged byte for byte', async (_, content, code) => {
     const folder = folderWith({ 'profiles.json': content })
     const path = join(folder, 'profiles.json')
     const before = statSync(path)

@@ -40,7 +40,7 @@ describe('a disk without room', () => {
     expect(generationOf(await store.change(ID, rotate(ID)))).toBe(2)
   })
 
-  it('refuses the lease too: nobody should rotate a token that cannot be stored', async context => {
+  it('refuses the lease too: a token that cannot be stored must not be rotated', async context => {
     const folder = smallDisk()
     if (!folder) return context.skip(NEEDS_MOUNT)
     const store = openStore(folder)

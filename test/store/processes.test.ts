@@ -67,7 +67,7 @@ describe('a process is killed', () => {
     }
   })
 
-  it('while it holds a lease: the next one takes it at once and says from whom', async () => {
+  it('while it holds a lease: the next one takes it at once and names the process it came from', async () => {
     const folder = stateFolder()
     const holder = startChild(fixture('hold-lease.ts'), folder, ID, String(LONG_TTL_MS))
     expect(await holder.line()).toBe('held free')
@@ -145,7 +145,7 @@ describe('a lease between processes', () => {
     expect((await openStore(folder, { leaseTtlMs: 600 }).lease(ID, { waitMs: 20_000 })).takenFrom).toBe(holder.pid)
   })
 
-  it('is lost when somebody removes the file it stands in', async () => {
+  it('is lost when its file is removed', async () => {
     const folder = stateFolder()
     const holder = startChild(fixture('hold-lease.ts'), folder, ID, '600')
     expect(await holder.line()).toBe('held free')

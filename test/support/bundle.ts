@@ -13,7 +13,7 @@ export interface BundleOptions {
   external?: readonly string[]
 }
 
-/** An application as it is shipped: one minified file in a folder of its own. Removed after the test. */
+/** A shipped application: one minified file in a folder of its own. Removed after the test. */
 export async function bundle({ sources, sourcemap = true, external = [] }: BundleOptions): Promise<{ folder: string; file: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'gatewatch-bundle-'))
   afterwards(() => rmSync(folder, { recursive: true, force: true }))

@@ -16,7 +16,7 @@ export interface ChildProcess {
   readonly pid: number
   /** The next line it prints. @throws when it ends without one. */
   line(): Promise<string>
-  /** Tells it to go on, for scripts that wait for that. */
+  /** Sends the line that a waiting script continues with. */
   goOn(): void
   /** Says something on its input. */
   say(text: string): void

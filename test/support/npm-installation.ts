@@ -28,7 +28,7 @@ export async function installOnce(name: string, query: Wanted): Promise<string> 
   return installed
 }
 
-/** Beside its place, and then into it: nobody finds half an installation. */
+/** Beside its place, and then into it: half an installation is never found. */
 async function install(installed: string, query: Wanted): Promise<void> {
   mkdirSync(dirname(installed), { recursive: true })
   const draft = mkdtempSync(`${installed}.`)

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/tools/clock.ts'
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that stands still until a test advances it. */
 export class TestClock implements Clock {
   #elapsedMs = 0
   readonly #startedAt = Date.now()

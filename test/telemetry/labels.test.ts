@@ -46,7 +46,7 @@ describe('labels', () => {
     expect(world().labels.value(LABEL_CALLER, 'é/'.repeat(5000))).toHaveLength(120)
   })
 
-  it('refuses a label nobody has declared', () => {
+  it('refuses an undeclared label', () => {
     expect(() => world().labels.value('colour', 'red')).toThrow(TypeError)
   })
 })

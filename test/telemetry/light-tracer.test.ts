@@ -46,7 +46,7 @@ function world(choice: TraceChoice = NOT_CHOSEN, { keepsNotable = true } = {}) {
 }
 
 describe('an ordinary trace', () => {
-  it('that nobody chose leaves nothing, and nothing is worked out for it', () => {
+  it('that is not sampled leaves nothing, and nothing is computed for it', () => {
     const w = world()
     let described = 0
     const describe = () => {
@@ -131,7 +131,7 @@ describe('an acquisition that is a plain reuse', () => {
 })
 
 describe('a span', () => {
-  it('tells what it is asked for when it has ended, and what was set goes before it', () => {
+  it('reads its late attributes when it ends, and what was set goes before it', () => {
     const w = world({ isSampled: true, isRecorded: true })
     const describe = () => ({ [ATTR_PROFILE]: 'asked', [ATTR_CALLER]: 'asked' })
     w.tracer.startSpan(SPAN_CALL, { describe }, ROOT_CONTEXT).setAttribute(ATTR_PROFILE, 'set').end()
@@ -162,7 +162,7 @@ describe('a span', () => {
     expect(span.isRecording()).toBe(false)
   })
 
-  it('goes on with the trace of another caller, its state included, and begins one of its own where it is told to', () => {
+  it('goes on with the trace of another caller, its state included, and begins one of its own where the call asks for one', () => {
     const w = world({ isSampled: true, isRecorded: true })
     const remote = {
       traceId: '0af7651916cd43dd8448eb211c80319c',

@@ -175,7 +175,7 @@ describe('exemplars', () => {
     expect(kept).toMatchObject([{ traceId: TRACE_ID, value: 0.2 }])
   })
 
-  it('come from sampled spans only, since nobody could open the others', () => {
+  it('come from sampled spans only, since the others are not stored', () => {
     expect(recordIn({ traceId: TRACE_ID, spanId: 'b7ad6b7169203331', traceFlags: TraceFlags.NONE })).toEqual([])
     expect(recordIn({ traceId: '0'.repeat(32), spanId: '0'.repeat(16), traceFlags: TraceFlags.SAMPLED })).toEqual([])
   })

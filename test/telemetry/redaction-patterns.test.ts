@@ -79,7 +79,7 @@ describe('what is not', () => {
     'client_id:uuid grant_type:refresh_token refresh_token=undefined',
     'http://127.0.0.1:8080/a@b/c',
     'a%20b 100% done',
-  ])('%s stays as it is', text => {
+  ])('%s stays unchanged', text => {
     expect(redactText(text)).toBe(text)
   })
 })

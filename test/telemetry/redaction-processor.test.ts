@@ -99,7 +99,7 @@ describe('redaction', () => {
     ['a digest in capitals', ATTR_CREDENTIAL_FINGERPRINT, '0123456789AB'],
     ['a digest as long as a key', ATTR_CREDENTIAL_FINGERPRINT, '0123456789abcdef0123456789abcdef'],
     ['a list of texts', ATTR_CALLER, ['a', 'b']],
-    ['an attribute nobody has declared', 'http.request.header.authorization', 'x'],
+    ['an undeclared attribute', 'http.request.header.authorization', 'x'],
   ])('%s is dropped and counted', (_, key, value) => {
     const w = world()
     w.tracer.startSpan('s', { attributes: { [key]: value } }).end()
@@ -146,7 +146,7 @@ describe('redaction', () => {
     expect(w.text()).not.toContain('canary')
   })
 
-  it('shows nobody a span before it has ended', () => {
+  it('shows no span before it has ended', () => {
     const w = world()
     w.tracer.startSpan('s')
     expect(w.started).toEqual([])

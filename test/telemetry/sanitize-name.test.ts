@@ -5,7 +5,7 @@ import { AttributeRedactor } from '../../src/telemetry/redaction-attributes.ts'
 import { sanitizeName } from '../../src/telemetry/sanitize-name.ts'
 import { registerSecret } from '../../src/tools/secret-registry.ts'
 
-describe('a name that somebody outside chose', () => {
+describe('a name from outside', () => {
   it.each([
     'gpt-5.5',
     'gpt-4o-mini-2024-07-18',
@@ -30,7 +30,7 @@ describe('a name that somebody outside chose', () => {
     'gpt-5.5-Bm3QxKv9ZtLr5NwJ',
     '7c1e4b9a-52d8-4f36-a0e9-3b8d6c2f1a57',
     'sk-proj-Qb7xW2mKfT9zLr4HvN8cYd3J',
-    'Bearer somebody@else.example',
+    'Bearer user@else.example',
     'https://user:me@else.example@host/v1',
     'me@else.example',
   ])('what is in %s is not', name => {

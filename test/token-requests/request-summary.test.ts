@@ -65,7 +65,7 @@ describe('the shape of a token request', () => {
     ],
     ['an empty object', '{}', 'json', ''],
     ['a misspelt field', '{"grantType":"refresh_token","refreshToken":"rt_1"}', 'json', 'grantType=opaque:13 refreshToken=opaque:4'],
-    ['a grant nobody knows', 'grant_type=magic', 'form', 'grant_type=opaque:5'],
+    ['an unknown grant', 'grant_type=magic', 'form', 'grant_type=opaque:5'],
     ['nothing', '', 'none', ''],
     ['blanks', ' \n', 'none', ''],
     ['JSON that was cut', '{"grant_type":"refresh_to', 'other', ''],
@@ -103,7 +103,7 @@ describe('the shape of a token request', () => {
     expect(summarizeRequest('{"refresh_token":{}}').refreshFingerprint).toBeUndefined()
   })
 
-  it('tells registered grants only', () => {
+  it('names registered grants only', () => {
     expect(summarizeRequest('grant_type=authorization_code').grantType).toBe('authorization_code')
     expect(summarizeRequest('grant_type=urn:ietf:params:oauth:grant-type:device_code').grantType).toContain('device_code')
     expect(summarizeRequest('grant_type=toString').grantType).toBeUndefined()
@@ -142,7 +142,7 @@ describe('the shape of a token request', () => {
     'grant_type=refresh_token&refresh_token=undefined&client_id=null&client_secret=&code=1234567',
     `{"refresh_token":null,"client_secret":7,"password":true,"token":{},"code_verifier":"${JWT}"}`,
     'grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=abcdefgh&unheardof=1',
-  ])('passes the redaction as it is: %s', body => {
+  ])('passes the redaction unchanged: %s', body => {
     const { fields } = summarizeRequest(body)
     expect(new AttributeRedactor().attributes({ [ATTR_REQUEST_FIELDS]: fields }).attributes[ATTR_REQUEST_FIELDS]).toBe(fields)
   })

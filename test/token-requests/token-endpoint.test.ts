@@ -88,7 +88,7 @@ describe('a token request', () => {
     expect(new URLSearchParams(w.seen[0]?.body).get('client_secret')).toBe('s&=')
   })
 
-  it('shows its permit to whoever watches requests go out', async () => {
+  it('shows its permit to a watch of outgoing requests', async () => {
     const w = await world(json({ access_token: 'at', expires_in: 60 }))
     const shown: unknown[] = []
     const onCreate = (message: unknown) => shown.push(carriedPermit()?.show(w.tokenUrl, message as object))
@@ -206,7 +206,7 @@ describe('a token request that is not sent', () => {
 })
 
 describe('an answer with tokens', () => {
-  it('is read with what it tells besides', async () => {
+  it('is read with its further fields', async () => {
     const date = new Date(Date.now() + 3_600_000)
     const w = await world(
       json(
@@ -246,7 +246,7 @@ describe('an answer with tokens', () => {
     expect(rest).toEqual({ access: 'at', expiresInMs: 3_600_000, repaired: 'missing', skewMs: expect.any(Number) })
   })
 
-  it('gives an account that only the id token tells', async () => {
+  it('gives an account that only the id token names', async () => {
     const w = await world(json({ access_token: 'opaque', id_token: codexJwt, expires_in: 60 }))
     expect(await w.refresh()).toMatchObject({ kind: 'granted', account: 'acct-1' })
   })
@@ -378,7 +378,7 @@ describe('no answer', () => {
 
   it('leaves the refresh token untouched when the name is unknown', async () => {
     const w = await world(json({}))
-    const tokenUrl = 'http://nobody.here.localhost:1/token'
+    const tokenUrl = 'http://unknown.here.localhost:1/token'
     const answer = await w.refresh({
       provider: openaiCodex({ tokenUrl, clientId: 'c' }),
       permit: new Permit({ url: tokenUrl, lifetimeMs: 60_000 }),

@@ -18,7 +18,7 @@ describe('the reason of a token request', () => {
     ['it has days to live', { expiresAt: NOW + 240 * HOUR_MS }, 'forced'],
     ['it lives only eight minutes and has six of them left', { issuedAt: NOW - 120_000, expiresAt: NOW + 360_000 }, 'forced'],
     ['it lives only eight minutes and has one of them left', { issuedAt: NOW - 420_000, expiresAt: NOW + 60_000 }, 'expiring'],
-    ['nobody knows how long it lives', {}, 'unknown'],
+    ['its lifetime is unknown', {}, 'unknown'],
   ])('when %s', (_when, token, reason) => {
     lineages.used('codex', access('a1', token), NOW - HOUR_MS)
     expect(refresh('r1').reason).toBe(reason)
@@ -65,7 +65,7 @@ describe('the reason of a token request', () => {
     expect(refresh('ra1')).toMatchObject({ reason: 'expired', profile: 'codex:one' })
   })
 
-  it('stays unknown where two grants could be meant and nothing tells which', () => {
+  it('stays unknown where two grants could be meant and nothing shows which', () => {
     lineages.used('codex', access('a1', { expiresAt: NOW - 1 }), NOW - 20)
     lineages.used('codex', access('b1', { expiresAt: NOW + HOUR_MS }), NOW - 10)
     expect(refresh('r1').reason).toBe('unknown')
@@ -73,7 +73,7 @@ describe('the reason of a token request', () => {
 })
 
 describe('the lineage of a refresh token', () => {
-  it('counts rotations and knows a replay, whoever replays', () => {
+  it('counts rotations and recognises a replay by any caller', () => {
     const granted = (n: number) => ({ access: access(`a${n}`, { expiresAt: NOW + HOUR_MS }), refresh: `r${n}` })
     expect(refresh('r1', { granted: granted(2) })).toMatchObject({ generation: 1, isReplay: false, isRetained: false })
     expect(refresh('r2', { granted: granted(3) })).toMatchObject({ generation: 2, isReplay: false })
@@ -87,7 +87,7 @@ describe('the lineage of a refresh token', () => {
     expect(lineages.profileOf('a2')).toBe(first.profile)
   })
 
-  it('a token that its provider leaves as it is can be sent again', () => {
+  it('a token that its provider leaves unchanged can be sent again', () => {
     expect(refresh('r1', { granted: { access: access('a2', {}) } })).toMatchObject({ isRetained: true, generation: 0 })
     expect(refresh('r1', { granted: { access: access('a3', {}), refresh: 'r1' } })).toMatchObject({ isRetained: true, isReplay: false })
   })

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { jsonObjectLength, parseJsonList, parseJsonObject } from '../../src/tools/json-object.ts'
 
 describe('a JSON object', () => {
-  it('is read as it is', () => {
+  it('is read unchanged', () => {
     expect(parseJsonObject(' {"a": [1, null]} ')).toEqual({ a: [1, null] })
   })
 

@@ -43,7 +43,7 @@ const CALLER = 'test/watch/bypass-watch.test.ts#refreshBehindTheGate'
 /** The line of this file on which the request of `refreshBehindTheGate` stands. */
 let line = 0
 
-/** What an application has that nobody knows of. */
+/** Functions of an application that no setting names. */
 async function refreshBehindTheGate(url: string, body: string = FORM): Promise<number> {
   line = lineHere() + 1
   const answer = await fetch(url, { method: 'POST', body })
@@ -201,7 +201,7 @@ describe('a token request without a permit', () => {
     })
   })
 
-  it('tells the broken request of openclaw#82069', async () => {
+  it('shows the broken request of openclaw#82069', async () => {
     const w = await world()
     await refreshBehindTheGate(w.tokenUrl, 'grant_type=refresh_token&refresh_token=undefined&client_id=app')
     await until(() => w.spans().length === 1)
@@ -342,7 +342,7 @@ describe('a permit', () => {
 })
 
 describe('everything else', () => {
-  it('is nobody’s business: provider calls and pages at the same origin, other methods, other origins', async () => {
+  it('is not recorded: provider calls and pages at the same origin, other methods, other origins', async () => {
     const w = await world()
     const other = await startServer()
     await refreshBehindTheGate(`${w.url}/v1/chat/completions`, '{"model":"m","messages":[]}')

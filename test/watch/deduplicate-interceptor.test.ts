@@ -109,7 +109,7 @@ describe('refreshes of the same token', () => {
     ])
   })
 
-  it('by a pool or client of one host, which is not told it again, share it', async () => {
+  it('by a pool or client of one host, which does not get it again, share it', async () => {
     const w = await world()
     const dispatchers = [new Pool(w.url, { connections: 1 }), new Client(w.url)]
     const post = (dispatcher: Pool | Client) => dispatcher.request({ path: '/token', method: 'POST', body: form('rt-0'), headers: KIND })
@@ -132,7 +132,7 @@ describe('refreshes of the same token', () => {
     expect(w.received).toHaveLength(4)
   })
 
-  it('are shown by their body where nobody named the URL', async () => {
+  it('are shown by their body where no setting names the URL', async () => {
     const w = await world()
     await Promise.all([1, 2].map(() => refreshByFetch(`${w.url}/unnamed`, form('rt-0'))))
     await Promise.all([1, 2].map(() => CLIENTS["undici's request"]?.(`${w.url}/unnamed`, form('rt-9'))))
@@ -156,7 +156,7 @@ describe('refreshes of the same token', () => {
 })
 
 describe('who leaves', () => {
-  it.each(ABORTABLE)('as the one who leads, by %s, takes nobody along', async (_name, refresh) => {
+  it.each(ABORTABLE)('as the one who leads, by %s, ends no other request', async (_name, refresh) => {
     const w = await world({ isHeld: true })
     const leaving = new AbortController()
     const led = settled(refresh(w.tokenUrl, form('rt-0'), leaving.signal))
@@ -250,7 +250,7 @@ describe('a failure', () => {
     expect(w.ends().every(end => 'error' in end)).toBe(true)
   })
 
-  it('of what is reported about it keeps nobody from the answer', async () => {
+  it('in what reports it leaves the answer to all callers', async () => {
     const w = await world({
       onReported: () => {
         throw new TypeError('the watch stumbled')
@@ -294,7 +294,7 @@ describe('what is no refresh', () => {
     ['a refresh without a token', '/token', 'grant_type=refresh_token&refresh_token=undefined', KIND],
     ['a revocation', '/revoke', 'token=rt-0&token_type_hint=refresh_token', KIND],
     ['a form longer than any', '/token', `${form('rt-0')}&filler=${'x'.repeat(100_000)}`, KIND],
-  ])('%s is sent each time, as it is', async (_what, path, body, headers) => {
+  ])('%s is sent each time, unchanged', async (_what, path, body, headers) => {
     const w = await world()
     const bodies = [body, new Blob([body]).stream()]
     await Promise.all(

@@ -273,7 +273,7 @@ describe('under enforce', () => {
   })
 })
 
-describe('a body that is held back until it is told', () => {
+describe('a body that is held back until a call releases it', () => {
   /** Holds every POST back, and refuses those that say `bad`. */
   async function holding() {
     const server = await startServer()

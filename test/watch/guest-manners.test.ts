@@ -149,7 +149,7 @@ describe('a guest in the process', () => {
     expect(JSON.parse(stdout)).toEqual([true, [], ['@opentelemetry/api']])
   })
 
-  it('costs a process that is on its way out nothing: a collector that is not there keeps nobody', async () => {
+  it('does not delay the exit of a process: an absent collector holds none open', async () => {
     const { url } = await startServer()
     const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_TRACES_EXPORTER: 'otlp' }
     const job: Job = { url: `${url}/token`, tokens: { refresh: 'a-refresh-token' }, steps: [['gate'], ['exit', 5]] }

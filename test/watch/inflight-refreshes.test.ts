@@ -16,7 +16,7 @@ function world({ windowMs = WINDOW_MS } = {}) {
     if (turn.decision !== 'lead') throw new Error(`is no lead but ${turn.decision}`)
     turn.inflight.settle({ answer })
   }
-  /** What somebody gets who comes with a token: a decision, and what the answer holds. */
+  /** What a caller with a token gets: a decision, and what the answer holds. */
   const get = (token: string, rest = 'same') => {
     const turn = refreshes.ask(asked(token, rest))
     return 'answer' in turn ? { decision: turn.decision, ...JSON.parse(turn.answer.body.toString()) } : { decision: turn.decision }
@@ -29,7 +29,7 @@ describe('a refresh', () => {
     const { refreshes } = world()
     const lead = refreshes.ask(asked('rt-1'))
     const join = refreshes.ask(asked('rt-1'))
-    if (lead.decision !== 'lead' || join.decision !== 'join') throw new Error('nobody joined')
+    if (lead.decision !== 'lead' || join.decision !== 'join') throw new Error('no caller joined')
     const landing = { answer: granted('rt-2') }
     lead.inflight.settle(landing)
     expect(await join.inflight.settled).toBe(landing)
@@ -79,7 +79,7 @@ describe('a refresh', () => {
     ['a refusal', { ...granted('rt-2'), status: 400 }],
     ['an answer that leaves the token as it was', granted('rt-1')],
     ['an answer without a refresh token', granted(undefined)],
-    ['an answer that nobody can read', { ...granted('rt-2'), body: Buffer.from('<html>') }],
+    ['an unreadable answer', { ...granted('rt-2'), body: Buffer.from('<html>') }],
     ['an answer longer than any token', granted('rt-2', { filler: 'x'.repeat(70_000) })],
   ])('is sent again after %s', (_what, answer) => {
     const { refreshes, rotate, get } = world()

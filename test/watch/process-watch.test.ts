@@ -41,7 +41,7 @@ describe('an unmodified process under the preload', () => {
     }
     const send = "export async function send(url, body) { return await (await fetch(url, { method: 'POST', body })).text() }"
     write('auth-sdk', 'send.js', send)
-    const body = "new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'somebody-s-token' })"
+    const body = "new URLSearchParams({ grant_type: 'refresh_token', refresh_token: 'another-token' })"
     const command = `import { send } from 'auth-sdk'
       async function agentTurn() { return await send(JSON.parse(process.argv[2]).url, ${body}) }
       await agentTurn()`
@@ -51,7 +51,7 @@ describe('an unmodified process under the preload', () => {
     expect(refreshes).toMatchObject([{ caller: 'an-agent/cli.js#agentTurn' }])
   })
 
-  it('calls nothing a bypass while nobody said what the gate is', async () => {
+  it('calls nothing a bypass while no gate is declared', async () => {
     const { job } = await world()
     const { refreshes, spans } = await watched(job({ steps: [['gate'], ['bypass']] }), { settings: { gate: [] } })
     expect(refreshes.map(({ via }) => via)).toEqual(['undeclared', 'undeclared'])
@@ -63,7 +63,7 @@ describe('an unmodified process under the preload', () => {
       ['expired', -1],
       ['expiring', 300],
       ['forced', 86_400],
-    ])('%s, by the expiry that the token itself tells, %i s from now', async (reason, leftS) => {
+    ])('%s, by the expiry in the token itself, %i s from now', async (reason, leftS) => {
       const { url } = await startServer()
       const access = jwt({ exp: Math.round(Date.now() / 1000) + leftS, sub: 'acct-4711' })
       const job: Job = { url: `${url}/token`, api: `${url}/api`, tokens: { access, refresh: 'rt-0815-4711' }, steps: [['call'], ['gate']] }

@@ -5,7 +5,7 @@ import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { APPLICATION, spansIn, startNode, watchingEnvironment } from './watched.ts'
 
-describe('the life of a token that a watched application is told', () => {
+describe('the life of a token as a watched application receives it', () => {
   it.each(['zero', 'string', 'milliseconds', 'missing'] as const)('as %s is on the span of its refresh', async expiresIn => {
     const { attributes } = await refreshedWith({ expiresIn })
     expect(attributes[ATTR_EXPIRES_IN_REPAIRED]).toBe(expiresIn)

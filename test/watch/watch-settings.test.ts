@@ -50,7 +50,7 @@ describe('the settings of a watched process', () => {
     expect(settings).toMatchObject({ state: '/run/state', gate: ['a', 'b'] })
   })
 
-  it('tell the process that gatewatch run started from its children', () => {
+  it('distinguish the process that gatewatch run started from its children', () => {
     const environment = { [SETTINGS_VARIABLE]: JSON.stringify({ startedBy: 10, role: 'gateway' }) }
     expect(readWatchSettings(environment, 10).role).toBe('gateway')
     expect(readWatchSettings(environment, 11).role).toBe('child')

@@ -106,7 +106,7 @@ export function bytesIn(folder: string): string {
     .join('\n')
 }
 
-/** A token that tells its claims; nobody verifies it. */
+/** A token with readable claims; its signature is not verified. */
 export function jwt(claims: object): string {
   return `eyJhbGciOiJSUzI1NiJ9.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2lnbmF0dXJl`
 }

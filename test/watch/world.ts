@@ -56,7 +56,7 @@ export interface Seen {
   readonly method: string
   readonly url: string
   body?: string | undefined
-  /** Listeners in the order in which they were told. */
+  /** Listeners in the order in which they were called. */
   readonly reported: ('body' | 'end')[]
   end?: { status?: number; headers?: object | undefined; body?: string; error?: unknown }
 }

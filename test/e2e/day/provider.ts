@@ -85,7 +85,7 @@ const DEFAULT_LIFE_MS = 3_600_000
 const GOOD: Answer = { status: 200, means: 'ok' }
 
 /**
- * The provider of the day: a real server that answers as it is asked to and writes down everything. Tokens are its own: a
+ * The provider of the day: a real server that gives the requested answers and writes down everything. Tokens are its own: a
  * token that has ended or was revoked is refused, whatever the phase has planned.
  */
 export class DayProvider {

@@ -93,7 +93,7 @@ describe('both ways out', () => {
     )
   })
 
-  it('is called gatewatch unless somebody says otherwise', async () => {
+  it('is called gatewatch unless another name is set', async () => {
     const target = async (environment: Record<string, string>) => {
       const { sdk } = await start(environment)
       return (await families(sdk))[0]?.samples[0]?.labels.service_name
@@ -286,7 +286,7 @@ describe('the environment', () => {
   })
 
   // What was seen: while exporters and resource were made, the OTEL_* variables of the process were exchanged for the given
-  // ones, for whoever else looks at them, and a host's own came along with a name of theirs. Issue 1 of 6, A7.
+  // ones, for other readers, and a host's own came along with a name of theirs. Issue 1 of 6, A7.
   it('of the process is never written to, and nothing of it goes where another environment says', async () => {
     const receiver = await receive()
     const written: (string | symbol)[] = []

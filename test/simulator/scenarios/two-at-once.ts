@@ -1,7 +1,7 @@
 import type { FindingKind } from '../../../src/diagnose/finding.ts'
 import type { Scenario } from '../../../src/simulator/scenarios/scenario.ts'
 
-/** Failures of two scenarios in one recorder, with the findings that must be told, in this order. */
+/** Failures of two scenarios in one recorder, with the findings that must be reported, in this order. */
 export interface TwoAtOnce extends Pick<Scenario, 'setting' | 'steps'> {
   readonly what: string
   readonly findings: readonly FindingKind[]

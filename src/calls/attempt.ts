@@ -1,5 +1,6 @@
 import type { AttemptOutcome } from '../domain/enums.ts'
 import { errorType } from '../domain/gateway-error.ts'
+import { judgeUnanswered } from '../providers/call-judgement.ts'
 import type { AttemptJudgement } from '../providers/provider.ts'
 import { readRefusedAnswer } from '../providers/refused-answer.ts'
 import type { AnswerHeaders, AnswerSink, CollectedBody, Flow, Upstream, UpstreamError } from '../providers/upstream.ts'
@@ -123,10 +124,8 @@ class AttemptSink implements AnswerSink {
 
   onError(error: UpstreamError): void {
     this.#readRefusal()
-    const gone = hasCallerLeft(this.#facts.request)
-    const outcome = gone || error.type === 'aborted' ? 'aborted' : error.type === 'timeout' ? 'timeout' : 'server_error'
-    // A caller who leaves is no error; a request that we gave up although a caller waits for it is one.
-    this.#record.ended(outcome, gone ? undefined : errorType(error.cause ?? error))
+    const { outcome, failure } = judgeUnanswered(error, hasCallerLeft(this.#facts.request))
+    this.#record.ended(outcome, failure)
     if (this.#begun) this.#facts.sink.fail(error)
     this.#done({ outcome, begun: this.#begun })
   }

@@ -458,7 +458,7 @@ function noteShape(response: Response, body: string | undefined): void {
 
 /**
  * Begins to look for the process of the client, while everything else goes on. It is looked for in any case, since a client
- * may call itself anything, and now, since its connection is open now; the span has the name whenever it is found.
+ * may call itself anything, and now, since its connection is open now; the event has the name whenever it is found.
  */
 function lookForPeer({ request, response, peers }: Client): void {
   const named = peers.find(request.socket).then(process => {

@@ -1,11 +1,9 @@
 import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
 import { eventCaller } from '../callers/caller.ts'
-import type { AttemptOutcome } from '../domain/enums.ts'
 import type { AttemptEvent } from '../domain/events.ts'
-import { errorType } from '../domain/gateway-error.ts'
 import type { OutgoingEnd } from '../http-clients/node-response.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
-import { readRefusedAnswer } from '../providers/refused-answer.ts'
+import { judgeSeenCall, type SeenEnd } from '../providers/call-judgement.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import type { ApiMatch } from '../token-requests/endpoint-registry.ts'
 import { PROCESS_ENDED, requestIdOf } from '../token-requests/judge.ts'
@@ -28,17 +26,10 @@ export interface ProviderCallFacts {
   readonly wantsAll: boolean
 }
 
-interface CallVerdict {
-  readonly outcome: AttemptOutcome
-  readonly failure?: string
-  readonly providerCode?: string
-}
-
 /** A longer body is looked at at once: it shall not be held until the answer is there. */
 const LONGEST_HELD = 64 * 1024
 /** No caller calls a call ordinary that took as long as this. */
 const SLOW_MS = 30_000
-const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
 
 /** One request to a provider's API, from where it is made to its end; then it is an observation. */
 export class ProviderCall {
@@ -63,7 +54,7 @@ export class ProviderCall {
     if (this.#bearer.type === 'none') this.#bearer = this.#enter()
     if (this.#bearer.type === 'none') lineages.calledWithout(api.service.id, callerContext.startMs)
     else if (this.#bearer.type === 'token' && end.status === 401) lineages.rejected(this.#bearer.token.fingerprint, Date.now())
-    const verdict = this.#judge(end)
+    const verdict: SeenEnd = end.error === PROCESS_ENDED ? { outcome: 'aborted' } : judgeSeenCall(end, api.service.judgeAttempt)
     const endedAtMs = performance.now()
     const durationMs = endedAtMs - callerContext.startedAtMs
     const isOrdinary = verdict.outcome === 'ok' && durationMs < SLOW_MS
@@ -74,7 +65,7 @@ export class ProviderCall {
   }
 
   /** @param weight Calls that the event stands for; 0 where it is for exporters alone. */
-  #observation(end: OutgoingEnd, verdict: CallVerdict, { durationMs, weight }: { durationMs: number; weight: number }): Observation {
+  #observation(end: OutgoingEnd, verdict: SeenEnd, { durationMs, weight }: { durationMs: number; weight: number }): Observation {
     const { url, api, callerContext, request } = this.#facts
     const { startMs, startedAtMs, parent, route } = callerContext
     if (this.#held) this.#peek(this.#held)
@@ -143,20 +134,5 @@ export class ProviderCall {
       credentialFingerprint: fingerprint,
       credentialExpiresInS: expiresAt === undefined ? undefined : Math.round((expiresAt - this.#facts.callerContext.startMs) / 1000),
     }
-  }
-
-  #judge(end: OutgoingEnd): CallVerdict {
-    const { status, error } = end
-    if (error === PROCESS_ENDED) return { outcome: 'aborted' }
-    if (status === undefined || (error !== undefined && status < 300)) {
-      const failure = errorType(error)
-      if (GIVEN_UP.has(failure)) return { outcome: 'aborted' }
-      return { outcome: /TIMEOUT|TimeoutError|ETIMEDOUT/.test(failure) ? 'timeout' : 'server_error', failure }
-    }
-    if (status < 300) return { outcome: 'ok' }
-    const { outcome, providerCode } = this.#facts.api.service.judgeAttempt(
-      readRefusedAnswer(status, end.headers ?? {}, end.body ?? Buffer.alloc(0)),
-    )
-    return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
   }
 }

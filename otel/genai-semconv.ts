@@ -4,8 +4,6 @@
  * The GenAI conventions are in development and left the core repository after 1.41; they are pinned here as published
  * in semantic conventions 1.41.0 and compared with `@opentelemetry/semantic-conventions/incubating` in a test.
  */
-export const GENAI_SEMCONV_VERSION = '1.41.0'
-
 export const GENAI_OPERATION_NAME = 'gen_ai.operation.name'
 export const GENAI_PROVIDER_NAME = 'gen_ai.provider.name'
 export const GENAI_REQUEST_MODEL = 'gen_ai.request.model'

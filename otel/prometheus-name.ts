@@ -24,7 +24,7 @@ const UNIT_WORDS: Readonly<Record<string, string>> = {
 const PER_WORDS: Readonly<Record<string, string>> = { s: 'second', min: 'minute', h: 'hour', d: 'day' }
 
 /** What decides the name of a metric in Prometheus. */
-export type NamedMetric = Pick<MetricDefinition, 'name' | 'kind' | 'unit'>
+type NamedMetric = Pick<MetricDefinition, 'name' | 'kind' | 'unit'>
 
 /** A metric's names as Prometheus sees them. */
 export interface PrometheusNames {

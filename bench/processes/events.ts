@@ -4,8 +4,17 @@
  */
 import { ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import { ATTR_FALLBACK_FROM, ATTR_FALLBACK_REASON, ATTR_FALLBACK_TO, EVENT_FALLBACK, SPAN_CALL } from '../../otel/semconv.ts'
-import { callerAttributes, takeCallerSite } from '../../src/callers/caller.ts'
+import {
+  ATTR_CALLER,
+  ATTR_CALLER_KIND,
+  ATTR_CODE_STACK,
+  ATTR_FALLBACK_FROM,
+  ATTR_FALLBACK_REASON,
+  ATTR_FALLBACK_TO,
+  EVENT_FALLBACK,
+  SPAN_CALL,
+} from '../../otel/semconv.ts'
+import { eventCaller, takeCallerSite } from '../../src/callers/caller.ts'
 import { EventStore } from '../../src/events/event-store.ts'
 import { SpanEvents } from '../../src/events/span-events.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
@@ -42,7 +51,8 @@ const sdk = await startSdk({ recorders: () => [recorder], standalone: false, env
 const telemetry = new Telemetry(sdk.source)
 
 function call(fallsBack: boolean): void {
-  const describe = () => callerAttributes(caller)
+  const { label, kind, stack } = eventCaller(caller)
+  const describe = () => ({ [ATTR_CALLER]: label, [ATTR_CALLER_KIND]: kind, [ATTR_CODE_STACK]: stack ?? '' })
   const request = telemetry.startSpan('POST', { kind: SpanKind.SERVER, parent: ROOT_CONTEXT, describe })
   const span = telemetry.startSpan(SPAN_CALL, { parent: trace.setSpan(ROOT_CONTEXT, request), describe })
   if (fallsBack) span.addEvent(EVENT_FALLBACK, { [ATTR_FALLBACK_FROM]: 'a', [ATTR_FALLBACK_TO]: 'b', [ATTR_FALLBACK_REASON]: 'rate_limit' })

@@ -6,8 +6,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import { SPAN_REFRESH } from '../../otel/semconv.ts'
-import { callerAttributes, siteOf } from '../../src/callers/caller.ts'
+import { ATTR_CALLER, ATTR_CALLER_KIND, ATTR_CODE_STACK, SPAN_REFRESH } from '../../otel/semconv.ts'
+import { eventCaller, siteOf } from '../../src/callers/caller.ts'
 import { ProbeState } from '../../src/calls/probe-state.ts'
 import { ProfileCache } from '../../src/calls/profile-cache.ts'
 import { ProviderCalls } from '../../src/calls/provider-calls.ts'
@@ -91,7 +91,9 @@ async function turn(index: number): Promise<void> {
   }))
   const caller = siteOf(frames)
   const profile = `bench:p${index % PROFILES}`
-  if (index % 4 === 0) telemetry.startSpan(SPAN_REFRESH, { root: true, attributes: callerAttributes(caller) }).end()
+  const { label, kind, stack: text = '' } = eventCaller(caller)
+  const attributes = { [ATTR_CALLER]: label, [ATTR_CALLER_KIND]: kind, [ATTR_CODE_STACK]: text }
+  if (index % 4 === 0) telemetry.startSpan(SPAN_REFRESH, { root: true, attributes }).end()
   if (index % 8 === 0) await gate.acquire({ provider: 'bench', profileId: profile, caller, reason: 'forced' })
   const model = `model-${index % MODELS}`
   await calls.call({ caller, protocol: 'chat_completions', model, stream: false, body, headers: {}, profile }, sink)

@@ -14,7 +14,7 @@ import {
 import type { HistogramSeries, MetricStorage, NumberSeries, Series } from '../../src/telemetry/metric-storage.ts'
 import { type MetricDefinition, type MetricKind, SCOPE } from '../semconv.ts'
 
-export interface SeriesProducerOptions {
+interface SeriesProducerOptions {
   /** Version of the instrumentation scope. */
   version?: string
   /** What the exporter asks for: all since the beginning, or what came since it last asked. @default cumulative */

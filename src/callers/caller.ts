@@ -132,16 +132,6 @@ export function mappedCaller(attributes: Attributes): Attributes {
   }
 }
 
-/** What a span says about its caller. The stack goes along: it is why an operator looks. */
-export function callerAttributes(caller: CallerSite): Attributes {
-  const attributes: Attributes = { [ATTR_CALLER]: caller.label, [ATTR_CALLER_KIND]: caller.kind }
-  if (!caller.frame) return attributes
-  attributes[ATTR_STACK_ID] = caller.stackId
-  Object.assign(attributes, placeAttributes(caller.frame))
-  attributes[ATTR_CODE_STACK] = textOf(caller)
-  return attributes
-}
-
 /** A caller site as events carry it. */
 export function eventCaller(caller: CallerSite): EventCaller {
   const { label, kind, frame, stackId } = caller

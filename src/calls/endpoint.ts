@@ -2,7 +2,7 @@ import type { Protocol } from '../domain/enums.ts'
 import type { Provider } from '../providers/provider.ts'
 
 /** Where a provider answers one protocol. */
-export interface Endpoint {
+interface Endpoint {
   /** Scheme, host and port. */
   readonly origin: string
   readonly hostname: string

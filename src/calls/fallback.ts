@@ -2,7 +2,7 @@ import type { AttemptOutcome, SkipReason, TokenRequestOutcome } from '../domain/
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */
-export type AfterAttempt = 'next' | 'stop'
+type AfterAttempt = 'next' | 'stop'
 
 /**
  * Whether another profile may help. A request the provider could not read will not be read by the next one either, and

@@ -1,4 +1,4 @@
-export interface ProbeScheduleOptions {
+interface ProbeScheduleOptions {
   /** Time between two rounds, in ms, give or take a tenth; without it there is none. */
   everyMs?: number | undefined
   /** Probes every profile, one after the other. */

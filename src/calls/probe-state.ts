@@ -15,7 +15,7 @@ export interface LastProbe {
   readonly diverges: boolean
 }
 
-export interface ProbeStateOptions {
+interface ProbeStateOptions {
   /** Whether calls leave the profile alone after a failure: for so long that failure is their last word. */
   isResting: (profile: StoredProfile) => boolean
   /** How long an outcome counts as recent, in ms. @default 900_000 */

@@ -24,7 +24,7 @@ export interface ProbeResult {
 }
 
 /** @internal */
-export interface ProbesOptions {
+interface ProbesOptions {
   telemetry: Telemetry
   calls: ProviderCalls
   profiles: ProfileCache
@@ -37,7 +37,7 @@ export interface ProbesOptions {
  *
  * @internal
  */
-export const PROBE_CALLER: CallerSite = clientCaller('probe')
+const PROBE_CALLER: CallerSite = clientCaller('probe')
 
 /** Longest time one probe may take, a refresh included, in ms. */
 const DEADLINE_MS = 30_000

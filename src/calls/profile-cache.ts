@@ -18,7 +18,7 @@ export interface ConfiguredProfile {
   readonly apiKey?: string
 }
 
-export interface ProfileCacheOptions {
+interface ProfileCacheOptions {
   gate: RefreshGate
   store: ProfileStore
   configured: readonly ConfiguredProfile[]

@@ -8,7 +8,7 @@ import type { ProfileChoice, ProfileStanding } from './profile-choice.ts'
 type Gauges = ReturnType<Telemetry['instruments']['observe']>
 
 /** What is asked for the gauges. */
-export interface GaugeSources {
+interface GaugeSources {
   readonly telemetry: Telemetry
   readonly profiles: ProfileCache
   readonly probes: ProbeState

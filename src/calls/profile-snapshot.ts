@@ -65,7 +65,7 @@ export interface ProfileSnapshot {
  *
  * @internal
  */
-export interface SnapshotSources {
+interface SnapshotSources {
   readonly telemetry: Telemetry
   readonly profiles: ProfileCache
   readonly probes: ProbeState

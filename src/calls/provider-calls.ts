@@ -18,7 +18,7 @@ import type { AttemptStart } from './rest-state.ts'
 import { SampleWeights } from './sample-weights.ts'
 import { TimeBudget } from './time-budget.ts'
 
-export interface ProviderCallsOptions extends ProfileChoiceOptions {
+interface ProviderCallsOptions extends ProfileChoiceOptions {
   telemetry: Telemetry
   probes: ProbeState
   upstream: Upstream

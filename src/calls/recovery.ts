@@ -7,7 +7,7 @@ import type { Readiness } from './profile-choice.ts'
 /** Who acquires a token at the gate for a gateway that is not ready. */
 const RECOVERY_CALLER: CallerSite = clientCaller('readiness')
 
-export interface RecoveryOptions {
+interface RecoveryOptions {
   readonly gate: RefreshGate
   readonly profiles: ProfileCache
 }

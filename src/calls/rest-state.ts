@@ -18,7 +18,7 @@ import { type Clock, systemClock } from '../tools/clock.ts'
 export type AttemptStart = number
 
 /** How an attempt failed. */
-export interface AttemptFailure {
+interface AttemptFailure {
   readonly outcome: AttemptOutcome
   /** How long the provider asks to wait, in ms. */
   readonly retryAfterMs?: number | undefined
@@ -36,7 +36,7 @@ interface Held {
 /** Models of one profile that may rest apart; a caller that makes names up must not fill the memory. */
 const MOST_MODELS = 100
 
-export interface RestStateOptions {
+interface RestStateOptions {
   clock?: Clock
   /** Where rests are shared with other processes; without it they are this process's own. */
   shared?: RestStore | undefined

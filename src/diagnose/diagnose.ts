@@ -6,7 +6,7 @@ import { CONFIDENCES, type ExplainedFinding, type Finding, type FindingKind, SEV
 import { type FindingDraft, findingDraft, type Rule } from './rule.ts'
 import { RULES } from './rules.ts'
 
-export interface DiagnoseOptions {
+interface DiagnoseOptions {
   /** Names of one profile as telemetry may show it: only findings that concern it are returned. @default all profiles */
   readonly profile?: readonly string[]
   /** @default every rule */

@@ -18,7 +18,7 @@ export interface EvidenceOptions {
   readonly onRead?: OnRead
 }
 
-export const EVIDENCE_DEFAULTS = {
+const EVIDENCE_DEFAULTS = {
   /** 7 days: as long as a store keeps events, unless it is set otherwise. */
   rangeMs: 7 * 86_400_000,
   /** More than a store of the usual size holds; they take some 100 MB of memory. */
@@ -31,7 +31,7 @@ const SQLITE_MAGIC = Buffer.from('SQLite format 3\0')
 const LONGEST_FILE = 1024 * 1024 * 1024
 
 /** Evidence of an open event store: what is read is complete when the constructor of `Evidence` returns. */
-export function evidenceOf(database: DatabaseSync, options: EvidenceOptions = {}): Evidence {
+function evidenceOf(database: DatabaseSync, options: EvidenceOptions = {}): Evidence {
   const { onRead, sinceMs = Date.now() - EVIDENCE_DEFAULTS.rangeMs, most = EVIDENCE_DEFAULTS.most } = options
   // Stacks are most of what is recorded, and no rule reads them.
   const reader = new EventReader(database, { withStacks: false })

@@ -75,7 +75,7 @@ export interface RankedCaller {
   readonly processes: readonly CallerProcess[]
 }
 
-export interface CallerProcess {
+interface CallerProcess {
   readonly pid: number
   readonly role: ProcessRole
   readonly title: string

@@ -5,7 +5,7 @@ import { type Diagnosis, diagnoseInTurns, type EventStream } from './diagnose.ts
 import type { EvidenceReading } from './evidence.ts'
 
 /** What a running diagnosis reads. */
-export interface DiagnosedEvents {
+interface DiagnosedEvents {
   /** Changes with every event that is recorded. */
   readonly version: () => Promise<unknown>
   /** A copy of the events of a range, and what could not be read of it. */

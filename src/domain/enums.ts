@@ -12,7 +12,7 @@ export const DECISIONS = ['reuse', 'lead', 'join', 'adopt', 'refuse', 'bypass'] 
 export type Decision = (typeof DECISIONS)[number]
 
 /** Outcomes of a token request with which its caller has what was asked for, or may ask again. */
-export const GOOD_TOKEN_OUTCOMES = ['rotated', 'renewed', 'granted', 'reused', 'pending'] as const
+const GOOD_TOKEN_OUTCOMES = ['rotated', 'renewed', 'granted', 'reused', 'pending'] as const
 
 /** Outcomes that count against the objective of refreshes. */
 export const FAILED_TOKEN_OUTCOMES = [
@@ -144,7 +144,6 @@ export type DropPlace = (typeof DROP_PLACES)[number]
 
 /** What a profile store was asked for when it failed. */
 export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
-export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 
 /** OAuth operations in addition to the refresh; each has a span of its own. */
 export const OAUTH_OPERATIONS = ['login', 'exchange', 'device', 'revoke'] as const

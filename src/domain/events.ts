@@ -251,7 +251,7 @@ export interface LoginEvent extends EventBase, AnswerFacts, RequestShape {
 }
 
 /** Profiles of another application were imported. */
-export interface ImportEvent extends EventBase {
+interface ImportEvent extends EventBase {
   readonly kind: 'import'
   readonly importSource?: Known<ImportSource>
   readonly dryRun?: Known<boolean>
@@ -266,7 +266,7 @@ export interface ProbeEvent extends EventBase {
 }
 
 /** Something other than an HTTP client of the watched process reached for a token host. */
-export interface SideChannelEvent extends EventBase {
+interface SideChannelEvent extends EventBase {
   readonly kind: 'side_channel'
   readonly channel?: Known<SideChannel>
   readonly serverAddress?: Known<string>
@@ -281,7 +281,7 @@ export interface InboundEvent extends EventBase, RequestTarget, AnswerFacts, Req
 }
 
 /** Settings, policy or version as a process began to use them. Stored only: no span is written from it. */
-export interface ConfigEvent extends EventBase {
+interface ConfigEvent extends EventBase {
   readonly kind: 'config'
   /** What changed: `started` with all of it, or the names of the settings that did. Never a value of a secret. */
   readonly change: 'started' | 'settings' | 'policy'
@@ -326,7 +326,7 @@ export const EVENT_KINDS = [
 ] as const satisfies readonly EventKind[]
 
 /** Each name a step can have; the last one seen of a refresh is where it stopped. */
-export const STEP_NAMES = [
+const STEP_NAMES = [
   'lease_requested',
   'lease_held',
   'lease_lost',

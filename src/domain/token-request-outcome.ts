@@ -1,7 +1,7 @@
 import type { TokenRequestOutcome } from './enums.ts'
 
 /** How long an outcome lasts: a success, a failure that trying again cannot mend, or one that may pass. */
-export type Duration = 'success' | 'permanent' | 'transient'
+type Duration = 'success' | 'permanent' | 'transient'
 
 /** Every outcome with its duration. A permanent one ends in `needs_login`; a transient one backs off. */
 export const OUTCOME_DURATION = {

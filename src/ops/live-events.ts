@@ -1,7 +1,7 @@
 import { clearInterval, setInterval } from 'node:timers'
 import type { RequestHandler, Response } from 'express'
 
-export interface LiveEventsOptions {
+interface LiveEventsOptions {
   /** How often pages hear that something changed, in ms: once for all changes in between. @default 500 */
   everyMs?: number
   /** A line without meaning this often, so that a connection that is dead is noticed, in ms. @default 15_000 */
@@ -10,7 +10,7 @@ export interface LiveEventsOptions {
   slowMs?: number
 }
 
-export const LIVE_EVENTS_DEFAULTS = { everyMs: 500, heartbeatMs: 15_000, slowMs: 30_000 } as const satisfies LiveEventsOptions
+const LIVE_EVENTS_DEFAULTS = { everyMs: 500, heartbeatMs: 15_000, slowMs: 30_000 } as const satisfies LiveEventsOptions
 
 const MOST_PAGES = 50
 

@@ -9,7 +9,7 @@ import { LiveEvents } from './live-events.ts'
 import { ProfileHistory } from './profile-history.ts'
 
 /** Which findings are wanted. */
-export interface FindingsRange {
+interface FindingsRange {
   /** Beginning of the events that are read, epoch ms; 0 for all of them. */
   readonly sinceMs: number
   /** The only profile whose findings are wanted. */

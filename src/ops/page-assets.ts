@@ -12,7 +12,7 @@ import { scriptsOf } from './type-stripping.ts'
 export const ASSETS_PATH = '/ops/assets'
 
 /** One file of the page as it goes to a browser. */
-export interface Asset {
+interface Asset {
   readonly name: string
   readonly type: string
   readonly body: Buffer
@@ -37,7 +37,7 @@ const brotli = promisify(brotliCompress)
 const gzipped = promisify(gzip)
 
 /** The files of the page. */
-export class PageAssets {
+class PageAssets {
   readonly #assets: ReadonlyMap<string, Asset>
   readonly #build: string
 

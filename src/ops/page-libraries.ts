@@ -13,7 +13,7 @@ const D3 = ['array', 'color', 'dispatch', 'ease', 'format', 'hierarchy', 'interp
 const FLAME_GRAPH = 'd3-flame-graph/dist/d3-flamegraph.es.min.js'
 
 /** Packages whose code is served, for their licences. */
-export const LIBRARY_PACKAGES = ['uplot', 'd3-flame-graph', 'd3-sankey', ...D3.map(name => `d3-${name}`)]
+const LIBRARY_PACKAGES = ['uplot', 'd3-flame-graph', 'd3-sankey', ...D3.map(name => `d3-${name}`)]
 
 const LIBRARIES: readonly Library[] = [
   { name: 'd3.js', files: [...D3.map(name => `d3-${name}/dist/d3-${name}.min.js`), 'd3-sankey/dist/d3-sankey.min.js', FLAME_GRAPH] },

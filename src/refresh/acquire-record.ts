@@ -6,7 +6,7 @@ import { OpenEvent } from '../telemetry/open-event.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { RefreshRecord } from './refresh-record.ts'
 
-export interface AcquireFacts {
+interface AcquireFacts {
   readonly provider: string
   readonly profileId: string
   readonly caller: CallerSite

@@ -38,7 +38,7 @@ export type ForcedPolicy = (typeof FORCED_POLICIES)[number]
 /** What an acquisition needs, given what is stored now: nothing, the newer token that is there, or a refresh. */
 export type AcquireVerdict = 'reuse' | 'adopt' | 'refresh'
 
-export interface JudgeAcquireOptions {
+interface JudgeAcquireOptions {
   now: number
   earlyMs: number
   forced: ForcedPolicy

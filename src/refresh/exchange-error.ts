@@ -44,7 +44,7 @@ export function clientRefused({ context, profile }: Exchanged, { providerCode }:
 }
 
 /** What is known of a failure that may pass. */
-export interface Transience {
+interface Transience {
   readonly what?: string
   readonly retryAfterMs?: number | undefined
   readonly cause?: unknown

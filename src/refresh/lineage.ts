@@ -2,7 +2,7 @@ import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 
 /** What is known of a refresh token. */
-export interface KnownToken {
+interface KnownToken {
   readonly profileId: string
   /** It was rotated away: sending it again is a replay. */
   readonly rotatedAway: boolean

@@ -1,7 +1,7 @@
 import type { OAuthCredential } from '../domain/credential.ts'
 import type { RefreshReason } from '../domain/enums.ts'
 
-export interface NeedsRefreshOptions {
+interface NeedsRefreshOptions {
   /** How long before expiry a token counts as expiring, in ms. Not negative. @default 120_000 */
   earlyMs?: number
 }

@@ -2,14 +2,14 @@ import type { Fingerprint } from '../domain/fingerprint.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 
 /** How long the result of a refresh is kept for callers that come late, in ms. It holds a credential: no longer than this. */
-export const ROTATION_KEPT_MS = 60_000
+const ROTATION_KEPT_MS = 60_000
 /** Profiles remembered; the oldest go first. */
 const MOST_PROFILES = 1_000
 /** Tokens remembered of one chain of rotations; the oldest go first. */
 const MOST_REPLACED = 20
 
 /** What a refresh brought. */
-export interface RecentRotation<R> {
+interface RecentRotation<R> {
   /** The token that the caller wanted replaced. */
   readonly replaced: Fingerprint | undefined
   /** The access token it brought; where that is unknown, nothing can be said about the result. */

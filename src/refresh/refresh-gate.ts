@@ -31,7 +31,7 @@ import { runRefresh } from './run-refresh.ts'
 import { StaleCache } from './stale-cache.ts'
 import { abortedAcquire, waitFor } from './wait.ts'
 
-export const GATE_DEFAULTS = {
+const GATE_DEFAULTS = {
   leaseWaitMs: 90_000,
   requestTimeoutMs: 20_000,
   listenMs: 300_000,
@@ -83,7 +83,7 @@ export interface RefreshPause {
 }
 
 /** New tokens that the store could not take. */
-export interface Unsaved {
+interface Unsaved {
   /** Names of their profiles, as messages may show them. */
   readonly profiles: readonly string[]
   /** What the store said last. */
@@ -91,7 +91,7 @@ export interface Unsaved {
 }
 
 /** How long an ending process waits, in ms. */
-export interface SettleOptions {
+interface SettleOptions {
   /** For the refreshes under way; what they then wait for is given up. @default `requestTimeoutMs` */
   graceMs?: number
   /** For a store that refuses the new tokens. @default 0: one try */

@@ -18,7 +18,7 @@ import { holds, rotate, withRotation } from './rotation.ts'
 type Update = (current: StoredProfile | undefined) => StoredProfile | undefined
 
 /** What a token request is made of. */
-export interface ExchangeOptions {
+interface ExchangeOptions {
   readonly context: RefreshContext
   readonly record: RefreshRecord
   /** The profile as it was reloaded under the lease, with its credential. */

@@ -6,7 +6,7 @@ import { isSuccess } from '../domain/token-request-outcome.ts'
 import { OpenEvent } from '../telemetry/open-event.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
-export interface RefreshRecordFacts {
+interface RefreshRecordFacts {
   readonly provider: string
   readonly profileId: string
   /** Caller and reason of the acquisition that leads. */

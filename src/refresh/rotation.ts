@@ -5,7 +5,7 @@ import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { ownershipDigest } from './token-ownership.ts'
 
 /** What an answer makes of a credential. */
-export type Rotation =
+type Rotation =
   | { readonly outcome: Extract<TokenRequestOutcome, 'rotated' | 'renewed'>; readonly credential: OAuthCredential }
   | { readonly outcome: Extract<TokenRequestOutcome, 'identity_mismatch'> }
 

@@ -11,7 +11,7 @@ import type { RefreshRecord } from './refresh-record.ts'
 import { holds } from './rotation.ts'
 
 /** What a refresh is given, and what it reports to. */
-export interface RefreshPlan {
+interface RefreshPlan {
   readonly context: RefreshContext
   readonly acquisition: AcquireRequest
   readonly record: RefreshRecord

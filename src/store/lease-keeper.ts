@@ -128,18 +128,11 @@ export class LeaseTable {
 
   /** @returns What `work` returned, or `undefined` when another caller was in a transaction. */
   #inTransaction<T>(work: (connection: DatabaseSync) => T): T | undefined {
-    const connection = this.#database.tryBegin()
-    if (!connection) return undefined
-    let result: T
-    try {
+    return this.#database.inTransaction(connection => {
       connection.exec(CREATE)
       if (!connection.prepare(HAS_CONFIRMED).get()) connection.exec(ADD_CONFIRMED)
-      result = work(connection)
-    } catch (cause) {
-      this.#database.undo(connection)
-      throw this.#database.failure(cause)
-    }
-    return this.#database.tryCommit(connection) ? result : undefined
+      return work(connection)
+    })
   }
 }
 

@@ -42,7 +42,7 @@ export class LockDatabase {
   }
 
   /** Ends the transaction of `tryBegin`, keeping what was written. @returns false if a reader prevented it: nothing was written. */
-  tryCommit(connection: DatabaseSync): boolean {
+  #tryCommit(connection: DatabaseSync): boolean {
     try {
       connection.exec('COMMIT')
       return true
@@ -51,6 +51,20 @@ export class LockDatabase {
       if (isSqliteBusy(cause)) return false
       throw this.failure(cause)
     }
+  }
+
+  /** Runs `work` in a transaction. @returns Its result; `undefined` when another process was in a transaction. @throws as `tryBegin` */
+  inTransaction<T>(work: (connection: DatabaseSync) => T): T | undefined {
+    const connection = this.tryBegin()
+    if (!connection) return undefined
+    let result: T
+    try {
+      result = work(connection)
+    } catch (cause) {
+      this.undo(connection)
+      throw this.failure(cause)
+    }
+    return this.#tryCommit(connection) ? result : undefined
   }
 
   /** Ends the transaction of `tryBegin`, keeping nothing. */

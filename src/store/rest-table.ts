@@ -70,17 +70,10 @@ export class RestTable implements RestStore {
 
   /** @returns What `work` returned, or `undefined` when another process was in a transaction. */
   #inTransaction<T>(work: (connection: DatabaseSync) => T): T | undefined {
-    const connection = this.#database.tryBegin()
-    if (!connection) return undefined
-    let result: T
-    try {
+    return this.#database.inTransaction(connection => {
       connection.exec(CREATE)
-      result = work(connection)
-    } catch (cause) {
-      this.#database.undo(connection)
-      throw this.#database.failure(cause)
-    }
-    return this.#database.tryCommit(connection) ? result : undefined
+      return work(connection)
+    })
   }
 }
 

@@ -159,7 +159,7 @@ type Structural =
   | ('kind' | 'startMs' | 'durationMs' | 'traceId' | 'spanId' | 'parentSpanId' | 'links' | 'caller' | 'isError' | 'steps' | 'process')
   | ('grant' | 'operation' | 'outcome' | 'importCounts' | 'change' | 'version' | 'settingsDigest' | 'name' | 'atMs')
 /** Fields of events and steps that are one attribute each. */
-export type EventField = Exclude<KeysOf<GatewatchEvent> | keyof EventStep, Structural>
+type EventField = Exclude<KeysOf<GatewatchEvent> | keyof EventStep, Structural>
 
 /** The attribute of each field: written and read by this table alone. */
 export const FIELD_ATTRIBUTES: Readonly<Record<EventField, string>> = {

@@ -7,7 +7,7 @@ export interface NumberPoint {
 }
 
 /** One Gatewatch of this process; of this copy of the package or of another. */
-export interface ProcessMember {
+interface ProcessMember {
   /** The values of a counter or gauge, by the name of the metric. */
   points(metric: string): Iterable<NumberPoint>
   /** Called once, when it is the one that records token requests: at once, or when the one before it has stopped. */

@@ -24,7 +24,7 @@ interface SdkSpan {
   readonly attributes?: Attributes
 }
 
-export interface HostedSpanFacts extends LightSpanFacts {
+interface HostedSpanFacts extends LightSpanFacts {
   /** The span of the host's tracer that stands for the same work. */
   readonly host: Span
   /** It is the host's own: it gets attributes it lacks, and is neither renamed nor ended here. @default false */

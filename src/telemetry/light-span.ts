@@ -36,7 +36,7 @@ interface LightEvent {
 }
 
 /** From so long on a span is worth keeping for being slow, in ms. */
-export const SLOW_MS = 30_000
+const SLOW_MS = 30_000
 
 const UNSET: SpanStatus = { code: SpanStatusCode.UNSET }
 const NO_EVENTS: LightEvent[] = []

@@ -8,7 +8,7 @@ const CONTENT_TYPES = {
 /** Versions of OpenMetrics we may answer with 1.0.0; servers that ask for 0.0.1 read the same text. */
 const OPEN_METRICS_VERSIONS = new Set([undefined, '1.0.0', '0.0.1'])
 
-export interface MetricsChoice {
+interface MetricsChoice {
   readonly format: MetricsFormat
   readonly contentType: string
 }

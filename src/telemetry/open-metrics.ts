@@ -6,7 +6,7 @@ import { type Exemplar, HistogramSeries, type MetricStorage } from './metric-sto
 export type MetricsFormat = 'openmetrics' | 'prometheus'
 
 /** A histogram by its buckets; the one behind the last bound has none. */
-export interface HistogramValue {
+interface HistogramValue {
   readonly bounds: readonly number[]
   readonly counts: readonly number[]
   readonly count: number

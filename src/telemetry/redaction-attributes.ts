@@ -4,7 +4,7 @@ import { secretChanges, withoutSecrets } from '../tools/secret-registry.ts'
 import { redactLine, redactText } from './redaction-patterns.ts'
 
 /** Longest value by class, in characters. */
-export const LONGEST_VALUES = { label: 120, code: 8192, text: 2048 } as const
+const LONGEST_VALUES = { label: 120, code: 8192, text: 2048 } as const
 type TextClass = keyof typeof LONGEST_VALUES
 
 /** Clean texts remembered per class; the values of labels and stacks come again and again. */
@@ -14,7 +14,7 @@ const MOST_REMEMBERED: Readonly<Record<TextClass, number>> = { label: 4000, code
 const REQUEST_ID = /^(?:(?:req|resp|msg|chatcmpl)[_-][A-Za-z0-9]{8,40}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
 
 /** Attributes that passed, and how many did not. */
-export interface RedactedAttributes {
+interface RedactedAttributes {
   readonly attributes: Attributes
   readonly dropped: number
 }

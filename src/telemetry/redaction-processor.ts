@@ -14,12 +14,12 @@ export interface RedactedProcessor extends FinishedSpanProcessor {
 }
 
 /** A processor behind the choke point, and the place a span is lost at when it fails. */
-export interface InnerProcessor {
+interface InnerProcessor {
   readonly processor: RedactedProcessor
   readonly place: DropPlace
 }
 
-export interface RedactingSpanProcessorOptions {
+interface RedactingSpanProcessorOptions {
   onDropped: OnDropped
   /** Longest value of any attribute, in characters; the classes' own limits hold too. @default none */
   longestValue?: number
@@ -91,7 +91,7 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
  * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
  * every attribute that is not in `otel/semconv.ts`, those of `exception` events among them.
  */
-export class RedactedSpan implements FinishedSpan {
+class RedactedSpan implements FinishedSpan {
   readonly name: string
   readonly kind: SpanKind
   readonly parentSpanContext?: SpanContext

@@ -46,7 +46,7 @@ export interface SpanOptions {
   onto?: Span | undefined
 }
 
-export interface TelemetryOptions {
+interface TelemetryOptions {
   /** Names that the operator gave to profiles, by profile id. The others are made of the id. */
   profileNames?: ReadonlyMap<string, string>
   /** Where faults are reported. @default through `diag` alone */

@@ -23,7 +23,7 @@ export interface SignedIn {
 }
 
 /** Tokens came back and do not hold: another issuer, another client, another nonce, or no id token at all. */
-export interface UnverifiedGrant extends HeadFacts {
+interface UnverifiedGrant extends HeadFacts {
   readonly kind: 'unverified'
   readonly shape: SentShape
   /** What was answered, so that it can be given back. */
@@ -32,7 +32,7 @@ export interface UnverifiedGrant extends HeadFacts {
 
 export type CodeGrantAnswer = SignedIn | UnverifiedGrant | RefusedRequest | UnansweredRequest
 
-export interface CodeGrantOptions extends AskOptions {
+interface CodeGrantOptions extends AskOptions {
   /** What the browser brought back, as `validateAuthResponse` of oauth4webapi let it through. */
   readonly parameters: URLSearchParams
   readonly redirectUrl: string

@@ -20,7 +20,7 @@ export interface DeviceCode {
   readonly intervalMs: number
 }
 
-export type DeviceCodeAnswer = DeviceCode | RefusedRequest | UnansweredRequest
+type DeviceCodeAnswer = DeviceCode | RefusedRequest | UnansweredRequest
 
 /** What ChatGPT hands over once the code was entered: an authorization code with the verifier it was made for. */
 export interface HandedOverCode {

@@ -16,7 +16,7 @@ const MORE_TOKEN_URLS: Readonly<Record<string, string>> = {
 }
 
 /** Endpoints that the operator names in addition to those of the providers. */
-export interface EndpointSettings {
+interface EndpointSettings {
   /** Token endpoints and the services they belong to. */
   readonly tokenUrls: Readonly<Record<string, string>>
   /** Base URLs of APIs and the services they belong to. */
@@ -48,7 +48,7 @@ export interface ApiMatch {
 }
 
 /** What is known of a URL. */
-export interface EndpointMatch {
+interface EndpointMatch {
   readonly url: URL
   readonly isExcluded: boolean
   /** The service whose token endpoint it is. */

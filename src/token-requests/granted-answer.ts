@@ -7,7 +7,7 @@ import type { HeadFacts, UnreadableAnswer } from './judge.ts'
 import type { GrantedAnswer } from './refresh-answer.ts'
 
 /** What the reader of a token answer has to know. */
-export interface GrantReading {
+interface GrantReading {
   readonly provider: Provider
   readonly server: AuthorizationServer
   readonly client: Client

@@ -13,7 +13,7 @@ import { UpstreamError } from '../providers/upstream.ts'
 import type { AskedGrant } from './request-summary.ts'
 
 /** What was seen of the answer to a token request, by the process that sent it or by a watch. */
-export interface SeenAnswer {
+interface SeenAnswer {
   readonly status?: number | undefined
   readonly headers?: AnswerHeaders | undefined
   /** The body as it came, compressed or not. */
@@ -25,7 +25,7 @@ export interface SeenAnswer {
 }
 
 /** What the judge has to know of the request. */
-export interface JudgedRequest {
+interface JudgedRequest {
   /** What was asked for. @default 'refresh' */
   readonly grant?: AskedGrant
   /** Fingerprint of the refresh token that was sent. */

@@ -6,7 +6,7 @@ import { ANSWER_READ } from './judge.ts'
 export const TRANSPORT = { connections: 1, headersTimeoutMs: 0, bodyIdleMs: 0, connectTimeoutMs: 10_000 } as const
 
 /** One request to an OAuth endpoint, ready to be sent. */
-export interface OAuthPost {
+interface OAuthPost {
   readonly url: string
   readonly body: URLSearchParams
   readonly headers: Record<string, string>

@@ -28,7 +28,7 @@ export interface OAuthParty {
 }
 
 /** An answer of an OAuth endpoint, read whole; it may hold tokens. */
-export interface AnsweredRequest extends HeadFacts {
+interface AnsweredRequest extends HeadFacts {
   readonly kind: 'answered'
   readonly shape: SentShape
   /** Its fields, where the body is JSON or a form; and whether there are tokens among them. */
@@ -54,7 +54,7 @@ export interface UnansweredRequest {
 export type OAuthAnswer = AnsweredRequest | RefusedRequest | UnansweredRequest
 
 /** What a request of oauth4webapi is given so that it goes our way. */
-export interface OAuthRequestOptions {
+interface OAuthRequestOptions {
   readonly signal: AbortSignal
   readonly headers: Headers
   readonly [allowInsecureRequests]: true

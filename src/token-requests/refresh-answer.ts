@@ -39,7 +39,7 @@ export interface UnansweredRefresh extends Partial<HeadFacts> {
 }
 
 /** `RefreshRequest.mayLeave` said no: no byte of the request has left. */
-export interface HeldBackRefresh extends Partial<HeadFacts> {
+interface HeldBackRefresh extends Partial<HeadFacts> {
   readonly kind: 'held_back'
 }
 

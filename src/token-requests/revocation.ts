@@ -1,7 +1,7 @@
 import { revocationRequest } from 'oauth4webapi'
 import { type AskOptions, askOAuth, type OAuthAnswer } from './oauth-request.ts'
 
-export interface RevocationOptions extends Omit<AskOptions, 'encoding'> {
+interface RevocationOptions extends Omit<AskOptions, 'encoding'> {
   /** A refresh token, whose access tokens die with it; or, where there is none, the access token. */
   readonly token: string
   readonly kind: 'refresh_token' | 'access_token'

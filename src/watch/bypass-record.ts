@@ -18,7 +18,7 @@ export interface SeenToken {
   readonly rotatedAway: boolean
 }
 
-export interface BypassFacts {
+interface BypassFacts {
   readonly providerId: string
   readonly url: URL
   readonly caller: CallerSite

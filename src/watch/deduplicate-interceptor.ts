@@ -25,7 +25,7 @@ export interface Asking {
   coalesced(facts: Pick<DeduplicatedRequestFacts, 'shape' | 'refresh' | 'decision'>): (end: SharedEnd) => void
 }
 
-export interface DeduplicateOptions {
+interface DeduplicateOptions {
   /** For how long a token that was rotated away gets what came of it, in ms; 0 for not at all. */
   windowMs: number
   /** The service whose token endpoint this is; `unnamed` where any body may show that it is one, `undefined` where none does. */

@@ -25,13 +25,13 @@ export interface Inflight {
 }
 
 /** What is done with a refresh: sent and shared, or answered by what another got or gets. */
-export type RefreshTurn =
+type RefreshTurn =
   | { readonly decision: 'lead'; readonly inflight: Inflight }
   | { readonly decision: 'join'; readonly inflight: Inflight }
   /** `reuse`: what this very token was exchanged for; `adopt`: that has been rotated since, this is the newest. */
   | { readonly decision: 'reuse' | 'adopt'; readonly answer: BufferedResponse }
 
-export interface InflightRefreshesOptions {
+interface InflightRefreshesOptions {
   /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
   windowMs: number
   clock: Clock

@@ -29,7 +29,7 @@ import { watchSideChannels } from './side-channel.ts'
 import { TokenRequest } from './token-request.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
-export interface ProcessWatchOptions {
+interface ProcessWatchOptions {
   settings: WatchSettings
   sink: ObservationSink
   /** Notified of a fault of the watch itself; the application never is. */

@@ -14,7 +14,7 @@ import type { CallSampler } from './call-sampler.ts'
 import { type CallerContext, callerOf } from './caller-context.ts'
 import { type Observation, placeUnder } from './observation.ts'
 
-export interface ProviderCallFacts {
+interface ProviderCallFacts {
   readonly request: OutgoingRequest
   readonly url: URL
   readonly api: ApiMatch

@@ -7,7 +7,7 @@ import { hostSpan } from '../telemetry/host-span.ts'
 import { isInstrumentationSuppressed } from '../tools/suppress-instrumentation.ts'
 import { type Observation, placeUnder } from './observation.ts'
 
-export interface SideChannelOptions {
+interface SideChannelOptions {
   tokenHosts: ReadonlySet<string>
   /** An HTTP client of this process has business with the host: its sockets are no side channels. */
   hasClient: (host: string) => boolean

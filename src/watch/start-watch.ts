@@ -12,7 +12,7 @@ import { readWatchSettings, type WatchSettings } from './watch-settings.ts'
 const MOST_WAITING = 1_000
 
 /** A watch under way. */
-export interface StartedWatch {
+interface StartedWatch {
   /** Ends it: every patch and listener is undone; what was seen is written. Does nothing a second time. */
   stop(): void
 }

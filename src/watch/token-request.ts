@@ -22,7 +22,7 @@ import type { GateCheck } from './gate-check.ts'
 import { type Observation, placeUnder } from './observation.ts'
 
 /** What is known of a token request when it is made. */
-export interface TokenRequestFacts {
+interface TokenRequestFacts {
   readonly service: KnownService
   readonly url: URL
   readonly gateCheck: GateCheck

@@ -18,7 +18,7 @@ const MOST_UNSENT = 2_000
 const MOST_UNSETTLED = 500
 const LONGEST_UNSETTLED_MS = 1_000
 
-export interface WatchDeliveryListeners {
+interface WatchDeliveryListeners {
   /** Called when nothing can be recorded. */
   onFailure: (error: unknown) => void
   /** Takes a line where nothing can be recorded before the process exits. */

@@ -34,7 +34,7 @@ export interface WatchSettings {
 }
 
 /** Environment variables, as in `process.env`. */
-export type WatchEnvironment = Readonly<Record<string, string | undefined>>
+type WatchEnvironment = Readonly<Record<string, string | undefined>>
 
 /** Holds all settings as JSON; written by `gatewatch run`. */
 export const SETTINGS_VARIABLE = 'GATEWATCH_WATCH'

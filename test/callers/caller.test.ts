@@ -1,16 +1,7 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import {
-  ATTR_CALLER,
-  ATTR_CALLER_KIND,
-  ATTR_CODE_FILE,
-  ATTR_CODE_FUNCTION,
-  ATTR_CODE_LINE,
-  ATTR_CODE_STACK,
-  ATTR_STACK_ID,
-} from '../../otel/semconv.ts'
-import { callerAttributes, siteOf, siteOutside, takeCallerSite } from '../../src/callers/caller.ts'
+import { eventCaller, siteOf, siteOutside, takeCallerSite } from '../../src/callers/caller.ts'
 import type { RawFrame } from '../../src/callers/stack-frames.ts'
 import { clientCaller, UNKNOWN_CALLER } from '../../src/domain/caller-site.ts'
 
@@ -124,21 +115,21 @@ describe('a caller site', () => {
   })
 })
 
-describe('what a span says of its caller', () => {
+describe('what an event says of its caller', () => {
   it('is label, kind, place, stack and the id of the stack', () => {
     const site = siteOf([frame(here('app/agent.ts'), 'think'), { ...frame(here('app/main.ts'), 'main', 4), isAsync: true }])
-    expect(callerAttributes(site)).toMatchObject({
-      [ATTR_CALLER]: 'app/agent.ts#think',
-      [ATTR_CALLER_KIND]: 'code',
-      [ATTR_CODE_FUNCTION]: 'think',
-      [ATTR_CODE_FILE]: 'app/agent.ts',
-      [ATTR_CODE_LINE]: 12,
-      [ATTR_STACK_ID]: site.stackId,
-      [ATTR_CODE_STACK]: 'think (app/agent.ts:12:3)\nasync main (app/main.ts:4:3)',
+    expect(eventCaller(site)).toMatchObject({
+      label: 'app/agent.ts#think',
+      kind: 'code',
+      function: 'think',
+      file: 'app/agent.ts',
+      line: 12,
+      stackId: site.stackId,
+      stack: 'think (app/agent.ts:12:3)\nasync main (app/main.ts:4:3)',
     })
   })
 
   it('is its name alone for a client that came over HTTP', () => {
-    expect(callerAttributes(clientCaller('client:openai/7'))).toEqual({ [ATTR_CALLER]: 'client:openai/7', [ATTR_CALLER_KIND]: 'client' })
+    expect(eventCaller(clientCaller('client:openai/7'))).toEqual({ label: 'client:openai/7', kind: 'client' })
   })
 })

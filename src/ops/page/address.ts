@@ -6,7 +6,7 @@ export interface PageAddress {
   readonly parameters: Readonly<Record<string, string>>
 }
 
-export const VIEWS = ['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings', 'trace'] as const
+const VIEWS = ['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings', 'trace'] as const
 /** Filters that stay when one goes from view to view. */
 const LASTING = ['window', 'from', 'to', 'profile']
 

@@ -11,7 +11,7 @@ export interface Curve {
   readonly isBars?: boolean
 }
 
-export interface ChartOptions {
+interface ChartOptions {
   /** What distinguishes this chart from others of the page. */
   readonly name: string
   readonly atMs: readonly number[]

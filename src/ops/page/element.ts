@@ -1,5 +1,5 @@
 /** What an element can be given in addition to its children. */
-export interface Given {
+interface Given {
   /** Attributes; one that is `undefined` or `false` is left out. */
   readonly [attribute: string]: string | number | boolean | undefined | Listeners | Readonly<Record<string, string>>
   readonly on?: Listeners
@@ -7,7 +7,7 @@ export interface Given {
   readonly css?: Readonly<Record<string, string>>
 }
 
-export type Listeners = Readonly<Record<string, (event: Event) => void>>
+type Listeners = Readonly<Record<string, (event: Event) => void>>
 export type Child = Node | string | number | undefined | false
 
 const SVG = 'http://www.w3.org/2000/svg'

@@ -27,7 +27,7 @@ export function duration(ms: number | undefined): string {
 }
 
 /** `in 9 d 3 h`, `4 min ago`. */
-export function relative(atMs: number, nowMs = Date.now()): string {
+function relative(atMs: number, nowMs = Date.now()): string {
   const ms = atMs - nowMs
   return ms > 500 ? `in ${span(ms)}` : ms > -1_000 ? 'now' : `${span(-ms)} ago`
 }
@@ -44,7 +44,7 @@ export function clock(atMs: number): string {
   return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} ${timeOfDay(atMs)}.${pad(at.getMilliseconds(), 3)}`
 }
 
-export function timeOfDay(atMs: number): string {
+function timeOfDay(atMs: number): string {
   return new Date(atMs).toLocaleTimeString('en-GB')
 }
 

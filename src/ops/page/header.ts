@@ -6,7 +6,7 @@ import type { LiveState } from './live.ts'
 import { button, choice } from './parts.ts'
 import type { FilterName } from './view.ts'
 
-export interface HeaderOptions {
+interface HeaderOptions {
   readonly place: PageAddress
   readonly overview: Overview | undefined
   readonly views: readonly { readonly name: string; readonly title: string }[]
@@ -60,7 +60,7 @@ export function showHeader(into: Element, { place, overview, views, live, theme,
   )
 }
 
-export interface FiltersOptions {
+interface FiltersOptions {
   readonly place: PageAddress
   readonly overview: Overview
   readonly filters: readonly FilterName[]

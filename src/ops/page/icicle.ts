@@ -4,7 +4,7 @@ import { count, percentage } from './format.ts'
 import { type FlameNode, loadD3, type PlacedFrame } from './libraries.ts'
 import { onKey } from './table.ts'
 
-export interface IcicleOptions {
+interface IcicleOptions {
   readonly root: StackNode
   readonly by: 'count' | 'failures'
   /** `file:line` of the frame that is looked at. */

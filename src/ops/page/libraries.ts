@@ -15,7 +15,7 @@ export interface PlacedFrame {
 }
 
 /** As much of d3-flame-graph as is used. */
-export interface FlameGraph {
+interface FlameGraph {
   (selection: unknown): void
   width(pixels: number): FlameGraph
   height(pixels: number): FlameGraph
@@ -29,7 +29,7 @@ export interface FlameGraph {
   zoomTo(frame: PlacedFrame): void
 }
 
-export interface SankeyNode {
+interface SankeyNode {
   readonly id: string
   readonly x0?: number
   readonly x1?: number
@@ -38,7 +38,7 @@ export interface SankeyNode {
   readonly value?: number
 }
 
-export interface SankeyLink {
+interface SankeyLink {
   readonly width?: number
   readonly y0?: number
   readonly y1?: number

@@ -6,7 +6,7 @@ import { type Column, table } from './table.ts'
 import { badge, type Tone } from './tone.ts'
 
 /** A number with what it counts. */
-export interface Figure {
+interface Figure {
   readonly label: string
   readonly value: string
   readonly note?: string

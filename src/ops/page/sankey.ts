@@ -3,7 +3,7 @@ import { drawn, element } from './element.ts'
 import { count, percentage, plain } from './format.ts'
 import { loadD3 } from './libraries.ts'
 
-export interface SankeyOptions {
+interface SankeyOptions {
   readonly ways: readonly WayRow[]
   readonly calls: number
   readonly onProfile: (profile: string) => void

@@ -10,7 +10,7 @@ export interface Column<Row> {
   readonly isMinor?: boolean
 }
 
-export interface TableOptions<Row> {
+interface TableOptions<Row> {
   readonly name: string
   readonly caption: string
   readonly columns: readonly Column<Row>[]

@@ -3,7 +3,7 @@ import { drawn, element } from './element.ts'
 import { duration } from './format.ts'
 import { onKey } from './table.ts'
 
-export interface WaterfallOptions {
+interface WaterfallOptions {
   readonly traceId: string
   readonly spans: readonly TraceSpan[]
   readonly selected: string

@@ -68,24 +68,29 @@ function fill(folder: string, endMs: number): void {
   writer.close()
 }
 
+/** What the ops page adds to before it sends it. */
+function encoded(answer: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(answer))
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'gatewatch-bench-ops-'))
 try {
   fill(folder, Date.now())
   const store = new EventStore({ folder })
   const filter = (more: object = {}) => ({ windowMs: 24 * 3_600_000, toMs: Date.now(), ...more })
   const [line] = (await store.query('newestRefreshes', filter())).lines
-  const questions: Readonly<Record<string, () => Promise<unknown>>> = {
-    'overview (every view)': () => store.query('storeOverview', undefined),
-    'who refreshes': () => store.query('refreshCallers', filter()),
-    'who refreshes, last hour': () => store.query('refreshCallers', filter({ windowMs: 3_600_000 })),
-    'who refreshes, one profile': () => store.query('refreshCallers', filter({ profile: 'openai-codex:p2' })),
-    'stacks (icicle)': () => store.query('refreshStacks', filter()),
-    'latest of a row': () => store.query('newestRefreshes', filter({ caller: 'src/caller-2.ts#refresh' })),
-    'bypasses and replays': () => store.query('gateBypasses', filter()),
-    profiles: () => store.query('profileEvents', filter()),
-    fallback: () => store.query('fallbackWays', filter()),
-    calls: () => store.query('callStatistics', filter()),
-    'one trace': () => store.query('traceSpans', { traceId: line?.traceId ?? '' }),
+  const questions: Readonly<Record<string, () => Promise<Uint8Array>>> = {
+    'overview (every view)': async () => encoded(await store.query('storeOverview', undefined)),
+    'who refreshes': () => store.queryJson('refreshCallers', filter()),
+    'who refreshes, last hour': () => store.queryJson('refreshCallers', filter({ windowMs: 3_600_000 })),
+    'who refreshes, one profile': () => store.queryJson('refreshCallers', filter({ profile: 'openai-codex:p2' })),
+    'stacks (icicle)': () => store.queryJson('refreshStacks', filter()),
+    'latest of a row': () => store.queryJson('newestRefreshes', filter({ caller: 'src/caller-2.ts#refresh' })),
+    'bypasses and replays': () => store.queryJson('gateBypasses', filter()),
+    profiles: async () => encoded(await store.query('profileEvents', filter())),
+    fallback: () => store.queryJson('fallbackWays', filter()),
+    calls: () => store.queryJson('callStatistics', filter()),
+    'one trace': () => store.queryJson('traceSpans', { traceId: line?.traceId ?? '' }),
   }
   const rows: string[][] = []
   for (const [name, ask] of Object.entries(questions)) {
@@ -95,7 +100,7 @@ try {
     loop.enable()
     for (let asked = 0; asked < ASKED; asked += 1) {
       const at = performance.now()
-      bytes = JSON.stringify(await ask()).length
+      bytes = (await ask()).length
       took.push(performance.now() - at)
     }
     loop.disable()

@@ -1,3 +1,4 @@
+import type { DatabaseSync } from 'node:sqlite'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DropPlace, ProcessRole } from '../domain/enums.ts'
@@ -8,7 +9,7 @@ import { acquisitionCount, CounterSums } from './event-counters.ts'
 import { eventStoreFailure, isLasting, lostMemory } from './event-failure.ts'
 import type { EventPiece, EventPlace, EventRange } from './event-reader.ts'
 import { type EventRetentionOptions, eventRetentionOf } from './event-retention.ts'
-import { EventThread, NoThreadError } from './event-thread.ts'
+import { type AnswerForm, EventThread, NoThreadError } from './event-thread.ts'
 import { EventWriter, writtenBatch } from './event-writer.ts'
 import { isOwnRefreshEvent, keepClassOf } from './keep-class.ts'
 import { knownProcess, processRow } from './process-row.ts'
@@ -74,6 +75,8 @@ const AT_ONCE_MS = 50
 export interface EventSource {
   /** Answers a query of `queries/`, off the main thread where there is another one. @throws {GatewayError} what reading the store throws. */
   query<Name extends EventQueryName>(name: Name, args: Parameters<EventQueries[Name]>[1]): Promise<ReturnType<EventQueries[Name]>>
+  /** As `query`: the answer as JSON in UTF-8, for those who only pass it on. A large one costs the main thread neither a copy nor its encoding. */
+  queryJson<Name extends EventQueryName>(name: Name, args: Parameters<EventQueries[Name]>[1]): Promise<Uint8Array>
   /** Events of a range, class by class, the newest first, read a piece at a time. @throws {GatewayError} what reading the store throws. */
   events(range?: EventRange): AsyncGenerator<GatewatchEvent>
   /** As `events`, a piece at a time, with what of it could not be read. @throws {GatewayError} what reading the store throws. */
@@ -188,6 +191,11 @@ export class EventStore implements EventSource {
     return (await this.#answer(name, args)) as ReturnType<EventQueries[Name]>
   }
 
+  async queryJson<Name extends EventQueryName>(name: Name, args: Parameters<EventQueries[Name]>[1]): Promise<Uint8Array> {
+    await this.#written()
+    return (await this.#answer(name, args, 'json')) as Uint8Array
+  }
+
   async *events(range: EventRange = {}): AsyncGenerator<GatewatchEvent> {
     for await (const { events } of this.pieces(range)) yield* events
   }
@@ -266,22 +274,26 @@ export class EventStore implements EventSource {
     await withinTime(Promise.race([this.#drain(), isSettled]), FLUSH_MS)
   }
 
-  async #answer(name: EventQueryName, args: unknown): Promise<unknown> {
+  async #answer(name: EventQueryName, args: unknown, form: AnswerForm = 'value'): Promise<unknown> {
     clearTimeout(this.#idle)
     const { thread, folder } = this.#options
     if (thread !== 'never' && this.#threadFaults < MOST_THREAD_FAULTS)
       try {
-        return await this.#thread.query(name, args)
+        return await this.#thread.query(name, args, form)
       } catch (error) {
         if (!(error instanceof NoThreadError) || thread === 'required') throw error
       } finally {
         this.#dismissLater()
       }
     // Loaded here alone: a host whose queries a thread answers loads neither.
-    const [{ answerQuery }, { queryEventStore }] = await Promise.all([import('./queries/queries.ts'), import('./read-events.ts')])
+    const [{ answerQuery, jsonBytes }, { queryEventStore }] = await Promise.all([
+      import('./queries/queries.ts'),
+      import('./read-events.ts'),
+    ])
     const { memory } = this.#writer
-    if (memory) return answerQuery(memory, name, args)
-    return queryEventStore(folder ?? '', database => answerQuery(database, name, args))
+    const query = (database: DatabaseSync) => answerQuery(database, name, args)
+    const value = memory ? query(memory) : queryEventStore(folder ?? '', query)
+    return form === 'json' ? jsonBytes(value) : value
   }
 
   #drain(): Promise<void> {

@@ -26,12 +26,16 @@ export interface BatchMessage {
   readonly exports: boolean
 }
 
+/** How a query is answered: by a copy of the value, or by its JSON in UTF-8, which the thread hands over without a copy. */
+export type AnswerForm = 'value' | 'json'
+
 /** A query on its way to the thread. */
 export interface QueryMessage {
   readonly type: 'query'
   readonly number: number
   readonly name: string
   readonly args: unknown
+  readonly form: AnswerForm
 }
 
 /** What the thread answers to a batch. */
@@ -45,7 +49,8 @@ export interface BatchReply {
   readonly besideNewer?: FailureMessage
 }
 
-interface QueryReply {
+/** What the thread answers to a query. */
+export interface QueryReply {
   readonly type: 'answer'
   readonly number: number
   readonly value?: unknown
@@ -122,7 +127,7 @@ export class EventThread {
   }
 
   /** Has a query answered. @throws {NoThreadError} and what the query throws. */
-  query(name: string, args: unknown): Promise<unknown> {
+  query(name: string, args: unknown, form: AnswerForm): Promise<unknown> {
     this.#numbers += 1
     const number = this.#numbers
     return new Promise((resolve, reject) => {
@@ -131,7 +136,7 @@ export class EventThread {
         this.#queries.set(number, { thread: this.#thread, resolve, reject })
         // The thread holds no process by itself; a caller that waits for an answer must be held.
         this.#thread.ref()
-        this.#thread.postMessage({ type: 'query', number, name, args } satisfies QueryMessage)
+        this.#thread.postMessage({ type: 'query', number, name, args, form } satisfies QueryMessage)
       } catch (cause) {
         this.#settleQuery(number)
         reject(new NoThreadError('no thread can be started', { cause }))

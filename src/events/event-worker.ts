@@ -4,10 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { isGatewayError } from '../domain/gateway-error.ts'
 import { unreadable } from '../store/store-failure.ts'
-import { type BatchMessage, type BatchReply, type EventThreadData, failureMessage, type QueryMessage } from './event-thread.ts'
+import {
+  type BatchMessage,
+  type BatchReply,
+  type EventThreadData,
+  failureMessage,
+  type QueryMessage,
+  type QueryReply,
+} from './event-thread.ts'
 import { EventWriter, type WrittenBatch, writtenBatch } from './event-writer.ts'
 import { processRow } from './process-row.ts'
-import { answerQuery } from './queries/queries.ts'
+import { answerQuery, jsonBytes } from './queries/queries.ts'
 import { queryEventStore } from './read-events.ts'
 import { pauseAfter } from './write-pause.ts'
 import { WriteTurn } from './write-turn.ts'
@@ -32,7 +39,8 @@ function serve(port: MessagePort, { shared, folder, self, bounds }: EventThreadD
       working.writer.close()
       port.close()
     } else if (message.type === 'query') {
-      port.postMessage(answer(working, message))
+      const reply = answer(working, message)
+      port.postMessage(reply, reply.value instanceof Uint8Array ? [reply.value.buffer as ArrayBuffer] : [])
     } else {
       void write(working, message).then(reply => {
         port.postMessage(reply)
@@ -85,11 +93,11 @@ function besideOf({ writer }: Working): Pick<BatchReply, 'besideNewer'> {
   return writer.besideNewer ? { besideNewer: failureMessage(writer.path, writer.besideNewer) } : {}
 }
 
-function answer({ writer, folder }: Working, { number, name, args }: QueryMessage): object {
+function answer({ writer, folder }: Working, { number, name, args, form }: QueryMessage): QueryReply {
   try {
     const query = (database: DatabaseSync) => answerQuery(database, name, args)
     const value = folder === undefined ? query(writer.memory as DatabaseSync) : queryEventStore(folder, query)
-    return { type: 'answer', number, value }
+    return { type: 'answer', number, value: form === 'json' ? jsonBytes(value) : value }
   } catch (cause) {
     return { type: 'answer', number, failure: failureMessage(writer.path, isGatewayError(cause) ? cause : unreadable(writer.path, cause)) }
   }

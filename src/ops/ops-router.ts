@@ -65,24 +65,24 @@ export function opsRouter(page: OpsPage, guard: RequestHandler): Router {
   )
   router.get('/ops/events', guard, opsHeaders, page.live.connect)
   data('overview', () => page.overview())
-  data('refreshes', filter => events.query('refreshCallers', filter))
-  data('refresh-lines', filter => events.query('newestRefreshes', filter))
-  data('stacks', filter => events.query('refreshStacks', filter))
-  data('speedscope', filter => events.query('refreshSpeedscope', { ...filter, title: `who refreshes: ${source.title}` }))
-  data('bypasses', filter => events.query('gateBypasses', filter))
+  data('refreshes', filter => events.queryJson('refreshCallers', filter))
+  data('refresh-lines', filter => events.queryJson('newestRefreshes', filter))
+  data('stacks', filter => events.queryJson('refreshStacks', filter))
+  data('speedscope', filter => events.queryJson('refreshSpeedscope', { ...filter, title: `who refreshes: ${source.title}` }))
+  data('bypasses', filter => events.queryJson('gateBypasses', filter))
   data('profiles', async (_filter, request) => {
     const snapshots = await page.profiles()
     // Up to now, which is later than the question: the state that was just found belongs to it.
     const filter = viewFilterOf(request)
     return profilesAnswer(await events.query('profileEvents', filter), filter, { snapshots, history })
   })
-  data('fallbacks', filter => events.query('fallbackWays', filter))
-  data('calls', filter => events.query('callStatistics', filter))
+  data('fallbacks', filter => events.queryJson('fallbackWays', filter))
+  data('calls', filter => events.queryJson('callStatistics', filter))
   data('traces/:traceId', async (_filter, { params }) => {
     const traceId = String(params.traceId)
-    return TRACE_ID.test(traceId) ? events.query('traceSpans', { traceId }) : { traceId: '', spans: [] }
+    return TRACE_ID.test(traceId) ? events.queryJson('traceSpans', { traceId }) : { traceId: '', spans: [] }
   })
-  data('counts', () => events.query('eventCounts', undefined))
+  data('counts', () => events.queryJson('eventCounts', undefined))
   const { profiles, findings } = source
   if (profiles) data('status', async () => ({ profiles: await profiles() }))
   if (findings)
@@ -93,7 +93,7 @@ export function opsRouter(page: OpsPage, guard: RequestHandler): Router {
 }
 
 async function sendJson(request: Request, response: Response, answer: unknown): Promise<void> {
-  const body = Buffer.from(JSON.stringify(answer))
+  const body = answer instanceof Uint8Array ? answer : Buffer.from(JSON.stringify(answer))
   response.setHeader('content-type', 'application/json; charset=utf-8')
   response.setHeader('cache-control', 'no-store')
   response.vary('accept-encoding')

@@ -351,6 +351,22 @@ describe('a store in memory', () => {
   })
 })
 
+describe.each([
+  ['a file, by a thread', storeWorld, 'required'],
+  ['a file, by the main thread', storeWorld, 'never'],
+  ['memory, by a thread', memoryWorld, 'required'],
+  ['memory, by the main thread', memoryWorld, 'never'],
+] as const)('an answer from %s', (_what, world, thread) => {
+  it('as JSON says what the value says', async () => {
+    const w = world({ thread })
+    w.refresh({ caller: 'src/ä.ts#f' })
+    const value = await w.store.query('refreshList', {})
+    expect(value.refreshes).toHaveLength(1)
+    const json = await w.store.queryJson('refreshList', {})
+    expect(JSON.parse(new TextDecoder().decode(json))).toEqual(JSON.parse(JSON.stringify(value)))
+  })
+})
+
 describe('loaded in a preload', () => {
   it('brings nothing of the OpenTelemetry SDK, no SQLite into the thread that loads it, and no word on stderr', async () => {
     const child = startWriter('event-loaded-files.ts', stateFolder())

@@ -47,3 +47,8 @@ export function answerQuery(database: DatabaseSync, name: string, args: unknown)
   if (!Object.hasOwn(EVENT_QUERIES, name)) throw new RangeError(`there is no query ${name}`)
   return EVENT_QUERIES[name as EventQueryName](database, args as never)
 }
+
+/** An answer as JSON in UTF-8. */
+export function jsonBytes(answer: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(answer))
+}

@@ -126,28 +126,44 @@ function inputSeries(scrapes: readonly Scrape[]): { series: string; values: stri
     .map(({ expression }) => expression)
     .join('\n')
   const lines = new Map<string, string[]>()
-  for (const [index, { at, samples }] of scrapes.entries()) {
-    const values = new Map<string, { value: number; isExpiry: boolean; at: number }>()
-    for (const [instance, all] of Object.entries(samples)) {
-      values.set(selector('up', { job: GATEWAY_JOB, instance }), { value: 1, isExpiry: false, at })
-      for (const { name, labels, value } of all)
-        if (wanted.includes(name))
-          values.set(selector(name, { ...labels, job: GATEWAY_JOB, instance }), { value, isExpiry: name === EXPIRY, at })
-    }
-    const start = index * PHASE_MINUTES
+  for (const [index, scrape] of scrapes.entries()) {
+    const values = valuesOf(scrape, wanted)
     for (const key of new Set([...lines.keys(), ...values.keys()])) {
-      const line = lines.get(key) ?? new Array<string>(start).fill('_')
+      const line = lines.get(key) ?? new Array<string>(index * PHASE_MINUTES).fill('_')
       lines.set(key, line)
-      const before = line.at(-1) ?? '_'
-      const found = values.get(key)
-      for (let minute = start; minute < start + PHASE_MINUTES; minute += 1) {
-        if (minute < start + STEP_MINUTE) line.push(before === 'stale' ? '_' : before)
-        else if (!found) line.push(line.at(-1) === '_' || line.at(-1) === 'stale' ? '_' : 'stale')
-        else line.push(String(found.isExpiry ? minute * 60 + found.value - found.at / 1000 : found.value))
-      }
+      addPhase(line, values.get(key))
     }
   }
   return [...lines].map(([series, values]) => ({ series, values: values.join(' ') }))
+}
+
+/** A value of a series at the minute of the phase's line. */
+type ValueAt = (minute: number) => number
+
+/** The wanted series of a scrape, by their selector. An expiry stays as far ahead as it was at the scrape. */
+function valuesOf({ at, samples }: Scrape, wanted: string): Map<string, ValueAt> {
+  const values = new Map<string, ValueAt>()
+  for (const [instance, all] of Object.entries(samples)) {
+    values.set(selector('up', { job: GATEWAY_JOB, instance }), () => 1)
+    for (const { name, labels, value } of all.filter(({ name }) => wanted.includes(name))) {
+      const leftSeconds = value - at / 1000
+      values.set(
+        selector(name, { ...labels, job: GATEWAY_JOB, instance }),
+        name === EXPIRY ? minute => minute * 60 + leftSeconds : () => value,
+      )
+    }
+  }
+  return values
+}
+
+/** Appends the minutes of one phase; a series that has ended is stale for one minute. */
+function addPhase(line: string[], valueAt: ValueAt | undefined): void {
+  const before = line.at(-1) ?? '_'
+  line.push(...new Array<string>(STEP_MINUTE).fill(before === 'stale' ? '_' : before))
+  for (let left = PHASE_MINUTES - STEP_MINUTE; left > 0; left -= 1) {
+    const isStale = line.at(-1) === '_' || line.at(-1) === 'stale'
+    line.push(valueAt ? String(valueAt(line.length)) : isStale ? '_' : 'stale')
+  }
 }
 
 function selector(name: string, labels: Readonly<Record<string, string>>): string {

@@ -231,17 +231,7 @@ export class DayProvider {
   async #token(body: string, response: ServerResponse): Promise<void> {
     const form = new URLSearchParams(body)
     const at = Date.now()
-    if (form.get('grant_type') === 'authorization_code') {
-      const known = this.#codes.get(form.get('code') ?? '')
-      const isProven =
-        known?.challenge ===
-        createHash('sha256')
-          .update(form.get('code_verifier') ?? '')
-          .digest('base64url')
-      if (!known || !isProven || known.redirect !== form.get('redirect_uri')) return json(response, 400, { error: 'invalid_grant' })
-      this.#codes.delete(form.get('code') ?? '')
-      return json(response, 200, answerOf(this.signIn(known.account), this.lifeMs))
-    }
+    if (form.get('grant_type') === 'authorization_code') return this.#exchange(form, response)
     const sent = form.get('refresh_token') ?? ''
     const login = [...this.#logins.values(), ...this.#former].find(({ refresh, used }) => refresh === sent || used.has(sent))
     const who = login?.who ?? 'unknown'
@@ -262,6 +252,17 @@ export class DayProvider {
     log(200, 'rotated')
     login.rotations += 1
     json(response, 200, answerOf(this.#mint(login), this.lifeMs))
+  }
+
+  #exchange(form: URLSearchParams, response: ServerResponse): void {
+    const code = form.get('code') ?? ''
+    const verifier = form.get('code_verifier') ?? ''
+    const known = this.#codes.get(code)
+    const isProven = known?.challenge === createHash('sha256').update(verifier).digest('base64url')
+    if (known && isProven && known.redirect === form.get('redirect_uri')) {
+      this.#codes.delete(code)
+      json(response, 200, answerOf(this.signIn(known.account), this.lifeMs))
+    } else json(response, 400, { error: 'invalid_grant' })
   }
 
   #revoke(body: string, response: ServerResponse): void {

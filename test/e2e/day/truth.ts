@@ -58,57 +58,91 @@ export function differences(day: Day, truth: Truth, said: readonly Said[]): Diff
   ]
 }
 
-function* ofStates(day: Day, truth: Truth, { gateway: { word }, metrics, status, readyz, page }: Said): Generator<Difference> {
-  const isReady = truth.ready ?? true
-  if (readyz.status !== (isReady ? 200 : 503))
-    yield { source: `${word} /readyz`, what: 'status', expected: isReady ? 200 : 503, seen: readyz.status }
-  if (status.code !== (truth.exit ?? 0)) yield { source: `${word} status`, what: 'exit code', expected: truth.exit ?? 0, seen: status.code }
-  for (const profile of PROFILES) {
-    const name = NAMES[profile]
-    const standing = standingOf(truth, profile)
-    const isGone = standing.state === 'gone'
-    const of = (key: MetricKey) => seriesOf(metrics, key).filter(({ labels }) => labels.profile === name)
-    const shown = status.profiles.find(one => one.profile === name)
-    const line = page.profiles.profiles.find(one => one.profile === name)
-    const differ = (source: string, what: string, expected: unknown, seen: unknown) => ({
-      source: `${word} ${source}`,
-      what: `${what} of ${name}`,
-      expected,
-      seen,
-    })
+/** The difference between two values, where there is one. @param isSame @default strict equality */
+function differs<Value>(
+  source: string,
+  what: string,
+  expected: Value,
+  seen: Value,
+  isSame: (expected: Value, seen: Value) => boolean = (one, other) => one === other,
+): Difference[] {
+  return isSame(expected, seen) ? [] : [{ source, what, expected, seen }]
+}
 
-    const gauge = of('profileState').flatMap(({ labels, value }) => (value === 1 ? [labels.state] : []))
-    const expected = isGone ? [] : [standing.state]
-    if (String(gauge) !== String(expected)) yield differ('/metrics', 'state', expected, gauge)
-    if (isGone && of('profileState').length > 0) yield differ('/metrics', 'state series', 0, of('profileState').length)
-    if ((shown?.state ?? 'gone') !== standing.state) yield differ('status', 'state', standing.state, shown?.state)
-    if ((line?.state || 'gone') !== standing.state) yield differ('page', 'state', standing.state, line?.state)
+function ofStates(day: Day, truth: Truth, said: Said): Difference[] {
+  const { gateway, status, readyz } = said
+  return [
+    ...differs(`${gateway.word} /readyz`, 'status', (truth.ready ?? true) ? 200 : 503, readyz.status),
+    ...differs(`${gateway.word} status`, 'exit code', truth.exit ?? 0, status.code),
+    ...PROFILES.flatMap(profile => {
+      const standing = standingOf(truth, profile)
+      const facts = standing.state === 'gone' ? GONE : factsOf(day, profile, standing)
+      return [...ofGauges(profile, facts, said), ...ofStatus(profile, facts, said), ...ofPage(profile, facts, said)]
+    }),
+  ]
+}
 
-    const serves = isGone ? undefined : servesNow(standing)
-    if (shown?.serves !== serves) yield differ('status', 'serves', serves, shown?.serves)
-    const servesGauge = of('profileServes')[0]?.value
-    if (servesGauge !== (serves === undefined ? undefined : Number(serves))) yield differ('/metrics', 'serves', serves, servesGauge)
+/** What every source must say of a profile; what a source must not have is `undefined`. */
+interface ProfileFacts {
+  readonly state: Standing['state']
+  readonly serves?: boolean | undefined
+  readonly end?: number | undefined
+  readonly generation?: number | undefined
+  readonly rest?: Standing['rest']
+}
 
-    const end = isGone ? undefined : day.expiryOf(profile)
-    const gaugeEnd = of('tokenExpiry')[0]?.value
-    if (!isNear(end, gaugeEnd === undefined ? undefined : gaugeEnd * 1000)) yield differ('/metrics', 'expiry', end, gaugeEnd)
-    const statusEnd = shown?.expiresInSeconds === undefined ? undefined : Date.now() + shown.expiresInSeconds * 1000
-    if (!isNear(end, statusEnd)) yield differ('status', 'expiry', end, shown?.expiresInSeconds)
-    if (!isGone && !isNear(end, line?.expiresAtMs)) yield differ('page', 'expiry', end, line?.expiresAtMs)
+const GONE: ProfileFacts = { state: 'gone' }
 
-    const generation = !isGone && day.isLogin(profile) ? day.provider.rotations(profile) : undefined
-    const gaugeGeneration = of('generation')[0]?.value
-    if (gaugeGeneration !== generation) yield differ('/metrics', 'generation', generation, gaugeGeneration)
-    if (shown?.generation !== generation) yield differ('status', 'generation', generation, shown?.generation)
+function factsOf(day: Day, profile: ProfileWord, standing: Standing): ProfileFacts {
+  const generation = day.isLogin(profile) ? day.provider.rotations(profile) : undefined
+  return { state: standing.state, serves: servesNow(standing), end: day.expiryOf(profile), generation, rest: standing.rest }
+}
 
-    const rest = shown?.rests?.[0]
-    if (rest?.because !== standing.rest?.because) yield differ('status', 'reason of the rest', standing.rest?.because, rest?.because)
-    if (standing.rest && rest && !isNear(standing.rest.until(), Date.parse(rest.until)))
-      yield differ('status', 'end of the rest', new Date(standing.rest.until()).toISOString(), rest.until)
-    if (rest?.model !== standing.rest?.model) yield differ('status', 'model of the rest', standing.rest?.model, rest?.model)
-    const pageRest = standing.rest && standing.rest.model === undefined ? standing.rest.until() : undefined
-    if (!isNear(pageRest, line?.restsUntilMs)) yield differ('page', 'end of the rest', pageRest, line?.restsUntilMs)
-  }
+function ofGauges(profile: ProfileWord, { state, serves, end, generation }: ProfileFacts, { gateway, metrics }: Said): Difference[] {
+  const name = NAMES[profile]
+  const source = `${gateway.word} /metrics`
+  const of = (key: MetricKey) => seriesOf(metrics, key).filter(({ labels }) => labels.profile === name)
+  const states = of('profileState')
+  const shown = states.filter(({ value }) => value === 1).map(({ labels }) => labels.state)
+  return [
+    ...differs(source, `state of ${name}`, state === 'gone' ? '' : state, shown.join()),
+    ...differs(source, `state series of ${name}`, state === 'gone', states.length === 0),
+    ...differs(source, `serves of ${name}`, serves === undefined ? undefined : Number(serves), of('profileServes')[0]?.value),
+    ...differs(source, `expiry of ${name}`, end, inMs(of('tokenExpiry')[0]?.value), isNear),
+    ...differs(source, `generation of ${name}`, generation, of('generation')[0]?.value),
+  ]
+}
+
+function ofStatus(profile: ProfileWord, { state, serves, end, generation, rest }: ProfileFacts, { gateway, status }: Said): Difference[] {
+  const name = NAMES[profile]
+  const source = `${gateway.word} status`
+  const shown = status.profiles.find(one => one.profile === name)
+  const leftMs = inMs(shown?.expiresInSeconds)
+  const [shownRest] = shown?.rests ?? []
+  return [
+    ...differs(source, `state of ${name}`, state, shown?.state ?? 'gone'),
+    ...differs(source, `serves of ${name}`, serves, shown?.serves),
+    ...differs(source, `expiry of ${name}`, end, leftMs === undefined ? undefined : Date.now() + leftMs, isNear),
+    ...differs(source, `generation of ${name}`, generation, shown?.generation),
+    ...differs(source, `reason of the rest of ${name}`, rest?.because, shownRest?.because),
+    ...differs(source, `model of the rest of ${name}`, rest?.model, shownRest?.model),
+    ...(rest && shownRest ? differs(source, `end of the rest of ${name}`, rest.until(), Date.parse(shownRest.until), isNear) : []),
+  ]
+}
+
+function ofPage(profile: ProfileWord, { state, end, rest }: ProfileFacts, { gateway, page }: Said): Difference[] {
+  const name = NAMES[profile]
+  const source = `${gateway.word} page`
+  const line = page.profiles.profiles.find(one => one.profile === name)
+  return [
+    ...differs<string>(source, `state of ${name}`, state, line?.state || 'gone'),
+    ...(state === 'gone' ? [] : differs(source, `expiry of ${name}`, end, line?.expiresAtMs, isNear)),
+    ...differs(source, `end of the rest of ${name}`, rest?.model === undefined ? rest?.until() : undefined, line?.restsUntilMs, isNear),
+  ]
+}
+
+function inMs(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000
 }
 
 function isNear(expected: number | undefined, seen: number | undefined): boolean {
@@ -127,8 +161,8 @@ function* ofOwnCounts(day: Day, { gateway: { word, process }, metrics }: Said): 
   const ended = { good: 0, failed: 0 }
   for (const { labels, value } of seriesOf(metrics, 'genaiDuration')) ended[labels.error_type ? 'failed' : 'good'] += value
   const wantedEnds = { good: wanted.calls - wanted.notServed, failed: wanted.notServed }
-  if (ended.good !== wantedEnds.good || ended.failed !== wantedEnds.failed)
-    yield { source: `${word} /metrics`, what: 'calls by their end', expected: wantedEnds, seen: ended }
+  yield* differs(`${word} /metrics`, 'good calls', wantedEnds.good, ended.good)
+  yield* differs(`${word} /metrics`, 'failed calls', wantedEnds.failed, ended.failed)
 
   const changes = new Map<string, number>()
   for (const { labels, value } of seriesOf(metrics, 'billingChanges')) add(changes, `${labels.from} > ${labels.to}`, value)
@@ -142,31 +176,29 @@ function* ofSharedCounts(day: Day, { gateway: { word }, status, page }: Said, re
   for (const { profile, outcome, count } of page.calls.rows) add(onPage, `${profile} ${outcome}`, count)
   yield* compared(`${word} page`, 'attempts', attemptCounts(attempts), onPage)
 
-  const failed = attempts.filter(one => !['ok', 'aborted'].includes(meaningOf(one)))
-  const aborted = attempts.filter(one => meaningOf(one) === 'aborted')
-  const differ = (what: string, expected: unknown, seen: unknown) => ({ source: `${word} page`, what, expected, seen })
-  if (page.calls.failures !== failed.length) yield differ('failed attempts', failed.length, page.calls.failures)
-  if (page.calls.aborts !== aborted.length) yield differ('attempts given up', aborted.length, page.calls.aborts)
+  const source = `${word} page`
+  yield* differs(source, 'failed attempts', attempts.filter(one => countOf(one) === 'failed').length, page.calls.failures)
+  yield* differs(source, 'attempts given up', attempts.filter(one => countOf(one) === 'aborted').length, page.calls.aborts)
   for (const profile of PROFILES) {
-    const own = attempts.filter(({ who }) => who === profile).map(one => meaningOf(one))
+    const own = attempts.filter(({ who }) => who === profile).map(countOf)
     const runtime = page.profiles.profiles.find(one => one.profile === NAMES[profile])?.runtime
-    const wanted = [
-      own.filter(word => word === 'ok').length,
-      own.filter(word => word !== 'ok' && word !== 'aborted').length,
-      own.filter(word => word === 'aborted').length,
-    ]
-    const seen = [runtime?.ok ?? 0, runtime?.failed ?? 0, runtime?.aborted ?? 0]
-    if (String(wanted) !== String(seen)) yield differ(`calls of ${NAMES[profile]}: good, failed, given up`, wanted, seen)
+    for (const count of ['ok', 'failed', 'aborted'] as const)
+      yield* differs(source, `${count} calls of ${NAMES[profile]}`, own.filter(one => one === count).length, runtime?.[count] ?? 0)
   }
 
   const wanted = endsOf(day, () => true)
-  for (const key of Object.keys(wanted) as (keyof typeof wanted)[])
-    if (page.fallbacks[key] !== wanted[key]) yield differ(key, wanted[key], page.fallbacks[key])
-  yield* compared(`${word} page`, 'changes of billing', billingChangesOf(wanted), moved(page.fallbacks.billingChanges))
+  for (const key of Object.keys(wanted) as (keyof typeof wanted)[]) yield* differs(source, key, wanted[key], page.fallbacks[key])
+  yield* compared(source, 'changes of billing', billingChangesOf(wanted), moved(page.fallbacks.billingChanges))
   yield* compared(`${word} status`, 'changes of billing', billingChangesOf(wanted), moved(status.billingChanges))
 
-  if (page.refreshes.total !== refreshed) yield differ('refreshes, as in /metrics', refreshed, page.refreshes.total)
-  if (page.overview.totals.refreshes !== refreshed) yield differ('all refreshes, as in /metrics', refreshed, page.overview.totals.refreshes)
+  yield* differs(source, 'refreshes, as in /metrics', refreshed, page.refreshes.total)
+  yield* differs(source, 'all refreshes, as in /metrics', refreshed, page.overview.totals.refreshes)
+}
+
+/** How the page counts an attempt. */
+function countOf(attempt: LoggedCall): 'ok' | 'failed' | 'aborted' {
+  const meaning = meaningOf(attempt)
+  return meaning === 'ok' || meaning === 'aborted' ? meaning : 'failed'
 }
 
 /** How calls of some processes ended, probes included. */
@@ -219,28 +251,31 @@ function* ofRefreshes(day: Day, said: readonly Said[]): Generator<Difference> {
 /** What the answer of one call says in its headers, against who answered it. */
 function* ofHeaders(day: Day, call: DrivenCall): Generator<Difference> {
   if (call.left && call.status === 0) return
-  const seen = day.seenOf(call)
-  const last = seen.at(-1)
-  const header = (name: string) => call.headers[`x-gatewatch-${name}`]
-  const differ = (what: string, expected: unknown, found: unknown) => ({ source: `${call.gateway} headers`, what, expected, seen: found })
-  if (!/^[0-9a-f]{32}$/.test(header('trace') ?? '')) yield differ(`trace of a ${call.status}`, 'an id', header('trace'))
-  if (!last) {
-    if (call.status < 300) yield differ('status of a call that no profile saw', 'a refusal', call.status)
-    return
-  }
+  const source = `${call.gateway} headers`
+  const last = day.seenOf(call).at(-1)
   const isGood = call.status < 300
-  // A refusal of a credential is no business of the client: the gateway answers it itself.
-  const isRelayed = !isGood && call.status === last.status
-  if (isGood !== last.status < 300) yield differ('status', last.status, call.status)
+  yield* differs(source, `a trace of a ${call.status}`, true, /^[0-9a-f]{32}$/.test(headerOf(call, 'trace') ?? ''))
+  yield* differs(source, 'a good status', last !== undefined && last.status < 300, isGood)
+  if (!last) return
   const changed = isGood && hasChangedBilling(day, call) ? 'subscription -> metered' : undefined
-  if (header('billing-changed') !== changed) yield differ(`billing-changed of a ${call.status}`, changed, header('billing-changed'))
-  if (!isGood && !isRelayed) return
-  if (header('profile') !== NAMES[last.who as ProfileWord]) yield differ('profile', NAMES[last.who as ProfileWord], header('profile'))
-  if (header('billing') !== BILLING[last.who as ProfileWord]) yield differ('billing', BILLING[last.who as ProfileWord], header('billing'))
-  if (header('attempts') !== String(seen.length)) yield differ('attempts', String(seen.length), header('attempts'))
-  const way = header('fallback')?.split(', ').at(-1) ?? ''
-  if ((last.who === day.preferredOf(call)) !== (way === '') || (way !== '' && !way.includes(` -> ${NAMES[last.who as ProfileWord]};`)))
-    yield differ('fallback', `to ${last.who}`, way)
+  yield* differs(source, `billing-changed of a ${call.status}`, changed, headerOf(call, 'billing-changed'))
+  // A refusal of a credential is no business of the client: the gateway answers it itself.
+  if (isGood || call.status === last.status) yield* ofServedHeaders(day, call, last.who as ProfileWord)
+}
+
+/** What the headers say of the profile that answered a call. */
+function* ofServedHeaders(day: Day, call: DrivenCall, who: ProfileWord): Generator<Difference> {
+  const source = `${call.gateway} headers`
+  yield* differs(source, 'profile', NAMES[who], headerOf(call, 'profile'))
+  yield* differs(source, 'billing', BILLING[who], headerOf(call, 'billing'))
+  yield* differs(source, 'attempts', String(day.seenOf(call).length), headerOf(call, 'attempts'))
+  const way = headerOf(call, 'fallback')?.split(', ').at(-1) ?? ''
+  const isRight = who === day.preferredOf(call) ? way === '' : way.includes(` -> ${NAMES[who]};`)
+  if (!isRight) yield { source, what: 'fallback', expected: `to ${who}`, seen: way }
+}
+
+function headerOf(call: DrivenCall, name: string) {
+  return call.headers[`x-gatewatch-${name}`]
 }
 
 /** The key answered a call that was meant for a subscription. */

@@ -147,18 +147,23 @@ export function blockHttp(request: ClientRequest, error: Error): void {
   process.nextTick(() => request.destroy(error))
 }
 
-/** What the kinds of requests are taken apart into. */
-export interface ClientAdapter {
-  /** Stands for the request itself, the same for everybody who watches it. */
+/** The data of a request, whichever client makes it. */
+export interface SentRequest {
+  /** Stands for the request itself, the same for each of its observers. */
   readonly identity: object
   readonly method: string
   /** Scheme, host, port and path. */
   readonly url: string
-  /** The whole body, where it is bytes at hand. */
+  /** The whole body, where it is bytes at hand: what fetch sends, or writes come for, is not. */
   readonly body: Uint8Array | undefined
+  /** The headers as they stand at this moment: some clients set theirs until the body is written. */
   headers(): SentHeaders
   /** @param name In lower case. */
   header(name: string): string | undefined
+}
+
+/** The operations on a request that differ by its client. */
+export interface ClientAdapter extends SentRequest {
   /** @returns Reports what was heard so far. @see tapUndiciBody */
   tap(heard: BodyListener, decision?: BodyDecision): () => void
   tapStart?(heard: FirstChunkListener): void

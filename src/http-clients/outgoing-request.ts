@@ -1,7 +1,7 @@
 import { type AsyncEntry, captureAsyncStack, entryNow, forgetEntry, type NotedFrames } from '../callers/async-stack.ts'
 import type { RawFrame } from '../callers/stack-frames.ts'
 import type { ObjectAnnotations } from '../tools/object-annotations.ts'
-import type { ClientAdapter } from './client-adapter.ts'
+import type { ClientAdapter, SentRequest } from './client-adapter.ts'
 import {
   type Guard,
   type OutgoingEnd,
@@ -43,18 +43,7 @@ export class Redirects {
 }
 
 /** One request on its way out. */
-export interface OutgoingRequest {
-  /** Stands for the request itself, the same for everybody who watches it. */
-  readonly identity: object
-  readonly method: string
-  /** Scheme, host, port and path. */
-  readonly url: string
-  /** The whole body, where it is bytes at hand: what fetch sends, or writes come for, is not. */
-  readonly body: Uint8Array | undefined
-  /** The headers as they stand at this moment: some clients set theirs until the body is written. */
-  headers(): SentHeaders
-  /** One of them; `name` is in lower case. */
-  header(name: string): string | undefined
+export interface OutgoingRequest extends SentRequest {
   /**
    * The causal stack: the caller of `above`, behind it the code that entered the client library or made the request that
    * was redirected here. To be taken synchronously.

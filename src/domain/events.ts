@@ -280,14 +280,15 @@ export interface InboundEvent extends EventBase, RequestTarget, AnswerFacts, Req
   readonly replay?: Known<boolean>
 }
 
-/** Settings, policy or version as a process began to use them. Stored only: no span is written from it. */
-interface ConfigEvent extends EventBase {
+/**
+ * Settings, policy and version as a process began to use them; what changed shows between the starts of two processes. Stored
+ * only, before the first other event of the process: no span is written from it.
+ */
+export interface ConfigEvent extends EventBase {
   readonly kind: 'config'
-  /** What changed: `started` with all of it, or the names of the settings that did. Never a value of a secret. */
-  readonly change: 'started' | 'settings' | 'policy'
   readonly version?: Known<string>
   readonly policy?: Known<BypassPolicy>
-  /** Digest of the settings, to see whether two processes use the same. */
+  /** Digest of the settings, to see whether two processes use the same; never a value of them. */
   readonly settingsDigest?: Known<string>
 }
 

@@ -5,6 +5,7 @@ import type { DropPlace, ProcessRole } from '../domain/enums.ts'
 import type { AcquireEvent, GatewatchEvent } from '../domain/events.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/run-guarded.ts'
+import { configEvent, type StartedWith } from './config-event.ts'
 import { acquisitionCount, CounterSums } from './event-counters.ts'
 import { eventStoreFailure, isLasting, lostMemory } from './event-failure.ts'
 import type { EventPiece, EventPlace, EventRange } from './event-reader.ts'
@@ -46,6 +47,8 @@ export interface EventStoreOptions extends EventRetentionOptions {
    * @default 'soon'
    */
   failedRefreshes?: 'at_once' | 'soon'
+  /** What the process runs with: recorded before its first event. */
+  startedWith?: StartedWith
   /** Says whether the process exports to OpenTelemetry itself, so that no later export counts its events again. @default it does not */
   exports?: () => boolean
   /** Notified of every event that is not recorded. */
@@ -111,6 +114,7 @@ export class EventStore implements EventSource {
   #draining: Promise<void> | undefined
   #failure: GatewayError | undefined
   #isBesideNewer = false
+  #hasBegun = false
   #hasWritten = false
   #closed = false
   #isClosing = false
@@ -241,6 +245,8 @@ export class EventStore implements EventSource {
   }
 
   #begin(batchMs: number): void {
+    if (this.#options.startedWith && !this.#hasBegun) this.#waiting.unshift(configEvent(this.#options.startedWith))
+    this.#hasBegun = true
     // A store in memory has nothing to write when the process exits.
     if (this.#options.folder !== undefined)
       this.#forgetExit ??= atExit(() => {

@@ -169,6 +169,7 @@ export async function startGatewatch(
     ...role,
     folder: recordIn,
     title: 'gatewatch',
+    startedWith: { policy: settings.gate.bypass ?? 'observe', settings },
     onDropped: (place, count) => onDropped(place, count),
     onFailure: fault => faults.report('the event store', fault),
     ...(startTelemetry && { failedRefreshes: 'at_once' }),

@@ -157,7 +157,7 @@ type KeysOf<T> = T extends unknown ? keyof T : never
 /** Fields that are something else than one attribute. */
 type Structural =
   | ('kind' | 'startMs' | 'durationMs' | 'traceId' | 'spanId' | 'parentSpanId' | 'links' | 'caller' | 'isError' | 'steps' | 'process')
-  | ('grant' | 'operation' | 'outcome' | 'importCounts' | 'change' | 'version' | 'settingsDigest' | 'name' | 'atMs')
+  | ('grant' | 'operation' | 'outcome' | 'importCounts' | 'version' | 'settingsDigest' | 'name' | 'atMs')
 /** Fields of events and steps that are one attribute each. */
 type EventField = Exclude<KeysOf<GatewatchEvent> | keyof EventStep, Structural>
 

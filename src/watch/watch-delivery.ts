@@ -42,10 +42,19 @@ export class WatchDelivery {
   #isExported = exportsSomewhere(process.env)
   #isSent = false
 
-  constructor({ state, role }: WatchSettings, { onFault, ...listeners }: WatchDeliveryListeners) {
+  constructor(settings: WatchSettings, { onFault, ...listeners }: WatchDeliveryListeners) {
+    const { state, role, policy, deepStacksUntilMs: _until, ...lasting } = settings
     this.#onFault = onFault
     const exports = () => this.wantsAll
-    this.#store = new EventStore({ folder: state, processRole: role, batchMs: BATCH_MS, thread: 'required', exports, ...listeners })
+    this.#store = new EventStore({
+      folder: state,
+      processRole: role,
+      batchMs: BATCH_MS,
+      thread: 'required',
+      exports,
+      startedWith: { policy, settings: lasting },
+      ...listeners,
+    })
     this.#redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(this.#store), place: 'event_store' }], {
       onDropped: () => undefined,
     })

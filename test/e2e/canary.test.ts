@@ -439,7 +439,7 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
     surfaces.set(`/ops/data/${name}`, await read(`/ops/data/${name}`))
   const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
   const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
-  const rows = (await allEvents(gatewatch.events)).map(spanOfEvent)
+  const rows = (await allEvents(gatewatch.events)).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
   surfaces.set('events', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
   surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))

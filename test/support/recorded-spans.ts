@@ -34,7 +34,12 @@ export function followedSpans(events: EventSource): readonly EventSpan[] {
 
 /** Everything that the processes of a state folder recorded, as spans, the oldest first. */
 export function recordedSpans(folder: string): EventSpan[] {
-  return readEvents(folder, database => [...new EventReader(database).events()].map(spanOfEvent)).sort((a, b) => a.startMs - b.startMs)
+  const events = readEvents(folder, database => [...new EventReader(database).events()])
+  // Of a configuration there is no span.
+  return events
+    .filter(({ kind }) => kind !== 'config')
+    .map(spanOfEvent)
+    .sort((a, b) => a.startMs - b.startMs)
 }
 
 /** Everything an event store holds. */

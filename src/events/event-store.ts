@@ -31,6 +31,8 @@ export interface EventStoreOptions extends EventRetentionOptions {
   mostWaiting?: number
   /** Pause after the file could not be written, in ms. @default 5_000 */
   retryMs?: number
+  /** Longest time `flush`, `shutdown` and a query wait for what is to be written first, in ms. @default 5_000 */
+  flushMs?: number
   /**
    * Who writes. `preferred`: a thread, else the main thread in batches; for a program that may be part of another one.
    * `required`: a thread, else nothing is written before the process exits; for a watched host, whose event loop no wait of
@@ -59,7 +61,7 @@ export interface EventStoreOptions extends EventRetentionOptions {
   onNotice?: (line: string) => void
 }
 
-export const EVENT_STORE_DEFAULTS = { batchMs: 200, mostWaiting: 10_000, retryMs: 5_000 } as const
+export const EVENT_STORE_DEFAULTS = { batchMs: 200, mostWaiting: 10_000, retryMs: 5_000, flushMs: 5_000 } as const
 
 /** Items of one transaction, and of one message to the thread. */
 const ITEMS_AT_ONCE = 250
@@ -67,8 +69,6 @@ const ITEMS_AT_ONCE = 250
 const IDLE_MS = 10_000
 /** Threads that end before they have written anything, one after the other: then there is none to be had. */
 const MOST_THREAD_FAULTS = 3
-/** Longest time `flush` waits for other processes. */
-const FLUSH_MS = 5_000
 /** Longest time an ending process stands still for other processes. */
 const LAST_WRITE_MS = 2_000
 /** Longest time a process stands still for other processes to write what must not wait. */
@@ -219,10 +219,10 @@ export class EventStore implements EventSource {
     if (!this.#isOver() && this.#hasWaiting()) void this.#drain()
   }
 
-  /** Writes what waits. Never rejects, never waits longer than five seconds; what could not be written waits on. */
+  /** Writes what waits. Never rejects, never waits longer than `flushMs`; what could not be written waits on. */
   async flush(): Promise<void> {
     if (this.#isOver() || !this.#hasWaiting()) return
-    await withinTime(this.#drain(), FLUSH_MS)
+    await withinTime(this.#drain(), this.#options.flushMs)
   }
 
   /** Writes what waits at once, and stands still for other processes; for a process that ends within this turn. */
@@ -230,11 +230,17 @@ export class EventStore implements EventSource {
     this.#writeLast(LAST_WRITE_MS)
   }
 
-  /** Writes what waits and closes the store; what could not be written is dropped. A store in memory is gone. */
+  /**
+   * Writes what waits and closes the store; a store in memory is gone. What the thread could not write in `flushMs`, because the machine
+   * or another process keeps it from it, is written here; what cannot be written here either is dropped.
+   */
   async shutdown(): Promise<void> {
     if (this.#closed) return
     this.#isClosing = true
-    if (this.#options.folder !== undefined) await this.flush()
+    if (this.#options.folder !== undefined) {
+      await this.flush()
+      this.#writeLast(LAST_WRITE_MS)
+    }
     const threadEnded = this.#thread.end()
     this.#end()
     await threadEnded
@@ -277,7 +283,7 @@ export class EventStore implements EventSource {
     this.#queueCounts()
     const upTo = this.#settled + this.#waiting.length
     const isSettled = new Promise<void>(resolve => this.#settledWaiters.push({ upTo, resolve }))
-    await withinTime(Promise.race([this.#drain(), isSettled]), FLUSH_MS)
+    await withinTime(Promise.race([this.#drain(), isSettled]), this.#options.flushMs)
   }
 
   async #answer(name: EventQueryName, args: unknown, form: AnswerForm = 'value'): Promise<unknown> {

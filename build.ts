@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { chmodSync, existsSync, globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { dirname, join, resolve, sep } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { build, type Plugin } from 'esbuild'
+import { bundlePage } from './src/ops/bundle-page.ts'
 import { PLAYED_MODULES } from './src/tools/own-module.ts'
 
 /**
@@ -39,7 +40,7 @@ const written = await Promise.all([
   ...ofLibrary.filter(isThread).map(path => bundle(dist, [path], false)),
   ...loaded.filter(isThread).map(path => bundle(programs, [path], false)),
   writePlayed(),
-  RUN(process.execPath, [join(SOURCES, 'ops/write-page.ts'), dist]).then(() => []),
+  writePage(join(dist, 'page')),
   values['no-types'] ? [] : writeTypes(join(dist, 'types')),
 ])
 shareChunks()
@@ -144,6 +145,13 @@ function modulePath(file: string): string {
     .split(sep)
     .join('/')
     .replace(/\.ts$/, '')
+}
+
+async function writePage(folder: string): Promise<readonly string[]> {
+  const { files, sources } = await bundlePage()
+  mkdirSync(folder, { recursive: true })
+  for (const [name, text] of files) writeFileSync(join(folder, name), text)
+  return sources
 }
 
 /** Writes the declarations of the doors, and of no module that they do not name. */

@@ -5,8 +5,6 @@ import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { Request, Response } from 'express'
 import { PACKAGE_FOLDER } from '../tools/own-package.ts'
-import { readLibraries } from './page-libraries.ts'
-import { scriptsOf } from './type-stripping.ts'
 
 /** Where the parts of the page are asked for; followed by the build they belong to. */
 export const ASSETS_PATH = '/ops/assets'
@@ -27,9 +25,6 @@ const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
 }
-/** Fetched when the page begins, before it asks for them one by one. */
-const PRELOADED = /^(?!sign-in)[\w-]+\.js$/
-const LOADED_WHEN_NEEDED = new Set(['d3.js', 'uplot.js'])
 const BUILD_LENGTH = 12
 const REFUSAL = `<p class="notice bad" role="alert">That is none of the gateway's keys.</p>`
 
@@ -46,13 +41,10 @@ class PageAssets {
     this.#build = digest(lasting.map(([name, text]) => `${name}\n${text}`).join('\n')).slice(0, BUILD_LENGTH)
     // Relative to the page, which may be mounted anywhere; the form that asks for a key answers below `/ops` too.
     const base = (name: string) => `${name === 'page.html' ? ASSETS_PATH.slice(1) : ASSETS_PATH}/${this.#build}`
-    const preloads = lasting
-      .filter(([name]) => PRELOADED.test(name) && !LOADED_WHEN_NEEDED.has(name))
-      .map(([name]) => `<link rel="modulepreload" href="${base('page.html')}/${name}">`)
     this.#assets = new Map(
       [...files].flatMap(withRefusal).map(([name, text]) => {
         const isLasting = extname(name) !== '.html'
-        const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base(name)).replace('{{preloads}}', preloads.join('')))
+        const body = Buffer.from(isLasting ? text : text.replaceAll('{{assets}}', base(name)))
         return [name, { name, type: TYPES[extname(name)] ?? 'text/plain', body, tag: `"${digest(body).slice(0, 22)}"`, isLasting }]
       }),
     )
@@ -82,23 +74,21 @@ let loaded: Promise<PageAssets> | undefined
 
 /** The page's files, read once: as they were built, or from the sources in a checkout. */
 export function pageAssets(): Promise<PageAssets> {
-  loaded ??= readPageFiles().then(files => new PageAssets(files))
+  const isSource = extname(import.meta.filename) === '.ts'
+  loaded ??= (isSource ? bundledFiles() : builtFiles()).then(files => new PageAssets(files))
   return loaded
 }
 
-/** The text of every file of the page, by the name it is served under. */
-export async function readPageFiles(): Promise<Map<string, string>> {
-  const isSource = extname(import.meta.filename) === '.ts'
-  const folder = join(PACKAGE_FOLDER ?? '', isSource ? 'src/ops/page' : 'dist/page')
-  const names = (await readdir(folder)).filter(name => ['.html', '.css', isSource ? '.ts' : '.js'].includes(extname(name)))
-  const files = await Promise.all(names.sort().map(async name => [name, await readFile(join(folder, name), 'utf8')] as const))
-  const modules = files.filter(([name]) => extname(name) === '.ts')
-  const scripts = modules.length === 0 ? [] : await scriptsOf(modules.map(([, text]) => text))
-  return new Map([
-    ...files.filter(file => !modules.includes(file)),
-    ...modules.map(([name], index) => [name.replace(/\.ts$/, '.js'), scripts[index] ?? ''] as const),
-    ...(isSource ? await readLibraries(join(PACKAGE_FOLDER ?? '', 'node_modules')) : []),
-  ])
+async function bundledFiles(): Promise<ReadonlyMap<string, string>> {
+  // An address that no bundler follows: what the package ships has no esbuild.
+  const { bundlePage } = (await import(new URL('./bundle-page.ts', import.meta.url).href)) as typeof import('./bundle-page.ts')
+  return (await bundlePage()).files
+}
+
+async function builtFiles(): Promise<ReadonlyMap<string, string>> {
+  const folder = join(PACKAGE_FOLDER ?? '', 'dist/page')
+  const names = await readdir(folder)
+  return new Map(await Promise.all(names.sort().map(async name => [name, await readFile(join(folder, name), 'utf8')] as const)))
 }
 
 /** Answers with a file, packed as the browser likes it; or that there is none. */

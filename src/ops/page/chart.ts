@@ -1,6 +1,5 @@
 import type uPlot from 'uplot'
 import { element } from './element.ts'
-import { loadPlot } from './libraries.ts'
 
 /** One curve. */
 export interface Curve {
@@ -54,7 +53,7 @@ export function chart(options: ChartOptions): HTMLElement {
   })
   const made: Kept = { holder, of }
   kept.set(options.name, made)
-  void loadPlot().then(Plot => {
+  void import('uplot').then(({ default: Plot }) => {
     if (kept.get(options.name) === made) made.plot = new Plot(plotOptions(Plot, options, holder), dataOf(options), holder)
   })
   return holder

@@ -1,7 +1,7 @@
+import type { FlameNode, PlacedFrame } from 'd3-flame-graph'
 import type { StackNode } from '../api-types.ts'
 import { element } from './element.ts'
 import { count, percentage } from './format.ts'
-import { type FlameNode, loadD3, type PlacedFrame } from './libraries.ts'
 import { onKey } from './table.ts'
 
 interface IcicleOptions {
@@ -41,7 +41,7 @@ export function icicle(options: IcicleOptions): HTMLElement {
 }
 
 async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOptions): Promise<void> {
-  const { d3, flamegraph } = await loadD3()
+  const [{ default: flamegraph }, { select }] = await Promise.all([import('d3-flame-graph'), import('d3-selection')])
   const total = by === 'failures' ? root.failures : root.count
   const weightOf = (node: StackNode) => (by === 'failures' ? node.failures : node.count)
   const labelOf = ({ name, file, line, count: all, failures }: StackNode) =>
@@ -69,7 +69,7 @@ async function draw(holder: HTMLElement, { root, by, frame, onFrame }: IcicleOpt
     children: node.children.filter(weightOf).map(toFrame),
   })
   if (total === 0) return
-  d3.select(holder).datum(toFrame(root)).call(graph)
+  select(holder).datum(toFrame(root)).call(graph)
   const looked = frame === '' ? undefined : framesIn(holder).find(([, { data }]) => placeOf((data as Frame).node) === frame)
   if (looked) graph.zoomTo(looked[1])
   decorate(holder, frame, labelOf)

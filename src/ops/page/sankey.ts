@@ -1,7 +1,6 @@
 import type { WayRow } from '../api-types.ts'
 import { drawn, element } from './element.ts'
 import { count, percentage, plain } from './format.ts'
-import { loadD3 } from './libraries.ts'
 
 interface SankeyOptions {
   readonly ways: readonly WayRow[]
@@ -41,14 +40,13 @@ export function sankey(options: SankeyOptions): HTMLElement {
 }
 
 async function draw(holder: HTMLElement, { ways, calls, onProfile }: SankeyOptions): Promise<void> {
-  const { d3 } = await loadD3()
+  const { sankey } = await import('d3-sankey')
   const { nodes, links } = graphOf(ways)
   const width = Math.max(560, holder.clientWidth)
   const perLevel = Math.max(...[...Map.groupBy(nodes, ({ level }) => level).values()].map(({ length }) => length))
   const height = Math.max(180, perLevel * ROW_PIXELS)
   const last = Math.max(...nodes.map(({ level }) => level))
-  const placed = d3
-    .sankey()
+  const placed = sankey()
     .nodeId(node => node.id)
     .nodeWidth(NODE_WIDTH)
     .nodePadding(22)

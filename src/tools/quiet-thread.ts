@@ -21,10 +21,12 @@ interface QuietThreadOptions {
 export function startQuietThread(path: string, { data, mostHeapMiB, onMessage, onEnd }: QuietThreadOptions): Worker {
   // Loaded when it is needed: most processes never get here.
   const { Worker } = process.getBuiltinModule('node:worker_threads')
+  const { NODE_COMPILE_CACHE } = process.env
   const thread = new Worker(ownModule(path), {
     workerData: data,
     execArgv: [],
-    env: {},
+    // Where the process keeps what it compiled, its threads read it: half of what a start costs.
+    env: NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE },
     stdout: true,
     stderr: true,
     resourceLimits: { maxOldGenerationSizeMb: mostHeapMiB },

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { builtinModules } from 'node:module'
+import { builtinModules, isBuiltin } from 'node:module'
 import { dirname, join, resolve, sep } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { build, type Plugin } from 'esbuild'
@@ -89,7 +89,7 @@ async function bundle(outdir: string, entries: readonly string[], splitting = tr
     legalComments: 'none',
     absWorkingDir: ROOT,
     external: [API],
-    plugins: [builtins(), played()],
+    plugins: [builtins(), played(), namedImports()],
   })
   return Object.keys(metafile.inputs)
 }
@@ -106,6 +106,26 @@ function builtins(): Plugin {
       onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
         contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
       }))
+    },
+  }
+}
+
+/**
+ * A package that is loaded by `import()` becomes a chunk of its own; of a CommonJS one that chunk has a default export alone, where
+ * Node gives the names as well. A module between names them.
+ */
+function namedImports(): Plugin {
+  const own = 'named-import'
+  return {
+    name: own,
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^[^./]/ }, ({ path, kind, namespace }) =>
+        kind === 'dynamic-import' && namespace !== own && !isBuiltin(path) && path !== API ? { path, namespace: own } : undefined,
+      )
+      onLoad({ filter: /.*/, namespace: own }, async ({ path }) => {
+        const names = Object.keys((await import(path)) as object).filter(name => /^[\w$]+$/.test(name))
+        return { contents: `export { ${names.join(', ')} } from ${JSON.stringify(path)}`, resolveDir: ROOT }
+      })
     },
   }
 }

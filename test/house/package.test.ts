@@ -16,7 +16,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SPAN_CALL } from '../../otel/semconv.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { bareEnvironment } from '../support/child-environment.ts'
+import { providersOf } from '../support/gateway-world.ts'
 import { oldNode } from '../support/old-node.ts'
+import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { ROOT } from './source-files.ts'
 
 const run = promisify(execFile)
@@ -230,6 +235,36 @@ describe('the published package', () => {
       /d3-sankey [\d.]+ \(BSD-3-Clause\)/,
     ])
       expect(licences).toMatch(inside)
+  })
+
+  // Seen: every call through the built gateway ended in a TypeError. Why: esbuild gives a CommonJS package that is loaded by
+  // `import()` a default export alone, and undici is one. The fix: a module between, which names what the package exports.
+  it('has a gateway that makes calls and exports them', async () => {
+    const simulator = await startSimulator()
+    simulator.addApiKey('sk-of-the-test', { provider: 'openai', account: 'key' })
+    const receiver = await startOtlpReceiver()
+    const config = join(folder, 'gatewatch.json')
+    const profiles = { 'openai:default': { provider: 'openai', apiKeyEnv: 'KEY' } }
+    writeFileSync(config, JSON.stringify({ listen: { port: 0 }, state: 'served', providers: providersOf(simulator), profiles }))
+    const environment = { KEY: 'sk-of-the-test', OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_SAMPLER: 'always_on' }
+    const command = spawn(process.execPath, [join(installed, manifest.bin.gatewatch), 'serve', '--json', '--config', config], {
+      cwd: folder,
+      env: bareEnvironment(environment),
+    })
+    try {
+      const { url } = JSON.parse(String(await once(command.stdout, 'data'))) as { url: string }
+      const body = JSON.stringify({ model: 'gpt-5.5', messages: [{ role: 'user', content: 'hello' }] })
+      const answer = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+      expect({ status: answer.status, text: await answer.text() }).toMatchObject({ status: 200 })
+      command.kill()
+      await once(command, 'exit')
+      expect(receiver.spans().map(({ name }) => name)).toContain(SPAN_CALL)
+      expect(receiver.metrics().length).toBeGreaterThan(0)
+    } finally {
+      command.kill()
+      await receiver.stop()
+      await simulator.stop()
+    }
   })
 
   it('serves the ops page as it was built', async () => {

@@ -6,12 +6,11 @@ import { evidenceIn } from '../src/diagnose/evidence-source.ts'
 import type { GatewatchEvent } from '../src/domain/events.ts'
 import { eventFile } from '../src/events/event-file.ts'
 import { EventReader } from '../src/events/event-reader.ts'
-import { EventWriter, writtenBatch } from '../src/events/event-writer.ts'
-import { knownProcess, processRow } from '../src/events/process-row.ts'
 import { readEvents } from '../src/events/read-events.ts'
 import { playScenario } from '../src/simulator/scenarios/harness.ts'
 import type { Scenario } from '../src/simulator/scenarios/scenario.ts'
 import { SCENARIOS } from '../src/simulator/scenarios/scenarios.ts'
+import { storeEvents } from './stored-events.ts'
 
 /** What diagnose took over a large event store. */
 export interface DiagnoseCost {
@@ -31,7 +30,6 @@ export interface DiagnoseCost {
 
 const EVENTS = 200_000
 const ROUNDS = 3
-const ROWS_AT_ONCE = 2_000
 /** What a busy week looks like: mostly healthy, with some of everything that one process can play quickly. */
 const PLAYED: Readonly<Record<string, number>> = {
   'normal-rotation': 60,
@@ -139,19 +137,11 @@ export function writeEvents(
     endMs,
   }: { readonly events: number; readonly firstCopy: number; readonly startMs: number; readonly endMs: number },
 ): void {
-  const most = 1_000_000_000
-  const bounds = { mostKept: most, mostBulk: most, mostBytes: 8_000_000_000, mostAgeMs: 2 * A_WEEK_MS }
-  const writer = new EventWriter({ folder: state, self: () => processRow(knownProcess('gateway', 'bench')), bounds })
-  for (let from = 0; from < count; from += ROWS_AT_ONCE) {
-    const events = Array.from({ length: Math.min(ROWS_AT_ONCE, count - from) }, (_, index) => {
-      const place = from + index
-      const event = cycle[place % cycle.length] as GatewatchEvent
-      const copy = firstCopy + Math.floor(place / cycle.length)
-      return { ...renamed(event, copy), startMs: startMs + (place / count) * (endMs - startMs) }
-    })
-    writer.tryWrite(writtenBatch(events, { dropped: 0, exports: false }), 5_000)
-  }
-  writer.close()
+  storeEvents(state, count, place => {
+    const event = cycle[place % cycle.length] as GatewatchEvent
+    const copy = firstCopy + Math.floor(place / cycle.length)
+    return { ...renamed(event, copy), startMs: startMs + (place / count) * (endMs - startMs) }
+  })
 }
 
 /** The same event of another time: ids and fingerprints are new, and still the same among themselves. */

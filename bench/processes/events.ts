@@ -20,11 +20,11 @@ import { SpanEvents } from '../../src/events/span-events.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { reportAlone } from '../isolate.ts'
+import { pace } from '../pace.ts'
 import { spread } from '../statistics.ts'
 
 const rounds = Number(process.argv[2] ?? 11)
 const CALLS_EACH_SECOND = 1_000
-const EVERY_MS = 10
 const ROUND_MS = 2_000
 /** Spans under the request's, as a call with one attempt has them. */
 const caller = takeCallerSite(setTimeout)
@@ -64,14 +64,8 @@ function call(fallsBack: boolean): void {
 /** The share of a second that recording took, in percent. */
 async function shareOf(fallsBack: boolean): Promise<number> {
   recorder.spentMs = 0
-  const startedAt = performance.now()
-  let made = 0
-  while (performance.now() - startedAt < ROUND_MS) {
-    const due = ((performance.now() - startedAt) / 1000) * CALLS_EACH_SECOND
-    for (; made < due; made += 1) call(fallsBack)
-    await new Promise(resolve => setTimeout(resolve, EVERY_MS))
-  }
-  return (recorder.spentMs / (performance.now() - startedAt)) * 100
+  const tookMs = await pace(() => call(fallsBack), { eachSecond: CALLS_EACH_SECOND, forMs: ROUND_MS })
+  return (recorder.spentMs / tookMs) * 100
 }
 
 await shareOf(true)

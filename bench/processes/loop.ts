@@ -15,11 +15,12 @@ import type { GatewatchEvent } from '../../src/domain/events.ts'
 import { EventStore } from '../../src/events/event-store.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { reportAlone } from '../isolate.ts'
+import { pace } from '../pace.ts'
 import { spread } from '../statistics.ts'
 
 const EVENTS_EACH_SECOND = 1_000
-const EVERY_MS = 10
 const ROUND_MS = 2_000
+const PACE = { eachSecond: EVENTS_EACH_SECOND, forMs: ROUND_MS } as const
 const PROFILE = 'bench:default'
 
 function event(index: number): GatewatchEvent {
@@ -31,28 +32,17 @@ function event(index: number): GatewatchEvent {
   }
 }
 
-/** Takes events at their pace for a round, `take` being what is done with each. */
-async function pace(take: (index: number) => void): Promise<void> {
-  const startedAt = performance.now()
-  let made = 0
-  while (performance.now() - startedAt < ROUND_MS) {
-    const due = ((performance.now() - startedAt) / 1_000) * EVENTS_EACH_SECOND
-    for (; made < due; made += 1) take(made)
-    await new Promise(resolve => setTimeout(resolve, EVERY_MS))
-  }
-}
-
 async function writeBeside(folder: string): Promise<void> {
   const store = new EventStore({ folder, thread: 'required' })
   process.once('disconnect', () => process.exit(0))
-  for (;;) await pace(index => store.take(event(index)))
+  for (;;) await pace(index => store.take(event(index)), PACE)
 }
 
 /** The longest and the 99.9th hold of the loop in a round, in ms. */
 async function held(take: (index: number) => void): Promise<{ readonly most: number; readonly nearlyMost: number }> {
   const loop = monitorEventLoopDelay({ resolution: 1 })
   loop.enable()
-  await pace(take)
+  await pace(take, PACE)
   loop.disable()
   return { most: loop.max / 1e6, nearlyMost: loop.percentile(99.9) / 1e6 }
 }
@@ -73,7 +63,7 @@ async function measure(rounds: number): Promise<void> {
       if (index % 10 === 0) void profiles.reload(PROFILE)
     }
     const bare = (index: number) => void event(index)
-    await pace(record)
+    await pace(record, PACE)
     const results: Record<'bare' | 'recording', { readonly most: number; readonly nearlyMost: number }[]> = { bare: [], recording: [] }
     for (let round = 0; round < rounds; round += 1) {
       results.bare.push(await held(bare))

@@ -5,13 +5,11 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { GatewatchEvent } from '../../src/domain/events.ts'
 import { EventStore } from '../../src/events/event-store.ts'
-import { EventWriter, writtenBatch } from '../../src/events/event-writer.ts'
-import { knownProcess, processRow } from '../../src/events/process-row.ts'
 import { reportAlone } from '../isolate.ts'
+import { storeEvents } from '../stored-events.ts'
 
 /** What the ops page asks of a state folder that holds so many events, half of them refreshes. */
 const EVENTS = 200_000
-const ROWS_AT_ONCE = 2_000
 const CALLERS = 40
 const STACKS = 400
 const ASKED = 11
@@ -58,16 +56,6 @@ function eventOf(index: number, endMs: number): GatewatchEvent {
   }
 }
 
-function fill(folder: string, endMs: number): void {
-  const bounds = { mostKept: EVENTS, mostBulk: EVENTS, mostAgeMs: 30 * 86_400_000, mostBytes: 8_000_000_000 }
-  const writer = new EventWriter({ folder, self: () => processRow(knownProcess('unknown', 'bench')), bounds })
-  for (let begun = 0; begun < EVENTS; begun += ROWS_AT_ONCE) {
-    const events = Array.from({ length: ROWS_AT_ONCE }, (_, index) => eventOf(begun + index, endMs))
-    writer.tryWrite(writtenBatch(events, { dropped: 0, exports: false }), 5_000)
-  }
-  writer.close()
-}
-
 /** What the ops page adds to before it sends it. */
 function encoded(answer: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(answer))
@@ -75,7 +63,8 @@ function encoded(answer: unknown): Uint8Array {
 
 const folder = await mkdtemp(join(tmpdir(), 'gatewatch-bench-ops-'))
 try {
-  fill(folder, Date.now())
+  const endMs = Date.now()
+  storeEvents(folder, EVENTS, index => eventOf(index, endMs))
   const store = new EventStore({ folder })
   const filter = (more: object = {}) => ({ windowMs: 24 * 3_600_000, toMs: Date.now(), ...more })
   const [line] = (await store.query('newestRefreshes', filter())).lines

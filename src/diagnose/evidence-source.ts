@@ -67,6 +67,7 @@ export function evidenceFrom(path: string, options: EvidenceOptions = {}): Evide
 /** Events without stacks, and with one copy of a caller for all events of a caller site. */
 function* withSharedCallers(events: Iterable<GatewatchEvent>): Generator<GatewatchEvent> {
   const callers = new Map<string, EventCaller>()
+  // A stack without an id stands in the row itself.
   const light = ({ stack: _, ...caller }: EventCaller): EventCaller => {
     const key = [caller.label, caller.stackId, caller.file, caller.line, caller.column].join(' ')
     const known = callers.get(key) ?? caller

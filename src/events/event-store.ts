@@ -239,7 +239,7 @@ export class EventStore implements EventSource {
     this.#isClosing = true
     if (this.#options.folder !== undefined) {
       await this.flush()
-      this.#writeLast(LAST_WRITE_MS)
+      this.writeNow()
     }
     const threadEnded = this.#thread.end()
     this.#end()
@@ -256,7 +256,7 @@ export class EventStore implements EventSource {
     // A store in memory has nothing to write when the process exits.
     if (this.#options.folder !== undefined)
       this.#forgetExit ??= atExit(() => {
-        this.#writeLast(LAST_WRITE_MS)
+        this.writeNow()
         this.#end()
       })
     this.#wake(batchMs)

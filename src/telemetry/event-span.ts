@@ -1,4 +1,4 @@
-import type { Attributes, AttributeValue } from '@opentelemetry/api'
+import type { Attributes, AttributeValue, SpanKind } from '@opentelemetry/api'
 import {
   GENAI_OPERATION_NAME,
   GENAI_PROVIDER_NAME,
@@ -330,8 +330,17 @@ function withName(operation: string, name: string | undefined): string {
   return name ? `${operation} ${name}` : operation
 }
 
+/** OpenTelemetry's kinds of spans by our words, as numbers: a watched process loads nothing of the API for them. */
+export const SPAN_KINDS = {
+  internal: 0 satisfies SpanKind.INTERNAL,
+  server: 1 satisfies SpanKind.SERVER,
+  client: 2 satisfies SpanKind.CLIENT,
+  producer: 3 satisfies SpanKind.PRODUCER,
+  consumer: 4 satisfies SpanKind.CONSUMER,
+} as const satisfies Readonly<Record<EventSpan['kind'], SpanKind>>
+
 /** Whether the span of an event is that of a request sent, of one received, or of neither. */
-export function spanKindOf({ kind }: Pick<GatewatchEvent, 'kind'>): 'client' | 'server' | 'internal' {
+export function spanKindOf({ kind }: Pick<GatewatchEvent, 'kind'>): EventSpan['kind'] {
   if (kind === 'inbound') return 'server'
   return kind === 'token_request' || kind === 'attempt' || kind === 'login' ? 'client' : 'internal'
 }

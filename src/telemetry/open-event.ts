@@ -1,4 +1,4 @@
-import { type Attributes, type Context, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import { type Attributes, type Context, type Span, SpanStatusCode } from '@opentelemetry/api'
 import { eventCaller } from '../callers/caller.ts'
 import { type CallerSite, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import type { EventFacts, EventKind, EventStep, GatewatchEvent, StepName } from '../domain/events.ts'
@@ -10,6 +10,7 @@ import {
   attributesOfFields,
   attributesOfStep,
   keptAttributes,
+  SPAN_KINDS,
   STEP_EVENTS,
   spanKindOf,
   spanNameOf,
@@ -33,11 +34,6 @@ export interface OpenEventOptions {
   readonly onto?: Span | undefined
 }
 
-const KINDS: Readonly<Record<ReturnType<typeof spanKindOf>, SpanKind>> = {
-  internal: SpanKind.INTERNAL,
-  server: SpanKind.SERVER,
-  client: SpanKind.CLIENT,
-}
 /** Each call has some of these: their spans are described only where a caller wants them. */
 const DESCRIBED_LATE: ReadonlySet<EventKind> = new Set(['inbound', 'call', 'attempt', 'acquire'])
 /** Kinds whose name may be known only at the end. */
@@ -63,7 +59,7 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
     this.#isLate = DESCRIBED_LATE.has(kind)
     this.#event = Object.assign(facts, { kind, caller: caller ?? UNKNOWN_CALLER, durationMs: 0 }) as unknown as EventFacts
     this.span = telemetry.startSpan(this.#name, {
-      kind: KINDS[spanKindOf(this.#event)],
+      kind: SPAN_KINDS[spanKindOf(this.#event)],
       ...(parent && { parent }),
       onto,
       ...(this.#isLate

@@ -1,15 +1,10 @@
 import type { HrTime, Link, SpanContext, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { SCOPE } from '../../otel/semconv.ts'
-import { attributesOfEvent, attributesOfStep, STEP_EVENTS, spanKindOf, spanNameOf } from '../telemetry/event-span.ts'
+import { attributesOfEvent, attributesOfStep, SPAN_KINDS, STEP_EVENTS, spanKindOf, spanNameOf } from '../telemetry/event-span.ts'
 import { type FinishedSpan, hrTimeOf, type ProcessResource, type SpanEvent } from '../telemetry/finished-span.ts'
 import type { Observation } from './observation.ts'
 
-/** Values of OpenTelemetry's enums: the API is not loaded for them. */
-const KINDS: Readonly<Record<ReturnType<typeof spanKindOf>, SpanKind>> = {
-  internal: 0 satisfies SpanKind.INTERNAL,
-  server: 1 satisfies SpanKind.SERVER,
-  client: 2 satisfies SpanKind.CLIENT,
-}
+/** Values of OpenTelemetry's enum: the API is not loaded for them. */
 const UNSET: SpanStatusCode.UNSET = 0
 const ERROR: SpanStatusCode.ERROR = 2
 const SAMPLED = 1
@@ -45,7 +40,7 @@ export class ObservedSpan implements FinishedSpan {
   constructor({ event, parent }: Observation) {
     const { startMs, durationMs, isError } = event
     this.name = spanNameOf(event) ?? event.kind
-    this.kind = KINDS[spanKindOf(event)]
+    this.kind = SPAN_KINDS[spanKindOf(event)]
     if (parent) this.parentSpanContext = { ...parent }
     this.#traceId = event.traceId
     this.#spanId = event.spanId

@@ -18,7 +18,7 @@ async function recorded() {
   const startMs = Date.now() - 60_000
   for (const via of ['bypass', 'bypass', 'gate'])
     w.refresh({ startMs, caller: `src/${via}.ts#refresh`, outcome: 'rotated', attributes: { [ATTR_REASON]: 'forced', [ATTR_VIA]: via } })
-  await w.recorder.shutdown()
+  await w.store.shutdown()
   return w.folder
 }
 

@@ -50,7 +50,7 @@ async function incident() {
       [ATTR_CODE_STACK]: 'at refreshOAuthCredentialForRuntime (dist/runner.js:715:9)\nat runTurn (dist/runner.js:12:3)',
     },
   })
-  await w.recorder.shutdown()
+  await w.store.shutdown()
   return w
 }
 
@@ -143,24 +143,24 @@ describe('gatewatch refreshes', () => {
   })
 
   it('leaves the folder as it found it', async () => {
-    const { folder, recorder } = await incident()
-    const before = readFileSync(recorder.path)
+    const { folder, store } = await incident()
+    const before = readFileSync(store.path)
     await shown(folder)
     expect(readdirSync(folder)).toEqual(['events.sqlite'])
-    expect(readFileSync(recorder.path).equals(before)).toBe(true)
+    expect(readFileSync(store.path).equals(before)).toBe(true)
   })
 
   it('does not let the watched application steer the terminal', async () => {
     const w = diskWorld()
     w.refresh({ caller: 'src/a.ts#\u001b[2Jf' })
-    await w.recorder.flush()
+    await w.store.flush()
     expect(await shown(w.folder)).toContain('src/a.ts#?[2Jf')
   })
 
   it('says how many events could not be recorded', async () => {
     const w = diskWorld({ mostWaiting: 2 })
     for (let index = 0; index < 5; index += 1) w.refresh()
-    await w.recorder.flush()
+    await w.store.flush()
     expect(await shown(w.folder)).toContain('3 events could not be recorded')
   })
 })
@@ -169,13 +169,13 @@ describe('gatewatch refreshes --follow', () => {
   it('shows what there is, then what comes, and each replay with its first user; Ctrl-C ends it', async () => {
     const w = diskWorld()
     w.refresh({ caller: 'src/first.ts#f', sent: 'aaaaaaaaaaaa', startMs: NOW_MS - 9_000 })
-    await w.recorder.flush()
+    await w.store.flush()
     const follower = refreshes(w.folder, '--follow')
     expect(await follower.line()).toMatch(/^TIME/)
     expect(await follower.line()).toMatch(/^---/)
     expect(await follower.line()).toContain('src/first.ts#f')
     w.refresh({ caller: 'src/second.ts#g' })
-    await w.recorder.flush()
+    await w.store.flush()
     expect(await follower.line()).toContain('src/second.ts#g')
     await sendFrom(w.folder, 'child', 'worker.mjs', {
       refreshFingerprintBefore: 'aaaaaaaaaaaa',
@@ -199,15 +199,15 @@ describe('gatewatch refreshes --follow', () => {
   it('gives programs a JSON value for each, and only what is wanted', async () => {
     const w = diskWorld()
     w.refresh({ caller: 'src/first.ts#f' })
-    await w.recorder.flush()
+    await w.store.flush()
     const follower = refreshes(w.folder, '--follow', '--json', '--caller', 'wanted')
     // It has begun when the first wanted one is shown; the one before it was not wanted.
     w.refresh({ caller: 'src/wanted.ts#g' })
-    await w.recorder.flush()
+    await w.store.flush()
     expect(JSON.parse(await follower.line())).toMatchObject({ refresh: { caller: 'src/wanted.ts#g', pid: process.pid } })
     w.refresh({ caller: 'src/other.ts#h' })
     w.refresh({ caller: 'src/wanted.ts#i' })
-    await w.recorder.flush()
+    await w.store.flush()
     expect(JSON.parse(await follower.line())).toMatchObject({ refresh: { caller: 'src/wanted.ts#i' } })
     follower.signal('SIGTERM')
     expect(await follower.exit).toMatchObject({ code: 0 })

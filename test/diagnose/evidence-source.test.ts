@@ -201,7 +201,7 @@ describe('a recorder that holds more than is read', () => {
   async function recorded(...daysAgo: number[]) {
     const w = diskWorld({ mostAgeMs: 100 * DAY_MS })
     for (const days of daysAgo) w.refresh({ caller: `src/${days}.ts#f`, startMs: Date.now() - days * DAY_MS - 1_000 })
-    await w.recorder.shutdown()
+    await w.store.shutdown()
     return w.folder
   }
   const seen = (evidence: Evidence) => evidence.refreshes.map(({ caller }) => caller.label)
@@ -227,7 +227,7 @@ describe('a recorder that holds more than is read', () => {
   it('keeps no stack of a caller', async () => {
     const w = diskWorld()
     w.refresh({ attributes: { [ATTR_CODE_STACK]: 'f (src/a.ts:1:1)', [ATTR_CODE_FILE]: 'src/a.ts' } })
-    await w.recorder.shutdown()
+    await w.store.shutdown()
     const [refresh] = evidenceIn(w.folder).refreshes
     expect(refresh?.caller.file).toBe('src/a.ts')
     expect(JSON.stringify(refresh)).not.toContain('src/a.ts:1:1')

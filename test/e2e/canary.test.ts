@@ -13,8 +13,9 @@ import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
+import { collected } from '../support/collected.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
-import { allEvents, spanOfEvent } from '../support/recorded-spans.ts'
+import { spanOfEvent } from '../support/recorded-spans.ts'
 import { type OtherGateway, startOtherGateway } from './other-gateway.ts'
 import { SECRETS, searchForSecrets } from './secrets.ts'
 
@@ -439,7 +440,7 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
     surfaces.set(`/ops/data/${name}`, await read(`/ops/data/${name}`))
   const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
   const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
-  const rows = (await allEvents(gatewatch.events)).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
+  const rows = (await collected(gatewatch.events.events())).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
   surfaces.set('events', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
   surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))

@@ -23,10 +23,10 @@ import type { OAuthCredential } from '../../src/domain/credential.ts'
 import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { type Ended, type Running, runCli } from '../cli/run-cli.ts'
+import { collected } from '../support/collected.ts'
 import { observed } from '../support/gateway-world.ts'
 import { Browser, type OidcServer, type Page, startOidcServer } from '../support/oidc-server.ts'
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts'
-import { allEvents } from '../support/recorded-spans.ts'
 import { searchForSecrets } from './secrets.ts'
 
 /**
@@ -170,7 +170,7 @@ describe('at an OAuth server of another caller', () => {
         ['gate', 'invalidated', undefined],
       ])
       expect(await series('replays')).toMatchObject([{ value: 1, labels: { profile: BY_BROWSER } }])
-      outputs.push(JSON.stringify(await allEvents(watch.events)), (await watch.metrics()).body)
+      outputs.push(JSON.stringify(await collected(watch.events.events())), (await watch.metrics()).body)
     } finally {
       await watch.close()
     }

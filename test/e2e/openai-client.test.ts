@@ -1,6 +1,7 @@
 import OpenAI from 'openai'
 import { describe, expect, it } from 'vitest'
 import { ATTR_CALLER, SPAN_CALL } from '../../otel/semconv.ts'
+import { collected } from '../support/collected.ts'
 import { codexLogin, type GatewayWorld, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE } from '../support/gateway-world.ts'
 
 const MESSAGES = [
@@ -21,12 +22,6 @@ function clients(w: GatewayWorld, directPath = '/v1', directKey = OPENAI_KEY, he
   }
 }
 
-async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
-  const items: T[] = []
-  for await (const item of stream) items.push(item)
-  return items
-}
-
 /** A gateway that asks its clients for a key, so that the client's own key is used as well. */
 const keyed = (options: Parameters<typeof gatewayWorld>[0] = {}) =>
   gatewayWorld({ ...options, listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: GATEWAY_KEY } })
@@ -42,8 +37,8 @@ describe('the OpenAI client in front of the gateway', () => {
   it('gets the same chunks of a streamed chat completion', async () => {
     const { through, direct } = clients(await keyed({ profiles: OPENAI_PROFILE }))
     const body = { ...CHAT, stream: true as const, stream_options: { include_usage: true } }
-    const chunks = await all(await through.chat.completions.create(body))
-    expect(chunks).toEqual(await all(await direct.chat.completions.create(body)))
+    const chunks = await collected(await through.chat.completions.create(body))
+    expect(chunks).toEqual(await collected(await direct.chat.completions.create(body)))
     expect(chunks.length).toBeGreaterThan(5)
     expect(chunks.at(-1)?.usage?.total_tokens).toBeGreaterThan(0)
   })
@@ -57,14 +52,14 @@ describe('the OpenAI client in front of the gateway', () => {
 
   it('gets the same events of a streamed response', async () => {
     const { through, direct } = clients(await keyed({ profiles: OPENAI_PROFILE }))
-    const events = await all(await through.responses.create({ ...RESPONSES, stream: true }))
-    expect(events).toEqual(await all(await direct.responses.create({ ...RESPONSES, stream: true })))
+    const events = await collected(await through.responses.create({ ...RESPONSES, stream: true }))
+    expect(events).toEqual(await collected(await direct.responses.create({ ...RESPONSES, stream: true })))
     expect(events.at(-1)).toMatchObject({ type: 'response.completed', response: { status: 'completed' } })
   })
 
   it('gets the same list of models', async () => {
     const { through, direct } = clients(await keyed({ profiles: OPENAI_PROFILE }))
-    expect(await all(through.models.list())).toEqual(await all(direct.models.list()))
+    expect(await collected(through.models.list())).toEqual(await collected(direct.models.list()))
   })
 
   it('is named in the spans of its calls', async () => {
@@ -130,18 +125,18 @@ describe('the OpenAI client on a subscription', () => {
     const w = await keyed({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -60_000 })] })
     const { through, direct } = besideLogin(w)
     expect(await through.responses.create(RESPONSES)).toEqual(await direct.responses.create(RESPONSES))
-    const events = await all(await through.responses.create({ ...RESPONSES, stream: true }))
-    expect(events).toEqual(await all(await direct.responses.create({ ...RESPONSES, stream: true })))
+    const events = await collected(await through.responses.create({ ...RESPONSES, stream: true }))
+    expect(events).toEqual(await collected(await direct.responses.create({ ...RESPONSES, stream: true })))
     expect(w.simulator.counts().tokenRequests).toMatchObject({ total: 1, byOutcome: { rotated: 1 } })
   })
 
   it('gets them though the provider rejects the token in between', async () => {
     const w = await keyed({ stored: simulator => [codexLogin(simulator, 'me')] })
     const { through, direct } = besideLogin(w)
-    const expected = await all(await direct.responses.create({ ...RESPONSES, stream: true }))
-    expect(await all(await through.responses.create({ ...RESPONSES, stream: true }))).toEqual(expected)
+    const expected = await collected(await direct.responses.create({ ...RESPONSES, stream: true }))
+    expect(await collected(await through.responses.create({ ...RESPONSES, stream: true }))).toEqual(expected)
     w.simulator.expireAccess('me')
-    expect(await all(await through.responses.create({ ...RESPONSES, stream: true }))).toEqual(expected)
+    expect(await collected(await through.responses.create({ ...RESPONSES, stream: true }))).toEqual(expected)
     expect(w.simulator.counts().tokenRequests.total).toBe(1)
   })
 
@@ -153,7 +148,7 @@ describe('the OpenAI client on a subscription', () => {
     expect(data).toEqual(await direct.responses.create(RESPONSES))
     expect(response.headers.get('x-gatewatch-fallback')).toBe('openai-codex:me -> openai:default; reason=rate_limit')
     expect(response.headers.get('x-gatewatch-billing-changed')).toBe('subscription -> metered')
-    const events = await all(await through.responses.create({ ...RESPONSES, stream: true }))
-    expect(events).toEqual(await all(await direct.responses.create({ ...RESPONSES, stream: true })))
+    const events = await collected(await through.responses.create({ ...RESPONSES, stream: true }))
+    expect(events).toEqual(await collected(await direct.responses.create({ ...RESPONSES, stream: true })))
   })
 })

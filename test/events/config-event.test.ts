@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest'
 import type { GatewatchEvent } from '../../src/domain/events.ts'
 import { packageVersion } from '../../src/tools/own-package.ts'
+import { collected } from '../support/collected.ts'
 import { memoryWorld } from './world-events.ts'
 
 async function configsOf(settings: object): Promise<GatewatchEvent[]> {
   const { store, refresh } = memoryWorld({ startedWith: { policy: 'enforce', settings } })
   refresh()
   refresh()
-  const events: GatewatchEvent[] = []
-  for await (const event of store.events()) events.push(event)
+  const events = await collected(store.events())
   expect(events).toHaveLength(3)
   return events.filter(({ kind }) => kind === 'config')
 }

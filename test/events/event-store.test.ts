@@ -13,6 +13,7 @@ import { tokenReplays } from '../../src/events/queries/token-replays.ts'
 import { readEvents } from '../../src/events/read-events.ts'
 import type { ChildProcess } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
+import { collected } from '../support/collected.ts'
 import { acquireEvent, attemptEvent, callEvent, memoryWorld, refreshEvent, startWriter, storeWorld } from './world-events.ts'
 
 const ALL = { most: 100_000 }
@@ -409,12 +410,6 @@ describe('loaded in a preload', () => {
 /** A caller whose stack has no id, and is stored with its event. */
 function stackCaller(stack: string) {
   return { label: 'src/a.ts#f', kind: 'code', stack } as const
-}
-
-async function collected(events: AsyncIterable<GatewatchEvent>): Promise<GatewatchEvent[]> {
-  const all: GatewatchEvent[] = []
-  for await (const event of events) all.push(event)
-  return all
 }
 
 function listed(folder: string) {

@@ -1,11 +1,12 @@
 import type { Attributes } from '@opentelemetry/api'
-import { rowOf, type SpanRow } from '../../src/events/span-row.ts'
+import { eventSpanOf } from '../../src/events/span-events.ts'
+import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
 import type { RedactedProcessor } from '../../src/telemetry/redaction-processor.ts'
 
 /** Keeps what telemetry gives to its recorders. */
 export class KeptSpans implements RedactedProcessor {
-  readonly spans: SpanRow[] = []
+  readonly spans: EventSpan[] = []
   readonly forgotten: { readonly name: string; readonly attributes: Readonly<Attributes> }[] = []
 
   onStart(): void {
@@ -13,7 +14,7 @@ export class KeptSpans implements RedactedProcessor {
   }
 
   onEnd(span: FinishedSpan): void {
-    this.spans.push(rowOf(span))
+    this.spans.push(eventSpanOf(span))
   }
 
   onForgotten(name: string, attributes: Readonly<Attributes>): void {
@@ -28,7 +29,7 @@ export class KeptSpans implements RedactedProcessor {
     // What was kept can still be read.
   }
 
-  named(name: string): SpanRow[] {
+  named(name: string): EventSpan[] {
     return this.spans.filter(span => span.name === name)
   }
 }

@@ -2,17 +2,15 @@ import type { GatewatchEvent } from '../../src/domain/events.ts'
 import { EventReader } from '../../src/events/event-reader.ts'
 import type { EventSource } from '../../src/events/event-store.ts'
 import { readEvents } from '../../src/events/read-events.ts'
-import { attributesOfEvent, attributesOfStep, type EventSpan, STEP_EVENTS, spanNameOf } from '../../src/telemetry/event-span.ts'
-
-const KINDS: Readonly<Partial<Record<GatewatchEvent['kind'], EventSpan['kind']>>> = { inbound: 'server', attempt: 'client' }
+import { attributesOfEvent, attributesOfStep, type EventSpan, STEP_EVENTS, spanKindOf, spanNameOf } from '../../src/telemetry/event-span.ts'
 
 /** The span that an event is written as. */
 export function spanOfEvent(event: GatewatchEvent): EventSpan {
-  const { traceId, spanId, parentSpanId, kind, startMs, durationMs, isError, steps, links, process } = event
+  const { traceId, spanId, parentSpanId, startMs, durationMs, isError, steps, links, process } = event
   return {
     ...{ traceId, spanId, parentSpanId, startMs, durationMs, links, process },
     name: spanNameOf(event) ?? '',
-    kind: KINDS[kind] ?? 'internal',
+    kind: spanKindOf(event),
     status: isError ? 'error' : 'unset',
     attributes: attributesOfEvent(event) as EventSpan['attributes'],
     events: steps.map(step => ({
@@ -40,11 +38,4 @@ export function recordedSpans(folder: string): EventSpan[] {
     .filter(({ kind }) => kind !== 'config')
     .map(spanOfEvent)
     .sort((a, b) => a.startMs - b.startMs)
-}
-
-/** Everything an event store holds. */
-export async function allEvents(store: EventSource): Promise<GatewatchEvent[]> {
-  const events: GatewatchEvent[] = []
-  for await (const event of store.events()) events.push(event)
-  return events
 }

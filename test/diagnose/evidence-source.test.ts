@@ -30,6 +30,9 @@ describe('the same failure', () => {
     const { watch, state, exported } = await failedGateway()
     const running = await diagnosisOf(watch.events).of()
     await watch.close()
+    // `close` waits some seconds for the exporter and for the thread that writes: on a slow disk both may take longer.
+    await expect.poll(() => exported().length).toBeGreaterThan(0)
+    await expect.poll(() => readdirSync(state)).toEqual(['events.sqlite'])
     const file = join(folder(), 'traces.jsonl')
     writeFileSync(file, exported().join('\n'))
     const copy = join(folder(), 'from-another-machine.db')

@@ -22,6 +22,8 @@ export default defineConfig({
     // A test that asserts nothing cannot fail, and one left alone by `only` hides the others.
     // `expect.poll` waits for a state, on a slow machine too: a second, its default, is a deadline.
     expect: { requireAssertions: true, poll: { timeout: 20_000 } },
+    // A log of CI shows the message of a failure: with what was found in it.
+    chaiConfig: { truncateThreshold: 2_000 },
     allowOnly: false,
     setupFiles: ['test/support/after-each.ts'],
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/results.json' }]] : ['default'],

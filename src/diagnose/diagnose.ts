@@ -30,7 +30,12 @@ export function diagnose(evidence: Evidence, { profile, rules = RULES }: Diagnos
   const failed: FindingKind[] = []
   const drafts = rules.flatMap(rule => draftsOf(rule, evidence, failed))
   const diagnosis = concluded(drafts, evidence, rules.length, failed)
-  return profile === undefined ? diagnosis : concerning(diagnosis, profile)
+  return profile === undefined
+    ? diagnosis
+    : concerning(
+        diagnosis,
+        profile.map(name => evidence.loginName(name)),
+      )
 }
 
 /** Events as an event store streams them, or as a copy holds them. */

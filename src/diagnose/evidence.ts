@@ -12,6 +12,7 @@ import type {
   TokenRequestEvent,
 } from '../domain/events.ts'
 import { isPermanent } from '../domain/token-request-outcome.ts'
+import { loginNames, underLoginNames } from './login-names.ts'
 
 /** What was read. Times are epoch ms; `undefined` when there is nothing. */
 export interface Extent {
@@ -42,7 +43,7 @@ export interface EvidenceReading {
 const REPORT_EVERY = 10_000
 const NO_GAPS = { unreadable: 0, leftOut: 0 } as const
 
-/** Recorded events as rules read them: by kind, in order of time. Rules see the same whatever the events were read from. */
+/** Recorded events as rules read them: by kind, in order of time. Rules see the same whatever the events were read from; each login goes by one name. */
 export class Evidence {
   /** Token requests that refresh a login: of the gate, past it, and of watched processes. */
   readonly refreshes: readonly TokenRequestEvent[]
@@ -56,6 +57,7 @@ export class Evidence {
   /** Logins, code exchanges and revocations. A device login is part of a login, and is left out here. */
   readonly operations: readonly (LoginEvent | TokenRequestEvent)[]
   readonly extent: Extent
+  readonly #loginNames: ReadonlyMap<string, string>
   readonly #byId = new Map<string, GatewatchEvent>()
   readonly #children = new Map<string, GatewatchEvent[]>()
   readonly #sent = new Map<string, TokenRequestEvent[]>()
@@ -63,12 +65,14 @@ export class Evidence {
 
   /** @param events In any order. */
   constructor(events: Iterable<GatewatchEvent>, { onRead = () => {}, gaps = () => NO_GAPS }: EvidenceReading = {}) {
-    const all: GatewatchEvent[] = []
+    const read: GatewatchEvent[] = []
     for (const event of events) {
-      all.push(event)
-      if (all.length % REPORT_EVERY === 0) onRead(all.length)
+      read.push(event)
+      if (read.length % REPORT_EVERY === 0) onRead(read.length)
     }
-    all.sort(byStart)
+    read.sort(byStart)
+    this.#loginNames = loginNames(read)
+    const all = underLoginNames(read, this.#loginNames)
     const kinds = Map.groupBy(all, ({ kind }) => kind)
     const ofKind = <K extends EventKind>(kind: K) => (kinds.get(kind) ?? []) as Extract<GatewatchEvent, { kind: K }>[]
     const tokenRequests = ofKind('token_request')
@@ -88,6 +92,11 @@ export class Evidence {
     }
     for (const refresh of this.refreshes) this.#indexTokens(refresh)
     this.extent = { ...extentOf(all, this), ...gaps() }
+  }
+
+  /** The name under which the events of a login are read. @param profile Any name that one of them has. */
+  loginName(profile: string): string {
+    return this.#loginNames.get(profile) ?? profile
   }
 
   /** The event whose span a link or a parent refers to. */

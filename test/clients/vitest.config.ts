@@ -9,6 +9,7 @@ export default defineConfig({
     pool: 'forks',
     hookTimeout: 240_000,
     expect: { requireAssertions: true },
+    chaiConfig: { truncateThreshold: 2_000 },
     allowOnly: false,
     reporters: process.env.CI ? ['default', ['json', { outputFile: '../output/clients.json' }]] : ['default'],
   },

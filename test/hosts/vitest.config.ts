@@ -11,6 +11,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 240_000,
     expect: { requireAssertions: true },
+    chaiConfig: { truncateThreshold: 2_000 },
     allowOnly: false,
     reporters: process.env.CI ? ['default', ['json', { outputFile: '../output/hosts.json' }]] : ['default'],
   },

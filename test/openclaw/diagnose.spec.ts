@@ -28,8 +28,10 @@ describe.skipIf(openClaw === '')('the incident, diagnosed from what was recorded
     const w = await openClawWorld(openClaw)
     await w.plugin(w.credential(w.login()))
 
-    const [finding] = diagnose(evidenceIn(w.state)).findings
-    expect(finding).toMatchObject({ kind: 'gate_bypassed', callers: [{ count: 3, via: ['bypass'] }] })
-    expect(finding?.callers[0]?.place).toMatch(/^test\/openclaw\/plugin\.mjs:\d+$/)
+    const { findings } = diagnose(evidenceIn(w.state))
+    const place = expect.stringMatching(/^test\/openclaw\/plugin\.mjs:\d+$/)
+    expect(
+      findings.map(({ kind, callers }) => ({ kind, callers: callers.map(({ count, via, place }) => ({ count, via, place })) })),
+    ).toEqual([{ kind: 'gate_bypassed', callers: [{ count: 3, via: ['bypass'], place }] }])
   })
 })

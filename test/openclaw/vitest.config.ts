@@ -10,6 +10,7 @@ export default defineConfig({
     testTimeout: 900_000,
     hookTimeout: 30_000,
     expect: { requireAssertions: true },
+    chaiConfig: { truncateThreshold: 2_000 },
     allowOnly: false,
     setupFiles: ['test/support/after-each.ts'],
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/openclaw.json' }]] : ['default'],

@@ -9,6 +9,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 300_000,
     expect: { requireAssertions: true },
+    chaiConfig: { truncateThreshold: 2_000 },
     allowOnly: false,
     passWithNoTests: false,
   },

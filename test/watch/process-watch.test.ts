@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { diagnose } from '../../src/diagnose/diagnose.ts'
+import { evidenceIn } from '../../src/diagnose/evidence-source.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
@@ -163,6 +165,29 @@ describe('an unmodified process under the preload', () => {
     expect(new Set(refreshes.map(({ fingerprintBefore }) => fingerprintBefore)).size).toBe(1)
     expect(refreshes.filter(({ outcome }) => outcome === 'rotated')).toHaveLength(1)
     expect(refreshes.filter(({ replay }) => replay)).toHaveLength(2)
+  })
+
+  // Seen: of three refreshes at once the refused one was answered before the one that names the account.
+  it('is diagnosed as one login past its gate, though its account is known with the second answer only', async () => {
+    const account = { 'https://api.openai.com/auth': { chatgpt_account_id: 'acct-late' } }
+    const granted = {
+      access_token: jwt({ ...account, exp: Math.floor(Date.now() / 1000) + 3_600 }),
+      refresh_token: 'next',
+      expires_in: 3_600,
+    }
+    const { url, received } = await startServer(response =>
+      response
+        .writeHead(received.length === 2 ? 200 : 401, { 'content-type': 'application/json' })
+        .end(JSON.stringify(received.length === 2 ? granted : { error: { code: 'refresh_token_reused' } })),
+    )
+    const steps = ['used', 'used', 'used'].map(token => ['bypass', token] as const)
+    const { stdout, refreshes, state } = await watched({ url, tokens: { refresh: 'used' }, steps })
+    expect(stdout).toBe('[401,200,401]\n')
+    expect(new Set(refreshes.map(({ profile }) => profile)).size).toBe(2)
+    const { findings } = diagnose(evidenceIn(state))
+    expect(findings.map(({ kind, profiles, callers }) => [kind, profiles, callers.map(({ count, via }) => [count, via])])).toEqual([
+      ['gate_bypassed', [refreshes[1]?.profile], [[3, ['bypass']]]],
+    ])
   })
 
   it('shows the calls to providers: token, outcome, caller, time to the first chunk', async () => {

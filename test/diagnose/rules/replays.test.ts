@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import type { BypassPolicy, TokenRequestOutcome } from '../../../src/domain/enums.ts'
-import { CLI, findings, GATEWAY, kinds, refresh, verdicts } from '../events.ts'
+import { CLI, evidence, findings, GATEWAY, kinds, refresh, verdicts } from '../events.ts'
 
 const invalidated = { outcome: 'invalidated' } as const
 
@@ -83,5 +84,45 @@ describe('a bypass', () => {
   it('in a process that had not seen the gate asks for the name of the gate', () => {
     const [finding] = findings(refresh(0, { via: 'bypass', gateSeen: false }))
     expect(String(finding?.remedy)).toContain('had not seen the declared gate')
+  })
+})
+
+// Seen: of three requests at once the refused one was answered first, before the account was known, and was a finding of its own.
+describe('a login that is named by its first token until an answer names its account', () => {
+  const token = 'aabbccddeeff'
+  const [byToken, byAccount] = ['openai-codex:aabbccdd', 'openai-codex:11223344']
+  const past = { via: 'bypass', sent: token } as const
+
+  it('is one login, in whatever order three requests at once are answered', () => {
+    const rotated = refresh(0, { ...past, received: 'ffee', profile: byAccount })
+    for (const [first, last] of [
+      [byToken, byToken],
+      [byToken, byAccount],
+      [byAccount, byAccount],
+    ]) {
+      const refused = [
+        refresh(0.01, { ...past, profile: first, ...invalidated }),
+        refresh(0.02, { ...past, profile: last, ...invalidated }),
+      ]
+      const reported = findings(rotated, ...refused)
+      expect(reported.map(({ kind, profiles, callers }) => ({ kind, profiles, counts: callers.map(({ count }) => count) }))).toEqual([
+        { kind: 'gate_bypassed', profiles: [byAccount], counts: [3] },
+      ])
+    }
+  })
+
+  it('is one login to another process, which has seen a later token of it first', () => {
+    const later = refresh(60, { ...past, sent: '99887766aa', profile: 'openai-codex:99887766', process: CLI, ...invalidated })
+    const reported = findings(refresh(0, { ...past, received: '99887766aa', profile: byToken, process: GATEWAY }), later)
+    expect(reported.filter(({ kind }) => kind === 'gate_bypassed')).toMatchObject([{ profiles: [byToken], callers: [{ count: 2 }] }])
+  })
+
+  it('is found by either name', () => {
+    const seen = evidence(
+      refresh(0, { ...past, profile: byToken, ...invalidated }),
+      refresh(1, { ...past, received: 'ffee', profile: byAccount }),
+    )
+    const kindsOf = (name: string) => diagnose(seen, { profile: [name] }).findings.map(({ kind }) => kind)
+    expect([byToken, byAccount, 'openai-codex:other'].map(kindsOf)).toEqual([['gate_bypassed'], ['gate_bypassed'], []])
   })
 })

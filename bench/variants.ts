@@ -1,9 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Child } from './child.ts'
+import { compiledCommand } from './compiled.ts'
 import type { EarlierTree } from './earlier-tree.ts'
-import { WATCH_CONTESTANTS, type WatchContestantId, watchContestants } from './watched.ts'
+import { temporaryFolder, WATCH_CONTESTANTS, type WatchContestantId, watchContestants } from './watched.ts'
 
 /** Ways to pass a request on, set against the first one. */
 export const CONTESTANTS = ['a', 'b', 'b-otlp', 'b-all', 'c', 'd'] as const
@@ -28,7 +30,8 @@ export interface Contestant {
   readonly start: (context: Surroundings) => Promise<Child>
 }
 
-const THIS_TREE = new URL('../', import.meta.url)
+const THIS_TREE = fileURLToPath(new URL('../', import.meta.url))
+const ONE_DAY_MS = 86_400_000
 const PORTKEY = new URL('./node_modules/@portkey-ai/gateway/', import.meta.url)
 
 /** Those that run code of this repository, so that another commit's can be measured beside them. */
@@ -47,7 +50,7 @@ export function withEarlier(ids: readonly OwnId[]): ContestantId[] {
 /** Who can be measured; those of the earlier tree run its gateway and preload, started and asked in the same way. */
 export function contestants(tree?: EarlierTree): Readonly<Record<ContestantId, Contestant>> {
   const own = ownContestants()
-  const earlier = tree && ownContestants(new URL(`${pathToFileURL(tree.folder).href}/`))
+  const earlier = tree && ownContestants(tree.folder)
   const ofEarlier = (id: OwnId): Contestant =>
     tree && earlier ? { ...earlier[id], title: `${own[id].title}, ${tree.commit}` } : { ...own[id], missing: 'no --against' }
   const entries = OWN.flatMap((id): [ContestantId, Contestant][] => [
@@ -76,17 +79,52 @@ function ownContestants(root = THIS_TREE): Readonly<Record<OwnId, Contestant>> {
   }
 }
 
-function gatewatch(root: URL, title: string, environment: (context: Surroundings) => Record<string, string>): Contestant {
+/** `gatewatch serve` of the built package. */
+function gatewatch(root: string, title: string, environment: (context: Surroundings) => Record<string, string>): Contestant {
   return {
     title,
     headers: () => ({}),
-    start: context =>
-      Child.start({
-        file: new URL('bench/processes/gatewatch.ts', root),
-        parameters: [context.upstreamUrl],
+    start: async context => {
+      const port = await freePort()
+      return Child.start({
+        file: pathToFileURL(await compiledCommand(root)),
+        parameters: ['serve', '--config', await configuration(root, context, port)],
         environment: environment(context),
-      }),
+        url: `http://127.0.0.1:${port}`,
+      })
+    },
   }
+}
+
+/**
+ * Writes the configuration of a gateway, with an OAuth profile in its store whose token is usable, so that every call goes
+ * through store and gate.
+ *
+ * @returns The file.
+ */
+async function configuration(root: string, { upstreamUrl }: Surroundings, port: number): Promise<string> {
+  const folder = temporaryFolder()
+  const bench = { baseUrl: `${upstreamUrl}/v1`, tokenUrl: `${upstreamUrl}/oauth/token`, clientId: 'bench' }
+  const file = join(folder, 'gatewatch.json')
+  writeFileSync(file, JSON.stringify({ listen: { port }, state: 'state', providers: { bench } }))
+  await keepProfile(root, join(folder, 'state'))
+  return file
+}
+
+/** By the tree's own store, since each tree reads the profiles that it has written. */
+async function keepProfile(root: string, state: string): Promise<void> {
+  const { fileStore } = (await import(
+    pathToFileURL(join(root, 'src/store/file-store.ts')).href
+  )) as typeof import('../src/store/file-store.ts')
+  const store = fileStore(state)
+  const issuedAt = Date.now()
+  const tokens = { access: 'access-token-of-the-benchmark', refresh: 'refresh-token-of-the-benchmark' }
+  await store.change('bench:default', () => ({
+    id: 'bench:default',
+    provider: 'bench',
+    credential: { type: 'oauth', ...tokens, issuedAt, expiresAt: issuedAt + ONE_DAY_MS, generation: 1 },
+  }))
+  await store.close?.()
 }
 
 function portkey(): Contestant {

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Child } from './child.ts'
 import { compiledRegister } from './compiled.ts'
 import type { EarlierTree } from './earlier-tree.ts'
 import { compare, difference, median, ratio } from './statistics.ts'
 import { table } from './table.ts'
-import { sourceRegister, WATCH_CONTESTANTS, type WatchContestantId, watchContestants, watchingEnvironmentOf } from './watched.ts'
+import { WATCH_CONTESTANTS, type WatchContestantId, watchContestants, watchingEnvironmentOf } from './watched.ts'
 
 /** What one process that calls its provider said of itself. */
 interface ManyCalls {
@@ -55,32 +55,32 @@ export async function measureWatchCost(note: (text: string) => void, tree?: Earl
     const startUpMs = Object.fromEntries(watchers.map(({ id }) => [id, [] as number[]]))
     const capture: Capture[] = []
     for (let round = 0; round < CALL_ROUNDS; round += 1) {
-      for (const { id, as, source } of watchers)
-        manyCalls[id]?.push(await ask<ManyCalls>('provider-calls', environmentOf(as, upstream.url, source), [upstream.url, String(CALLS)]))
-      capture.push(await ask<Capture>('caller-capture', environmentOf('unwatched', upstream.url), []))
+      for (const { id, as, register } of watchers)
+        manyCalls[id]?.push(
+          await ask<ManyCalls>('provider-calls', environmentOf(as, upstream.url, register), [upstream.url, String(CALLS)]),
+        )
+      capture.push(await ask<Capture>('caller-capture', environmentOf('unwatched', upstream.url, ''), []))
     }
     for (let round = 0; round < START_ROUNDS; round += 1)
-      for (const { id, as, compiled } of watchers) startUpMs[id]?.push(await timeOf(environmentOf(as, upstream.url, compiled)))
+      for (const { id, as, register } of watchers) startUpMs[id]?.push(await timeOf(environmentOf(as, upstream.url, register)))
     return { ...(tree && { commit: tree.commit }), calls: CALLS, manyCalls, startUpMs, capture }
   } finally {
     await upstream.stop()
   }
 }
 
-/** One who is measured: how it is watched, and by which preloads. */
+/** One who is measured: how it is watched, and by which preload. */
 interface Watcher {
   readonly id: CostId
   readonly as: WatchContestantId
-  readonly source?: string
-  readonly compiled: string
+  readonly register: string
 }
 
 async function watchersOf(tree: EarlierTree | undefined): Promise<readonly Watcher[]> {
-  const compiled = await compiledRegister()
-  const own = WATCH_CONTESTANTS.map((id): Watcher => ({ id, as: id, compiled }))
+  const register = await compiledRegister()
+  const own = WATCH_CONTESTANTS.map((id): Watcher => ({ id, as: id, register }))
   if (!tree) return own
-  const source = sourceRegister(pathToFileURL(`${tree.folder}/`))
-  return [...own, { id: 'watched-earlier', as: 'watched', source, compiled: await compiledRegister(tree.folder) }]
+  return [...own, { id: 'watched-earlier', as: 'watched', register: await compiledRegister(tree.folder) }]
 }
 
 export function writeWatchCost({ commit, calls, manyCalls, startUpMs, capture }: WatchCost): string {
@@ -138,6 +138,6 @@ async function timeOf(env: NodeJS.ProcessEnv): Promise<number> {
   return performance.now() - startedAt
 }
 
-function environmentOf(id: WatchContestantId, upstreamUrl: string, register?: string): NodeJS.ProcessEnv {
+function environmentOf(id: WatchContestantId, upstreamUrl: string, register: string): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: 'production', ...watchingEnvironmentOf(id, upstreamUrl, register) }
 }

@@ -65,14 +65,16 @@ interface SeenCallEnd {
 const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
 
 /** Judges a call of another client by what was seen of it. */
-export function judgeSeenCall({ status, headers = {}, body, error }: SeenCallEnd, judgeAttempt: Provider['judgeAttempt']): SeenEnd {
+export function judgeSeenCall(end: SeenCallEnd, judgeAttempt: Provider['judgeAttempt']): SeenEnd {
+  const { status, error } = end
   if (status === undefined || (error !== undefined && status < 300)) {
     const failure = errorType(error)
     if (GIVEN_UP.has(failure)) return { outcome: 'aborted' }
     return { outcome: /TIMEOUT|TimeoutError|ETIMEDOUT/.test(failure) ? 'timeout' : 'server_error', failure }
   }
   if (status < 300) return { outcome: 'ok' }
-  const { outcome, providerCode } = judgeAttempt(readRefusedAnswer(status, headers, body ?? Buffer.alloc(0)))
+  // Not read of an answer that went well: a watched process builds the table of headers, and joins the body, at each reading.
+  const { outcome, providerCode } = judgeAttempt(readRefusedAnswer(status, end.headers ?? {}, end.body ?? Buffer.alloc(0)))
   return { outcome, failure: outcome, ...(providerCode && { providerCode }) }
 }
 

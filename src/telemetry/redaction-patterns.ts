@@ -50,8 +50,8 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
  * finds a longer token of which the known text is a part, and hides all of it.
  */
 const KNOWN = 'GatewatchSecret0'
-/** What touches a known text belongs to the same token. */
-const KNOWN_WITH_REST = new RegExp(`[A-Za-z0-9]*${KNOWN}[A-Za-z0-9]*`, 'g')
+/** What touches a known text belongs to the same token. Each run is looked at once: a pattern with the known text in it would try from every character. */
+const WORD_RUN = /[A-Za-z0-9]+/g
 
 const AT_SIGN = new RegExp(AT, 'i')
 /** `express@5.3.0` is a package in a path, not an address: what follows must end in letters and not begin as a version does. */
@@ -88,7 +88,7 @@ export function redactLine(text: string): string {
 function redactPlain(text: string): string {
   let clean = withoutSecrets(text, KNOWN).replace(CONTROLS, '\ufffd')
   for (const [pattern, name] of SECRETS) clean = clean.replace(pattern, name)
-  clean = clean.replace(KNOWN_WITH_REST, '[secret]')
+  if (clean.includes(KNOWN)) clean = clean.replace(WORD_RUN, run => (run.includes(KNOWN) ? '[secret]' : run))
   if (AT_SIGN.test(clean)) clean = clean.replace(E_MAIL, '[e-mail]')
   if (clean.length < 20) return clean
   return clean.replace(RUN, run => (looksRandom(run) ? '[opaque]' : run)).replace(NAME, name => (isHighEntropy(name) ? '[opaque]' : name))

@@ -48,8 +48,9 @@ describe('what is secret', () => {
   })
 
   it('gets through texts that are built to make patterns backtrack', () => {
+    // So long that a pattern which tries from every character would take minutes.
     for (const piece of ['a-', '?token', '//', '"', '%40', 'a@', '1', 'eyJ', 'code', 'authorization', ' ']) {
-      const text = piece.repeat(32_768 / piece.length)
+      const text = piece.repeat(262_144 / piece.length)
       expect(redactText(text).length).toBeLessThanOrEqual(text.length)
     }
   })

@@ -14,7 +14,7 @@ import { playedEvents, writeEvents } from './diagnose-cost.ts'
 const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const EVENTS_AT_ONCE = 100_000
 /** What so many events take on the disk, about. */
-const BYTES_AT_ONCE = 160_000_000
+const BYTES_AT_ONCE = 80_000_000
 const A_WEEK_MS = 7 * 86_400_000
 const MOST_MS = 600_000
 

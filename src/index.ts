@@ -40,7 +40,7 @@ export type { WrapOperationOptions, WrappedOperation } from './login/wrap-operat
 export type { DeviceDialect } from './providers/provider.ts'
 export type { AnswerHeaders } from './providers/upstream.ts'
 export type { AcquireResult, ForcedPolicy } from './refresh/acquire.ts'
-export type { WrapRefreshOptions } from './refresh/wrap-refresh.ts'
+export type { RefreshEnd, WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 export type {
   FallbackSettings,
   GateSettings,

@@ -40,9 +40,11 @@ const LONGEST_READ_MS = 2_000
  * no stack any more. Stacks that were seen before cost no new strings.
  *
  * @param above The public function at the door; frames up to it are left out.
+ * @param outside Index of the first frame that can be the caller's, as `siteOutside` takes it. @default 0
  */
-export function takeCallerSite(above: (...args: never[]) => unknown): CallerSite {
-  return siteOf(takeFrames(above))
+export function takeCallerSite(above: (...args: never[]) => unknown, outside?: (frames: readonly RawFrame[]) => number): CallerSite {
+  const frames = takeFrames(above)
+  return outside ? siteOutside(frames, outside(frames)) : siteOf(frames)
 }
 
 /** The caller site of frames taken elsewhere. */

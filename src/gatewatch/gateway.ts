@@ -18,7 +18,7 @@ import type { Registry } from '../providers/registry.ts'
 import { Upstream } from '../providers/upstream.ts'
 import type { AcquireRequest, AcquireResult } from '../refresh/acquire.ts'
 import { RefreshGate } from '../refresh/refresh-gate.ts'
-import { type WrapRefreshOptions, wrapRefresh } from '../refresh/wrap-refresh.ts'
+import { WrappedRefreshes, type WrapRefreshOptions, wrapRefresh } from '../refresh/wrap-refresh.ts'
 import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles, readRegistry } from '../settings/load-settings.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
@@ -49,6 +49,7 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #watch: BypassWatch
+  readonly #wrapped = new WrappedRefreshes(() => this.#watch.isRunning)
   readonly #probeBook: ProbeState
   readonly #probes: Probes
   readonly #schedule: ProbeSchedule
@@ -152,7 +153,7 @@ export class Gateway {
   wrapRefresh<F extends AsyncFunction>(refresh: F, options: WrapRefreshOptions<F>): F {
     const tokenUrl = this.#tokenUrl('wrapRefresh', options)
     this.#learnTokenUrl(tokenUrl, options.provider)
-    return wrapRefresh(this.telemetry, tokenUrl, refresh, options)
+    return wrapRefresh(this.telemetry, tokenUrl, refresh, options, this.#wrapped)
   }
 
   wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {

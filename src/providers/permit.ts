@@ -8,6 +8,10 @@ interface PermitOptions {
   lifetimeMs: number
   /** Token requests it covers; more than one only where another caller's refresh function may retry inside one refresh. */
   uses?: number
+  /** The permit that the code carries which makes this one: a refresh within a refresh. */
+  within?: Permit | undefined
+  /** A token request is seen under it for the first time. */
+  onShown?: () => void
 }
 
 /**
@@ -26,13 +30,17 @@ export class Permit {
   /** Token requests seen under it, whether an answer came or not. */
   shown = 0
   readonly #goodUntil: number
+  readonly #within: Permit | undefined
+  readonly #onShown: (() => void) | undefined
   #isClosed = false
   readonly #shownBy = new WeakSet<object>()
   #takes: number
   #shows: number
 
-  constructor({ url, lifetimeMs, uses = 1 }: PermitOptions) {
+  constructor({ url, lifetimeMs, uses = 1, within, onShown }: PermitOptions) {
     this.url = normalizeUrl(url)
+    this.#within = within
+    this.#onShown = onShown
     this.#goodUntil = performance.now() + lifetimeMs
     this.#takes = uses
     this.#shows = uses
@@ -55,8 +63,14 @@ export class Permit {
       if (this.#shows-- <= 0) return false
       this.#shownBy.add(request)
       this.shown += 1
+      if (this.shown === 1) this.#onShown?.()
     }
     return true
+  }
+
+  /** Whether it is that permit, or one made by what carries it. */
+  isWithin(outer: Permit): boolean {
+    return this === outer || (this.#within?.isWithin(outer) ?? false)
   }
 
   /** Nothing more is let through: what it was for has ended. */

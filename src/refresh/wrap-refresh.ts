@@ -1,8 +1,10 @@
 import { takeCallerSite } from '../callers/caller.ts'
+import type { RawFrame } from '../callers/stack-frames.ts'
+import { TrustedCallers } from '../callers/trusted-callers.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import { REFRESH_REASONS, type RefreshReason, type TokenRequestOutcome } from '../domain/enums.ts'
+import { REFRESH_REASONS, type RefreshReason, TOKEN_REQUEST_OUTCOMES, type TokenRequestOutcome } from '../domain/enums.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { errorType, isGatewayError } from '../domain/gateway-error.ts'
 import { isSuccess } from '../domain/token-request-outcome.ts'
 import {
   type AsyncFunction,
@@ -22,7 +24,7 @@ import { registerSecret } from '../tools/secret-registry.ts'
 import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
 import { RefreshRecord } from './refresh-record.ts'
-import { checkedDeadline, waitFor } from './wait.ts'
+import { abortedAcquire, checkedDeadline, waitFor } from './wait.ts'
 
 /**
  * How the arguments and the result of another caller's refresh function are read. A callback that throws is reported once
@@ -33,6 +35,13 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
   provider: string
   /** Which profile the call refreshes: the calls of one profile share one refresh. A call whose profile cannot be read shares none. */
   profile: ValueOrReader<F, string>
+  /**
+   * What the tokens are for, where one profile has several: an audience, a set of scopes. Calls with different keys share no
+   * refresh; they follow each other, since each of them may send the profile's one refresh token.
+   *
+   * @default one key for all
+   */
+  key?: ValueOrReader<F, string>
   /** Why. @default 'unknown' */
   reason?: ValueOrReader<F, RefreshReason>
   /**
@@ -47,6 +56,22 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
    * @default the result itself when it is a string, else its `access`, `accessToken`, `access_token` or `token`
    */
   accessToken?: (result: Resolved<F>) => string | undefined
+  /**
+   * What became of a refresh, where its result or error says more than the answers of the token endpoint do: a function that
+   * returns `{ ok: false }`, or throws because no user has signed in (`needs_login`).
+   *
+   * @default by the last answer that was seen; `reused` where the function sent no token request
+   */
+  outcome?: (end: RefreshEnd<Resolved<F>>) => TokenRequestOutcome | undefined
+  /**
+   * Functions of the application through which every caller comes, nearest ones included: they stay on the stack and are never
+   * the caller. `NAME`, `Class.NAME` or `file#NAME`.
+   *
+   * @default []
+   */
+  sharedBy?: readonly string[]
+  /** Ends the waiting of this call when it aborts, with `GW_ACQUIRE_ABORTED`; the refresh goes on for others. */
+  signal?: ReadFromCall<F, AbortSignal | undefined>
   /** Token URL, when the provider is not one that Gatewatch knows. */
   tokenUrl?: string
   /** Token requests the function may make in one refresh, retries included; 0 lets none through. @default 3 */
@@ -55,17 +80,70 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
   timeoutMs?: number
 }
 
+/** How a wrapped refresh function ended: with a result or an error. */
+export interface RefreshEnd<R> {
+  readonly result?: R
+  readonly error?: unknown
+}
+
 const WRAP_REFRESH_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
 /** A permit for a foreign function is good for this long; its own time-out is not known here. */
 const PERMIT_LIFETIME_MS = 120_000
 /** Errors of clients that got no answer; also of those whose requests no watch sees. */
 const OF_NETWORK = /^(?:E[A-Z]{3,}|UND_ERR_\w+|AbortError|TimeoutError)$/
+/** Errors of a disk that keeps nothing. */
+const OF_DISK = /^(?:ENOSPC|EDQUOT|EROFS|EACCES|EPERM|EIO|EMFILE)$/
 const ACCESS_FIELDS = ['access', 'accessToken', 'access_token', 'token'] as const
 
-interface RunningRefresh<R> {
-  readonly work: Promise<R>
+interface RunningRefresh {
+  /** The function that runs; what it resolves with is for its own callers alone. */
+  readonly refresh: AsyncFunction
+  readonly key: string | undefined
+  readonly work: Promise<unknown>
   readonly record: RefreshRecord
   readonly permit: Permit
+  readonly signal: AbortSignal | undefined
+}
+
+/** Profiles whose last token is remembered; the oldest go first. */
+const MOST_PROFILES = 1_000
+
+/** What the wrapped refresh functions of one Gatewatch share: a profile is in one refresh at a time, whichever of them runs it. */
+export class WrappedRefreshes {
+  readonly #running = new Map<string, RunningRefresh>()
+  readonly #lastTokens = new Map<string, Fingerprint>()
+  readonly #seesRequests: () => boolean
+
+  /** @param seesRequests Whether every token request of this process is seen. @default no */
+  constructor(seesRequests: () => boolean = () => false) {
+    this.#seesRequests = seesRequests
+  }
+
+  get seesRequests(): boolean {
+    return this.#seesRequests()
+  }
+
+  of(profile: string): RunningRefresh | undefined {
+    return this.#running.get(profile)
+  }
+
+  /** Enters a refresh until it has ended, unless it runs within one of the same profile. */
+  begin(profile: string, refresh: RunningRefresh): void {
+    if (this.#running.has(profile)) return
+    this.#running.set(profile, refresh)
+    const over = () => void this.#running.delete(profile)
+    refresh.work.then(over, over)
+  }
+
+  /** Notes the token that a refresh returned. @returns whether the one before returned it too */
+  returned(profile: string, token: Fingerprint | undefined): boolean {
+    const isKnown = token !== undefined && this.#lastTokens.get(profile) === token
+    if (token !== undefined) this.#lastTokens.delete(profile)
+    if (token !== undefined) this.#lastTokens.set(profile, token)
+    const [oldest] = this.#lastTokens.keys()
+    if (this.#lastTokens.size > MOST_PROFILES && oldest !== undefined) this.#lastTokens.delete(oldest)
+    return isKnown
+  }
 }
 
 /** One call of the wrapped function, as far as its arguments could be read. */
@@ -73,32 +151,43 @@ interface Asked<R> {
   readonly caller: CallerSite
   /** `undefined` when the option failed: then nothing is shared. */
   readonly profileId: string | undefined
+  readonly key: string | undefined
   readonly reason: RefreshReason
   readonly replaced: Fingerprint | undefined
+  readonly signal: AbortSignal | undefined
   readonly run: () => Promise<R>
 }
 
 /**
  * Puts a gate around a refresh function that the application wrote, with a store of their own.
  *
- * Callers of one profile share one refresh; each is seen with its own caller site and reason. Token requests made inside
+ * Callers of one profile share one refresh; a call of another wrapped function, or with another key, waits until it has ended. An
+ * abort of the call that leads is none of those that joined it: the first of them leads a further refresh. Each is seen with its own caller site and reason. Token requests made inside
  * the refresh carry a permit, so what reaches the token endpoint without one is a bypass.
  *
  * @param tokenUrl The provider's token URL, for the permit.
+ * @param shared Refreshes of the other wrapped functions. @default this function shares with no other
  * @returns A function with the same `this`, arguments and result. It rejects with what `refresh` rejects with, or with
- *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long; the refresh goes on.
- * @throws {RangeError} for a `timeoutMs` that is no time.
+ *   `GW_ACQUIRE_TIMEOUT` when this caller waited too long, `GW_ACQUIRE_ABORTED` when its signal aborts; the refresh goes on.
+ * @throws {RangeError} for a `timeoutMs` that is no time. {TypeError} for a `sharedBy` that is no list of names.
  */
 export function wrapRefresh<F extends AsyncFunction>(
   telemetry: Telemetry,
   tokenUrl: string,
   refresh: F,
   options: WrapRefreshOptions<F>,
+  shared = new WrappedRefreshes(),
 ): F {
   const { faults } = telemetry
-  const gate = new WrapRefreshGate<Resolved<F>>(telemetry, {
+  const { outcome } = options
+  const sharedBy = checkedNames(options.sharedBy)
+  const approach = sharedBy.length > 0 ? new TrustedCallers([], { approach: sharedBy }) : undefined
+  const outside = approach && ((frames: readonly RawFrame[]) => approach.outside(frames))
+  const gate = new WrapRefreshGate<Resolved<F>>(telemetry, shared, {
     provider: options.provider,
     tokenUrl,
+    refresh,
+    outcomeOf: end => outcome && faults.guard('the option wrapRefresh.outcome', () => known(outcome(end)), undefined),
     requests: options.requests ?? WRAP_REFRESH_DEFAULTS.requests,
     deadlineMs: checkedDeadline('wrapRefresh: timeoutMs', options.timeoutMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
     accessOf: result => faults.text('the option wrapRefresh.accessToken', () => (options.accessToken ?? accessIn)(result)),
@@ -108,10 +197,12 @@ export function wrapRefresh<F extends AsyncFunction>(
     const replacedToken = faults.text('the option wrapRefresh.rejectedToken', () => options.rejectedToken?.(...parameters))
     registerSecret(replacedToken)
     return gate.enter({
-      caller: takeCallerSite(gated),
+      caller: takeCallerSite(gated, outside),
       profileId: faults.text('the option wrapRefresh.profile', () => valueFor(options.profile, parameters)),
+      key: faults.text('the option wrapRefresh.key', () => valueFor(options.key, parameters)),
       reason: reasonOf(faults, () => valueFor(options.reason, parameters)),
       replaced: fingerprint(replacedToken),
+      signal: faults.guard('the option wrapRefresh.signal', () => options.signal?.(...parameters), undefined),
       run: () => callWrapped(refresh, this, parameters),
     })
   }
@@ -121,6 +212,8 @@ export function wrapRefresh<F extends AsyncFunction>(
 interface WrapRefreshGateOptions<R> {
   readonly provider: string
   readonly tokenUrl: string
+  readonly refresh: AsyncFunction
+  readonly outcomeOf: (end: RefreshEnd<R>) => TokenRequestOutcome | undefined
   readonly requests: number
   readonly deadlineMs: number
   readonly accessOf: (result: R) => string | undefined
@@ -132,11 +225,12 @@ interface WrapRefreshGateOptions<R> {
 class WrapRefreshGate<R> {
   readonly #telemetry: Telemetry
   readonly #options: WrapRefreshGateOptions<R>
-  readonly #running = new Map<string, RunningRefresh<R>>()
+  readonly #shared: WrappedRefreshes
   readonly #rotations = new RecentRotations<R>()
 
-  constructor(telemetry: Telemetry, options: WrapRefreshGateOptions<R>) {
+  constructor(telemetry: Telemetry, shared: WrappedRefreshes, options: WrapRefreshGateOptions<R>) {
     this.#telemetry = telemetry
+    this.#shared = shared
     this.#options = options
   }
 
@@ -149,12 +243,18 @@ class WrapRefreshGate<R> {
       acquireRecord.left('adopt')
       return newer.result
     }
+    if (asked.signal?.aborted) {
+      const error = abortedAcquire(asked.signal)
+      acquireRecord.left('refuse', { error })
+      throw error
+    }
+    const leavesAtMs = performance.now() + this.#options.deadlineMs
     const joined = this.#underWay(asked)
     try {
-      const result = await this.#ride(asked, acquireRecord)
+      const result = await this.#ride(asked, acquireRecord, leavesAtMs)
       // A refresh that was under way may have brought the very token that this caller was refused with since.
       const again = joined && replaced !== undefined && fingerprint(this.#options.accessOf(result)) === replaced
-      const settled = again ? await this.#ride(asked, acquireRecord) : result
+      const settled = again ? await this.#ride(asked, acquireRecord, leavesAtMs) : result
       acquireRecord.left(acquireRecord.joinedAs ?? 'lead')
       return settled
     } catch (error) {
@@ -163,36 +263,53 @@ class WrapRefreshGate<R> {
     }
   }
 
-  /** Leads or joins a refresh and waits for it. */
-  async #ride(asked: Asked<R>, acquireRecord: AcquireRecord): Promise<R> {
-    const underWay = this.#underWay(asked)
-    const running = underWay ?? this.#start(asked, acquireRecord)
-    acquireRecord.joins(running.record, underWay ? 'join' : 'lead')
-    return waitFor(running.work, this.#options.deadlineMs)
-  }
-
-  /** A refresh function that calls itself, by its wrapped name, would wait for itself: the inner call runs on its own. */
-  #underWay({ profileId }: Asked<R>): RunningRefresh<R> | undefined {
-    const running = profileId === undefined ? undefined : this.#running.get(profileId)
-    return running && running.permit !== carriedPermit() ? running : undefined
-  }
-
-  #start(asked: Asked<R>, { span: primary }: AcquireRecord): RunningRefresh<R> {
-    const { provider, tokenUrl, requests } = this.#options
-    const { profileId, caller, reason } = asked
-    const record = new RefreshRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, primary })
-    const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests })
-    record.step('request_sent')
-    const { promise: work, resolve } = Promise.withResolvers<R>()
-    const refreshRun = { work, record, permit }
-    // Before the function is called: it may call its wrapped self at once.
-    if (profileId !== undefined && !this.#running.has(profileId)) this.#running.set(profileId, refreshRun)
-    const over = () => {
-      if (profileId !== undefined && this.#running.get(profileId) === refreshRun) this.#running.delete(profileId)
+  /** Leads or joins a refresh and waits for it, behind one that this call cannot join. */
+  async #ride(asked: Asked<R>, acquireRecord: AcquireRecord, leavesAtMs: number): Promise<R> {
+    const { signal } = asked
+    const wait = <T>(work: Promise<T>) => waitFor(work, Math.max(0, leavesAtMs - performance.now()), signal)
+    for (;;) {
+      const underWay = this.#underWay(asked)
+      if (!underWay) return await wait(this.#start(asked, acquireRecord) as Promise<R>)
+      if (!this.#isShared(underWay, asked)) {
+        await wait(underWay.work.then(ignore, ignore))
+        continue
+      }
+      acquireRecord.joins(underWay.record, 'join')
+      try {
+        return await wait(underWay.work as Promise<R>)
+      } catch (error) {
+        if (isGatewayError(error) || !isAbortOf(underWay, error)) throw error
+      }
     }
-    work.then(over, over)
+  }
+
+  #isShared({ refresh, key }: RunningRefresh, asked: Asked<R>): boolean {
+    return refresh === this.#options.refresh && key === asked.key
+  }
+
+  /** A refresh function that calls itself, or another of its profile, would wait for itself: the inner call runs on its own. */
+  #underWay({ profileId }: Asked<R>): RunningRefresh | undefined {
+    const running = profileId === undefined ? undefined : this.#shared.of(this.#profile(profileId))
+    return running && !carriedPermit()?.isWithin(running.permit) ? running : undefined
+  }
+
+  #profile(profileId: string): string {
+    return `${this.#options.provider} ${profileId}`
+  }
+
+  #start(asked: Asked<R>, acquireRecord: AcquireRecord): Promise<unknown> {
+    const { provider, tokenUrl, requests, refresh } = this.#options
+    const { profileId, key, caller, reason, signal } = asked
+    const { span: primary } = acquireRecord
+    const record = new RefreshRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, primary })
+    acquireRecord.joins(record, 'lead')
+    const onShown = () => record.step('request_sent')
+    const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests, within: carriedPermit(), onShown })
+    const { promise: work, resolve } = Promise.withResolvers<R>()
+    // Before the function is called: it may call its wrapped self at once.
+    if (profileId !== undefined) this.#shared.begin(this.#profile(profileId), { refresh, key, work, record, permit, signal })
     resolve(this.#runRefresh(asked, record, permit))
-    return refreshRun
+    return work
   }
 
   async #runRefresh(asked: Asked<R>, record: RefreshRecord, permit: Permit): Promise<R> {
@@ -202,7 +319,7 @@ class WrapRefreshGate<R> {
       faults.guard('the record of a refresh', () => this.#landed(asked, result, record, permit), undefined)
       return result
     } catch (error) {
-      faults.guard('the record of a refresh', () => failed(record, permit, error), undefined)
+      faults.guard('the record of a refresh', () => this.#failed(error, record, permit), undefined)
       throw error
     } finally {
       // A timer that was set inside still carries the permit; what it sends later was not let through.
@@ -211,42 +328,64 @@ class WrapRefreshGate<R> {
   }
 
   #landed({ profileId, replaced }: Asked<R>, result: R, record: RefreshRecord, permit: Permit): void {
-    const { answered = 0, judgement } = permit
-    const isGood = judgement === undefined || isSuccess(judgement.outcome)
-    // A function that looks at the status alone takes a refusal with status 200 for tokens.
-    if (!isGood && judgement.outcome !== 'unreadable' && answered >= 200 && answered < 300) {
-      noteRequests(record, permit)
-      record.ended(judgement.outcome)
-      return
-    }
-    record.ended(isGood && judgement ? judgement.outcome : 'rotated')
-    const { adopts, accessOf } = this.#options
-    if (!adopts || profileId === undefined) return
+    const { adopts, accessOf, outcomeOf } = this.#options
     const access = accessOf(result)
     registerSecret(access)
-    this.#rotations.landed(profileId, {
-      replaced,
-      brought: fingerprint(access),
-      expiresAt: access === undefined ? undefined : expiryOfJwt(access),
-      result,
-    })
+    const brought = fingerprint(access)
+    const isKnown = profileId !== undefined && this.#shared.returned(this.#profile(profileId), brought)
+    const isOld = isKnown || (brought !== undefined && brought === replaced)
+    const outcome = outcomeOf({ result }) ?? this.#outcomeOfResult(permit, isOld)
+    if (!isSuccess(outcome)) noteRequests(record, permit)
+    record.ended(outcome)
+    if (!adopts || profileId === undefined || !isSuccess(outcome)) return
+    this.#rotations.landed(profileId, { replaced, brought, expiresAt: access === undefined ? undefined : expiryOfJwt(access), result })
+  }
+
+  /** By the last answer that was seen, a refusal included that the function keeps to itself; by the token where none was seen. */
+  #outcomeOfResult({ shown, judgement }: Permit, isOld: boolean): TokenRequestOutcome {
+    // The function has read what could not be read here.
+    if (judgement) return judgement.outcome === 'unreadable' ? 'rotated' : judgement.outcome
+    if (shown > 0) return 'rotated'
+    return isOld || this.#shared.seesRequests ? 'reused' : 'rotated'
+  }
+
+  #failed(error: unknown, record: RefreshRecord, permit: Permit): void {
+    noteRequests(record, permit)
+    record.ended(this.#options.outcomeOf({ error }) ?? outcomeOfError(permit, error), errorType(error))
   }
 }
 
-function failed(record: RefreshRecord, permit: Permit, error: unknown): void {
-  noteRequests(record, permit)
-  record.ended(outcomeOf(permit, error), errorType(error))
+function ignore(): void {}
+
+function checkedNames(names: unknown = []): readonly string[] {
+  if (Array.isArray(names) && names.every((name): name is string => typeof name === 'string' && name !== '')) return names
+  throw new TypeError(
+    `wrapRefresh: sharedBy is ${Array.isArray(names) ? 'an array with a member that is no name' : `a value of type ${typeof names}`}, allowed: an array of names of functions`,
+  )
+}
+
+/** Whether a refresh failed because the call that led it was given up. */
+function isAbortOf({ signal }: RunningRefresh, error: unknown): boolean {
+  return signal?.aborted === true || (error instanceof Error && error.name === 'AbortError')
+}
+
+/** @throws {RangeError} for an outcome that is none. */
+function known(outcome: TokenRequestOutcome | undefined): TokenRequestOutcome | undefined {
+  if (outcome === undefined || TOKEN_REQUEST_OUTCOMES.includes(outcome)) return outcome
+  throw new RangeError(`is none of: ${TOKEN_REQUEST_OUTCOMES.join(', ')}`)
 }
 
 function noteRequests(record: RefreshRecord, { answered, shown }: Permit): void {
   record.set({ httpStatus: answered, tokenRequests: shown })
 }
 
-/** By its last token request; where none was seen, or its answer was good, the error is the function's own unless the network caused it. */
-function outcomeOf({ shown, judgement }: Permit, error: unknown): TokenRequestOutcome {
-  if (shown === 0) return OF_NETWORK.test(errorType(error)) ? judgeTokenAnswer({ error }).outcome : 'application_error'
+/** By its last token request; where none was seen, or its answer was good, the error is the function's own unless the network or a disk caused it. */
+function outcomeOfError({ shown, judgement }: Permit, error: unknown): TokenRequestOutcome {
+  const type = errorType(error)
+  if (shown === 0) return OF_NETWORK.test(type) && !OF_DISK.test(type) ? judgeTokenAnswer({ error }).outcome : 'application_error'
   if (!judgement) return 'unavailable'
-  return isSuccess(judgement.outcome) ? 'application_error' : judgement.outcome
+  if (!isSuccess(judgement.outcome)) return judgement.outcome
+  return OF_DISK.test(type) ? 'not_persisted' : 'application_error'
 }
 
 /** The access token in a result of usual shape. */

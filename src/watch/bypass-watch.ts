@@ -30,6 +30,8 @@ const WHOLE_ANSWER = { keepsGood: true } as const
 export interface BypassWatch {
   /** Watches one more token URL, of a provider that the registry need not know. */
   add(tokenUrl: string, providerId: string): void
+  /** Whether the token requests of this process are seen now. */
+  readonly isRunning: boolean
   /** Does nothing a second time. */
   start(): void
   stop(): void
@@ -88,10 +90,16 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
   let stop: (() => void) | undefined
   return {
     add,
+    get isRunning() {
+      return stop !== undefined
+    },
     start: () => {
       stop ??= start()
     },
-    stop: () => stop?.(),
+    stop: () => {
+      stop?.()
+      stop = undefined
+    },
   }
 }
 

@@ -220,7 +220,7 @@ describe('a gateway of another caller', () => {
     const read = async (path: string) => (await fetch(serving.url + path)).text()
     expect(await read('/ops')).toContain('<!doctype html>')
     expect(JSON.parse(await read('/ops/data/counts'))).toMatchObject({
-      refreshes: [{ caller: `${HERE}#answerTurn`, reason: 'expired', via: 'gate', outcome: 'rotated', count: 1 }],
+      refreshes: [{ caller: `${HERE}#answerTurn`, reason: 'expired', via: 'gate', outcome: 'reused', count: 1 }],
     })
     expect(await read('/metrics')).toMatch(/gatewatch_oauth_refresh_duration_seconds_count\{[^}]*embedded\.test\.ts#answerTurn[^}]*\} 1/)
   })

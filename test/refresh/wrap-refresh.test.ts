@@ -18,7 +18,7 @@ import type { RefreshReason, TokenRequestOutcome } from '../../src/domain/enums.
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carriedPermit } from '../../src/providers/permit.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
-import { type WrapRefreshOptions, wrapRefresh } from '../../src/refresh/wrap-refresh.ts'
+import { WrappedRefreshes, type WrapRefreshOptions, wrapRefresh } from '../../src/refresh/wrap-refresh.ts'
 import { watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
@@ -29,6 +29,8 @@ const HERE = 'test/refresh/wrap-refresh.test.ts'
 
 interface Session {
   account: string
+  audience?: string
+  signal?: AbortSignal
   access?: string
   force?: boolean
 }
@@ -197,6 +199,198 @@ describe('a gate around another caller’s refresh', () => {
   })
 })
 
+describe('wrapped refresh functions of one profile', () => {
+  // Seen: two wrappers of one Gatewatch sent one refresh token at the same time, and the provider revoked the login. Issue 3 of 6.
+  it('refresh one after the other where they are two', async () => {
+    const { telemetry } = observedTelemetry()
+    const shared = new WrappedRefreshes()
+    const order: string[] = []
+    const wrapped = (name: string) =>
+      wrapRefresh<() => Promise<string>>(
+        telemetry,
+        TOKEN_URL,
+        async () => {
+          order.push(`${name} begins`)
+          await new Promise(resolve => setImmediate(resolve))
+          order.push(`${name} ends`)
+          return name
+        },
+        { provider: 'openai-codex', profile: ID },
+        shared,
+      )
+    expect(await Promise.all([wrapped('first')(), wrapped('second')()])).toEqual(['first', 'second'])
+    expect(order).toEqual(['first begins', 'first ends', 'second begins', 'second ends'])
+  })
+
+  it('refresh one after the other for different keys, and share a refresh for one', async () => {
+    const w = wrappedWorld({ key: session => session.audience ?? '' })
+    const waiting = ['api', 'files', 'api'].map(audience => w.refresh({ account: 'default', audience }))
+    expect(w.calls.map(({ session }) => session.audience)).toEqual(['api'])
+    w.calls[0]?.land('for api')
+    await expect.poll(() => w.calls.map(({ session }) => session.audience)).toEqual(['api', 'files'])
+    w.calls[1]?.land('for files')
+    expect(await Promise.all(waiting)).toEqual(['for api', 'for files', 'for api'])
+  })
+
+  it('run within each other, however deep, without waiting for each other', async () => {
+    const { telemetry } = observedTelemetry()
+    const shared = new WrappedRefreshes()
+    const options = { provider: 'openai-codex', profile: ID }
+    const wrap = (refresh: (depth: number) => Promise<string>) => wrapRefresh(telemetry, TOKEN_URL, refresh, options, shared)
+    const outer: (depth: number) => Promise<string> = wrap(async depth => (depth === 0 ? 'fresh' : await inner(depth - 1)))
+    const inner = wrap(async depth => await outer(depth))
+    expect(await outer(3)).toBe('fresh')
+  })
+
+  it('of another provider are other profiles', async () => {
+    const { telemetry } = observedTelemetry()
+    const shared = new WrappedRefreshes()
+    const begun: string[] = []
+    const start = (provider: string) =>
+      void wrapRefresh<() => Promise<string>>(
+        telemetry,
+        TOKEN_URL,
+        () => {
+          begun.push(provider)
+          return new Promise(() => undefined)
+        },
+        { provider, profile: ID, timeoutMs: 0 },
+        shared,
+      )().catch(() => undefined)
+    start('one')
+    start('other')
+    expect(begun).toEqual(['one', 'other'])
+  })
+})
+
+describe('the signal of a call', () => {
+  it('ends its own waiting; the refresh goes on for the others', async () => {
+    const w = wrappedWorld({ signal: session => session.signal })
+    const leaving = new AbortController()
+    const leader = w.refresh({ account: 'default' })
+    const joiner = w.refresh({ account: 'default', signal: leaving.signal })
+    leaving.abort(new Error('the user has gone'))
+    await expect(joiner).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED', cause: { message: 'the user has gone' } })
+    w.calls[0]?.land('fresh')
+    expect(await leader).toBe('fresh')
+  })
+
+  it('of the call that leads fails none of those that joined: one of them leads a further refresh', async () => {
+    const w = wrappedWorld({ signal: session => session.signal })
+    const leaving = new AbortController()
+    const leader = w.refresh({ account: 'default', signal: leaving.signal })
+    const joiners = [w.refresh({ account: 'default' }), w.refresh({ account: 'default' })]
+    leaving.abort()
+    w.calls[0]?.fail(new Error('given up'))
+    await expect(leader).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
+    await expect.poll(() => w.calls.length).toBe(2)
+    w.calls[1]?.land('fresh')
+    expect(await Promise.all(joiners)).toEqual(['fresh', 'fresh'])
+    expect(w.calls).toHaveLength(2)
+  })
+
+  it('does so too where only the error says that it was given up', async () => {
+    const w = wrappedWorld()
+    const [leader, joiner] = [w.refresh({ account: 'default' }), w.refresh({ account: 'default' })]
+    w.calls[0]?.fail(new DOMException('given up', 'AbortError'))
+    await expect(leader).rejects.toThrow('given up')
+    await expect.poll(() => w.calls.length).toBe(2)
+    w.calls[1]?.land('fresh')
+    expect(await joiner).toBe('fresh')
+  })
+
+  it('that has aborted before starts no refresh', async () => {
+    const w = wrappedWorld({ signal: session => session.signal })
+    await expect(w.refresh({ account: 'default', signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'GW_ACQUIRE_ABORTED' })
+    expect(w.calls).toEqual([])
+  })
+})
+
+describe('the outcome of a wrapped refresh', () => {
+  // Seen: an application wrapped the function that knows its caller, and 100 answers from its cache counted as 100 rotations. Issue 3 of 6.
+  it('is reused where no token request was sent', async () => {
+    const { telemetry, spans } = observedTelemetry()
+    const cached = wrapRefresh(telemetry, TOKEN_URL, async () => 'kept', { provider: 'p', profile: ID }, new WrappedRefreshes(() => true))
+    expect(await cached()).toBe('kept')
+    expect(await cached()).toBe('kept')
+    expect(spans(SPAN_REFRESH).map(({ attributes, events }) => [attributes[ATTR_OUTCOME], events])).toEqual([
+      ['reused', []],
+      ['reused', []],
+    ])
+  })
+
+  it('is reused for the token that was there before, also where no request can be seen', async () => {
+    const w = wrappedWorld({ rejectedToken: session => session.access })
+    for (const token of ['kept', 'kept', 'fresh', 'fresh']) {
+      const refreshing = w.refresh({ account: 'default' })
+      w.calls.at(-1)?.land(token)
+      await refreshing
+    }
+    const rejected = w.refresh({ account: 'other', access: 'refused' })
+    w.calls.at(-1)?.land('refused')
+    await rejected
+    const outcomes = w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])
+    expect(outcomes).toEqual(['rotated', 'reused', 'rotated', 'reused', 'reused'])
+  })
+
+  it('is what the application says of a result or an error', async () => {
+    const w = wrappedWorld({
+      outcome: ({ result, error }) => (result === 'signed out' || error !== undefined ? 'needs_login' : undefined),
+    })
+    const ends: ((call: (typeof w.calls)[number]) => void)[] = [
+      call => call.land('signed out'),
+      call => call.fail(new TypeError('sign in first')),
+      call => call.land('fresh'),
+    ]
+    for (const end of ends) {
+      const refreshing = w.refresh({ account: 'default' }).catch(() => undefined)
+      const call = w.calls.at(-1)
+      if (call) end(call)
+      await refreshing
+    }
+    expect(w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])).toEqual(['needs_login', 'needs_login', 'rotated'])
+  })
+
+  it('falls back to what was seen where the application names none of the list', async () => {
+    const w = wrappedWorld({ outcome: () => 'fine' as TokenRequestOutcome })
+    const refreshing = w.refresh({ account: 'default' })
+    w.calls[0]?.land('fresh')
+    await refreshing
+    expect(w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])).toEqual(['rotated'])
+  })
+})
+
+describe('the caller of a wrapped refresh', () => {
+  // Seen: with a private refresh wrapped, every refresh bore the name of the helper that calls it. Issue 3 of 6.
+  it('is outside the functions through which every caller comes', async () => {
+    const { telemetry, spans } = observedTelemetry()
+    const refresh = wrapRefresh(telemetry, TOKEN_URL, async () => 'fresh', {
+      provider: 'p',
+      profile: ID,
+      sharedBy: ['TokenClient.getAccessToken', 'withToken'],
+    })
+    class TokenClient {
+      async getAccessToken() {
+        return await refresh()
+      }
+    }
+    const withToken = async () => await new TokenClient().getAccessToken()
+    async function nightlyJob() {
+      await withToken()
+    }
+    await nightlyJob()
+    expect(tidy(spans(SPAN_ACQUIRE), ATTR_CALLER)).toEqual([`${HERE}#nightlyJob`])
+  })
+
+  it('cannot be outside something that is no name', () => {
+    const { telemetry } = observedTelemetry()
+    const wrap = (sharedBy: unknown) => () =>
+      wrapRefresh(telemetry, TOKEN_URL, async () => 'fresh', { provider: 'p', profile: ID, sharedBy: sharedBy as string[] })
+    expect(wrap('withToken')).toThrow('wrapRefresh: sharedBy is a value of type string, allowed: an array of names of functions')
+    expect(wrap([1])).toThrow('wrapRefresh: sharedBy is an array with a member that is no name')
+  })
+})
+
 describe('a foreign refresh that the provider refused', () => {
   it.each([
     [400, 'forbidden'],
@@ -220,12 +414,20 @@ describe('a foreign refresh that the provider refused', () => {
     expect(await refused(status, JSON.stringify(body), () => false)).toEqual([`${outcome} Error ${status} 1`])
   })
 
-  it('with 200 ends as that also where the function takes it for tokens', async () => {
-    expect(await refused(200, '{"error":"bad_refresh_token"}', () => true)).toEqual(['invalidated invalidated 200 1'])
+  it.each([200, 400])('with %i ends as that also where the function returns as if it were well', async status => {
+    expect(await refused(status, '{"error":"bad_refresh_token"}', () => true)).toEqual([`invalidated invalidated ${status} 1`])
+  })
+
+  it('granted, and the disk kept nothing: the outcome says so', async () => {
+    const full = () => {
+      throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+    }
+    const answer = '{"access_token":"fresh","refresh_token":"newer","token_type":"bearer","expires_in":60}'
+    expect(await refused(200, answer, full, 'no space left on device')).toEqual([expect.stringMatching(/^not_persisted .*200 1$/)])
   })
 
   /** What the span of such a refresh says; `isGood` is what the function makes of the answer. */
-  async function refused(status: number, body: string, isGood: (answer: Response) => boolean) {
+  async function refused(status: number, body: string, isGood: (answer: Response) => boolean, words = 'their own words') {
     const { telemetry, spans, series } = observedTelemetry()
     const tokenUrl = await endpointThatAnswers(status, body)
     const registry = createRegistry({ 'openai-codex': { tokenUrl } })
@@ -243,7 +445,7 @@ describe('a foreign refresh that the provider refused', () => {
       },
       { provider: 'openai-codex', profile: () => ID },
     )
-    await refresh().catch(error => expect(error.message).toBe('their own words'))
+    await refresh().catch(error => expect(error.message).toBe(words))
     expect([await series('bypasses'), faults]).toEqual([[], []])
     return tidy(spans(SPAN_REFRESH), ATTR_OUTCOME, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_TOKEN_REQUESTS)
   }

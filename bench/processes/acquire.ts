@@ -31,7 +31,6 @@ const { startSdk } = await import('../../otel/sdk/sdk.ts')
 const { RefreshGate } = await import('../../src/refresh/refresh-gate.ts')
 const { createRegistry } = await import('../../src/providers/registry.ts')
 const { EventStore } = await import('../../src/events/event-store.ts')
-const { SpanEvents } = await import('../../src/events/span-events.ts')
 const { fileStore } = await import('../../src/store/file-store.ts')
 const { takeCallerSite } = await import('../../src/callers/caller.ts')
 const { Telemetry } = await import('../../src/telemetry/telemetry.ts')
@@ -52,7 +51,7 @@ await store.change(PROFILE, () => ({
   },
 }))
 const sdk = await startSdk({
-  recorders: () => [new SpanEvents(new EventStore())],
+  eventSink: () => new EventStore(),
   standalone: false,
   environment: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' },
 })

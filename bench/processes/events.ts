@@ -2,23 +2,13 @@
  * What of a second recording events takes on the thread that makes calls, while 1,000 calls a second are made: ordinary ones, and ones that all fall back.
  * Parameters: rounds.
  */
-import { ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
+import { ROOT_CONTEXT } from '@opentelemetry/api'
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import {
-  ATTR_CALLER,
-  ATTR_CALLER_KIND,
-  ATTR_CODE_STACK,
-  ATTR_FALLBACK_FROM,
-  ATTR_FALLBACK_REASON,
-  ATTR_FALLBACK_TO,
-  EVENT_FALLBACK,
-  SPAN_CALL,
-} from '../../otel/semconv.ts'
-import { eventCaller, takeCallerSite } from '../../src/callers/caller.ts'
+import { takeCallerSite } from '../../src/callers/caller.ts'
+import type { AcquireEvent, GatewatchEvent } from '../../src/domain/events.ts'
 import { EventStore } from '../../src/events/event-store.ts'
-import { SpanEvents } from '../../src/events/span-events.ts'
-import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
-import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { OpenEvent } from '../../src/telemetry/open-event.ts'
+import { contextWith, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { reportAlone } from '../isolate.ts'
 import { pace } from '../pace.ts'
 import { spread } from '../statistics.ts'
@@ -30,34 +20,34 @@ const ROUND_MS = 2_000
 const caller = takeCallerSite(setTimeout)
 
 /** Measures the time that recording takes. */
-class TimedRecorder extends SpanEvents {
+class TimedStore extends EventStore {
   spentMs = 0
 
-  override onEnd(span: FinishedSpan): void {
+  override take(event: GatewatchEvent): void {
     const startedAt = performance.now()
-    super.onEnd(span)
+    super.take(event)
     this.spentMs += performance.now() - startedAt
   }
 
-  override onForgotten(name: string, attributes: Parameters<SpanEvents['onForgotten']>[1]): void {
+  override count(event: AcquireEvent): void {
     const startedAt = performance.now()
-    super.onForgotten(name, attributes)
+    super.count(event)
     this.spentMs += performance.now() - startedAt
   }
 }
 
-const recorder = new TimedRecorder(new EventStore())
-const sdk = await startSdk({ recorders: () => [recorder], standalone: false, environment: {} })
+const recorder = new TimedStore()
+const sdk = await startSdk({ eventSink: () => recorder, standalone: false, environment: {} })
 const telemetry = new Telemetry(sdk.source)
 
 function call(fallsBack: boolean): void {
-  const { label, kind, stack } = eventCaller(caller)
-  const describe = () => ({ [ATTR_CALLER]: label, [ATTR_CALLER_KIND]: kind, [ATTR_CODE_STACK]: stack ?? '' })
-  const request = telemetry.startSpan('POST', { kind: SpanKind.SERVER, parent: ROOT_CONTEXT, describe })
-  const span = telemetry.startSpan(SPAN_CALL, { parent: trace.setSpan(ROOT_CONTEXT, request), describe })
-  if (fallsBack) span.addEvent(EVENT_FALLBACK, { [ATTR_FALLBACK_FROM]: 'a', [ATTR_FALLBACK_TO]: 'b', [ATTR_FALLBACK_REASON]: 'rate_limit' })
-  telemetry.startSpan('chat bench', { kind: SpanKind.CLIENT, parent: trace.setSpan(ROOT_CONTEXT, span), describe }).end()
-  span.end()
+  const request = new OpenEvent(telemetry, 'inbound', { httpMethod: 'POST' }, { parent: ROOT_CONTEXT })
+  const parent = contextWith(ROOT_CONTEXT, request.span)
+  const event = new OpenEvent(telemetry, 'call', { model: 'bench' }, { caller, parent })
+  if (fallsBack) event.step('fallback', { fallbackFrom: 'a', fallbackTo: 'b', fallbackReason: 'rate_limit' })
+  const within = contextWith(parent, event.span)
+  new OpenEvent(telemetry, 'attempt', { genaiOperation: 'chat', model: 'bench' }, { caller, parent: within }).end({ outcome: 'ok' })
+  event.end()
   request.end()
 }
 

@@ -6,18 +6,17 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
 import { startSdk } from '../../otel/sdk/sdk.ts'
-import { ATTR_CALLER, ATTR_CALLER_KIND, ATTR_CODE_STACK, SPAN_REFRESH } from '../../otel/semconv.ts'
-import { eventCaller, siteOf } from '../../src/callers/caller.ts'
+import { siteOf } from '../../src/callers/caller.ts'
 import { ProbeState } from '../../src/calls/probe-state.ts'
 import { ProfileCache } from '../../src/calls/profile-cache.ts'
 import { ProviderCalls } from '../../src/calls/provider-calls.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { EventStore } from '../../src/events/event-store.ts'
-import { SpanEvents } from '../../src/events/span-events.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
 import type { AnswerSink, Upstream, UpstreamRequest } from '../../src/providers/upstream.ts'
 import { RefreshGate } from '../../src/refresh/refresh-gate.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import { OpenEvent } from '../../src/telemetry/open-event.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { reportAlone } from '../isolate.ts'
 import { JSON_ANSWER, requestBody } from '../provider-answer.ts'
@@ -61,7 +60,7 @@ const profileOf = (index: number): StoredProfile => ({
 })
 const store = memoryStore(Array.from({ length: PROFILES }, (_, index) => profileOf(index)))
 const sdk = await startSdk({
-  recorders: () => [new SpanEvents(new EventStore())],
+  eventSink: () => new EventStore(),
   standalone: false,
   environment: {
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1',
@@ -91,9 +90,7 @@ async function turn(index: number): Promise<void> {
   }))
   const caller = siteOf(frames)
   const profile = `bench:p${index % PROFILES}`
-  const { label, kind, stack: text = '' } = eventCaller(caller)
-  const attributes = { [ATTR_CALLER]: label, [ATTR_CALLER_KIND]: kind, [ATTR_CODE_STACK]: text }
-  if (index % 4 === 0) telemetry.startSpan(SPAN_REFRESH, { root: true, attributes }).end()
+  if (index % 4 === 0) new OpenEvent(telemetry, 'token_request', { grant: 'refresh' }, { caller, parent: ROOT_CONTEXT }).end()
   if (index % 8 === 0) await gate.acquire({ provider: 'bench', profileId: profile, caller, reason: 'forced' })
   const model = `model-${index % MODELS}`
   await calls.call({ caller, protocol: 'chat_completions', model, stream: false, body, headers: {}, profile }, sink)

@@ -36,7 +36,7 @@ export function samplerOf(environment: Environment): Sampler {
 }
 
 /** Says whether a span is sampled, by the variables that `samplerOf` reads. */
-export type IsSampled = (parent: Context, span: Pick<FinishedSpan, 'spanContext' | 'name' | 'kind' | 'attributes'>) => boolean
+type IsSampled = (parent: Context, span: Pick<FinishedSpan, 'spanContext' | 'name' | 'kind' | 'attributes'>) => boolean
 
 /** The decisions of `samplerOf`, for spans made elsewhere than in the SDK. */
 export function isSampledBy(environment: Environment): IsSampled {

@@ -14,12 +14,13 @@ import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics'
 import type { Sampler, SpanLimits, SpanProcessor } from '@opentelemetry/sdk-trace'
 import type { ProcessRole } from '../../src/domain/enums.ts'
 import { type Environment, isTrue, listOf, positiveNumberOf } from '../../src/telemetry/environment.ts'
+import { EventOutlet, type EventSink } from '../../src/telemetry/event-outlet.ts'
 import { isSdkRegistered } from '../../src/telemetry/host-tracer.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import { negotiate } from '../../src/telemetry/metrics-negotiation.ts'
 import { writeMetrics } from '../../src/telemetry/open-metrics.ts'
-import { type OnDropped, type RedactedProcessor, RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
+import { type OnDropped, RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
 import { dropCounter, longestValueOf, type RunningTelemetry, telemetryClosed } from '../../src/telemetry/running-telemetry.ts'
 import { type LightSpanLimits, SPAN_LIMITS } from '../../src/telemetry/span-tree.ts'
 import type { TelemetrySource } from '../../src/telemetry/telemetry.ts'
@@ -34,8 +35,8 @@ import { SeriesProducer } from './series-producer.ts'
 import { traceKeepingOf } from './tail-sampler.ts'
 
 export interface SdkOptions {
-  /** Get every span that is kept, redacted, sampled or not; what they cannot store they count by `onDropped`. @default none */
-  recorders?: (onDropped: OnDropped) => readonly RedactedProcessor[]
+  /** Gets every event that is kept, redacted, sampled or not; what it cannot store it counts by `onDropped`. @default none */
+  eventSink?: (onDropped: OnDropped) => EventSink
   /** The process is ours (serve, demo): OpenTelemetry is registered for the whole of it. Else the host's is left alone. */
   standalone: boolean
   /** Where the `OTEL_*` variables come from. @default process.env */
@@ -66,14 +67,14 @@ export function startStandaloneSdk(options: Omit<SdkOptions, 'standalone'>): Pro
 }
 
 /**
- * Starts telemetry: spans through the redaction to the recorders and to the exporters the environment names; metrics to
- * `/metrics` and to those exporters.
+ * Starts telemetry: redacted events to the sink, and as spans to the exporters the environment names; metrics to `/metrics` and to
+ * those exporters.
  *
  * Honours the standard `OTEL_*` variables. Nothing is exported unless an endpoint or an exporter is named; with
  * `OTEL_SDK_DISABLED=true` nothing is recorded either, and `/metrics` says so by holding no more than the resource.
  */
 export async function startSdk({
-  recorders = () => [],
+  eventSink,
   standalone,
   environment = process.env,
   serviceName,
@@ -88,22 +89,16 @@ export async function startSdk({
   const exits = await spanProcessorsOf(environment, onDropped)
   const pushReaders = await metricReadersOf(environment, series)
   const longestValue = longestValueOf(environment)
+  // What other code in a process of ours measures.
   const redaction = new RedactingSpanProcessor(
-    [
-      ...recorders(onDropped).map(processor => ({ processor, place: 'event_store' as const })),
-      ...exits.map(processor => ({ processor, place: 'export' as const })),
-    ],
+    exits.map(processor => ({ processor, place: 'export' as const })),
     { onDropped, ...(longestValue && { longestValue }) },
   )
+  const sink = eventSink?.(onDropped)
+  const scope = { name: SCOPE, version: packageVersion() }
+  const outlet = new EventOutlet({ sink, exporters: exits, resource, scope, onDropped, longestValue })
   const spanLimits = spanLimitsOf(environment)
-  const tracer = new LightTracer({
-    ...traceKeepingOf(environment),
-    resource,
-    scope: { name: SCOPE, version: packageVersion() },
-    limits: limitsOf(spanLimits),
-    onEnd: span => redaction.onEnd(span),
-    onForgotten: (name, attributes) => redaction.onForgotten(name, attributes),
-  })
+  const tracer = new LightTracer({ ...traceKeepingOf(environment), limits: limitsOf(spanLimits), outlet })
   const parts: Parts = {
     resource,
     sampler: samplerOf(environment),
@@ -111,8 +106,9 @@ export async function startSdk({
     spanProcessors: [redaction],
     metricReaders: [reader, ...pushReaders],
   }
-  const shutdown = standalone && globalsAreFree() ? await globalProviders(parts, environment) : ownProviders(parts)
-  const flush = () => Promise.allSettled([redaction, ...pushReaders].map(part => part.forceFlush()))
+  const end = standalone && globalsAreFree() ? await globalProviders(parts, environment) : ownProviders(parts)
+  const shutdown = () => Promise.allSettled([end(), sink?.shutdown()])
+  const flush = () => Promise.allSettled([...[redaction, ...pushReaders].map(part => part.forceFlush()), sink?.flush()])
   return running({ source: { tracer, series }, reader, flush, shutdown })
 }
 
@@ -190,12 +186,12 @@ function globalsAreFree(): boolean {
 
 /** Limits of a span. Values are cut by the redaction, after the search for secrets: cut before, half a secret would pass. */
 function spanLimitsOf(environment: Environment): SpanLimits {
+  const attributeCountLimit = positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT')
   const attributePerEventCountLimit = positiveNumberOf(environment, 'OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT')
   const attributePerLinkCountLimit = positiveNumberOf(environment, 'OTEL_LINK_ATTRIBUTE_COUNT_LIMIT')
   return {
     attributeValueLengthLimit: Number.POSITIVE_INFINITY,
-    attributeCountLimit:
-      positiveNumberOf(environment, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', 'OTEL_ATTRIBUTE_COUNT_LIMIT') ?? SPAN_LIMITS.attributes,
+    ...(attributeCountLimit && { attributeCountLimit }),
     linkCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_LINK_COUNT_LIMIT') ?? SPAN_LIMITS.links,
     eventCountLimit: positiveNumberOf(environment, 'OTEL_SPAN_EVENT_COUNT_LIMIT') ?? SPAN_LIMITS.events,
     ...(attributePerEventCountLimit && { attributePerEventCountLimit }),
@@ -203,9 +199,8 @@ function spanLimitsOf(environment: Environment): SpanLimits {
   }
 }
 
-function limitsOf({ attributeCountLimit, eventCountLimit, linkCountLimit }: SpanLimits): LightSpanLimits {
+function limitsOf({ eventCountLimit, linkCountLimit }: SpanLimits): LightSpanLimits {
   return {
-    attributes: attributeCountLimit ?? SPAN_LIMITS.attributes,
     events: eventCountLimit ?? SPAN_LIMITS.events,
     links: linkCountLimit ?? SPAN_LIMITS.links,
   }

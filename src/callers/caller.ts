@@ -1,15 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { Attributes } from '@opentelemetry/api'
-import {
-  ATTR_CALLER,
-  ATTR_CALLER_KIND,
-  ATTR_CODE_COLUMN,
-  ATTR_CODE_FILE,
-  ATTR_CODE_FUNCTION,
-  ATTR_CODE_LINE,
-  ATTR_CODE_STACK,
-  ATTR_STACK_ID,
-} from '../../otel/semconv.ts'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import type { EventCaller } from '../domain/events.ts'
 import { isOfClientPackage, isOwnSource, sourceKindOf, toPath } from './source-kind.ts'
@@ -107,43 +96,34 @@ export async function readMapOfCaller(above: (...args: never[]) => unknown): Pro
   clearTimeout(timer)
 }
 
-/**
- * What a span says about its caller, now that the sources are known: where it was described before, its caller, place and
- * stack are reported again.
- */
-export function mappedCaller(attributes: Attributes): Attributes {
-  if (unmapped.size === 0) return attributes
-  const raw = unmapped.get(String(attributes[ATTR_STACK_ID] ?? ''))
-  if (!raw) return attributes
+/** The caller as the sources show it, now that they are known: label, place and stack of one that was described before. */
+export function mappedCaller(caller: EventCaller): EventCaller {
+  if (unmapped.size === 0 || caller.stackId === undefined) return caller
+  const raw = unmapped.get(caller.stackId)
+  if (!raw) return caller
   const frames = framesOf(raw)
   const isPlace = ({ file, line, column }: NonNullable<Frame['generated']>) =>
-    file === attributes[ATTR_CODE_FILE] && line === attributes[ATTR_CODE_LINE] && column === attributes[ATTR_CODE_COLUMN]
+    file === caller.file && line === caller.line && column === caller.column
   // One that has been reported again keeps its caller.
   const from = Math.max(
     0,
     frames.findIndex(frame => isPlace(frame) || (frame.generated && isPlace(frame.generated))),
   )
   const frame = callerAmong(frames.slice(from))
-  if (!frame?.generated) return { ...attributes, [ATTR_CODE_STACK]: stackText(frames) }
-  const isClient = attributes[ATTR_CALLER_KIND] === 'client'
-  return {
-    ...attributes,
-    ...(!isClient && { [ATTR_CALLER]: labelOf(frame), [ATTR_CALLER_KIND]: kindOf(frame) }),
-    ...placeAttributes(frame),
-    [ATTR_CODE_STACK]: stackText(frames),
-  }
+  if (!frame?.generated) return { ...caller, stack: stackText(frames) }
+  const named = caller.kind === 'client' ? caller : { label: labelOf(frame), kind: kindOf(frame) }
+  return { ...caller, ...named, ...placeOf(frame), stack: stackText(frames) }
 }
 
 /** A caller site as events carry it. */
 export function eventCaller(caller: CallerSite): EventCaller {
   const { label, kind, frame, stackId } = caller
   if (!frame) return { label, kind }
-  const { functionName, file, line, column } = frame
-  return { label, kind, stackId, function: functionName, file, line, column, stack: textOf(caller) }
+  return { label, kind, stackId, ...placeOf(frame), stack: textOf(caller) }
 }
 
-function placeAttributes({ functionName, file, line, column }: Frame): Attributes {
-  return { [ATTR_CODE_FUNCTION]: functionName, [ATTR_CODE_FILE]: file, [ATTR_CODE_LINE]: line, [ATTR_CODE_COLUMN]: column }
+function placeOf({ functionName, file, line, column }: Frame): Pick<EventCaller, 'function' | 'file' | 'line' | 'column'> {
+  return { function: functionName, file, line, column }
 }
 
 const texts = new WeakMap<CallerSite, string>()

@@ -4,7 +4,6 @@ import { startSdk } from '../../otel/sdk/sdk.ts'
 import { type CallerSite, clientCaller } from '../domain/caller-site.ts'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { EventStore } from '../events/event-store.ts'
-import { SpanEvents } from '../events/span-events.ts'
 import type { Registry } from '../providers/registry.ts'
 import { readRegistry } from '../settings/load-settings.ts'
 import { configuredNames, parseSettings, type Settings } from '../settings/options.ts'
@@ -76,7 +75,7 @@ export async function withProfileAdmin<T>(
   const registry = readRegistry({ settings: place.settings, environment: process.env, source: place.source, isLook: !asksProvider })
   const events = new EventStore({ folder: place.stateFolder, processRole: 'cli', title: `gatewatch ${command}`, thread: 'never' })
   const store = fileStore(place.stateFolder)
-  const sdk = await startSdk({ recorders: () => [new SpanEvents(events)], standalone: false, processRole: 'cli' })
+  const sdk = await startSdk({ eventSink: () => events, standalone: false, processRole: 'cli' })
   try {
     const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(place.settings) })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })

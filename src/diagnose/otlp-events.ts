@@ -3,9 +3,10 @@ import { ATTR_PROCESS_ROLE, ATTRIBUTES } from '../../otel/semconv.ts'
 import { PROCESS_ROLES } from '../domain/enums.ts'
 import type { EventProcess, GatewatchEvent } from '../domain/events.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
-import { type EventSpan, eventOfSpan } from '../telemetry/event-span.ts'
+import type { EventSpan } from '../telemetry/event-span.ts'
 import { AttributeRedactor } from '../telemetry/redaction-attributes.ts'
 import { isJsonObject } from '../tools/json-object.ts'
+import { eventOfSpan } from './event-of-span.ts'
 
 type Json = Readonly<Record<string, unknown>>
 

@@ -1,12 +1,10 @@
-import type { GatewatchEvent, StepName } from '../domain/events.ts'
+import type { GatewatchEvent } from '../domain/events.ts'
+import { isAlwaysKeptKind, isAlwaysKeptStep } from '../telemetry/tail-sampling.ts'
 import type { KeepClass } from './event-schema.ts'
-
-/** An event in which one of these happened is kept. */
-const KEPT_STEPS: ReadonlySet<StepName> = new Set(['bypass', 'fallback', 'skipped', 'replay'])
 
 /** Which class an event belongs to: OAuth operations, acquisitions that were no plain reuse, bypasses, errors, fallbacks and skips are kept. */
 export function keepClassOf(event: GatewatchEvent): KeepClass {
-  return event.isError || isKeptKind(event) || event.steps.some(({ name }) => KEPT_STEPS.has(name)) ? 'kept' : 'bulk'
+  return event.isError || isKeptKind(event) || event.steps.some(({ name }) => isAlwaysKeptStep(name)) ? 'kept' : 'bulk'
 }
 
 /** Says whether an event is of a refresh that this process made itself, through its gate: no other process knows how it ended. */
@@ -20,16 +18,6 @@ export function isRefreshEvent(event: GatewatchEvent): boolean {
 }
 
 function isKeptKind(event: GatewatchEvent): boolean {
-  switch (event.kind) {
-    case 'token_request':
-    case 'login':
-    case 'import':
-    case 'side_channel':
-    case 'config':
-      return true
-    case 'acquire':
-      return event.decision !== 'reuse' || event.via !== undefined
-    default:
-      return false
-  }
+  if (event.kind === 'acquire') return event.decision !== 'reuse' || event.via !== undefined
+  return event.kind === 'config' || isAlwaysKeptKind(event.kind)
 }

@@ -11,7 +11,6 @@ import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AsyncFunction } from '../domain/wrapped-function.ts'
 import { type EventSource, EventStore } from '../events/event-store.ts'
-import { SpanEvents } from '../events/span-events.ts'
 import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
 import type { AcquireResult } from '../refresh/acquire.ts'
 import { checkedDeadline } from '../refresh/wait.ts'
@@ -174,13 +173,13 @@ export async function startGatewatch(
     onFailure: fault => faults.report('the event store', fault),
     ...(startTelemetry && { failedRefreshes: 'at_once' }),
   })
-  const recorders = (dropped: OnDropped) => {
+  const eventSink = (dropped: OnDropped) => {
     onDropped = dropped
-    return [new SpanEvents(events)]
+    return events
   }
   const started: Step[] = [{ name: 'event store', run: () => events.shutdown() }]
   try {
-    const telemetryOptions = { recorders, environment, ...role }
+    const telemetryOptions = { eventSink, environment, ...role }
     const own = await startTelemetry?.(telemetryOptions)
     const embedded = own ? undefined : startEmbeddedTelemetry(telemetryOptions)
     const sdk = own ?? (embedded as RunningTelemetry)

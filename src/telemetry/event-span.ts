@@ -118,11 +118,9 @@ import {
   SPAN_REVOKE,
   SPAN_SIDE_CHANNEL,
 } from '../../otel/semconv.ts'
-import { mappedCaller } from '../callers/caller.ts'
 import {
   IMPORT_OUTCOMES,
   type ImportOutcome,
-  OAUTH_OPERATIONS,
   type OAuthOperation,
   TOKEN_REQUEST_OUTCOMES,
   type TokenRequestOutcome,
@@ -130,7 +128,7 @@ import {
 import type { EventCaller, EventFacts, EventProcess, EventStep, GatewatchEvent, SpanReference, StepName } from '../domain/events.ts'
 import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 
-/** A span that is written from an event, or from which an event is read: one of a file in OTLP, or of an earlier store. */
+/** A span of ours, as a file in OTLP shows it. */
 export interface EventSpan {
   readonly traceId: string
   readonly spanId: string
@@ -239,7 +237,8 @@ export const FIELD_ATTRIBUTES: Readonly<Record<EventField, string>> = {
   pendingAgeS: ATTR_PENDING_AGE,
 }
 
-const CALLER_ATTRIBUTES: Readonly<Record<keyof EventCaller, string>> = {
+/** The attribute of each field of a caller. */
+export const CALLER_ATTRIBUTES: Readonly<Record<keyof EventCaller, string>> = {
   label: ATTR_CALLER,
   kind: ATTR_CALLER_KIND,
   stackId: ATTR_STACK_ID,
@@ -271,7 +270,8 @@ export const STEP_EVENTS: Readonly<Record<StepName, string>> = {
   first_chunk: EVENT_FIRST_CHUNK,
 }
 
-const LOGIN_SPANS: Readonly<Record<OAuthOperation, string>> = {
+/** The span of each OAuth operation. */
+export const LOGIN_SPANS: Readonly<Record<OAuthOperation, string>> = {
   login: SPAN_LOGIN,
   exchange: SPAN_EXCHANGE,
   device: SPAN_DEVICE,
@@ -279,7 +279,7 @@ const LOGIN_SPANS: Readonly<Record<OAuthOperation, string>> = {
 }
 
 /** The attribute that says how an event of each kind ended. */
-const OUTCOME_ATTRIBUTES = {
+export const OUTCOME_ATTRIBUTES = {
   token_request: ATTR_OUTCOME,
   acquire: ATTR_OUTCOME,
   call: ATTR_ATTEMPT_OUTCOME,
@@ -287,16 +287,6 @@ const OUTCOME_ATTRIBUTES = {
   login: ATTR_OPERATION_OUTCOME,
   probe: ATTR_PROBE_OUTCOME,
 } as const satisfies Partial<Record<GatewatchEvent['kind'], string>>
-
-const STEP_NAMES_BY_EVENT: ReadonlyMap<string, StepName> = new Map(
-  Object.entries(STEP_EVENTS).map(([step, event]) => [event, step as StepName]),
-)
-const FIELDS_BY_ATTRIBUTE: ReadonlyMap<string, EventField> = new Map(
-  Object.entries(FIELD_ATTRIBUTES).map(([field, attribute]) => [attribute, field as EventField]),
-)
-const CALLER_FIELDS_BY_ATTRIBUTE: ReadonlyMap<string, keyof EventCaller> = new Map(
-  Object.entries(CALLER_ATTRIBUTES).map(([field, attribute]) => [attribute, field as keyof EventCaller]),
-)
 
 /** The span name of an event; `undefined` for one that no span is written from. */
 export function spanNameOf(event: EventFacts): string | undefined {
@@ -345,30 +335,13 @@ export function spanKindOf({ kind }: Pick<GatewatchEvent, 'kind'>): EventSpan['k
   return kind === 'token_request' || kind === 'attempt' || kind === 'login' ? 'client' : 'internal'
 }
 
-/** The event with its callers shown by the sources, as far as those are known by now. */
-export function mappedEvent<Event extends GatewatchEvent>(event: Event): Event {
-  const steps = event.steps.map(step => (step.caller ? { ...step, caller: mappedEventCaller(step.caller) } : step))
-  return { ...event, caller: mappedEventCaller(event.caller), steps }
-}
-
-function mappedEventCaller(caller: EventCaller): EventCaller {
-  const attributes = callerFieldAttributes(caller)
-  const mapped = mappedCaller(attributes)
-  if (mapped === attributes) return caller
-  const fields: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(mapped)) readAttribute(name, value, { fields: {}, caller: fields })
-  return fields as unknown as EventCaller
-}
-
 /** What the span of an event says: every field of which something is known. */
 export function attributesOfEvent(event: EventFacts): Attributes {
-  return Object.assign(attributesOfFields(event.kind, event), callerFieldAttributes(event.caller))
-}
-
-/** What the span of an event of that kind says of these fields; who asked is no field. */
-export function attributesOfFields(kind: GatewatchEvent['kind'], fields: object): Attributes {
-  const attributes = fieldAttributes(fields)
-  const { standsFor = 1, outcome, importCounts }: FieldsOfSpan = fields
+  const { kind, caller }: Pick<EventFacts, 'kind' | 'caller'> = event
+  const { standsFor = 1, outcome, importCounts }: FieldsOfSpan = event
+  const attributes = fieldAttributes(event)
+  // Of an inbound request there is none in this process.
+  if (kind !== 'inbound' || caller.kind !== 'unknown') Object.assign(attributes, callerFieldAttributes(caller))
   if (standsFor <= 1) delete attributes[ATTR_SAMPLE_WEIGHT]
   if (outcome !== undefined) attributes[OUTCOME_ATTRIBUTES[kind as keyof typeof OUTCOME_ATTRIBUTES]] = outcome
   if (kind === 'token_request' && isFailure(outcome)) attributes[ATTR_PERMANENT] = isPermanent(outcome)
@@ -379,108 +352,9 @@ export function attributesOfFields(kind: GatewatchEvent['kind'], fields: object)
   return attributes
 }
 
-/** What has a trace kept, and what acquisitions are counted by where it is not: on the span from the moment it is known. */
-export function keptAttributes(event: EventFacts): Attributes {
-  const { kind, outcome }: Pick<EventFacts, 'kind'> & FieldsOfSpan = event
-  const ended = outcome === undefined || outcome === 'ok' ? {} : { [OUTCOME_ATTRIBUTES[kind as keyof typeof OUTCOME_ATTRIBUTES]]: outcome }
-  if (event.kind !== 'acquire') return ended
-  const { reason, profile, decision, caller } = event
-  return { [ATTR_REASON]: reason, [ATTR_CALLER]: caller.label, [ATTR_PROFILE]: profile, [ATTR_DECISION]: decision, ...ended }
-}
-
 /** What the span event of a step says. */
 export function attributesOfStep(step: Partial<EventStep>): Attributes {
   return { ...fieldAttributes(step), ...(step.caller && callerFieldAttributes(step.caller)) }
-}
-
-/** The event that a span was written from; `undefined` for a span that none of ours is. */
-export function eventOfSpan(span: EventSpan): GatewatchEvent | undefined {
-  const kind = kindOfSpan(span)
-  if (kind === undefined) return undefined
-  const fields: Record<string, unknown> = { standsFor: 1 }
-  const caller: Record<string, unknown> = { label: 'unknown', kind: 'unknown' }
-  for (const [name, value] of Object.entries(span.attributes)) readAttribute(name, value, { fields, caller })
-  const outcome = kind in OUTCOME_ATTRIBUTES ? span.attributes[OUTCOME_ATTRIBUTES[kind as keyof typeof OUTCOME_ATTRIBUTES]] : undefined
-  return {
-    ...fields,
-    kind,
-    startMs: span.startMs,
-    durationMs: span.durationMs,
-    traceId: span.traceId,
-    spanId: span.spanId,
-    parentSpanId: span.parentSpanId,
-    links: span.links.map(({ traceId, spanId }) => ({ traceId, spanId })),
-    caller,
-    isError: span.status === 'error',
-    steps: span.events.flatMap(event => stepOf(event) ?? []),
-    process: span.process,
-    ...(outcome !== undefined && { outcome }),
-    ...ownFields(kind, span),
-  } as unknown as GatewatchEvent
-}
-
-function kindOfSpan({ name, kind, attributes }: EventSpan): Exclude<GatewatchEvent['kind'], 'config'> | undefined {
-  if (name === SPAN_REFRESH) return 'token_request'
-  // A code exchange that Gatewatch itself made says how the operation ended; one that was seen going out is a token request.
-  if (name === SPAN_EXCHANGE) return attributes[ATTR_OPERATION_OUTCOME] === undefined && attributes[ATTR_VIA] ? 'token_request' : 'login'
-  if (name === SPAN_ACQUIRE) return 'acquire'
-  if (name === SPAN_CALL) return 'call'
-  if (name === SPAN_IMPORT) return 'import'
-  if (name === SPAN_PROBE) return 'probe'
-  if (name === SPAN_SIDE_CHANNEL) return 'side_channel'
-  if (OAUTH_OPERATIONS.some(operation => LOGIN_SPANS[operation] === name)) return 'login'
-  if (attributes[ATTR_ATTEMPT_OUTCOME] !== undefined || attributes[GENAI_OPERATION_NAME] !== undefined) return 'attempt'
-  return kind === 'server' ? 'inbound' : undefined
-}
-
-/** Fields that one kind alone has, or that every event of it has. */
-function ownFields(kind: GatewatchEvent['kind'], { name, attributes }: EventSpan): object {
-  switch (kind) {
-    case 'token_request':
-      return {
-        grant: name === SPAN_EXCHANGE ? 'other' : attributes[ATTR_UNCERTAINTY] === 'grant_unknown' ? 'unknown' : 'refresh',
-        reason: attributes[ATTR_REASON] ?? 'unknown',
-        via: attributes[ATTR_VIA] ?? 'gate',
-      }
-    case 'acquire':
-      return { reason: attributes[ATTR_REASON] ?? 'unknown' }
-    case 'login':
-      return { operation: OAUTH_OPERATIONS.find(operation => LOGIN_SPANS[operation] === name) }
-    case 'import':
-      return { importCounts: importCountsOf(attributes) }
-    default:
-      return {}
-  }
-}
-
-function importCountsOf(attributes: EventSpan['attributes']): Partial<Record<ImportOutcome, number>> {
-  return Object.fromEntries(
-    IMPORT_OUTCOMES.flatMap(outcome => {
-      const count = attributes[ATTR_IMPORT_COUNTS[outcome]]
-      return typeof count === 'number' ? [[outcome, count]] : []
-    }),
-  )
-}
-
-function stepOf({ name, atMs, attributes = {} }: EventSpan['events'][number]): EventStep | undefined {
-  const step = STEP_NAMES_BY_EVENT.get(name)
-  if (!step) return undefined
-  const fields: Record<string, unknown> = {}
-  const caller: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(attributes)) readAttribute(key, value, { fields, caller })
-  return { ...fields, ...(caller.label !== undefined && { caller }), name: step, atMs } as unknown as EventStep
-}
-
-function readAttribute(
-  name: string,
-  value: AttributeValue | undefined,
-  { fields, caller }: { fields: Record<string, unknown>; caller: Record<string, unknown> },
-): void {
-  if (value === undefined) return
-  const field = FIELDS_BY_ATTRIBUTE.get(name)
-  if (field) fields[field] = value
-  const ofCaller = CALLER_FIELDS_BY_ATTRIBUTE.get(name)
-  if (ofCaller) caller[ofCaller] = value
 }
 
 function fieldAttributes(fields: object): Attributes {

@@ -2,12 +2,12 @@ import type { Attributes, Context, Counter, Histogram, Meter, Span, SpanContext,
 import { METRICS, type MetricDefinition, type MetricKey, SCOPE } from '../../otel/semconv.ts'
 import type { GatewatchEvent } from '../domain/events.ts'
 import { type EventMeters, measureEvent } from './event-metrics.ts'
-import type { FinishedSpan } from './finished-span.ts'
+import { attributesOfEvent, attributesOfStep, SPAN_KINDS, STEP_EVENTS, spanKindOf, spanNameOf } from './event-span.ts'
+import { hrTimeOf } from './finished-span.ts'
 import { isEmbedded } from './gatewatches.ts'
-import { type HostApi, hostApi, SPAN_KEY } from './host-span.ts'
+import { type HostApi, type HostSpan, hostApi, SPAN_KEY } from './host-span.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 import { LabelLimiter } from './labels.ts'
-import { RedactingSpanProcessor } from './redaction-processor.ts'
 
 const ERROR: SpanStatusCode.ERROR = 2
 
@@ -17,32 +17,34 @@ const ERROR: SpanStatusCode.ERROR = 2
  * keeps them: another copy may see nothing of them.
  */
 export class HostExport implements EventMeters {
-  readonly #redaction: RedactingSpanProcessor
   readonly #labels = new LabelLimiter(() => undefined)
   readonly #instruments = new Map<MetricKey, Counter | Histogram>()
   #meterOf: HostApi['metrics']
-  #made: SpanContext | undefined
-
-  constructor() {
-    const processor = {
-      onEnd: (span: FinishedSpan) => this.#start(span),
-      forceFlush: async () => undefined,
-      shutdown: async () => undefined,
-    }
-    this.#redaction = new RedactingSpanProcessor([{ processor, place: 'export' }], { onDropped: () => undefined })
-  }
 
   /** Whether the process has registered a tracer provider, and no Gatewatch inside of it passes the same requests there already. */
   get isWanted(): boolean {
     return hostApi()?.trace !== undefined && !isEmbedded()
   }
 
-  /** Makes the host's span of one that has ended elsewhere, and counts along. @returns The identity of the host's span. */
-  take(span: FinishedSpan, event: GatewatchEvent): SpanContext | undefined {
-    this.#made = undefined
-    this.#redaction.onEnd(span)
+  /**
+   * Makes the host's span of an event that has ended, and counts it.
+   *
+   * @param event Redacted.
+   * @param parent The host's span that was active.
+   * @returns The identity of the host's span.
+   */
+  take(event: GatewatchEvent, parent: HostSpan | undefined): SpanContext | undefined {
     measureEvent(event, this)
-    return this.#made
+    const { startMs, durationMs, steps, isError } = event
+    const options = { kind: SPAN_KINDS[spanKindOf(event)], attributes: attributesOfEvent(event), startTime: hrTimeOf(startMs) }
+    const made = hostApi()
+      ?.trace?.getTracer(SCOPE)
+      .startSpan(spanNameOf(event) ?? event.kind, options, contextUnder(parent))
+    if (!made) return undefined
+    for (const step of steps) made.addEvent(STEP_EVENTS[step.name], attributesOfStep(step), hrTimeOf(step.atMs))
+    if (isError) made.setStatus({ code: ERROR })
+    made.end(hrTimeOf(startMs + durationMs))
+    return made.spanContext()
   }
 
   add<K extends CounterKey>(key: K, labels: LabelsOf<K>): void {
@@ -51,16 +53,6 @@ export class HostExport implements EventMeters {
 
   record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>): void {
     ;(this.#instrument(key) as Histogram | undefined)?.record(value, this.#limited(labels))
-  }
-
-  #start(span: FinishedSpan): void {
-    const { name, kind, attributes, startTime, endTime, events, status, parentSpanContext } = span
-    const made = hostApi()?.trace?.getTracer(SCOPE).startSpan(name, { kind, attributes, startTime }, contextUnder(parentSpanContext))
-    if (!made) return
-    for (const event of events) made.addEvent(event.name, event.attributes ?? {}, event.time)
-    if (status.code === ERROR) made.setStatus({ code: ERROR })
-    made.end(endTime)
-    this.#made = made.spanContext()
   }
 
   #instrument(key: MetricKey): Counter | Histogram | undefined {

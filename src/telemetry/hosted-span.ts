@@ -1,5 +1,4 @@
 import {
-  type Attributes,
   createContextKey,
   diag,
   type Link,
@@ -9,10 +8,10 @@ import {
   type TimeInput,
   TraceFlags,
 } from '@opentelemetry/api'
-import { mappedCaller } from '../callers/caller.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import type { AttributeRedactor } from './redaction-attributes.ts'
+import { attributesOfEvent, attributesOfStep, STEP_EVENTS, spanNameOf } from './event-span.ts'
+import { LightSpan, type LightSpanFacts, type SpanStep } from './light-span.ts'
+import type { EventRedactor } from './redaction-event.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Under this key a context holds the innermost span of ours, beside the host's span that is active in it. */
@@ -21,7 +20,7 @@ export const HOSTED_SPAN = createContextKey('gatewatch span')
 /** What of a host's span its type does not show; the spans of every OpenTelemetry SDK have it. */
 interface SdkSpan {
   readonly status?: { readonly code?: SpanStatusCode }
-  readonly attributes?: Attributes
+  readonly attributes?: Readonly<Record<string, unknown>>
 }
 
 interface HostedSpanFacts extends LightSpanFacts {
@@ -29,30 +28,29 @@ interface HostedSpanFacts extends LightSpanFacts {
   readonly host: Span
   /** It is the host's own: it gets attributes it lacks, and is neither renamed nor ended here. @default false */
   readonly isBorrowed?: boolean
-  readonly screen: AttributeRedactor
+  readonly redactor: EventRedactor
 }
 
 /**
  * A span of ours in a process whose OpenTelemetry belongs to the host: our own light record, and the host's span.
  *
- * The identity is the host's, so that children and propagation are right. Events and links reach the host's span at once, name,
- * attributes and status when it ends, screened: then it is known where the caller is in the sources. What the application itself
+ * The identity is the host's, so that children and propagation are right. Steps and links reach the host's span at once, name,
+ * attributes and status when it ends, redacted: then it is known where the caller is in the sources. What the application itself
  * sets on the active span goes to the host's span alone, as the application wrote it.
  */
 export class HostedSpan extends LightSpan {
   readonly host: Span
   readonly isBorrowed: boolean
-  readonly #screen: AttributeRedactor
+  readonly #redactor: EventRedactor
   readonly #begunAs: string
   #isDelivered = false
 
-  constructor(tree: SpanTree, { host, isBorrowed = false, screen, links, ...facts }: HostedSpanFacts) {
+  constructor(tree: SpanTree, { host, isBorrowed = false, redactor, ...facts }: HostedSpanFacts) {
     super(tree, facts)
     this.host = host
     this.isBorrowed = isBorrowed
-    this.#screen = screen
+    this.#redactor = redactor
     this.#begunAs = facts.name
-    if (links) this.addLinks([...links])
   }
 
   override spanContext(): SpanContext {
@@ -63,31 +61,32 @@ export class HostedSpan extends LightSpan {
     return (this.host.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0
   }
 
-  override addEvent(name: string, attributesOrTime?: unknown): this {
-    super.addEvent(name, attributesOrTime)
-    const attributes = typeof attributesOrTime === 'object' ? (attributesOrTime as Attributes) : undefined
-    guarded(() => this.host.addEvent(this.#screen.name(name), this.#screened(attributes)))
-    return this
+  override addStep(step: SpanStep): void {
+    super.addStep(step)
+    guarded(() => this.host.addEvent(STEP_EVENTS[step.name], attributesOfStep(this.#redactor.step(step))))
   }
 
   override addLink(link: Link): this {
     super.addLink(link)
-    guarded(() => this.host.addLink({ context: link.context, attributes: this.#screened(link.attributes) }))
+    guarded(() => this.host.addLink({ context: link.context }))
     return this
   }
 
-  /** Brings what is known of the span to the host's, once; a span that is the host's own may end before ours does. */
+  /** Brings what is known of the event to the host's span, once; a span that is the host's own may end before ours does. */
   deliver(): void {
-    if (this.#isDelivered || !this.host.isRecording()) return
+    const { subject } = this
+    if (this.#isDelivered || !subject || !this.host.isRecording()) return
     this.#isDelivered = true
     guarded(() => {
-      const attributes = this.#screened(this.settled())
+      const event = this.#redactor.facts(subject.described())
+      const attributes = attributesOfEvent(event)
       this.host.setAttributes(this.isBorrowed ? without(attributes, (this.host as SdkSpan).attributes) : attributes)
       if (this.isBorrowed) return
-      if (this.name !== this.#begunAs) this.host.updateName(this.#screen.name(this.name))
+      const name = spanNameOf(event)
+      if (name !== undefined && name !== this.#begunAs) this.host.updateName(name)
       // The application's own status has a message, which ours would remove.
       const isSet = ((this.host as SdkSpan).status?.code ?? SpanStatusCode.UNSET) !== SpanStatusCode.UNSET
-      if (this.status.code === SpanStatusCode.ERROR && !isSet) this.host.setStatus({ code: SpanStatusCode.ERROR })
+      if (event.isError && !isSet) this.host.setStatus({ code: SpanStatusCode.ERROR })
     })
   }
 
@@ -97,13 +96,9 @@ export class HostedSpan extends LightSpan {
     if (!this.isBorrowed) guarded(() => this.host.end(at))
     super.end(at)
   }
-
-  #screened(attributes: Attributes | undefined): Attributes {
-    return attributes ? this.#screen.attributes(mappedCaller(attributes)).attributes : {}
-  }
 }
 
-function without(attributes: Attributes, known: Attributes = {}): Attributes {
+function without<Value>(attributes: Readonly<Record<string, Value>>, known: Readonly<Record<string, unknown>> = {}): Record<string, Value> {
   return Object.fromEntries(Object.entries(attributes).filter(([key]) => known[key] === undefined))
 }
 

@@ -1,20 +1,17 @@
-import {
-  type Attributes,
-  type AttributeValue,
-  type HrTime,
-  type Link,
-  type Span,
-  type SpanContext,
-  type SpanKind,
-  type SpanStatus,
-  SpanStatusCode,
-  type TimeInput,
-  TraceFlags,
-} from '@opentelemetry/api'
+import { type Link, type Span, type SpanContext, type SpanKind, type TimeInput, TraceFlags } from '@opentelemetry/api'
+import type { AcquireEvent, EventFacts, EventStep, GatewatchEvent } from '../domain/events.ts'
 import { randomHex } from '../tools/random-hex.ts'
-import { type FinishedSpan, hrTimeOf } from './finished-span.ts'
+import type { SpanPlace } from './span-of-event.ts'
 import type { EndedSpan, SpanTree } from './span-tree.ts'
-import { isAlwaysKeptAttribute, isAlwaysKeptEvent, isAlwaysKeptSpan } from './tail-sampling.ts'
+import { isAlwaysKeptKind, isAlwaysKeptStep } from './tail-sampling.ts'
+
+/** The event that a span is written from. */
+export interface SpanSubject {
+  /** What is known of it by now, without what takes work to say. */
+  readonly facts: EventFacts
+  /** Everything that is known of it by now. */
+  described(): EventFacts
+}
 
 export interface LightSpanFacts {
   /** When it begins, by the monotonic clock, in ms. */
@@ -23,60 +20,54 @@ export interface LightSpanFacts {
   readonly kind: SpanKind
   /** The span it is a child of: one of ours, or a valid one from elsewhere. */
   readonly parent: Pick<Span, 'spanContext'> | undefined
-  readonly attributes?: Attributes | undefined
-  readonly describe?: (() => Attributes) | undefined
-  readonly links?: readonly Link[] | undefined
+  readonly subject: SpanSubject
 }
 
+/** What is said of a step by its producer; the moment is known here. */
+export type SpanStep = Omit<EventStep, 'atMs'>
+
 /** @property at Moment of the monotonic clock, in ms. */
-interface LightEvent {
-  readonly name: string
+interface TimedStep {
+  readonly step: SpanStep
   readonly at: number
-  readonly attributes: Attributes | undefined
 }
 
 /** From so long on a span is worth keeping for being slow, in ms. */
 const SLOW_MS = 30_000
 
-const UNSET: SpanStatus = { code: SpanStatusCode.UNSET }
-const NO_EVENTS: LightEvent[] = []
+/** What is so of an event unless its producer says otherwise. */
+const NOTHING_SAID: Pick<EventFacts, 'isError' | 'standsFor'> = { isError: false, standsFor: 1 }
+const NO_STEPS: TimedStep[] = []
 const NO_LINKS: Link[] = []
 
 /**
- * A span that costs little until a caller wants it: its id, its times and its attributes are worked out when they are
- * read, which for an ordinary span of a trace that is not kept is never.
+ * The place of an event in its trace while it is under way, with what happens within it. It costs little until a caller wants it:
+ * id and times are worked out when they are read, which for an ordinary span of a trace that is not kept is never.
  *
- * Attributes are not checked here: nothing leaves but through the screen of the redaction, which checks each of them.
+ * As a `Span` it says nothing of its own: what other code sets on it is not kept.
  */
 export class LightSpan implements Span, EndedSpan {
-  name: string
   readonly kind: SpanKind
   readonly tree: SpanTree
-  status: SpanStatus = UNSET
   #ended = false
-  #droppedEvents = 0
+  #droppedSteps = 0
   #droppedLinks = 0
   readonly #parent: Pick<Span, 'spanContext'> | undefined
   readonly #startedAt: number
   #endedAt = 0
   #context: SpanContext | undefined
-  #set: Attributes | undefined
-  #setCount = 0
-  #describe: (() => Attributes) | undefined
-  #events: LightEvent[] = NO_EVENTS
+  #subject: SpanSubject | undefined
+  #steps: TimedStep[] = NO_STEPS
   #links: Link[] = NO_LINKS
 
-  constructor(tree: SpanTree, { at, name, kind, parent, attributes, describe, links }: LightSpanFacts) {
+  constructor(tree: SpanTree, { at, kind, parent, subject }: LightSpanFacts) {
     this.#startedAt = at
     this.tree = tree
-    this.name = name
     this.kind = kind
     this.#parent = parent
-    this.#describe = describe
-    if (attributes) this.setAttributes(attributes)
-    if (links) this.addLinks([...links])
+    this.#subject = subject
     tree.began()
-    if (isAlwaysKeptSpan(name)) tree.keep()
+    if (isAlwaysKeptKind(subject.facts.kind)) tree.keep()
   }
 
   /** The flags are those of now: a trace that is kept after the fact is sampled from then on. */
@@ -90,33 +81,12 @@ export class LightSpan implements Span, EndedSpan {
     return this.#context
   }
 
-  setAttribute(key: string, value: AttributeValue): this {
-    if (this.#ended) return this
-    if (isAlwaysKeptAttribute(key, value)) this.tree.keep()
-    this.#set ??= {}
-    if (this.#set[key] === undefined) {
-      this.#setCount += 1
-      if (this.#setCount > this.tree.home.limits.attributes) return this
-    }
-    this.#set[key] = value
-    return this
-  }
-
-  setAttributes(attributes: Attributes): this {
-    for (const key in attributes) {
-      const value = attributes[key]
-      if (value !== undefined) this.setAttribute(key, value)
-    }
-    return this
-  }
-
-  addEvent(name: string, attributesOrTime?: unknown): this {
-    if (this.#ended) return this
-    if (isAlwaysKeptEvent(name)) this.tree.keep()
-    const event = { name, at: performance.now(), attributes: isAttributes(attributesOrTime) ? attributesOrTime : undefined }
-    if (this.#events === NO_EVENTS) this.#events = []
-    this.#droppedEvents += pushed(this.#events, event, this.tree.home.limits.events)
-    return this
+  /** Something happens within it. */
+  addStep(step: SpanStep): void {
+    if (this.#ended) return
+    if (isAlwaysKeptStep(step.name)) this.tree.keep()
+    if (this.#steps === NO_STEPS) this.#steps = []
+    this.#droppedSteps += pushed(this.#steps, { step, at: performance.now() }, this.tree.home.limits.events)
   }
 
   addLink(link: Link): this {
@@ -131,15 +101,23 @@ export class LightSpan implements Span, EndedSpan {
     return this
   }
 
-  setStatus({ code }: SpanStatus): this {
-    if (this.#ended || code === SpanStatusCode.UNSET || this.status.code === SpanStatusCode.OK) return this
-    this.status = { code }
-    if (code === SpanStatusCode.ERROR) this.tree.keep()
+  setAttribute(): this {
     return this
   }
 
-  updateName(name: string): this {
-    if (!this.#ended) this.name = name
+  setAttributes(): this {
+    return this
+  }
+
+  addEvent(): this {
+    return this
+  }
+
+  setStatus(): this {
+    return this
+  }
+
+  updateName(): this {
     return this
   }
 
@@ -147,9 +125,8 @@ export class LightSpan implements Span, EndedSpan {
     return !this.#ended
   }
 
-  /** Keeps nothing: the text of an error may hold anything, and its type is an attribute. */
   recordException(): void {
-    // See above.
+    // The text of an error may hold anything, and its type is a field of the event.
   }
 
   /** @param at When it ended, as `performance.now` says it. @default now */
@@ -167,15 +144,8 @@ export class LightSpan implements Span, EndedSpan {
     return this.tree.isExported
   }
 
-  /** All attributes as they are by now; nothing is described after this. */
-  protected settled(): Readonly<Attributes> {
-    if (this.#describe) this.#set = { ...this.#describe(), ...this.#set }
-    this.#describe = undefined
-    return this.#set ?? {}
-  }
-
-  get reported(): Readonly<Attributes> {
-    return this.#set ?? {}
+  protected get subject(): SpanSubject | undefined {
+    return this.#subject
   }
 
   /**
@@ -183,39 +153,46 @@ export class LightSpan implements Span, EndedSpan {
    * context of its last request, and by a span in there to all that the request had.
    */
   forget(): void {
-    this.#describe = undefined
-    this.#set = undefined
-    this.#events = NO_EVENTS
+    this.#subject = undefined
+    this.#steps = NO_STEPS
     this.#links = NO_LINKS
   }
 
-  finished(): FinishedSpan {
-    const { home } = this.tree
-    const parentSpanContext = this.#parent?.spanContext()
-    const context = this.spanContext()
-    return {
-      name: this.name,
-      kind: this.kind,
-      spanContext: () => context,
-      ...(parentSpanContext && { parentSpanContext }),
-      startTime: this.#hrTime(this.#startedAt),
-      endTime: this.#hrTime(this.#endedAt),
-      duration: hrTimeOf(this.#endedAt - this.#startedAt),
-      status: this.status,
-      attributes: { ...this.#describe?.(), ...this.#set },
-      events: this.#events.map(({ name, at, attributes }) => ({ name, time: this.#hrTime(at), ...(attributes && { attributes }) })),
-      links: this.#links,
-      resource: home.resource,
-      instrumentationScope: home.scope,
-      ended: true,
-      droppedAttributesCount: Math.max(0, this.#setCount - home.limits.attributes),
-      droppedEventsCount: this.#droppedEvents,
-      droppedLinksCount: this.#droppedLinks,
-    }
+  get counted(): AcquireEvent | undefined {
+    const facts = this.#subject?.facts
+    if (facts?.kind !== 'acquire') return undefined
+    const { provider, profile, reason, decision, caller } = facts
+    const event = {
+      kind: 'acquire',
+      startMs: Date.now(),
+      durationMs: 0,
+      traceId: '',
+      spanId: '',
+      links: [],
+      steps: [],
+      ...NOTHING_SAID,
+    } as const
+    return { ...event, provider, profile, reason, decision, caller: { label: caller.label, kind: caller.kind } }
   }
 
-  #hrTime(at: number): HrTime {
-    return hrTimeOf(this.tree.clockOffset + at)
+  finished(): readonly [GatewatchEvent, SpanPlace] | undefined {
+    if (!this.#subject) return undefined
+    const { traceId, spanId, traceFlags } = this.spanContext()
+    const parent = this.#parent?.spanContext()
+    const offset = this.tree.clockOffset
+    const event = {
+      ...NOTHING_SAID,
+      ...this.#subject.described(),
+      startMs: offset + this.#startedAt,
+      durationMs: this.#endedAt - this.#startedAt,
+      traceId,
+      spanId,
+      parentSpanId: parent?.spanId,
+      links: this.#links.map(({ context }) => ({ traceId: context.traceId, spanId: context.spanId })),
+      steps: this.#steps.map(({ step, at }) => ({ ...step, atMs: offset + at })),
+    }
+    const place = { traceFlags, parent, droppedSteps: this.#droppedSteps, droppedLinks: this.#droppedLinks }
+    return [event as GatewatchEvent, place]
   }
 }
 
@@ -225,8 +202,4 @@ function pushed<Item>(items: Item[], item: Item, most: number): 0 | 1 {
   if (items.length <= most) return 0
   items.shift()
   return 1
-}
-
-function isAttributes(value: unknown): value is Attributes {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }

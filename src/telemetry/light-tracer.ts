@@ -9,10 +9,11 @@ import {
   trace,
 } from '@opentelemetry/api'
 import { activeContext } from './active-context.ts'
+import { attributesOfEvent } from './event-span.ts'
 import type { HostTracer } from './host-tracer.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { LightSpan, type LightSpanFacts } from './light-span.ts'
-import { AttributeRedactor } from './redaction-attributes.ts'
+import { EventRedactor } from './redaction-event.ts'
 import { type SpanHome, SpanTree, type TraceChoice } from './span-tree.ts'
 import type { SpanOptions, SpanSource } from './telemetry.ts'
 
@@ -43,31 +44,24 @@ const SUPPRESSED = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRAC
 export class LightTracer implements SpanSource {
   readonly #options: LightTracerOptions
   /** For what reaches the host's spans. */
-  readonly #screen: AttributeRedactor | undefined
+  readonly #redactor: EventRedactor | undefined
 
   constructor(options: LightTracerOptions) {
     this.#options = options
-    if (options.host) this.#screen = new AttributeRedactor()
+    if (options.host) this.#redactor = new EventRedactor()
   }
 
-  startSpan(name: string, options: SpanOptions = {}, parentContext: Context = activeContext()): Span {
+  startSpan(name: string, options: SpanOptions, parentContext: Context = activeContext()): Span {
     if (parentContext.getValue(SUPPRESSED) === true) return trace.wrapSpanContext(INVALID_SPAN_CONTEXT)
-    const { kind = SpanKind.INTERNAL, attributes, describe, links, root = false } = options
-    const context = root ? trace.deleteSpan(parentContext) : parentContext
-    const facts = { at: performance.now(), name, kind, parent: undefined, attributes, describe, links }
-    const host = options.onto ?? this.#hostSpan(facts, root, context)
-    if (host && this.#screen) {
-      const hosted = { ...facts, host, isBorrowed: options.onto !== undefined, screen: this.#screen }
-      return this.#startHosted(hosted, context)
-    }
-    return this.#startLight(facts, context)
-  }
-
-  #hostSpan({ name, kind, attributes }: LightSpanFacts, root: boolean, context: Context): Span | undefined {
-    if (!this.#screen) return undefined
+    const { kind = SpanKind.INTERNAL, subject } = options
+    const facts = { at: performance.now(), name, kind, parent: undefined, subject }
+    const redactor = this.#redactor
+    if (!redactor) return this.#startLight(facts, parentContext)
     // A sampler of the host may look at what is known by now.
-    const screened = () => this.#screen?.attributes(attributes).attributes ?? {}
-    return this.#options.host?.startSpan(name, () => ({ kind, attributes: screened(), root }), context)
+    const known = () => ({ kind, attributes: attributesOfEvent(redactor.facts(subject.facts)) })
+    const host = options.onto ?? this.#options.host?.startSpan(name, known, parentContext)
+    if (!host) return this.#startLight(facts, parentContext)
+    return this.#startHosted({ ...facts, host, isBorrowed: options.onto !== undefined, redactor }, parentContext)
   }
 
   #startLight(facts: LightSpanFacts, context: Context): LightSpan {

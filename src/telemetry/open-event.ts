@@ -1,21 +1,14 @@
-import { type Attributes, type Context, type Span, SpanStatusCode } from '@opentelemetry/api'
+import type { Context, Span } from '@opentelemetry/api'
 import { eventCaller } from '../callers/caller.ts'
 import { type CallerSite, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import type { EventFacts, EventKind, EventStep, GatewatchEvent, StepName } from '../domain/events.ts'
 import { errorType } from '../domain/gateway-error.ts'
 import { activeContext, runInContext } from './active-context.ts'
 import { measureEvent, measureStep } from './event-metrics.ts'
-import {
-  attributesOfEvent,
-  attributesOfFields,
-  attributesOfStep,
-  keptAttributes,
-  SPAN_KINDS,
-  STEP_EVENTS,
-  spanKindOf,
-  spanNameOf,
-} from './event-span.ts'
-import { contextWith, exemplarOf, type Telemetry } from './telemetry.ts'
+import { SPAN_KINDS, spanKindOf, spanNameOf } from './event-span.ts'
+import { LightSpan, type SpanSubject } from './light-span.ts'
+import { isNotable } from './tail-sampling.ts'
+import { contextWith, exemplarOf, keepTrace, type Telemetry } from './telemetry.ts'
 
 /** Kinds whose events have a span. */
 type SpanEventKind = Exclude<EventKind, 'config'>
@@ -34,38 +27,35 @@ export interface OpenEventOptions {
   readonly onto?: Span | undefined
 }
 
-/** Each call has some of these: their spans are described only where a caller wants them. */
-const DESCRIBED_LATE: ReadonlySet<EventKind> = new Set(['inbound', 'call', 'attempt', 'acquire'])
-/** Kinds whose name may be known only at the end. */
-const NAMED_LATE: ReadonlySet<EventKind> = new Set(['inbound', 'token_request'])
-
 /**
- * An event of this process while it is under way: its producer sets fields and steps, and ends it. The span of the event and
- * what is measured of it are written here, by the tables of `event-span.ts` and `event-metrics.ts`, and nowhere else.
+ * An event of this process while it is under way: its producer sets fields and steps, and ends it. What is measured of it is
+ * written here, by `event-metrics.ts`, and nowhere else; the event itself goes on where its trace is kept (`EventOutlet`).
  */
-export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
+export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanSubject {
   readonly span: Span
   protected readonly telemetry: Telemetry
-  readonly #caller: CallerSite | undefined
+  readonly #caller: CallerSite
   readonly #startedAt = performance.now()
-  readonly #isLate: boolean
   #isOver = false
   readonly #event: EventFacts & { durationMs: number }
 
   /** @param facts What is known by now; the object becomes the event. */
-  constructor(telemetry: Telemetry, kind: K, facts: EventFields<K>, { caller, parent, onto }: OpenEventOptions = {}) {
+  constructor(telemetry: Telemetry, kind: K, facts: EventFields<K>, { caller = UNKNOWN_CALLER, parent, onto }: OpenEventOptions = {}) {
     this.telemetry = telemetry
     this.#caller = caller
-    this.#isLate = DESCRIBED_LATE.has(kind)
-    this.#event = Object.assign(facts, { kind, caller: caller ?? UNKNOWN_CALLER, durationMs: 0 }) as unknown as EventFacts
-    this.span = telemetry.startSpan(this.#name, {
-      kind: SPAN_KINDS[spanKindOf(this.#event)],
-      ...(parent && { parent }),
-      onto,
-      ...(this.#isLate
-        ? { attributes: keptAttributes(this.#event), describe: () => this.#attributes() }
-        : { attributes: this.#attributes() }),
-    })
+    this.#event = Object.assign(facts, { kind, caller, durationMs: 0 }) as unknown as EventFacts
+    const name = spanNameOf(this.#event) ?? kind
+    this.span = telemetry.startSpan(name, { kind: SPAN_KINDS[spanKindOf(this.#event)], subject: this, ...(parent && { parent }), onto })
+  }
+
+  /** What is known of it by now, without details and stack. */
+  get facts(): EventFacts {
+    return this.#event
+  }
+
+  /** Everything that is known of it by now. */
+  described(): EventFacts {
+    return { ...this.#event, ...this.details(), caller: eventCaller(this.#caller) } as EventFacts
   }
 
   /** What is known of it from now on. */
@@ -75,8 +65,9 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
 
   /** Something happens within it. */
   step(name: StepName, fields?: StepFields): void {
-    this.span.addEvent(STEP_EVENTS[name], fields && attributesOfStep(fields))
-    measureStep({ name, ...fields }, this.#event, this.telemetry.instruments, exemplarOf(this.span))
+    const step = { name, ...fields }
+    if (this.span instanceof LightSpan) this.span.addStep(step)
+    measureStep(step, this.#event, this.telemetry.instruments, exemplarOf(this.span))
   }
 
   /** It failed with this error; what its caller gave up has not. */
@@ -91,10 +82,7 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
     this.#isOver = true
     const { span } = this
     this.#event.durationMs = (at ?? performance.now()) - this.#startedAt
-    // What is set here, and not only described where a caller asks, has the trace kept.
-    if (this.#isLate) span.setAttributes(keptAttributes(this.#event))
-    if (NAMED_LATE.has(this.#event.kind)) span.updateName(this.#name)
-    if (this.#event.isError) span.setStatus({ code: SpanStatusCode.ERROR })
+    if (isNotable(this.#event)) keepTrace(span)
     measureEvent(this.#event, this.telemetry.instruments, exemplarOf(span))
     span.end(at)
   }
@@ -105,18 +93,7 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> {
   }
 
   #set(fields: object): void {
-    if (this.#isOver) return
-    Object.assign(this.#event, fields)
-    if (!this.#isLate) this.span.setAttributes(attributesOfFields(this.#event.kind, fields))
-  }
-
-  get #name(): string {
-    return spanNameOf(this.#event) ?? this.#event.kind
-  }
-
-  #attributes(): Attributes {
-    const event = { ...this.#event, ...this.details() } as EventFacts
-    return this.#caller ? attributesOfEvent({ ...event, caller: eventCaller(this.#caller) }) : attributesOfFields(event.kind, event)
+    if (!this.#isOver) Object.assign(this.#event, fields)
   }
 }
 

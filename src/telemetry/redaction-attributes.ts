@@ -51,7 +51,7 @@ export class AttributeRedactor {
     const passed: Attributes = {}
     let dropped = 0
     for (const key in attributes) {
-      const value = this.#value(key, attributes[key])
+      const value = this.value(key, attributes[key])
       if (value === undefined) dropped += 1
       else passed[key] = value
     }
@@ -63,7 +63,8 @@ export class AttributeRedactor {
     return this.#text('label', String(name))
   }
 
-  #value(key: string, value: unknown): AttributeValue | undefined {
+  /** The value of an attribute, if it may pass. */
+  value(key: string, value: unknown): AttributeValue | undefined {
     const rule = this.#rules.get(key)
     if (typeof value === 'string') return rule && this.#string(rule, key, value)
     if (typeof value === 'number') return rule?.class === 'number' && Number.isFinite(value) ? value : undefined

@@ -1,5 +1,4 @@
-import type { Attributes, HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
-import { mappedCaller } from '../callers/caller.ts'
+import type { HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
 import type { DropPlace } from '../domain/enums.ts'
 import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
 import { AttributeRedactor } from './redaction-attributes.ts'
@@ -7,15 +6,9 @@ import { AttributeRedactor } from './redaction-attributes.ts'
 /** Notified of everything that does not get through. Must not throw. */
 export type OnDropped = (place: DropPlace, count: number) => void
 
-/** What stands behind the choke point. */
-export interface RedactedProcessor extends FinishedSpanProcessor {
-  /** Notified of a span that only counts: its trace is not kept. */
-  onForgotten?(name: string, attributes: Readonly<Attributes>): void
-}
-
 /** A processor behind the choke point, and the place a span is lost at when it fails. */
 interface InnerProcessor {
-  readonly processor: RedactedProcessor
+  readonly processor: FinishedSpanProcessor
   readonly place: DropPlace
 }
 
@@ -26,7 +19,8 @@ interface RedactingSpanProcessorOptions {
 }
 
 /**
- * The one choke point between spans and whatever keeps or sends them; fail-closed.
+ * The choke point between spans of other code in a process of ours and whatever sends them; fail-closed. Our own spans are
+ * written from events that are redacted already.
  *
  * The processors inside never see a span as the code set it, only a `RedactedSpan`, and see it only when it has ended.
  * A span that cannot be screened is dropped and counted. Nothing thrown in here, or further in, reaches the host.
@@ -58,18 +52,6 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
     for (const { processor, place } of this.#inner) {
       try {
         processor.onEnd(redacted)
-      } catch {
-        this.#onDropped(place, 1)
-      }
-    }
-  }
-
-  /** Passes on what a span that is not kept says, screened as well. */
-  onForgotten(name: string, attributes: Readonly<Attributes>): void {
-    for (const { processor, place } of this.#inner) {
-      if (!processor.onForgotten) continue
-      try {
-        processor.onForgotten(this.#screen.name(name), this.#screen.attributes(attributes).attributes)
       } catch {
         this.#onDropped(place, 1)
       }
@@ -113,7 +95,7 @@ class RedactedSpan implements FinishedSpan {
   readonly refused: number
 
   constructor(span: FinishedSpan, screen: AttributeRedactor) {
-    const { attributes, dropped } = screen.attributes(mappedCaller(span.attributes))
+    const { attributes, dropped } = screen.attributes(span.attributes)
     let refused = dropped
     this.name = screen.name(span.name)
     this.kind = span.kind
@@ -153,6 +135,7 @@ class RedactedSpan implements FinishedSpan {
   }
 }
 
-function withoutState({ traceId, spanId, traceFlags, isRemote }: SpanContext): SpanContext {
+/** `tracestate` comes from a request's header: it may hold anything. */
+export function withoutState({ traceId, spanId, traceFlags, isRemote }: SpanContext): SpanContext {
   return isRemote === undefined ? { traceId, spanId, traceFlags } : { traceId, spanId, traceFlags, isRemote }
 }

@@ -1,38 +1,31 @@
-import type { Attributes } from '@opentelemetry/api'
+import type { AcquireEvent, GatewatchEvent } from '../domain/events.ts'
 import { randomHex } from '../tools/random-hex.ts'
-import type { FinishedSpan, ProcessResource } from './finished-span.ts'
-import { isCountedSpan } from './tail-sampling.ts'
+import type { EventOutlet } from './event-outlet.ts'
+import type { SpanPlace } from './span-of-event.ts'
 
-/** Limits of the OpenTelemetry specification, as far as the screen of the redaction does not bound them. */
+/** Limits of the OpenTelemetry specification, as far as the fields of events do not bound them. */
 export interface LightSpanLimits {
-  readonly attributes: number
   readonly events: number
   readonly links: number
 }
 
 /** Unless the environment says otherwise. A refresh may be linked to hundreds of acquisitions; the SDK's 128 would lose the first ones. */
-export const SPAN_LIMITS: LightSpanLimits = { attributes: 128, events: 256, links: 1024 }
+export const SPAN_LIMITS: LightSpanLimits = { events: 256, links: 1024 }
 
 /** What all spans of one tracer have in common. */
 export interface SpanHome {
-  readonly resource: ProcessResource
-  readonly scope: FinishedSpan['instrumentationScope']
   readonly limits: LightSpanLimits
   /** Whether a trace in which something happened is exported although it was not sampled. */
   readonly keepsNotable: boolean
-  /** Takes a span that has ended and is wanted. */
-  readonly onEnd: (span: FinishedSpan) => void
-  /** Takes what was set on a span that counts and whose trace is not wanted. */
-  readonly onForgotten: (name: string, attributes: Readonly<Attributes>) => void
+  readonly outlet: Pick<EventOutlet, 'onEnd' | 'onCounted'>
 }
 
 /** A span of the tree, when it has ended. */
 export interface EndedSpan {
-  readonly name: string
-  /** The attributes that were set, without the late ones. */
-  readonly reported: Readonly<Attributes>
-  /** The span in the form that is kept. */
-  finished(): FinishedSpan
+  /** The event of an acquisition, short. */
+  readonly counted: AcquireEvent | undefined
+  /** The event in the form that is kept. */
+  finished(): readonly [GatewatchEvent, SpanPlace] | undefined
   /** Lets go of everything but its identity. */
   forget(): void
 }
@@ -148,12 +141,14 @@ export class SpanTree {
   }
 
   #forget(span: EndedSpan): void {
-    if (isCountedSpan(span.name)) this.home.onForgotten(span.name, span.reported)
+    const { counted } = span
+    if (counted) this.home.outlet.onCounted(counted)
     span.forget()
   }
 
   #report(span: EndedSpan): void {
-    this.home.onEnd(span.finished())
+    const finished = span.finished()
+    if (finished) this.home.outlet.onEnd(...finished)
     span.forget()
   }
 }

@@ -1,19 +1,10 @@
-import {
-  type Attributes,
-  type Context,
-  INVALID_SPAN_CONTEXT,
-  type Link,
-  type Span,
-  type SpanContext,
-  type SpanKind,
-  trace,
-} from '@opentelemetry/api'
+import { type Context, INVALID_SPAN_CONTEXT, type Span, type SpanContext, type SpanKind, trace } from '@opentelemetry/api'
 import { activeContext } from './active-context.ts'
 import { FaultReporter } from './fault-reporter.ts'
 import type { HostMeter } from './host-meter.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { Instruments } from './instruments.ts'
-import { LightSpan } from './light-span.ts'
+import { LightSpan, type SpanSubject } from './light-span.ts'
 import type { MetricStorage } from './metric-storage.ts'
 import { profileName } from './profile-name.ts'
 import type { SpanTree } from './span-tree.ts'
@@ -29,19 +20,15 @@ export interface TelemetrySource {
 /** What makes spans: `LightTracer`. */
 export interface SpanSource {
   /** @param parent Context the span is a child of. @default the active one */
-  startSpan(name: string, options?: SpanOptions, parent?: Context): Span
+  startSpan(name: string, options: SpanOptions, parent?: Context): Span
 }
 
 export interface SpanOptions {
   kind?: SpanKind
-  attributes?: Attributes
-  /** More attributes, asked for when the span has ended and only if a caller wants it. Those that were set go before them. */
-  describe?: () => Attributes
-  links?: Link[]
+  /** The event it is written from. */
+  subject: SpanSubject
   /** Context the span is a child of. @default the active one */
   parent?: Context
-  /** Starts a trace of its own. */
-  root?: boolean
   /** A span of the host that stands for the same work: what is set goes onto it, and no further one is made. */
   onto?: Span | undefined
 }
@@ -56,7 +43,7 @@ interface TelemetryOptions {
 /**
  * The only door to spans and metrics below the roof.
  *
- * What is set here is screened on the way out by `RedactingSpanProcessor`; error texts never become attributes at all.
+ * Events are redacted when they have ended, on their one way out (`EventOutlet`).
  */
 export class Telemetry {
   readonly instruments: Instruments
@@ -76,8 +63,8 @@ export class Telemetry {
     return this.#profileNames.get(profileId) ?? profileName(profileId)
   }
 
-  /** Starts a span that the caller ends. Prefer `OpenEvent`, which writes it. */
-  startSpan(name: string, options: SpanOptions = {}): Span {
+  /** Starts the span of an event: for `OpenEvent`. */
+  startSpan(name: string, options: SpanOptions): Span {
     return this.#tracer.startSpan(name, options, options.parent ?? activeContext())
   }
 }
@@ -88,6 +75,11 @@ export class Telemetry {
  */
 export function exemplarOf(span: Span): SpanContext {
   return span instanceof LightSpan && !span.isFindable ? INVALID_SPAN_CONTEXT : span.spanContext()
+}
+
+/** Keeps the trace of `span` for what happened in it. */
+export function keepTrace(span: Span): void {
+  if (span instanceof LightSpan) span.tree.keep()
 }
 
 /** Whether the trace of `span` is kept for itself, was chosen to stand for others, or is one of those others. */

@@ -1,13 +1,11 @@
 import { callersSettled, settleCallersNow } from '../callers/caller.ts'
 import type { GatewatchEvent } from '../domain/events.ts'
 import { EventStore } from '../events/event-store.ts'
-import { SpanEvents } from '../events/span-events.ts'
-import { mappedEvent } from '../telemetry/event-span.ts'
 import { HostExport } from '../telemetry/host-export.ts'
-import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
+import type { HostSpan } from '../telemetry/host-span.ts'
+import { EventRedactor } from '../telemetry/redaction-event.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 import type { Observation } from './observation.ts'
-import { ObservedSpan } from './observed-span.ts'
 import type { WatchExport } from './watch-export.ts'
 import type { WatchSettings } from './watch-settings.ts'
 
@@ -33,8 +31,8 @@ interface WatchDeliveryListeners {
  */
 export class WatchDelivery {
   readonly #store: EventStore
-  readonly #redaction: RedactingSpanProcessor
-  readonly #unsent: [ObservedSpan, GatewatchEvent][] = []
+  readonly #redactor = new EventRedactor()
+  readonly #unsent: [GatewatchEvent, HostSpan | undefined][] = []
   readonly #unsettled = new Set<Observation>()
   readonly #onFault: (fault: unknown) => void
   readonly #host = new HostExport()
@@ -55,9 +53,6 @@ export class WatchDelivery {
       startedWith: { policy, settings: lasting },
       ...listeners,
     })
-    this.#redaction = new RedactingSpanProcessor([{ processor: new SpanEvents(this.#store), place: 'event_store' }], {
-      onDropped: () => undefined,
-    })
     if (this.#isExported) void this.#loadExport(role)
   }
 
@@ -69,7 +64,7 @@ export class WatchDelivery {
   take(observation: Observation): void {
     const known = [callersSettled(), observation.pending].filter(one => one !== undefined)
     if (known.length === 0 || this.#unsettled.size >= MOST_UNSETTLED) {
-      this.#deliver(observation)
+      runGuarded(() => this.#deliver(observation), this.#onFault)
       return
     }
     this.#unsettled.add(observation)
@@ -89,34 +84,30 @@ export class WatchDelivery {
 
   #deliverLate(observation: Observation): void {
     if (!this.#unsettled.delete(observation)) return
-    const { event, parent } = observation.rebuilt?.() ?? observation
-    this.#deliver({ event: mappedEvent(event), parent })
+    this.#deliver(observation.rebuilt?.() ?? observation)
   }
 
   #deliverUnsettled(): void {
     for (const observation of [...this.#unsettled]) this.#deliverLate(observation)
   }
 
-  #deliver({ event, parent }: Observation): void {
-    const span = new ObservedSpan({ event, parent })
+  /** Redacts the event, once, for the store and for whatever exports it. */
+  #deliver({ event: seen, parent }: Observation): void {
+    const { event } = this.#redactor.event(seen)
     const isHosted = this.#host.isWanted
-    if (isHosted)
-      runGuarded(
-        () => this.#passOn(span, event),
-        () => undefined,
-      )
-    if (event.standsFor > 0) this.#redaction.onEnd(span)
+    const made = isHosted
+      ? runGuarded(
+          () => this.#host.take(event, parent),
+          () => undefined,
+        )
+      : undefined
+    // A recorded event whose span is the host's has the identity of that span.
+    if (event.standsFor > 0) this.#store.take(made ? { ...event, traceId: made.traceId, spanId: made.spanId } : event)
     // A signal may end the process any moment: only calls may wait to be written.
     if (event.kind !== 'attempt') this.#store.hurry()
     if (isHosted) return
-    if (this.#export) this.#export.take(span, event)
-    else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([span, event])
-  }
-
-  /** The recorded span is the host's: it has its identity. */
-  #passOn(span: ObservedSpan, event: GatewatchEvent): void {
-    const made = this.#host.take(span, event)
-    if (made) span.identify(made)
+    if (this.#export) this.#export.take(event, parent)
+    else if (this.#isExported && this.#unsent.length < MOST_UNSENT) this.#unsent.push([event, parent])
   }
 
   /** Writes what waits, at once. */
@@ -145,7 +136,7 @@ export class WatchDelivery {
     try {
       const { startExport } = await import('./watch-export.ts')
       this.#export = await startExport(process.env, role)
-      for (const [span, event] of this.#unsent.splice(0)) this.#export.take(span, event)
+      for (const [event, parent] of this.#unsent.splice(0)) this.#export.take(event, parent)
     } catch {
       this.#isExported = false
     }

@@ -1,20 +1,23 @@
-import { isSpanContextValid, ROOT_CONTEXT, trace } from '@opentelemetry/api'
+import { isSpanContextValid, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
 import { spanProcessorsOf, startMetricExport } from '../../otel/sdk/exporters.ts'
 import { resourceOf } from '../../otel/sdk/resource.ts'
-import { type IsSampled, isSampledBy } from '../../otel/sdk/sampler.ts'
+import { isSampledBy } from '../../otel/sdk/sampler.ts'
+import { SCOPE } from '../../otel/semconv.ts'
 import type { ProcessRole } from '../domain/enums.ts'
 import type { GatewatchEvent } from '../domain/events.ts'
 import type { Environment } from '../telemetry/environment.ts'
 import { measureEvent } from '../telemetry/event-metrics.ts'
-import type { ProcessResource } from '../telemetry/finished-span.ts'
+import type { FinishedSpanProcessor } from '../telemetry/finished-span.ts'
+import type { HostSpan } from '../telemetry/host-span.ts'
 import { Instruments } from '../telemetry/instruments.ts'
 import { MetricStorage } from '../telemetry/metric-storage.ts'
-import { RedactingSpanProcessor } from '../telemetry/redaction-processor.ts'
-import type { ObservedSpan } from './observed-span.ts'
+import { SpanOfEvent } from '../telemetry/span-of-event.ts'
+import { runGuarded } from '../tools/run-guarded.ts'
 
-/** Observations on their way to the exporters of the environment. */
+/** Events on their way to the exporters of the environment. */
 export interface WatchExport {
-  take(span: ObservedSpan, event: GatewatchEvent): void
+  /** @param event Redacted. @param parent The host's span that was active. */
+  take(event: GatewatchEvent, parent: HostSpan | undefined): void
   /** Sends what waits. Never rejects. */
   flush(): Promise<void>
 }
@@ -28,30 +31,28 @@ export interface WatchExport {
 export async function startExport(environment: Environment, processRole: ProcessRole): Promise<WatchExport> {
   const resource = resourceOf({ environment, processRole })
   const isSampled = isSampledBy(environment)
-  const onDropped = () => undefined
-  const processors = await spanProcessorsOf(environment, onDropped)
-  const redaction = new RedactingSpanProcessor(
-    processors.map(processor => ({ processor, place: 'export' as const })),
-    { onDropped },
-  )
+  const processors: readonly FinishedSpanProcessor[] = await spanProcessorsOf(environment, () => undefined)
   const storage = new MetricStorage()
   const meters = await startMetricExport(environment, resource, storage)
   const instruments = new Instruments(storage)
   return {
-    take: (span, event) => {
-      prepare(span, resource, isSampled)
-      redaction.onEnd(span)
+    take: (event, parent) => {
+      const span = new SpanOfEvent(
+        event,
+        { resource, scope: { name: SCOPE } },
+        { traceFlags: parent?.traceFlags ?? TraceFlags.SAMPLED, parent },
+      )
+      const context = parent && isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
+      span.sample(isSampled(context, span))
+      for (const processor of processors)
+        runGuarded(
+          () => processor.onEnd(span),
+          () => undefined,
+        )
       measureEvent(event, instruments, span.spanContext())
     },
     flush: async () => {
-      await Promise.allSettled([redaction.forceFlush(), meters.forceFlush()])
+      await Promise.allSettled([...processors, meters].map(part => part.forceFlush()))
     },
   }
-}
-
-function prepare(span: ObservedSpan, resource: ProcessResource, isSampled: IsSampled): void {
-  const { parentSpanContext: parent } = span
-  const context = parent && isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
-  span.resource = resource
-  span.sample(isSampled(context, span))
 }

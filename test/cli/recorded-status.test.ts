@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { ATTR_REASON, ATTR_VIA } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/output.ts'
 import { diskWorld } from '../events/world.ts'
 import { startNode } from '../support/child-process.ts'
@@ -16,8 +15,8 @@ const status = (...parameters: string[]) => startNode([MAIN, 'status', ...parame
 async function recorded() {
   const w = diskWorld({ title: 'app.mjs' })
   const startMs = Date.now() - 60_000
-  for (const via of ['bypass', 'bypass', 'gate'])
-    w.refresh({ startMs, caller: `src/${via}.ts#refresh`, outcome: 'rotated', attributes: { [ATTR_REASON]: 'forced', [ATTR_VIA]: via } })
+  for (const via of ['bypass', 'bypass', 'gate'] as const)
+    w.refresh({ startMs, caller: `src/${via}.ts#refresh`, outcome: 'rotated', reason: 'forced', via })
   await w.store.shutdown()
   return w.folder
 }

@@ -2,15 +2,6 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import {
-  ATTR_CODE_STACK,
-  ATTR_HTTP_STATUS,
-  ATTR_PROFILE,
-  ATTR_PROVIDER_ERROR_CODE,
-  ATTR_REASON,
-  ATTR_REQUEST_FIELDS,
-  ATTR_VIA,
-} from '../../otel/semconv.ts'
 import { shapeHint } from '../../src/cli/refreshes.ts'
 import type { TokenRequestEvent } from '../../src/domain/events.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
@@ -38,17 +29,18 @@ async function incident() {
   w.refresh({ startMs: NOW_MS - 2 * 3_600_000, caller: 'src/old.ts#f' })
   w.refresh({
     startMs: NOW_MS - 60_000,
-    caller: 'dist/runner.js#refreshOAuthCredentialForRuntime',
-    outcome: 'malformed',
-    attributes: {
-      [ATTR_PROFILE]: profileName('openai-codex:me@example.com'),
-      [ATTR_REASON]: 'forced',
-      [ATTR_VIA]: 'bypass',
-      [ATTR_HTTP_STATUS]: 401,
-      [ATTR_PROVIDER_ERROR_CODE]: 'token_expired',
-      [ATTR_REQUEST_FIELDS]: 'client_id:opaque:30 grant_type:refresh_token refresh_token:literal:undefined',
-      [ATTR_CODE_STACK]: 'at refreshOAuthCredentialForRuntime (dist/runner.js:715:9)\nat runTurn (dist/runner.js:12:3)',
+    caller: {
+      label: 'dist/runner.js#refreshOAuthCredentialForRuntime',
+      kind: 'code',
+      stack: 'at refreshOAuthCredentialForRuntime (dist/runner.js:715:9)\nat runTurn (dist/runner.js:12:3)',
     },
+    outcome: 'malformed',
+    profile: profileName('openai-codex:me@example.com'),
+    reason: 'forced',
+    via: 'bypass',
+    httpStatus: 401,
+    providerErrorCode: 'token_expired',
+    requestFields: 'client_id:opaque:30 grant_type:refresh_token refresh_token:literal:undefined',
   })
   await w.store.shutdown()
   return w

@@ -6,7 +6,9 @@ import { SCENARIOS } from '../../src/simulator/scenarios/scenarios.ts'
 import { importsOf, type SourceFile, sourceFile, sourceFilesIn, textsOf } from '../house/source-files.ts'
 
 /** What reads events, and what runs the rules: neither rules nor what they are built from may import it. */
-const AROUND = ['diagnose', 'evidence-source', 'otlp-events', 'rules', 'running-diagnosis'].map(name => `src/diagnose/${name}.ts`)
+const AROUND = ['diagnose', 'event-of-span', 'evidence-source', 'otlp-events', 'rules', 'running-diagnosis'].map(
+  name => `src/diagnose/${name}.ts`,
+)
 /** All that a rule and what it is built from may import: events and lists of the domain, and each other. */
 const SEEN_BY_RULES = /^(?:src\/domain\/[\w-]+|src\/diagnose\/(?:rules\/)?[\w-]+)\.ts$/
 

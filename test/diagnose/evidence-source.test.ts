@@ -8,7 +8,6 @@ import { DatabaseSync } from 'node:sqlite'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { startStandaloneSdk } from '../../otel/sdk/sdk.ts'
-import { ATTR_CODE_FILE, ATTR_CODE_STACK } from '../../otel/semconv.ts'
 import { diagnosisText } from '../../src/cli/finding-text.ts'
 import { diagnose } from '../../src/diagnose/diagnose.ts'
 import type { Evidence } from '../../src/diagnose/evidence.ts'
@@ -229,7 +228,7 @@ describe('a recorder that holds more than is read', () => {
 
   it('keeps no stack of a caller', async () => {
     const w = diskWorld()
-    w.refresh({ attributes: { [ATTR_CODE_STACK]: 'f (src/a.ts:1:1)', [ATTR_CODE_FILE]: 'src/a.ts' } })
+    w.refresh({ caller: { label: 'src/a.ts#f', kind: 'code', file: 'src/a.ts', stack: 'f (src/a.ts:1:1)' } })
     await w.store.shutdown()
     const [refresh] = evidenceIn(w.folder).refreshes
     expect(refresh?.caller.file).toBe('src/a.ts')

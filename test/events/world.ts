@@ -1,10 +1,16 @@
+import type { EventCaller, TokenRequestEvent } from '../../src/domain/events.ts'
 import type { EventStoreOptions } from '../../src/events/event-store.ts'
-import { SpanEvents } from '../../src/events/span-events.ts'
-import { storeWorld } from './world-events.ts'
-import { spansInto } from './world-spans.ts'
+import { type Differences, storeWorld } from './world-events.ts'
 
-/** As `storeWorld`, fed with spans. */
+/** As `storeWorld`; `sent` is the fingerprint of the token that a refresh sends. */
 export function diskWorld(options: Partial<EventStoreOptions> = {}) {
-  const { folder, store } = storeWorld(options)
-  return { folder, store, ...spansInto(new SpanEvents(store)) }
+  const { refresh, ...world } = storeWorld(options)
+  return {
+    ...world,
+    refresh: ({
+      sent,
+      ...differences
+    }: Differences<TokenRequestEvent> & { readonly sent?: string; readonly caller?: string | EventCaller } = {}) =>
+      refresh({ ...(sent && { refreshFingerprintBefore: sent }), ...differences }),
+  }
 }

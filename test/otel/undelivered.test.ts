@@ -1,14 +1,14 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { SPAN_CALL } from '../../otel/semconv.ts'
 import { afterwards } from '../support/clean-up.ts'
+import { openEvent } from '../support/open-events.ts'
 import { dropped, receive, start } from './world.ts'
 
 describe('what cannot be delivered', () => {
   it('is counted when no server listens at the endpoint, and nothing is thrown', async () => {
     // Less than the exporter's first pause between tries: it gives up at once.
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_EXPORTER_OTLP_TIMEOUT: '300' })
-    for (let index = 0; index < 7; index += 1) telemetry.startSpan(SPAN_CALL).end()
+    for (let index = 0; index < 7; index += 1) openEvent(telemetry, 'probe').end()
     await sdk.flush()
     expect(await dropped(sdk)).toEqual({ export: 7 })
     await expect(sdk.shutdown()).resolves.toBeUndefined()
@@ -21,7 +21,7 @@ describe('what cannot be delivered', () => {
       OTEL_BSP_MAX_QUEUE_SIZE: '600',
       OTEL_TRACES_SAMPLER: 'always_on',
     })
-    for (let index = 0; index < 5_000; index += 1) telemetry.startSpan(SPAN_CALL).end()
+    for (let index = 0; index < 5_000; index += 1) openEvent(telemetry, 'probe').end()
     await sdk.flush()
     const { span_queue: lost = 0, ...others } = await dropped(sdk)
     expect(lost).toBeGreaterThan(0)
@@ -43,7 +43,7 @@ describe('what cannot be delivered', () => {
       OTEL_METRIC_EXPORT_INTERVAL: '600000',
       OTEL_METRIC_EXPORT_TIMEOUT: '600000',
     })
-    telemetry.startSpan(SPAN_CALL).end()
+    openEvent(telemetry, 'probe').end()
     // Without the bound this would wait for ten minutes, far beyond the test's own limit.
     await expect(sdk.shutdown()).resolves.toBeUndefined()
     await expect(sdk.metrics()).rejects.toMatchObject({ code: 'GW_CLOSED' })

@@ -13,7 +13,7 @@ export const OPEN_METRICS = 'application/openmetrics-text'
 /** Telemetry as an embedding program has it, with an environment of its own. */
 export async function start(environment: Record<string, string>, options: Partial<SdkOptions> = {}) {
   const recorder = new KeptSpans()
-  const sdk = await startSdk({ recorders: () => [recorder], standalone: false, environment, ...options })
+  const sdk = await startSdk({ eventSink: () => recorder, standalone: false, environment, ...options })
   afterwards(() => sdk.shutdown())
   return { sdk, recorder, telemetry: new Telemetry(sdk.source) }
 }

@@ -1,27 +1,22 @@
-import type { Attributes } from '@opentelemetry/api'
-import { eventSpanOf } from '../../src/events/span-events.ts'
+import type { AcquireEvent, GatewatchEvent } from '../../src/domain/events.ts'
+import type { EventSink } from '../../src/telemetry/event-outlet.ts'
 import type { EventSpan } from '../../src/telemetry/event-span.ts'
-import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
-import type { RedactedProcessor } from '../../src/telemetry/redaction-processor.ts'
+import { spanOfEvent } from './recorded-spans.ts'
 
-/** Keeps what telemetry gives to its recorders. */
-export class KeptSpans implements RedactedProcessor {
+/** Keeps what telemetry gives to its event sink, as spans. */
+export class KeptSpans implements EventSink {
   readonly spans: EventSpan[] = []
-  readonly forgotten: { readonly name: string; readonly attributes: Readonly<Attributes> }[] = []
+  readonly counted: AcquireEvent[] = []
 
-  onStart(): void {
-    // Only finished spans are kept.
+  take(event: GatewatchEvent): void {
+    this.spans.push(spanOfEvent(event))
   }
 
-  onEnd(span: FinishedSpan): void {
-    this.spans.push(eventSpanOf(span))
+  count(event: AcquireEvent): void {
+    this.counted.push(event)
   }
 
-  onForgotten(name: string, attributes: Readonly<Attributes>): void {
-    this.forgotten.push({ name, attributes })
-  }
-
-  async forceFlush(): Promise<void> {
+  async flush(): Promise<void> {
     // Nothing is on its way.
   }
 

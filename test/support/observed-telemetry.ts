@@ -5,9 +5,12 @@ import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@o
 import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
 import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
 import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
+import { EventOutlet } from '../../src/telemetry/event-outlet.ts'
+import type { FinishedSpanProcessor } from '../../src/telemetry/finished-span.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
-import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
+import type { OnDropped } from '../../src/telemetry/redaction-processor.ts'
+import { SPAN_LIMITS } from '../../src/telemetry/span-tree.ts'
 import { Telemetry } from '../../src/telemetry/telemetry.ts'
 
 /** One series of a metric: its labels exactly, and its sum (counter), number of measurements (histogram) or value (gauge). */
@@ -23,22 +26,20 @@ export interface ObservedTelemetry {
   readonly telemetry: Telemetry
   /** Finished spans of that name, in the order of their end. */
   spans(name: string): ReadableSpan[]
+  /** All of them. */
+  all(): ReadableSpan[]
   series(key: MetricKey): Promise<Series[]>
 }
 
-export function observedTelemetry(): ObservedTelemetry {
+export function observedTelemetry(onDropped: OnDropped = () => {}): ObservedTelemetry {
   const exporter = new InMemorySpanExporter()
-  const redaction = new RedactingSpanProcessor([{ processor: new SimpleSpanProcessor({ exporter }), place: 'export' }], {
-    onDropped: () => {},
-  })
+  const exporters = [new SimpleSpanProcessor({ exporter })] as readonly FinishedSpanProcessor[]
+  const outlet = new EventOutlet({ exporters, resource: emptyResource(), scope: { name: SCOPE }, onDropped })
   const tracer = new LightTracer({
     choose: () => ({ isSampled: true, isRecorded: true }),
     keepsNotable: true,
-    resource: emptyResource(),
-    scope: { name: SCOPE },
-    limits: { attributes: 128, events: 256, links: 1024 },
-    onEnd: span => redaction.onEnd(span),
-    onForgotten: () => {},
+    limits: SPAN_LIMITS,
+    outlet,
   })
   const series = new MetricStorage()
   const reader = new PullMetricReader(new SeriesProducer(series))
@@ -46,6 +47,7 @@ export function observedTelemetry(): ObservedTelemetry {
   new MeterProvider({ readers: [reader] })
   return {
     telemetry: new Telemetry({ tracer, series }),
+    all: () => exporter.getFinishedSpans(),
     spans: name => exporter.getFinishedSpans().filter(span => span.name === name),
     series: async key => {
       const { resourceMetrics } = await reader.collect()

@@ -11,15 +11,16 @@ import {
 } from '@opentelemetry/sdk-trace'
 import { afterEach, describe, expect, it } from 'vitest'
 import { PullMetricReader } from '../../otel/sdk/metric-reader.ts'
-import { ATTR_PROFILE, METRICS, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
+import { ATTR_CALLER, ATTR_CALLER_KIND, ATTR_PROFILE, METRICS, SPAN_CALL, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { activeContext, runInContext } from '../../src/telemetry/active-context.ts'
 import { startEmbeddedTelemetry } from '../../src/telemetry/embedded-telemetry.ts'
 import { joinProcess } from '../../src/telemetry/gatewatches.ts'
 import { unseenApi } from '../../src/telemetry/host-tracer.ts'
+import type { OpenEvent } from '../../src/telemetry/open-event.ts'
 import { activeSpanContext, contextOf, Telemetry } from '../../src/telemetry/telemetry.ts'
 import { afterwards } from '../support/clean-up.ts'
-import { inSpan } from '../support/in-span.ts'
 import { KeptSpans } from '../support/kept-spans.ts'
+import { inEvent, openEvent } from '../support/open-events.ts'
 
 const SECRET = 'sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz'
 
@@ -57,7 +58,7 @@ function hostMetrics() {
 /** Gatewatch's telemetry as a guest, joined to the Gatewatches of the process. */
 function guest() {
   const recorder = new KeptSpans()
-  const embedded = startEmbeddedTelemetry({ recorders: () => [recorder], environment: {} })
+  const embedded = startEmbeddedTelemetry({ eventSink: () => recorder, environment: {} })
   const leads: number[] = []
   const membership = joinProcess({
     points: embedded.points,
@@ -82,21 +83,21 @@ describe('telemetry in an application', () => {
   it('registers nothing', () => {
     const before = Object.keys(registered())
     const { telemetry } = guest()
-    telemetry.startSpan(SPAN_CALL).end()
+    openEvent(telemetry, 'call').end()
     expect(Object.keys(registered())).toEqual(before)
   })
 
   it('redacts what it sets, and leaves what the application sets unchanged', async () => {
     const { spans } = host()
     const { telemetry } = guest()
-    await inSpan(telemetry, SPAN_CALL, { attributes: { [ATTR_PROFILE]: `profile ${SECRET}` } }, async span => {
+    const work = async (event: OpenEvent) => {
       trace.getActiveSpan()?.setAttribute('app.note', 'unchanged').setStatus({ code: SpanStatusCode.ERROR, message: 'their words' })
-      span.setAttribute('not.ours', SECRET).setStatus({ code: SpanStatusCode.ERROR })
-    })
+      event.set({ isError: true, ...{ notOurs: SECRET } })
+    }
+    await inEvent(telemetry, 'call', work, { profile: `profile ${SECRET}` })
     const [span] = spans()
     expect(JSON.stringify(span?.attributes)).not.toContain(SECRET)
     expect(span?.attributes).toMatchObject({ 'app.note': 'unchanged', [ATTR_PROFILE]: 'profile [token]' })
-    expect(span?.attributes).not.toHaveProperty('not.ours')
     expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message: 'their words' })
   })
 
@@ -104,9 +105,9 @@ describe('telemetry in an application', () => {
     const { spans } = host()
     const { telemetry } = guest()
     await trace.getTracer('app').startActiveSpan('app', async outer => {
-      await inSpan(telemetry, SPAN_CALL, {}, async () => {
+      await inEvent(telemetry, 'call', async () => {
         await trace.getTracer('app').startActiveSpan('inner', async inner => {
-          telemetry.startSpan(SPAN_REFRESH).end()
+          openEvent(telemetry, 'token_request').end()
           inner.end()
         })
       })
@@ -121,7 +122,7 @@ describe('telemetry in an application', () => {
   it('keeps its own record whatever the application samples', () => {
     const { spans } = host({ sampler: new AlwaysOffSampler() })
     const { telemetry, recorder } = guest()
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'token_request').end()
     expect(spans()).toEqual([])
     expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
@@ -130,14 +131,13 @@ describe('telemetry in an application', () => {
     const { spans } = host()
     const { telemetry } = guest()
     const server = trace.getTracer('app').startSpan('GET', { kind: SpanKind.SERVER, attributes: { 'http.request.method': 'GET' } })
-    const describe = () => ({ 'http.request.method': 'POST', 'http.route': '/a/:id' })
-    const span = telemetry.startSpan('GET', { kind: SpanKind.SERVER, onto: server, describe })
-    runInContext(contextOf(span), () => telemetry.startSpan(SPAN_CALL).end())
-    span.end()
+    const event = openEvent(telemetry, 'inbound', { httpMethod: 'POST', httpRoute: '/a/:id' }, { onto: server })
+    runInContext(contextOf(event.span), () => openEvent(telemetry, 'call').end())
+    event.end()
     expect(server.isRecording()).toBe(true)
     server.end()
     expect(spans().map(({ name, attributes }) => [name, attributes])).toEqual([
-      [SPAN_CALL, {}],
+      [SPAN_CALL, { [ATTR_CALLER]: 'unknown', [ATTR_CALLER_KIND]: 'unknown' }],
       ['GET', { 'http.request.method': 'GET', 'http.route': '/a/:id' }],
     ])
   })
@@ -148,7 +148,11 @@ describe('telemetry in an application', () => {
     }
     host({ processors: [{ onStart: fault, onEnd: fault, forceFlush: async () => undefined, shutdown: async () => undefined }] })
     const { telemetry, recorder } = guest()
-    expect(() => telemetry.startSpan(SPAN_REFRESH).addEvent('x').end()).not.toThrow()
+    expect(() => {
+      const refresh = openEvent(telemetry, 'token_request')
+      refresh.step('published')
+      refresh.end()
+    }).not.toThrow()
     expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
   })
 })
@@ -182,7 +186,7 @@ describe('metrics in an application', () => {
 describe('contexts', () => {
   it('are kept across awaits where no context manager is registered, and the application sees none of them', async () => {
     const { telemetry } = guest()
-    await inSpan(telemetry, SPAN_CALL, {}, async span => {
+    await inEvent(telemetry, 'call', async ({ span }) => {
       await new Promise(resolve => setImmediate(resolve))
       expect(activeSpanContext()).toEqual(span.spanContext())
       expect(context.active()).toBe(ROOT_CONTEXT)

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { ATTR_IMPORT_COUNTS, ATTR_PERMANENT, ATTR_PROCESS_ROLE, ATTR_PROVIDER, ATTRIBUTES } from '../../otel/semconv.ts'
+import { eventOfSpan } from '../../src/diagnose/event-of-span.ts'
 import type { EventStep, GatewatchEvent } from '../../src/domain/events.ts'
 import {
   attributesOfEvent,
   attributesOfStep,
   type EventSpan,
-  eventOfSpan,
   FIELD_ATTRIBUTES,
   STEP_EVENTS,
   spanNameOf,

@@ -1,67 +1,61 @@
-import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
-import { emptyResource } from '@opentelemetry/resources'
+import { context, ROOT_CONTEXT, TraceFlags, trace } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
-import {
-  ATTR_ATTEMPT_OUTCOME,
-  ATTR_CALLER,
-  ATTR_DECISION,
-  ATTR_PROFILE,
-  ATTR_VIA,
-  EVENT_FALLBACK,
-  EVENT_FIRST_CHUNK,
-  SCOPE,
-  SPAN_ACQUIRE,
-  SPAN_CALL,
-  SPAN_REFRESH,
-} from '../../otel/semconv.ts'
-import type { FinishedSpan } from '../../src/telemetry/finished-span.ts'
+import type { AcquireEvent, GatewatchEvent } from '../../src/domain/events.ts'
 import { LightTracer } from '../../src/telemetry/light-tracer.ts'
+import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
+import { OpenEvent } from '../../src/telemetry/open-event.ts'
+import type { SpanPlace } from '../../src/telemetry/span-of-event.ts'
 import type { TraceChoice } from '../../src/telemetry/span-tree.ts'
+import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { openEvent } from '../support/open-events.ts'
 
 const NOT_CHOSEN: TraceChoice = { isSampled: false, isRecorded: false }
 
 function world(choice: TraceChoice = NOT_CHOSEN, { keepsNotable = true } = {}) {
-  const kept: FinishedSpan[] = []
-  const forgotten: [string, object][] = []
-  const tracer = new LightTracer({
-    choose: () => choice,
-    keepsNotable,
-    resource: emptyResource(),
-    scope: { name: SCOPE },
-    limits: { attributes: 4, events: 2, links: 2 },
-    onEnd: span => kept.push(span),
-    onForgotten: (name, attributes) => forgotten.push([name, attributes]),
-  })
-  const under = (span: ReturnType<LightTracer['startSpan']>) => trace.setSpan(ROOT_CONTEXT, span)
-  /** A call with an acquisition and an attempt that have ended, itself still open. */
+  const kept: { readonly event: GatewatchEvent; readonly place: SpanPlace }[] = []
+  const counted: AcquireEvent[] = []
+  const outlet = {
+    onEnd: (event: GatewatchEvent, place: SpanPlace) => void kept.push({ event, place }),
+    onCounted: (event: AcquireEvent) => void counted.push(event),
+  }
+  const tracer = new LightTracer({ choose: () => choice, keepsNotable, limits: { events: 2, links: 2 }, outlet })
+  const telemetry = new Telemetry({ tracer, series: new MetricStorage() })
+  const under = ({ span }: OpenEvent) => trace.setSpan(ROOT_CONTEXT, span)
+  /** A call with an attempt that has ended, itself still open. */
   const begin = () => {
-    const call = tracer.startSpan(SPAN_CALL, {}, ROOT_CONTEXT)
-    const attempt = tracer.startSpan('chat m', { kind: SpanKind.CLIENT }, under(call))
+    const call = openEvent(telemetry, 'call', {}, { parent: ROOT_CONTEXT })
+    const attempt = openEvent(telemetry, 'attempt', {}, { parent: under(call) })
     attempt.end()
     return { call, attempt, under: under(call) }
   }
-  const names = () => kept.map(({ name }) => name)
-  const sampled = () => kept.map(span => span.spanContext().traceFlags === TraceFlags.SAMPLED)
-  return { tracer, kept, forgotten, begin, names, sampled }
+  const kinds = () => kept.map(({ event }) => event.kind)
+  const sampled = () => kept.map(({ place }) => place.traceFlags === TraceFlags.SAMPLED)
+  return { telemetry, kept, counted, begin, kinds, sampled }
+}
+
+/** Says how often it was described. */
+class Described extends OpenEvent<'call'> {
+  times = 0
+
+  override details() {
+    this.times += 1
+    return { profile: 'described' }
+  }
 }
 
 describe('an ordinary trace', () => {
   it('that is not sampled leaves nothing, and nothing is computed for it', () => {
     const w = world()
-    let described = 0
-    const describe = () => {
-      described += 1
-      return {}
-    }
-    w.tracer.startSpan(SPAN_CALL, { describe }, ROOT_CONTEXT).end()
+    const call = new Described(w.telemetry, 'call', {}, { parent: ROOT_CONTEXT })
+    call.end()
     w.begin().call.end()
-    expect({ kept: w.kept, described }).toEqual({ kept: [], described: 0 })
+    expect({ kept: w.kept, described: call.times }).toEqual({ kept: [], described: 0 })
   })
 
   it('that was sampled goes on span by span', () => {
     const w = world({ isSampled: true, isRecorded: true })
     const { call } = w.begin()
-    expect(w.names()).toEqual(['chat m'])
+    expect(w.kinds()).toEqual(['attempt'])
     call.end()
     expect(w.sampled()).toEqual([true, true])
   })
@@ -71,8 +65,8 @@ describe('an ordinary trace', () => {
     const { call } = w.begin()
     expect(w.kept).toEqual([])
     call.end()
-    expect([w.names(), w.sampled()]).toEqual([
-      ['chat m', SPAN_CALL],
+    expect([w.kinds(), w.sampled()]).toEqual([
+      ['attempt', 'call'],
       [false, false],
     ])
   })
@@ -80,89 +74,90 @@ describe('an ordinary trace', () => {
   it('does not grow under a span that stays open', () => {
     const w = world({ isSampled: false, isRecorded: true })
     const { under } = w.begin()
-    for (let index = 0; index < 100; index += 1) w.tracer.startSpan('chat m', {}, under).end()
+    for (let index = 0; index < 100; index += 1) openEvent(w.telemetry, 'attempt', {}, { parent: under }).end()
     expect(w.kept).toHaveLength(64)
   })
 })
 
 describe('a trace in which something happens', () => {
   it.each<[string, (w: ReturnType<typeof world>, begun: ReturnType<ReturnType<typeof world>['begin']>) => void]>([
-    ['an error', (_w, { call }) => call.setStatus({ code: SpanStatusCode.ERROR })],
-    ['a fallback', (_w, { call }) => call.addEvent(EVENT_FALLBACK)],
-    ['a refresh', (w, { under }) => w.tracer.startSpan(SPAN_REFRESH, {}, under).end()],
-    ['a bypass', (w, { under }) => w.tracer.startSpan('POST', { attributes: { [ATTR_VIA]: 'bypass' } }, under).end()],
-    ['an acquisition that led', (w, { under }) => w.tracer.startSpan(SPAN_ACQUIRE, {}, under).setAttribute(ATTR_DECISION, 'lead').end()],
-    ['an attempt given up', (_w, { call }) => call.setAttribute(ATTR_ATTEMPT_OUTCOME, 'aborted')],
+    ['an error', (_w, { call }) => call.set({ isError: true })],
+    ['a fallback', (_w, { call }) => call.step('fallback')],
+    ['a refresh', (w, { under }) => openEvent(w.telemetry, 'token_request', {}, { parent: under }).end()],
+    ['an acquisition that led', (w, { under }) => openEvent(w.telemetry, 'acquire', { decision: 'lead' }, { parent: under }).end()],
+    ['an acquisition of a refresh', (w, { under }) => openEvent(w.telemetry, 'acquire', { outcome: 'reused' }, { parent: under }).end()],
+    ['an attempt given up', (_w, { call }) => call.end({ isError: false, ...{ outcome: 'aborted' } })],
   ])('(%s) is kept with everything, what had ended before and what ends after', (_what, happen) => {
     const w = world()
     const begun = w.begin()
     expect(w.kept).toEqual([])
     happen(w, begun)
-    expect(w.names()[0]).toBe('chat m')
     begun.call.end()
-    expect(w.names().at(-1)).toBe(SPAN_CALL)
+    expect([w.kinds()[0], w.kinds().at(-1)]).toEqual(['attempt', 'call'])
     expect(new Set(w.sampled())).toEqual(new Set([true]))
-    expect(w.kept[0]?.parentSpanContext?.spanId).toBe(w.kept.at(-1)?.spanContext().spanId)
+    expect(w.kept[0]?.event.parentSpanId).toBe(w.kept.at(-1)?.event.spanId)
   })
 
   it('is recorded and not exported where the operator wants exactly what his sampler says', () => {
     const w = world(NOT_CHOSEN, { keepsNotable: false })
     const { call } = w.begin()
-    call.setStatus({ code: SpanStatusCode.ERROR })
-    call.end()
+    call.end({ isError: true })
     expect(w.sampled()).toEqual([false, false])
   })
 
   it('can be found from that moment on, so that a measurement may point to it', () => {
     const { call } = world().begin()
-    expect(call.spanContext().traceFlags).toBe(TraceFlags.NONE)
-    call.setStatus({ code: SpanStatusCode.ERROR })
-    expect(call.spanContext().traceFlags).toBe(TraceFlags.SAMPLED)
+    expect(call.span.spanContext().traceFlags).toBe(TraceFlags.NONE)
+    call.step('fallback')
+    expect(call.span.spanContext().traceFlags).toBe(TraceFlags.SAMPLED)
   })
 })
 
 describe('an acquisition that is a plain reuse', () => {
   it('is counted although its trace is not kept', () => {
     const w = world()
-    const acquisition = w.tracer.startSpan(SPAN_ACQUIRE, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, ROOT_CONTEXT)
-    acquisition.setAttribute(ATTR_DECISION, 'reuse').end()
-    expect([w.kept, w.forgotten]).toEqual([[], [[SPAN_ACQUIRE, { [ATTR_CALLER]: 'src/a.ts#f', [ATTR_DECISION]: 'reuse' }]]])
+    openEvent(w.telemetry, 'acquire', { reason: 'forced', decision: 'reuse' }, { parent: ROOT_CONTEXT }).end()
+    expect(w.kept).toEqual([])
+    expect(w.counted).toMatchObject([{ kind: 'acquire', reason: 'forced', decision: 'reuse', standsFor: 1 }])
   })
 })
 
-describe('a span', () => {
-  it('reads its late attributes when it ends, and what was set goes before it', () => {
+describe('an event', () => {
+  it('is described when it ends, after what was set', () => {
     const w = world({ isSampled: true, isRecorded: true })
-    const describe = () => ({ [ATTR_PROFILE]: 'asked', [ATTR_CALLER]: 'asked' })
-    w.tracer.startSpan(SPAN_CALL, { describe }, ROOT_CONTEXT).setAttribute(ATTR_PROFILE, 'set').end()
-    expect(w.kept[0]?.attributes).toEqual({ [ATTR_PROFILE]: 'set', [ATTR_CALLER]: 'asked' })
+    const call = new Described(w.telemetry, 'call', { profile: 'set', model: 'm' }, { parent: ROOT_CONTEXT })
+    call.end()
+    expect(w.kept[0]?.event).toMatchObject({ profile: 'described', model: 'm' })
   })
 
-  it('keeps to its limits and counts what it left out', () => {
+  it('keeps to the limits of a span and counts what it left out', () => {
     const w = world({ isSampled: true, isRecorded: true })
-    const span = w.tracer.startSpan(SPAN_CALL, {}, ROOT_CONTEXT)
+    const call = openEvent(w.telemetry, 'call', {}, { parent: ROOT_CONTEXT })
     for (let index = 0; index < 6; index += 1) {
-      span.setAttribute(`key${index}`, index)
-      span.addEvent(`${EVENT_FIRST_CHUNK}${index}`)
-      span.addLink({ context: span.spanContext() })
+      call.step('skipped', { profile: `p${index}` })
+      call.span.addLink({ context: call.span.spanContext() })
     }
-    span.end()
+    call.end()
     const [kept] = w.kept
-    expect(Object.keys(kept?.attributes ?? {})).toEqual(['key0', 'key1', 'key2', 'key3'])
-    expect(kept?.events.map(({ name }) => name)).toEqual([`${EVENT_FIRST_CHUNK}4`, `${EVENT_FIRST_CHUNK}5`])
-    expect(kept).toMatchObject({ droppedAttributesCount: 2, droppedEventsCount: 4, droppedLinksCount: 4 })
+    expect(kept?.event.steps.map(({ profile }) => profile)).toEqual(['p4', 'p5'])
+    expect(kept?.place).toMatchObject({ droppedSteps: 4, droppedLinks: 4 })
   })
 
-  it('is deaf once it has ended', () => {
+  it('is deaf once it has ended, and its span to other code always', () => {
     const w = world({ isSampled: true, isRecorded: true })
-    const span = w.tracer.startSpan(SPAN_CALL, {}, ROOT_CONTEXT)
-    span.end()
-    span.setAttribute(ATTR_PROFILE, 'late').addEvent(EVENT_FALLBACK).setStatus({ code: SpanStatusCode.ERROR }).updateName('late').end()
-    expect(w.kept).toMatchObject([{ name: SPAN_CALL, attributes: {}, events: [], status: { code: SpanStatusCode.UNSET } }])
-    expect(span.isRecording()).toBe(false)
+    const call = openEvent(w.telemetry, 'call', {}, { parent: ROOT_CONTEXT })
+    call.span.setAttribute('key', 'value').addEvent('event').updateName('name')
+    call.end()
+    call.set({ profile: 'late' })
+    call.step('fallback')
+    call.end({ isError: true })
+    expect(w.kept).toHaveLength(1)
+    expect(w.kept[0]?.event).toMatchObject({ kind: 'call', isError: false, steps: [] })
+    expect(w.kept[0]?.event).not.toHaveProperty('profile')
+    expect(call.span.isRecording()).toBe(false)
   })
 
-  it('goes on with the trace of another caller, its state included, and begins one of its own where the call asks for one', () => {
+  it('goes on with the trace of another caller', () => {
     const w = world({ isSampled: true, isRecorded: true })
     const remote = {
       traceId: '0af7651916cd43dd8448eb211c80319c',
@@ -171,13 +166,8 @@ describe('a span', () => {
       isRemote: true,
     }
     const parent = trace.setSpanContext(ROOT_CONTEXT, remote)
-    w.tracer.startSpan(SPAN_CALL, {}, parent).end()
-    w.tracer.startSpan(SPAN_REFRESH, { root: true }, parent).end()
-    const [call, refresh] = w.kept
-    expect(call).toMatchObject({ parentSpanContext: remote })
-    expect(call?.spanContext().traceId).toBe(remote.traceId)
-    expect(refresh?.parentSpanContext).toBeUndefined()
-    expect(refresh?.spanContext().traceId).not.toBe(remote.traceId)
+    openEvent(w.telemetry, 'call', {}, { parent }).end()
+    expect(w.kept[0]).toMatchObject({ event: { traceId: remote.traceId, parentSpanId: remote.spanId }, place: { parent: remote } })
     expect(trace.getSpan(context.active())).toBeUndefined()
   })
 })

@@ -1,5 +1,5 @@
 import http from 'node:http'
-import { context, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, SpanStatusCode } from '@opentelemetry/api'
 import { Pool, request } from 'undici'
 import { describe, expect, it } from 'vitest'
 import {
@@ -35,6 +35,8 @@ import { takeFrames } from '../../src/callers/stack-frames.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { carryPermit, Permit } from '../../src/providers/permit.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
+import { contextOf } from '../../src/telemetry/telemetry.ts'
+import { inEvent, openEvent } from '../support/open-events.ts'
 import { bypassWorld, DEAD_URL, onClose, startServer, until } from './world.ts'
 
 const FORM = 'grant_type=refresh_token&refresh_token=rt_secret_1&client_id=app_acme'
@@ -80,12 +82,12 @@ describe('the tokens of an answer', () => {
 describe('a token request without a permit', () => {
   it('is a span with the function, file, line and stack of the code that made it', async () => {
     const w = await world()
-    await w.tracer.startActiveSpan('inbound', async inbound => {
+    const inbound = await inEvent(w.telemetry, 'call', async event => {
       await refreshBehindTheGate(w.tokenUrl)
-      inbound.end()
+      return event.span
     })
     await until(() => w.spans().length === 2)
-    const [inbound, span] = [w.spans().find(({ name }) => name === 'inbound'), w.spans().find(({ name }) => name === SPAN_REFRESH)]
+    const span = w.spans().find(({ name }) => name === SPAN_REFRESH)
     expect(span?.attributes).toEqual({
       [ATTR_PROVIDER]: 'acme',
       [ATTR_VIA]: 'bypass',
@@ -111,8 +113,8 @@ describe('a token request without a permit', () => {
     })
     expect(span?.events.map(({ name }) => name)).toEqual([EVENT_BYPASS])
     expect(span?.status.code).toBe(SpanStatusCode.UNSET)
-    expect(span?.spanContext().traceId).toBe(inbound?.spanContext().traceId)
-    expect(span?.parentSpanContext?.spanId).toBe(inbound?.spanContext().spanId)
+    expect(span?.spanContext().traceId).toBe(inbound.spanContext().traceId)
+    expect(span?.parentSpanContext?.spanId).toBe(inbound.spanContext().spanId)
     expect([w.dropped, w.faults]).toEqual([[], []])
   })
 
@@ -370,7 +372,8 @@ describe('everything else', () => {
         throw new TypeError('the watch stumbled')
       },
     })
-    const inContext = context.with(trace.setSpan(context.active(), w.tracer.startSpan('inbound')), () => refreshBehindTheGate(w.tokenUrl))
+    const inbound = openEvent(w.telemetry, 'inbound', { httpMethod: 'GET' })
+    const inContext = context.with(contextOf(inbound.span), () => refreshBehindTheGate(w.tokenUrl))
     expect(await inContext).toBe(200)
     expect(server.received.map(({ body }) => body.toString())).toEqual([FORM])
     await until(() => w.spans().length === 1)

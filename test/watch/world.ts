@@ -2,17 +2,12 @@ import { createServer, type IncomingHttpHeaders, type RequestListener, type Serv
 import type { AddressInfo } from 'node:net'
 import { context } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
-import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
-import { SeriesProducer } from '../../otel/sdk/series-producer.ts'
-import { METRICS, type MetricKey, SCOPE } from '../../otel/semconv.ts'
+import type { MetricKey } from '../../otel/semconv.ts'
 import { watchOutgoing } from '../../src/http-clients/outgoing.ts'
 import { createRegistry } from '../../src/providers/registry.ts'
-import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
-import { RedactingSpanProcessor } from '../../src/telemetry/redaction-processor.ts'
-import { Telemetry } from '../../src/telemetry/telemetry.ts'
 import { type BypassWatchOptions, watchBypasses } from '../../src/watch/bypass-watch.ts'
 import { afterwards } from '../support/clean-up.ts'
+import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 export interface Received {
   readonly path: string
@@ -99,45 +94,22 @@ export async function bypassWorld(
 ) {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   afterwards(() => context.disable())
-  const spans = new InMemorySpanExporter()
   const dropped: string[] = []
-  const redaction = new RedactingSpanProcessor([{ processor: new SimpleSpanProcessor({ exporter: spans }), place: 'export' }], {
-    onDropped: place => dropped.push(place),
-  })
-  const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
-  const series = new MetricStorage()
-  const metricProducers = [new SeriesProducer(series)]
-  const reader = new PeriodicExportingMetricReader({ exporter: metrics, exportIntervalMillis: 3_600_000, metricProducers })
-  const meters = new MeterProvider({ readers: [reader] })
-  const tracers = new TracerProvider({ spanProcessors: [redaction] })
-  const telemetry = new Telemetry({ tracer: tracers.getTracer(SCOPE), series })
+  const { telemetry, all, series } = observedTelemetry(place => dropped.push(place))
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
   const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })
   watch.start()
   afterwards(watch.stop)
-  afterwards(() => meters.shutdown())
   return {
     tokenUrl: `${url}/token`,
     telemetry,
-    tracer: tracers.getTracer('test'),
     watch,
     faults,
     dropped,
-    spans: () => spans.getFinishedSpans(),
+    spans: all,
     /** Every point of a metric: its labels and its value, or its count for a histogram. */
-    points: async (key: MetricKey) => {
-      metrics.reset()
-      await reader.forceFlush()
-      const found = metrics
-        .getMetrics()
-        .flatMap(({ scopeMetrics }) => scopeMetrics)
-        .flatMap(scope => scope.metrics)
-        .filter(({ descriptor }) => descriptor.name === METRICS[key].name)
-      return found.flatMap(({ dataPoints }) =>
-        dataPoints.map(({ attributes, value }) => ({ ...attributes, value: typeof value === 'number' ? value : value.count })),
-      )
-    },
+    points: async (key: MetricKey) => (await series(key)).map(({ labels, value }) => ({ ...labels, value })),
   }
 }
 

@@ -1,18 +1,20 @@
-import { context, metrics, ProxyTracerProvider, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, metrics, ProxyTracerProvider, ROOT_CONTEXT, SpanStatusCode, trace } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
 import { prometheusLabel, prometheusName } from '../../../otel/prometheus-name.ts'
 import {
-  ATTR_CALLER,
   ATTR_PROCESS_ROLE,
-  ATTRIBUTES,
+  ATTR_PROFILE,
   EVENT_BYPASS,
   METRICS,
   SPAN_ACQUIRE,
   SPAN_CALL,
+  SPAN_IMPORT,
   SPAN_REFRESH,
 } from '../../../otel/semconv.ts'
+import { FIELD_ATTRIBUTES } from '../../../src/telemetry/event-span.ts'
+import type { OpenEvent } from '../../../src/telemetry/open-event.ts'
 import { activeSpanContext } from '../../../src/telemetry/telemetry.ts'
-import { inSpan } from '../../support/in-span.ts'
+import { inEvent, openEvent } from '../../support/open-events.ts'
 import type { ParsedFamily } from '../../support/open-metrics-parser.ts'
 import type { ReceivedMetric } from '../../support/otlp-receiver.ts'
 import { CANARIES } from '../../telemetry/canaries.ts'
@@ -73,7 +75,7 @@ describe('both ways out', () => {
       { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=lab,service.name=overruled' },
       { serviceName: 'my-gateway', processRole: 'gateway' },
     )
-    telemetry.startSpan(SPAN_CALL).end()
+    openEvent(telemetry, 'probe').end()
     telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     const [span] = receiver.spans()
@@ -104,7 +106,7 @@ describe('both ways out', () => {
 
   it('shows in /metrics the trace a measurement was made in', async () => {
     const { sdk, telemetry } = await start({})
-    const traceId = await inSpan(telemetry, SPAN_REFRESH, {}, async span => {
+    const traceId = await inEvent(telemetry, 'import', async ({ span }) => {
       telemetry.instruments.record('refreshDuration', 0.3, { provider: 'p' })
       return span.spanContext().traceId
     })
@@ -120,7 +122,7 @@ describe('exemplars over OTLP', () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol })
     const measure = (value: number, provider: string) =>
-      inSpan(telemetry, SPAN_REFRESH, {}, async span => {
+      inEvent(telemetry, 'import', async ({ span }) => {
         telemetry.instruments.record('refreshDuration', value, { provider })
         return span.spanContext().traceId
       })
@@ -151,8 +153,7 @@ describe('exemplars over OTLP', () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta',
     })
-    const measure = (value: number) =>
-      inSpan(telemetry, SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', value, {}))
+    const measure = (value: number) => inEvent(telemetry, 'import', async () => telemetry.instruments.record('refreshDuration', value, {}))
     const sent = () =>
       (receiver.metrics().find(({ name }) => name === METRICS.refreshDuration.name)?.points ?? []).map(({ exemplars = [] }) =>
         exemplars.map(({ value }) => value),
@@ -171,18 +172,20 @@ describe('spans', () => {
   it('arrive at the receiver and in the recorder with parent, links, events and kind', async () => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })
-    await inSpan(telemetry, SPAN_CALL, { attributes: { [ATTR_CALLER]: 'src/a.ts#f' } }, async call => {
-      const refresh = telemetry.startSpan(SPAN_REFRESH, { kind: SpanKind.CLIENT, root: true })
+    const work = async ({ span: call }: OpenEvent) => {
+      const refresh = openEvent(telemetry, 'token_request', { grant: 'refresh' }, { parent: ROOT_CONTEXT })
       refresh.end()
-      await inSpan(telemetry, SPAN_ACQUIRE, { links: [{ context: refresh.spanContext() }] }, async acquisition =>
-        acquisition.addEvent(EVENT_BYPASS),
-      )
+      await inEvent(telemetry, 'acquire', async acquisition => {
+        acquisition.span.addLink({ context: refresh.span.spanContext() })
+        acquisition.step('bypass')
+      })
       expect(call.isRecording()).toBe(true)
-    })
+    }
+    await inEvent(telemetry, 'call', work, { profile: 'acme:work' })
     await sdk.flush()
     const spans = receiver.spans()
     const [refresh, acquisition, call] = [SPAN_REFRESH, SPAN_ACQUIRE, SPAN_CALL].map(name => spans.find(span => span.name === name))
-    expect(call).toMatchObject({ parentSpanId: '', attributes: { [ATTR_CALLER]: 'src/a.ts#f' } })
+    expect(call).toMatchObject({ parentSpanId: '', attributes: { [ATTR_PROFILE]: 'acme:work' } })
     expect(acquisition).toMatchObject({
       parentSpanId: call?.spanId,
       events: [{ name: EVENT_BYPASS }],
@@ -195,8 +198,8 @@ describe('spans', () => {
   it('carry 1,024 links: one refresh has hundreds of acquisitions', async () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
-    const refresh = telemetry.startSpan(SPAN_REFRESH)
-    for (let index = 0; index < 800; index += 1) refresh.addLink({ context: telemetry.startSpan(SPAN_ACQUIRE).spanContext() })
+    const refresh = openEvent(telemetry, 'token_request').span
+    for (let index = 0; index < 800; index += 1) refresh.addLink({ context: openEvent(telemetry, 'acquire').span.spanContext() })
     refresh.end()
     await sdk.flush()
     expect(receiver.spans()[0]?.links).toHaveLength(800)
@@ -205,28 +208,39 @@ describe('spans', () => {
   it('are all recorded and only exported when they are sampled', async () => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_SAMPLER: 'always_off' })
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'import').end()
     await sdk.flush()
     expect(receiver.spans()).toEqual([])
-    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
+    expect(recorder.named(SPAN_IMPORT)).toHaveLength(1)
   })
 
   it('hold no secret when they leave, wherever it was put', async () => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
     for (const { text } of CANARIES) {
-      const everywhere = Object.fromEntries([...Object.keys(ATTRIBUTES), 'no.such.attribute', text].map(key => [key, text]))
-      const work = inSpan(telemetry, `chat ${text}`, { attributes: everywhere }, async span => {
-        span.addEvent(text, everywhere)
-        span.addEvent(EVENT_BYPASS, everywhere)
-        span.addLink({ context: span.spanContext(), attributes: everywhere })
-        span.recordException(new Error(text))
-        span.setStatus({ code: SpanStatusCode.ERROR, message: text })
-        telemetry.instruments.record('attemptDuration', 1, { provider: text, model: text, profile: text, caller: text, 'error.type': text })
-        telemetry.instruments.record('serverDuration', 1, { 'http.route': text, 'http.request.method': text })
-        telemetry.instruments.add('fallbacks', { from: text, to: text })
-        throw Object.assign(new Error(text), { name: text, code: text })
-      })
+      const everywhere = Object.fromEntries([...Object.keys(FIELD_ATTRIBUTES), 'noSuchField', text].map(field => [field, text]))
+      const work = inEvent(
+        telemetry,
+        'attempt',
+        async event => {
+          event.step('bypass', everywhere)
+          event.span.setAttributes(everywhere)
+          event.span.addEvent(text, everywhere)
+          event.span.recordException(new Error(text))
+          event.span.setStatus({ code: SpanStatusCode.ERROR, message: text })
+          telemetry.instruments.record('attemptDuration', 1, {
+            provider: text,
+            model: text,
+            profile: text,
+            caller: text,
+            'error.type': text,
+          })
+          telemetry.instruments.record('serverDuration', 1, { 'http.route': text, 'http.request.method': text })
+          telemetry.instruments.add('fallbacks', { from: text, to: text })
+          throw Object.assign(new Error(text), { name: text, code: text })
+        },
+        { ...everywhere, outcome: text },
+      )
       await expect(work).rejects.toThrow()
     }
     await sdk.flush()
@@ -251,16 +265,16 @@ describe('spans', () => {
 describe('the environment', () => {
   it('that says nothing exports nothing', async () => {
     const { sdk, recorder, telemetry } = await start({})
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'import').end()
     await sdk.flush()
     expect(await dropped(sdk)).toEqual({})
-    expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)
+    expect(recorder.named(SPAN_IMPORT)).toHaveLength(1)
   })
 
   it('can name an endpoint for one signal alone', async () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` })
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'import').end()
     telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     expect(receiver.spans()).toHaveLength(1)
@@ -270,7 +284,7 @@ describe('the environment', () => {
   it('can switch one signal off', async () => {
     const receiver = await receive()
     const { sdk, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_TRACES_EXPORTER: 'none' })
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'import').end()
     telemetry.instruments.add('acquisitions', {})
     await sdk.flush()
     expect(receiver.spans()).toEqual([])
@@ -279,7 +293,7 @@ describe('the environment', () => {
 
   it('that disables the SDK leaves /metrics answering with the resource alone', async () => {
     const { sdk, recorder, telemetry } = await start({ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' })
-    await inSpan(telemetry, SPAN_REFRESH, {}, async () => telemetry.instruments.record('refreshDuration', 1, {}))
+    await inEvent(telemetry, 'import', async () => telemetry.instruments.record('refreshDuration', 1, {}))
     await sdk.flush()
     expect((await families(sdk)).map(({ name }) => name)).toEqual(['target'])
     expect(recorder.spans).toEqual([])
@@ -305,7 +319,7 @@ describe('the environment', () => {
         OTEL_EXPORTER_OTLP_COMPRESSION: 'none',
         OTEL_RESOURCE_ATTRIBUTES: 'of.ours=a%20value',
       })
-      telemetry.startSpan(SPAN_REFRESH).end()
+      openEvent(telemetry, 'import').end()
       await sdk.flush()
       expect(written).toEqual([])
       expect(receiver.spans()[0]?.resource).toMatchObject({ 'of.ours': 'a value' })
@@ -323,14 +337,14 @@ describe("the host's OpenTelemetry", () => {
     expect(provider instanceof ProxyTracerProvider && provider.getDelegateTracer('host')).toBeUndefined()
     expect(metrics.getMeterProvider().constructor.name).toBe('NoopMeterProvider')
     expect(trace.getTracer('host').startSpan('x').isRecording()).toBe(false)
-    expect(telemetry.startSpan(SPAN_CALL).isRecording()).toBe(true)
+    expect(openEvent(telemetry, 'probe').span.isRecording()).toBe(true)
   })
 
   it('gets no context manager; our spans have parents across awaits all the same', async () => {
     // Other files of this process have registered one.
     context.disable()
     const { telemetry } = await start({})
-    await inSpan(telemetry, SPAN_CALL, {}, async span => {
+    await inEvent(telemetry, 'call', async ({ span }) => {
       await new Promise(resolve => setImmediate(resolve))
       expect(activeSpanContext()).toEqual(span.spanContext())
       expect(context.active()).toBe(ROOT_CONTEXT)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { traceKeepingOf } from '../../../otel/sdk/tail-sampler.ts'
 import { SPAN_CALL, SPAN_REFRESH } from '../../../otel/semconv.ts'
 import { randomHex } from '../../../src/tools/random-hex.ts'
+import { openEvent } from '../../support/open-events.ts'
 import { receive, start } from '../world.ts'
 
 const TRACES = 4_000
@@ -56,7 +57,7 @@ describe('a trace in which something happened', () => {
   ])('is exported unless the operator switched exporting off: %j', async (environment, expected) => {
     const receiver = await receive()
     const { sdk, recorder, telemetry } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...environment })
-    telemetry.startSpan(SPAN_REFRESH).end()
+    openEvent(telemetry, 'token_request').end()
     await sdk.flush()
     expect(receiver.spans()).toHaveLength(expected)
     expect(recorder.named(SPAN_REFRESH)).toHaveLength(1)

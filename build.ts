@@ -1,18 +1,16 @@
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { builtinModules, isBuiltin } from 'node:module'
-import { dirname, join, resolve, sep } from 'node:path'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { build, type Plugin } from 'esbuild'
+import { build, type ImportKind, type Metafile, type Plugin } from 'esbuild'
 import { bundlePage } from './src/ops/bundle-page.ts'
 import { PLAYED_MODULES } from './src/tools/own-module.ts'
 
 /**
  * Writes what the package ships to `dist`, or to the folder that is named: `node build.ts [folder] [--no-types]`.
  *
- * - `dist/*.js`: the doors of the library and the preload, with what they share as chunks.
- * - `dist/programs/*.js`: the command, with Express and the OpenTelemetry SDK inside. A bundle of its own: shared with some sixty
- *   commands, the library would be cut into many small chunks.
+ * - `dist/*.js`: the doors of the library, the preload and the command, with what they share as chunks.
  * - `dist/page/`: the ops page. `dist/types/`: declarations of the doors and of what they name.
  *
  * Packages are bundled, so that an installation brings none; `@opentelemetry/api` is the host's.
@@ -20,32 +18,38 @@ import { PLAYED_MODULES } from './src/tools/own-module.ts'
 const ROOT = import.meta.dirname
 const SOURCES = join(ROOT, 'src')
 const DOORS = ['index', 'express', 'gateway', 'register', 'store']
-const PROGRAMS = ['cli/main']
+const COMMAND = 'cli/main'
+/**
+ * What is loaded together when a process starts. The preload and the command look at the version of Node before they load more, which
+ * one that is too old could not read.
+ */
+const STARTS = [['index'], ['store'], ['register'], ['watch/start-watch'], [COMMAND], ['cli/program', 'cli/run']]
 const API = '@opentelemetry/api'
 /** A call that loads a module of ours by its URL; see `src/tools/own-module.ts`. */
 const LOADS = /\b(?:ownModule|startQuietThread|requireOwn(?:<.*>)?)\(\s*'([\w/-]+)'/g
-const FORMAT = { format: 'esm', platform: 'node', target: 'node22.22', logLevel: 'warning' } as const
+const BUILTIN_IMPORT = /^import (?!type )(?:(?:\* as )?(\w+))?(?:, )?(?:\{([^}]*)\})? from ['"]node:([\w/]+)['"];?/gm
+/** Instrumentations of an application patch these when they are imported. */
+const INSTRUMENTED = /^(?:https?|http2)$/
+/** Its functions are looked up when they are called: to load it takes seven milliseconds, and few processes that start use it. */
+const LOADED_LATER = 'crypto'
+const FORMAT = { format: 'esm', platform: 'node', target: 'node22.22', logLevel: 'warning', legalComments: 'none' } as const
+const SMALL = { minifySyntax: true, minifyWhitespace: true } as const
 const RUN = promisify(execFile)
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { 'no-types': { type: 'boolean', default: false } } })
 const dist = resolve(ROOT, positionals[0] ?? 'dist')
-const programs = join(dist, 'programs')
 
 rmSync(dist, { recursive: true, force: true })
-const loaded = modulesLoadedByUrl()
-const ofLibrary = loaded.filter(path => !path.startsWith('simulator/') && !path.startsWith('ops/'))
+const loaded = modulesLoadedByUrl().filter(path => !isPlayed(path))
 const written = await Promise.all([
-  bundle(dist, [...DOORS, ...ofLibrary.filter(path => !isThread(path))]),
-  bundle(programs, [...PROGRAMS, ...loaded.filter(path => !isThread(path) && !isPlayed(path))]),
-  ...ofLibrary.filter(isThread).map(path => bundle(dist, [path], false)),
-  ...loaded.filter(isThread).map(path => bundle(programs, [path], false)),
+  bundle([...DOORS, COMMAND, ...loaded.filter(path => !isThread(path))], mergeChunks),
+  ...loaded.filter(isThread).map(path => bundle([path])),
   writePlayed(),
   writePage(join(dist, 'page')),
   values['no-types'] ? [] : writeTypes(join(dist, 'types')),
 ])
-shareChunks()
 // npm sets it when it links the command, and not when the command is built again.
-chmodSync(join(programs, 'main.js'), 0o755)
+chmodSync(join(dist, 'main.js'), 0o755)
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES.txt'), licencesOf(written.flat()))
 
 function modulesLoadedByUrl(): string[] {
@@ -58,47 +62,125 @@ function isThread(path: string): boolean {
   return path.endsWith('-worker')
 }
 
-/**
- * A chunk that both bundles have is stored once: the one of the programs passes on what that of the library exports. All that a
- * shared chunk imports must be shared too, since a module that is there twice has its state twice.
- */
-function shareChunks(): void {
-  const texts = new Map(globSync('chunk-*.js', { cwd: dist }).map(name => [name, readFileSync(join(dist, name), 'utf8')]))
-  const isShared = (name: string): boolean => {
-    const text = texts.get(name)
-    if (text === undefined || text.includes('import.meta')) return false
-    if (!existsSync(join(programs, name)) || readFileSync(join(programs, name), 'utf8') !== text) return false
-    return Array.from(text.matchAll(/"\.\/([^"]+\.js)"/g)).every(([, imported = '']) => isShared(imported))
-  }
-  for (const name of [...texts.keys()].filter(isShared)) writeFileSync(join(programs, name), `export*from"../${name}";\n`)
-}
-
 /** @returns Paths of all sources. */
-async function bundle(outdir: string, entries: readonly string[], splitting = true): Promise<string[]> {
-  const { metafile } = await build({
+async function bundle(
+  entries: readonly string[],
+  merge?: (files: Map<string, string>, metafile: Metafile) => Promise<Map<string, string>>,
+) {
+  const { metafile, outputFiles } = await build({
     ...FORMAT,
+    ...SMALL,
     entryPoints: entries.map(path => join(SOURCES, `${path}.ts`)),
-    outdir,
+    outdir: dist,
     entryNames: '[name]',
     chunkNames: 'chunk-[hash]',
     bundle: true,
-    splitting,
-    minifySyntax: true,
-    minifyWhitespace: true,
+    splitting: merge !== undefined,
+    write: false,
     metafile: true,
-    legalComments: 'none',
     absWorkingDir: ROOT,
     external: [API],
-    plugins: [builtins(), played(), namedImports()],
+    plugins: [requiredBuiltins(), importedBuiltins(), played(), namedImports()],
   })
+  const files = new Map(outputFiles.map(({ path, text }) => [basename(path), text]))
+  mkdirSync(dist, { recursive: true })
+  for (const [name, text] of (await merge?.(files, metafile)) ?? files) writeFileSync(join(dist, name), text)
   return Object.keys(metafile.inputs)
 }
 
+/**
+ * Merges chunks that are loaded together. esbuild makes a chunk of what the same set of entries reaches, and each module that is
+ * imported later is an entry: one start would load some thirty files, at a millisecond each. Chunks that the same starts load become one.
+ */
+async function mergeChunks(files: Map<string, string>, { outputs }: Metafile): Promise<Map<string, string>> {
+  const starts = STARTS.map(sources => reachedFrom(sources, outputs))
+  const groups = Map.groupBy(Object.keys(outputs), path => {
+    const loadedBy = starts.map(reached => Number(reached.has(path))).join('')
+    return isChunk(path) && loadedBy.includes('1') ? loadedBy : path
+  })
+  const fileOf = new Map<string, string>()
+  for (const [first = '', ...others] of groups.values()) for (const path of [first, ...others]) fileOf.set(basename(path), basename(first))
+  const merged = Array.from(groups.values(), async (paths): Promise<[string, string]> => {
+    const exported = paths.flatMap(path => outputs[path]?.exports ?? [])
+    if (new Set(exported).size < exported.length) throw new Error(`chunks that are merged export a name twice: ${paths}`)
+    const names = paths.map(path => basename(path))
+    return [names[0] ?? '', await mergedText(names, files, fileOf)]
+  })
+  return new Map(await Promise.all(merged))
+}
+
+/** @returns The files of these sources, and all that those import as they are loaded. */
+function reachedFrom(sources: readonly string[], outputs: Metafile['outputs']): Set<string> {
+  const reached = new Set<string>()
+  const visit = (path: string): void => {
+    if (reached.has(path)) return
+    reached.add(path)
+    for (const { path: imported, kind } of outputs[path]?.imports ?? [])
+      if (kind === 'import-statement' && imported in outputs) visit(imported)
+  }
+  for (const source of sources) {
+    const [path] = Object.entries(outputs).find(([, { entryPoint }]) => entryPoint === `src/${source}.ts`) ?? []
+    if (path === undefined) throw new Error(`${source} is no entry of the bundle`)
+    visit(path)
+  }
+  return reached
+}
+
+/** A file that nobody outside of the bundle loads. */
+function isChunk(path: string): boolean {
+  return basename(path).startsWith('chunk-')
+}
+
+/**
+ * The content of the first of the files, and of the others that are merged with it.
+ *
+ * @param fileOf Where the content of each file is now.
+ */
+async function mergedText(names: readonly string[], files: ReadonlyMap<string, string>, fileOf: ReadonlyMap<string, string>) {
+  const [entry = ''] = names
+  const all = names.map(name => `export * from "./${name}"`).join('\n')
+  const resolved = (path: string, kind: ImportKind) => {
+    const name = path.slice('./'.length)
+    const file = path.startsWith('./') ? fileOf.get(name) : undefined
+    if (file === entry && kind === 'import-statement') return { path: name, namespace: 'chunk' }
+    return { path: file === undefined ? path : `./${file}`, external: true }
+  }
+  const plugin: Plugin = {
+    name: 'chunks',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /.*/ }, ({ path, kind }) =>
+        kind === 'entry-point' ? { path: names.length > 1 ? 'all' : entry, namespace: 'chunk' } : resolved(path, kind),
+      )
+      onLoad({ filter: /.*/, namespace: 'chunk' }, ({ path }) => ({ contents: files.get(path) ?? all }))
+    },
+  }
+  const { outputFiles } = await build({
+    ...FORMAT,
+    ...SMALL,
+    entryPoints: [entry],
+    outdir: dist,
+    bundle: true,
+    write: false,
+    plugins: [plugin],
+  })
+  return withoutRepeated(outputFiles[0]?.text ?? '')
+}
+
+/** Chunks that were imported for their evaluation alone are one file now. */
+function withoutRepeated(text: string): string {
+  const imported = new Set(Array.from(text.matchAll(/from"(\.\/[^"]+)"/g), ([, path]) => path))
+  return text.replace(/import"(\.\/[^"]+)";/g, (statement, path) => {
+    const isRepeated = imported.has(path)
+    imported.add(path)
+    return isRepeated ? '' : statement
+  })
+}
+
 /** CommonJS packages call `require` for what Node brings; a module has none, and none can be made in a bundle of CommonJS. */
-function builtins(): Plugin {
+function requiredBuiltins(): Plugin {
   const known = new Set(builtinModules)
   return {
-    name: 'builtins',
+    name: 'required-builtins',
     setup({ onResolve, onLoad }) {
       onResolve({ filter: /^[\w:/]+$/ }, ({ path, kind }) =>
         kind === 'require-call' && known.has(path.replace(/^node:/, '')) ? { path, namespace: 'builtin' } : undefined,
@@ -108,6 +190,40 @@ function builtins(): Plugin {
       }))
     },
   }
+}
+
+/**
+ * Modules get what Node brings from the process. An `import` reads every property that a built-in module has, and by that loads what
+ * nobody uses: the streams of `node:fs`, the web crypto of `node:crypto`.
+ */
+function importedBuiltins(): Plugin {
+  return {
+    name: 'imported-builtins',
+    setup: ({ onLoad }) =>
+      onLoad({ filter: /\.m?[jt]s$/ }, ({ path }) => {
+        const text = readFileSync(path, 'utf8')
+        const contents = text.replace(BUILTIN_IMPORT, (statement, whole = '', names = '', builtin = '') =>
+          INSTRUMENTED.test(builtin) ? statement : builtinStatement(builtin, whole, names),
+        )
+        return contents === text ? undefined : { contents, loader: path.endsWith('.ts') ? 'ts' : 'js' }
+      }),
+  }
+}
+
+/** @param whole Name of the module itself. @param names What is imported of it, as in an `import`. */
+function builtinStatement(builtin: string, whole: string, names: string): string {
+  const call = `globalThis.process.getBuiltinModule('node:${builtin}')`
+  const imported = names
+    .split(',')
+    .map(name => name.trim().split(' as '))
+    .filter(([name = '']) => name !== '' && !name.startsWith('type '))
+  if (builtin === LOADED_LATER)
+    return imported.reduce(
+      (text, [name, own = name]) => `${text}const ${own} = (...values) => (loadedLater ??= ${call}).${name}(...values);`,
+      'let loadedLater;',
+    )
+  const parts = [whole, imported.length > 0 && `{ ${imported.map(([name, own = name]) => `${name}: ${own}`).join()} }`].filter(part => part)
+  return parts.map(part => `const ${part} = ${call};`).join('')
 }
 
 /**
@@ -154,7 +270,7 @@ async function writePlayed(): Promise<string[]> {
     setup: ({ onResolve }) => onResolve({ filter: /^\.\.?\// }, ({ path }) => ({ path: path.replace(/\.ts$/, '.js'), external: true })),
   }
   const entryPoints = modules.map(file => join(SOURCES, file))
-  await build({ ...FORMAT, entryPoints, outdir: programs, outbase: SOURCES, bundle: true, plugins: [unbundled] })
+  await build({ ...FORMAT, entryPoints, outdir: dist, outbase: SOURCES, bundle: true, plugins: [unbundled] })
   return []
 }
 

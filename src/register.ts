@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs'
 import { isTooOld, LEAST_NODE } from './tools/least-node.ts'
 import { requireOwn } from './tools/own-module.ts'
 
@@ -39,7 +38,10 @@ function requireNode(): void {
 /** One line, never a stack. */
 function say(fault: unknown): void {
   try {
-    writeSync(2, `gatewatch: not watching this process: ${fault instanceof Error ? fault.message.split('\n', 1)[0] : 'unknown fault'}\n`)
+    const reason = fault instanceof Error ? fault.message.split('\n', 1)[0] : 'unknown fault'
+    const line = `gatewatch: not watching this process: ${reason}\n`
+    // A Node that is too old may lack the first; a stream reports later that it is closed, which would end the application.
+    process.getBuiltinModule?.('node:fs').writeSync(2, line) ?? process.stderr.write(line)
   } catch {
     // A closed stderr is no reason to break the application.
   }

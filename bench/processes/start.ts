@@ -18,7 +18,7 @@ const run = promisify(execFile)
 const dist = join(await builtPackage(), 'dist')
 const state = temporaryFolder()
 const url = (file: string) => pathToFileURL(join(dist, file)).href
-const command = join(dist, 'programs/main.js')
+const command = join(dist, 'main.js')
 
 const OWN_BYTES = 'process.stdout.write(String(process.memoryUsage.rss()))'
 /** Of the process that started it. Linux alone shows it. */

@@ -52,7 +52,7 @@ const CLIENT_PACKAGE =
   /^(?:undici|axios|follow-redirects|got|ky|node-fetch|superagent|gaxios|google-auth-library|openid-client|oauth4webapi|simple-oauth2|openai|@anthropic-ai\/sdk)(?:-\d+)?\//
 const OWN_PACKAGE = /(?:^|\/)gatewatch\/(?:dist|src|otel)\//
 /** What of the package's folder is its code: the rest of a checkout is tests and benchmarks, which are applications. */
-const OWN_FOLDER = /^(?:(?:src|otel)\/|dist\/(?:programs\/)?)/
+const OWN_FOLDER = /^(?:(?:src|otel)\/|dist\/)/
 
 const places = new Map<string, SourceKind | null>()
 

@@ -1,6 +1,3 @@
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-
 /**
  * Modules of this package that are loaded by their URL: threads, programs, and what is loaded synchronously when it is needed.
  *
@@ -20,10 +17,12 @@ export function ownModule(path: string): URL {
 
 /** Loads a module of this package synchronously. @param path As for `ownModule`. */
 export function requireOwn<Module>(path: string): Module {
-  return createRequire(import.meta.url)(fileURLToPath(ownModule(path))) as Module
+  // Got here and not imported: the preload is read by any Node, and the version is checked after that.
+  const { createRequire } = process.getBuiltinModule('node:module')
+  return createRequire(import.meta.url)(process.getBuiltinModule('node:url').fileURLToPath(ownModule(path))) as Module
 }
 
 /** URL of the preload, for `--import`. */
 export function preloadUrl(): string {
-  return new URL(IS_SOURCE ? '../register.ts' : '../register.js', import.meta.url).href
+  return new URL(IS_SOURCE ? '../register.ts' : './register.js', import.meta.url).href
 }

@@ -140,7 +140,7 @@ describe('gatewatch run', () => {
     renameSync(built, join(folder, 'dist'))
     writeFileSync(join(folder, 'package.json'), '{ "name": "gatewatch", "type": "module", "version": "0.0.1" }')
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-    const main = join(folder, 'dist/programs/main.js')
+    const main = join(folder, 'dist/main.js')
     const parameters = ['run', '--state', state, '--', process.execPath, APPLICATION, JSON.stringify(job([['gate']]))]
     expect(await startNode([main, ...parameters], environment).ended).toMatchObject({ code: 0, stdout: '[200]\n', stderr: '' })
     expect(refreshesIn(state)).toMatchObject([{ outcome: 'rotated', via: 'undeclared' }])

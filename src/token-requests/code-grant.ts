@@ -80,10 +80,10 @@ async function readGrant(
   now: number,
   nonce: string | undefined,
 ): Promise<CodeGrantAnswer> {
-  const { provider, server, client } = party
+  const { provider } = party
   const { outcome, errorType = outcome, fields } = verdict
   if (outcome !== 'granted' || !fields) return { kind: 'unanswered', shape, outcome, errorType, cause: undefined }
-  const answer = await readGrantedAnswer(fields, facts, { provider, server, client, now: now + (facts.skewMs ?? 0) })
+  const answer = readGrantedAnswer(fields, facts, { provider, now: now + (facts.skewMs ?? 0) })
   if (typeof answer === 'string') return { kind: 'unanswered', shape, ...unreadableVerdict(answer), cause: undefined }
   const verified = await verifiedSubject(answer, party, nonce)
   if (verified === 'unverified') return { kind: 'unverified', ...facts, shape, answer }

@@ -1,12 +1,3 @@
-import {
-  type AuthorizationServer,
-  allowInsecureRequests,
-  type Client,
-  ClientSecretPost,
-  customFetch,
-  None,
-  refreshTokenGrantRequest,
-} from 'oauth4webapi'
 import type { OAuthCredential } from '../domain/credential.ts'
 import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { configError, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
@@ -66,43 +57,28 @@ export async function requestRefresh(request: RefreshRequest): Promise<RefreshAn
       { next: 'nothing' },
     )
   }
-  const server: AuthorizationServer = { issuer: new URL(oauth.tokenUrl).origin, token_endpoint: oauth.tokenUrl }
-  const client: Client = { client_id: oauth.clientId }
+  const { encoding, clientId, clientSecret } = oauth
+  const body = new URLSearchParams({ refresh_token: refreshToken, grant_type: 'refresh_token', client_id: clientId })
+  if (clientSecret !== undefined) body.set('client_secret', clientSecret)
+  const headers = { 'user-agent': userAgentOf(provider), ...oauth.headers, accept: 'application/json' }
   const upstream = new Upstream(TRANSPORT)
   const startedAt = performance.now()
-  let answer: PostedAnswer | undefined
+  let answer: PostedAnswer
   let isHeldBack = false
   const mayLeave = () => {
     isHeldBack = request.mayLeave?.() === false
     return !isHeldBack
   }
   try {
-    await carryPermit(permit, () =>
-      refreshTokenGrantRequest(
-        server,
-        client,
-        oauth.clientSecret === undefined ? None() : ClientSecretPost(oauth.clientSecret),
-        refreshToken,
-        {
-          signal,
-          headers: new Headers({ 'user-agent': userAgentOf(provider), ...oauth.headers }),
-          [allowInsecureRequests]: true, // isTokenUrlSafe has decided: loopback only
-          [customFetch]: async (url, { body, headers }) => {
-            onSent?.(sentShape(body as URLSearchParams, oauth.encoding))
-            answer = await post(upstream, { url, body: body as URLSearchParams, headers, encoding: oauth.encoding, signal, mayLeave })
-            return new Response(null)
-          },
-        },
-      ),
-    )
+    onSent?.(sentShape(body, encoding))
+    answer = await carryPermit(permit, () => post(upstream, { url: oauth.tokenUrl, body, headers, encoding, signal, mayLeave }))
   } catch (error) {
     return isHeldBack ? { kind: 'held_back' } : unanswered(error)
   } finally {
     await upstream.close()
   }
-  if (!answer) throw new TypeError('the token request ended without an answer and without an error')
   const answeredAt = Math.round(now + performance.now() - startedAt)
-  return judge(answer, { provider, server, client, now: answeredAt, sent: fingerprint(refreshToken) })
+  return judge(answer, { provider, now: answeredAt, sent: fingerprint(refreshToken) })
 }
 
 function usableEndpoints(provider: Provider): OAuthEndpoints {
@@ -117,21 +93,19 @@ function usableEndpoints(provider: Provider): OAuthEndpoints {
 
 interface JudgeContext {
   readonly provider: Provider
-  readonly server: AuthorizationServer
-  readonly client: Client
   /** Our clock as the answer came, epoch milliseconds. */
   readonly now: number
   /** Fingerprint of the refresh token that was sent. */
   readonly sent: Fingerprint | undefined
 }
 
-async function judge({ status, headers, bytes, cut }: PostedAnswer, context: JudgeContext): Promise<RefreshAnswer> {
+function judge({ status, headers, bytes, cut }: PostedAnswer, context: JudgeContext): RefreshAnswer {
   const facts = headFacts(status, headers, context.now)
   const { provider, sent } = context
   const verdict = judgeTokenAnswer({ status, headers, body: bytes, isWhole: !cut }, { sent, judgeRefresh: provider.judgeRefresh })
   if (verdict.outcome === 'unreadable') return unreadableAnswer(verdict, facts)
   if (!verdict.fields) return { kind: 'refused', ...facts, verdict }
-  const granted = await readGrantedAnswer(verdict.fields, facts, { ...context, now: context.now + (facts.skewMs ?? 0) })
+  const granted = readGrantedAnswer(verdict.fields, facts, { provider, now: context.now + (facts.skewMs ?? 0) })
   return typeof granted === 'string' ? unreadableAnswer(unreadableVerdict(granted), facts) : granted
 }
 

@@ -23,7 +23,7 @@ const COMMAND = 'cli/main'
  * What is loaded together when a process starts. The preload and the command look at the version of Node before they load more, which
  * one that is too old could not read.
  */
-const STARTS = [['index'], ['store'], ['register'], ['watch/start-watch'], [COMMAND], ['cli/program', 'cli/run']]
+const STARTS = [['index'], ['gatewatch/gatewatch'], ['store'], ['register'], ['watch/start-watch'], [COMMAND], ['cli/program', 'cli/run']]
 const API = '@opentelemetry/api'
 /** A call that loads a module of ours by its URL; see `src/tools/own-module.ts`. */
 const LOADS = /\b(?:ownModule|startQuietThread|requireOwn(?:<.*>)?)\(\s*'([\w/-]+)'/g
@@ -101,10 +101,12 @@ async function mergeChunks(files: Map<string, string>, { outputs }: Metafile): P
   const fileOf = new Map<string, string>()
   for (const [first = '', ...others] of groups.values()) for (const path of [first, ...others]) fileOf.set(basename(path), basename(first))
   const merged = Array.from(groups.values(), async (paths): Promise<[string, string]> => {
-    const exported = paths.flatMap(path => outputs[path]?.exports ?? [])
-    if (new Set(exported).size < exported.length) throw new Error(`chunks that are merged export a name twice: ${paths}`)
     const names = paths.map(path => basename(path))
-    return [names[0] ?? '', await mergedText(names, files, fileOf)]
+    const exported = new Set(paths.flatMap(path => outputs[path]?.exports ?? []))
+    const { text, exports } = await mergedFile(names, files, fileOf)
+    // What two files export under one name, a file that is made of both does not export at all.
+    if (exports.length < exported.size) throw new Error(`chunks that are merged export a name twice: ${paths}`)
+    return [names[0] ?? '', text]
   })
   return new Map(await Promise.all(merged))
 }
@@ -136,7 +138,7 @@ function isChunk(path: string): boolean {
  *
  * @param fileOf Where the content of each file is now.
  */
-async function mergedText(names: readonly string[], files: ReadonlyMap<string, string>, fileOf: ReadonlyMap<string, string>) {
+async function mergedFile(names: readonly string[], files: ReadonlyMap<string, string>, fileOf: ReadonlyMap<string, string>) {
   const [entry = ''] = names
   const all = names.map(name => `export * from "./${name}"`).join('\n')
   const resolved = (path: string, kind: ImportKind) => {
@@ -154,16 +156,17 @@ async function mergedText(names: readonly string[], files: ReadonlyMap<string, s
       onLoad({ filter: /.*/, namespace: 'chunk' }, ({ path }) => ({ contents: files.get(path) ?? all }))
     },
   }
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     ...FORMAT,
     ...SMALL,
     entryPoints: [entry],
+    metafile: true,
     outdir: dist,
     bundle: true,
     write: false,
     plugins: [plugin],
   })
-  return withoutRepeated(outputFiles[0]?.text ?? '')
+  return { text: withoutRepeated(outputFiles[0]?.text ?? ''), exports: Object.values(metafile.outputs)[0]?.exports ?? [] }
 }
 
 /** Chunks that were imported for their evaluation alone are one file now. */

@@ -29,13 +29,8 @@ export type {
 export type { Fingerprint } from './domain/fingerprint.ts'
 export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
 export type { AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
-export {
-  type AcquireTokenOptions,
-  type CallOptions,
-  createGatewatch,
-  type Gatewatch,
-  type GatewatchOptions,
-} from './gatewatch/gatewatch.ts'
+export { createGatewatch } from './gatewatch/create-gatewatch.ts'
+export type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions } from './gatewatch/gatewatch.ts'
 export type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
 export type { DeviceDialect } from './providers/provider.ts'
 export type { AnswerHeaders } from './providers/upstream.ts'

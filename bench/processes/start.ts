@@ -53,6 +53,16 @@ const WAYS: readonly Way[] = [
     base: BARE_MODULE,
     printsBytes: true,
   },
+  {
+    title: 'with createGatewatch() too',
+    parameters: [
+      '--input-type=module',
+      '--eval',
+      `const { createGatewatch } = await import('${url('index.js')}');await createGatewatch();${OWN_BYTES};process.exit()`,
+    ],
+    base: BARE_MODULE,
+    printsBytes: true,
+  },
 ]
 
 interface Start {

@@ -115,20 +115,6 @@ interface Attached {
 /** Gauges are renewed this often for exporters that push; a scrape renews them itself. */
 const GAUGES_EVERY_MS = 15_000
 
-/**
- * Starts Gatewatch in this process: telemetry, refresh gate, bypass watch, provider calls. Each piece is useful alone.
- *
- * @throws {GatewayError} `GW_CONFIG` for options that cannot be used, or what the store throws.
- * @example
- * import { createGatewatch } from 'gatewatch'
- *
- * const watch = await createGatewatch({ providers: { acme: { tokenUrl: 'https://login.acme.example/oauth/token' } } })
- */
-export async function createGatewatch(options: GatewatchOptions = {}): Promise<Gatewatch> {
-  requirePublic(options, [...OF_PROGRAMS, 'listen'])
-  return startGatewatch(options, createGatewatch)
-}
-
 const OF_PROGRAMS: readonly string[] = ['environment', 'source', 'processRole', 'startTelemetry'] satisfies (keyof StartOptions)[]
 
 /**
@@ -148,16 +134,25 @@ export function requirePublic(options: object, notAllowed: readonly string[] = O
 }
 
 /**
+ * As `createGatewatch`, which loads this module.
+ *
+ * @internal
+ */
+export function startEmbedded(options: GatewatchOptions, mapRead: Promise<void>): Promise<Gatewatch> {
+  requirePublic(options, [...OF_PROGRAMS, 'listen'])
+  return startGatewatch(options, mapRead)
+}
+
+/**
  * As `createGatewatch`, for programs of this package.
  *
- * @param above The function that was called from outside.
+ * @param mapRead Resolves when the source map of the caller is read.
  * @internal
  */
 export async function startGatewatch(
   options: StartOptions = {},
-  above: (...args: never[]) => unknown = startGatewatch,
+  mapRead: Promise<void> = readMapOfCaller(startGatewatch),
 ): Promise<Gatewatch> {
-  const mapRead = readMapOfCaller(above)
   const { store: given, environment = process.env, source = 'options', startTelemetry, processRole, recordIn, ...rest } = options
   const { onError: onFault = warnOnce(), ...input } = rest
   const settings = parseSettings(input, source)

@@ -1,3 +1,4 @@
+import { readMapOfCaller } from '../callers/caller.ts'
 import { type Gatewatch, type GatewatchOptions, requirePublic, startGatewatch } from '../gatewatch/gatewatch.ts'
 import type { ListenSettings } from '../settings/settings-input.ts'
 import { serveGatewatch } from './server.ts'
@@ -39,7 +40,7 @@ export interface ListeningGateway {
  */
 export async function createGateway(options: CreateGatewayOptions = {}): Promise<ListeningGateway> {
   requirePublic(options)
-  const watch = await startGatewatch(options, createGateway)
+  const watch = await startGatewatch(options, readMapOfCaller(createGateway))
   const close = (graceMs?: number) => watch.close(graceMs)
   try {
     const { url } = await serveGatewatch(watch)

@@ -8,7 +8,7 @@ const LISTS = ['otel/semconv.ts', 'otel/genai-semconv.ts', 'src/domain/enums.ts'
 
 /** How a name begins that no other caller's words do; Node's own channels (`http.client.request.start`) are not meant. */
 const TELEMETRY_NAME =
-  /(?<![\w/])(?:gatewatch\.(?![\w.]*(?:json|ya?ml)\b)\w|gatewatch_\w+_|gen_ai\.\w|code\.(?:function|file|line|column)\.|http\.(?:request|response|route|server)\b)/
+  /(?<![\w/-])(?:gatewatch\.(?![\w.]*(?:json|ya?ml)\b)\w|gatewatch_\w+_|gen_ai\.\w|code\.(?:function|file|line|column)\.|http\.(?:request|response|route|server)\b)/
 
 /** Every name there is that cannot be mistaken for a word. */
 const KNOWN_NAMES = new Set(

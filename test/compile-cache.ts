@@ -12,6 +12,12 @@ const MOST_ENTRIES = 20_000
  */
 export function compileCache(root: string): string {
   const folder = join(root, 'node_modules/.cache/compiled')
-  if (existsSync(folder) && readdirSync(folder, { recursive: true }).length > MOST_ENTRIES) rmSync(folder, { recursive: true, force: true })
+  if (entriesIn(folder) > MOST_ENTRIES) rmSync(folder, { recursive: true, force: true })
   return folder
+}
+
+/** Node makes a folder for each version of it, and files in that: `recursive` would take a third of a second for ten thousand. */
+function entriesIn(folder: string): number {
+  if (!existsSync(folder)) return 0
+  return readdirSync(folder).reduce((count, version) => count + readdirSync(join(folder, version)).length, 0)
 }

@@ -21,7 +21,8 @@ interface AskedGateway {
 const KEY_VARIABLE = 'GATEWATCH_KEY'
 const DEFAULT_URL = 'http://127.0.0.1:8089'
 
-const TIMEOUT_MS = 5_000
+/** A gateway on a busy machine answers late; one that does not listen is reported at once all the same. */
+const TIMEOUT_MS = 15_000
 /** Profiles are probed one after the other, and a provider that hangs is waited for. */
 const PROBES_TIMEOUT_MS = 300_000
 

@@ -81,9 +81,12 @@ describe.runIf(isInstalled('prometheus'))('a real Prometheus that scrapes a real
 
   it.each(queries)('answers the panel query $name with the labels its legend names', async ({ name, expression, legend = '' }) => {
     // A scrape that comes late on a busy machine leaves a moment without samples.
-    const query = () => prometheus.query(interpolate(expression, MACROS))
-    await expect.poll(async () => (await query()).length, { message: `${name}: ${interpolate(expression, MACROS)}` }).toBeGreaterThan(0)
-    const samples = await query()
+    let samples: Awaited<ReturnType<typeof prometheus.query>> = []
+    const answered = async () => {
+      samples = await prometheus.query(interpolate(expression, MACROS))
+      return samples.length
+    }
+    await expect.poll(answered, { message: `${name}: ${interpolate(expression, MACROS)}` }).toBeGreaterThan(0)
     const labels = [...legend.matchAll(/\{\{(\w+)\}\}/g)].map(([, label = '']) => label)
     for (const label of labels) {
       const has = samples.filter(({ metric }) => metric[label] !== undefined)

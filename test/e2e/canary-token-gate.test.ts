@@ -69,7 +69,7 @@ describe('after clients of the token endpoint gate at their worst', () => {
       const { stdout, stderr } = await runCli([...parameters, '--state', folder]).ended
       put(command, stdout + stderr)
     }
-  }, 120_000)
+  }, 300_000)
 
   afterAll(async () => {
     await simulator.stop()

@@ -12,7 +12,7 @@ import { stateFolder } from '../support/clean-up.ts'
 import { PROFILE, type World, world } from '../support/world.ts'
 
 /** Longer than a step takes on a slow machine, since a refresher that is slower than this counts as stopped. */
-const TTL_MS = 1_500
+const TTL_MS = 3_000
 
 /** What became of the refresh tokens that reached the endpoint, in order. */
 const sent = (w: World) => w.simulator.tokenRequests().map(({ refreshToken, committed }) => `${refreshToken}${committed ? ' taken' : ''}`)
@@ -81,11 +81,11 @@ describe('a refresher is stopped before its token request has left', () => {
     ['with the credential read once more', 'reloaded'],
     ['with its intent written', 'intent_written'],
     ['with the connection open, right before the first byte', 'request_sent'],
-  ])('%s, and another one rotates: when it goes on it sends nothing, and the login lives', { timeout: 60_000 }, async (_, step) => {
+  ])('%s, and another one rotates: when it goes on it sends nothing, and the login lives', { timeout: 120_000 }, async (_, step) => {
     const w = await stoppedWorld()
     const refresher = w.refresher(step)
-    await expect.poll(() => leasedBy(w), { timeout: 20_000 }).toBe(refresher.pid)
-    expect(await w.gate.acquire(w.acquire({ deadlineMs: 50_000 }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
+    await expect.poll(() => leasedBy(w), { timeout: 60_000 }).toBe(refresher.pid)
+    expect(await w.gate.acquire(w.acquire({ deadlineMs: 100_000 }))).toMatchObject({ decision: 'lead', outcome: 'rotated' })
     refresher.signal('SIGCONT')
     expect(await refresher.line()).toBe('ended')
     expect(sent(w)).toEqual(['current taken'])
@@ -99,7 +99,7 @@ describe('a refresher is stopped after its token request has left', () => {
     ['and the provider has it', 'received', 'never'],
     ['and the provider has rotated', 'committed', 'never'],
     ['with the answer in its hands', undefined, 'answer_received'],
-  ])('%s: the next one waits for what it stores, sends nothing, and the login lives', { timeout: 60_000 }, async (_, at, step) => {
+  ])('%s: the next one waits for what it stores, sends nothing, and the login lives', { timeout: 120_000 }, async (_, at, step) => {
     const w = await stoppedWorld(at && { step: at })
     const refresher = w.refresher(step)
     if (at) {
@@ -107,8 +107,8 @@ describe('a refresher is stopped after its token request has left', () => {
       refresher.signal('SIGSTOP')
       w.goOn()
     }
-    await expect.poll(() => leasedBy(w), { timeout: 20_000 }).toBe(refresher.pid)
-    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 50_000 }))
+    await expect.poll(() => leasedBy(w), { timeout: 60_000 }).toBe(refresher.pid)
+    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 100_000 }))
     expect(await w.takenFrom).toBe(refresher.pid)
     refresher.signal('SIGCONT')
     expect(await refresher.line()).toBe('ended')
@@ -118,13 +118,13 @@ describe('a refresher is stopped after its token request has left', () => {
     await expectLoginLives(w, 2)
   })
 
-  it('and it is killed then: the next one waits no longer, and says what was lost', { timeout: 60_000 }, async () => {
+  it('and it is killed then: the next one waits no longer, and says what was lost', { timeout: 120_000 }, async () => {
     const w = await stoppedWorld({ step: 'committed' })
     const refresher = w.refresher('never')
     await w.reached
     refresher.signal('SIGSTOP')
     w.goOn()
-    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 50_000 })).catch((error: unknown) => error)
+    const visiting = w.gate.acquire(w.acquire({ deadlineMs: 100_000 })).catch((error: unknown) => error)
     expect(await w.takenFrom).toBe(refresher.pid)
     refresher.signal('SIGKILL')
     expect(await visiting).toMatchObject({ code: 'GW_NEEDS_LOGIN', next: 'sign_in_again' })

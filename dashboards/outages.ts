@@ -207,6 +207,24 @@ export const OUTAGES: readonly Outage[] = [
     },
   },
   {
+    // For an hour each refresh is throttled and its caller goes on with the token it has; then the tokens have ended.
+    name: 'the token endpoint throttles, at first callers that have a token',
+    series: {
+      [UP]: '1x300',
+      [state('ready')]: '1x300',
+      [SERVES]: '1x300',
+      [refreshes('rotated')]: '1x300',
+      [refreshes('throttled')]: '_x60 1+1x59 60x180',
+      [refreshes('throttled', 'throttled')]: '_x120 1+1x29 30x150',
+    },
+    looks: {
+      60: [],
+      100: [],
+      119: [],
+      134: [burn('1h', '5m')],
+    },
+  },
+  {
     // Every call of the login is refused and goes on to the key, until the provider serves again.
     name: 'the provider refuses calls for half an hour',
     series: {

@@ -1,17 +1,17 @@
 import { LABEL_CALLER, LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE } from '../otel/semconv.ts'
-import { FAILED_TOKEN_OUTCOMES, NEUTRAL_TOKEN_OUTCOMES } from '../src/domain/enums.ts'
+import { NEUTRAL_TOKEN_OUTCOMES } from '../src/domain/enums.ts'
 import { type Board, placed } from './board.ts'
 import { BOARD_UIDS, toBoard } from './links.ts'
 import { stat, text, timeseries } from './panel-kinds.ts'
 import { whatCanEveryProfileDo, whichShareOfCallsChangedBilling } from './profile-panels.ts'
-import { grown, is, legendOf, maxBy, noneOf, observations, oneOf, RATE, selected, series, share, sumBy, WHOLE_RANGE } from './query.ts'
+import { grown, is, legendOf, maxBy, noneOf, observations, RATE, selected, series, share, sumBy, WHOLE_RANGE } from './query.ts'
+import { failedRefreshes } from './refresh-failure-burn.ts'
 import { tablePanel } from './table.ts'
 import { REFRESH_OBJECTIVE } from './theme.ts'
 
-const tried = (failed: boolean) =>
-  selected('refreshDuration', { [LABEL_OUTCOME]: failed ? oneOf(...FAILED_TOKEN_OUTCOMES) : noneOf(...NEUTRAL_TOKEN_OUTCOMES) })
-const all = sumBy([], grown(observations('refreshDuration', tried(false)), WHOLE_RANGE))
-const failed = sumBy([], grown(observations('refreshDuration', tried(true)), WHOLE_RANGE))
+const tried = selected('refreshDuration', { [LABEL_OUTCOME]: noneOf(...NEUTRAL_TOKEN_OUTCOMES) })
+const all = sumBy([], grown(observations('refreshDuration', tried), WHOLE_RANGE))
+const failed = sumBy([], failedRefreshes(WHOLE_RANGE, selected('refreshDuration')))
 
 const doRefreshesSucceed = stat({
   title: `Refreshes that succeed (objective ${REFRESH_OBJECTIVE * 100} %)`,

@@ -1,7 +1,7 @@
 import { ATTR_ERROR_TYPE, LABEL_OUTCOME, LABEL_PROVIDER, LABEL_VIA } from '../otel/semconv.ts'
 import { FAILED_TOKEN_OUTCOMES, NEUTRAL_TOKEN_OUTCOMES } from '../src/domain/enums.ts'
 import { type Alert, label, type RecordingRule, type Severity } from './alert.ts'
-import { grown, is, noneOf, observations, oneOf, share, sumBy } from './query.ts'
+import { grown, is, isPresent, type Matchers, noneOf, observations, oneOf, share, sumBy } from './query.ts'
 import { REFRESH_OBJECTIVE } from './theme.ts'
 
 /** A pair of windows: the long one says that it matters, the short one that it still goes on. */
@@ -29,11 +29,18 @@ const LEAST_FAILURES = 2
 
 const ROWS = [LABEL_PROVIDER]
 const TRIED = { [LABEL_OUTCOME]: noneOf(...NEUTRAL_TOKEN_OUTCOMES) }
-const FAILED = { [LABEL_OUTCOME]: oneOf(...FAILED_TOKEN_OUTCOMES) }
-const failures = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', FAILED), window))
+const failures = (window: string) => sumBy(ROWS, failedRefreshes(window))
 const refreshes = (window: string) => sumBy(ROWS, grown(observations('refreshDuration', TRIED), window))
 const ratio = (window: string) => `gatewatch:refresh_failures:ratio_${window}` as const
 const count = (window: string) => `gatewatch:refresh_failures:increase_${window}` as const
+
+const FAILED_WITHOUT_MORE = FAILED_TOKEN_OUTCOMES.filter(outcome => outcome !== 'throttled')
+
+/** Refreshes that burn the objective; one that was throttled does only where its caller got no token by it, and has an `error.type` then. */
+export function failedRefreshes(window: string, matchers: Matchers<'refreshDuration'> = {}): string {
+  const failed = (more: Matchers<'refreshDuration'>) => grown(observations('refreshDuration', { ...matchers, ...more }), window)
+  return `${failed({ [LABEL_OUTCOME]: oneOf(...FAILED_WITHOUT_MORE) })} or ${failed({ [LABEL_OUTCOME]: is('throttled'), [ATTR_ERROR_TYPE]: isPresent })}`
+}
 
 export const REFRESH_FAILURE_RULES: readonly RecordingRule[] = [
   ...WINDOWS.map(window => ({ name: ratio(window), expression: share(failures(window), refreshes(window)) })),

@@ -290,8 +290,12 @@ export class RefreshGate {
     profile: StoredProfile,
     { outcome, error }: { outcome?: TokenRequestOutcome; error: GatewayError },
   ): AcquireResult {
-    if (acquisition.reason === 'operator' || !isUsable(profile, this.#context.clock.now(), acquisition.rejected)) throw error
+    if (!this.#isStillUsable(acquisition, profile)) throw error
     return { decision: 'reuse', profile, ...(outcome && { outcome }) }
+  }
+
+  #isStillUsable({ reason, rejected }: AcquireRequest, profile: StoredProfile): boolean {
+    return reason !== 'operator' && isUsable(profile, this.#context.clock.now(), rejected)
   }
 
   /** The answer has been awaited for so long already that no caller waits for it: another profile may serve meanwhile. */
@@ -357,7 +361,10 @@ export class RefreshGate {
       ended: ended => {
         this.#running.delete(acquisition.profileId)
         // Whatever fails in here must not cost the acquisitions the token.
-        guarded(() => record.ended(ended.outcome, ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))))
+        const type = ended.error && (ended.errorType ?? failureType(ended.error, ended.outcome))
+        // The provider asks for patience, and who leads has a token: nothing is lost by it.
+        const isHarmless = ended.outcome === 'throttled' && this.#isStillUsable(acquisition, profile)
+        guarded(() => record.ended(ended.outcome, { errorType: type, isHarmless }))
         guarded(() => this.#noteEnd(acquisition.profileId, ended, tried))
         end.resolve(ended)
         result.resolve(ended)

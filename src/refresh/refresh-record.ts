@@ -39,8 +39,12 @@ export class RefreshRecord extends OpenEvent<'token_request'> {
     this.telemetry.instruments.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType })
   }
 
-  ended(outcome: TokenRequestOutcome, errorType?: string): void {
-    const isError = !isSuccess(outcome)
+  /** @param isHarmless Its caller lost nothing by how it ended. */
+  ended(
+    outcome: TokenRequestOutcome,
+    { errorType, isHarmless = false }: { errorType?: string | undefined; isHarmless?: boolean } = {},
+  ): void {
+    const isError = !isSuccess(outcome) && !isHarmless
     this.end({ outcome, acquisitions: this.#acquisitions, isError, ...(isError && { errorType: errorType ?? outcome }) })
   }
 }

@@ -351,7 +351,7 @@ class WrapRefreshGate<R> {
 
   #failed(error: unknown, record: RefreshRecord, permit: Permit): void {
     noteRequests(record, permit)
-    record.ended(this.#options.outcomeOf({ error }) ?? outcomeOfError(permit, error), errorType(error))
+    record.ended(this.#options.outcomeOf({ error }) ?? outcomeOfError(permit, error), { errorType: errorType(error) })
   }
 }
 

@@ -1,5 +1,6 @@
+import { SpanStatusCode } from '@opentelemetry/api'
 import { describe, expect, it } from 'vitest'
-import { SPAN_REFRESH } from '../../otel/semconv.ts'
+import { ATTR_ERROR_TYPE, ATTR_OUTCOME, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { fingerprint } from '../../src/domain/fingerprint.ts'
 import { PROFILE, world } from '../support/world.ts'
 
@@ -115,6 +116,20 @@ describe('a refresh that fails for now', () => {
     expect(w.tokenRequests()).toBe(1)
     w.clock.advance(61_000)
     await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+  })
+
+  it('is a failed refresh, if throttled, only where its caller has no token that works', async () => {
+    const w = await world()
+    await w.signIn('expiring')
+    w.simulator.inject({ where: 'token', name: 'throttled_429' })
+    expect(await w.gate.acquire(w.acquire({ reason: 'expiring' }))).toMatchObject({ decision: 'reuse', outcome: 'throttled' })
+    const [harmless] = w.spans(SPAN_REFRESH)
+    expect(harmless?.attributes).toMatchObject({ [ATTR_OUTCOME]: 'throttled' })
+    expect(harmless?.attributes).not.toHaveProperty(ATTR_ERROR_TYPE)
+    expect(harmless?.status.code).toBe(SpanStatusCode.UNSET)
+    w.clock.advance(61_000)
+    await expect(w.gate.acquire(w.acquire())).rejects.toMatchObject({ code: 'GW_REFRESH_FAILED' })
+    expect(w.spans(SPAN_REFRESH)[1]?.attributes).toMatchObject({ [ATTR_OUTCOME]: 'throttled', [ATTR_ERROR_TYPE]: 'throttled' })
   })
 
   it('stops an operator, and a caller whose token was rejected', async () => {

@@ -79,6 +79,7 @@ export const EVENT_REPLAY = 'gatewatch.replay'
 export const EVENT_JOINED = 'gatewatch.refresh.joined'
 export const EVENT_SKIPPED = 'gatewatch.profile.skipped'
 export const EVENT_FALLBACK = 'gatewatch.fallback'
+export const EVENT_BILLING_CHANGED = 'gatewatch.billing.changed'
 export const EVENT_FIRST_CHUNK = 'gatewatch.first_chunk'
 
 /**

@@ -5,6 +5,7 @@ import {
   ATTRIBUTES,
   type AttributeDefinition,
   EVENT_ANSWER_RECEIVED,
+  EVENT_BILLING_CHANGED,
   EVENT_BYPASS,
   EVENT_CREDENTIAL_RELOADED,
   EVENT_FALLBACK,
@@ -82,6 +83,7 @@ const EVENTS: Readonly<Record<NameOf<'EVENT'>, string>> = {
   [EVENT_JOINED]: 'Another caller waited for the same refresh: its caller; in a watched process with deep stacks.',
   [EVENT_SKIPPED]: 'A profile was passed over without an attempt.',
   [EVENT_FALLBACK]: 'The call goes on to the next profile.',
+  [EVENT_BILLING_CHANGED]: 'A profile begins to answer that is paid otherwise than the preferred one.',
   [EVENT_FIRST_CHUNK]: 'The first chunk of the answer is there.',
 }
 

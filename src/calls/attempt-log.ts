@@ -67,13 +67,8 @@ export class AttemptLog {
       reason,
     }
     this.#steps.push(step)
-    this.#event.step('fallback', { fallbackFrom: step.from, fallbackTo: step.to, fallbackReason: step.reason })
-    this.#telemetry.instruments.add('fallbacks', {
-      provider: former.provider.id,
-      from: step.from,
-      to: step.to,
-      reason,
-    })
+    const { from, to } = step
+    this.#event.step('fallback', { provider: former.provider.id, fallbackFrom: from, fallbackTo: to, fallbackReason: reason })
   }
 
   /** What the caller gets when `candidate` serves with the next attempt. */
@@ -95,12 +90,8 @@ export class AttemptLog {
     this.#answeredBy = served
     const [first] = served.fallbacks
     if (!served.billingInsteadOf || !first || !this.#preferred) return
-    this.#telemetry.instruments.add('billingChanges', {
-      provider: this.#preferred.provider.id,
-      from: first.from,
-      to: served.profile,
-      reason: first.reason,
-    })
+    const move = { fallbackFrom: first.from, fallbackTo: served.profile, fallbackReason: first.reason }
+    this.#event.step('billing_changed', { provider: this.#preferred.provider.id, ...move })
   }
 
   /** Who answered the call; `undefined` while every profile refused it, or none was asked. */

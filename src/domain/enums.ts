@@ -144,6 +144,7 @@ export type DropPlace = (typeof DROP_PLACES)[number]
 
 /** What a profile store was asked for when it failed. */
 export const STORE_OPERATIONS = ['read', 'write', 'lease'] as const
+export type StoreOperation = (typeof STORE_OPERATIONS)[number]
 
 /** OAuth operations in addition to the refresh; each has a span of its own. */
 export const OAUTH_OPERATIONS = ['login', 'exchange', 'device', 'revoke'] as const

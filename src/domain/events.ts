@@ -250,13 +250,16 @@ export interface LoginEvent extends EventBase, AnswerFacts, RequestShape {
   readonly next?: Known<string>
 }
 
+type ImportCounts = Readonly<Partial<Record<ImportOutcome, number>>>
+
 /** Profiles of another application were imported. */
-interface ImportEvent extends EventBase {
+export interface ImportEvent extends EventBase {
   readonly kind: 'import'
   readonly importSource?: Known<ImportSource>
   readonly dryRun?: Known<boolean>
   /** Profiles by what was done with them. */
-  readonly importCounts?: Known<Readonly<Partial<Record<ImportOutcome, number>>>>
+  readonly importCounts?: Known<ImportCounts>
+  readonly importCountsByProvider?: Known<Readonly<Record<string, ImportCounts>>>
 }
 
 /** A profile was asked whether its credential works. */
@@ -344,6 +347,7 @@ const STEP_NAMES = [
   'joined',
   'skipped',
   'fallback',
+  'billing_changed',
   'first_chunk',
 ] as const
 export type StepName = (typeof STEP_NAMES)[number]
@@ -357,7 +361,8 @@ export interface EventStep {
   /** Of `skipped`: the profile that was passed over, and why. */
   readonly profile?: Known<string>
   readonly skipReason?: Known<SkipReason>
-  /** Of `fallback`. */
+  /** Of `fallback` and `billing_changed`: provider of the profile that was given up, or preferred. */
+  readonly provider?: Known<string>
   readonly fallbackFrom?: Known<string>
   readonly fallbackTo?: Known<string>
   readonly fallbackReason?: Known<string>

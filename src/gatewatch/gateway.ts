@@ -1,4 +1,3 @@
-import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import { type ProbeResult, Probes } from '../calls/probe.ts'
 import { ProbeSchedule } from '../calls/probe-schedule.ts'
 import { ProbeState } from '../calls/probe-state.ts'
@@ -11,7 +10,7 @@ import { tryToRecover } from '../calls/recovery.ts'
 import { type WrapCallOptions, wrapCall } from '../calls/wrap-call.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import { errorType, GatewayError, isGatewayError } from '../domain/gateway-error.ts'
+import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AsyncFunction } from '../domain/wrapped-function.ts'
 import { type WrapOperationOptions, type WrappedOperation, wrapOperation } from '../login/wrap-operation.ts'
 import type { Registry } from '../providers/registry.ts'
@@ -21,6 +20,7 @@ import { RefreshGate } from '../refresh/refresh-gate.ts'
 import { WrappedRefreshes, type WrapRefreshOptions, wrapRefresh } from '../refresh/wrap-refresh.ts'
 import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles, readRegistry } from '../settings/load-settings.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
+import { measureStoreFailure } from '../telemetry/event-metrics.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { type BypassWatch, watchBypasses } from '../watch/bypass-watch.ts'
@@ -201,7 +201,7 @@ export class Gateway {
   }
 
   #storeFailed(error: unknown): void {
-    this.telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
+    measureStoreFailure('read', error, this.telemetry.instruments)
   }
 
   /** Waits for refreshes under way, then lets go of what was started. The store stays open. @throws as `runSteps` */

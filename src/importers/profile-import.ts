@@ -255,8 +255,13 @@ function refused(code: 'GW_CONFIG' | 'GW_PROFILE_UNKNOWN', message: string): Gat
   return new GatewayError(code, message, { next: 'fix_configuration' })
 }
 
+function countsOf(profiles: ProfileImport['profiles']): Record<ImportOutcome, number> {
+  const countOf = (outcome: ImportOutcome) => profiles.filter(profile => profile.outcome === outcome).length
+  return Object.fromEntries(IMPORT_OUTCOMES.map(outcome => [outcome, countOf(outcome)])) as Record<ImportOutcome, number>
+}
+
 /**
- * Imports as an event with its caller, its source and the profiles by outcome, and counts those; a dry run counts none.
+ * Imports as an event with its caller, its source and the profiles by outcome, of each provider too.
  *
  * @throws what `importProfiles` throws.
  */
@@ -265,12 +270,12 @@ export function recordImport(telemetry: Telemetry, caller: CallerSite, options: 
   const event = new OpenEvent(telemetry, 'import', { importSource: source, dryRun }, { caller })
   return withinEvent(event, async () => {
     const imported = await importProfiles(options)
-    const countOf = (outcome: string) => imported.profiles.filter(profile => profile.outcome === outcome).length
-    event.set({ importCounts: Object.fromEntries(IMPORT_OUTCOMES.map(outcome => [outcome, countOf(outcome)])) })
-    // By provider, which the event does not say.
-    if (!dryRun)
-      for (const { provider, outcome } of imported.profiles)
-        telemetry.instruments.add('imports', { application: source, provider, outcome })
+    const { profiles } = imported
+    const providers = Object.entries(Object.groupBy(profiles, ({ provider }) => provider))
+    event.set({
+      importCounts: countsOf(profiles),
+      importCountsByProvider: Object.fromEntries(providers.map(([provider, some = []]) => [provider, countsOf(some)])),
+    })
     return imported
   })
 }

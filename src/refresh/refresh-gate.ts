@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { diag } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import { type CredentialMark, markOf } from '../domain/cooldown.ts'
 import { isOAuth, type StoredProfile } from '../domain/credential.ts'
 import type { ProfileState, TokenRequestOutcome } from '../domain/enums.ts'
@@ -9,6 +8,7 @@ import { profileStateOf } from '../domain/profile-state.ts'
 import { isPermanent } from '../domain/token-request-outcome.ts'
 import type { Registry } from '../providers/registry.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
+import { measureStoreFailure } from '../telemetry/event-metrics.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { type AcquireRequest, type AcquireResult, isUsable, judgeAcquire } from './acquire.ts'
@@ -146,7 +146,7 @@ export class RefreshGate {
       this.#lastKnown.read(profileId, stored)
       return pendingWrites.over(profileId, stored)
     } catch (error) {
-      this.#telemetry.instruments.add('storeErrors', { operation: 'read', [ATTR_ERROR_TYPE]: errorType(error) })
+      measureStoreFailure('read', error, this.#telemetry.instruments)
       const known = pendingWrites.over(profileId, this.#lastKnown.unreadable(profileId))
       if (!known || !isUsable(known, clock.now()) || isGatewayError(error, 'GW_CLOSED')) throw error
       return known

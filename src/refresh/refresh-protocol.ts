@@ -1,7 +1,7 @@
 import { isOAuth, type NeedsLogin, type OAuthCredential, type PendingRefresh, type StoredProfile } from '../domain/credential.ts'
 import type { TokenRequestOutcome } from '../domain/enums.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
-import { errorType, isGatewayError } from '../domain/gateway-error.ts'
+import { isGatewayError } from '../domain/gateway-error.ts'
 import { isPermanent } from '../domain/token-request-outcome.ts'
 import { Permit } from '../providers/permit.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -71,7 +71,7 @@ export async function runRefreshProtocol(options: ExchangeOptions): Promise<Refr
   try {
     if (!(await declareIntent(exchange))) return 'overtaken'
   } catch (error) {
-    record.storeFailed('write', errorType(error))
+    record.storeFailed('write', error)
     return { outcome: 'unavailable', error: cannotDeclare(context, profile, error) }
   }
   // The process that has the lease now may be sending this very token.
@@ -184,7 +184,7 @@ async function accept(exchange: Exchange, answer: GrantedAnswer): Promise<Refres
     context.onStep?.('persisted')
     return publish(exchange, saved, rotation.outcome, rotation.credential)
   } catch (error) {
-    record.storeFailed('write', errorType(error))
+    record.storeFailed('write', error)
     record.set({ next: isGatewayError(error) ? error.next : 'nothing' })
     context.pendingWrites.holdToken(profile.id, update)
     return publish(exchange, context.pendingWrites.over(profile.id, profile), 'not_persisted', rotation.credential)
@@ -252,7 +252,7 @@ async function forgetIntent({ context, record, profile, sent, pending, interrupt
       return interrupted && profile.pending ? { ...rest, pending: profile.pending } : rest
     })
   } catch (error) {
-    record.storeFailed('write', errorType(error))
+    record.storeFailed('write', error)
   }
 }
 
@@ -276,7 +276,7 @@ async function ground(exchange: Exchange, outcome: TokenRequestOutcome, provider
   try {
     saved = await context.store.change(profile.id, update)
   } catch (error) {
-    record.storeFailed('write', errorType(error))
+    record.storeFailed('write', error)
     context.pendingWrites.hold(profile.id, update)
     saved = context.pendingWrites.over(profile.id, profile)
   }

@@ -1,8 +1,8 @@
 import type { Span, SpanContext } from '@opentelemetry/api'
-import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
-import type { RefreshReason, TokenRequestOutcome } from '../domain/enums.ts'
+import type { RefreshReason, StoreOperation, TokenRequestOutcome } from '../domain/enums.ts'
 import { isSuccess } from '../domain/token-request-outcome.ts'
+import { measureStoreFailure } from '../telemetry/event-metrics.ts'
 import { OpenEvent } from '../telemetry/open-event.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 
@@ -35,8 +35,8 @@ export class RefreshRecord extends OpenEvent<'token_request'> {
   }
 
   /** Counts what the store failed at meanwhile: no event of its own. */
-  storeFailed(operation: 'read' | 'write' | 'lease', errorType: string): void {
-    this.telemetry.instruments.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType })
+  storeFailed(operation: StoreOperation, error: unknown): void {
+    measureStoreFailure(operation, error, this.telemetry.instruments)
   }
 
   /** @param isHarmless Its caller lost nothing by how it ended. */

@@ -77,7 +77,7 @@ async function leaseFor(plan: RefreshPlan, waitMs: number): Promise<Lease | Fail
     return await context.store.lease(acquisition.profileId, { waitMs, signal: ending })
   } catch (error) {
     if (ending.aborted) return { outcome: 'cancelled', error: closing(error) }
-    record.storeFailed('lease', errorType(error))
+    record.storeFailed('lease', error)
     if (isGatewayError(error) && error.heldBy !== undefined) record.set({ leaseHolder: String(error.heldBy) })
     return { outcome: isGatewayError(error, 'GW_LEASE_TIMEOUT') ? 'contention' : 'unavailable', error: asGatewayError(error) }
   } finally {
@@ -101,7 +101,7 @@ async function giveBack(lease: Lease, record: RefreshRecord): Promise<void> {
   try {
     await lease.release()
   } catch (error) {
-    record.storeFailed('lease', errorType(error))
+    record.storeFailed('lease', error)
   }
 }
 
@@ -161,7 +161,7 @@ async function reload({ store }: RefreshContext, profileId: string, record: Refr
   try {
     return await store.reload(profileId)
   } catch (error) {
-    record.storeFailed('read', errorType(error))
+    record.storeFailed('read', error)
     throw error
   }
 }

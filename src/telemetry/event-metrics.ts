@@ -7,21 +7,25 @@ import {
   GENAI_TOKEN_TYPE,
 } from '../../otel/genai-semconv.ts'
 import { ATTR_ERROR_TYPE, ATTR_HTTP_METHOD, ATTR_HTTP_ROUTE, ATTR_HTTP_STATUS } from '../../otel/semconv.ts'
+import { IMPORT_OUTCOMES, type StoreOperation } from '../domain/enums.ts'
 import type {
   AcquireEvent,
   AttemptEvent,
   CallEvent,
   EventFacts,
   EventStep,
+  ImportEvent,
   InboundEvent,
   LoginEvent,
   TokenRequestEvent,
 } from '../domain/events.ts'
+import { errorType } from '../domain/gateway-error.ts'
 import type { CounterKey, HistogramKey, LabelsOf } from './instruments.ts'
 
 /** What counts and measures: `Instruments`, or the meter of a host. */
 export interface EventMeters {
-  add<K extends CounterKey>(key: K, labels: LabelsOf<K>): void
+  /** @param count @default 1 */
+  add<K extends CounterKey>(key: K, labels: LabelsOf<K>, count?: number): void
   /** @param measuredIn The span that was measured. */
   record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>, measuredIn?: SpanContext): void
 }
@@ -34,6 +38,7 @@ export function measureEvent(event: EventFacts, meters: EventMeters, measuredIn?
   else if (event.kind === 'call') measureCall(event, meters, measuredIn)
   else if (event.kind === 'inbound') measureInbound(event, meters, measuredIn)
   else if (event.kind === 'login') measureOperation(event, meters, measuredIn)
+  else if (event.kind === 'import') measureImport(event, meters)
 }
 
 /** Counts and measures a step of an event that is under way. */
@@ -41,6 +46,29 @@ export function measureStep(step: Omit<EventStep, 'atMs'>, event: EventFacts, me
   const { provider, profile } = event
   if (step.name === 'lease_held') meters.record('leaseWait', step.leaseWaitS ?? 0, { provider, profile }, measuredIn)
   if (step.name === 'lease_lost') meters.add('leasesLost', { provider, profile })
+  if (step.name === 'fallback' || step.name === 'billing_changed') measureMove(step, meters)
+}
+
+/** Counts a store that failed: in a refresh, or where no event is under way. */
+export function measureStoreFailure(operation: StoreOperation, error: unknown, meters: EventMeters): void {
+  meters.add('storeErrors', { operation, [ATTR_ERROR_TYPE]: errorType(error) })
+}
+
+function measureMove(
+  { name, provider, fallbackFrom: from, fallbackTo: to, fallbackReason: reason }: Omit<EventStep, 'atMs'>,
+  meters: EventMeters,
+): void {
+  meters.add(name === 'fallback' ? 'fallbacks' : 'billingChanges', { provider, from, to, reason })
+}
+
+/** A dry run counts nothing. */
+function measureImport(
+  { importSource: application, dryRun, importCountsByProvider = {} }: EventFacts<ImportEvent>,
+  meters: EventMeters,
+): void {
+  if (dryRun) return
+  for (const [provider, counts] of Object.entries(importCountsByProvider))
+    for (const outcome of IMPORT_OUTCOMES) if (counts[outcome]) meters.add('imports', { application, provider, outcome }, counts[outcome])
 }
 
 function measureTokenRequest(event: EventFacts<TokenRequestEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {

@@ -91,6 +91,7 @@ import {
   ATTR_URL_PATH,
   ATTR_VIA,
   EVENT_ANSWER_RECEIVED,
+  EVENT_BILLING_CHANGED,
   EVENT_BYPASS,
   EVENT_CREDENTIAL_RELOADED,
   EVENT_FALLBACK,
@@ -155,7 +156,7 @@ type KeysOf<T> = T extends unknown ? keyof T : never
 /** Fields that are something else than one attribute. */
 type Structural =
   | ('kind' | 'startMs' | 'durationMs' | 'traceId' | 'spanId' | 'parentSpanId' | 'links' | 'caller' | 'isError' | 'steps' | 'process')
-  | ('grant' | 'operation' | 'outcome' | 'importCounts' | 'version' | 'settingsDigest' | 'name' | 'atMs')
+  | ('grant' | 'operation' | 'outcome' | 'importCounts' | 'importCountsByProvider' | 'version' | 'settingsDigest' | 'name' | 'atMs')
 /** Fields of events and steps that are one attribute each. */
 type EventField = Exclude<KeysOf<GatewatchEvent> | keyof EventStep, Structural>
 
@@ -267,6 +268,7 @@ export const STEP_EVENTS: Readonly<Record<StepName, string>> = {
   joined: EVENT_JOINED,
   skipped: EVENT_SKIPPED,
   fallback: EVENT_FALLBACK,
+  billing_changed: EVENT_BILLING_CHANGED,
   first_chunk: EVENT_FIRST_CHUNK,
 }
 

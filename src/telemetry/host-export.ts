@@ -47,8 +47,8 @@ export class HostExport implements EventMeters {
     return made.spanContext()
   }
 
-  add<K extends CounterKey>(key: K, labels: LabelsOf<K>): void {
-    ;(this.#instrument(key) as Counter | undefined)?.add(1, this.#limited(labels))
+  add<K extends CounterKey>(key: K, labels: LabelsOf<K>, count = 1): void {
+    ;(this.#instrument(key) as Counter | undefined)?.add(count, this.#limited(labels))
   }
 
   record<K extends HistogramKey>(key: K, value: number, labels: LabelsOf<K>): void {

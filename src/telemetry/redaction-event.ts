@@ -17,6 +17,7 @@ const OWN_FIELDS = {
   grant: true,
   operation: true,
   importCounts: true,
+  importCountsByProvider: true,
   name: true,
   atMs: true,
 }

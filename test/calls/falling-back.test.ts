@@ -10,6 +10,7 @@ import {
   ATTR_LAST_RESORT,
   ATTR_PROFILE,
   ATTR_SKIP_REASON,
+  EVENT_BILLING_CHANGED,
   EVENT_FALLBACK,
   EVENT_SKIPPED,
   SPAN_CALL,
@@ -66,6 +67,7 @@ describe('a fallback', () => {
           [ATTR_FALLBACK_REASON]: 'rate_limit',
         },
       },
+      { name: EVENT_BILLING_CHANGED, attributes: { [ATTR_FALLBACK_FROM]: ME, [ATTR_FALLBACK_TO]: KEY } },
     ])
   })
 

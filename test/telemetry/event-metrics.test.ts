@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { ATTR_ERROR_TYPE } from '../../otel/semconv.ts'
 import type { GatewatchEvent, TokenRequestEvent } from '../../src/domain/events.ts'
-import { measureEvent } from '../../src/telemetry/event-metrics.ts'
+import { measureEvent, measureStep } from '../../src/telemetry/event-metrics.ts'
 import { observedTelemetry } from '../support/observed-telemetry.ts'
 
 const BASE = {
@@ -22,7 +22,16 @@ const LABELS = { provider: 'acme', profile: 'unknown', caller: 'src/a.ts#f' }
 async function counted(event: GatewatchEvent) {
   const { telemetry, series } = observedTelemetry()
   measureEvent(event, telemetry.instruments)
-  const keys = ['refreshDuration', 'tokenRequestDuration', 'bypasses', 'replays', 'tokenAge', 'acquisitions', 'attemptDuration'] as const
+  const keys = [
+    'refreshDuration',
+    'tokenRequestDuration',
+    'bypasses',
+    'replays',
+    'tokenAge',
+    'acquisitions',
+    'attemptDuration',
+    'imports',
+  ] as const
   const all = await Promise.all(
     keys.map(async key => [key, (await series(key)).map(({ labels, sum, value }) => ({ ...labels, n: sum ?? value }))]),
   )
@@ -64,4 +73,30 @@ it('an attempt counts where its path is that of a model call', async () => {
   expect(await counted({ ...attempt, genaiOperation: 'chat', model: 'm-1', hasAccess: false })).toEqual({
     attemptDuration: [{ ...LABELS, model: 'm-1', credential_type: 'token', outcome: 'ok', n: 2 }],
   })
+})
+
+it('profiles that were imported count by provider and outcome, those of a dry run do not', async () => {
+  const imported = {
+    ...BASE,
+    kind: 'import',
+    importSource: 'codex',
+    importCounts: { imported: 2, exists: 1 },
+    importCountsByProvider: { acme: { imported: 2 }, other: { exists: 1, imported: 0 } },
+  } as const
+  expect(await counted(imported)).toEqual({
+    imports: [
+      { application: 'codex', provider: 'acme', outcome: 'imported', n: 2 },
+      { application: 'codex', provider: 'other', outcome: 'exists', n: 1 },
+    ],
+  })
+  expect(await counted({ ...imported, dryRun: true })).toEqual({})
+})
+
+it('a call that goes on to another profile counts with the step, and so does the change of who pays', async () => {
+  const { telemetry, series } = observedTelemetry()
+  const move = { provider: 'acme', fallbackFrom: 'main', fallbackTo: 'key', fallbackReason: 'rate_limit' }
+  for (const name of ['fallback', 'billing_changed'] as const)
+    measureStep({ ...move, name }, { ...BASE, kind: 'call', provider: 'served' }, telemetry.instruments)
+  const labels = { provider: 'acme', from: 'main', to: 'key', reason: 'rate_limit' }
+  for (const key of ['fallbacks', 'billingChanges'] as const) expect(await series(key)).toEqual([{ labels, value: 1 }])
 })

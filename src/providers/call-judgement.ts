@@ -1,5 +1,5 @@
 import type { AttemptOutcome } from '../domain/enums.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { errorType, GatewayError } from '../domain/gateway-error.ts'
 import type { Provider } from './provider.ts'
 import { readRefusedAnswer } from './refused-answer.ts'
 import type { AnswerHeaders, UpstreamError } from './upstream.ts'
@@ -31,9 +31,28 @@ export function judgeResult(result: unknown): SeenEnd {
 export function judgeThrown(error: unknown): SeenEnd {
   const status = statusOf(error) ?? statusOf((error as { response?: unknown } | null)?.response)
   if (status !== undefined) return { outcome: judgeStatus(status), status, failure: judgeStatus(status) }
-  if (error instanceof Error && error.name === 'AbortError') return { outcome: 'aborted' }
-  if (error instanceof Error && error.name === 'TimeoutError') return { outcome: 'timeout', failure: 'timeout' }
-  return { outcome: 'server_error', failure: errorType(error) }
+  const { lastError } = (error ?? {}) as { lastError?: unknown }
+  // The AI SDK throws after its retries, and keeps the error of the last one.
+  if (lastError instanceof Error) return judgeThrown(lastError)
+  const signs = signsOf(error)
+  if (signs.some(sign => GIVEN_UP.has(sign))) return { outcome: 'aborted' }
+  if (signs.some(sign => OF_TIME.test(sign))) return { outcome: 'timeout', failure: 'timeout' }
+  return { outcome: 'server_error', failure: errorType(causeOf(error)) }
+}
+
+/** What an error is called: each client says it in another place. */
+function signsOf(error: unknown): string[] {
+  const cause = causeOf(error)
+  return [error, cause].flatMap(one =>
+    one instanceof Error ? [one.name, one.constructor.name, String((one as { code?: unknown }).code ?? '')] : [],
+  )
+}
+
+/** What the network did is the cause of `TypeError: fetch failed` and of an SDK's connection error. */
+function causeOf(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof GatewayError) return error
+  const { cause } = error
+  return cause instanceof Error && ('code' in cause || cause.cause !== undefined) ? causeOf(cause) : error
 }
 
 /** `status` of a Response, of most SDKs' errors and of node-fetch; `statusCode` of undici and node:http. */
@@ -62,7 +81,17 @@ interface SeenCallEnd {
   readonly error?: unknown
 }
 
-const GIVEN_UP = new Set(['AbortError', 'UND_ERR_ABORTED'])
+/** A caller left: DOM, undici, axios, the OpenAI and Anthropic SDKs, Node.js. */
+const GIVEN_UP: ReadonlySet<string> = new Set([
+  'AbortError',
+  'UND_ERR_ABORTED',
+  'ERR_CANCELED',
+  'CanceledError',
+  'APIUserAbortError',
+  'ABORT_ERR',
+])
+/** A time limit: the same clients; axios says `ECONNABORTED`. */
+const OF_TIME = /TIMEOUT|TimeoutError|ETIMEDOUT|^ECONNABORTED$/
 
 /** Judges a call of another client by what was seen of it. */
 export function judgeSeenCall(end: SeenCallEnd, judgeAttempt: Provider['judgeAttempt']): SeenEnd {
@@ -70,7 +99,7 @@ export function judgeSeenCall(end: SeenCallEnd, judgeAttempt: Provider['judgeAtt
   if (status === undefined || (error !== undefined && status < 300)) {
     const failure = errorType(error)
     if (GIVEN_UP.has(failure)) return { outcome: 'aborted' }
-    return { outcome: /TIMEOUT|TimeoutError|ETIMEDOUT/.test(failure) ? 'timeout' : 'server_error', failure }
+    return { outcome: OF_TIME.test(failure) ? 'timeout' : 'server_error', failure }
   }
   if (status < 300) return { outcome: 'ok' }
   // Not read of an answer that went well: a watched process builds the table of headers, and joins the body, at each reading.

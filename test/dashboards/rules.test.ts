@@ -142,7 +142,7 @@ describe('outages', () => {
 describe('the YAML that is written', () => {
   it('nests lists and maps, quotes text, and leaves out what is not there', () => {
     expect(writeYaml({ a: [{ b: 'x: "y"', c: [] }, 1], 'd.e': { f: true, g: undefined }, h: {} })).toBe(
-      'a:\n  - b: "x: \\"y\\""\n    c: []\n  - 1\n"d.e":\n  f: true\nh: {}\n',
+      'a:\n  - b: "x: \\"y\\""\n    c: []\n  - 1\nd.e:\n  f: true\nh: {}\n',
     )
   })
 })

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { configError, GatewayError } from '../domain/gateway-error.ts'
 import { PACKAGE_FOLDER } from '../tools/own-package.ts'
-import { EXIT, type ExitCode, type Output } from './output.ts'
+import { EXIT, type ExitCode, type Output, textTable } from './output.ts'
 
 interface ExportDashboardsOptions extends AlertPlaces {
   /** Folder to write to; made if it is not there. */
@@ -54,7 +54,10 @@ export async function installDashboardsCommand(
     for (const { board, change } of plan) if (change !== 'unchanged') await grafana.install(board, 'gatewatch dashboards install')
   }
   const rows = plan.map(({ board: { uid, title }, change }) => ({ uid, title, change }))
-  const text = rows.map(({ uid, title, change }) => `${change.padEnd(10)} ${uid.padEnd(28)} ${title}`).join('\n')
+  const text = textTable(
+    ['change', 'board', 'title'],
+    rows.map(({ uid, title, change }) => [change, uid, title]),
+  )
   output.show({ grafana: url, dryRun, boards: rows }, dryRun ? `${text}\n\nNothing was changed (--dry-run).` : text)
   return EXIT.good
 }

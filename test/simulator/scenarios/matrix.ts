@@ -6,6 +6,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { textTable } from '../../../src/cli/output.ts'
 import { diagnose } from '../../../src/diagnose/diagnose.ts'
 import { evidenceIn } from '../../../src/diagnose/evidence-source.ts'
 import type { Finding } from '../../../src/diagnose/finding.ts'
@@ -81,16 +82,7 @@ function kindsOf(findings: readonly Finding[]): string {
 function matrix(rows: readonly ScenarioRun[]): string {
   const cells = rows.map(({ scenario: { number, name, finding }, first, diagnosis, isRight }) => {
     const others = diagnosis.findings.slice(1).map(({ kind }) => kind)
-    return [String(number), name, finding, isRight ? first : `${first}  <- WRONG`, others.join(' ') || '-']
+    return [number, name, finding, isRight ? first : `${first}  <- WRONG`, others.join(' ') || '-']
   })
-  const all = [['#', 'scenario', 'expected', 'first finding', 'further findings'], ...cells]
-  const widths = [0, 1, 2, 3].map(column => Math.max(...all.map(row => (row[column] ?? '').length)))
-  return all
-    .map(row =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  return textTable(['#', 'scenario', 'expected', 'first finding', 'further findings'], cells)
 }

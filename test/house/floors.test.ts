@@ -20,7 +20,7 @@ const ROOMS: readonly Room[] = [
   { name: 'src/tools/', floor: -1, uses: ['node:'] },
   { name: 'src/domain/', floor: 0, uses: [...CELLAR, 'node:'] },
   { name: 'src/simulator/', floor: 1, uses: [...CELLAR, 'src/domain/', 'src/tools/', 'node:', 'express', 'valibot'] },
-  { name: 'dashboards/', floor: 1, uses: [...CELLAR, 'node:', '@grafana/grafana-foundation-sdk/'] },
+  { name: 'dashboards/', floor: 1, uses: [...CELLAR, 'node:', '@grafana/grafana-foundation-sdk/', 'yaml'] },
   {
     name: 'src/callers/',
     floor: 1,

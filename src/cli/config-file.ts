@@ -46,7 +46,8 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
 
 function parseJson(text: string, path: string): unknown {
   try {
-    return JSON.parse(text)
+    // Editors on Windows write a byte order mark.
+    return JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch (error) {
     // The parser quotes the text around the fault; a line number says as much and quotes nothing.
     const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? Number.NaN)

@@ -3,6 +3,7 @@ import { createRequire, registerHooks } from 'node:module'
 import { Duplex } from 'node:stream'
 import { takeFrames } from '../callers/stack-frames.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
+import { replaceMethod } from './replace-method.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** A request about to be made on an HTTP/2 session. */
@@ -132,12 +133,12 @@ function failLater(stream: ClientHttp2Stream, error: Error): void {
  */
 export function failStream(stream: ClientHttp2Stream, error: Error): void {
   const { emit } = stream
-  stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
+  replaceMethod(stream, 'emit', function (this: ClientHttp2Stream, ...given: unknown[]) {
     if (given[0] === 'aborted') return false
     if (given[0] !== 'error' && given[0] !== 'close') return Reflect.apply(emit, this, given)
     setImmediate(() => Reflect.apply(emit, this, given))
     return true
-  } as typeof emit
+  })
   stream.destroy(error)
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
+import { replaceMethod } from './replace-method.ts'
 
 /** How a watched request ended, as far as can be seen without touching it. */
 export interface OutgoingEnd {
@@ -122,10 +123,10 @@ export function trackResponse(tracker: ResponseTracker, response: IncomingMessag
     if (chunk === null) tracker.end()
     else if (chunk instanceof Uint8Array) tracker.chunk(chunk)
   })
-  response.push = function (this: IncomingMessage, ...given: unknown[]) {
+  replaceMethod(response, 'push', function (this: IncomingMessage, ...given: unknown[]) {
     hear(given[0])
     return Reflect.apply(push, this, given)
-  } as typeof push
+  })
   response.once(
     'close',
     safely(() => tracker.end(response.errored ?? undefined)),
@@ -149,14 +150,14 @@ export function trackStream(tracker: ResponseTracker, stream: ClientHttp2Stream,
     if (chunk === null && isAnswered) tracker.end()
     else if (chunk instanceof Uint8Array) tracker.chunk(chunk)
   })
-  stream.emit = function (this: ClientHttp2Stream, ...given: unknown[]) {
+  replaceMethod(stream, 'emit', function (this: ClientHttp2Stream, ...given: unknown[]) {
     hearEvent(given)
     return Reflect.apply(emit, this, given)
-  } as typeof emit
-  stream.push = function (this: ClientHttp2Stream, ...given: unknown[]) {
+  })
+  replaceMethod(stream, 'push', function (this: ClientHttp2Stream, ...given: unknown[]) {
     hear(given[0])
     return Reflect.apply(push, this, given)
-  } as typeof push
+  })
 }
 
 function joined(headers: IncomingHttpHeaders): Record<string, string> {

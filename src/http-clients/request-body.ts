@@ -1,5 +1,6 @@
 import type { ClientRequest } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
+import { replaceMethod } from './replace-method.ts'
 
 /** Notified of the first piece of a body, which for what clients send to providers mostly is all of it. */
 export type FirstChunkListener = (piece: Uint8Array) => void
@@ -17,19 +18,19 @@ export function onHttpFirstChunk(request: ClientRequest, listener: FirstChunkLis
   const { write, end } = request
   const hear = ([chunk]: readonly unknown[]) => {
     // From here on the request is as it was.
-    request.write = write
-    request.end = end
+    replaceMethod(request, 'write', write)
+    replaceMethod(request, 'end', end)
     if (typeof chunk === 'string') listener(Buffer.from(chunk))
     else if (chunk instanceof Uint8Array) listener(chunk)
   }
-  request.write = function (this: ClientRequest, ...given: unknown[]) {
+  replaceMethod(request, 'write', function (this: ClientRequest, ...given: unknown[]) {
     hear(given)
     return Reflect.apply(write, this, given)
-  } as typeof write
-  request.end = function (this: ClientRequest, ...given: unknown[]) {
+  })
+  replaceMethod(request, 'end', function (this: ClientRequest, ...given: unknown[]) {
     hear(given)
     return Reflect.apply(end, this, given)
-  } as typeof end
+  })
 }
 
 async function* overhearStart(body: AsyncIterable<unknown>, listener: FirstChunkListener): AsyncGenerator<unknown> {
@@ -183,7 +184,7 @@ function isFreshStream(body: unknown): body is Readable {
 
 function tapPush(body: Readable, heard: Heard, decision: BodyDecision | undefined): void {
   const { push } = body
-  body.push = function (this: Readable, ...given: unknown[]) {
+  replaceMethod(body, 'push', function (this: Readable, ...given: unknown[]) {
     const isEnd = given[0] === null
     if (!isEnd) heard.piece(given[0], given[1])
     const error = isEnd ? heard.decide(decision) : heard.decideSoFar(decision)
@@ -192,7 +193,7 @@ function tapPush(body: Readable, heard: Heard, decision: BodyDecision | undefine
       return false
     }
     return Reflect.apply(push, this, given)
-  } as typeof push
+  })
 }
 
 /**
@@ -214,7 +215,7 @@ export function tapHttpBody(
   const release = () => {
     for (const given of waiting.splice(0)) Reflect.apply(write, request, given)
   }
-  request.write = function (this: Writable, ...given: unknown[]) {
+  replaceMethod(request, 'write', function (this: Writable, ...given: unknown[]) {
     const isHeard = heard.piece(given[0], given[1])
     missing ??= decision ? shortLength(declaredLength()) : 0
     if (isHeard && heard.bytes < missing) {
@@ -226,8 +227,8 @@ export function tapHttpBody(
     missing = 0
     release()
     return Reflect.apply(write, this, given)
-  } as typeof write
-  request.end = function (this: Writable, ...given: unknown[]) {
+  })
+  replaceMethod(request, 'end', function (this: Writable, ...given: unknown[]) {
     heard.piece(given[0], given[1])
     const error = heard.decide(decision)
     if (error) {
@@ -236,7 +237,7 @@ export function tapHttpBody(
     }
     release()
     return Reflect.apply(end, this, given)
-  } as typeof end
+  })
   return () => heard.report()
 }
 

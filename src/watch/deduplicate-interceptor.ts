@@ -28,6 +28,8 @@ export interface Asking {
 interface DeduplicateOptions {
   /** For how long a token that was rotated away gets what came of it, in ms; 0 for not at all. */
   windowMs: number
+  /** For how long a request is waited for that no caller waits for any more, in ms. @default as `InflightRefreshes` */
+  abandonedMs?: number
   /** The service whose token endpoint this is; `unnamed` where any body may show that it is one, `undefined` where none does. */
   serviceAt: (url: URL) => KnownService | 'unnamed' | undefined
   /** Who asks: called synchronously where the request is made. @param above Frames up to this function are not the caller's. */
@@ -48,8 +50,8 @@ const KINDS = /form-urlencoded|json/i
  *
  * @returns Stops; who waits by then is answered still.
  */
-export function deduplicateInterceptor({ windowMs, serviceAt, asking, onFault }: DeduplicateOptions): () => void {
-  const refreshes = new InflightRefreshes({ windowMs, clock: systemClock })
+export function deduplicateInterceptor({ windowMs, abandonedMs, serviceAt, asking, onFault }: DeduplicateOptions): () => void {
+  const refreshes = new InflightRefreshes({ windowMs, clock: systemClock, ...(abandonedMs !== undefined && { abandonedMs }) })
 
   const stop = interceptDispatches(function intercept(dispatch) {
     const { options, handler, go } = dispatch

@@ -20,6 +20,12 @@ export interface Inflight {
   readonly settled: Promise<InflightSettlement>
   /** Who waits for it in addition to the one who sent it. */
   waiting: number
+  /** When it was sent, by the monotonic clock. */
+  readonly sentAtMs: number
+  /** How long it is waited for when no caller waits any more, in ms. */
+  readonly abandonedMs: number
+  /** The caller that sent it waits no longer. */
+  isLeft: boolean
   /** Reported once, by a caller that leads; later ones are ignored. */
   settle(landing: InflightSettlement): void
 }
@@ -35,7 +41,16 @@ interface InflightRefreshesOptions {
   /** For how long an answer is kept for those who replay the token it replaced, in ms; 0 keeps none. */
   windowMs: number
   clock: Clock
+  /**
+   * How long a request that no caller waits for any more is waited for, in ms: an application with a time limit that tries again
+   * gets the answer of a slow token endpoint, instead of a replay of its token; one that hangs must not hold up its next try.
+   *
+   * @default 5_000
+   */
+  abandonedMs?: number
 }
+
+const ABANDONED_MS = 5_000
 
 interface Kept {
   readonly answer: BufferedResponse
@@ -56,13 +71,15 @@ const MOST_KEPT = 200
 export class InflightRefreshes {
   readonly #windowMs: number
   readonly #clock: Clock
+  readonly #abandonedMs: number
   readonly #running = new Map<string, Inflight>()
   /** In the order in which they were rotated, which is that in which they are forgotten. */
   readonly #kept = new Map<string, Kept>()
   #keptBytes = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ windowMs, clock }: InflightRefreshesOptions) {
+  constructor({ windowMs, clock, abandonedMs = ABANDONED_MS }: InflightRefreshesOptions) {
+    this.#abandonedMs = abandonedMs
     this.#windowMs = windowMs
     this.#clock = clock
   }
@@ -76,7 +93,7 @@ export class InflightRefreshes {
   ask(asked: AskedRefresh): RefreshTurn {
     const key = keyOf(asked)
     const running = this.#running.get(key)
-    if (running) return { decision: 'join', inflight: running }
+    if (running && !this.#isAbandoned(running)) return { decision: 'join', inflight: running }
     this.#forgetOld()
     const own = this.#kept.get(key)
     if (!own) return { decision: 'lead', inflight: this.#begin(asked, key) }
@@ -93,11 +110,18 @@ export class InflightRefreshes {
     this.#keptBytes = 0
   }
 
+  #isAbandoned({ isLeft, waiting, sentAtMs }: Inflight): boolean {
+    return isLeft && waiting === 0 && this.#clock.monotonic() - sentAtMs >= this.#abandonedMs
+  }
+
   #begin(asked: AskedRefresh, key: string): Inflight {
     const { promise, resolve } = Promise.withResolvers<InflightSettlement>()
     const inflight: Inflight = {
       settled: promise,
       waiting: 0,
+      isLeft: false,
+      sentAtMs: this.#clock.monotonic(),
+      abandonedMs: this.#abandonedMs,
       settle: landing => {
         // First: whatever keeping it runs into, nothing may go on waiting for it.
         resolve(landing)

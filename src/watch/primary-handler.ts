@@ -71,10 +71,29 @@ class PrimaryHandler {
   fail(error: unknown): void {
     if (this.#isGone) return
     this.#isGone = true
+    this.#inflight.isLeft = true
+    this.#endLater()
     runGuarded(
       () => this.#report(error),
       () => undefined,
     )
+  }
+
+  /** A request that hangs, and that no caller waits for, would hold the process of the application. */
+  #endLater(): void {
+    let isOver = false
+    const over = () => {
+      isOver = true
+      clearTimeout(timer)
+    }
+    const look = () => {
+      if (isOver) return
+      if (this.#inflight.waiting === 0) this.#endRequest(abortError())
+      else timer = later()
+    }
+    const later = () => setTimeout(look, this.#inflight.abandonedMs).unref()
+    let timer = later()
+    this.#inflight.settled.then(over, over)
   }
 
   /** Lets the handler have its part. What it throws is its own failure, and no other caller's. */

@@ -89,6 +89,12 @@ describe('gatewatch profiles', () => {
     expect(stdout + stderr).not.toContain('someone')
   })
 
+  it('reads a configuration with a byte order mark', async () => {
+    const { code, stderr } = await start(['profiles', '--config', await configFile('\uFEFF{}')]).ended
+    // No profile can serve: that is all there is to report.
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+  })
+
   it('writes nothing into a state folder that is not there', async () => {
     await start(['profiles', '--config', await configFile({})]).ended
     expect(await readdir(folder)).toEqual(['gatewatch.json'])

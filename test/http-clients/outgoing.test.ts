@@ -40,6 +40,21 @@ const FETCHES: Record<string, Client> = {
     httpPost(url, outgoing => outgoing.end(FORM), { headers: ['Host', new URL(url).host, 'X-Kept', 'yes'] as unknown as string[] }),
 }
 
+// Seen: an application that logged `{ ...response }` or listed the fields of a request got our replaced methods with them.
+it('what an application lists of requests and answers of node:http are its own fields', async () => {
+  const { url } = await startServer()
+  const listing = () =>
+    new Promise<string[]>((resolve, reject) => {
+      const outgoing = http.request(`${url}/token`, { method: 'POST' }, response =>
+        response.resume().once('end', () => resolve([...Object.keys(response).sort(), ...Object.keys(outgoing).sort()])),
+      )
+      outgoing.once('error', reject).end(FORM)
+    })
+  const unwatched = await listing()
+  watchPosts()
+  expect(await listing()).toEqual(unwatched)
+})
+
 describe('an outgoing request is seen, heard and followed to its end', () => {
   it.each(Object.entries(FETCHES))('%s', async (_name, client) => {
     const { url, received } = await startServer()

@@ -198,6 +198,23 @@ describe('who leaves', () => {
     expect(w.received).toHaveLength(1)
   })
 
+  // Seen: an application with a time limit of 2 s tried four times, all four waited for the first request, which hung; the process
+  // did not end. Fix: a request that no caller waits for is waited for during 5 s, and then ended.
+  it('and all that wait with it, ends a request that hangs: the next try sends one of its own', async () => {
+    const w = await world({ isHeld: true, abandonedMs: 0 })
+    for (const tries of [1, 2]) {
+      const leaving = new AbortController()
+      const led = settled(refreshByFetch(w.tokenUrl, form('rt-0'), leaving.signal))
+      await until(() => w.received.length === tries)
+      leaving.abort()
+      expect(await led).toMatch(/abort/i)
+    }
+    const connections = () => new Promise(resolve => w.server.getConnections((_error, count) => resolve(count)))
+    await expect.poll(connections).toBe(0)
+    w.release()
+    expect(JSON.parse(await refreshByFetch(w.tokenUrl, form('rt-0')))).toMatchObject({ access_token: expect.stringMatching(/^at-/) })
+  })
+
   it('before anything was sent, and alone, sends nothing, as ever', async () => {
     const w = await world()
     for (const [, refresh] of ABORTABLE) expect(await settled(refresh(w.tokenUrl, form('rt-0'), AbortSignal.abort()))).toMatch(/abort/i)
@@ -343,12 +360,13 @@ interface WorldOptions {
   answer?: (response: ServerResponse) => void
   /** Answers wait until they are released. */
   isHeld?: boolean
+  abandonedMs?: number
   onAsked?: () => void
   onReported?: () => void
 }
 
 /** A token endpoint that gives `rt-1`, `rt-2`, ... out; `/token` is known as one. */
-async function world({ answer, isHeld = false, onAsked, onReported }: WorldOptions = {}) {
+async function world({ answer, isHeld = false, abandonedMs, onAsked, onReported }: WorldOptions = {}) {
   let count = 0
   const held: (() => void)[] = []
   const grant = (response: ServerResponse) => {
@@ -368,6 +386,7 @@ async function world({ answer, isHeld = false, onAsked, onReported }: WorldOptio
   const service = new EndpointRegistry({ tokenUrls: {}, apis: {}, exclude: [] }).service('acme')
   const stop = deduplicateInterceptor({
     windowMs: 600_000,
+    ...(abandonedMs !== undefined && { abandonedMs }),
     serviceAt: ({ pathname }) => (pathname === '/token' ? service : 'unnamed'),
     asking: () => {
       asked += 1

@@ -42,7 +42,8 @@ export class BypassRecord extends OpenEvent<'token_request'> {
   constructor(telemetry: Telemetry, facts: BypassFacts) {
     const { providerId, url, caller } = facts
     const target = { serverAddress: url.hostname, urlPath: url.pathname }
-    super(telemetry, 'token_request', { grant: 'unknown', provider: providerId, reason: 'unknown', ...target }, { caller })
+    const unread = { grant: 'unknown', via: VIA.unknown, uncertainty: 'grant_unknown' } as const
+    super(telemetry, 'token_request', { ...unread, provider: providerId, reason: 'unknown', ...target }, { caller })
     this.#facts = facts
   }
 

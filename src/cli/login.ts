@@ -7,7 +7,7 @@ import { untilAborted } from '../login/browser-login.ts'
 import { type LoggedIn, login } from '../login/login.ts'
 import type { LoginPrompts, SignInPage } from '../login/login-context.ts'
 import { EXIT, type ExitCode, inWords, type Output } from './output.ts'
-import { type PlaceOptions, type ProfileAdmin, requireName, withProfileAdmin } from './profile-admin.ts'
+import { adviceOnOrder, type PlaceOptions, type ProfileAdmin, requireName, withProfileAdmin } from './profile-admin.ts'
 import { untilInterrupted } from './signals.ts'
 
 interface LoginCommandOptions extends PlaceOptions {
@@ -65,15 +65,16 @@ function jsonOf({ telemetry, stateFolder }: ProfileAdmin, { profile, replaced }:
   }
 }
 
-function textOf({ telemetry, settings, stateFolder }: ProfileAdmin, { profile, replaced }: LoggedIn): string {
+function textOf(admin: ProfileAdmin, { profile, replaced }: LoggedIn): string {
+  const { telemetry, stateFolder } = admin
   const { id, credential } = profile
   const expiresAt = expiryOf(credential)
   const life = expiresAt === undefined ? '' : `; its access token lives ${inWords((expiresAt - Date.now()) / 1000)}`
   const lines = [`Signed in: ${telemetry.profile(id)} ${replaced ? 'holds the new login' : 'is stored'} in ${stateFolder}${life}`]
   if (credential.type === 'oauth' && credential.refresh === undefined)
     lines.push('The provider gave no refresh token: sign in again when the access token has expired, or ask for another scope')
-  if (settings.order && !settings.order.includes(id))
-    lines.push(`The order does not name it, so that no call will use it: gatewatch profiles order ... ${telemetry.profile(id)}`)
+  const advice = adviceOnOrder(admin, id)
+  if (advice !== undefined) lines.push(advice)
   return lines.join('\n')
 }
 

@@ -44,6 +44,15 @@ export interface ProfileAdmin extends ProfilePlace {
   readonly caller: CallerSite
 }
 
+/** What to do about a profile that the order leaves out; nothing where there is no order, or it is named. */
+export function adviceOnOrder({ settings, written, source, telemetry }: ProfileAdmin, id: string): string | undefined {
+  if (!settings.order || settings.order.includes(id)) return undefined
+  const name = telemetry.profile(id)
+  // A file that was written by hand is not rewritten, so the command would refuse.
+  const how = written?.order ? `add ${name} to "order" in ${source}` : `gatewatch profiles order ... ${name}`
+  return `The order does not name it, so that no call will use it: ${how}`
+}
+
 /** Resolves where profiles are stored. @throws {GatewayError} `GW_CONFIG` when no place is given, or the configuration cannot be used. */
 export async function profilePlace({ config, state }: PlaceOptions): Promise<ProfilePlace> {
   if (config !== undefined && state !== undefined) throw configError('--config names a state folder already: leave --state out')

@@ -6,7 +6,15 @@ import { variableName } from '../settings/options.ts'
 import type { ProfileStore, StoredRest } from '../store/profile-store.ts'
 import { changeStateSettings, type StateSettings, withoutProfile } from './config-file.ts'
 import { EXIT, type ExitCode, type Output } from './output.ts'
-import { knownProfiles, type PlaceOptions, type ProfileAdmin, profileNamed, requireName, withProfileAdmin } from './profile-admin.ts'
+import {
+  adviceOnOrder,
+  knownProfiles,
+  type PlaceOptions,
+  type ProfileAdmin,
+  profileNamed,
+  requireName,
+  withProfileAdmin,
+} from './profile-admin.ts'
 
 interface AddCommandOptions extends PlaceOptions {
   name: string
@@ -20,7 +28,7 @@ interface AddCommandOptions extends PlaceOptions {
 export async function addCommand({ name, provider, apiKeyEnv, billing, ...place }: AddCommandOptions, output: Output): Promise<ExitCode> {
   requireName('profiles add', name)
   return withProfileAdmin(place, { command: 'profiles add', output }, async admin => {
-    const { telemetry, registry, stateFolder, settings } = admin
+    const { telemetry, registry, stateFolder } = admin
     registry.get(provider)
     // The argument is not repeated unless it looks like a name: it may be the key itself.
     const variable = variableName(apiKeyEnv)
@@ -35,8 +43,8 @@ export async function addCommand({ name, provider, apiKeyEnv, billing, ...place 
     const isSet = Boolean(process.env[apiKeyEnv])
     const lines = [`${telemetry.profile(name)} takes its key from ${variable}. ${NEXT_START}`]
     if (!isSet) lines.push(`${variable} is not set here: a gateway that is started without it refuses to start`)
-    if (settings.order)
-      lines.push(`The order does not name it, so that no call will use it: gatewatch profiles order ... ${telemetry.profile(name)}`)
+    const advice = adviceOnOrder(admin, name)
+    if (advice !== undefined) lines.push(advice)
     output.show({ profile: telemetry.profile(name), provider, apiKeyEnv: variable, isSet }, lines.join('\n'))
     return isSet ? EXIT.good : EXIT.warning
   })

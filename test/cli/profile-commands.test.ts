@@ -173,6 +173,9 @@ describe('gatewatch profiles add, order, rename and logout', () => {
       expect(stderr).toContain('is not rewritten')
       expect(code).toBe(EXIT.usage)
     }
+    // Seen: the advice was a command that refuses, since the file sets the order.
+    const added = await run('add', 'openai:main', '--provider', 'openai', '--api-key-env', 'OPENAI_API_KEY')
+    expect(added.stdout).toContain(`no call will use it: add openai:main to "order" in ${configPath()}`)
     expect((await run('logout', 'acme:me', '--force')).stdout).toContain(`${configPath()} still names it`)
   })
 

@@ -178,6 +178,11 @@ export function isServed({ isError, outcome }: CallEvent | AttemptEvent): boolea
   return !isError && outcome !== 'aborted'
 }
 
+/** A refresh that failed. One that was throttled has no error where its caller had a good token, and failed all the same. */
+export function isFailedRefresh({ isError, outcome }: TokenRequestEvent): boolean {
+  return isError || outcome === 'throttled'
+}
+
 /** The token endpoint, or the gate, refused for good: only a new login helps. */
 export function isRefusedForGood({ isError, outcome }: TokenRequestEvent): boolean {
   return isError && outcome !== undefined && isPermanent(outcome)

@@ -10,6 +10,7 @@ import {
   endMsOf,
   type Group,
   grouped,
+  isFailedRefresh,
   isSameProcess,
   isServed,
   lastOf,
@@ -233,7 +234,7 @@ function isKeyRefusal(evidence: Evidence, attempt: AttemptEvent): boolean {
 function conversationBroken({ refreshes, attempts }: Evidence, group: Group<AttemptEvent>): Detected[] {
   const [first] = group
   const isBefore = ({ startMs }: { readonly startMs: number }) => startMs < first.startMs && startMs >= first.startMs - CONVERSATION_MS
-  const rotation = refreshes.findLast(refresh => !refresh.isError && refresh.profile === first.profile && isBefore(refresh))
+  const rotation = refreshes.findLast(refresh => !isFailedRefresh(refresh) && refresh.profile === first.profile && isBefore(refresh))
   const former = attempts.findLast(
     attempt => isServed(attempt) && attempt.caller.label === first.caller.label && attempt.profile !== first.profile && isBefore(attempt),
   )

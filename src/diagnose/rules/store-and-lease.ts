@@ -10,6 +10,7 @@ import {
   greatest,
   grouped,
   hasStep,
+  isFailedRefresh,
   isSameProcess,
   least,
 } from '../evidence.ts'
@@ -239,7 +240,7 @@ function isHeldBy(waiting: TokenRequestEvent, refresh: TokenRequestEvent): boole
 }
 
 function waitedInVain(group: Group<TokenRequestEvent>): Detected[] {
-  const lastGood = group.findLast(({ isError }) => !isError)
+  const lastGood = group.findLast(refresh => !isFailedRefresh(refresh))
   const since = group.filter(({ startMs }) => startMs > (lastGood?.startMs ?? 0))
   const about = since.filter(({ isError, tokenRequests, durationMs }) => isError && tokenRequests === 0 && durationMs >= WAITED_MS)
   if (about.length < FEWEST_WAITS) return []

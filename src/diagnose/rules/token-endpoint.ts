@@ -9,6 +9,7 @@ import {
   greatest,
   grouped,
   inOrder,
+  isFailedRefresh,
   isRefusedForGood,
   lastEndMs,
   lastOf,
@@ -138,8 +139,11 @@ export const TOKEN_ENDPOINT_RULES: readonly Rule[] = [
     explains: ['refresh_failing', 'token_endpoint_unavailable'],
     detect: evidence => {
       const throttled = evidence.refreshes.filter(
-        ({ isError, httpStatus, retryAfterS, requestUserAgentFingerprint: agent }) =>
-          isError && httpStatus === 429 && retryAfterS === undefined && agent !== undefined,
+        refresh =>
+          isFailedRefresh(refresh) &&
+          refresh.httpStatus === 429 &&
+          refresh.retryAfterS === undefined &&
+          refresh.requestUserAgentFingerprint !== undefined,
       )
       return grouped(throttled, ({ provider, requestUserAgentFingerprint: agent }) => `${provider} ${agent}`).flatMap(group =>
         throttledForAgent(evidence, group),
@@ -149,8 +153,8 @@ export const TOKEN_ENDPOINT_RULES: readonly Rule[] = [
 ]
 
 function isUnavailable(refresh: TokenRequestEvent): boolean {
-  const { isError, httpStatus, errorType } = refresh
-  if (!isError || isRefusedForGood(refresh)) return false
+  const { httpStatus, errorType } = refresh
+  if (!isFailedRefresh(refresh) || isRefusedForGood(refresh)) return false
   return httpStatus === undefined ? NEVER_SENT.has(errorType) : httpStatus >= 500 || httpStatus === 429
 }
 
@@ -159,7 +163,7 @@ function unavailable(evidence: Evidence, about: Group<TokenRequestEvent>): Detec
   const answers = countWords(about.map(({ httpStatus, errorType }) => String(httpStatus ?? errorType)))
   const waits = about.flatMap(({ retryAfterS }) => retryAfterS ?? [])
   const lastMs = lastEndMs(about)
-  const again = evidence.refreshes.find(refresh => refresh.profile === profile && !refresh.isError && refresh.startMs >= lastMs)
+  const again = evidence.refreshes.find(refresh => refresh.profile === profile && !isFailedRefresh(refresh) && refresh.startMs >= lastMs)
   const served = evidence.servedAttempts({ profile }, startMs, again?.startMs).length
   return {
     about,
@@ -171,8 +175,10 @@ function unavailable(evidence: Evidence, about: Group<TokenRequestEvent>): Detec
   }
 }
 
-function isPage({ isError, httpStatus, answerType = '' }: TokenRequestEvent | AttemptEvent): boolean {
-  return isError && (httpStatus === 403 || httpStatus === 429) && answerType.startsWith('text/html')
+function isPage(event: TokenRequestEvent | AttemptEvent): boolean {
+  const { httpStatus, answerType = '' } = event
+  const isFailed = event.kind === 'attempt' ? event.isError : isFailedRefresh(event)
+  return isFailed && (httpStatus === 403 || httpStatus === 429) && answerType.startsWith('text/html')
 }
 
 /** Every request that a provider may refuse, in order of time. */
@@ -191,7 +197,7 @@ function throttledForAgent(evidence: Evidence, about: Group<TokenRequestEvent>):
   const [{ provider, startMs, requestUserAgentFingerprint: agent }] = about
   const untilMs = lastEndMs(about) + NEAR_MS
   const served = begunBetween(evidence.refreshes, startMs - NEAR_MS, untilMs).filter(
-    refresh => refresh.provider === provider && !refresh.isError && refresh.httpStatus === 200,
+    refresh => refresh.provider === provider && !isFailedRefresh(refresh) && refresh.httpStatus === 200,
   )
   if (served.some(({ requestUserAgentFingerprint }) => requestUserAgentFingerprint === agent)) return []
   const others = served.filter(({ requestUserAgentFingerprint }) => requestUserAgentFingerprint !== undefined)

@@ -1,5 +1,5 @@
 import type { TokenRequestEvent } from '../../domain/events.ts'
-import { byLogin, byProfile, type Evidence, type Group, grouped, isRefusedForGood, lastOf } from '../evidence.ts'
+import { byLogin, byProfile, type Evidence, type Group, grouped, isFailedRefresh, isRefusedForGood, lastOf } from '../evidence.ts'
 import { answerText, times } from '../messages.ts'
 import { comparedShapes } from '../request-shapes.ts'
 import { type Detected, excluded, type Rule, shapeVerdicts, supported } from '../rule.ts'
@@ -107,7 +107,7 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
       byLogin(refreshes.filter(({ outcome, accountAfter }) => outcome === 'identity_mismatch' || accountAfter !== undefined)).map(about => {
         const [{ accountBefore = 'unknown', accountAfter = 'unknown' }] = about
         // A watched application accepts the tokens of another account; the gate refuses them.
-        const taken = about.filter(({ isError }) => !isError).length
+        const taken = about.filter(refresh => !isFailedRefresh(refresh)).length
         return {
           about,
           ...(taken > 0 && ACCOUNT_TAKEN),
@@ -141,7 +141,7 @@ export const TOKEN_REFUSAL_RULES: readonly Rule[] = [
     remedy: ['Check outcome and status; the traces show how long each refresh waited.', 'No sign-in is needed.'],
     detect: ({ refreshes }) => {
       // A blocked request was not sent: the finding about the gate names it.
-      const failing = refreshes.filter(refresh => refresh.isError && !isRefusedForGood(refresh) && refresh.outcome !== 'blocked')
+      const failing = refreshes.filter(refresh => isFailedRefresh(refresh) && !isRefusedForGood(refresh) && refresh.outcome !== 'blocked')
       // A refused client does not recover by itself, and needs no sign-in: it is a finding of its own.
       return grouped(failing, ({ outcome, profile, provider }) => `${outcome === 'refused'} ${profile ?? provider ?? ''}`).map(about => ({
         about,

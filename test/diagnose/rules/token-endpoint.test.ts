@@ -57,6 +57,13 @@ describe('429 of a token endpoint without Retry-After', () => {
     })
   })
 
+  // Seen: a throttled refresh has no error where its caller had a good token, and the rule asked for one.
+  it('is named where the callers had good tokens', () => {
+    const harmless = (at: number) => ({ ...throttled(at), isError: false })
+    expect(kinds(harmless(0), attempt(5, 'ok'), harmless(60), harmless(120))).toEqual(['refused_by_user_agent'])
+    expect(kinds(harmless(0))).toEqual(['token_endpoint_unavailable'])
+  })
+
   it('is possibly so where it is for ever while calls go through', () => {
     expect(findings(throttled(0), attempt(5, 'ok'), throttled(60), throttled(120))).toMatchObject([
       { kind: 'refused_by_user_agent', confidence: 'possible' },

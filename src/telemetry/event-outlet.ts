@@ -3,7 +3,7 @@ import type { AcquireEvent, GatewatchEvent } from '../domain/events.ts'
 import type { FinishedSpanProcessor } from './finished-span.ts'
 import { EventRedactor } from './redaction-event.ts'
 import type { OnDropped } from './redaction-processor.ts'
-import { SpanOfEvent, type SpanOrigin, type SpanPlace } from './span-of-event.ts'
+import { finishedSpanOf, type SpanOrigin, type SpanPlace } from './span-of-event.ts'
 
 /** Takes events: `EventStore`. */
 export interface EventSink {
@@ -46,7 +46,7 @@ export class EventOutlet {
     if (sink) this.#pass('event_store', () => sink.take(event))
     if (exporters.length === 0 || (place.traceFlags & TraceFlags.SAMPLED) === 0) return
     this.#pass('export', () => {
-      const span = new SpanOfEvent(event, this.#options, place)
+      const span = finishedSpanOf(event, this.#options, place)
       for (const exporter of exporters) exporter.onEnd(span)
     })
   }

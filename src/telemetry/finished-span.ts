@@ -6,7 +6,7 @@ export interface ProcessResource {
 }
 
 /** Something that happened in a span. */
-export interface SpanEvent {
+interface SpanEvent {
   readonly name: string
   readonly time: HrTime
   readonly attributes?: Attributes

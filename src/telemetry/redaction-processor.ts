@@ -1,6 +1,6 @@
-import type { HrTime, Link, SpanContext, SpanKind, SpanStatus } from '@opentelemetry/api'
+import type { SpanContext } from '@opentelemetry/api'
 import type { DropPlace } from '../domain/enums.ts'
-import type { FinishedSpan, FinishedSpanProcessor, SpanEvent } from './finished-span.ts'
+import type { FinishedSpan, FinishedSpanProcessor } from './finished-span.ts'
 import { AttributeRedactor } from './redaction-attributes.ts'
 
 /** Notified of everything that does not get through. Must not throw. */
@@ -10,6 +10,12 @@ export type OnDropped = (place: DropPlace, count: number) => void
 interface InnerProcessor {
   readonly processor: FinishedSpanProcessor
   readonly place: DropPlace
+}
+
+interface RedactedSpan {
+  readonly redacted: FinishedSpan
+  /** Attributes that did not pass, on the span, its events and its links. */
+  readonly refused: number
 }
 
 interface RedactingSpanProcessorOptions {
@@ -22,7 +28,7 @@ interface RedactingSpanProcessorOptions {
  * The choke point between spans of other code in a process of ours and whatever sends them; fail-closed. Our own spans are
  * written from events that are redacted already.
  *
- * The processors inside never see a span as the code set it, only a `RedactedSpan`, and see it only when it has ended.
+ * The processors inside never see a span as the code set it, only a redacted one, and see it only when it has ended.
  * A span that cannot be screened is dropped and counted. Nothing thrown in here, or further in, reaches the host.
  */
 export class RedactingSpanProcessor implements FinishedSpanProcessor {
@@ -41,14 +47,15 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
   }
 
   onEnd(span: FinishedSpan): void {
-    let redacted: RedactedSpan
+    let screened: RedactedSpan
     try {
-      redacted = new RedactedSpan(span, this.#screen)
+      screened = redactedSpan(span, this.#screen)
     } catch {
       this.#onDropped('attribute', 1)
       return
     }
-    if (redacted.refused > 0) this.#onDropped('attribute', redacted.refused)
+    const { redacted, refused } = screened
+    if (refused > 0) this.#onDropped('attribute', refused)
     for (const { processor, place } of this.#inner) {
       try {
         processor.onEnd(redacted)
@@ -73,66 +80,49 @@ export class RedactingSpanProcessor implements FinishedSpanProcessor {
  * Gone are the status message (error texts may hold anything), `tracestate` (it comes from a request's header) and
  * every attribute that is not in `otel/semconv.ts`, those of `exception` events among them.
  */
-class RedactedSpan implements FinishedSpan {
-  readonly name: string
-  readonly kind: SpanKind
-  readonly parentSpanContext?: SpanContext
-  readonly startTime: HrTime
-  readonly endTime: HrTime
-  readonly duration: HrTime
-  readonly ended = true
-  readonly status: SpanStatus
-  readonly attributes: FinishedSpan['attributes']
-  readonly links: Link[]
-  readonly events: SpanEvent[]
-  readonly resource: FinishedSpan['resource']
-  readonly instrumentationScope: FinishedSpan['instrumentationScope']
-  readonly droppedAttributesCount: number
-  readonly droppedEventsCount: number
-  readonly droppedLinksCount: number
-  readonly spanContext: () => SpanContext
-  /** Attributes that did not pass, on the span, its events and its links. */
-  readonly refused: number
-
-  constructor(span: FinishedSpan, screen: AttributeRedactor) {
-    const { attributes, dropped } = screen.attributes(span.attributes)
-    let refused = dropped
-    this.name = screen.name(span.name)
-    this.kind = span.kind
-    const context = withoutState(span.spanContext())
-    this.spanContext = () => context
-    if (span.parentSpanContext) this.parentSpanContext = withoutState(span.parentSpanContext)
-    this.startTime = span.startTime
-    this.endTime = span.endTime
-    this.duration = span.duration
-    this.status = { code: span.status.code }
-    this.attributes = attributes
-    this.events = span.events.map(event => {
-      const screened = screen.attributes(event.attributes)
-      refused += screened.dropped
-      return {
-        name: screen.name(event.name),
-        time: event.time,
-        attributes: screened.attributes,
-        droppedAttributesCount: (event.droppedAttributesCount ?? 0) + screened.dropped,
-      }
-    })
-    this.links = span.links.map(link => {
-      const screened = screen.attributes(link.attributes)
-      refused += screened.dropped
-      return {
-        context: withoutState(link.context),
-        attributes: screened.attributes,
-        droppedAttributesCount: (link.droppedAttributesCount ?? 0) + screened.dropped,
-      }
-    })
-    this.resource = span.resource
-    this.instrumentationScope = span.instrumentationScope
-    this.droppedAttributesCount = span.droppedAttributesCount + dropped
-    this.droppedEventsCount = span.droppedEventsCount
-    this.droppedLinksCount = span.droppedLinksCount
-    this.refused = refused
+function redactedSpan(span: FinishedSpan, screen: AttributeRedactor): RedactedSpan {
+  const { attributes, dropped } = screen.attributes(span.attributes)
+  let refused = dropped
+  const context = withoutState(span.spanContext())
+  const events = span.events.map(event => {
+    const screened = screen.attributes(event.attributes)
+    refused += screened.dropped
+    return {
+      name: screen.name(event.name),
+      time: event.time,
+      attributes: screened.attributes,
+      droppedAttributesCount: (event.droppedAttributesCount ?? 0) + screened.dropped,
+    }
+  })
+  const links = span.links.map(link => {
+    const screened = screen.attributes(link.attributes)
+    refused += screened.dropped
+    return {
+      context: withoutState(link.context),
+      attributes: screened.attributes,
+      droppedAttributesCount: (link.droppedAttributesCount ?? 0) + screened.dropped,
+    }
+  })
+  const redacted = {
+    name: screen.name(span.name),
+    kind: span.kind,
+    spanContext: () => context,
+    ...(span.parentSpanContext && { parentSpanContext: withoutState(span.parentSpanContext) }),
+    startTime: span.startTime,
+    endTime: span.endTime,
+    duration: span.duration,
+    ended: true,
+    status: { code: span.status.code },
+    attributes,
+    events,
+    links,
+    resource: span.resource,
+    instrumentationScope: span.instrumentationScope,
+    droppedAttributesCount: span.droppedAttributesCount + dropped,
+    droppedEventsCount: span.droppedEventsCount,
+    droppedLinksCount: span.droppedLinksCount,
   }
+  return { redacted, refused }
 }
 
 /** `tracestate` comes from a request's header: it may hold anything. */

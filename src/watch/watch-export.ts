@@ -11,7 +11,7 @@ import type { FinishedSpanProcessor } from '../telemetry/finished-span.ts'
 import type { HostSpan } from '../telemetry/host-span.ts'
 import { Instruments } from '../telemetry/instruments.ts'
 import { MetricStorage } from '../telemetry/metric-storage.ts'
-import { SpanOfEvent } from '../telemetry/span-of-event.ts'
+import { finishedSpanOf } from '../telemetry/span-of-event.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
 
 /** Events on their way to the exporters of the environment. */
@@ -37,19 +37,20 @@ export async function startExport(environment: Environment, processRole: Process
   const instruments = new Instruments(storage)
   return {
     take: (event, parent) => {
-      const span = new SpanOfEvent(
+      const span = finishedSpanOf(
         event,
         { resource, scope: { name: SCOPE } },
         { traceFlags: parent?.traceFlags ?? TraceFlags.SAMPLED, parent },
       )
       const context = parent && isSpanContextValid(parent) ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT
-      span.sample(isSampled(context, span))
+      const own = span.spanContext()
+      own.traceFlags = isSampled(context, span) ? own.traceFlags | TraceFlags.SAMPLED : own.traceFlags & ~TraceFlags.SAMPLED
       for (const processor of processors)
         runGuarded(
           () => processor.onEnd(span),
           () => undefined,
         )
-      measureEvent(event, instruments, span.spanContext())
+      measureEvent(event, instruments, own)
     },
     flush: async () => {
       await Promise.allSettled([...processors, meters].map(part => part.forceFlush()))

@@ -81,19 +81,12 @@ class PrimaryHandler {
 
   /** A request that hangs, and that no caller waits for, would hold the process of the application. */
   #endLater(): void {
-    let isOver = false
-    const over = () => {
-      isOver = true
-      clearTimeout(timer)
-    }
+    const { settled, abandonedMs } = this.#inflight
     const look = () => {
-      if (isOver) return
       if (this.#inflight.waiting === 0) this.#endRequest(abortError())
-      else timer = later()
     }
-    const later = () => setTimeout(look, this.#inflight.abandonedMs).unref()
-    let timer = later()
-    this.#inflight.settled.then(over, over)
+    const timer = setInterval(look, abandonedMs).unref()
+    void settled.then(() => clearInterval(timer))
   }
 
   /** Lets the handler have its part. What it throws is its own failure, and no other caller's. */

@@ -1,10 +1,11 @@
 import type { EventEmitter } from 'node:events'
 import { errorMonitor } from 'node:events'
+import { replaceMethod } from '../tools/replace-method.ts'
 
-/** What is reported of the body of an answer while the application reads it. `end` and `left` come once, one of them. */
+/** What is reported of the body of an answer while the application reads it. Each comes once at most, and one of `end` and `left`. */
 export interface BodyObserver {
-  /** A piece has come. */
-  chunk(): void
+  /** The first piece has come. */
+  firstChunk(): void
   /** The body is over. @param error What broke it. */
   end(error?: unknown): void
   /** Its reader left before the end, or never read it. */
@@ -16,7 +17,7 @@ const READERS = ['json', 'text', 'arrayBuffer', 'bytes', 'blob', 'formData'] as 
 const STREAM_FIELDS = ['body', 'data'] as const
 
 /** Bodies that the application drops without reading them. */
-const dropped = new FinalizationRegistry<BodyObserver>(listener => listener.left())
+const dropped = new FinalizationRegistry<Once>(once => once.left())
 
 /**
  * Follows the body of what a provider call returned, while and as the application reads it. Nothing is read, held or copied for
@@ -34,9 +35,10 @@ export function trackBody(result: unknown, listener: BodyObserver): boolean {
   return isAsyncIterable(result) && trackIterable(result, once)
 }
 
-/** Passes on the first end alone. */
-class Once implements BodyObserver {
+/** Passes on the first piece and the first end alone. */
+class Once {
   readonly #listener: BodyObserver
+  #hasBegun = false
   #isOver = false
 
   constructor(listener: BodyObserver) {
@@ -44,7 +46,9 @@ class Once implements BodyObserver {
   }
 
   chunk(): void {
-    if (!this.#isOver) this.#listener.chunk()
+    if (this.#hasBegun || this.#isOver) return
+    this.#hasBegun = true
+    this.#listener.firstChunk()
   }
 
   end(error?: unknown): void {
@@ -85,11 +89,11 @@ function trackResponse(response: ResponseLike, body: ReadableStream<Uint8Array>,
           throw error
         },
       )
-    define(response, name, { value: tracked, writable: true })
+    replaceMethod(response, name, tracked)
   }
   let tracked: ReadableStream<Uint8Array> | undefined
   // Made for a caller that asks, and the body is locked by its first reading only: `if (response.body)` before `response.json()` works.
-  define(response, 'body', { get: () => (tracked ??= passing(body, once)) })
+  Object.defineProperty(response, 'body', { get: () => (tracked ??= passing(body, once)), configurable: true })
   dropped.register(response, once)
   return true
 }
@@ -152,12 +156,9 @@ function trackNodeStream(stream: NodeStream, once: Once): boolean {
   if (stream.readableEnded) return false
   if (stream.readableLength > 0) once.chunk()
   const { push } = stream
-  define(stream, 'push', {
-    value: (chunk: unknown, encoding?: string) => {
-      if (chunk !== null) once.chunk()
-      return Reflect.apply(push, stream, [chunk, encoding]) as boolean
-    },
-    writable: true,
+  replaceMethod(stream, 'push', (chunk: unknown, encoding?: string) => {
+    if (chunk !== null) once.chunk()
+    return Reflect.apply(push, stream, [chunk, encoding]) as boolean
   })
   stream.once('end', () => once.end())
   stream.once(errorMonitor, (error: unknown) => once.end(error))
@@ -178,7 +179,7 @@ function trackIterable(iterable: Iterated, once: Once): boolean {
   if (typeof iterable.next === 'function') trackIterator(iterable as AsyncIterator<unknown>, once)
   else {
     const tracked = () => trackIterator(Reflect.apply(iterate, iterable, []), once)
-    define(iterable, Symbol.asyncIterator, { value: tracked, writable: true })
+    replaceMethod(iterable, Symbol.asyncIterator, tracked)
   }
   dropped.register(iterable, once)
   return true
@@ -198,18 +199,14 @@ function trackIterator<T extends AsyncIterator<unknown>>(iterator: T, once: Once
       throw error
     }
   }
-  define(iterator, 'next', { value: tracked, writable: true })
+  replaceMethod(iterator, 'next', tracked)
   for (const [name, leave] of Object.entries(leaving)) {
     if (typeof leave !== 'function') continue
     const left = (...parameters: unknown[]) => {
       once.left()
       return Reflect.apply(leave, iterator, parameters) as unknown
     }
-    define(iterator, name, { value: left, writable: true })
+    replaceMethod(iterator, name, left)
   }
   return iterator
-}
-
-function define(object: object, name: PropertyKey, descriptor: PropertyDescriptor): void {
-  Object.defineProperty(object, name, { configurable: true, enumerable: false, ...descriptor })
 }

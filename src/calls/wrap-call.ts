@@ -46,12 +46,8 @@ export function wrapCall<F extends AsyncFunction>(telemetry: Telemetry, send: F,
     }
     const resolved = (result: unknown) => {
       let head: SeenEnd = { outcome: 'ok' }
-      let isFirst = true
       const body: BodyObserver = {
-        chunk: () => {
-          if (isFirst) event.set({ timeToFirstChunkS: (performance.now() - startedAtMs) / 1000 })
-          isFirst = false
-        },
+        firstChunk: () => event.set({ timeToFirstChunkS: (performance.now() - startedAtMs) / 1000 }),
         end: error => noteEnd(() => (error === undefined ? head : { ...judgeThrown(error), ...(head.status && { status: head.status }) })),
         left: () => noteEnd(() => ({ ...head, outcome: 'aborted' })),
       }

@@ -1,6 +1,7 @@
 import type { GatewatchEvent } from '../domain/events.ts'
 import type { EventGaps, EventRange } from '../events/event-reader.ts'
 import type { EventSource } from '../events/event-store.ts'
+import { dropOldest } from '../tools/drop-oldest.ts'
 import { type Diagnosis, diagnoseInTurns, type EventStream } from './diagnose.ts'
 import type { EvidenceReading } from './evidence.ts'
 
@@ -80,8 +81,7 @@ export class RunningDiagnosis {
   #keep(step: number, entry: Known): void {
     this.#known.delete(step)
     this.#known.set(step, entry)
-    const [oldest] = this.#known.keys()
-    if (this.#known.size > MOST_RANGES && oldest !== undefined) this.#known.delete(oldest)
+    dropOldest(this.#known, MOST_RANGES)
   }
 }
 

@@ -2,8 +2,8 @@ import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 
 import { createRequire, registerHooks } from 'node:module'
 import { Duplex } from 'node:stream'
 import { takeFrames } from '../callers/stack-frames.ts'
+import { replaceMethod } from '../tools/replace-method.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
-import { replaceMethod } from './replace-method.ts'
 import type { SentHeaders } from './sent-headers.ts'
 
 /** A request about to be made on an HTTP/2 session. */

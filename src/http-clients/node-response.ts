@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ClientHttp2Stream } from 'node:http2'
-import { replaceMethod } from './replace-method.ts'
+import { replaceMethod } from '../tools/replace-method.ts'
 
 /** How a watched request ended, as far as can be seen without touching it. */
 export interface OutgoingEnd {

@@ -1,6 +1,6 @@
 import type { ClientRequest } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
-import { replaceMethod } from './replace-method.ts'
+import { replaceMethod } from '../tools/replace-method.ts'
 
 /** Notified of the first piece of a body, which for what clients send to providers mostly is all of it. */
 export type FirstChunkListener = (piece: Uint8Array) => void

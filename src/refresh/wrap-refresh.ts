@@ -20,6 +20,7 @@ import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { judgeTokenAnswer } from '../token-requests/judge.ts'
+import { dropOldest } from '../tools/drop-oldest.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
@@ -137,11 +138,12 @@ export class WrappedRefreshes {
 
   /** Notes the token that a refresh returned. @returns whether the one before returned it too */
   returned(profile: string, token: Fingerprint | undefined): boolean {
-    const isKnown = token !== undefined && this.#lastTokens.get(profile) === token
-    if (token !== undefined) this.#lastTokens.delete(profile)
-    if (token !== undefined) this.#lastTokens.set(profile, token)
-    const [oldest] = this.#lastTokens.keys()
-    if (this.#lastTokens.size > MOST_PROFILES && oldest !== undefined) this.#lastTokens.delete(oldest)
+    if (token === undefined) return false
+    const isKnown = this.#lastTokens.get(profile) === token
+    // Last in the order in which they are dropped.
+    this.#lastTokens.delete(profile)
+    this.#lastTokens.set(profile, token)
+    dropOldest(this.#lastTokens, MOST_PROFILES)
     return isKnown
   }
 }

@@ -1,5 +1,6 @@
 import type { RefreshReason } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
+import { dropOldest } from '../tools/drop-oldest.ts'
 
 /** An access token as the ledger knows it: nothing that could be used. Times are epoch milliseconds. */
 export interface AccessToken {
@@ -256,9 +257,4 @@ function marginOf({ issuedAt, expiresAt = 0 }: AccessToken): number {
 
 function nameOf({ provider, account, profile, root }: Family): string {
   return profile ?? `${provider}:${(account ?? root).slice(0, 8)}`
-}
-
-function dropOldest<K>(map: Map<K, unknown>, most: number): void {
-  const [oldest] = map.keys()
-  if (map.size > most && oldest !== undefined) map.delete(oldest)
 }

@@ -11,6 +11,8 @@ export interface BenchOptions {
   /** Parts that are measured in a process of their own. */
   readonly alone: readonly IsolatedId[]
   readonly rounds: number
+  /** How many processes of each contestant share the rounds, one after the other. */
+  readonly starts: number
   /** How long each contestant is under load in each case of each round. */
   readonly cellMs: number
   /** How long each contestant is warmed up with each body. */
@@ -24,10 +26,10 @@ export interface BenchOptions {
 const WATCH = 'watch'
 /** Names the diagnosis of a large event store among those of `--only`. */
 const DIAGNOSE = 'diagnose'
-const FULL = { rounds: 11, cellMs: 550, warmUpMs: 2_000 } as const
+const FULL = { rounds: 12, starts: 4, cellMs: 550, warmUpMs: 2_000 } as const
 /** What is measured against another commit when nothing is named. */
 const AGAINST: readonly GatewayId[] = ['a', 'b', 'b-otlp']
-const QUICK = { rounds: 3, cellMs: 300, warmUpMs: 500 } as const
+const QUICK = { rounds: 3, starts: 1, cellMs: 300, warmUpMs: 500 } as const
 
 export const HELP = `Measures Gatewatch beside a bare Express + undici pass-through, on loopback, in interleaved rounds.
 
@@ -35,6 +37,7 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
 
   --quick          ${QUICK.rounds} short rounds, to see that it runs; the numbers are rough
   --rounds N       rounds of all contestants (${FULL.rounds}; the medians are of these)
+  --starts N       processes of each contestant that share the rounds, one after the other (${FULL.starts})
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
                    ${DIAGNOSE}: gatewatch diagnose over an event store of 200,000 events
@@ -55,6 +58,7 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
     options: {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
+      starts: { type: 'string' },
       only: { type: 'string' },
       against: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -63,9 +67,24 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
   })
   if (values.help) return undefined
   const defaults = values.quick ? QUICK : FULL
-  const rounds = Number(values.rounds ?? defaults.rounds)
-  if (!Number.isInteger(rounds) || rounds < 1) throw new TypeError(`--rounds is ${values.rounds}; allowed: a whole number from 1`)
-  return { ...defaults, rounds, ...readOnly(values), json: values.json, ...(values.against !== undefined && { against: values.against }) }
+  const rounds = countOf('rounds', values.rounds) ?? defaults.rounds
+  const starts = Math.min(rounds, countOf('starts', values.starts) ?? defaults.starts)
+  return {
+    ...defaults,
+    rounds,
+    starts,
+    ...readOnly(values),
+    json: values.json,
+    ...(values.against !== undefined && { against: values.against }),
+  }
+}
+
+/** @throws {TypeError} for what is no count. */
+function countOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const count = Number(text)
+  if (!Number.isInteger(count) || count < 1) throw new TypeError(`--${name} is ${text}; allowed: a whole number from 1`)
+  return count
 }
 
 function readOnly({

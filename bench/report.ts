@@ -5,6 +5,8 @@ import { type Contestant, type ContestantId, earlierOf } from './variants.ts'
 
 export interface Report {
   readonly rounds: number
+  /** Processes of each contestant that shared the rounds. */
+  readonly starts: number
   /** The other commit that was measured too. */
   readonly commit?: string
   readonly measurements: readonly Measurement[]
@@ -25,7 +27,7 @@ export function writeReport(report: Report): string {
   const baseline = report.measured[0]
   if (!baseline) return `nothing was measured\n${remarks(report).join('\n')}\n`
   const lines = [
-    `Medians of ${report.rounds} interleaved rounds; ratios and differences are to (${baseline}) in the same round: median [quartiles].`,
+    `Medians of ${report.rounds} interleaved rounds in ${report.starts} processes of each; ratios and differences are to (${baseline}) in the same round: median [quartiles].`,
     'Closed loop: each connection has one request under way. CPU is of the contestant alone, all its threads; where it keeps less',
     'than most of a core busy, upstream or load held it back, and CPU per request says more than requests per second.',
   ]

@@ -16,12 +16,41 @@ const EXIT = { failed: 1, usage: 2 } as const
 /** Gateways with metrics of their own. */
 const REPORTS_DROPPED: ReadonlySet<ContestantId> = new Set(withEarlier(['b', 'b-otlp', 'b-all', 'c']))
 
-type RoundOptions = Pick<BenchOptions, 'rounds' | 'cellMs' | 'warmUpMs'>
+type RoundOptions = Pick<BenchOptions, 'rounds' | 'starts' | 'cellMs' | 'warmUpMs'>
 
-/** Starts everybody, warms them up, measures them in turn, round by round, and ends them whatever happens. */
+/**
+ * Measures everybody in turn, round by round. Each contestant runs in several processes, one after the other: how far the heap
+ * grows and what V8 compiles differs from process to process by more than many changes do.
+ */
 async function bench(options: RoundOptions, own: Parameters<typeof withEarlier>[0], tree?: EarlierTree): Promise<Report> {
   const known = contestants(tree)
-  const only: readonly ContestantId[] = tree ? withEarlier(own) : own
+  const wanted: readonly ContestantId[] = tree ? withEarlier(own) : own
+  const measured = wanted.filter(id => !known[id].missing)
+  const measurements: Measurement[] = []
+  const dropped = new Map<ContestantId, string>()
+  for (let start = 0; start < options.starts; start += 1) {
+    const rounds = roundsOfStart(start, options)
+    await withContestants(measured, known, async (load, runners) => {
+      for (const runner of runners) await warmUp(load, runner, options.warmUpMs)
+      measurements.push(...(await measureInRounds(load, runners, rounds, options)))
+      for (const [id, text] of await readDropped(runners)) dropped.set(id, text)
+    })
+  }
+  const { rounds, starts } = options
+  return { rounds, starts, ...(tree && { commit: tree.commit }), measurements, contestants: known, measured, wanted, dropped }
+}
+
+/** @returns The rounds that fall to the processes of one start. */
+function roundsOfStart(start: number, { rounds, starts }: RoundOptions): number[] {
+  return Array.from({ length: rounds }, (_, index) => index + 1).filter(round => round % starts === start)
+}
+
+/** Starts everybody, lets them be measured, and ends them whatever happens. */
+async function withContestants(
+  ids: readonly ContestantId[],
+  known: ReturnType<typeof contestants>,
+  use: (load: Child, runners: readonly Runner[]) => Promise<void>,
+): Promise<void> {
   const children: Child[] = []
   const keep = async (starting: Promise<Child>): Promise<Child> => {
     const child = await starting
@@ -35,24 +64,13 @@ async function bench(options: RoundOptions, own: Parameters<typeof withEarlier>[
     const context: Surroundings = { upstreamUrl: upstream.url, receiverUrl: receiver.url }
 
     const runners: Runner[] = []
-    for (const id of only) {
-      if (known[id].missing) continue
+    for (const id of ids) {
       note(`starting (${id}) ${known[id].title}`)
       const runner = { id, child: await keep(known[id].start(context)), headers: known[id].headers(context) }
       await checkAnswers(runner)
       runners.push(runner)
     }
-    for (const runner of runners) await warmUp(load, runner, options.warmUpMs)
-    const measurements = await measureInRounds(load, runners, options)
-    return {
-      rounds: options.rounds,
-      ...(tree && { commit: tree.commit }),
-      measurements,
-      contestants: known,
-      measured: runners.map(({ id }) => id),
-      wanted: only,
-      dropped: await readDropped(runners),
-    }
+    await use(load, runners)
   } finally {
     await Promise.all(children.map(child => child.stop()))
   }
@@ -62,12 +80,17 @@ async function bench(options: RoundOptions, own: Parameters<typeof withEarlier>[
  * Within a round every contestant gets a case before the next case begins, so that neighbours in time are compared;
  * every second round goes through them backwards, so that none always comes first.
  */
-async function measureInRounds(load: Child, runners: readonly Runner[], { rounds, cellMs }: RoundOptions): Promise<Measurement[]> {
+async function measureInRounds(
+  load: Child,
+  runners: readonly Runner[],
+  rounds: readonly number[],
+  { cellMs, rounds: all }: RoundOptions,
+): Promise<Measurement[]> {
   const measurements: Measurement[] = []
-  for (let round = 1; round <= rounds; round += 1) {
-    note(`round ${round} of ${rounds}`)
+  for (const [place, round] of rounds.entries()) {
+    note(`round ${round} of ${all}`)
     for (const of of CASES) {
-      for (const runner of round % 2 === 0 ? runners.toReversed() : runners)
+      for (const runner of place % 2 === 1 ? runners.toReversed() : runners)
         measurements.push(await measure(load, runner, round, of, cellMs))
     }
   }

@@ -102,6 +102,12 @@ describe('--against', () => {
     expect(readOptions([])).not.toHaveProperty('against')
   })
 
+  it('shares the rounds between processes, and starts none that has no round', () => {
+    expect(readOptions(['--rounds', '9', '--starts', '3'])).toMatchObject({ rounds: 9, starts: 3 })
+    expect(readOptions(['--rounds', '2'])).toMatchObject({ rounds: 2, starts: 2 })
+    expect(() => readOptions(['--starts', '0'])).toThrow('--starts is 0; allowed: a whole number from 1')
+  })
+
   it('puts each contestant of the other commit beside the one of this tree', () => {
     expect(withEarlier(['a', 'b-otlp', 'd'])).toEqual(['a', 'b-otlp', 'b-otlp-earlier', 'd'])
     expect(withEarlier(['unwatched', 'watched', 'deepStacks'])).toEqual([
@@ -136,6 +142,7 @@ describe('--against', () => {
     ])
     const text = writeReport({
       rounds: 2,
+      starts: 1,
       commit: 'abc1234',
       measurements,
       contestants: contestants(tree),

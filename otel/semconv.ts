@@ -351,6 +351,18 @@ export interface LabelDefinition {
 /** The value that stands for everything past a cap. */
 export const OTHER = '_other'
 
+/** Labels whose values are names of profiles. */
+export const PROFILE_LABELS: readonly string[] = [LABEL_PROFILE, LABEL_FROM, LABEL_TO]
+
+/** What an operator may leave out of metrics, with its labels: their values grow with users, models and code. */
+export const DROPPABLE_LABELS = {
+  profile: PROFILE_LABELS,
+  model: [LABEL_MODEL, GENAI_REQUEST_MODEL],
+  caller: [LABEL_CALLER],
+} as const satisfies Record<string, readonly string[]>
+
+export type DroppableLabel = keyof typeof DROPPABLE_LABELS
+
 const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {
   [LABEL_PROVIDER]: { cap: 50 },
   [LABEL_PROFILE]: { cap: 1000 },
@@ -396,6 +408,8 @@ export interface MetricDefinition {
   readonly help: string
   readonly labels: readonly string[]
   readonly buckets?: readonly number[]
+  /** Which value of a gauge stands for several with the same labels: of a group of profiles, of several processes. @default 'max' */
+  readonly merge?: 'min' | 'max'
 }
 
 const CALL_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -516,6 +530,7 @@ export const METRICS = {
     unit: 's',
     help: 'When the access token, or a token that is never refreshed, expires, seconds since the epoch; absent without an expiry.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
+    merge: 'min',
   },
   generation: {
     name: 'gatewatch.profile.generation',
@@ -537,6 +552,7 @@ export const METRICS = {
     unit: 's',
     help: 'From the end of the last probe of the profile until now.',
     labels: [LABEL_PROVIDER, LABEL_PROFILE],
+    merge: 'min',
   },
   imports: {
     name: 'gatewatch.oauth.imports',

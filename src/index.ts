@@ -30,7 +30,7 @@ export type { Fingerprint } from './domain/fingerprint.ts'
 export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
 export type { AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
 export { createGatewatch } from './gatewatch/create-gatewatch.ts'
-export type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions } from './gatewatch/gatewatch.ts'
+export type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions, LabelOptions } from './gatewatch/gatewatch.ts'
 export type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
 export type { DeviceDialect } from './providers/provider.ts'
 export type { AnswerHeaders } from './providers/upstream.ts'
@@ -39,6 +39,7 @@ export type { RefreshEnd, WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 export type {
   FallbackSettings,
   GateSettings,
+  LabelSettings,
   ListenSettings,
   ProbeSettings,
   ProfileOptions,

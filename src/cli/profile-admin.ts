@@ -86,7 +86,7 @@ export async function withProfileAdmin<T>(
   const store = fileStore(place.stateFolder)
   const sdk = await startSdk({ eventSink: () => events, standalone: false, processRole: 'cli' })
   try {
-    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(place.settings) })
+    const telemetry = new Telemetry(sdk.source, { profiles: { configured: configuredNames(place.settings) } })
     return await work({ ...place, store, registry, telemetry, caller: clientCaller(`gatewatch ${command}`) })
   } finally {
     await runSteps(`gatewatch ${command} ends`, [

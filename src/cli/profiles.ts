@@ -19,7 +19,7 @@ export async function profilesCommand({ config }: { config?: string }, output: O
   const sdk = await startSdk({ standalone: false, processRole: 'cli' })
   let gateway: Gateway | undefined
   try {
-    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(settings) })
+    const telemetry = new Telemetry(sdk.source, { profiles: { configured: configuredNames(settings) } })
     // A look into the state folder is no gateway: nothing is asked of a provider.
     gateway = new Gateway({ settings: { ...settings, probe: {} }, store, telemetry, environment: process.env, source, isLook: true })
     await gateway.start()

@@ -15,8 +15,8 @@ import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-opera
 import type { AcquireResult } from '../refresh/acquire.ts'
 import { checkedDeadline } from '../refresh/wait.ts'
 import type { WrapRefreshOptions } from '../refresh/wrap-refresh.ts'
-import { configuredNames, parseSettings, refused, type Settings } from '../settings/options.ts'
-import type { SettingsInput } from '../settings/settings-input.ts'
+import { configuredGroups, configuredNames, parseSettings, refused, type Settings } from '../settings/options.ts'
+import type { LabelSettings, SettingsInput } from '../settings/settings-input.ts'
 import { memoryStore } from '../store/memory-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
 import { type EmbeddedTelemetry, type EmbeddedTelemetryOptions, startEmbeddedTelemetry } from '../telemetry/embedded-telemetry.ts'
@@ -31,7 +31,7 @@ import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { Gateway } from './gateway.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
-export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen'> {
+export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen' | 'labels'> {
   /** Where profiles live; it stays open when Gatewatch stops. Without one Gatewatch instruments what you bring and keeps nothing. */
   store?: ProfileStore
   /** State folder in which events are kept, together with those of watched processes: `gatewatch diagnose --state` reads them. */
@@ -41,6 +41,30 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen'
    * line too. The application runs on. @default one process warning
    */
   onError?: (fault: unknown) => void
+  /** Labels of metrics, and names of profiles. */
+  labels?: LabelOptions
+}
+
+/**
+ * Labels of metrics, where there are many users. Spans, events, the ops page and `gatewatch diagnose` keep everything. Callbacks are
+ * called once for each profile while they are in use; one that throws is reported once, and counts as if it returned `undefined`.
+ *
+ * @example
+ * import { createGatewatch } from 'gatewatch'
+ *
+ * export const watch = await createGatewatch({ labels: { drop: ['caller'], profileGroup: id => id.split('/')[0] } })
+ */
+export interface LabelOptions extends Omit<LabelSettings, 'profileGroup'> {
+  /**
+   * Metrics have groups of profiles instead of profiles: by the id of the profile, or a regular expression whose first group in
+   * parentheses is the group, in the id. `undefined` becomes `_other`. @default no groups
+   */
+  profileGroup?: string | ((profileId: string) => string | undefined)
+  /**
+   * What spans, events and metrics call a profile, by its id. A name that may be a secret or an e-mail address is not used.
+   * @default `name` of the configuration, else the id's own word if it is a plain one, else a digest
+   */
+  profileName?: (profileId: string) => string | undefined
 }
 
 /**
@@ -154,8 +178,9 @@ export async function startGatewatch(
   mapRead: Promise<void> = readMapOfCaller(startGatewatch),
 ): Promise<Gatewatch> {
   const { store: given, environment = process.env, source = 'options', startTelemetry, processRole, recordIn, ...rest } = options
-  const { onError: onFault = warnOnce(), ...input } = rest
-  const settings = parseSettings(input, source)
+  const { onError: onFault = warnOnce(), labels, ...input } = rest
+  const naming = splitLabels(labels)
+  const settings = parseSettings({ ...input, ...naming.settings }, source)
   const faults = new FaultReporter(onFault)
   const role = processRole && { processRole }
   let onDropped: OnDropped = () => undefined
@@ -181,7 +206,9 @@ export async function startGatewatch(
     started.unshift({ name: 'telemetry', run: () => sdk.shutdown() })
     const store = given ?? memoryStore()
     if (!given) started.unshift({ name: 'store', run: () => store.close() })
-    const telemetry = new Telemetry(sdk.source, { profileNames: configuredNames(settings), faults })
+    const { nameOf, groupOf = configuredGroups(settings) } = naming
+    const profiles = { configured: configuredNames(settings), nameOf, groupOf }
+    const telemetry = new Telemetry(sdk.source, { profiles, dropLabels: settings.labels.drop, faults })
     let membership: Membership | undefined
     const onTokenUrl = (tokenUrl: string, providerId: string) => membership?.watch(tokenUrl, providerId)
     const gateway = new Gateway({ settings, store, telemetry, environment, source, watchesLater: embedded !== undefined, onTokenUrl })
@@ -200,6 +227,27 @@ export async function startGatewatch(
     // What goes wrong on the way out says less than why it could not start.
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
     throw error
+  }
+}
+
+interface SplitLabels {
+  readonly settings: Pick<SettingsInput, 'labels'>
+  readonly nameOf?: (profileId: string) => string | undefined
+  readonly groupOf?: (profileId: string) => string | undefined
+}
+
+/** Separates callbacks from what a configuration file can say too; an unknown key stays with it and is refused there. */
+function splitLabels(labels: LabelOptions | undefined): SplitLabels {
+  if (labels === undefined) return { settings: {} }
+  if (typeof labels !== 'object' || labels === null) return { settings: { labels } }
+  const rest: Record<string, unknown> = { ...labels }
+  const { profileName, profileGroup } = labels
+  if (typeof profileName === 'function') delete rest.profileName
+  if (typeof profileGroup === 'function') delete rest.profileGroup
+  return {
+    settings: { labels: rest },
+    ...(typeof profileName === 'function' && { nameOf: profileName }),
+    ...(typeof profileGroup === 'function' && { groupOf: profileGroup }),
   }
 }
 

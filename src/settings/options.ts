@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { DROPPABLE_LABELS, type DroppableLabel } from '../../otel/semconv.ts'
 import { BILLINGS, type Protocol } from '../domain/enums.ts'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { DEVICE_DIALECTS } from '../providers/provider.ts'
@@ -92,6 +93,24 @@ const PROBE = v.strictObject({
   everyMs: v.exactOptional(whole(1_000, 86_400_000)),
 })
 
+const groupPattern = text('a regular expression with a group in parentheses', value => groupsIn(value) > 0)
+
+/** How many groups a match of a pattern has; 0 for what is no pattern. */
+function groupsIn(pattern: string): number {
+  try {
+    return (new RegExp(`${pattern}|`, 'u').exec('')?.length ?? 1) - 1
+  } catch {
+    return 0
+  }
+}
+
+const DROPPABLE = Object.keys(DROPPABLE_LABELS) as DroppableLabel[]
+
+const METRIC_LABELS = v.strictObject({
+  drop: v.exactOptional(v.array(v.picklist(DROPPABLE))),
+  profileGroup: v.exactOptional(groupPattern),
+})
+
 const SETTINGS = v.strictObject({
   listen: v.optional(LISTEN, {}),
   state: v.optional(named, './gatewatch-state'),
@@ -107,6 +126,7 @@ const SETTINGS = v.strictObject({
   ),
   upstream: v.optional(UPSTREAM, {}),
   probe: v.optional(PROBE, {}),
+  labels: v.optional(METRIC_LABELS, {}),
 })
 
 /** Compiles only while the schema takes what `SettingsInput` says, no more and no less. */
@@ -256,4 +276,11 @@ function* roomForNone({ listen }: Settings): Generator<string> {
 /** The names the operator gave to profiles. */
 export function configuredNames({ profiles }: Settings): ReadonlyMap<string, string> {
   return new Map(Object.entries(profiles).flatMap(([id, { provider, name }]) => (name === undefined ? [] : [[id, `${provider}:${name}`]])))
+}
+
+/** The group of a profile, by the pattern of the configuration. */
+export function configuredGroups({ labels: { profileGroup } }: Settings): ((profileId: string) => string | undefined) | undefined {
+  if (profileGroup === undefined) return undefined
+  const pattern = new RegExp(profileGroup, 'u')
+  return profileId => pattern.exec(profileId)?.[1]
 }

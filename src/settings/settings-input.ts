@@ -1,3 +1,4 @@
+import type { DroppableLabel } from '../../otel/semconv.ts'
 import type { Billing, Protocol } from '../domain/enums.ts'
 import type { DeviceDialect } from '../providers/provider.ts'
 import type { ForcedPolicy } from '../refresh/acquire.ts'
@@ -115,6 +116,17 @@ export interface FallbackSettings {
   metered?: 'allow' | 'deny' | undefined
 }
 
+/** Labels of metrics, where there are many users. Spans, events and the ops page keep everything. */
+export interface LabelSettings {
+  /** What metrics do not have: `profile` stands for `from` and `to` of fallbacks too. @default [] */
+  drop?: DroppableLabel[]
+  /**
+   * Metrics have groups of profiles instead of profiles: a regular expression whose first group in parentheses is the group, in
+   * the id of the profile. `^([^/]+)/` makes `acme` of `acme/anna`; ids that do not match are `_other`. @default no groups
+   */
+  profileGroup?: string
+}
+
 /** Settings as they are written in a configuration file: everything has a default. */
 export interface SettingsInput {
   listen?: ListenSettings | undefined
@@ -130,4 +142,5 @@ export interface SettingsInput {
   fallback?: FallbackSettings | undefined
   upstream?: UpstreamSettings | undefined
   probe?: ProbeSettings | undefined
+  labels?: LabelSettings | undefined
 }

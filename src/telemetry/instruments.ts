@@ -3,8 +3,8 @@ import { type Labels as LabelValues, METRICS, type MetricDefinition, type Metric
 import { secretChanges } from '../tools/secret-registry.ts'
 import { activeContext } from './active-context.ts'
 import type { HostMeter } from './host-meter.ts'
-import { LabelLimiter } from './labels.ts'
-import type { HistogramSeries, MetricStorage, NumberSeries, Series } from './metric-storage.ts'
+import { LabelLimiter, type LabelPolicy, labelReducer } from './labels.ts'
+import { type HistogramSeries, type MetricStorage, mergeGauge, type NumberSeries, type Series } from './metric-storage.ts'
 
 type KeysOf<Kind extends MetricDefinition['kind']> = { [K in MetricKey]: (typeof METRICS)[K]['kind'] extends Kind ? K : never }[MetricKey]
 export type CounterKey = KeysOf<'counter'>
@@ -21,20 +21,27 @@ type Known = Map<string | number | undefined, Known | Series>
 
 const MOST_KNOWN_SERIES = 10_000
 
+interface InstrumentsOptions {
+  /** The meter of the process this is a guest in. @default none, the process is our own */
+  readonly host?: HostMeter | undefined
+  readonly labels?: LabelPolicy | undefined
+}
+
 /** Every metric of `otel/semconv.ts`, with labels checked and bounded, and an exemplar kept for each bucket of a histogram. */
 export class Instruments {
   readonly #storage: MetricStorage
   readonly #labels: LabelLimiter
   readonly #host: HostMeter | undefined
+  readonly #reduced: ReturnType<typeof labelReducer>
   /** So that the plain case costs a few look-ups and no new string. */
   readonly #known = new Map<MetricKey, Known>()
   #knownSeries = 0
   #knownAt = secretChanges()
 
-  /** @param host The meter of the process this is a guest in. @default none, the process is our own */
-  constructor(storage: MetricStorage, host?: HostMeter) {
+  constructor(storage: MetricStorage, { host, labels = {} }: InstrumentsOptions = {}) {
     this.#storage = storage
     this.#host = host
+    this.#reduced = labelReducer(labels)
     this.#labels = new LabelLimiter(label => this.add('labelOverflows', { label }))
   }
 
@@ -64,11 +71,20 @@ export class Instruments {
 
   /**
    * Begins a new observation of gauges: their series so far are forgotten, so that none stays of what is not there any
-   * more. What is to be seen must be set before anything waits.
+   * more. What is to be seen must be set before anything waits. Of several values with the same labels, those of a group of
+   * profiles, one stands for all (`merge` of the metric).
    */
   observe(keys: readonly GaugeKey[]): Pick<Instruments, 'set'> {
     for (const key of keys) this.#storage.forget(key)
-    return this
+    const seen = new Set<Series>()
+    return {
+      set: (key, value, labels) => {
+        if (!this.#storage.isOn) return
+        const series = this.#find(key, labels) as NumberSeries
+        series.value = seen.has(series) ? mergeGauge(key, series.value, value) : value
+        seen.add(series)
+      },
+    }
   }
 
   /** Sets a gauge. */
@@ -76,7 +92,8 @@ export class Instruments {
     if (this.#storage.isOn) (this.#find(key, labels) as NumberSeries).value = value
   }
 
-  #find(key: MetricKey, asked: Asked): Series {
+  #find(key: MetricKey, given: Asked): Series {
+    const asked = this.#reduced ? this.#reduced(given) : given
     if (this.#knownAt !== secretChanges()) this.#forget()
     let known: Known | Series | undefined = this.#known.get(key)
     for (const label of METRICS[key].labels) {

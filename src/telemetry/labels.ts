@@ -1,9 +1,42 @@
-import { LABEL_LABEL, LABELS, type LabelDefinition, OTHER } from '../../otel/semconv.ts'
+import {
+  DROPPABLE_LABELS,
+  type DroppableLabel,
+  LABEL_LABEL,
+  LABELS,
+  type LabelDefinition,
+  OTHER,
+  PROFILE_LABELS,
+} from '../../otel/semconv.ts'
 import { secretChanges } from '../tools/secret-registry.ts'
 import { redactText } from './redaction-patterns.ts'
 
 /** Longest label value, in characters. */
 const LONGEST = 120
+
+/** Labels that metrics do not have, and what stands for profiles in those they have. Spans and events keep both. */
+export interface LabelPolicy {
+  /** @default [] */
+  readonly drop?: readonly DroppableLabel[]
+  /** The group of a profile, by the name that telemetry has for it. @default the name itself */
+  readonly groupOf?: ((profileName: string) => string) | undefined
+}
+
+type Asked = Readonly<Record<string, string | number | undefined>>
+
+/** What a policy makes of the labels of a measurement; `undefined` where it changes none. */
+export function labelReducer({ drop = [], groupOf }: LabelPolicy): ((asked: Asked) => Asked) | undefined {
+  const dropped = new Set(drop.flatMap(label => DROPPABLE_LABELS[label]))
+  if (dropped.size === 0 && !groupOf) return undefined
+  return asked => {
+    const reduced: Record<string, string | number | undefined> = {}
+    for (const label in asked) {
+      const value = asked[label]
+      if (dropped.has(label)) continue
+      reduced[label] = groupOf && typeof value === 'string' && PROFILE_LABELS.includes(label) ? groupOf(value) : value
+    }
+    return reduced
+  }
+}
 
 /** What is known of one label. */
 interface Known {

@@ -58,6 +58,12 @@ export class HistogramSeries {
   }
 }
 
+/** Which of two values of a gauge with the same labels stands for both. */
+export function mergeGauge(key: MetricKey, one: number, other: number): number {
+  const metric: MetricDefinition = METRICS[key]
+  return metric.merge === 'min' ? Math.min(one, other) : Math.max(one, other)
+}
+
 export type Series = NumberSeries | HistogramSeries
 
 /**

@@ -4,9 +4,10 @@ import { FaultReporter } from './fault-reporter.ts'
 import type { HostMeter } from './host-meter.ts'
 import { HOSTED_SPAN, HostedSpan } from './hosted-span.ts'
 import { Instruments } from './instruments.ts'
+import type { LabelPolicy } from './labels.ts'
 import { LightSpan, type SpanSubject } from './light-span.ts'
 import type { MetricStorage } from './metric-storage.ts'
-import { profileName } from './profile-name.ts'
+import { ProfileNames, type ProfileNaming } from './profile-name.ts'
 import type { SpanTree } from './span-tree.ts'
 
 /** Where spans and metrics go: made by `otel/sdk/sdk.ts`, or by a test. */
@@ -33,9 +34,11 @@ export interface SpanOptions {
   onto?: Span | undefined
 }
 
-interface TelemetryOptions {
-  /** Names that the operator gave to profiles, by profile id. The others are made of the id. */
-  profileNames?: ReadonlyMap<string, string>
+export interface TelemetryOptions {
+  /** Names that the operator and the application gave to profiles. The others are made of the id. */
+  profiles?: ProfileNaming
+  /** Labels that metrics do not have. @default they have all */
+  dropLabels?: LabelPolicy['drop'] | undefined
   /** Where faults are reported. @default through `diag` alone */
   faults?: FaultReporter
 }
@@ -49,18 +52,19 @@ export class Telemetry {
   readonly instruments: Instruments
   readonly faults: FaultReporter
   readonly #tracer: SpanSource
-  readonly #profileNames: ReadonlyMap<string, string>
+  readonly #profiles: ProfileNames
 
-  constructor(source: TelemetrySource, { profileNames = new Map(), faults = new FaultReporter() }: TelemetryOptions = {}) {
+  constructor(source: TelemetrySource, { profiles = {}, dropLabels = [], faults = new FaultReporter() }: TelemetryOptions = {}) {
     this.faults = faults
     this.#tracer = source.tracer
-    this.#profileNames = profileNames
-    this.instruments = new Instruments(source.series, source.meter)
+    this.#profiles = new ProfileNames(profiles, faults)
+    const labels = { drop: dropLabels, groupOf: this.#profiles.groupOf }
+    this.instruments = new Instruments(source.series, { host: source.meter, labels })
   }
 
   /** The profile's name as telemetry may show it. */
   profile(profileId: string): string {
-    return this.#profileNames.get(profileId) ?? profileName(profileId)
+    return this.#profiles.of(profileId)
   }
 
   /** Starts the span of an event: for `OpenEvent`. */

@@ -38,7 +38,7 @@ async function refusal(options: Record<string, unknown>, store: readonly StoredP
   throw new Error('the gateway started')
 }
 
-const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream, probe'
+const ROOT_KEYS = 'listen, state, providers, profiles, order, gate, fallback, upstream, probe, labels'
 
 describe('settings', () => {
   it('all have a default', () => {
@@ -58,6 +58,7 @@ describe('settings', () => {
       fallback: { metered: 'allow' },
       upstream: {},
       probe: {},
+      labels: {},
     })
   })
 
@@ -99,6 +100,7 @@ describe('settings', () => {
       fallback: { metered: 'deny' as const },
       upstream: { headersTimeoutMs: 10, bodyIdleMs: 10, connectTimeoutMs: 10 },
       probe: { everyMs: 1_000 },
+      labels: { drop: ['profile' as const], profileGroup: '^([^/]+)/' },
     }
     expect(parseSettings(all, SOURCE)).toEqual(all)
   })
@@ -134,6 +136,7 @@ describe('an unknown key is refused, with those that are allowed there', () => {
     ],
     [{ fallback: { metred: 'deny' } }, 'fallback.metred: is an unknown key; allowed: metered'],
     [{ upstream: { timeout: 1 } }, 'upstream.timeout: is an unknown key; allowed: headersTimeoutMs, bodyIdleMs, connectTimeoutMs'],
+    [{ labels: { group: 'x' } }, 'labels.group: is an unknown key; allowed: drop, profileGroup'],
     [{ telemetry: {} }, `telemetry: is an unknown key; allowed: ${ROOT_KEYS}`],
   ])('%j', (input, expected) => {
     expect(complaint(input)).toBe(`${SOURCE}: ${expected}`)
@@ -185,6 +188,12 @@ describe('a wrong value is refused, with its type and what is allowed', () => {
       { profiles: { 'openai:x': { provider: 'openai', name: 'Me & You' } } },
       'profiles.openai:x.name: is a string, allowed: a word of lower-case letters, digits, "-" and "_"',
     ],
+    [{ labels: { drop: ['outcome'] } }, 'labels.drop.0: is a string, allowed: "profile" or "model" or "caller"'],
+    [
+      { labels: { profileGroup: '^tenant' } },
+      'labels.profileGroup: is a string, allowed: a regular expression with a group in parentheses',
+    ],
+    [{ labels: { profileGroup: '(' } }, 'labels.profileGroup: is a string, allowed: a regular expression with a group in parentheses'],
     [{ state: 1 }, 'state: is the number 1, allowed: a string that is not empty'],
   ])('%j', (input, expected) => {
     expect(complaint(input)).toBe(`${SOURCE}: ${expected}`)

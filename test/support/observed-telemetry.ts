@@ -11,7 +11,7 @@ import { LightTracer } from '../../src/telemetry/light-tracer.ts'
 import { MetricStorage } from '../../src/telemetry/metric-storage.ts'
 import type { OnDropped } from '../../src/telemetry/redaction-processor.ts'
 import { SPAN_LIMITS } from '../../src/telemetry/span-tree.ts'
-import { Telemetry } from '../../src/telemetry/telemetry.ts'
+import { Telemetry, type TelemetryOptions } from '../../src/telemetry/telemetry.ts'
 
 /** One series of a metric: its labels exactly, and its sum (counter), number of measurements (histogram) or value (gauge). */
 export interface Series {
@@ -19,6 +19,10 @@ export interface Series {
   readonly value: number
   /** Sum of what was measured; histograms only. */
   readonly sum?: number
+}
+
+interface ObservedOptions extends TelemetryOptions {
+  readonly onDropped?: OnDropped
 }
 
 /** Telemetry whose output can be looked at: spans as they leave the redaction, metrics as a reader collects them. */
@@ -31,7 +35,7 @@ export interface ObservedTelemetry {
   series(key: MetricKey): Promise<Series[]>
 }
 
-export function observedTelemetry(onDropped: OnDropped = () => {}): ObservedTelemetry {
+export function observedTelemetry({ onDropped = () => {}, ...options }: ObservedOptions = {}): ObservedTelemetry {
   const exporter = new InMemorySpanExporter()
   const exporters = [new SimpleSpanProcessor({ exporter })] as readonly FinishedSpanProcessor[]
   const outlet = new EventOutlet({ exporters, resource: emptyResource(), scope: { name: SCOPE }, onDropped })
@@ -46,7 +50,7 @@ export function observedTelemetry(onDropped: OnDropped = () => {}): ObservedTele
   // A reader collects nothing before it belongs to a provider, even an empty one.
   new MeterProvider({ readers: [reader] })
   return {
-    telemetry: new Telemetry({ tracer, series }),
+    telemetry: new Telemetry({ tracer, series }, options),
     all: () => exporter.getFinishedSpans(),
     spans: name => exporter.getFinishedSpans().filter(span => span.name === name),
     series: async key => {

@@ -95,7 +95,7 @@ export async function bypassWorld(
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   afterwards(() => context.disable())
   const dropped: string[] = []
-  const { telemetry, all, series } = observedTelemetry(place => dropped.push(place))
+  const { telemetry, all, series } = observedTelemetry({ onDropped: place => dropped.push(place) })
   const registry = createRegistry({ acme: { baseUrl: `${url}/v1`, tokenUrl: `${url}/token`, clientId: 'app_acme' } })
   const faults: unknown[] = []
   const watch = watchBypasses({ telemetry, registry, policy, lineageOf, onFault: fault => faults.push(fault) })

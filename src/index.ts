@@ -1,10 +1,12 @@
 export type { CallAnswer } from './calls/answer-stream.ts'
+export type { BeginCallOptions, BegunCall, BegunCallEnd } from './calls/begun-call.ts'
 export type { FallbackStep, Served } from './calls/call-request.ts'
 export type { FallbackReason } from './calls/fallback.ts'
 export type { ProbeResult } from './calls/probe.ts'
 export type { LastProbe } from './calls/probe-state.ts'
 export type { ProbeVerdict } from './calls/probe-verdict.ts'
 export type { ProfileSnapshot, RestSnapshot } from './calls/profile-snapshot.ts'
+export type { FetchRequest, WatchedFetchOptions } from './calls/watched-fetch.ts'
 export type { WrapCallOptions } from './calls/wrap-call.ts'
 export type {
   ApiKeyCredential,
@@ -28,12 +30,13 @@ export type {
 } from './domain/enums.ts'
 export type { Fingerprint } from './domain/fingerprint.ts'
 export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
-export type { AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
+export type { AnyFunction, AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
 export { createGatewatch } from './gatewatch/create-gatewatch.ts'
 export type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions, LabelOptions } from './gatewatch/gatewatch.ts'
 export type { WrapOperationOptions, WrappedOperation } from './login/wrap-operation.ts'
 export type { DeviceDialect } from './providers/provider.ts'
 export type { AnswerHeaders } from './providers/upstream.ts'
+export type { TokenUsage } from './providers/usage-reader.ts'
 export type { AcquireResult, ForcedPolicy } from './refresh/acquire.ts'
 export type { RefreshEnd, WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 export type {

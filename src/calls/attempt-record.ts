@@ -21,7 +21,7 @@ export class AttemptRecord extends OpenEvent<'attempt'> {
   #weight = 1
 
   constructor(telemetry: Telemetry, facts: AttemptFacts) {
-    const { request, candidate, profile, served } = facts
+    const { request, candidate, profile, index, served } = facts
     const known = {
       genaiOperation: GENAI_OPERATIONS[request.protocol],
       genaiProvider: candidate.provider.genaiName,
@@ -29,6 +29,7 @@ export class AttemptRecord extends OpenEvent<'attempt'> {
       model: request.model,
       profile: served.profile,
       credentialType: profile.credential.type,
+      attemptIndex: index,
     }
     super(telemetry, 'attempt', known, { caller: request.caller })
     this.#facts = facts
@@ -72,12 +73,11 @@ export class AttemptRecord extends OpenEvent<'attempt'> {
   }
 
   protected override details(): EventFields<'attempt'> {
-    const { request, candidate, profile, index } = this.#facts
+    const { request, candidate, profile } = this.#facts
     const { hostname, path } = endpointOf(candidate.provider, request.protocol)
     return {
       stream: request.stream,
       billing: candidate.billing,
-      attemptIndex: index,
       serverAddress: hostname,
       urlPath: path,
       credentialFingerprint: bearerFingerprint(profile.credential),

@@ -1,14 +1,22 @@
-/** Hears what a promise brings. */
-interface PromiseListener {
+/** Takes what a function returns, or its promise brings. */
+interface ResultListener {
   resolved(value: unknown): void
   rejected(error: unknown): void
+}
+
+/** What a function returned, whose end is reported; a result that is no promise is there at once. */
+export function trackedResult(result: unknown, listener: ResultListener): unknown {
+  if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function')
+    return trackedPromise(result as Promise<unknown>, listener)
+  listener.resolved(result)
+  return result
 }
 
 /**
  * A promise whose end is reported. One that is more than a promise stays what it is (the `APIPromise` of the OpenAI and Anthropic SDKs,
  * with `withResponse` and `asResponse`), and makes its work, such as reading the body, only when the application asks for it.
  */
-export function trackedPromise<T>(promise: Promise<T>, listener: PromiseListener): Promise<T> {
+function trackedPromise<T>(promise: Promise<T>, listener: ResultListener): Promise<T> {
   if (Object.getPrototypeOf(promise) === Promise.prototype) return tracked(promise, listener)
   return new Proxy(promise, {
     get(target, name) {
@@ -21,9 +29,9 @@ export function trackedPromise<T>(promise: Promise<T>, listener: PromiseListener
   })
 }
 
-type Reporting = (call: (...parameters: unknown[]) => unknown, parameters: unknown[], listener: PromiseListener) => unknown
+type Reporting = (call: (...parameters: unknown[]) => unknown, parameters: unknown[], listener: ResultListener) => unknown
 
-function tracked<T>(promise: Promise<T>, listener: PromiseListener, brought = (value: T): unknown => value): Promise<T> {
+function tracked<T>(promise: Promise<T>, listener: ResultListener, brought = (value: T): unknown => value): Promise<T> {
   return promise.then(
     value => {
       listener.resolved(brought(value))
@@ -45,6 +53,6 @@ const REPORTING: ReadonlyMap<PropertyKey, Reporting> = new Map<PropertyKey, Repo
   ['finally', (call, [onEnd], listener) => whole(call, listener).finally(onEnd as never)],
 ])
 
-function whole(call: Parameters<Reporting>[0], listener: PromiseListener): Promise<unknown> {
+function whole(call: Parameters<Reporting>[0], listener: ResultListener): Promise<unknown> {
   return tracked(call() as Promise<unknown>, listener)
 }

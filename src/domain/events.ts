@@ -198,6 +198,8 @@ export interface AcquireEvent extends EventBase, RequestTarget, AnswerFacts, Req
 export interface CallEvent extends EventBase {
   readonly kind: 'call'
   readonly protocol?: Known<Protocol>
+  /** Of a call of the application, whose protocol is not known. */
+  readonly genaiOperation?: Known<string>
   readonly genaiProvider?: Known<string>
   readonly model?: Known<string>
   readonly stream?: Known<boolean>

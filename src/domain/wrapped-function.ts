@@ -4,17 +4,20 @@
  */
 export type AsyncFunction = (...parameters: never[]) => Promise<unknown>
 
+/** Any function of the application: a provider call may return its stream at once. */
+export type AnyFunction = (...parameters: never[]) => unknown
+
 /** A value for all calls of the wrapped function, or read from the parameters of each. */
-export type ValueOrReader<F extends AsyncFunction, T> = T | ReadFromCall<F, T>
+export type ValueOrReader<F extends AnyFunction, T> = T | ReadFromCall<F, T>
 
 /** Reads a value from the parameters of a call. */
-export type ReadFromCall<F extends AsyncFunction, T> = (...parameters: Parameters<F>) => T
+export type ReadFromCall<F extends AnyFunction, T> = (...parameters: Parameters<F>) => T
 
 /** What the wrapped function resolves with. */
-export type Resolved<F extends AsyncFunction> = Awaited<ReturnType<F>>
+export type Resolved<F extends AnyFunction> = Awaited<ReturnType<F>>
 
 /** The value of an option for one call. @throws what the reader throws */
-export function valueFor<F extends AsyncFunction, T extends string | undefined>(
+export function valueFor<F extends AnyFunction, T extends string | undefined>(
   option: ValueOrReader<F, T> | undefined,
   parameters: Parameters<F>,
 ): T | undefined {
@@ -22,6 +25,6 @@ export function valueFor<F extends AsyncFunction, T extends string | undefined>(
 }
 
 /** Calls the wrapped function as it was called. @throws what it throws before it returns a promise */
-export function callWrapped<F extends AsyncFunction>(wrapped: F, self: unknown, parameters: Parameters<F>): Promise<Resolved<F>> {
+export function callWrapped<F extends AnyFunction>(wrapped: F, self: unknown, parameters: Parameters<F>): Promise<Resolved<F>> {
   return Reflect.apply(wrapped, self, parameters) as Promise<Resolved<F>>
 }

@@ -1,15 +1,17 @@
 import { Readable } from 'node:stream'
 import { readMapOfCaller, takeCallerSite } from '../callers/caller.ts'
 import { AnswerStream, type CallAnswer } from '../calls/answer-stream.ts'
+import type { BeginCallOptions, BegunCall } from '../calls/begun-call.ts'
 import { callBody } from '../calls/call-body.ts'
 import type { CallRequest, CallSink } from '../calls/call-request.ts'
 import { sentHeaders } from '../calls/passed-headers.ts'
 import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import type { WatchedFetchOptions } from '../calls/watched-fetch.ts'
 import type { WrapCallOptions } from '../calls/wrap-call.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { AsyncFunction } from '../domain/wrapped-function.ts'
+import type { AnyFunction, AsyncFunction } from '../domain/wrapped-function.ts'
 import { type EventSource, EventStore } from '../events/event-store.ts'
 import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
 import type { AcquireResult } from '../refresh/acquire.ts'
@@ -331,7 +333,8 @@ export class Gatewatch {
   }
 
   /**
-   * Wraps a provider call of your own: a span with caller, profile and outcome, and its duration.
+   * Wraps a provider call of your own: a span with caller, profile, outcome and tokens, and its duration. It ends with the stream
+   * that the call returned, as the application reads it.
    *
    * @returns A function with the same `this`, arguments, result and errors as `send`.
    * @example
@@ -341,8 +344,41 @@ export class Gatewatch {
    * const ask = async (prompt: string) => fetch('https://api.openai.com/v1/responses', { method: 'POST', body: prompt })
    * export const asked = watch.wrapCall(ask, { provider: 'openai', model: 'gpt-5.5', profile: 'work' })
    */
-  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {
+  wrapCall<F extends AnyFunction>(send: F, options: WrapCallOptions<F>): F {
     return this.#parts.gateway.wrapCall(send, options)
+  }
+
+  /**
+   * Makes a `fetch` for SDKs and clients that take one: each request is one attempt, with caller, provider, profile, model, tokens
+   * and outcome. It sends the request unchanged and returns the `Response` that came; what is recorded is read from the bytes as
+   * they pass. Within a call that `wrapCall` or `beginCall` records, the requests are the attempts of that call.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const openai = { apiKey: 'from your store', fetch: watch.fetch({ provider: 'openai', profile: 'work' }) } // for `new OpenAI(...)`
+   * export const answer = await openai.fetch('https://api.openai.com/v1/responses', { method: 'POST', body: '{"model":"gpt-5.5"}' })
+   */
+  fetch(options: WatchedFetchOptions = {}): typeof globalThis.fetch {
+    return this.#parts.gateway.fetch(options, takeCallerSite(Gatewatch.prototype.fetch))
+  }
+
+  /**
+   * Begins the record of a provider call that no function wraps: a web socket, a native client, a queue. Report what happens by the
+   * handle, and end it once.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const call = watch.beginCall({ provider: 'openai', profile: 'work', model: 'gpt-5.5' })
+   * call.firstChunk()
+   * call.usage({ inputTokens: 12, outputTokens: 345 })
+   * call.end({ status: 200 })
+   */
+  beginCall(options: BeginCallOptions): BegunCall {
+    return this.#parts.gateway.beginCall(options, takeCallerSite(Gatewatch.prototype.beginCall))
   }
 
   /**

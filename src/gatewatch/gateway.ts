@@ -1,3 +1,5 @@
+import { type BeginCallOptions, type BegunCall, beginCall } from '../calls/begun-call.ts'
+import type { CallObservers } from '../calls/observed-call.ts'
 import { type ProbeResult, Probes } from '../calls/probe.ts'
 import { ProbeSchedule } from '../calls/probe-schedule.ts'
 import { ProbeState } from '../calls/probe-state.ts'
@@ -7,11 +9,13 @@ import { observeProfiles } from '../calls/profile-gauges.ts'
 import { damagedSnapshot, type ProfileSnapshot, profileSnapshot } from '../calls/profile-snapshot.ts'
 import { ProviderCalls } from '../calls/provider-calls.ts'
 import { tryToRecover } from '../calls/recovery.ts'
+import { SampleWeights } from '../calls/sample-weights.ts'
+import { type WatchedFetchOptions, watchedFetch } from '../calls/watched-fetch.ts'
 import { type WrapCallOptions, wrapCall } from '../calls/wrap-call.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { fingerprint } from '../domain/fingerprint.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
-import type { AsyncFunction } from '../domain/wrapped-function.ts'
+import type { AnyFunction, AsyncFunction } from '../domain/wrapped-function.ts'
 import { type WrapOperationOptions, type WrappedOperation, wrapOperation } from '../login/wrap-operation.ts'
 import type { Registry } from '../providers/registry.ts'
 import { Upstream } from '../providers/upstream.ts'
@@ -22,6 +26,7 @@ import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles,
 import type { ProfileStore } from '../store/profile-store.ts'
 import { measureStoreFailure } from '../telemetry/event-metrics.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
+import { EndpointRegistry } from '../token-requests/endpoint-registry.ts'
 import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { type BypassWatch, watchBypasses } from '../watch/bypass-watch.ts'
 
@@ -49,6 +54,10 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #upstream: Upstream
   readonly #watch: BypassWatch
+  /** For the calls of the application. */
+  readonly #observers: CallObservers
+  /** Where requests by `fetch` go. */
+  #endpoints: EndpointRegistry | undefined
   readonly #wrapped = new WrappedRefreshes(() => this.#watch.isRunning)
   readonly #probeBook: ProbeState
   readonly #probes: Probes
@@ -63,6 +72,8 @@ export class Gateway {
     this.#options = options
     this.telemetry = telemetry
     this.registry = readRegistry(options)
+    const genaiNames = new Map(this.registry.all().map(({ id, genaiName }) => [id, genaiName]))
+    this.#observers = { telemetry, weights: new SampleWeights(), genaiNameOf: provider => genaiNames.get(provider) ?? provider }
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
     this.profiles = new ProfileCache({
       gate: this.gate,
@@ -156,8 +167,22 @@ export class Gateway {
     return wrapRefresh(this.telemetry, tokenUrl, refresh, options, this.#wrapped)
   }
 
-  wrapCall<F extends AsyncFunction>(send: F, options: WrapCallOptions<F>): F {
-    return wrapCall(this.telemetry, send, options)
+  wrapCall<F extends AnyFunction>(send: F, options: WrapCallOptions<F>): F {
+    return wrapCall(this.#observers, send, options)
+  }
+
+  /** A `fetch` for SDKs. @param madeAt Where in the application it is made. */
+  fetch(options: WatchedFetchOptions, madeAt: CallerSite): typeof globalThis.fetch {
+    this.#endpoints ??= new EndpointRegistry({
+      tokenUrls: Object.fromEntries(this.registry.tokenUrls()),
+      apis: Object.fromEntries(this.registry.all().map(({ baseUrl, id }) => [baseUrl, id])),
+      exclude: [],
+    })
+    return watchedFetch(this.#observers, options, { endpoints: this.#endpoints, madeAt })
+  }
+
+  beginCall(options: BeginCallOptions, caller: CallerSite): BegunCall {
+    return beginCall(this.#observers, options, caller)
   }
 
   /** Wraps a login, code exchange or revocation of the application. */

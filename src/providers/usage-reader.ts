@@ -1,10 +1,10 @@
-import { parseJsonObject } from '../tools/json-object.ts'
+import { isJsonObject, parseJsonObject } from '../tools/json-object.ts'
 
 /** Tokens one model call took, as its answer says. */
-interface TokenUsage {
+export interface TokenUsage {
   /** All input, what came from a cache included. */
-  readonly inputTokens?: number
-  readonly outputTokens?: number
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
 }
 
 const NEEDLE = Buffer.from('"usage"')
@@ -39,8 +39,7 @@ export class UsageReader {
   #depth = 0
   #isInString = false
   #isEscaped = false
-  #input: number | undefined
-  #output: number | undefined
+  #usage: TokenUsage | undefined
 
   /** @param isEventStream A line break ends an event, so an object that is cut off there cannot swallow what follows. */
   constructor(isEventStream: boolean) {
@@ -49,11 +48,7 @@ export class UsageReader {
 
   /** What was read so far; `undefined` when nothing was. */
   get usage(): TokenUsage | undefined {
-    if (this.#input === undefined && this.#output === undefined) return undefined
-    return {
-      ...(this.#input === undefined ? {} : { inputTokens: this.#input }),
-      ...(this.#output === undefined ? {} : { outputTokens: this.#output }),
-    }
+    return this.#usage
   }
 
   /** Takes the next chunk of the body. Keeps no reference to it beyond the few bytes that may matter. */
@@ -133,14 +128,52 @@ export class UsageReader {
   }
 
   #take(object: Buffer): void {
-    const usage = parseJsonObject(object.toString('utf8')) ?? {}
-    const input = count(usage.prompt_tokens) ?? count(usage.input_tokens)
-    const output = count(usage.completion_tokens) ?? count(usage.output_tokens)
-    // Anthropic counts cached input beside `input_tokens`; the GenAI conventions want the sum.
-    const cached = (count(usage.cache_creation_input_tokens) ?? 0) + (count(usage.cache_read_input_tokens) ?? 0)
-    if (input !== undefined) this.#input = input + cached
-    if (output !== undefined) this.#output = output
+    this.#usage = laterUsage(this.#usage, countsIn(parseJsonObject(object.toString('utf8'))))
   }
+}
+
+/** What is known of the usage of a call now that more of its answer was read: streams count up. */
+export function laterUsage(before: TokenUsage | undefined, now: TokenUsage | undefined): TokenUsage | undefined {
+  if (!before || !now) return now ?? before
+  return { inputTokens: now.inputTokens ?? before.inputTokens, outputTokens: now.outputTokens ?? before.outputTokens }
+}
+
+/** Fields of an answer, or of an event of a stream, that hold an object with usage: of the call as a whole, then in the order of their likelihood. */
+const USAGE_FIELDS = ['totalUsage', 'usage', 'usageMetadata'] as const
+/** Fields that hold the answer itself: Anthropic's first event, the last event of OpenAI's responses, what axios returns. */
+const ANSWER_FIELDS = ['message', 'response', 'data'] as const
+
+/** Token usage in an answer that a client has parsed, or in an event of its stream; `undefined` when there is none. */
+export function usageIn(answer: unknown): TokenUsage | undefined {
+  if (!isJsonObject(answer)) return undefined
+  const own = usageBeside(answer)
+  if (own) return own
+  for (const field of ANSWER_FIELDS) {
+    const inner = answer[field]
+    const usage = isJsonObject(inner) ? usageBeside(inner) : undefined
+    if (usage) return usage
+  }
+  return undefined
+}
+
+function usageBeside(answer: Record<string, unknown>): TokenUsage | undefined {
+  for (const field of USAGE_FIELDS) {
+    const usage = countsIn(answer[field])
+    if (usage) return usage
+  }
+  return undefined
+}
+
+/** Reads a usage object, by the names of OpenAI, Anthropic, the AI SDK and Gemini. */
+function countsIn(usage: unknown): TokenUsage | undefined {
+  if (!isJsonObject(usage)) return undefined
+  const input = count(usage.prompt_tokens) ?? count(usage.input_tokens) ?? count(usage.inputTokens) ?? count(usage.promptTokenCount)
+  const outputTokens =
+    count(usage.completion_tokens) ?? count(usage.output_tokens) ?? count(usage.outputTokens) ?? count(usage.candidatesTokenCount)
+  if (input === undefined && outputTokens === undefined) return undefined
+  // Anthropic counts cached input beside `input_tokens`; the GenAI conventions want the sum.
+  const cached = (count(usage.cache_creation_input_tokens) ?? 0) + (count(usage.cache_read_input_tokens) ?? 0)
+  return { inputTokens: input === undefined ? undefined : input + cached, outputTokens }
 }
 
 /** How many of the last bytes, after `from`, are the beginning of the needle. */

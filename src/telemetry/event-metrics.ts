@@ -103,7 +103,7 @@ function measureOperation(event: EventFacts<LoginEvent>, meters: EventMeters, me
   meters.record('operationDuration', event.durationMs / 1000, labels, measuredIn)
 }
 
-/** Only a call to a model, or for the list of models, is counted. */
+/** Only a call to a model, or for the list of models, is counted. An attempt that is none of several is the whole call. */
 function measureAttempt(event: EventFacts<AttemptEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
   const { genaiOperation, provider, model = 'unknown', profile = 'unknown', outcome, httpStatus = 200, timeToFirstChunkS } = event
   // Without its ending an attempt is not judged.
@@ -116,6 +116,7 @@ function measureAttempt(event: EventFacts<AttemptEvent>, meters: EventMeters, me
     meters.record('timeToFirstChunk', timeToFirstChunkS, { provider, model, profile }, measuredIn)
   measureTokens(event, 'input', meters, measuredIn)
   measureTokens(event, 'output', meters, measuredIn)
+  if (event.attemptIndex === undefined) measureCall(event, meters, measuredIn)
 }
 
 function measureTokens(
@@ -135,9 +136,9 @@ function measureTokens(
   meters.record('genaiTokens', tokens, labels, measuredIn)
 }
 
-function measureCall(event: EventFacts<CallEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+function measureCall(event: EventFacts<CallEvent | AttemptEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
   const labels = {
-    [GENAI_OPERATION_NAME]: event.protocol && GENAI_OPERATIONS[event.protocol],
+    [GENAI_OPERATION_NAME]: event.genaiOperation ?? (event.protocol && GENAI_OPERATIONS[event.protocol]),
     [GENAI_PROVIDER_NAME]: event.genaiProvider ?? 'unknown',
     [GENAI_REQUEST_MODEL]: event.model,
     [ATTR_ERROR_TYPE]: event.errorType,

@@ -63,6 +63,11 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanS
     this.#set(fields)
   }
 
+  /** It turns out to be an event of that kind, as which it is measured and recorded. */
+  protected becomes(kind: SpanEventKind): void {
+    this.#set({ kind })
+  }
+
   /** Something happens within it. */
   step(name: StepName, fields?: StepFields): void {
     const step = { name, ...fields }

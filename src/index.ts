@@ -2,10 +2,12 @@ export type { CallAnswer } from './calls/answer-stream.ts'
 export type { BeginCallOptions, BegunCall, BegunCallEnd } from './calls/begun-call.ts'
 export type { FallbackStep, Served } from './calls/call-request.ts'
 export type { FallbackReason } from './calls/fallback.ts'
+export type { CooldownNote, FallbackNote, LoginNote, LogoutNote } from './calls/notes.ts'
 export type { ProbeResult } from './calls/probe.ts'
 export type { LastProbe } from './calls/probe-state.ts'
 export type { ProbeVerdict } from './calls/probe-verdict.ts'
 export type { ProfileSnapshot, RestSnapshot } from './calls/profile-snapshot.ts'
+export type { ObservedProfile, ReadProfiles } from './calls/reported-profiles.ts'
 export type { FetchRequest, WatchedFetchOptions } from './calls/watched-fetch.ts'
 export type { WrapCallOptions } from './calls/wrap-call.ts'
 export type {
@@ -20,7 +22,10 @@ export type {
 export type {
   AttemptOutcome,
   Billing,
+  CredentialType,
   Decision,
+  LoginMethod,
+  OperationOutcome,
   ProbeOutcome,
   ProfileState,
   Protocol,

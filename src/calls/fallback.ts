@@ -1,4 +1,4 @@
-import type { AttemptOutcome, SkipReason, TokenRequestOutcome } from '../domain/enums.ts'
+import { type AttemptOutcome, PROBE_OUTCOMES, type SkipReason, type TokenRequestOutcome } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 
 /** What a call does after an attempt that did not succeed. */
@@ -24,6 +24,8 @@ export const AFTER_ATTEMPT = {
 
 /** Why a profile was given up: how its attempt ended, why it was passed over, or how its refresh failed. */
 export type FallbackReason = AttemptOutcome | SkipReason | TokenRequestOutcome
+/** A profile is given up for what a probe of it can end in. */
+export const FALLBACK_REASONS: readonly FallbackReason[] = PROBE_OUTCOMES
 
 /** The reason in a profile that was passed over: of a refresh that is paused, how it failed. */
 export function reasonOfSkip({ reason, because }: { reason: SkipReason; because?: AttemptOutcome | TokenRequestOutcome }): FallbackReason {

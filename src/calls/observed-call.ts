@@ -126,7 +126,6 @@ class CallRecord extends OpenEvent<'attempt'> {
   /** Calls within it. */
   #attempts = 0
   #weight = 1
-  #isOver = false
 
   constructor(observers: CallObservers, facts: ObservedCallFacts, caller: CallerSite, outer: CallRecord | undefined) {
     const index = outer?.beginsAttempt()
@@ -135,10 +134,6 @@ class CallRecord extends OpenEvent<'attempt'> {
     this.caller = caller
     this.#observers = observers
     this.#outer = outer
-  }
-
-  get isOver(): boolean {
-    return this.#isOver
   }
 
   /** @returns The place of an attempt that begins within it. */
@@ -152,8 +147,7 @@ class CallRecord extends OpenEvent<'attempt'> {
   }
 
   over({ outcome, status, failure, providerCode }: SeenEnd): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    if (this.isOver) return
     const failed = { errorType: failure, isError: failure !== undefined }
     if (this.#attempts > 0) this.#overAsCall(outcome, failed)
     else {

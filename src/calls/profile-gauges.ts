@@ -4,6 +4,7 @@ import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { ProbeState } from './probe-state.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { ProfileChoice, ProfileStanding } from './profile-choice.ts'
+import type { ReportedProfile, ReportedProfiles } from './reported-profiles.ts'
 
 type Gauges = ReturnType<Telemetry['instruments']['observe']>
 
@@ -11,6 +12,7 @@ type Gauges = ReturnType<Telemetry['instruments']['observe']>
 interface GaugeSources {
   readonly telemetry: Telemetry
   readonly profiles: ProfileCache
+  readonly reported: ReportedProfiles
   readonly probes: ProbeState
   readonly choice: ProfileChoice
 }
@@ -22,7 +24,7 @@ interface GaugeSources {
  */
 export async function observeProfiles(sources: GaugeSources): Promise<void> {
   const { telemetry, profiles: profileCache, choice } = sources
-  const profiles = await profileCache.allCurrent()
+  const [profiles, reported] = await Promise.all([profileCache.allCurrent(), sources.reported.all()])
   const { standings } = choice.readiness(profiles)
   // From here on nothing waits: a scrape sees either what was or what is.
   const gauges = telemetry.instruments.observe([
@@ -33,6 +35,7 @@ export async function observeProfiles(sources: GaugeSources): Promise<void> {
     'probeDivergence',
     'probeAge',
   ])
+  for (const profile of reported) observeReported(gauges, profile)
   for (const profile of profiles) observeProfile(gauges, profile, standings.get(profile.id), sources)
   for (const { id } of profileCache.damaged) {
     const labels = { provider: 'unknown', profile: telemetry.profile(id) }
@@ -60,6 +63,15 @@ function observeProfile(
   if (!probe) return
   gauges.set('probeDivergence', probe.diverges ? 1 : 0, labels)
   gauges.set('probeAge', probe.ageSeconds, labels)
+}
+
+/** Whether a profile serves is shown only where all profiles of the application are: of one that was noted alone the others are not known. */
+function observeReported(gauges: Gauges, { provider, profile, state, serves, isObserved, expiresAt, generation }: ReportedProfile): void {
+  const labels = { provider, profile }
+  setState(gauges, state, labels)
+  if (isObserved) gauges.set('profileServes', serves ? 1 : 0, labels)
+  if (expiresAt !== undefined) gauges.set('tokenExpiry', Math.round(expiresAt / 1000), labels)
+  if (generation !== undefined) gauges.set('generation', generation, labels)
 }
 
 function setState(gauges: Gauges, current: ProfileState, labels: { readonly provider: string; readonly profile: string }): void {

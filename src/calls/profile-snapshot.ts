@@ -7,6 +7,7 @@ import { type FallbackReason, reasonOfSkip } from './fallback.ts'
 import type { LastProbe, ProbeState } from './probe-state.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { ProfileStanding } from './profile-choice.ts'
+import type { ReportedProfile } from './reported-profiles.ts'
 
 /** Why a profile rests, for which models and until when, as an operator may see it. */
 export interface RestSnapshot {
@@ -30,7 +31,7 @@ export interface RestSnapshot {
 export interface ProfileSnapshot {
   readonly profile: string
   readonly provider: string
-  /** `unknown` where what is stored of it is damaged. */
+  /** `unknown` where what is stored of it is damaged, or an application that reports it does not say. */
   readonly type: StoredProfile['credential']['type'] | 'unknown'
   readonly billing: string
   readonly state: ProfileState
@@ -99,7 +100,7 @@ export function profileSnapshot(
     ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
     ...(isOAuth(credential) && { generation: credential.generation }),
     ...needsLoginOf(profile, profiles.servesUntil(profile)),
-    ...(forAll && { restsForSeconds: Math.ceil((forAll.until - Date.now()) / 1000), restsUntil: new Date(forAll.until).toISOString() }),
+    ...(forAll && restOf(forAll.until)),
     ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
     ...(probe && { probe }),
   }
@@ -121,6 +122,36 @@ export function damagedSnapshot({ id, error }: DamagedProfile, telemetry: Teleme
     whyNot: 'missing_credential',
     fault: error.message,
   }
+}
+
+const WHY_NOT: Readonly<Partial<Record<ProfileState, FallbackReason>>> = {
+  resting: 'cooldown',
+  needs_login: 'needs_login',
+  missing_credential: 'missing_credential',
+  damaged: 'missing_credential',
+  expired: 'expired',
+}
+
+/**
+ * A profile of the application's own gateway.
+ *
+ * @internal
+ */
+export function reportedSnapshot({ expiresAt, generation, restsUntil, rests, isObserved: _, ...known }: ReportedProfile): ProfileSnapshot {
+  const whyNot = known.serves ? undefined : (WHY_NOT[known.state] ?? (restsUntil === undefined ? undefined : 'cooldown'))
+  return {
+    ...known,
+    billing: known.billing ?? 'unknown',
+    ...(whyNot && { whyNot }),
+    ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
+    ...(generation !== undefined && { generation }),
+    ...(restsUntil !== undefined && restOf(restsUntil)),
+    ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
+  }
+}
+
+function restOf(until: number): Pick<ProfileSnapshot, 'restsForSeconds' | 'restsUntil'> {
+  return { restsForSeconds: Math.ceil((until - Date.now()) / 1000), restsUntil: new Date(until).toISOString() }
 }
 
 /** What was said of a grant that a login has replaced since is no word about this one. */

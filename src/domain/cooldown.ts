@@ -92,6 +92,9 @@ const CAUSES: Partial<Record<AttemptOutcome, { readonly cause: RestCause; readon
   billing: { cause: 'service', gravity: 4 },
 }
 
+/** Outcomes that can rest a profile. */
+export const REST_OUTCOMES = Object.keys(CAUSES) as readonly AttemptOutcome[]
+
 /** The cause of a rest that begins with this outcome; `undefined` for an outcome that says nothing about the profile. */
 export function restCauseOf(outcome: AttemptOutcome): RestCause | undefined {
   return CAUSES[outcome]?.cause

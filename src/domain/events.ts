@@ -226,6 +226,8 @@ export interface AttemptEvent extends EventBase, RequestTarget, AnswerFacts {
   /** Place within its call, from 0. */
   readonly attemptIndex?: Known<number>
   readonly billing?: Known<Billing>
+  /** Of a wrapped call within which the application fell back to a profile that is paid for otherwise. */
+  readonly billingChanged?: Known<boolean>
   readonly credentialType?: Known<CredentialType>
   readonly credentialFingerprint?: Known<string>
   readonly credentialExpiresInS?: Known<number>

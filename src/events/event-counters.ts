@@ -38,7 +38,7 @@ export function countersOf(event: GatewatchEvent): CounterIncrement[] {
     counts.push({ name: 'fallback', labels, by, atMs: movedMs })
   }
   const [first] = moves
-  if (event.kind === 'call' && first && event.billingChanged) {
+  if ((event.kind === 'call' || event.kind === 'attempt') && first && event.billingChanged) {
     // From the profile that was preferred to the one that served, whatever was tried in between.
     const labels = {
       from_profile: first.fallbackFrom ?? 'unknown',

@@ -4,9 +4,11 @@ import { AnswerStream, type CallAnswer } from '../calls/answer-stream.ts'
 import type { BeginCallOptions, BegunCall } from '../calls/begun-call.ts'
 import { callBody } from '../calls/call-body.ts'
 import type { CallRequest, CallSink } from '../calls/call-request.ts'
+import type { CooldownNote, FallbackNote, LoginNote, LogoutNote } from '../calls/notes.ts'
 import { sentHeaders } from '../calls/passed-headers.ts'
 import type { ProbeResult } from '../calls/probe.ts'
 import type { ProfileSnapshot } from '../calls/profile-snapshot.ts'
+import type { ReadProfiles } from '../calls/reported-profiles.ts'
 import type { WatchedFetchOptions } from '../calls/watched-fetch.ts'
 import type { WrapCallOptions } from '../calls/wrap-call.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
@@ -399,6 +401,95 @@ export class Gatewatch {
   }
 
   /**
+   * Notes a fallback of a gateway of your own, when its call goes on with another profile. Within a wrapped call it is a step of
+   * that call, which is one of the other profile from then on; elsewhere it is an event of its own, with the caller.
+   *
+   * Never throws: a note that cannot be used is reported once through `onError`, as `GW_CONFIG` with the key, its type and what is
+   * allowed, and records nothing.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * watch.noteFallback({ from: 'openai-codex:work', to: 'openai:default', reason: 'rate_limit', billingChanged: true })
+   */
+  noteFallback(note: FallbackNote): void {
+    this.#parts.gateway.notes.fallback(note, takeCallerSite(Gatewatch.prototype.noteFallback))
+  }
+
+  /**
+   * Notes that a gateway of your own leaves a profile alone for a while: it is `resting` in `profiles()`, on the ops page and in the
+   * gauges until then. Of two notes the later end holds; one in the past ends the rest. Never throws, as `noteFallback`.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * watch.noteCooldown({ profile: 'openai-codex:work', provider: 'openai-codex', reason: 'rate_limit', durationMs: 60_000 })
+   */
+  noteCooldown(note: CooldownNote): void {
+    this.#parts.gateway.notes.cooldown(note, takeCallerSite(Gatewatch.prototype.noteCooldown))
+  }
+
+  /**
+   * Notes a login that no `wrapOperation` is around, or within one how it ended. One that went well ends the cooldown of its profile.
+   * Never throws, as `noteFallback`.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * watch.noteLogin({ profile: 'openai-codex:work', provider: 'openai-codex', method: 'device' })
+   */
+  noteLogin(note: LoginNote): void {
+    this.#parts.gateway.notes.login(note, takeCallerSite(Gatewatch.prototype.noteLogin))
+  }
+
+  /**
+   * Notes a logout that no `wrapOperation` is around. What was noted of the profile is not shown any more. Never throws, as
+   * `noteFallback`.
+   *
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * watch.noteLogout({ profile: 'openai-codex:work', provider: 'openai-codex' })
+   */
+  noteLogout(note: LogoutNote): void {
+    this.#parts.gateway.notes.logout(note, takeCallerSite(Gatewatch.prototype.noteLogout))
+  }
+
+  /**
+   * Reads the profiles of a gateway of your own, for `profiles()`, the ops page and the gauges of profiles: at each scrape, and every
+   * 15 s for exporters that push. What is not in the answer is gone. No token is read: a key that is none of `ObservedProfile` is
+   * left out and reported once.
+   *
+   * The callback has one second. When it throws, takes longer or returns what is no profile, that is reported once through `onError`,
+   * and its profiles are absent until it answers again.
+   *
+   * @returns Ends the observation.
+   * @throws {GatewayError} `GW_CONFIG` for what is no function.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const logins = new Map([['work', { expiresAt: Date.now() + 3_600_000, rotations: 3 }]])
+   * const end = watch.observeProfiles(() =>
+   *   [...logins].map(([name, { expiresAt, rotations }]) => ({
+   *     profile: `openai-codex:${name}`,
+   *     provider: 'openai-codex',
+   *     billing: 'subscription' as const,
+   *     expiresAt,
+   *     generation: rotations,
+   *   })),
+   * )
+   * process.once('SIGTERM', end)
+   */
+  observeProfiles(read: ReadProfiles): () => void {
+    return this.#parts.gateway.reported.observe(read)
+  }
+
+  /**
    * Acquires a token at the refresh gate for a profile of the store.
    *
    * @throws {GatewayError} as `RefreshGate.enter`.
@@ -482,7 +573,7 @@ export class Gatewatch {
   }
 
   /**
-   * What every profile can do right now.
+   * What every profile can do right now: those of the store, and those that `observeProfiles` and notes report.
    *
    * @example
    * import { createGatewatch } from 'gatewatch'

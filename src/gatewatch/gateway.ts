@@ -1,4 +1,5 @@
 import { type BeginCallOptions, type BegunCall, beginCall } from '../calls/begun-call.ts'
+import { Notes } from '../calls/notes.ts'
 import type { CallObservers } from '../calls/observed-call.ts'
 import { type ProbeResult, Probes } from '../calls/probe.ts'
 import { ProbeSchedule } from '../calls/probe-schedule.ts'
@@ -6,9 +7,10 @@ import { ProbeState } from '../calls/probe-state.ts'
 import { ProfileCache } from '../calls/profile-cache.ts'
 import type { Readiness } from '../calls/profile-choice.ts'
 import { observeProfiles } from '../calls/profile-gauges.ts'
-import { damagedSnapshot, type ProfileSnapshot, profileSnapshot } from '../calls/profile-snapshot.ts'
+import { damagedSnapshot, type ProfileSnapshot, profileSnapshot, reportedSnapshot } from '../calls/profile-snapshot.ts'
 import { ProviderCalls } from '../calls/provider-calls.ts'
 import { tryToRecover } from '../calls/recovery.ts'
+import { ReportedProfiles } from '../calls/reported-profiles.ts'
 import { SampleWeights } from '../calls/sample-weights.ts'
 import { type WatchedFetchOptions, watchedFetch } from '../calls/watched-fetch.ts'
 import { type WrapCallOptions, wrapCall } from '../calls/wrap-call.ts'
@@ -20,6 +22,7 @@ import { type WrapOperationOptions, type WrappedOperation, wrapOperation } from 
 import type { Registry } from '../providers/registry.ts'
 import { Upstream } from '../providers/upstream.ts'
 import type { AcquireRequest, AcquireResult } from '../refresh/acquire.ts'
+import { NEEDS_REFRESH_DEFAULTS } from '../refresh/needs-refresh.ts'
 import { RefreshGate } from '../refresh/refresh-gate.ts'
 import { WrappedRefreshes, type WrapRefreshOptions, wrapRefresh } from '../refresh/wrap-refresh.ts'
 import { checkProfiles, configuredProviderOf, type LoadedSettings, readProfiles, readRegistry } from '../settings/load-settings.ts'
@@ -49,6 +52,9 @@ export class Gateway {
   readonly profiles: ProfileCache
   readonly calls: ProviderCalls
   readonly telemetry: Telemetry
+  /** Profiles of an application that has a gateway of its own. */
+  readonly reported: ReportedProfiles
+  readonly notes: Notes
   /** For how long a refresh token that was rotated away still gets the current ones at the token endpoint gate, in ms. */
   readonly rotationGraceMs: number
   readonly #options: GatewayOptions
@@ -81,6 +87,12 @@ export class Gateway {
       configured: readProfiles(options, this.registry),
       onStoreError: error => this.#storeFailed(error),
     })
+    this.reported = new ReportedProfiles({
+      telemetry,
+      ...NEEDS_REFRESH_DEFAULTS,
+      ...(gate.earlyMs !== undefined && { earlyMs: gate.earlyMs }),
+    })
+    this.notes = new Notes(telemetry, this.reported)
     this.#probeBook = new ProbeState({ isResting: profile => this.profiles.rests.isResting(profile), everyMs })
     this.#upstream = new Upstream(settings.upstream)
     this.calls = new ProviderCalls({
@@ -201,7 +213,10 @@ export class Gateway {
       const standing = standings.get(profile.id) ?? { serves: false, reason: 'mode_mismatch' }
       return profileSnapshot(profile, billing, { telemetry: this.telemetry, profiles: this.profiles, probes: this.#probeBook, standing })
     })
-    return [...readable, ...this.profiles.damaged.map(one => damagedSnapshot(one, this.telemetry))]
+    const stored = [...readable, ...this.profiles.damaged.map(one => damagedSnapshot(one, this.telemetry))]
+    const names = new Set(stored.map(({ profile }) => profile))
+    const reported = (await this.reported.all()).filter(({ profile }) => !names.has(profile))
+    return [...stored, ...reported.map(reportedSnapshot)]
   }
 
   /**
@@ -219,7 +234,8 @@ export class Gateway {
   /** Sets the gauges of every profile. Never rejects: a store that cannot be read is counted, and is no reason to show nothing. */
   async refreshGauges(): Promise<void> {
     try {
-      await observeProfiles({ telemetry: this.telemetry, profiles: this.profiles, probes: this.#probeBook, choice: this.calls.choice })
+      const { telemetry, profiles, reported } = this
+      await observeProfiles({ telemetry, profiles, reported, probes: this.#probeBook, choice: this.calls.choice })
     } catch (error) {
       this.#storeFailed(error)
     }

@@ -123,13 +123,17 @@ export function recordOperation<T>(
 ): Promise<T> {
   const profile = profileId === undefined ? undefined : telemetry.profile(profileId)
   const event = new OpenEvent(telemetry, 'login', { ...facts, profile }, { caller })
+  // What the application has noted of it knows more than how its function ended.
+  const ended = (outcome: OperationOutcome) => {
+    if (!('outcome' in event.facts) || event.facts.outcome === undefined) event.set({ outcome })
+  }
   return withinEvent(event, async () => {
     try {
       const result = await work(event)
-      event.set({ outcome: 'ok' })
+      ended('ok')
       return result
     } catch (error) {
-      event.set({ outcome: outcomeOfError(error) })
+      ended(outcomeOfError(error))
       // The page at which a user signs in is no request of ours: its refusal is known by the error alone.
       if (error instanceof OperationError && error.pageCode !== undefined) event.set({ providerErrorCode: error.pageCode })
       throw error

@@ -136,9 +136,12 @@ function measureTokens(
   meters.record('genaiTokens', tokens, labels, measuredIn)
 }
 
+/** What an application notes outside its wrapped calls names no operation: nothing was timed. */
 function measureCall(event: EventFacts<CallEvent | AttemptEvent>, meters: EventMeters, measuredIn: SpanContext | undefined): void {
+  const operation = event.genaiOperation ?? (event.protocol && GENAI_OPERATIONS[event.protocol])
+  if (operation === undefined) return
   const labels = {
-    [GENAI_OPERATION_NAME]: event.genaiOperation ?? (event.protocol && GENAI_OPERATIONS[event.protocol]),
+    [GENAI_OPERATION_NAME]: operation,
     [GENAI_PROVIDER_NAME]: event.genaiProvider ?? 'unknown',
     [GENAI_REQUEST_MODEL]: event.model,
     [ATTR_ERROR_TYPE]: event.errorType,

@@ -144,8 +144,14 @@ export class LightSpan implements Span, EndedSpan {
     return this.tree.isExported
   }
 
-  protected get subject(): SpanSubject | undefined {
+  /** The event it is written from, until `forget`. */
+  get subject(): SpanSubject | undefined {
     return this.#subject
+  }
+
+  /** The span of ours that it is a child of, in the same process. */
+  get around(): LightSpan | undefined {
+    return this.#parent instanceof LightSpan ? this.#parent : undefined
   }
 
   /**

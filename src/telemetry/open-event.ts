@@ -1,4 +1,4 @@
-import type { Context, Span } from '@opentelemetry/api'
+import { type Context, type Span, trace } from '@opentelemetry/api'
 import { eventCaller } from '../callers/caller.ts'
 import { type CallerSite, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import type { EventFacts, EventKind, EventStep, GatewatchEvent, StepName } from '../domain/events.ts'
@@ -6,6 +6,7 @@ import { errorType } from '../domain/gateway-error.ts'
 import { activeContext, runInContext } from './active-context.ts'
 import { measureEvent, measureStep } from './event-metrics.ts'
 import { SPAN_KINDS, spanKindOf, spanNameOf } from './event-span.ts'
+import { HOSTED_SPAN } from './hosted-span.ts'
 import { LightSpan, type SpanSubject } from './light-span.ts'
 import { isNotable } from './tail-sampling.ts'
 import { contextWith, exemplarOf, keepTrace, type Telemetry } from './telemetry.ts'
@@ -51,6 +52,10 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanS
   /** What is known of it by now, without details and stack. */
   get facts(): EventFacts {
     return this.#event
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
   }
 
   /** Everything that is known of it by now. */
@@ -100,6 +105,17 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanS
   #set(fields: object): void {
     if (!this.#isOver) Object.assign(this.#event, fields)
   }
+}
+
+/** The innermost event of one of these kinds that is under way around the code that runs now. */
+export function activeEvent<K extends SpanEventKind>(...kinds: readonly K[]): OpenEvent<K> | undefined {
+  const context = activeContext()
+  let span = context.getValue(HOSTED_SPAN) ?? trace.getSpan(context)
+  for (; span instanceof LightSpan; span = span.around) {
+    const { subject } = span
+    if (subject instanceof OpenEvent && !subject.isOver && kinds.some(kind => kind === subject.facts.kind)) return subject
+  }
+  return undefined
 }
 
 /**

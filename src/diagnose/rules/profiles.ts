@@ -106,27 +106,36 @@ export const PROFILE_RULES: readonly Rule[] = [
   },
 ]
 
-function paidThroughGateway({ calls, refreshes }: Evidence): Detected[] {
-  const paid = calls.filter(({ isError, billingChanged, billing }) => !isError && billingChanged === true && billing === 'metered')
-  return grouped(paid, call => `${preferredBefore(call)} ${call.profile}`).map(group => {
+/** Calls of a gateway, Gatewatch's or one of the application's that notes its fallbacks. */
+function paidThroughGateway(evidence: Evidence): Detected[] {
+  const { calls, attempts, refreshes } = evidence
+  const changed = inOrder([...calls, ...attempts]).filter(({ billingChanged }) => billingChanged === true)
+  const paid = changed.filter(({ isError, billing }) => !isError && billing === 'metered')
+  return grouped(paid, call => `${preferredBefore(call)} ${paidProfile(call)}`).map(group => {
     const preferred = preferredBefore(group[0])
     const lastMs = lastEndMs(group)
     const failures = refreshes.filter(
       ({ isError, outcome, profile, startMs }) => isError && outcome !== 'needs_login' && profile === preferred && startMs <= lastMs,
     )
     const reasons = countWords(group.map(call => stepsOf(call, 'fallback')[0]?.fallbackReason))
-    const back = calls.find(call => isServed(call) && call.profile === preferred && call.startMs > lastMs)
+    const back =
+      calls.find(call => isServed(call) && call.profile === preferred && call.startMs > lastMs) ??
+      evidence.servedAttempts({ profile: preferred }, lastMs).find(attempt => !group.includes(attempt))
     return {
       about: [...failures, ...group],
       callers: group,
-      what: `${times(group.length, 'call')} meant for ${preferred} went to ${group[0].profile}, which is billed by use (${countsText(reasons)})${causeText(failures)}. ${back ? `Since ${isoTime(back.startMs)} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,
+      what: `${times(group.length, 'call')} meant for ${preferred} went to ${paidProfile(group[0])}, which is billed by use (${countsText(reasons)})${causeText(failures)}. ${back ? `Since ${isoTime(back.startMs)} the subscription serves again.` : 'It goes on: no later call was served by the subscription.'}`,
     }
   })
 }
 
 /** The profile that was preferred before the first fallback. */
-function preferredBefore(call: CallEvent): string | undefined {
+function preferredBefore(call: CallEvent | AttemptEvent): string | undefined {
   return stepsOf(call, 'fallback')[0]?.fallbackFrom
+}
+
+function paidProfile(call: CallEvent | AttemptEvent): string | undefined {
+  return stepsOf(call, 'billing_changed').at(-1)?.fallbackTo ?? call.profile
 }
 
 /** A watched process names no profiles: its calls carried a login, the login failed, and calls carry a key since. */

@@ -60,7 +60,7 @@ function countedWays(database: DatabaseSync, { range: { fromMs, toMs }, startMs,
       CASE WHEN is_error = 1 THEN 'failed' WHEN outcome = 'aborted' THEN 'aborted' WHEN profile IS NULL THEN 'failed'
         ELSE coalesce(billing, 'unknown billing') END,
       ${rest} ->> '$.billingChanged' IS 1, CAST((start_ms - :startMs) / :stepMs AS INTEGER), total(stands_for), max(start_ms), id
-    FROM event WHERE kind = 'call' AND start_ms BETWEEN :fromMs AND :toMs GROUP BY 1, 2, 3, 4, 5`
+    FROM event WHERE kind IN ('call', 'attempt') AND start_ms BETWEEN :fromMs AND :toMs AND ${isCall(rest)} GROUP BY 1, 2, 3, 4, 5`
   const statement = database.prepare(sql)
   statement.setReturnArrays(true)
   const ways = new Map<string, CountedWay>()
@@ -84,6 +84,11 @@ function countedWays(database: DatabaseSync, { range: { fromMs, toMs }, startMs,
     Object.assign(way, { count: way.count + count }, lastMs >= way.lastMs && { lastMs, lastId })
   }
   return [...ways.values()]
+}
+
+/** A call of the gateway, or one that an application wrapped and fell back in; what stands for no call only notes a rest. */
+function isCall(rest: string): string {
+  return `stands_for > 0 AND (kind = 'call' OR (keep = 'kept' AND instr(${rest}, '"fallback"') > 0))`
 }
 
 type WayColumns = readonly [

@@ -1,0 +1,117 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
+import { describe, expect, it } from 'vitest'
+import { ATTR_BILLING_CHANGED, ATTR_CALLER, ATTR_PROFILE, EVENT_FALLBACK, SPAN_CALL, SPAN_LOGIN } from '../../otel/semconv.ts'
+import { requestContext, router } from '../../src/express.ts'
+import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { runCli } from '../cli/run-cli.ts'
+import { stateFolder } from '../support/clean-up.ts'
+import { atTheEnd, observed, providerOf } from '../support/gateway-world.ts'
+
+const HERE = 'test/e2e/own-gateway.test.ts'
+const LOGIN = 'openai-codex:work'
+const KEY = 'openai:default'
+
+/**
+ * An application in Express with a gateway of its own: it tries its login, and falls back to a key. It keeps its profiles itself, and
+ * reports what it does.
+ */
+async function ownGateway() {
+  const recordIn = stateFolder()
+  const faults: unknown[] = []
+  const watch = await startGatewatch({ environment: {}, recordIn, onError: fault => faults.push(fault) })
+  let closing: Promise<void> | undefined
+  const close = () => (closing ??= watch.close())
+  atTheEnd(close)
+  let isLimited = false
+  const model = await providerOf((request, response) => {
+    const isRefused = isLimited && request.headers.authorization === `Bearer ${LOGIN}`
+    response.writeHead(isRefused ? 429 : 200, { 'content-type': 'application/json' }).end('{}')
+  })
+  const send = watch.wrapCall((profile: string) => fetch(model, { method: 'POST', headers: { authorization: `Bearer ${profile}` } }), {
+    provider: 'acme',
+    profile: id => id,
+  })
+  async function chat() {
+    const answer = await send(LOGIN)
+    if (answer.status !== 429) return { answer, served: LOGIN }
+    watch.noteCooldown({ profile: LOGIN, provider: 'openai-codex', reason: 'rate_limit', durationMs: 60_000 })
+    watch.noteFallback({ from: LOGIN, to: KEY, reason: 'rate_limit', billingChanged: true, provider: 'openai-codex' })
+    return { answer: await send(KEY), served: KEY }
+  }
+  const app = express()
+  app.use(requestContext(watch))
+  app.post('/chat', async (_request, response) => {
+    const { answer, served } = await chat()
+    await answer.arrayBuffer()
+    response.json({ served })
+  })
+  app.use('/gatewatch', router(watch, { authorize: () => true }))
+  const server = createServer(app)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  atTheEnd(() => new Promise<void>(resolve => void server.close(() => resolve()).closeAllConnections()))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const limit = (limited: boolean) => {
+    isLimited = limited
+  }
+  const post = async () => (await fetch(`${url}/chat`, { method: 'POST' })).json()
+  const get = async (path: string) => (await fetch(url + path)).text()
+  return { watch, faults, recordIn, limit, post, get, url, close, ...observed(watch) }
+}
+
+async function findings(state: string): Promise<{ kind: string; what: string; callers: { caller: string }[] }[]> {
+  const { stdout } = await runCli(['diagnose', '--state', state, '--json']).ended
+  return JSON.parse(stdout).findings
+}
+
+describe('a gateway of the application', () => {
+  it('reports its fallbacks and cooldowns: metrics, spans with the caller, page and findings', async () => {
+    const w = await ownGateway()
+    expect(await w.post()).toEqual({ served: LOGIN })
+    w.limit(true)
+    expect(await w.post()).toEqual({ served: KEY })
+
+    const move = { provider: 'openai-codex', from: LOGIN, to: KEY, reason: 'rate_limit' }
+    expect(await w.labels('fallbacks')).toEqual([move])
+    expect(await w.labels('billingChanges')).toEqual([move])
+    const lines = (await w.get('/gatewatch/metrics')).split('\n')
+    expect(lines.filter(line => line.startsWith('gatewatch_profile_') && line.endsWith(' 1'))).toEqual([
+      // Whether the other profiles of the provider serve is not known: nothing is said of `serves`.
+      'gatewatch_profile_state{profile="openai-codex:work",provider="openai-codex",state="resting"} 1',
+    ])
+
+    const noted = w.spans(SPAN_CALL).find(({ events }) => events.some(({ name }) => name === EVENT_FALLBACK))
+    expect(noted?.attributes).toMatchObject({ [ATTR_CALLER]: `${HERE}#chat`, [ATTR_PROFILE]: KEY, [ATTR_BILLING_CHANGED]: true })
+    expect(w.spans('POST /chat').map(({ spanId }) => spanId)).toContain(noted?.parentSpanId)
+
+    const ways = JSON.parse(await w.get('/gatewatch/ops/data/fallbacks'))
+    expect(ways).toMatchObject({ calls: 1, fellBack: 1, changedBilling: 1, notServed: 0 })
+    expect(ways.billingChanges).toMatchObject([{ from: LOGIN, to: KEY, reason: 'rate_limit', count: 1 }])
+
+    await w.close()
+    expect(w.faults).toEqual([])
+    expect((await findings(w.recordIn)).filter(({ kind }) => kind === 'silent_paid_fallback')).toMatchObject([
+      {
+        what: expect.stringContaining(`1 call meant for ${LOGIN} went to ${KEY}, which is billed by use (rate_limit 1)`),
+        callers: [{ caller: `${HERE}#chat` }],
+      },
+    ])
+  })
+
+  it('reports its logins, and a login ends the cooldown of its profile', async () => {
+    const w = await ownGateway()
+    w.limit(true)
+    await w.post()
+    expect(await w.watch.profiles()).toMatchObject([
+      { profile: LOGIN, state: 'resting', whyNot: 'cooldown', rests: [{ because: 'rate_limit' }] },
+    ])
+    w.watch.noteLogin({ profile: LOGIN, provider: 'openai-codex', method: 'device' })
+    expect(await w.watch.profiles()).toMatchObject([{ profile: LOGIN, state: 'ready' }])
+    expect((await w.labels('operationDuration')).map(({ operation, outcome }) => `${operation} ${outcome}`)).toEqual(['login ok'])
+    expect((await w.spanned(SPAN_LOGIN)).attributes).toMatchObject({ [ATTR_PROFILE]: LOGIN })
+    w.watch.noteLogout({ profile: LOGIN, provider: 'openai-codex' })
+    expect(await w.watch.profiles()).toEqual([])
+    expect(w.faults).toEqual([])
+  })
+})

@@ -21,9 +21,19 @@ const DOORS = ['index', 'express', 'gateway', 'register', 'store']
 const COMMAND = 'cli/main'
 /**
  * What is loaded together when a process starts. The preload and the command look at the version of Node before they load more, which
- * one that is too old could not read.
+ * one that is too old could not read. `watch-delivery` is what a watched process loads with its first event: no chunk of it may import the
+ * API of OpenTelemetry.
  */
-const STARTS = [['index'], ['gatewatch/gatewatch'], ['store'], ['register'], ['watch/start-watch'], [COMMAND], ['cli/program', 'cli/run']]
+const STARTS = [
+  ['index'],
+  ['gatewatch/gatewatch'],
+  ['store'],
+  ['register'],
+  ['watch/start-watch'],
+  ['watch/watch-delivery'],
+  [COMMAND],
+  ['cli/program', 'cli/run'],
+]
 const API = '@opentelemetry/api'
 /** A call that loads a module of ours by its URL; see `src/tools/own-module.ts`. */
 const LOADS = /\b(?:ownModule|startQuietThread|requireOwn(?:<.*>)?)\(\s*'([\w/-]+)'/g

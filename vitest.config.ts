@@ -1,12 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { compileCache } from './test/compile-cache.ts'
-import { TEST_KINDS, testFiles } from './test/projects.ts'
+import { TEST_KINDS, type TestKind, testFiles } from './test/projects.ts'
 
 // Each test file and each child process loads some 600 modules: what was stripped and compiled once is read from here.
 process.env.NODE_COMPILE_CACHE ??= compileCache(import.meta.dirname)
 
 const files = testFiles()
+const STARTS_PROCESSES: ReadonlySet<TestKind> = new Set(['processes', 'programs'])
 
 export default defineConfig({
   test: {
@@ -34,6 +35,8 @@ export default defineConfig({
         include: [...(files.get(kind) ?? [])],
         // Files share a process, which then loads the modules of the house once: two seconds of CPU a file.
         isolate: false,
+        // Runs when a test file of that kind does.
+        globalSetup: STARTS_PROCESSES.has(kind) ? ['test/support/build-package.ts'] : [],
       },
     })),
   },

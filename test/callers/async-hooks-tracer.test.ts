@@ -5,7 +5,8 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
-import { MAIN, refreshesIn, spansIn, startNode, watchingEnvironment } from '../watch/watched.ts'
+import { MAIN } from '../support/own-programs.ts'
+import { refreshesIn, spansIn, startNode, watchingEnvironment } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
 
 /** A refresh that is made when none of its callers is on the stack any more. */

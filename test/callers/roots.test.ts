@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { ATTR_GATE_SEEN, ATTR_OUTCOME, ATTR_UNCERTAINTY, ATTR_URL_PATH, ATTR_VIA } from '../../otel/semconv.ts'
 import { stateFolder } from '../support/clean-up.ts'
-import { REGISTER, spansIn, startNode } from '../watch/watched.ts'
+import { REGISTER } from '../support/own-programs.ts'
+import { spansIn, startNode } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
 
 const APPLICATION = fileURLToPath(new URL('../fixtures/watched/roots.mjs', import.meta.url))

@@ -6,6 +6,7 @@ import { EXIT } from '../../src/cli/output.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { inDatabase } from '../store/fixtures/stored.ts'
+import { SOURCE_MAIN } from '../support/own-programs.ts'
 import { type Running, runCli } from './run-cli.ts'
 
 const HOUR_MS = 3_600_000
@@ -203,8 +204,9 @@ describe('gatewatch serve', () => {
 })
 
 describe('gatewatch demo', () => {
+  // From its sources, as `npm start` runs it; the other tests start what the package ships.
   it('shows callers with reason, door and outcome, and ends by itself', async () => {
-    const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '26']).ended
+    const { code, stdout, stderr } = await start(['demo', '--json', '--port', '0', '--seconds', '26'], { main: SOURCE_MAIN }).ended
     const last = JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
     const seen = last.refreshes.map((row: Record<string, string>) => `${row.caller} ${row.reason} ${row.via} ${row.outcome}`)
     expect(seen).toContain('src/simulator/demo/quick-plugin.ts#refreshOnItsOwn unknown bypass invalidated')

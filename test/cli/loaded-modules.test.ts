@@ -1,10 +1,8 @@
-import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { ROOT } from '../house/source-files.ts'
 import { startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
+import { SOURCE_MAIN } from '../support/own-programs.ts'
 
-const MAIN = join(ROOT, 'src/cli/main.ts')
 /** Writes the modules that were loaded as the last line on stderr. */
 const LIST_LOADED = `data:text/javascript,${encodeURIComponent(`
   import { registerHooks } from 'node:module'
@@ -14,7 +12,7 @@ const LIST_LOADED = `data:text/javascript,${encodeURIComponent(`
 
 /** Paths in the repository, and packages by name. */
 async function loadedBy(...parameters: string[]): Promise<string[]> {
-  const { stderr } = await startNode([`--import=${LIST_LOADED}`, MAIN, ...parameters]).exit
+  const { stderr } = await startNode([`--import=${LIST_LOADED}`, SOURCE_MAIN, ...parameters]).exit
   const urls = JSON.parse(stderr.trim().split('\n').at(-1) ?? '') as string[]
   return urls.filter(url => url.startsWith('file:'))
 }

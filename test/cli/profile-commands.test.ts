@@ -1,7 +1,6 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SPAN_LOGIN } from '../../otel/semconv.ts'
 import { EXIT } from '../../src/cli/output.ts'
@@ -11,10 +10,9 @@ import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { fileStore } from '../../src/store/file-store.ts'
 import { startNode } from '../support/child-process.ts'
+import { MAIN } from '../support/own-programs.ts'
 import { recordedSpans } from '../support/recorded-spans.ts'
 import { type Ended, type Running, runCli } from './run-cli.ts'
-
-const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 /** For tests of many commands, each a process of its own: they take a second of a core each, several on a busy machine. */
 const LONG_MS = 120_000
@@ -89,7 +87,7 @@ describe('gatewatch profiles login', () => {
 
   it('takes what is pasted on its input, after lines that are no address, and shows none of it', async () => {
     await configure()
-    const child = startNode([CLI, 'profiles', 'login', '--provider', 'acme', '--paste', '--json', '--config', configPath()])
+    const child = startNode([MAIN, 'profiles', 'login', '--provider', 'acme', '--paste', '--json', '--config', configPath()])
     const { url } = JSON.parse(await child.line())
     const redirect = await fetch(`${url}&account=me`, { redirect: 'manual' })
     const address = redirect.headers.get('location') ?? ''

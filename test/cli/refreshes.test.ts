@@ -1,6 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { shapeHint } from '../../src/cli/refreshes.ts'
 import type { TokenRequestEvent } from '../../src/domain/events.ts'
@@ -9,8 +8,8 @@ import { diskWorld } from '../events/world.ts'
 import { type Differences, startWriter } from '../events/world-events.ts'
 import { type ChildProcess, startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
+import { MAIN } from '../support/own-programs.ts'
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const NOW_MS = Date.now()
 
 function refreshes(folder: string, ...parameters: string[]): ChildProcess {

@@ -1,8 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { bareEnvironment } from '../support/child-environment.ts'
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+import { MAIN } from '../support/own-programs.ts'
 
 /** How a command ended. */
 export interface Ended {
@@ -22,9 +20,9 @@ export interface Running {
 /** Runs the command line as a real process. */
 export function runCli(
   parameters: readonly string[],
-  { environment = {}, cwd }: { environment?: Record<string, string>; cwd?: string } = {},
+  { environment = {}, cwd, main = MAIN }: { environment?: Record<string, string>; cwd?: string; main?: string } = {},
 ): Running {
-  const child = spawn(process.execPath, [MAIN, ...parameters], {
+  const child = spawn(process.execPath, [main, ...parameters], {
     cwd,
     env: bareEnvironment(environment),
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,6 +7,7 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { runCli } from '../cli/run-cli.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { codexLogin, gatewayWorld } from '../support/gateway-world.ts'
+import { SOURCE_MAIN } from '../support/own-programs.ts'
 
 describe('gatewatch simulate', () => {
   it('lists what can be played, one line each', async () => {
@@ -19,7 +20,7 @@ describe('gatewatch simulate', () => {
 
   it('plays a scenario into a state folder, which diagnose then reads', async () => {
     const state = stateFolder()
-    const played = await runCli(['simulate', '--scenario', 'gate-bypass', '--state', state]).ended
+    const played = await runCli(['simulate', '--scenario', 'gate-bypass', '--state', state], { main: SOURCE_MAIN }).ended
     expect(played.code).toBe(0)
     expect(played.stdout).toContain('CANNOT REFRESH  A token request past the gate has used up the refresh token of the gate')
     expect(played.stdout).toContain(`gatewatch diagnose --state ${state}`)

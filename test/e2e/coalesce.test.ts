@@ -5,7 +5,8 @@ import { readEvents } from '../../src/events/read-events.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
-import { APPLICATION, bytesIn, type Job, MAIN, refreshesIn, spansIn, startNode } from '../watch/watched.ts'
+import { MAIN } from '../support/own-programs.ts'
+import { APPLICATION, bytesIn, type Job, refreshesIn, spansIn, startNode } from '../watch/watched.ts'
 
 describe('a process that is run with --policy coalesce', () => {
   it.each(['fetch', 'undici'] as const)(

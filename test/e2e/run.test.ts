@@ -8,7 +8,8 @@ import { describe, expect, it } from 'vitest'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
-import { APPLICATION, type Job, MAIN, refreshesIn, startNode } from '../watch/watched.ts'
+import { MAIN } from '../support/own-programs.ts'
+import { APPLICATION, type Job, refreshesIn, startNode } from '../watch/watched.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 describe('gatewatch run', () => {

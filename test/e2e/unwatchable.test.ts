@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { oldNode } from '../support/old-node.ts'
-import { MAIN, refreshesIn, startNode } from '../watch/watched.ts'
+import { MAIN } from '../support/own-programs.ts'
+import { refreshesIn, startNode } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
 
 // Seen: a child of Node 20 and one under --permission ended before their first line, because Node cannot load the preload.

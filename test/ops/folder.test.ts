@@ -4,17 +4,17 @@ import { describe, expect, it } from 'vitest'
 import type { LoginEvent } from '../../src/domain/events.ts'
 import type { BypassesAnswer, Overview, ProfilesAnswer, RefreshesAnswer } from '../../src/ops/api-types.ts'
 import { attemptEvent, storeWorld } from '../events/world-events.ts'
-import { ROOT } from '../house/source-files.ts'
 import { startNode } from '../support/child-process.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { eventually } from '../support/gateway-world.ts'
+import { MAIN } from '../support/own-programs.ts'
 import { rawRequest } from '../support/raw-request.ts'
 
 const SHAPE = 'client_id=opaque:12 grant_type=refresh_token refresh_token='
 
 /** `gatewatch ops` over a folder, in a process of its own. */
 async function startOps(folder: string, ...more: string[]) {
-  const child = startNode([join(ROOT, 'src/cli/main.ts'), 'ops', '--state', folder, '--port', '0', ...more])
+  const child = startNode([MAIN, 'ops', '--state', folder, '--port', '0', ...more])
   const url = /http:\S+(?=\/ops)/.exec(await child.line())?.[0] ?? ''
   const data = async <T>(path: string): Promise<T> => (await (await fetch(`${url}/ops/data/${path}`)).json()) as T
   /** The overview once everything recorded is read. */
@@ -143,7 +143,7 @@ describe('gatewatch ops', () => {
   it('says which port it could not have', async () => {
     const ops = await startOps(stateFolder())
     const { port } = new URL(ops.url)
-    const other = startNode([join(ROOT, 'src/cli/main.ts'), 'ops', '--state', stateFolder(), '--port', port])
+    const other = startNode([MAIN, 'ops', '--state', stateFolder(), '--port', port])
     const { code, stderr } = await other.exit
     expect([code, stderr]).toEqual([64, expect.stringContaining(`port ${port} cannot be bound`)])
   })

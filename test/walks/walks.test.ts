@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { ROOT } from '../house/source-files.ts'
 import { afterwards } from '../support/clean-up.ts'
 import { codexLogin, gatewayWorld } from '../support/gateway-world.ts'
+import { SOURCE_REGISTER } from '../support/own-programs.ts'
 import { watched } from '../watch/watched.ts'
 import { startServer } from '../watch/world.ts'
 
@@ -70,7 +71,9 @@ describe('docs/architecture.md', () => {
     const folder = mkdtempSync(join(tmpdir(), 'gatewatch-walk-'))
     afterwards(() => rmSync(folder, { recursive: true, force: true }))
     const job = { url: `${url}/token`, tokens: { refresh: 'a-refresh-token' }, steps: [['gate']] } as const
-    const { refreshes } = await watched(job, { environment: { NODE_V8_COVERAGE: folder } })
+    const { refreshes } = await watched(job, {
+      environment: { NODE_OPTIONS: `--import=${SOURCE_REGISTER}`, NODE_V8_COVERAGE: folder },
+    })
     expect(refreshes).toHaveLength(1)
     const entered = readdirSync(folder).flatMap(
       name => (JSON.parse(readFileSync(join(folder, name), 'utf8')) as { result: Entered[] }).result,

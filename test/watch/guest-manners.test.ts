@@ -18,7 +18,8 @@ import {
 import { SECRETS, searchForSecrets } from '../e2e/secrets.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
-import { bytesIn, type Job, REGISTER, refreshesIn, spansIn, startNode, watched, watchingEnvironment } from './watched.ts'
+import { REGISTER } from '../support/own-programs.ts'
+import { bytesIn, type Job, refreshesIn, spansIn, startNode, watched, watchingEnvironment } from './watched.ts'
 import { startServer } from './world.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/watched/${name}`, import.meta.url))

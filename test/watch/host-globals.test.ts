@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { stateFolder } from '../support/clean-up.ts'
-import { REGISTER, startNode, watchingEnvironment } from './watched.ts'
+import { REGISTER } from '../support/own-programs.ts'
+import { startNode, watchingEnvironment } from './watched.ts'
 import { startServer } from './world.ts'
 
 const FIXTURE = fileURLToPath(new URL('../fixtures/watched/globals.mjs', import.meta.url))

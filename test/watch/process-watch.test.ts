@@ -7,6 +7,7 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { profileName } from '../../src/telemetry/profile-name.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
+import { REGISTER } from '../support/own-programs.ts'
 import { type Job, jwt, watched } from './watched.ts'
 import { startServer } from './world.ts'
 
@@ -271,7 +272,7 @@ describe('an unmodified process under the preload', () => {
 })
 
 function watchedEnvironment(option: string): Record<string, string> {
-  return { NODE_OPTIONS: `${option} --import=${new URL('../../src/register.ts', import.meta.url).href}` }
+  return { NODE_OPTIONS: `${option} --import=${REGISTER}` }
 }
 
 /** A provider, a login at it, and jobs for an application that uses them. */

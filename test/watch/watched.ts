@@ -8,11 +8,10 @@ import { readEvents } from '../../src/events/read-events.ts'
 import type { EventSpan } from '../../src/telemetry/event-span.ts'
 import { bareEnvironment } from '../support/child-environment.ts'
 import { afterwards, stateFolder } from '../support/clean-up.ts'
+import { REGISTER } from '../support/own-programs.ts'
 import { recordedSpans } from '../support/recorded-spans.ts'
 
-export const REGISTER = new URL('../../src/register.ts', import.meta.url).href
 export const APPLICATION = fileURLToPath(new URL('../fixtures/watched/application.mjs', import.meta.url))
-export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 /** How a process ended. */
 export interface Ended {

@@ -5,17 +5,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { ProfileSnapshot } from '../../../src/calls/profile-snapshot.ts'
 import type { Credential } from '../../../src/domain/credential.ts'
 import type { ProfilesAnswer } from '../../../src/ops/api-types.ts'
 import { fileStore } from '../../../src/store/file-store.ts'
 import { bareEnvironment } from '../../support/child-environment.ts'
 import type { ParsedSample } from '../../support/open-metrics-parser.ts'
+import { MAIN } from '../../support/own-programs.ts'
 import { CALL_HEADER, DayProvider, type LoggedCall, type LoginWord, type ProfileWord } from './provider.ts'
 import { scrape } from './scrape.ts'
 
-const MAIN = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url))
 const KEY_VARIABLE = 'DAY_KEY'
 
 export const GATEWAYS = ['a', 'b'] as const

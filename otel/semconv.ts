@@ -361,6 +361,7 @@ export const DROPPABLE_LABELS = {
   caller: [LABEL_CALLER],
 } as const satisfies Record<string, readonly string[]>
 
+/** What metrics can do without: users, models, code. */
 export type DroppableLabel = keyof typeof DROPPABLE_LABELS
 
 const BOUNDED_LABELS: Readonly<Record<string, LabelDefinition>> = {

@@ -27,6 +27,8 @@ import { type EmbeddedTelemetry, type EmbeddedTelemetryOptions, startEmbeddedTel
 import { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { joinProcess, type Membership } from '../telemetry/gatewatches.ts'
 import { unseenApi } from '../telemetry/host-tracer.ts'
+import { formatOf, mergeExposition } from '../telemetry/merge-exposition.ts'
+import { CONTENT_TYPES } from '../telemetry/metrics-negotiation.ts'
 import type { OnDropped } from '../telemetry/redaction-processor.ts'
 import type { MetricsAnswer, RunningTelemetry } from '../telemetry/running-telemetry.ts'
 import { Telemetry } from '../telemetry/telemetry.ts'
@@ -102,6 +104,15 @@ export interface CallOptions {
   /** Only this profile may serve. */
   profile?: string
   signal?: AbortSignal
+}
+
+/** What a scrape gets beside our metrics. */
+export interface MetricsOptions {
+  /**
+   * Metrics of another registry of the process, as text: `await register.metrics()` of prom-client, or what the Prometheus exporter
+   * of OpenTelemetry writes. @default none
+   */
+  others?: string
 }
 
 /** An acquisition made in code. */
@@ -589,6 +600,10 @@ export class Gatewatch {
   /**
    * What a scrape of `/metrics` gets. @param accept The `Accept` header; OpenMetrics when it asks for it.
    *
+   * With `others` the metrics of another registry and ours are one answer, in the format of the others: no family or series
+   * comes twice, `target_info` is theirs where they have one, and OpenMetrics ends once.
+   *
+   * @throws {TypeError} for `others` that are no text, such as a promise that was not awaited. {GatewayError} `GW_CLOSED` once stopped.
    * @example
    * import { createGatewatch } from 'gatewatch'
    *
@@ -600,9 +615,13 @@ export class Gatewatch {
    *   response.setHeader('content-type', contentType).end(body)
    * })
    */
-  async metrics(accept?: string): Promise<MetricsAnswer> {
+  async metrics(accept?: string, { others }: MetricsOptions = {}): Promise<MetricsAnswer> {
+    if (others !== undefined && typeof others !== 'string')
+      throw new TypeError(`metrics: others is a value of type ${typeof others}, allowed: text; await what the registry returns`)
     await this.#parts.gateway.refreshGauges()
-    return this.#parts.sdk.metrics(accept)
+    if (others === undefined) return this.#parts.sdk.metrics(accept)
+    const { contentType, body } = await this.#parts.sdk.metrics(CONTENT_TYPES[formatOf(others)])
+    return { contentType, body: mergeExposition(body, others) }
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { MetricsFormat } from './open-metrics.ts'
 
-const CONTENT_TYPES = {
+/** By format, as answered; each is an `Accept` header that asks for it, too. */
+export const CONTENT_TYPES = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
   prometheus: 'text/plain; version=0.0.4; charset=utf-8',
 } as const satisfies Record<MetricsFormat, string>

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { METRICS, SCOPE, SPAN_ACQUIRE, SPAN_REFRESH } from '../../otel/semconv.ts'
 import { startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { type HostResult, type HostSpan, runHost } from './host.ts'
-import { type HostName, type Installations, installHosts } from './installation.ts'
+import { type Installations, installHosts } from './installation.ts'
 
 // Seen: an Express host with SDK 3.1 lost 181 of its 200 spans, and the rest were orphans; with SDK 2.12 no trace was joined.
 // Why: the library started an SDK of its own, and brought an API of a higher minor version than the host's.
@@ -18,6 +18,7 @@ const HOSTS = {
   'sdk-2': '@opentelemetry/sdk-trace-base',
   'sdk-3': '@opentelemetry/sdk-trace',
 } as const
+type HostName = keyof typeof HOSTS
 const NAMES = Object.keys(HOSTS) as HostName[]
 const SERVER = 1
 const CLIENT = 2

@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '../..')
 const run = promisify(execFile)
 
 /** The hosts that have a package file of their own. */
-export type HostName = 'sdk-1' | 'sdk-2' | 'sdk-3'
+export type HostName = 'sdk-1' | 'sdk-2' | 'sdk-3' | 'one-scrape'
 
 /** Hosts with their packages and this repository's, packed as it would be published, each in a folder of its own. */
 export interface Installations {

@@ -121,6 +121,7 @@ declare function mySend(credential: Credential, body: string): Promise<Response>
 declare const app: { use(...handlers: unknown[]): void }
 declare function isAdmin(request: IncomingMessage): boolean
 declare const body: object
+declare const register: { metrics(): Promise<string> }
 `
 
 describe('the published package', () => {

@@ -11,6 +11,9 @@ const MOST_FRAMES = 160
 /** Frames of a client library that lie before its caller's when a request is made: those of fetch are about so many. */
 const LIBRARY_FRAMES = 24
 
+/** Frames of ours down to a brief entry that has returned. */
+const BRIEF_FRAMES = 4
+
 /** Steps before a request whose frames are shown, those that add none apart. */
 const MOST_HOPS = 24
 
@@ -92,7 +95,7 @@ export function runAsEntry<T>(above: (...args: never[]) => unknown, work: () => 
   } finally {
     onStack = before
     // Of one that waits in a queue it is not known yet what it is.
-    if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) entry.frames = noteFrames(above, entry.wanted || MOST_FRAMES)
+    if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) entry.frames = noteFrames(above, entry.wanted || MOST_FRAMES, BRIEF_FRAMES)
   }
 }
 

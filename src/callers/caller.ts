@@ -63,6 +63,11 @@ export function siteOutside(raw: readonly RawFrame[], from: number): CallerSite 
   return outside === whole || !outside.frame ? whole : { ...outside, frames: whole.frames, stackId: whole.stackId }
 }
 
+/** Frames down to the nearest one of the application; 0 where there is none. */
+export function framesToApplication(raw: readonly RawFrame[]): number {
+  return raw.findIndex(({ file }) => sourceKindOf(file)?.kind === 'application') + 1
+}
+
 /** What a frame is called in the sources, and the file it is in there, where that is known by now. */
 export function sourceOf(raw: RawFrame): Pick<RawFrame, 'functionName' | 'file'> | undefined {
   return maps.find(toPath(raw.file), raw)

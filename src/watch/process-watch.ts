@@ -42,8 +42,6 @@ interface ProcessWatchOptions {
 const LEFT = { error: PROCESS_ENDED } as const
 /** Longer than any token request. */
 const MOST_BODY_BYTES = 64 * 1024
-/** Frames of a call that is only kept when it is the first to fail: V8 takes a third of a microsecond for each. */
-const FRAMES_OF_ORDINARY = 8
 /** Time in which a client opens the socket for a request, retries included. */
 const CLIENT_MS = 60_000
 /** Encodings in which token requests are sent; no content type is set yet, or ever, by some clients. */
@@ -214,7 +212,7 @@ export class ProcessWatch {
 
   /** The whole stack of a call that will be kept if it goes well; of the others enough to know the caller if they fail. */
   #framesOfCall({ service }: ApiMatch): number | undefined {
-    return this.#sink.wantsAll || this.#sample.isLikely(service.id, performance.now()) ? undefined : FRAMES_OF_ORDINARY
+    return this.#sink.wantsAll ? undefined : this.#sample.framesOf(service.id, performance.now())
   }
 
   #seeCall(request: OutgoingRequest, url: URL, api: ApiMatch, callerContext: CallerContext): void {

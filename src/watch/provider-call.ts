@@ -1,5 +1,5 @@
 import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
-import { eventCaller } from '../callers/caller.ts'
+import { eventCaller, framesToApplication } from '../callers/caller.ts'
 import type { AttemptEvent } from '../domain/events.ts'
 import type { OutgoingEnd } from '../http-clients/node-response.ts'
 import type { OutgoingRequest } from '../http-clients/outgoing-request.ts'
@@ -66,8 +66,9 @@ export class ProviderCall {
 
   /** @param weight Calls that the event stands for; 0 where it is for exporters alone. */
   #observation(end: OutgoingEnd, verdict: SeenEnd, { durationMs, weight }: { durationMs: number; weight: number }): Observation {
-    const { url, api, callerContext, request } = this.#facts
-    const { startMs, startedAtMs, parent, route } = callerContext
+    const { url, api, callerContext, request, sample } = this.#facts
+    const { startMs, startedAtMs, parent, route, frames } = callerContext
+    sample.recorded(api.service.id, framesToApplication(frames), performance.now())
     if (this.#held) this.#peek(this.#held)
     return {
       parent,

@@ -30,15 +30,27 @@ describe('the sample of ordinary calls', () => {
     expect(sample.take('anthropic', 0)).toBe(1)
   })
 
-  it('is likely to have a call that begins while there is room, or after one that did not go well', () => {
+  it('wants the whole stack of a call that begins while there is room, or after one that did not go well', () => {
     const sample = new CallSampler()
-    expect(sample.isLikely('openai', 0)).toBe(true)
+    expect(sample.framesOf('openai', 0)).toBeUndefined()
     for (let call = 0; call < burst; call += 1) sample.take('openai', 0)
-    expect(sample.isLikely('openai', 1)).toBe(false)
+    expect(sample.framesOf('openai', 1)).toBe(8)
     sample.disturbed('openai', 1)
-    expect([sample.isLikely('openai', 2), sample.isLikely('anthropic', 2)]).toEqual([true, true])
+    expect([sample.framesOf('openai', 2), sample.framesOf('anthropic', 2)]).toEqual([undefined, undefined])
     for (let call = 0; call < 10 * burst; call += 1) sample.take('openai', 60_000)
-    expect(sample.isLikely('openai', 60_001)).toBe(false)
+    expect(sample.framesOf('openai', 60_001)).toBe(8)
+  })
+
+  it('wants of the others what shows their caller, as those showed that were recorded', () => {
+    const sample = new CallSampler()
+    for (let call = 0; call < burst; call += 1) sample.take('openai', 0)
+    sample.recorded('openai', 1, 0)
+    expect(sample.framesOf('openai', 1)).toBe(2)
+    sample.recorded('openai', 5, 1)
+    sample.recorded('openai', 1, 1)
+    expect(sample.framesOf('openai', 2)).toBe(6)
+    sample.recorded('openai', 0, 2)
+    expect(sample.framesOf('openai', 3)).toBe(8)
   })
 })
 

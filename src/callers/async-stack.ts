@@ -1,7 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { isOfClientPackage, sourceKindOf } from './source-kind.ts'
-import type { StackEnd } from './stack-frames.ts'
-import { endOf, noteFrames, putEnd, type RawFrame, SEAM } from './stack-frames.ts'
+import { captureStack, endOf, notedFrames, noteFrames, putEnd, type RawFrame, SEAM, type StackEnd } from './stack-frames.ts'
 
 /**
  * Deep enough for a refresh behind queues and locks: OpenClaw's has 24 frames of its own, and those of a proxied fetch
@@ -11,8 +10,8 @@ const MOST_FRAMES = 160
 /** Frames of a client library that lie before its caller's when a request is made: those of fetch are about so many. */
 const LIBRARY_FRAMES = 24
 
-/** Frames of ours down to a brief entry that has returned. */
-const BRIEF_FRAMES = 4
+/** `captureStack`, `runAsEntry` and the function that is the entry. */
+const BRIEF_FRAMES = 3
 
 /** Steps before a request whose frames are shown, those that add none apart. */
 const MOST_HOPS = 24
@@ -95,7 +94,10 @@ export function runAsEntry<T>(above: (...args: never[]) => unknown, work: () => 
   } finally {
     onStack = before
     // Of one that waits in a queue it is not known yet what it is.
-    if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) entry.frames = noteFrames(above, entry.wanted || MOST_FRAMES, BRIEF_FRAMES)
+    if (!entry.frames && (entry.wanted > 0 || !entry.hasMade)) {
+      const most = entry.wanted || MOST_FRAMES
+      entry.frames = notedFrames(captureStack(most + BRIEF_FRAMES), above, most)
+    }
   }
 }
 

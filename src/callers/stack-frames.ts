@@ -114,18 +114,21 @@ const PlainError = Error
  * @returns No frames where the application has locked `Error` up (frozen it, or guards it with accessors). Never throws.
  */
 export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): RawFrame[] {
-  const captured = capture(most + OWN_FRAMES)
+  const captured = captureStack(most + OWN_FRAMES)
   return (captured && withSites(() => sitesBelow(above, captured).slice(0, most).map(toRawFrame))) ?? []
 }
 
 /**
  * Captures the current stack of the caller of `above` for frames that may never be read: a third of the cost of `takeFrames`.
  *
- * @param ownFrames Frames of ours down to `above`; each that is captured costs as much as one of the caller's. @default 10
  * @returns Gives the frames, as `takeFrames` would have; `endOf` says where they end.
  */
-export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES, ownFrames = OWN_FRAMES): () => readonly RawFrame[] {
-  const captured = capture(most + ownFrames)
+export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): () => readonly RawFrame[] {
+  return notedFrames(captureStack(most + OWN_FRAMES), above, most)
+}
+
+/** As `noteFrames`, of a stack that was captured with all frames of ours down to `above` and `most` of the caller's. */
+export function notedFrames(captured: Error | undefined, above: (...args: never[]) => unknown, most: number): () => readonly RawFrame[] {
   let frames: readonly RawFrame[] | undefined
   return () => {
     frames ??= (captured && withSites(() => endedFrames(sitesBelow(above, captured), most))) ?? []
@@ -136,8 +139,11 @@ export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRA
 /**
  * Captures the stack in an `Error`. `Error.captureStackTrace`, which leaves out our own frames by itself, takes a third longer in a
  * process under load: it defines an accessor on an object.
+ *
+ * @param limit Frames that are captured, this function's included. Each costs as much as the next.
+ * @returns `undefined` where the application has locked `Error` up.
  */
-function capture(limit: number): Error | undefined {
+export function captureStack(limit: number): Error | undefined {
   try {
     const { stackTraceLimit } = PlainError
     try {

@@ -44,7 +44,7 @@ export type { DeviceDialect } from './providers/provider.ts'
 export type { AnswerHeaders } from './providers/upstream.ts'
 export type { TokenUsage } from './providers/usage-reader.ts'
 export type { AcquireResult, ForcedPolicy } from './refresh/acquire.ts'
-export type { RefreshEnd, WrapRefreshOptions } from './refresh/wrap-refresh.ts'
+export type { RefreshEnd, RefreshedTokens, WrapRefreshOptions } from './refresh/wrap-refresh.ts'
 export type {
   FallbackSettings,
   GateSettings,

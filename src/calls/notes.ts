@@ -10,11 +10,11 @@ import {
   type OperationOutcome,
 } from '../domain/enums.ts'
 import { configError } from '../domain/gateway-error.ts'
+import { DURATION, FLAG, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, oneWordOf, optional } from '../telemetry/given-fields.ts'
 import { activeEvent, type EventFields, OpenEvent } from '../telemetry/open-event.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { FALLBACK_REASONS, type FallbackReason } from './fallback.ts'
-import { DURATION, FLAG, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, oneWordOf, optional } from './given-fields.ts'
 import type { ReportedProfiles } from './reported-profiles.ts'
 
 /** A fallback that the application's own gateway makes: a call goes on with another profile. */
@@ -135,7 +135,7 @@ export class Notes {
     this.#take('noteLogout', note, LOGOUT_FIELDS, () => {
       const { profile, provider } = note
       this.#operation('revoke', { outcome: 'ok', provider, profile: this.#telemetry.profile(profile) }, caller)
-      this.#profiles.loggedOut(profile)
+      this.#profiles.loggedOut(profile, provider)
     })
   }
 

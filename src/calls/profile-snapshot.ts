@@ -137,7 +137,15 @@ const WHY_NOT: Readonly<Partial<Record<ProfileState, FallbackReason>>> = {
  *
  * @internal
  */
-export function reportedSnapshot({ expiresAt, generation, restsUntil, rests, isObserved: _, ...known }: ReportedProfile): ProfileSnapshot {
+export function reportedSnapshot({
+  expiresAt,
+  generation,
+  restsUntil,
+  rests,
+  dead,
+  isObserved: _,
+  ...known
+}: ReportedProfile): ProfileSnapshot {
   const whyNot = known.serves ? undefined : (WHY_NOT[known.state] ?? (restsUntil === undefined ? undefined : 'cooldown'))
   return {
     ...known,
@@ -145,6 +153,7 @@ export function reportedSnapshot({ expiresAt, generation, restsUntil, rests, isO
     ...(whyNot && { whyNot }),
     ...(expiresAt !== undefined && { expiresInSeconds: Math.round((expiresAt - Date.now()) / 1000) }),
     ...(generation !== undefined && { generation }),
+    ...(dead && { needsLogin: { outcome: dead.outcome, since: new Date(dead.since).toISOString() } }),
     ...(restsUntil !== undefined && restOf(restsUntil)),
     ...(rests.length > 0 && { rests: rests.map(restSnapshot) }),
   }

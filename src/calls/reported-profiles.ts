@@ -10,11 +10,12 @@ import {
 } from '../domain/enums.ts'
 import { configError } from '../domain/gateway-error.ts'
 import { profileStateOf } from '../domain/profile-state.ts'
+import type { WrappedLogin, WrappedLogins } from '../refresh/wrapped-logins.ts'
 import type { StoredRest } from '../store/profile-store.ts'
+import { COUNT, FLAG, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, oneWordOf, optional } from '../telemetry/given-fields.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
 import { dropOldest } from '../tools/drop-oldest.ts'
-import { COUNT, FLAG, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, oneWordOf, optional } from './given-fields.ts'
 import { RestState } from './rest-state.ts'
 
 /** A profile of the application as `observeProfiles` reads it. It holds no token: what is not listed here is not read. */
@@ -56,6 +57,8 @@ export interface ReportedProfile {
   readonly generation: number | undefined
   readonly restsUntil: number | undefined
   readonly rests: readonly StoredRest[]
+  /** Its last refresh was refused for good. */
+  readonly dead: WrappedLogin['dead']
 }
 
 const FIELDS = {
@@ -79,6 +82,8 @@ const SERVING: ReadonlySet<ProfileState> = new Set(['ready', 'expiring', 'expire
 
 interface ReportedProfilesOptions {
   readonly telemetry: Telemetry
+  /** Logins behind wrapped refresh functions. */
+  readonly logins: WrappedLogins
   /** How long before its expiry a token counts as expiring, in ms. */
   readonly earlyMs: number
   readonly clock?: Clock
@@ -87,6 +92,7 @@ interface ReportedProfilesOptions {
 /** The profiles of an application that has a gateway of its own: what it lets be observed, and what it notes. */
 export class ReportedProfiles {
   readonly #telemetry: Telemetry
+  readonly #logins: WrappedLogins
   readonly #earlyMs: number
   readonly #clock: Clock
   readonly #readers = new Set<Reader>()
@@ -95,8 +101,9 @@ export class ReportedProfiles {
   readonly #rests: RestState
   #observed: ReadonlyMap<string, ObservedProfile> = new Map()
 
-  constructor({ telemetry, earlyMs, clock = systemClock }: ReportedProfilesOptions) {
+  constructor({ telemetry, logins, earlyMs, clock = systemClock }: ReportedProfilesOptions) {
     this.#telemetry = telemetry
+    this.#logins = logins
     this.#earlyMs = earlyMs
     this.#clock = clock
     this.#rests = new RestState({ clock })
@@ -133,12 +140,14 @@ export class ReportedProfiles {
   /** A user has signed in: what was noted of the login before says nothing about this one. */
   loggedIn(profileId: string, provider: string): void {
     this.#note(profileId, provider)
+    this.#logins.loggedIn({ provider, profileId })
     this.#endRests(standIn({ profile: profileId, provider }))
   }
 
   /** A user has signed out: nothing noted of the profile is shown any more. */
-  loggedOut(profileId: string): void {
+  loggedOut(profileId: string, provider: string): void {
     this.#noted.delete(profileId)
+    this.#logins.loggedOut({ provider, profileId })
     this.#rests.retain(new Set(this.#noted.keys()))
   }
 
@@ -146,32 +155,38 @@ export class ReportedProfiles {
   async all(): Promise<readonly ReportedProfile[]> {
     const lists = await Promise.all([...this.#readers].map(reader => reader.read()))
     this.#observed = new Map(lists.flat().map(observed => [observed.profile, observed]))
-    const noted = [...this.#noted].filter(([profile]) => !this.#observed.has(profile)).map(([profile, provider]) => ({ profile, provider }))
-    return [...this.#observed.values(), ...noted].map(known => this.#reported(known))
+    const noted = [...this.#noted].map(([profile, provider]) => ({ profile, provider }))
+    const refreshed = this.#logins.given().map(({ profileId: profile, provider }) => ({ profile, provider }))
+    const known = new Map<string, ObservedProfile>([...noted, ...refreshed, ...this.#observed.values()].map(one => [one.profile, one]))
+    return [...known.values()].map(one => this.#reported(one))
   }
 
   #reported(known: ObservedProfile): ReportedProfile {
     const now = this.#clock.now()
-    const expiresAt = known.expiresAt === undefined ? undefined : momentOf(known.expiresAt)
+    const login = this.#logins.of({ provider: known.provider, profileId: known.profile })
+    const expiresAt = known.expiresAt === undefined ? login?.expiresAt : momentOf(known.expiresAt)
+    const generation = known.generation ?? (login?.isGiven ? login.generation : undefined)
     // By name alone: a rest is not bound to a token that is never seen here.
     const rests = this.#rests.restsOf(standIn({ profile: known.profile, provider: known.provider }))
     const restsUntil = Math.max(known.restsUntil === undefined ? 0 : momentOf(known.restsUntil), rests[0]?.until ?? 0)
     const isResting = restsUntil > now
-    const credential = standIn(known).credential
-    const question = { credential, now, earlyMs: this.#earlyMs, isDead: false, isInMemoryOnly: false, isResting }
+    const { credential } = standIn({ ...known, ...(expiresAt !== undefined && { expiresAt }) })
+    const isDead = login?.dead !== undefined
+    const question = { credential, now, earlyMs: this.#earlyMs, isDead, isInMemoryOnly: false, isResting }
     const state = known.state ?? profileStateOf(question)
     return {
       profile: this.#telemetry.profile(known.profile),
       provider: known.provider,
-      type: known.type ?? (expiresAt === undefined && known.generation === undefined ? 'unknown' : 'oauth'),
+      type: known.type ?? (expiresAt === undefined && generation === undefined ? 'unknown' : 'oauth'),
       billing: known.billing,
       state,
       serves: known.serves ?? (SERVING.has(state) && !isResting && !(state === 'expired' && known.type === 'token')),
       isObserved: this.#observed.has(known.profile),
       expiresAt,
-      generation: known.generation,
+      generation,
       restsUntil: isResting ? restsUntil : undefined,
       rests,
+      dead: state === 'needs_login' ? login?.dead : undefined,
     }
   }
 

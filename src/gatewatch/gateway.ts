@@ -89,6 +89,7 @@ export class Gateway {
     })
     this.reported = new ReportedProfiles({
       telemetry,
+      logins: this.#wrapped.logins,
       ...NEEDS_REFRESH_DEFAULTS,
       ...(gate.earlyMs !== undefined && { earlyMs: gate.earlyMs }),
     })
@@ -110,7 +111,7 @@ export class Gateway {
     this.#watch = watchBypasses({
       telemetry,
       registry: this.registry,
-      lineageOf: refresh => this.gate.lineage.of(refresh),
+      lineageOf: refresh => this.gate.lineage.of(refresh) ?? this.#wrapped.logins.lineageOf(refresh),
       onFault: fault => telemetry.faults.report('the watch over token requests', fault),
       ...(bypass && { policy: bypass }),
     })

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Fingerprint } from '../domain/fingerprint.ts'
 import type { TokenJudgement } from './provider.ts'
 
 interface PermitOptions {
@@ -12,6 +13,8 @@ interface PermitOptions {
   within?: Permit | undefined
   /** A token request is seen under it for the first time. */
   onShown?: () => void
+  /** The body of such a request is known; `undefined` where it holds no refresh token. */
+  onSent?: (refresh: Fingerprint | undefined) => void
 }
 
 /**
@@ -27,20 +30,26 @@ export class Permit {
   answered: number | undefined
   /** What became of that token request. */
   judgement: TokenJudgement | undefined
+  /** Fingerprint of the refresh token in the last good answer. */
+  received: Fingerprint | undefined
+  /** Fingerprint of the refresh token that was sent last. */
+  sent: Fingerprint | undefined
   /** Token requests seen under it, whether an answer came or not. */
   shown = 0
   readonly #goodUntil: number
   readonly #within: Permit | undefined
   readonly #onShown: (() => void) | undefined
+  readonly #onSent: PermitOptions['onSent']
   #isClosed = false
   readonly #shownBy = new WeakSet<object>()
   #takes: number
   #shows: number
 
-  constructor({ url, lifetimeMs, uses = 1, within, onShown }: PermitOptions) {
+  constructor({ url, lifetimeMs, uses = 1, within, onShown, onSent }: PermitOptions) {
     this.url = normalizeUrl(url)
     this.#within = within
     this.#onShown = onShown
+    this.#onSent = onSent
     this.#goodUntil = performance.now() + lifetimeMs
     this.#takes = uses
     this.#shows = uses
@@ -66,6 +75,17 @@ export class Permit {
       if (this.shown === 1) this.#onShown?.()
     }
     return true
+  }
+
+  /** Whether bodies of requests are of use to the code that made it. */
+  get wantsBody(): boolean {
+    return this.#onSent !== undefined
+  }
+
+  /** The body of a request seen under it is known. @param refresh Fingerprint of its refresh token */
+  sends(refresh: Fingerprint | undefined): void {
+    this.sent = refresh
+    this.#onSent?.(refresh)
   }
 
   /** Whether it is that permit, or one made by what carries it. */

@@ -59,6 +59,11 @@ export class Lineage {
     this.#replace(id, { refresh, rotatedAway, current })
   }
 
+  /** Notes what a profile holds and held whose tokens are never seen here. @param current `undefined` where it is gone */
+  hold(profileId: string, current: Fingerprint | undefined, rotatedAway: readonly Fingerprint[] = NONE): void {
+    this.#replace(profileId, current === undefined && rotatedAway.length === 0 ? undefined : { refresh: undefined, rotatedAway, current })
+  }
+
   /** Synchronous: it is asked while a request leaves. */
   of(refresh: Fingerprint): KnownToken | undefined {
     const holders = this.#holders.get(refresh)

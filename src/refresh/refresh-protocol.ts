@@ -213,10 +213,7 @@ async function refused(exchange: Exchange, { status, verdict: judgement, content
     retryAfterS: judgement.retryAfterMs === undefined ? undefined : Math.ceil(judgement.retryAfterMs / 1000),
   })
   const replayed = judgement.replayed === true || (profile.rotatedAway ?? []).includes(fingerprint(sent) ?? '')
-  if (replayed) {
-    record.set({ replay: true })
-    record.step('replay')
-  }
+  if (replayed) record.replays()
   if (isPermanent(judgement.outcome)) {
     // The provider took the token the first time; what it gave for it is gone.
     const lost = interrupted && (replayed || judgement.outcome === 'invalidated')

@@ -22,6 +22,7 @@ interface RefreshRecordFacts {
  */
 export class RefreshRecord extends OpenEvent<'token_request'> {
   #acquisitions = 0
+  #isReplay = false
 
   constructor(telemetry: Telemetry, { provider, profileId, caller, reason, primary }: RefreshRecordFacts) {
     const facts = { grant: 'refresh', provider, profile: telemetry.profile(profileId), reason, via: 'gate' } as const
@@ -32,6 +33,14 @@ export class RefreshRecord extends OpenEvent<'token_request'> {
   joinedBy(acquisition: SpanContext): void {
     this.#acquisitions += 1
     this.span.addLink({ context: acquisition })
+  }
+
+  /** The refresh token that it sends had been rotated away. */
+  replays(): void {
+    if (this.#isReplay) return
+    this.#isReplay = true
+    this.set({ replay: true })
+    this.step('replay')
   }
 
   /** Counts what the store failed at meanwhile: no event of its own. */

@@ -18,6 +18,8 @@ import { carriedPermit, carryPermit, Permit } from '../providers/permit.ts'
 import { expiryOfJwt } from '../providers/token-fields.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
+import { DURATION, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, optional } from '../telemetry/given-fields.ts'
+import type { EventFields } from '../telemetry/open-event.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { judgeTokenAnswer } from '../token-requests/judge.ts'
 import { dropOldest } from '../tools/drop-oldest.ts'
@@ -26,6 +28,7 @@ import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
 import { RefreshRecord } from './refresh-record.ts'
 import { abortedAcquire, checkedDeadline, waitFor } from './wait.ts'
+import { type WrappedLogin, WrappedLogins } from './wrapped-logins.ts'
 
 /**
  * How the arguments and the result of another caller's refresh function are read. A callback that throws is reported once
@@ -58,6 +61,13 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
    */
   accessToken?: (result: Resolved<F>) => string | undefined
   /**
+   * The tokens in what the refresh function returns: its profile then has expiry, age, generation and state in gauges, on the ops page
+   * and in `profiles()`. Fingerprints and times are kept, never a token.
+   *
+   * @default nothing but the access token, as `accessToken` finds it; and the refresh tokens of requests that were seen
+   */
+  tokens?: (result: Resolved<F>) => RefreshedTokens | undefined
+  /**
    * What became of a refresh, where its result or error says more than the answers of the token endpoint do: a function that
    * returns `{ ok: false }`, or throws because no user has signed in (`needs_login`).
    *
@@ -81,11 +91,28 @@ export interface WrapRefreshOptions<F extends AsyncFunction> {
   timeoutMs?: number
 }
 
+/** The tokens that a refresh brought. What is left out is not known. */
+export interface RefreshedTokens {
+  readonly accessToken?: string | undefined
+  readonly refreshToken?: string | undefined
+  /** When the access token expires: epoch ms, or a date. */
+  readonly expiresAt?: number | Date | undefined
+  /** The same as seconds from now, as token endpoints say it. */
+  readonly expiresInS?: number | undefined
+}
+
 /** How a wrapped refresh function ended: with a result or an error. */
 export interface RefreshEnd<R> {
   readonly result?: R
   readonly error?: unknown
 }
+
+const TOKEN_FIELDS = {
+  accessToken: optional(NAME),
+  refreshToken: optional(NAME),
+  expiresAt: optional(MOMENT),
+  expiresInS: optional(DURATION),
+} satisfies Record<keyof RefreshedTokens, unknown> & GivenFields
 
 const WRAP_REFRESH_DEFAULTS = { requests: 3, deadlineMs: 60_000 } as const
 /** A permit for a foreign function is good for this long; its own time-out is not known here. */
@@ -106,6 +133,24 @@ interface RunningRefresh {
   readonly signal: AbortSignal | undefined
 }
 
+/** One run of the refresh function. */
+interface RefreshRun {
+  readonly record: RefreshRecord
+  readonly permit: Permit
+  /** What was known of the login when it began. */
+  readonly before: WrappedLogin | undefined
+  /** Epoch ms. */
+  readonly startedMs: number
+}
+
+/** What a run has come to, by fingerprints. */
+interface BroughtTokens {
+  readonly outcome: TokenRequestOutcome
+  readonly access: Fingerprint | undefined
+  readonly refresh: Fingerprint | undefined
+  readonly expiresAt: number | undefined
+}
+
 /** Profiles whose last token is remembered; the oldest go first. */
 const MOST_PROFILES = 1_000
 
@@ -113,6 +158,7 @@ const MOST_PROFILES = 1_000
 export class WrappedRefreshes {
   readonly #running = new Map<string, RunningRefresh>()
   readonly #lastTokens = new Map<string, Fingerprint>()
+  readonly logins = new WrappedLogins()
   readonly #seesRequests: () => boolean
 
   /** @param seesRequests Whether every token request of this process is seen. @default no */
@@ -193,6 +239,8 @@ export function wrapRefresh<F extends AsyncFunction>(
     requests: options.requests ?? WRAP_REFRESH_DEFAULTS.requests,
     deadlineMs: checkedDeadline('wrapRefresh: timeoutMs', options.timeoutMs) ?? WRAP_REFRESH_DEFAULTS.deadlineMs,
     accessOf: result => faults.text('the option wrapRefresh.accessToken', () => (options.accessToken ?? accessIn)(result)),
+    tokensOf: result => tokensIn(faults, result, options.tokens),
+    givesTokens: options.tokens !== undefined,
     adopts: options.rejectedToken !== undefined,
   })
   async function gated(this: unknown, ...parameters: Parameters<F>): Promise<Resolved<F>> {
@@ -219,6 +267,8 @@ interface WrapRefreshGateOptions<R> {
   readonly requests: number
   readonly deadlineMs: number
   readonly accessOf: (result: R) => string | undefined
+  readonly tokensOf: (result: R) => RefreshedTokens | undefined
+  readonly givesTokens: boolean
   /** Callers say which token they want replaced: what the last refreshes brought is kept for a minute. */
   readonly adopts: boolean
 }
@@ -305,8 +355,16 @@ class WrapRefreshGate<R> {
     const { span: primary } = acquireRecord
     const record = new RefreshRecord(this.#telemetry, { provider, profileId: profileId ?? 'unknown', caller, reason, primary })
     acquireRecord.joins(record, 'lead')
-    const onShown = () => record.step('request_sent')
-    const permit = new Permit({ url: tokenUrl, lifetimeMs: PERMIT_LIFETIME_MS, uses: requests, within: carriedPermit(), onShown })
+    const permit = new Permit({
+      url: tokenUrl,
+      lifetimeMs: PERMIT_LIFETIME_MS,
+      uses: requests,
+      within: carriedPermit(),
+      onShown: () => record.step('request_sent'),
+      onSent: refresh => {
+        if (refresh !== undefined && this.#shared.logins.lineageOf(refresh)?.rotatedAway) record.replays()
+      },
+    })
     const { promise: work, resolve } = Promise.withResolvers<R>()
     // Before the function is called: it may call its wrapped self at once.
     if (profileId !== undefined) this.#shared.begin(this.#profile(profileId), { refresh, key, work, record, permit, signal })
@@ -316,12 +374,14 @@ class WrapRefreshGate<R> {
 
   async #runRefresh(asked: Asked<R>, record: RefreshRecord, permit: Permit): Promise<R> {
     const { faults } = this.#telemetry
+    const before = asked.profileId === undefined ? undefined : this.#shared.logins.of(this.#login(asked.profileId))
+    const run: RefreshRun = { record, permit, before, startedMs: Date.now() }
     try {
       const result = await runInContext(contextOf(record.span), () => carryPermit(permit, async () => asked.run()))
-      faults.guard('the record of a refresh', () => this.#landed(asked, result, record, permit), undefined)
+      faults.guard('the record of a refresh', () => this.#landed(asked, result, run), undefined)
       return result
     } catch (error) {
-      faults.guard('the record of a refresh', () => this.#failed(error, record, permit), undefined)
+      faults.guard('the record of a refresh', () => this.#failed(asked, error, run), undefined)
       throw error
     } finally {
       // A timer that was set inside still carries the permit; what it sends later was not let through.
@@ -329,18 +389,42 @@ class WrapRefreshGate<R> {
     }
   }
 
-  #landed({ profileId, replaced }: Asked<R>, result: R, record: RefreshRecord, permit: Permit): void {
-    const { adopts, accessOf, outcomeOf } = this.#options
-    const access = accessOf(result)
+  #landed(asked: Asked<R>, result: R, run: RefreshRun): void {
+    const { adopts, accessOf, outcomeOf, tokensOf } = this.#options
+    const { profileId, replaced } = asked
+    const { record, permit } = run
+    const tokens = tokensOf(result)
+    const access = tokens?.accessToken ?? accessOf(result)
     registerSecret(access)
+    registerSecret(tokens?.refreshToken)
     const brought = fingerprint(access)
     const isKnown = profileId !== undefined && this.#shared.returned(this.#profile(profileId), brought)
     const isOld = isKnown || (brought !== undefined && brought === replaced)
     const outcome = outcomeOf({ result }) ?? this.#outcomeOfResult(permit, isOld)
+    const expiresAt = expiryIn(tokens) ?? (access === undefined ? undefined : expiryOfJwt(access))
     if (!isSuccess(outcome)) noteRequests(record, permit)
+    this.#noteTokens(asked, run, { outcome, access: brought, refresh: fingerprint(tokens?.refreshToken), expiresAt })
     record.ended(outcome)
     if (!adopts || profileId === undefined || !isSuccess(outcome)) return
-    this.#rotations.landed(profileId, { replaced, brought, expiresAt: access === undefined ? undefined : expiryOfJwt(access), result })
+    this.#rotations.landed(profileId, { replaced, brought, expiresAt, result })
+  }
+
+  /** Which token was sent, which came, and how old the former access token was; for the event, and for what comes later. */
+  #noteTokens({ profileId }: Asked<R>, { record, permit, before, startedMs }: RefreshRun, brought: BroughtTokens): void {
+    const { outcome, access, expiresAt } = brought
+    const wasSent = permit.shown > 0 || outcome === 'rotated' || outcome === 'renewed'
+    const sent = permit.sent ?? (wasSent && permit.shown === 0 ? before?.refresh : undefined)
+    const received = brought.refresh ?? (isSuccess(outcome) ? permit.received : undefined)
+    if (permit.judgement?.replayed) record.replays()
+    if (wasSent) record.set({ refreshFingerprintBefore: sent, ...ageFields(before, startedMs) })
+    if (wasSent && isSuccess(outcome)) record.set({ refreshFingerprintAfter: received ?? sent, credentialFingerprint: access })
+    if (profileId === undefined) return
+    const { givesTokens: isGiven } = this.#options
+    this.#shared.logins.ended({ ...this.#login(profileId), outcome, sent, received, access, expiresAt, isGiven })
+  }
+
+  #login(profileId: string): { readonly provider: string; readonly profileId: string } {
+    return { provider: this.#options.provider, profileId }
   }
 
   /** By the last answer that was seen, a refusal included that the function keeps to itself; by the token where none was seen. */
@@ -351,10 +435,21 @@ class WrapRefreshGate<R> {
     return isOld || this.#shared.seesRequests ? 'reused' : 'rotated'
   }
 
-  #failed(error: unknown, record: RefreshRecord, permit: Permit): void {
+  #failed(asked: Asked<R>, error: unknown, run: RefreshRun): void {
+    const { record, permit } = run
+    const outcome = this.#options.outcomeOf({ error }) ?? outcomeOfError(permit, error)
     noteRequests(record, permit)
-    record.ended(this.#options.outcomeOf({ error }) ?? outcomeOfError(permit, error), { errorType: errorType(error) })
+    this.#noteTokens(asked, run, { outcome, access: undefined, refresh: undefined, expiresAt: undefined })
+    record.ended(outcome, { errorType: errorType(error) })
   }
+}
+
+/** What is said of the access token that was in use, and how often its login had rotated. */
+function ageFields(before: WrappedLogin | undefined, startedMs: number): EventFields<'token_request'> {
+  const secondsTo = (ms: number | undefined) => (ms === undefined ? undefined : Math.round((ms - startedMs) / 1000))
+  const { generation, expiresAt, issuedAt } = before ?? {}
+  const age = secondsTo(issuedAt)
+  return { generation, credentialExpiresInS: secondsTo(expiresAt), tokenAgeS: age === undefined ? undefined : Math.abs(age) }
 }
 
 function ignore(): void {}
@@ -388,6 +483,22 @@ function outcomeOfError({ shown, judgement }: Permit, error: unknown): TokenRequ
   if (!judgement) return 'unavailable'
   if (!isSuccess(judgement.outcome)) return judgement.outcome
   return OF_DISK.test(type) ? 'not_persisted' : 'application_error'
+}
+
+/** The tokens that the application says are in a result, as far as they can be used. */
+function tokensIn<R>(
+  faults: FaultReporter,
+  result: R,
+  read: ((result: R) => RefreshedTokens | undefined) | undefined,
+): RefreshedTokens | undefined {
+  const place = 'the option wrapRefresh.tokens'
+  const tokens = read && faults.guard(place, () => read(result), undefined)
+  return tokens !== undefined && isGivenWell(faults, place, tokens, TOKEN_FIELDS) ? tokens : undefined
+}
+
+function expiryIn({ expiresAt, expiresInS }: RefreshedTokens = {}): number | undefined {
+  if (expiresAt !== undefined) return momentOf(expiresAt)
+  return expiresInS === undefined ? undefined : Date.now() + expiresInS * 1000
 }
 
 /** The access token in a result of usual shape. */

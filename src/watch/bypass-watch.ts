@@ -1,11 +1,12 @@
 import { diag } from '@opentelemetry/api'
 import { siteOf } from '../callers/caller.ts'
-import type { Fingerprint } from '../domain/fingerprint.ts'
+import { type Fingerprint, fingerprint } from '../domain/fingerprint.ts'
 import { sayRefusal } from '../http-clients/client-adapter.ts'
 import { watchOutgoing } from '../http-clients/outgoing.ts'
 import { carriedPermit, normalizeUrl } from '../providers/permit.ts'
 import { judgeRefresh } from '../providers/refresh-judgement.ts'
 import type { Registry } from '../providers/registry.ts'
+import { secretText } from '../providers/token-fields.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { judgeTokenAnswer } from '../token-requests/judge.ts'
 import { summarizeRequest } from '../token-requests/request-summary.ts'
@@ -64,9 +65,12 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
         const judge = registry.all().find(({ id }) => id === providerId)?.judgeRefresh ?? judgeRefresh
         const permit = carriedPermit()
         if (permit?.show(request.url, request.identity)) {
+          if (permit.wantsBody) request.onBody(body => permit.sends(sentRefresh(body, request.url)))
           request.onEnd(end => {
+            const { fields, ...judgement } = judgeTokenAnswer(end, { judgeRefresh: judge, sent: permit.sent })
             permit.answered = end.status
-            permit.judgement = judgeTokenAnswer(end, { judgeRefresh: judge })
+            permit.judgement = judgement
+            permit.received = fingerprint(secretText(fields?.refresh_token))
           }, WHOLE_ANSWER)
           return
         }
@@ -101,6 +105,10 @@ export function watchBypasses({ telemetry, registry, policy = 'observe', lineage
       stop = undefined
     },
   }
+}
+
+function sentRefresh(body: string | undefined, url: string): Fingerprint | undefined {
+  return summarizeRequest(body, new URL(url).search).refreshFingerprint
 }
 
 /** The path of a request's target, which is a whole URL where a proxy is asked (RFC 9112 section 3.2.2). */

@@ -70,12 +70,7 @@ describe('profiles of the application', () => {
       { state: 'expired', serves: false, whyNot: 'expired' },
       0,
     ],
-    [
-      'a used-up quota',
-      { restsUntil: Date.now() + HOUR },
-      { state: 'resting', serves: false, whyNot: 'cooldown', restsForSeconds: 3_600 },
-      0,
-    ],
+    ['a used-up quota', { restsUntil: Date.now() + HOUR }, { state: 'resting', serves: false, whyNot: 'cooldown' }, 0],
     ['a rest that is over', { restsUntil: Date.now() - HOUR }, { state: 'ready', serves: true }, 1],
     ['a login that is dead', { state: 'needs_login' }, { state: 'needs_login', serves: false, whyNot: 'needs_login' }, 0],
     ['one that the application keeps back', { serves: false }, { state: 'ready', serves: false }, 0],
@@ -120,7 +115,7 @@ describe('profiles of the application', () => {
     expect(await w.profiles()).toMatchObject([{ profile: 'codex:other' }])
     expect(w.messages()).toEqual([
       expect.stringMatching(/^observeProfiles: state is another text, allowed: ready, /),
-      'observeProfiles: expiresAt is another text, allowed: epoch milliseconds or a Date',
+      'observeProfiles: expiresAt is another text, allowed: epoch milliseconds (not seconds) or a Date',
     ])
   })
 

@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { ATTR_BILLING_CHANGED, ATTR_CALLER, ATTR_PROFILE, EVENT_FALLBACK, SPAN_CALL, SPAN_LOGIN } from '../../otel/semconv.ts'
 import { requestContext, router } from '../../src/express.ts'
 import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { TOKEN_PATHS } from '../../src/simulator/token-endpoint.ts'
 import { runCli } from '../cli/run-cli.ts'
 import { stateFolder } from '../support/clean-up.ts'
 import { atTheEnd, observed, providerOf } from '../support/gateway-world.ts'
@@ -57,7 +59,7 @@ async function ownGateway() {
   }
   const post = async () => (await fetch(`${url}/chat`, { method: 'POST' })).json()
   const get = async (path: string) => (await fetch(url + path)).text()
-  return { watch, faults, recordIn, limit, post, get, url, close, ...observed(watch) }
+  return { watch, app, faults, recordIn, limit, post, get, url, close, ...observed(watch) }
 }
 
 async function findings(state: string): Promise<{ kind: string; what: string; callers: { caller: string }[] }[]> {
@@ -66,6 +68,35 @@ async function findings(state: string): Promise<{ kind: string; what: string; ca
 }
 
 describe('a gateway of the application', () => {
+  it('that sends a refresh token again after it was rotated away: diagnose finds out why', async () => {
+    const w = await ownGateway()
+    const simulator = await startSimulator()
+    atTheEnd(() => simulator.stop())
+    const first = simulator.grantFor({ provider: 'acme', account: 'me' }).refresh
+    const tokenUrl = simulator.url + TOKEN_PATHS.plain
+    const send = async (refreshToken = '') => {
+      const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'our-gateway' })
+      return (await (await fetch(tokenUrl, { method: 'POST', body })).json()) as { access_token?: string; refresh_token?: string }
+    }
+    const refresh = w.watch.wrapRefresh(send, {
+      provider: 'acme',
+      profile: 'acme:me',
+      tokenUrl,
+      tokens: ({ access_token: accessToken, refresh_token: refreshToken }) => ({ accessToken, refreshToken, expiresInS: 3_600 }),
+    })
+    w.app.post('/refresh', async function renew(_request, response) {
+      await refresh(first)
+      response.json({})
+    })
+    await fetch(`${w.url}/refresh`, { method: 'POST' })
+    await fetch(`${w.url}/refresh`, { method: 'POST' })
+    expect(await w.labels('replays')).toEqual([{ provider: 'acme', profile: 'acme:me', caller: `${HERE}#renew` }])
+    expect(await w.watch.profiles()).toMatchObject([{ profile: 'acme:me', state: 'needs_login', generation: 1 }])
+    await w.close()
+    // It is the same process that got the new token: it has not kept it.
+    expect(await findings(w.recordIn)).toMatchObject([{ kind: 'not_persisted', callers: [{ caller: `${HERE}#renew` }] }])
+  })
+
   it('reports its fallbacks and cooldowns: metrics, spans with the caller, page and findings', async () => {
     const w = await ownGateway()
     expect(await w.post()).toEqual({ served: LOGIN })

@@ -1,5 +1,5 @@
 import { configError, type GatewayError } from '../domain/gateway-error.ts'
-import type { FaultReporter } from '../telemetry/fault-reporter.ts'
+import type { FaultReporter } from './fault-reporter.ts'
 
 /** A field of an object that an application gives at run time. */
 interface GivenField {
@@ -19,12 +19,18 @@ interface FieldProblem {
   readonly isIgnored: boolean
 }
 
+/** In 1973: what is smaller counts seconds. */
+const OLDEST_MS = 100_000_000_000
+
 export const NAME: GivenField = { allowed: 'a string that is not empty', accepts: value => typeof value === 'string' && value !== '' }
 export const FLAG: GivenField = { allowed: 'true or false', accepts: value => typeof value === 'boolean' }
 export const COUNT: GivenField = { allowed: 'a whole number from 0', accepts: value => Number.isSafeInteger(value) && Number(value) >= 0 }
-export const DURATION: GivenField = { allowed: 'a time in ms from 0', accepts: value => Number.isFinite(value) && Number(value) >= 0 }
+export const DURATION: GivenField = { allowed: 'a duration from 0', accepts: value => Number.isFinite(value) && Number(value) >= 0 }
 /** A moment: epoch milliseconds, or a date. */
-export const MOMENT: GivenField = { allowed: 'epoch milliseconds or a Date', accepts: value => !Number.isNaN(momentOf(value)) }
+export const MOMENT: GivenField = {
+  allowed: 'epoch milliseconds (not seconds) or a Date',
+  accepts: value => momentOf(value) >= OLDEST_MS,
+}
 
 /** One word of a closed list. */
 export function oneWordOf(words: readonly string[]): GivenField {

@@ -256,8 +256,10 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     expect((await downloading).suggestedFilename()).toBe('gatewatch.speedscope.json')
   })
 
-  it('is looked at: every view, light and dark, on a desk and on a phone', async () => {
+  // Pictures for people, in CI or with PICTURES set, cost as much as all other tests of the page.
+  it('fits every view, light and dark, on a desk and on a phone', async () => {
     const w = await report()
+    const takesPictures = Boolean(process.env.CI || process.env.PICTURES)
     mkdirSync(OUTPUT, { recursive: true })
     const refresh = (await w.ask('/ops/data/refresh-lines')).json.lines.at(-1)
     for (const colorScheme of ['light', 'dark'] as const) {
@@ -269,7 +271,8 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
         for (const view of [...VIEWS, `trace/${refresh.traceId}`]) {
           await acquire(`#/${view}`)
           await page.waitForTimeout(400)
-          await page.screenshot({ path: join(OUTPUT, `${view.split('/')[0]}-${colorScheme}-${device}.png`), fullPage: true })
+          if (takesPictures)
+            await page.screenshot({ path: join(OUTPUT, `${view.split('/')[0]}-${colorScheme}-${device}.png`), fullPage: true })
           const widest = () => page.evaluate<number>('document.documentElement.scrollWidth')
           await expect.poll(async () => [view, device, await widest()]).toEqual([view, device, viewport.width])
         }

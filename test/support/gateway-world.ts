@@ -142,7 +142,7 @@ const LONGEST_WAIT_MS = 20_000
 
 /**
  * Tries until `look` no longer throws; what it gives then. A look is often a whole call, so the longer a state takes, the rarer the looks:
- * a tenth of the time waited so far apart.
+ * a fifth of the time waited so far apart.
  */
 export async function eventually<T>(look: () => T | Promise<T>, longestMs = LONGEST_WAIT_MS): Promise<T> {
   const start = performance.now()
@@ -152,7 +152,7 @@ export async function eventually<T>(look: () => T | Promise<T>, longestMs = LONG
     } catch (error) {
       const waited = performance.now() - start
       if (waited >= longestMs) throw error
-      await new Promise(resolve => setTimeout(resolve, Math.max(10, waited / 10)))
+      await new Promise(resolve => setTimeout(resolve, Math.max(10, waited / 5)))
     }
   }
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import type { Browser } from 'playwright-core'
+import type { Browser, BrowserContext } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { serveGatewatch } from '../../src/server/server.ts'
 import { chromiumPath, launchChromium } from './chromium.ts'
@@ -11,6 +11,8 @@ import { CODEX, type OpsWorld, opsWorld, reportStory } from './ops-world.ts'
 const OUTPUT = join(import.meta.dirname, '../output/ops')
 const VIEWS = ['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings'] as const
 const TRIES = 3
+/** A name of the gateway that is none of loopback. */
+const ELSEWHERE = 'gateway.example'
 /** Many steps in a real browser; each of them has its own limit. */
 const LONGEST_MS = 120_000
 
@@ -18,21 +20,23 @@ const chromium = chromiumPath()
 
 describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: LONGEST_MS }, () => {
   let browser: Browser
+  let context: BrowserContext
   const opened: OpenPage[] = []
 
   beforeAll(async () => {
-    browser = await launchChromium(chromium ?? '')
+    browser = await launchChromium(chromium ?? '', `--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`)
+    context = await browser.newContext()
   })
   afterAll(() => browser?.close())
   afterEach(async () => {
     for (const { page, faults } of opened.splice(0)) {
-      await page.context().close()
+      await page.close()
       expect(faults).toEqual([])
     }
   })
 
-  async function open(url: string, options = {}): Promise<OpenPage> {
-    const page = await openPage(browser, url, options)
+  async function open(url: string, options: Parameters<typeof openPage>[2] = {}): Promise<OpenPage> {
+    const page = await openPage(context, url, options)
     opened.push(page)
     return page
   }
@@ -113,7 +117,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     const port = await freePort()
     const w = await opsWorld({ listen: { port } })
     await reportStory(w)
-    const { page, figure, acquire } = await openPage(browser, w.url)
+    const { page, figure, acquire } = await openPage(context, w.url)
     await acquire('#/refreshes')
     const before = Number(await figure('Refreshes'))
     await w.serving.stop(0)
@@ -122,7 +126,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
     const again = await serveGatewatch(w.watch)
     await expect.poll(() => page.locator('.live').innerText()).toBe('Live')
     await expect.poll(() => figure('Refreshes')).toBe(String(before + 1))
-    await page.context().close()
+    await page.close()
     await again.stop(0)
   })
 
@@ -221,10 +225,11 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
   it('asks a caller that comes from elsewhere for a key, and keeps where a deep link leads', async () => {
     const key = 'gw-key-0123456789-a'
     const w = await opsWorld({ listen: { keysEnv: 'GATEWAY_KEYS' }, environment: { GATEWAY_KEYS: key } })
-    const elsewhere = await launchChromium(chromium ?? '', '--host-resolver-rules=MAP gateway.example 127.0.0.1')
+    const url = w.url.replace('127.0.0.1', ELSEWHERE)
+    const elsewhere = await browser.newContext()
     try {
-      const { page } = await openPage(elsewhere, w.url.replace('127.0.0.1', 'gateway.example'))
-      await page.goto(`${w.url.replace('127.0.0.1', 'gateway.example')}/ops#/calls?window=15m`)
+      const { page } = await openPage(elsewhere, url)
+      await page.goto(`${url}/ops#/calls?window=15m`)
       await page.fill('#key', 'wrong-key-000000000')
       await page.getByRole('button').click()
       await page.getByRole('alert').waitFor()
@@ -240,7 +245,8 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
 
   it('copies for people and programs, and hands out stacks for speedscope', async () => {
     const w = await report()
-    const { page, acquire } = await open(w.url, { permissions: ['clipboard-read', 'clipboard-write'] })
+    await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: w.url })
+    const { page, acquire } = await open(w.url)
     const clipboard = () => page.evaluate<string>('navigator.clipboard.readText()')
     for (const view of VIEWS) {
       await acquire(`#/${view}`)

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
-import type { Browser } from 'playwright-core'
+import type { Browser, BrowserContext } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ProfileSnapshot } from '../../src/calls/profile-snapshot.ts'
 import type { Diagnosis } from '../../src/diagnose/diagnose.ts'
@@ -77,15 +77,17 @@ async function hostileServer(): Promise<string> {
 
 describe.skipIf(chromium === undefined)('hostile names on the ops page', () => {
   let browser: Browser
+  let context: BrowserContext
   beforeAll(async () => {
     browser = await launchChromium(chromium ?? '')
+    context = await browser.newContext()
   })
   afterAll(() => browser?.close())
 
   it.each(['refreshes', 'bypasses', 'profiles', 'fallback', 'calls', 'findings', `trace/${TRACE_ID}`])(
     'are text and nothing else: %s',
     async view => {
-      const { page, faults, acquire } = await openPage(browser, await hostileServer())
+      const { page, faults, acquire } = await openPage(context, await hostileServer())
       await acquire(`#/${view}`)
       await page.waitForTimeout(800)
       expect(await page.locator('main').textContent()).toContain('<img src=x onerror')
@@ -94,12 +96,12 @@ describe.skipIf(chromium === undefined)('hostile names on the ops page', () => {
       const links = await page.locator('a').evaluateAll(all => all.map(link => link.getAttribute('href') ?? ''))
       expect(links.filter(href => !/^(?:#|ops\/)/.test(href))).toEqual([])
       expect(faults).toEqual([])
-      await page.context().close()
+      await page.close()
     },
   )
 
   it('come out of an address as text as well', async () => {
-    const { page, faults, acquire } = await openPage(browser, await hostileServer())
+    const { page, faults, acquire } = await openPage(context, await hostileServer())
     await acquire(
       `#/refreshes?profile=${encodeURIComponent(HOSTILE)}&pick=${encodeURIComponent(HOSTILE)}&frame=${encodeURIComponent(HOSTILE)}&window=${encodeURIComponent(HOSTILE)}`,
     )
@@ -108,6 +110,6 @@ describe.skipIf(chromium === undefined)('hostile names on the ops page', () => {
     await page.locator('[data-view="refreshes"]').waitFor()
     expect(await page.evaluate(() => 'taken' in globalThis)).toBe(false)
     expect(faults).toEqual([])
-    await page.context().close()
+    await page.close()
   })
 })

@@ -1,4 +1,4 @@
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 
 /** A page in a browser with what went wrong on it. */
 export interface OpenPage {
@@ -13,10 +13,22 @@ export interface OpenPage {
   cells(table: string): Promise<string[][]>
 }
 
-/** Opens a page of the gateway at `url`, in a context of its own that ends with the browser. */
-export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<OpenPage> {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options })
+interface PageLook {
+  readonly viewport?: { readonly width: number; readonly height: number }
+  readonly colorScheme?: 'light' | 'dark'
+}
+
+/**
+ * Opens a page of the gateway at `url`. Tests share a context: another one costs a second of CPU, and every gateway is an origin of its own.
+ */
+export async function openPage(
+  context: BrowserContext,
+  url: string,
+  { viewport = { width: 1440, height: 900 }, colorScheme = 'light' }: PageLook = {},
+): Promise<OpenPage> {
   const page = await context.newPage()
+  await page.setViewportSize(viewport)
+  await page.emulateMedia({ colorScheme })
   page.setDefaultTimeout(20_000)
   const faults: string[] = []
   const { host } = new URL(url)

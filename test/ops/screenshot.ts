@@ -17,7 +17,10 @@ const browser = await launchChromium(chromium)
 try {
   process.stdout.write(`the demo plays for ${STORY_MS / 1_000} s\n`)
   await sleep(STORY_MS)
-  const { page, acquire } = await openPage(browser, demo.gatewayUrl, { viewport: { width: 1_280, height: 860 }, colorScheme: 'light' })
+  const { page, acquire } = await openPage(await browser.newContext(), demo.gatewayUrl, {
+    viewport: { width: 1_280, height: 860 },
+    colorScheme: 'light',
+  })
   await acquire('#/refreshes')
   await page.locator('.icicle g.frame').first().waitFor()
   await sleep(1_000)

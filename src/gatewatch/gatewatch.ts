@@ -23,6 +23,7 @@ import { configuredGroups, configuredNames, parseSettings, refused, type Setting
 import type { LabelSettings, SettingsInput } from '../settings/settings-input.ts'
 import { memoryStore } from '../store/memory-store.ts'
 import type { ProfileStore } from '../store/profile-store.ts'
+import { ClusterMetrics } from '../telemetry/cluster-metrics.ts'
 import { type EmbeddedTelemetry, type EmbeddedTelemetryOptions, startEmbeddedTelemetry } from '../telemetry/embedded-telemetry.ts'
 import { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { joinProcess, type Membership } from '../telemetry/gatewatches.ts'
@@ -135,6 +136,8 @@ interface Parts {
   readonly gateway: Gateway
   readonly sdk: RunningTelemetry
   readonly events: EventStore
+  /** Answers scrapes for all processes of a cluster; none for a program that is ours. */
+  readonly cluster: ClusterMetrics | undefined
   readonly settings: Settings
   readonly environment: NodeJS.ProcessEnv
   readonly source: string
@@ -235,9 +238,12 @@ export async function startGatewatch(
       if (unseen !== undefined) faults.notice(anotherApi(unseen))
       started.unshift({ name: 'place among the Gatewatches of the process', run: membership.leave })
     }
+    const cluster = embedded && clusterOf(gateway, embedded, faults)
+    if (cluster) started.unshift({ name: 'metrics of the cluster', run: () => cluster.close() })
     await gateway.start()
+    cluster?.start()
     await mapRead
-    return new Gatewatch({ gateway, sdk, events, settings, environment, source, stopSteps: started })
+    return new Gatewatch({ gateway, sdk, events, cluster, settings, environment, source, stopSteps: started })
   } catch (error) {
     // What goes wrong on the way out says less than why it could not start.
     await runSteps('a start that failed is undone', started).catch(fault => faults.report('undoing a start that failed', fault))
@@ -279,6 +285,10 @@ function joinGatewatches(gateway: Gateway, { meter, points }: EmbeddedTelemetry)
   if (!membership.isPrimary) for (const [tokenUrl, providerId] of gateway.registry.tokenUrls()) membership.watch(tokenUrl, providerId)
   meter.join(membership)
   return membership
+}
+
+function clusterOf(gateway: Gateway, { source, metrics }: EmbeddedTelemetry, faults: FaultReporter): ClusterMetrics {
+  return new ClusterMetrics({ series: source.series, refreshGauges: () => gateway.refreshGauges(), write: metrics, faults })
 }
 
 function secondInProcess(): GatewayError {
@@ -600,10 +610,11 @@ export class Gatewatch {
   /**
    * What a scrape of `/metrics` gets. @param accept The `Accept` header; OpenMetrics when it asks for it.
    *
-   * With `others` the metrics of another registry and ours are one answer, in the format of the others: no family or series
+   * Each process of a `node:cluster` whose primary has a Gatewatch answers for all of them. With `others` the metrics of another registry and ours are one answer, in the format of the others: no family or series
    * comes twice, `target_info` is theirs where they have one, and OpenMetrics ends once.
    *
-   * @throws {TypeError} for `others` that are no text, such as a promise that was not awaited. {GatewayError} `GW_CLOSED` once stopped.
+   * @throws {TypeError} for `others` that are no text, such as a promise that was not awaited. {GatewayError} `GW_CLOSED` once stopped;
+   *   `GW_OVERLOADED` in a worker whose primary does not answer.
    * @example
    * import { createGatewatch } from 'gatewatch'
    *
@@ -618,10 +629,16 @@ export class Gatewatch {
   async metrics(accept?: string, { others }: MetricsOptions = {}): Promise<MetricsAnswer> {
     if (others !== undefined && typeof others !== 'string')
       throw new TypeError(`metrics: others is a value of type ${typeof others}, allowed: text; await what the registry returns`)
-    await this.#parts.gateway.refreshGauges()
-    if (others === undefined) return this.#parts.sdk.metrics(accept)
-    const { contentType, body } = await this.#parts.sdk.metrics(CONTENT_TYPES[formatOf(others)])
+    if (others === undefined) return this.#scraped(accept)
+    const { contentType, body } = await this.#scraped(CONTENT_TYPES[formatOf(others)])
     return { contentType, body: mergeExposition(body, others) }
+  }
+
+  async #scraped(accept: string | undefined): Promise<MetricsAnswer> {
+    const { cluster, gateway, sdk } = this.#parts
+    if (cluster) return cluster.metrics(accept)
+    await gateway.refreshGauges()
+    return sdk.metrics(accept)
   }
 
   /**

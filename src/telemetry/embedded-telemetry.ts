@@ -13,7 +13,7 @@ import { negotiate } from './metrics-negotiation.ts'
 import { collectSeries, writeMetrics } from './open-metrics.ts'
 import { processAttributes } from './process-resource.ts'
 import type { OnDropped } from './redaction-processor.ts'
-import { dropCounter, longestValueOf, type RunningTelemetry, telemetryClosed } from './running-telemetry.ts'
+import { dropCounter, longestValueOf, type MetricsAnswer, type RunningTelemetry, telemetryClosed } from './running-telemetry.ts'
 import { SPAN_LIMITS } from './span-tree.ts'
 import { traceKeeping } from './tail-sampler.ts'
 import type { SpanSource, TelemetrySource } from './telemetry.ts'
@@ -28,6 +28,8 @@ export interface EmbeddedTelemetryOptions {
 /** Telemetry of a guest. */
 export interface EmbeddedTelemetry extends RunningTelemetry {
   readonly meter: HostMeter
+  /** What `/metrics` answers. @param storage Other series than those of this process. */
+  metrics(accept?: string, storage?: MetricStorage): Promise<MetricsAnswer>
   /** The values of a counter or gauge, by the name of the metric. */
   points(metric: string): Iterable<NumberPoint>
 }
@@ -57,10 +59,10 @@ export function startEmbeddedTelemetry({ eventSink, environment, processRole }: 
     source,
     meter,
     points: name => pointsOf(series, name),
-    metrics: async accept => {
+    metrics: async (accept, storage = series) => {
       if (isClosed) throw telemetryClosed()
       const { format, contentType } = negotiate(accept)
-      return { contentType, body: writeMetrics(resource.attributes, collectSeries(series), series, format) }
+      return { contentType, body: writeMetrics(resource.attributes, collectSeries(storage), storage, format) }
     },
     flush: async () => void (await Promise.allSettled([sink?.flush()])),
     shutdown: async () => {

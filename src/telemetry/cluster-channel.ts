@@ -27,16 +27,31 @@ const LONGEST = 128 * 1024 * 1024
  *
  * A socket of our own, and not the IPC of the cluster: an application that takes each message there for its own (`once('message')`)
  * would get ours. Only the user of the process can reach it.
+ *
+ * @param primaryPid Process id of the primary; it is unique within its namespace, and containers may share the folder.
  */
 export function clusterPath(primaryPid: number): string {
   if (process.platform === 'win32') return String.raw`\\.\pipe\gatewatch-cluster-${primaryPid}`
   const { tmpdir } = process.getBuiltinModule('node:os')
-  return process.getBuiltinModule('node:path').join(tmpdir(), `gatewatch-${process.getuid?.() ?? 0}`, `cluster-${primaryPid}.sock`)
+  const name = `cluster-${namespaceOfPids()}${primaryPid}.sock`
+  return process.getBuiltinModule('node:path').join(tmpdir(), `gatewatch-${process.getuid?.() ?? 0}`, name)
+}
+
+/** `4026531836-` on Linux. */
+function namespaceOfPids(): string {
+  try {
+    const link = process.getBuiltinModule('node:fs').readlinkSync('/proc/self/ns/pid')
+    return `${/\d+/.exec(link)?.[0] ?? ''}-`
+  } catch {
+    return ''
+  }
 }
 
 /** Opens the socket. @returns `undefined` where another one of this process has it. @throws what the system says. */
 export async function openClusterSocket(path: string, onConnection: (socket: Socket) => void): Promise<Server | undefined> {
-  makePrivateFolder(path)
+  if (process.platform !== 'win32')
+    process.getBuiltinModule('node:fs').mkdirSync(process.getBuiltinModule('node:path').dirname(path), { recursive: true, mode: 0o700 })
+  requirePrivateFolder(path)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const server = process.getBuiltinModule('node:net').createServer(onConnection)
   server.once('error', reject)
@@ -55,6 +70,7 @@ export async function openClusterSocket(path: string, onConnection: (socket: Soc
 
 /** Connects to it. @throws what the system says. */
 export async function connectToCluster(path: string): Promise<Socket> {
+  requirePrivateFolder(path)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const socket = process.getBuiltinModule('node:net').connect(path, resolve)
   socket.unref()
@@ -69,13 +85,10 @@ export function removeClusterSocket(path: string): void {
   if (process.platform !== 'win32') process.getBuiltinModule('node:fs').rmSync(path, { force: true })
 }
 
-/** @throws {Error} for a folder that others could have made. */
-function makePrivateFolder(path: string): void {
+/** @throws {Error} for a folder that another user could have made. */
+function requirePrivateFolder(path: string): void {
   if (process.platform === 'win32') return
-  const fs = process.getBuiltinModule('node:fs')
-  const folder = process.getBuiltinModule('node:path').dirname(path)
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { uid, mode } = fs.lstatSync(folder)
+  const { uid, mode } = process.getBuiltinModule('node:fs').lstatSync(process.getBuiltinModule('node:path').dirname(path))
   if (uid !== process.getuid?.() || (mode & 0o77) !== 0)
     throw new Error('the folder of the socket belongs to another user, or is open to others')
 }

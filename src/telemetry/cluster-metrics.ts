@@ -33,8 +33,6 @@ const COLLECT_MS = 1_000
 /** Longest wait of a worker for the primary: to be found, and to answer. */
 const FIND_MS = 2_000
 const ANSWER_MS = 5_000
-/** Without a primary for so long, the operator is notified. */
-const ALONE_MS = 10_000
 const RETRY_MS = [50, 100, 200, 400, 800, 1_600, 5_000] as const
 const PLACE = 'the metrics of the cluster'
 
@@ -47,6 +45,10 @@ const PLACE = 'the metrics of the cluster'
 export class ClusterMetrics {
   readonly #options: ClusterMetricsOptions
   readonly #cluster: Cluster
+  /** Of this Gatewatch among all of the cluster, over every connection. */
+  readonly #id: string = process.getBuiltinModule('node:crypto').randomUUID()
+  /** Where the primary listens: of the parent that started this worker, not of one that adopts it. */
+  readonly #path: string
   readonly #onFork = () => this.#join()
   #joining = Promise.withResolvers<void>()
   #sum: ClusterSum | undefined
@@ -55,11 +57,12 @@ export class ClusterMetrics {
   #isClosed = false
   #tries = 0
   #retry: NodeJS.Timeout | undefined
-  #notice: NodeJS.Timeout | undefined
+  #hasNoticed = false
 
   constructor(options: ClusterMetricsOptions) {
     this.#options = options
-    this.#cluster = process.getBuiltinModule('node:cluster')
+    this.#cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
+    this.#path = clusterPath(this.#cluster.isWorker ? process.ppid : process.pid)
   }
 
   /** Joins the cluster, once there is one. */
@@ -67,7 +70,6 @@ export class ClusterMetrics {
     const { isWorker, workers } = this.#cluster
     if (isWorker || Object.keys(workers ?? {}).length > 0) this.#join()
     else this.#cluster.once('fork', this.#onFork)
-    if (isWorker) this.#notice = unreffed(() => this.#noticeAlone(), ALONE_MS)
   }
 
   /**
@@ -79,6 +81,7 @@ export class ClusterMetrics {
     if (this.#isPart && !this.#sum && !this.#member && this.#tries < RETRY_MS.length) await within(this.#joining.promise, FIND_MS)
     if (this.#sum) return this.#sum.answer(accept)
     if (this.#member) return this.#member.scrape(accept)
+    if (this.#isPart && !this.#isClosed) this.#noticeAlone()
     await this.#options.refreshGauges()
     return this.#options.write(accept)
   }
@@ -87,7 +90,6 @@ export class ClusterMetrics {
     this.#isClosed = true
     this.#cluster.off('fork', this.#onFork)
     clearTimeout(this.#retry)
-    clearTimeout(this.#notice)
     this.#sum?.close()
     await this.#member?.leave()
     this.#sum = undefined
@@ -101,35 +103,33 @@ export class ClusterMetrics {
 
   async #tryToJoin(): Promise<void> {
     const { isWorker } = this.#cluster
-    const path = clusterPath(isWorker ? process.ppid : process.pid)
-    if (!isWorker) await this.#openSum(path)
-    if (!this.#sum) await this.#connect(path)
+    if (!isWorker) await this.#openSum()
+    if (!this.#sum) await this.#connect()
     if (this.#isClosed) return this.close()
     if (this.#sum || this.#member) {
       this.#tries = 0
-      clearTimeout(this.#notice)
       this.#joining.resolve()
       return
     }
-    this.#retry = unreffed(() => this.#join(), RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)] ?? 0)
+    this.#retry = setTimeout(() => this.#join(), RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)]).unref()
     this.#tries += 1
   }
 
-  async #openSum(path: string): Promise<void> {
+  async #openSum(): Promise<void> {
     const sum = new ClusterSum(this.#options)
-    if (await sum.open(path)) this.#sum = sum
+    if (await sum.open(this.#path)) this.#sum = sum
   }
 
-  async #connect(path: string): Promise<void> {
+  async #connect(): Promise<void> {
     let socket: Socket
     try {
-      socket = await connectToCluster(path)
+      socket = await connectToCluster(this.#path)
     } catch {
       // The next try of the primary finds the place free; a worker waits for its primary.
-      if (!this.#cluster.isWorker) removeClusterSocket(path)
+      if (!this.#cluster.isWorker) removeClusterSocket(this.#path)
       return
     }
-    this.#member = new ClusterMember(socket, this.#options, () => this.#lost())
+    this.#member = new ClusterMember(socket, this.#id, this.#options, () => this.#lost())
   }
 
   #lost(): void {
@@ -140,7 +140,8 @@ export class ClusterMetrics {
   }
 
   #noticeAlone(): void {
-    if (this.#member) return
+    if (this.#hasNoticed) return
+    this.#hasNoticed = true
     this.#options.faults.notice(
       new GatewayError(
         'GW_CONFIG',
@@ -153,7 +154,7 @@ export class ClusterMetrics {
 
 /** A Gatewatch that reports to another one, which sums. */
 class ClusterMember {
-  readonly #id: string = process.getBuiltinModule('node:crypto').randomUUID()
+  readonly #id: string
   readonly #options: ClusterMetricsOptions
   readonly #channel: ClusterChannel<SumMessage, MemberMessage>
   readonly #sending: NodeJS.Timeout
@@ -161,7 +162,8 @@ class ClusterMember {
   readonly #scrapes = new Map<number, PromiseWithResolvers<MetricsAnswer | undefined>>()
   #lastScrape = 0
 
-  constructor(socket: Socket, options: ClusterMetricsOptions, onLost: () => void) {
+  constructor(socket: Socket, id: string, options: ClusterMetricsOptions, onLost: () => void) {
+    this.#id = id
     this.#options = options
     this.#channel = new ClusterChannel(
       socket,
@@ -241,6 +243,7 @@ class ClusterSum {
   readonly #collections = new Map<number, { readonly missing: Set<string>; readonly done: () => void }>()
   #lastCollection = 0
   #server: Server | undefined
+  #forgetExit: () => void = () => undefined
 
   constructor(options: ClusterMetricsOptions) {
     this.#options = options
@@ -249,6 +252,7 @@ class ClusterSum {
   /** @returns Whether the place was free. @throws what the system says. */
   async open(path: string): Promise<boolean> {
     this.#server = await openClusterSocket(path, socket => this.#connected(socket))
+    if (this.#server) this.#forgetExit = atExit(() => removeClusterSocket(path))
     return this.#server !== undefined
   }
 
@@ -262,6 +266,7 @@ class ClusterSum {
   }
 
   close(): void {
+    this.#forgetExit()
     this.#server?.close()
     for (const channel of this.#channels) channel.close()
   }
@@ -344,8 +349,4 @@ async function within<Result>(work: Promise<Result>, ms: number): Promise<Result
   } finally {
     clearTimeout(timer)
   }
-}
-
-function unreffed(work: () => void, ms: number): NodeJS.Timeout {
-  return setTimeout(work, ms).unref()
 }

@@ -57,7 +57,7 @@ async function show(demo: Demo, scenes: readonly string[], output: Output, signa
 }
 
 async function print(demo: Demo, scenes: readonly string[], output: Output): Promise<void> {
-  const callers = await demo.watch.events.query('eventCounts', undefined)
+  const callers = await demo.watch.events.counts()
   const profiles = await demo.watch.profiles()
   const story = scenes.length === 0 ? [] : [`What happened\n${scenes.join('\n')}`]
   const text = [addresses(demo), profileTable(profiles), callerTables(callers, Date.now()), ...story].join('\n\n')

@@ -14,7 +14,7 @@ import type { WrapCallOptions } from '../calls/wrap-call.ts'
 import type { ProcessRole, Protocol, RefreshReason } from '../domain/enums.ts'
 import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnyFunction, AsyncFunction } from '../domain/wrapped-function.ts'
-import { type EventSource, EventStore } from '../events/event-store.ts'
+import { EventStore } from '../events/event-store.ts'
 import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
 import type { AcquireResult } from '../refresh/acquire.ts'
 import { checkedDeadline } from '../refresh/wait.ts'
@@ -36,6 +36,7 @@ import { Telemetry } from '../telemetry/telemetry.ts'
 import { scanMembers, scannedTrue } from '../tools/json-object.ts'
 import { runSteps, type Step } from '../tools/run-guarded.ts'
 import { Gateway } from './gateway.ts'
+import { RecordedEvents } from './recorded-events.ts'
 
 /** Everything `createGatewatch` takes: settings as in a configuration file, and what only code can give. All of it is optional. */
 export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen' | 'labels'> {
@@ -309,12 +310,8 @@ function anotherApi(version: string): GatewayError {
 
 /** Gatewatch in one process. Made by `createGatewatch`. */
 export class Gatewatch {
-  /**
-   * Everything that was observed here: with a state folder, by every process of it.
-   *
-   * @internal
-   */
-  readonly events: EventSource
+  /** What was observed, read back. */
+  readonly events: RecordedEvents
   readonly #parts: Parts
   readonly #gauges: NodeJS.Timeout
   /** Servers that listen, or are about to, and pages. */
@@ -324,7 +321,7 @@ export class Gatewatch {
   /** @internal */
   constructor(parts: Parts) {
     this.#parts = parts
-    this.events = parts.events
+    this.events = new RecordedEvents(parts.events)
     this.#gauges = setInterval(() => {
       void parts.gateway.refreshGauges()
       parts.sdk.source.meter?.check()

@@ -27,7 +27,7 @@ const CANARY = 'sk-canary-0123456789abcdefghijklmnopqrstuvwxyz'
 describe('the same failure', () => {
   it('is reported alike from a running gateway, from disk, from the file alone and from what was exported as OTLP JSON', async () => {
     const { watch, state, exported } = await failedGateway()
-    const running = await diagnosisOf(watch.events).of()
+    const running = await diagnosisOf(watch.events.source).of()
     await watch.close()
     // `close` waits some seconds for the exporter and for the thread that writes: on a slow disk both may take longer.
     await expect.poll(() => exported().length).toBeGreaterThan(0)

@@ -109,7 +109,7 @@ async function besiege(simulator: Simulator, folder: string, secret: string): Pr
     onError: fault => put('faults', inspect(fault, { depth: null })),
   })
   put('faults', 'none or some')
-  const followed = followedSpans(watch.events)
+  const followed = followedSpans(watch.events.source)
   const { url, stop } = await serveGatewatch(watch)
 
   const ask = async (path: string, body: string, headers: Record<string, string> = FORM) => {

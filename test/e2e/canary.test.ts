@@ -440,7 +440,7 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
     surfaces.set(`/ops/data/${name}`, await read(`/ops/data/${name}`))
   const asked = ['overview', 'refreshes', 'refresh-lines', 'stacks', 'speedscope', 'bypasses', 'profiles', 'fallbacks', 'calls']
   const data = await Promise.all(asked.map(name => read(`/ops/data/${name}?window=all`)))
-  const rows = (await collected(gatewatch.events.events())).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
+  const rows = (await collected(gatewatch.events.source.events())).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
   surfaces.set('events', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
   surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))

@@ -63,6 +63,28 @@ describe('a call made in code', () => {
     expect((await w.spanned(SPAN_ACQUIRE)).attributes).toMatchObject({ [ATTR_CALLER]: `${HERE}#wakeUp`, [ATTR_REASON]: 'expired' })
   })
 
+  it('is read back with the refresh that it led to, and counted', async () => {
+    const w = await gatewayWorld({ stored: simulator => [codexLogin(simulator, 'me', { firstAccessLifeMs: -1000 })] })
+    async function wakeUp() {
+      return await w.watch.call({ protocol: 'responses', model: 'gpt-5.5', body: { model: 'gpt-5.5', input: 'x', store: false } })
+    }
+    const { body } = await wakeUp()
+    await textOf(body)
+    const [refresh, ...others] = await w.watch.events.refreshes({ via: 'gate', most: 10 })
+    expect(others).toEqual([])
+    expect(refresh).toMatchObject({ caller: `${HERE}#wakeUp`, profile: 'openai-codex:me', reason: 'expired', outcome: 'rotated' })
+    expect(refresh?.stack).toContain('wakeUp (')
+    expect(await w.watch.events.refreshes({ via: 'bypass' })).toEqual([])
+    expect((await w.watch.events.counts()).refreshes).toMatchObject([{ caller: `${HERE}#wakeUp`, reason: 'expired', count: 1 }])
+    const wrong = { since: 0, most: 'all' } as unknown as { most: number }
+    await expect(w.watch.events.refreshes(wrong)).rejects.toMatchObject({
+      code: 'GW_CONFIG',
+      message: expect.stringMatching(
+        /^events\.refreshes: since: is an unknown key; allowed: provider, .*; most: is a string, allowed: a number$/,
+      ),
+    })
+  })
+
   it('is given up upstream when its body is destroyed', async () => {
     const w = await gatewayWorld({ profiles: OPENAI_PROFILE })
     w.simulator.inject({ where: 'provider', slowChunksMs: 60_000, times: 1 })

@@ -100,8 +100,8 @@ describe('under load', () => {
     const measured = async (key: 'fallbacks' | 'bypasses' | 'refreshDuration' | 'acquisitions') =>
       (await w.series(key)).reduce((sum, { value }) => sum + value, 0)
     const refreshed = await measured('refreshDuration')
-    const { refreshes: recorded } = await w.watch.events.query('refreshList', { most: LOAD })
-    const { acquisitions } = await w.watch.events.query('eventCounts', undefined)
+    const recorded = await w.watch.events.refreshes({ most: LOAD })
+    const { acquisitions } = await w.watch.events.counts()
     const calls = w.spans(SPAN_CALL)
     const sent = receiver.spans()
     const report = (event: string) => sent.filter(({ events }) => events.some(({ name }) => name === event)).length

@@ -170,7 +170,7 @@ describe('at an OAuth server of another caller', () => {
         ['gate', 'invalidated', undefined],
       ])
       expect(await series('replays')).toMatchObject([{ value: 1, labels: { profile: BY_BROWSER } }])
-      outputs.push(JSON.stringify(await collected(watch.events.events())), (await watch.metrics()).body)
+      outputs.push(JSON.stringify(await collected(watch.events.source.events())), (await watch.metrics()).body)
     } finally {
       await watch.close()
     }

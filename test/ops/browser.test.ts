@@ -54,7 +54,7 @@ describe.skipIf(chromium === undefined)('the ops page in Chromium', { timeout: L
 
     await page.acquire('#/refreshes')
     expect(await page.figure('Refreshes')).toBe(await sum('refreshDuration'))
-    const counts = await w.watch.events.query('eventCounts', undefined)
+    const counts = await w.watch.events.counts()
     expect((await page.cells('callers')).map(cells => [cells[1], cells[2], cells[3], cells[5]])).toEqual(
       counts.refreshes.map(({ reason, via, outcome, count }) => [reason, via, outcome, String(count)]),
     )

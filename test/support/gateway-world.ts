@@ -72,7 +72,7 @@ export type GatewayWorld = Awaited<ReturnType<typeof gatewayWorld>>
 
 /** What telemetry of a gateway says from now on. */
 export function observed(watch: Gatewatch) {
-  const followed = followedSpans(watch.events)
+  const followed = followedSpans(watch.events.source)
   const spans = (name?: string): EventSpan[] =>
     followed.filter(span => name === undefined || span.name === name).sort((a, b) => a.startMs - b.startMs)
   /** The series of a metric; of a histogram its counts. */

@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
-import type { ProcessRole } from '../../domain/enums.ts'
+import type { BypassPolicy, Decision, ProcessRole, RefreshReason, TokenRequestOutcome, Uncertainty, Via } from '../../domain/enums.ts'
 import type { AcquireEvent, GatewatchEvent, TokenRequestEvent } from '../../domain/events.ts'
 import { type EventGaps, EventReader } from '../event-reader.ts'
 import { isRefreshEvent } from '../keep-class.ts'
@@ -32,17 +32,17 @@ export interface ListedRefresh {
   readonly provider: string | undefined
   readonly profile: string | undefined
   readonly caller: string
-  readonly reason: string
-  readonly via: string
+  readonly reason: RefreshReason
+  readonly via: Via
   /** Why `via` is `uncertain`. */
-  readonly uncertainty?: string
+  readonly uncertainty?: Uncertainty
   /** Of a bypass: whether the declared gate had been seen in its process before. */
   readonly gateSeen?: boolean
   /** Of a bypass: what is done about it. */
-  readonly policy?: string
-  readonly outcome: string | undefined
+  readonly policy?: BypassPolicy
+  readonly outcome: TokenRequestOutcome | undefined
   /** What a watched process was given in place of a request of its own; absent for what was sent. */
-  readonly decision?: string
+  readonly decision?: Decision | 'unknown'
   /** Callers who waited for this refresh although another caller began it, as `file#function:line`; seen with deep stacks. */
   readonly joinedBy?: readonly string[]
   /** HTTP status of the token endpoint's answer. */

@@ -16,6 +16,7 @@ import {
   SPAN_CALL,
 } from '../../otel/semconv.ts'
 import type { FaultName } from '../../src/simulator/fault.ts'
+import { setClockAhead } from '../support/clock-ahead.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
 import { answeredBy, CODEX_PATH, gatewatchHeaders, KEY, loginThenKey, ME } from './login-then-key.ts'
 
@@ -186,6 +187,7 @@ describe('a profile that was throttled', () => {
     w.simulator.inject({ where: 'provider', status: 429, times: 1 })
     expect((await w.chat()).status).toBe(429)
     expect(await w.watch.profiles()).toMatchObject([{ state: 'resting' }])
+    setClockAhead(5_000)
     const served = await eventually(async () => {
       const answer = await w.chat()
       expect(answer.status).toBe(200)

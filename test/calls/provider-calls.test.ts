@@ -3,6 +3,7 @@ import { ATTR_ATTEMPTS, ATTR_DECISION, ATTR_REASON, SPAN_ACQUIRE, SPAN_CALL, SPA
 import { profileNote } from '../../src/calls/profile-note.ts'
 import type { Simulator } from '../../src/simulator/simulator.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import { LISTED_MS, setClockAhead } from '../support/clock-ahead.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, storedKey } from '../support/gateway-world.ts'
 import { answeredBy, CODEX_PATH, gatewatchHeaders, KEY, loginThenKey, ME } from './login-then-key.ts'
 
@@ -34,6 +35,7 @@ describe('a call', () => {
     const w = await gatewayWorld({ store })
     expect((await w.chat()).status).toBe(503)
     await store.change(KEY, () => storedKey(KEY, OPENAI_KEY))
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect((await w.chat()).status).toBe(200))
   })
 
@@ -41,6 +43,7 @@ describe('a call', () => {
     const store = memoryStore([storedKey(KEY, OPENAI_KEY)])
     const w = await gatewayWorld({ store })
     await store.change('corp:default', () => storedKey('corp:default', 'sk-corp'))
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect(await w.watch.profiles()).toHaveLength(2))
     expect((await w.chat()).status).toBe(200)
   })

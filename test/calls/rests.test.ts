@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ATTR_LAST_RESORT, SPAN_CALL } from '../../otel/semconv.ts'
 import type { StoredProfile } from '../../src/domain/credential.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
+import { LISTED_MS, setClockAhead } from '../support/clock-ahead.ts'
 import {
   type Answered,
   codexLogin,
@@ -52,6 +53,7 @@ describe('a login that was refused', () => {
       refused.remove()
       expect(await profileOf(w, ME)).toMatchObject({ state: 'resting', serves: false, rests: [{ because: 'auth_permanent', status: 401 }] })
       await signIn()
+      setClockAhead(LISTED_MS)
       await eventually(async () => expect(await profileOf(w, ME)).toMatchObject({ state: 'ready', serves: true }))
     }
     await eventually(async () => expect(servedBy((await w.responses()).headers)).toBe(ME))
@@ -63,6 +65,7 @@ describe('a login that was refused', () => {
     expect((await w.chat()).json.error).toMatchObject({ next: 'replace_key' })
     expect(await profileOf(w, KEY)).toMatchObject({ state: 'resting', rests: [{ because: 'auth', code: 'invalid_api_key' }] })
     await store.change(KEY, () => storedKey(KEY, OPENAI_KEY))
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect(await profileOf(w, KEY)).toMatchObject({ state: 'ready' }))
     expect((await w.chat()).status).toBe(200)
   })
@@ -78,6 +81,7 @@ describe('a login that was refused', () => {
     expect(refused.json.error).toMatchObject({ next: 'try_again_later' })
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(500)
     await expired()
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect((await w.responses()).status).toBe(200))
   })
 
@@ -95,6 +99,7 @@ describe('a login that was refused', () => {
     const store = memoryStore()
     const w = await gatewayWorld({ store, profiles: OPENAI_PROFILE })
     await store.change(ME, () => codexLogin(w.simulator, 'me', { firstAccessLifeMs: -1_000 }))
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect(await w.watch.profiles()).toHaveLength(2))
     breakIt(w)
     await eventually(async () => expect((await w.responses()).headers.get('x-gatewatch-fallback')).toContain(`reason=${reason}`))
@@ -112,6 +117,7 @@ describe('a login that was refused', () => {
     w.simulator.inject({ where: CODEX_PATH, name: 'usage_limit_429', times: 1 })
     await eventually(async () => expect((await w.responses()).headers.get('x-gatewatch-fallback')).toContain('rate_limit'))
     await signIn()
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect(await profileOf(w, ME)).toMatchObject({ state: 'resting', rests: [{ because: 'rate_limit' }] }))
     expect(servedBy((await w.responses()).headers)).toBe(KEY)
   })
@@ -251,6 +257,7 @@ describe('what the provider says about waiting', () => {
     expect(servedBy((await w.responses()).headers)).toBe(KEY)
     const [rest] = (await profileOf(w, ME))?.rests ?? []
     if (rest) expect(Date.parse(rest.until) - Date.parse(rest.since)).toBeLessThanOrEqual(1_000)
+    setClockAhead(1_000)
     await eventually(async () => expect(servedBy((await w.responses()).headers)).toBe(ME))
     expect(w.simulator.counts().tokenRequests.total).toBe(2)
   })
@@ -290,6 +297,7 @@ describe('when everything rests', () => {
     provider.refuse(0, 429)
     await first
     // Half a minute of our own estimate: the first attempt goes after a sixth of it.
+    setClockAhead(5_000)
     let paced: Promise<Answered> | undefined
     await eventually(async () => {
       paced = w.chat()
@@ -311,6 +319,7 @@ describe('when everything rests', () => {
     w.simulator.inject({ where: 'token', name: 'throttled_429', headers: { 'retry-after': '600' }, times: 1 })
     w.simulator.inject({ where: '/v1/responses', name: 'throttled_429', times: 1 })
     await w.responses()
+    setClockAhead(5_000)
     const answer = await eventually(async () => {
       const served = await w.responses()
       expect(served.status).toBe(200)
@@ -340,6 +349,7 @@ describe('a probe', () => {
     await w.watch.probe()
     expect(await profileOf(w, KEY)).toMatchObject({ probe: { outcome: 'auth' } })
     await store.change(KEY, (): StoredProfile => storedKey(KEY, OPENAI_KEY))
+    setClockAhead(LISTED_MS)
     await eventually(async () => expect(await profileOf(w, KEY)).not.toHaveProperty('probe'))
     expect(await w.series('probeDivergence')).toEqual([])
   })

@@ -4,6 +4,7 @@ import { ATTR_HTTP_METHOD, ATTR_HTTP_STATUS } from '../../otel/semconv.ts'
 import { GatewayError } from '../../src/domain/gateway-error.ts'
 import { memoryStore } from '../../src/store/memory-store.ts'
 import type { ProfileStore } from '../../src/store/profile-store.ts'
+import { LISTED_MS, setClockAhead } from '../support/clock-ahead.ts'
 import { codexLogin, eventually, gatewayWorld, OPENAI_PROFILE, posted } from '../support/gateway-world.ts'
 import { rawConnection } from '../support/raw-request.ts'
 
@@ -137,6 +138,7 @@ describe('a store that cannot be read', () => {
     const { store, state } = breakable()
     const w = await gatewayWorld({ store, profiles: OPENAI_PROFILE })
     state.isBroken = true
+    setClockAhead(LISTED_MS)
     await eventually(async () => {
       expect((await w.chat()).status).toBe(200)
       expect(await w.labels('storeErrors')).toEqual([{ operation: 'read', error_type: 'GW_STORE_UNREADABLE' }])

@@ -115,14 +115,23 @@ const COMMENT = /\/\*[\s\S]*?\*\//g
 /** What code blocks of the documentation take for granted. */
 const SURROUNDINGS = `
 import type { IncomingMessage } from 'node:http'
-interface Credential { id: string; access: string }
+interface Credential { id: string; access: string; refresh: string; expires: number }
 declare function myRefresh(credential: Credential, options?: { force?: boolean }): Promise<Credential>
 declare function mySend(credential: Credential, body: string): Promise<Response>
 declare const app: { use(...handlers: unknown[]): void }
 declare function isAdmin(request: IncomingMessage): boolean
 declare const body: object
 declare const register: { metrics(): Promise<string> }
+declare function profileOf(authorization: string | null): string
+declare class OpenAI { constructor(options: { fetch: typeof globalThis.fetch }) }
+declare const axios: { create(options: { adapter: 'fetch'; env: { fetch: typeof globalThis.fetch } }): object }
+declare function connect(): { once(event: string, listener: (message: { usage: { input: number; output: number } }) => void): void }
+declare const resetsAt: Date
+declare const accounts: { all(): Promise<{ id: string; expires: number; rotations: number; quotaResetsAt: Date }[]> }
 `
+
+/** For a block that goes on from one that made it. */
+const MADE_BEFORE = "declare const watch: import('gatewatch').Gatewatch"
 
 describe('the published package', () => {
   const folder = mkdtempSync(join(tmpdir(), 'gatewatch-package-'))
@@ -316,7 +325,10 @@ describe('the published package', () => {
     if (known) return known
     const programs = [
       ['consumer', CONSUMER],
-      ...codeBlocks().map((block, index) => [`block-${index}`, `${SURROUNDINGS}\n${block}\nexport {}\n`]),
+      ...codeBlocks().map((block, index) => [
+        `block-${index}`,
+        `${SURROUNDINGS}\n${block.includes('const watch') ? '' : MADE_BEFORE}\n${block}\nexport {}\n`,
+      ]),
       ...examples().map((example, index) => [`example-${index}`, `${example}\nexport {}\n`]),
     ]
     for (const [name, text = ''] of programs) writeFileSync(join(folder, `${name}.ts`), text)

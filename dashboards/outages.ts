@@ -46,6 +46,8 @@ const toKey = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_FROM]: 'openai-codex:wo
 
 const UP = `up{job="${scraped.job}", instance="${scraped.instance}"}`
 
+const INFO = `${series('info')}{job="${scraped.job}", instance="${scraped.instance}"}`
+
 /** A series that is scraped from the gateway. */
 function at(selector: string): string {
   return selector.replace('}', `, job="${scraped.job}", instance="${scraped.instance}"}`)
@@ -126,6 +128,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'the token endpoint is down for three quarters of an hour',
     series: {
       [UP]: '1x400',
+      [INFO]: '1x400',
       [series('tokenExpiry', work)]: '3600x103 9840x57 13440x240',
       [state('ready')]: '1x57 0x45 1x296',
       [state('expired')]: '0x59 1x43 0x296',
@@ -167,6 +170,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'the gateway cannot be scraped for twenty minutes',
     series: {
       [UP]: '1x119 0x19 1x400',
+      [INFO]: '1x119 stale _x18 1x400',
       ...Object.fromEntries(COUNTERS.map(counter => [counter, '3x119 stale _x18 3x400'])),
       [refreshes('rotated')]: '9000x119 stale _x18 9000x400',
       [state('ready')]: '1x119 stale _x18 1x400',
@@ -185,6 +189,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'the gateway is started again',
     series: {
       [UP]: '1x119 0x1 1x400',
+      [INFO]: '1x119 stale _x1 1x400',
       ...Object.fromEntries(COUNTERS.map(counter => [counter, '3x119 stale _x300'])),
       [refreshes('rotated')]: '9000x119 stale _x1 1x400',
       [state('ready')]: '1x119 stale _x1 1x400',
@@ -211,6 +216,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'the token endpoint throttles, at first callers that have a token',
     series: {
       [UP]: '1x300',
+      [INFO]: '1x300',
       [state('ready')]: '1x300',
       [SERVES]: '1x300',
       [refreshes('rotated')]: '1x300',
@@ -229,6 +235,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'the provider refuses calls for half an hour',
     series: {
       [UP]: '1x200',
+      [INFO]: '1x200',
       [state('ready')]: '1x29 0x30 1x140',
       [state('resting')]: '0x29 1x30 0x140',
       [keyState('ready')]: '1x200',
@@ -258,6 +265,7 @@ export const OUTAGES: readonly Outage[] = [
     name: 'a login dies, and a new one serves',
     series: {
       [UP]: '1x200',
+      [INFO]: '1x200',
       [series('tokenExpiry', work)]: '1500x59 7200x140',
       [state('ready')]: '1x24 0x35 1x140',
       [state('needs_login')]: '0x24 1x35 0x140',

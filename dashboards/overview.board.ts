@@ -2,6 +2,7 @@ import { LABEL_CALLER, LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASO
 import { NEUTRAL_TOKEN_OUTCOMES } from '../src/domain/enums.ts'
 import { type Board, placed } from './board.ts'
 import { BOARD_UIDS, toBoard } from './links.ts'
+import { NOT_REPORTED } from './panel.ts'
 import { stat, text, timeseries } from './panel-kinds.ts'
 import { whatCanEveryProfileDo, whichShareOfCallsChangedBilling } from './profile-panels.ts'
 import { grown, is, legendOf, maxBy, noneOf, observations, RATE, selected, series, share, sumBy, WHOLE_RANGE } from './query.ts'
@@ -38,7 +39,12 @@ const howDoAttemptsEnd = timeseries({
 const howManyBypasses = stat({
   title: 'Bypasses',
   question: 'How many token requests went past the gate?',
-  query: { expression: `${sumBy([], grown(series('bypasses', selected('bypasses')), WHOLE_RANGE))} or vector(0)`, legend: 'bypasses' },
+  // 0 where a Gatewatch looks for them.
+  query: {
+    expression: `${sumBy([], grown(series('bypasses', selected('bypasses')), WHOLE_RANGE))} or max(${series('info')}) * 0`,
+    legend: 'bypasses',
+  },
+  empty: NOT_REPORTED,
   unit: 'count',
   redFrom: 1,
   links: [toBoard('Who refreshes', 'whoRefreshes')],
@@ -50,6 +56,7 @@ const howManyProfilesNeedALogin = stat({
   title: 'Profiles that need a login',
   question: 'How many profiles can only be mended by signing in again?',
   query: { expression: sumBy([], maxBy([LABEL_PROVIDER, LABEL_PROFILE], dead)), legend: 'need a login' },
+  empty: NOT_REPORTED,
   unit: 'count',
   redFrom: 1,
   links: [toBoard('Profile fallback', 'profileFallback')],
@@ -58,7 +65,12 @@ const howManyProfilesNeedALogin = stat({
 const howManyReplays = stat({
   title: 'Replays',
   question: 'How often was a refresh token sent that had already been rotated away?',
-  query: { expression: `${sumBy([], grown(series('replays', selected('replays')), WHOLE_RANGE))} or vector(0)`, legend: 'replays' },
+  // 0 where refreshes are seen.
+  query: {
+    expression: `${sumBy([], grown(series('replays', selected('replays')), WHOLE_RANGE))} or ${sumBy([], grown(observations('refreshDuration', selected('refreshDuration')), WHOLE_RANGE))} * 0`,
+    legend: 'replays',
+  },
+  empty: NOT_REPORTED,
   unit: 'count',
   redFrom: 1,
   links: [toBoard('Who refreshes', 'whoRefreshes')],

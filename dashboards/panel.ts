@@ -40,7 +40,12 @@ export interface PanelFacts {
   /** Where the panel's title leads. */
   readonly links?: readonly Link[]
   readonly colours?: Readonly<Record<string, string>>
+  /** What is shown where there is nothing. @default it has not happened, or is not reported */
+  readonly empty?: string
 }
+
+/** What is shown in place of a value that is always there where it is reported: never a 0. */
+export const NOT_REPORTED = 'not reported'
 
 /** A panel before it has a place on a board. */
 export interface Panel extends PanelFacts {
@@ -64,6 +69,7 @@ interface AnyPanelBuilder extends Builder<PanelModel> {
   datasource(datasource: DataSourceRef): this
   gridPos(place: GridPos): this
   unit(unit: string): this
+  noValue(noValue: string): this
   interval(interval: string): this
   links(links: Builder<import('@grafana/grafana-foundation-sdk/dashboard').DashboardLink>[]): this
   thresholds(thresholds: ThresholdsConfigBuilder): this
@@ -76,7 +82,13 @@ interface AnyPanelBuilder extends Builder<PanelModel> {
 
 /** Gives a builder what every panel has. */
 export function styled<B extends AnyPanelBuilder>(builder: B, facts: PanelFacts, id: number, place: GridPos): B {
-  builder.id(id).gridPos(place).title(facts.title).description(facts.question).datasource(PROMETHEUS)
+  builder
+    .id(id)
+    .gridPos(place)
+    .title(facts.title)
+    .description(facts.question)
+    .datasource(PROMETHEUS)
+    .noValue(facts.empty ?? 'none reported')
   if (facts.unit) builder.unit(UNITS[facts.unit])
   builder.thresholds(thresholdsOf(facts))
   if (facts.links) builder.links(facts.links.map(linkOf))

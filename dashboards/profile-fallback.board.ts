@@ -1,6 +1,7 @@
 import { LABEL_FROM, LABEL_OUTCOME, LABEL_PROFILE, LABEL_PROVIDER, LABEL_REASON, LABEL_STATE, LABEL_TO } from '../otel/semconv.ts'
 import { type Board, placed } from './board.ts'
 import { toBoard } from './links.ts'
+import { NOT_REPORTED } from './panel.ts'
 import { nodeGraph, stateTimeline, timeseries } from './panel-kinds.ts'
 import { whatCanEveryProfileDo, whichShareOfCallsChangedBilling } from './profile-panels.ts'
 import { grown, is, legendOf, maxBy, observations, oneOf, RATE, relabel, selected, series, sumBy, WHOLE_RANGE } from './query.ts'
@@ -10,6 +11,7 @@ import { GREEN, RED, STATE_COLOURS } from './theme.ts'
 const doProbesAndCallsAgree = stateTimeline({
   title: 'Probe and calls',
   question: 'Do the last probe of each profile and its last calls agree about its credential?',
+  empty: NOT_REPORTED,
   // With several gateways one that sees them disagree is enough.
   queries: [
     {
@@ -41,6 +43,7 @@ const tokenRows = [LABEL_PROVIDER, LABEL_PROFILE]
 const whenDoTokensExpire = tablePanel({
   title: 'Tokens',
   question: 'When does the access token of each profile expire, and how often was its login rotated?',
+  empty: NOT_REPORTED,
   rows: tokenRows,
   columns: [
     // Of several gateways the one that knows the newest token is right.
@@ -63,6 +66,7 @@ const whenDoesBillingChange = timeseries({
 const whenWasEachProfileProbed = timeseries({
   title: 'Age of the last probe',
   question: 'How long ago was each profile probed?',
+  empty: NOT_REPORTED,
   // Of several gateways the one that probed last knows best.
   queries: [
     {

@@ -73,6 +73,11 @@ export function grown(counter: string, window: string): string {
   return `((${counter} unless ${counter} offset ${window} unless ${notScraped}) or increase(${counter}[${window}]))`
 }
 
+/** Targets that have had a Gatewatch within a day, by `up`: whatever their job is called. */
+export function knownTargets(): string {
+  return `up and on (job, instance) last_over_time(${series('info')}[1d])`
+}
+
 /** `sum by (...)`; without labels, one number. */
 export function sumBy(labels: readonly string[], expression: string): string {
   return aggregate('sum', labels, expression)

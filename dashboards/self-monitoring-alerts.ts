@@ -8,12 +8,14 @@ import {
   LABEL_PROVIDER,
 } from '../otel/semconv.ts'
 import { type Alert, label, VALUE } from './alert.ts'
-import { grown, is, observations, series, sumBy } from './query.ts'
-import { GATEWAY_JOB } from './scrape-jobs.ts'
+import { grown, is, knownTargets, observations, series, sumBy } from './query.ts'
 
 const PROFILE = [LABEL_PROVIDER, LABEL_PROFILE]
 const work = { [LABEL_PROVIDER]: is('openai-codex'), [LABEL_PROFILE]: is('openai-codex:work') }
 const workLabels = { [LABEL_PROVIDER]: 'openai-codex', [LABEL_PROFILE]: 'openai-codex:work' }
+const TARGET = { job: 'chat-app', instance: 'gateway:8089' }
+const DOWN = `(${knownTargets()}) == 0`
+const target = (metric: string) => `${metric}{job="${TARGET.job}", instance="${TARGET.instance}"}`
 const onceAtTen = { notYet: 9, resolved: 27 }
 
 export const INSIDE_ALERTS: readonly Alert[] = [
@@ -103,37 +105,43 @@ export const INSIDE_ALERTS: readonly Alert[] = [
   },
   {
     name: 'GatewatchTargetAbsent',
-    expression: `absent(up{job="${GATEWAY_JOB}"})`,
+    // Where a target that is known does not answer, that is the alert.
+    expression: `absent(${series('info')}) unless on () (${DOWN})`,
     for: '5m',
     severity: 'critical',
-    summary: 'Prometheus knows no gateway to scrape; nothing here is being watched.',
-    description: `No target of job {{ $labels.job }} exists. Every other alert of Gatewatch is blind.`,
+    summary: 'Prometheus knows no process with Gatewatch; nothing here is being watched.',
+    description: 'No process with Gatewatch is scraped, or sends its metrics. Every other alert of Gatewatch is blind.',
     board: 'inside',
     chooses: [],
     proof: {
-      series: { [`up{job="${GATEWAY_JOB}", instance="gateway:8089"}`]: '1x9 _x20 1x20' },
+      series: { [target('up')]: '1x9 _x20 1x20', [target(series('info'))]: '1x9 _x20 1x20' },
       // The last sample is remembered for five minutes.
       notYet: 14,
       fires: 21,
       resolved: 31,
-      labels: { job: GATEWAY_JOB },
+      labels: {},
     },
   },
   {
     name: 'GatewatchTargetDown',
-    expression: `up{job="${GATEWAY_JOB}"} == 0`,
+    expression: DOWN,
     for: '5m',
     severity: 'critical',
-    summary: 'A gateway does not answer the scrapes of Prometheus.',
-    description: `Gateway {{ $labels.instance }} has not answered for 5 minutes.`,
+    summary: 'A process with Gatewatch does not answer the scrapes of Prometheus.',
+    description: `Target {{ $labels.instance }} of job {{ $labels.job }} has not answered for 5 minutes.`,
     board: 'inside',
     chooses: [],
     proof: {
-      series: { [`up{job="${GATEWAY_JOB}", instance="gateway:8089"}`]: '1x9 0x20 1x20' },
+      series: {
+        [target('up')]: '1x9 0x20 1x20',
+        [target(series('info'))]: '1x9 stale _x19 1x20',
+        // Another target of Prometheus, in which no Gatewatch runs.
+        'up{job="web", instance="web:80"}': '0x60',
+      },
       notYet: 14,
       fires: 16,
       resolved: 32,
-      labels: { job: GATEWAY_JOB, instance: 'gateway:8089' },
+      labels: TARGET,
     },
   },
 ]

@@ -1,8 +1,7 @@
 import { ATTR_ERROR_TYPE, LABEL_DECISION, LABEL_LABEL, LABEL_OPERATION, LABEL_PLACE, LABEL_PROFILE } from '../otel/semconv.ts'
 import { type Board, placed } from './board.ts'
 import { timeseries } from './panel-kinds.ts'
-import { grown, legendOf, quantile, selected, series, sumBy } from './query.ts'
-import { GATEWAY_JOB } from './scrape-jobs.ts'
+import { grown, knownTargets, legendOf, quantile, selected, series, sumBy } from './query.ts'
 import { tablePanel } from './table.ts'
 
 const areLeasesLost = timeseries({
@@ -59,9 +58,9 @@ const rows = ['job', 'instance']
 
 const whichGatewaysAreUp = tablePanel({
   title: 'Gateways',
-  question: 'Which gateways answer the scrapes of Prometheus?',
+  question: 'Which gateways, and applications with Gatewatch, answer the scrapes of Prometheus?',
   rows,
-  columns: [{ title: 'Up', expression: `max by (job, instance) (up{job="${GATEWAY_JOB}"})`, unit: 'count' }],
+  columns: [{ title: 'Up', expression: `max by (job, instance) (${knownTargets()})`, unit: 'count' }],
 })
 
 const whichLabelsOverflow = timeseries({

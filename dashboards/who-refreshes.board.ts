@@ -18,6 +18,7 @@ import {
 } from '../otel/semconv.ts'
 import { type Board, placed } from './board.ts'
 import { attribute, toBoard, toTracesOfRow } from './links.ts'
+import { NOT_REPORTED } from './panel.ts'
 import { heatmap, nodeGraph, timeseries } from './panel-kinds.ts'
 import {
   bucketsOf,
@@ -85,6 +86,7 @@ const howLongDoRefreshesTake = timeseries({
 const howManyRefreshesPerTokenLife = timeseries({
   title: 'Refreshes per token life',
   question: 'How often is a token refreshed in its lifetime (of a long life, in an hour of it)? Once is enough.',
+  empty: NOT_REPORTED,
   queries: [
     {
       expression: refreshesPerTokenLife(selected('refreshDuration'), selected('tokenExpiry')),
@@ -97,6 +99,7 @@ const howManyRefreshesPerTokenLife = timeseries({
 const howOldAreTokensWhenRefreshed = heatmap({
   title: 'Age of the token at its refresh',
   question: 'How old are tokens when they are refreshed? Seconds mean a refresh right after a login.',
+  empty: NOT_REPORTED,
   query: { expression: sumBy(['le'], `increase(${bucketsOf('tokenAge', selected('tokenAge'))}[$__interval])`), legend: '{{le}}' },
   unit: 'seconds',
 })

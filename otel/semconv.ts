@@ -335,7 +335,7 @@ export const LABEL_POLICY = 'policy'
 export const LABEL_STATE = 'state'
 export const LABEL_FROM = 'from'
 export const LABEL_TO = 'to'
-const LABEL_CREDENTIAL_TYPE = 'credential_type'
+export const LABEL_CREDENTIAL_TYPE = 'credential_type'
 export const LABEL_OPERATION = 'operation'
 const LABEL_APPLICATION = 'application'
 export const LABEL_PLACE = 'place'
@@ -420,6 +420,13 @@ const AGE_BUCKETS = [1, 10, 30, 60, 300, 900, 3600, 4 * 3600, 8 * 3600, 86_400, 
 
 /** Every metric. Durations are in seconds; each help text says from when to when it counts. */
 export const METRICS = {
+  info: {
+    name: 'gatewatch.info',
+    kind: 'gauge',
+    unit: '{process}',
+    help: '1 as long as Gatewatch runs in the process, whatever it has seen: by it a process is known under any job.',
+    labels: [],
+  },
   refreshDuration: {
     name: 'gatewatch.oauth.refresh.duration',
     kind: 'histogram',

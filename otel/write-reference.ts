@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { EMBEDDED_METRICS } from '../dashboards/embedded-metrics.ts'
 import { prometheusLabel, prometheusName } from './prometheus-name.ts'
 import type * as names from './semconv.ts'
 import {
@@ -113,8 +114,11 @@ export function referencePages(): Readonly<Record<string, string>> {
     ),
     'metrics.md': page(
       'Metrics',
-      'Every metric, with its name in OpenTelemetry and in Prometheus. Durations are in seconds.',
-      table(['metric', 'in Prometheus', 'type, unit', 'labels', 'what it counts'], Object.values(METRICS).map(metricRow)),
+      'Every metric, with its name in OpenTelemetry and in Prometheus. Durations are in seconds. The last column says what reports it in an application that embeds Gatewatch around a gateway of its own ([embed.md](../embed.md)); `gatewatch serve` reports all of them.',
+      table(
+        ['metric', 'in Prometheus', 'type, unit', 'labels', 'what it counts', 'in an application'],
+        (Object.keys(METRICS) as names.MetricKey[]).map(metricRow),
+      ),
     ),
   }
 }
@@ -131,9 +135,12 @@ function attributeRow([name, { class: kind, values, help }]: [string, AttributeD
   return [code(name), values ? values.map(code).join(' ') : CLASSES[kind], help]
 }
 
-function metricRow(metric: MetricDefinition): string[] {
+function metricRow(key: names.MetricKey): string[] {
+  const metric: MetricDefinition = METRICS[key]
+  const embedded = EMBEDDED_METRICS[key]
+  const reported = 'by' in embedded ? embedded.by : `not applicable: ${embedded.notApplicable}`
   const labels = metric.labels.map(label => code(prometheusLabel(label))).join(' ')
-  return [code(metric.name), code(prometheusName(metric)), `${metric.kind}, ${code(metric.unit)}`, labels, metric.help]
+  return [code(metric.name), code(prometheusName(metric)), `${metric.kind}, ${code(metric.unit)}`, labels, metric.help, reported]
 }
 
 function code(text: string): string {

@@ -228,6 +228,7 @@ export async function startGatewatch(
     const { nameOf, groupOf = configuredGroups(settings) } = naming
     const profiles = { configured: configuredNames(settings), nameOf, groupOf }
     const telemetry = new Telemetry(sdk.source, { profiles, dropLabels: settings.labels.drop, faults })
+    telemetry.instruments.set('info', 1, {})
     let membership: Membership | undefined
     const onTokenUrl = (tokenUrl: string, providerId: string) => membership?.watch(tokenUrl, providerId)
     const gateway = new Gateway({ settings, store, telemetry, environment, source, watchesLater: embedded !== undefined, onTokenUrl })

@@ -36,6 +36,7 @@ export interface PanelFile {
   readonly targets?: readonly TargetFile[]
   readonly fieldConfig?: {
     readonly defaults: {
+      readonly noValue?: string
       readonly unit?: string
       readonly thresholds?: { readonly steps: readonly { value: number | null; color: string }[] }
     }

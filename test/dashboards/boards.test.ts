@@ -71,6 +71,16 @@ describe.each(boards)('the board $title', board => {
     }
   })
 
+  it('shows no 0 for what is not reported, and says so', () => {
+    for (const { title, type, targets = [], fieldConfig } of shownPanels(board)) {
+      expect(
+        targets.filter(({ expr }) => expr?.includes('vector(')),
+        title,
+      ).toEqual([])
+      if (type !== 'text') expect(['none reported', 'not reported'], title).toContain(fieldConfig?.defaults.noValue)
+    }
+  })
+
   it('is red nowhere by default', () => {
     for (const { title, fieldConfig } of shownPanels(board)) {
       const steps = fieldConfig?.defaults.thresholds?.steps ?? []

@@ -2,7 +2,17 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
 import { describe, expect, it } from 'vitest'
-import { ATTR_BILLING_CHANGED, ATTR_CALLER, ATTR_PROFILE, EVENT_FALLBACK, SPAN_CALL, SPAN_LOGIN } from '../../otel/semconv.ts'
+import { EMBEDDED_METRICS } from '../../dashboards/embedded-metrics.ts'
+import {
+  ATTR_BILLING_CHANGED,
+  ATTR_CALLER,
+  ATTR_PROFILE,
+  EVENT_FALLBACK,
+  METRICS,
+  type MetricKey,
+  SPAN_CALL,
+  SPAN_LOGIN,
+} from '../../otel/semconv.ts'
 import { requestContext, router } from '../../src/express.ts'
 import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -128,6 +138,45 @@ describe('a gateway of the application', () => {
         callers: [{ caller: `${HERE}#chat` }],
       },
     ])
+  })
+
+  it('reports every metric that boards and alerts ask for, but those that do not apply', async () => {
+    const w = await ownGateway()
+    const simulator = await startSimulator()
+    atTheEnd(() => simulator.stop())
+    const tokenUrl = simulator.url + TOKEN_PATHS.plain
+    let refreshToken = simulator.grantFor({ provider: 'acme', account: 'me' }).refresh ?? ''
+    const ask = async (fields: Record<string, string>) => {
+      const answer = await fetch(tokenUrl, { method: 'POST', body: new URLSearchParams({ client_id: 'our-gateway', ...fields }) })
+      return (await answer.json()) as { access_token?: string; refresh_token?: string; expires_in?: number }
+    }
+    const refresh = w.watch.wrapRefresh(() => ask({ grant_type: 'refresh_token', refresh_token: refreshToken }), {
+      provider: 'acme',
+      profile: 'acme:me',
+      tokenUrl,
+      tokens: result => ({ accessToken: result.access_token, refreshToken: result.refresh_token, expiresInS: result.expires_in }),
+    })
+    w.watch.observeProfiles(() => [{ profile: 'acme:me', provider: 'acme', billing: 'subscription' }])
+    const model = await providerOf((_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+    })
+    const chat = w.watch.wrapCall(async () => (await fetch(model)).json(), { provider: 'acme', model: 'm-1', profile: 'acme:me' })
+    const stale = refreshToken
+    w.watch.noteLogin({ profile: 'acme:me', provider: 'acme' })
+    refreshToken = (await refresh()).refresh_token ?? ''
+    await refresh()
+    await chat()
+    w.limit(true)
+    await w.post()
+    await ask({ grant_type: 'refresh_token', refresh_token: stale })
+    await ask({ grant_type: 'authorization_code', code: 'none' })
+
+    const [reported, silent]: [MetricKey[], MetricKey[]] = [[], []]
+    for (const key of Object.keys(METRICS) as MetricKey[]) ((await w.series(key)).length > 0 ? reported : silent).push(key)
+    const faultsOfTelemetry: MetricKey[] = ['telemetryDropped', 'labelOverflows']
+    const notApplicable = (Object.keys(METRICS) as MetricKey[]).filter(key => 'notApplicable' in EMBEDDED_METRICS[key])
+    expect(silent.sort()).toEqual([...notApplicable, ...faultsOfTelemetry].sort())
+    expect(reported.length).toBeGreaterThan(15)
   })
 
   it('reports its logins, and a login ends the cooldown of its profile', async () => {

@@ -34,6 +34,8 @@ const STARTS = [
   [COMMAND],
   ['cli/program', 'cli/run'],
 ]
+/** A file costs a start about as much as this many bytes that it reads and does not need. */
+const FEW_BYTES = 8_192
 const API = '@opentelemetry/api'
 /** A call that loads a module of ours by its URL; see `src/tools/own-module.ts`. */
 const LOADS = /\b(?:ownModule|startQuietThread|requireOwn(?:<.*>)?)\(\s*'([\w/-]+)'/g
@@ -108,6 +110,7 @@ async function mergeChunks(files: Map<string, string>, { outputs }: Metafile): P
     const loadedBy = starts.map(reached => Number(reached.has(path))).join('')
     return isChunk(path) && loadedBy.includes('1') ? loadedBy : path
   })
+  joinSmallGroups(groups, files)
   const fileOf = new Map<string, string>()
   for (const [first = '', ...others] of groups.values()) for (const path of [first, ...others]) fileOf.set(basename(path), basename(first))
   const merged = Array.from(groups.values(), async (paths): Promise<[string, string]> => {
@@ -119,6 +122,31 @@ async function mergeChunks(files: Map<string, string>, { outputs }: Metafile): P
     return [names[0] ?? '', text]
   })
   return new Map(await Promise.all(merged))
+}
+
+/**
+ * Moves a group of few bytes to one that the same starts load, and others too: those read some bytes more, and the first ones a file
+ * less. The preload and the command get nothing that they would load before they know the version of Node, and `watch-delivery`
+ * nothing that imports the API.
+ */
+function joinSmallGroups(groups: Map<string, string[]>, files: ReadonlyMap<string, string>): void {
+  const textOf = (paths: readonly string[]) => paths.map(path => files.get(basename(path)) ?? '').join('')
+  const indexOf = (source: string) => STARTS.findIndex(([first]) => first === source)
+  const guarded = [indexOf('register'), indexOf(COMMAND)]
+  const startsOf = (key: string) => [...key].filter(bit => bit === '1').length
+  const isRoomFor = (small: string, larger: string) =>
+    small !== larger &&
+    [...small].every((bit, index) => bit === '0' || larger[index] === '1') &&
+    guarded.every(index => small[index] === larger[index]) &&
+    (larger[indexOf('watch/watch-delivery')] === '0' || !textOf(groups.get(small) ?? []).includes(API))
+  const keys = [...groups.keys()].filter(key => /^[01]+$/.test(key)).sort((one, other) => startsOf(one) - startsOf(other))
+  for (const key of keys) {
+    const paths = groups.get(key) ?? []
+    const room = keys.find(other => groups.has(other) && isRoomFor(key, other))
+    if (room === undefined || textOf(paths).length > FEW_BYTES) continue
+    groups.get(room)?.push(...paths)
+    groups.delete(key)
+  }
 }
 
 /** @returns The files of these sources, and all that those import as they are loaded. */

@@ -1,6 +1,5 @@
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
 import { createRequire, registerHooks } from 'node:module'
-import { Duplex } from 'node:stream'
 import { takeFrames } from '../callers/stack-frames.ts'
 import { replaceMethod } from '../tools/replace-method.ts'
 import { runGuarded } from '../tools/run-guarded.ts'
@@ -76,6 +75,8 @@ function patch(onFault: (fault: unknown) => void): void {
   // Loading the module asks for the patch once more.
   unpatch = () => undefined
   const { connect } = createRequire(import.meta.url)('node:http2') as typeof import('node:http2')
+  // Loaded with the first session: few processes that start have one.
+  const { Duplex } = process.getBuiltinModule('node:stream')
   const nowhere = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
   const session = connect('http://localhost', { createConnection: () => nowhere })
   const prototype = Object.getPrototypeOf(session) as ClientHttp2Session

@@ -7,6 +7,12 @@ import { serveGatewatch } from './server.ts'
 export interface CreateGatewayOptions extends GatewatchOptions {
   /** Address, keys and limits of the server. @default port 8089 on loopback */
   listen?: ListenSettings
+  /**
+   * Says whether the application is ready: `/readyz` answers 200 for `true`, else 503. One that throws is reported once, and not ready.
+   *
+   * @default whether a profile could serve a call now
+   */
+  ready?: () => boolean | Promise<boolean>
 }
 
 /** A gateway that listens in this process. */
@@ -28,7 +34,8 @@ export interface ListeningGateway {
 
 /**
  * Starts a gateway in this process: provider endpoints, token endpoint gate, ops page, `/metrics`. Spans and metrics go through the
- * OpenTelemetry of the process.
+ * OpenTelemetry of the process. Without a `store` and `profiles` there is nothing that could serve a call: then the server has no
+ * provider endpoints and no token endpoint gate, and `/readyz` is what `ready` says.
  *
  * @throws {GatewayError} `GW_CONFIG` for options that cannot be used or an address that cannot be bound, or what the store throws.
  * @example
@@ -38,12 +45,13 @@ export interface ListeningGateway {
  * await using gateway = await createGateway({ store: fileStore('./gatewatch-state'), listen: { port: 8089 } })
  * console.log(gateway.url)
  */
-export async function createGateway(options: CreateGatewayOptions = {}): Promise<ListeningGateway> {
+export async function createGateway({ ready, ...options }: CreateGatewayOptions = {}): Promise<ListeningGateway> {
   requirePublic(options)
   const watch = await startGatewatch(options, readMapOfCaller(createGateway))
   const close = (graceMs?: number) => watch.close(graceMs)
   try {
-    const { url } = await serveGatewatch(watch)
+    const providers = options.store !== undefined || options.profiles !== undefined
+    const { url } = await serveGatewatch(watch, { providers, ready: ready ?? (providers ? undefined : () => true) })
     return { url, watch, close, [Symbol.asyncDispose]: () => close() }
   } catch (error) {
     // Why it cannot listen says more than what goes wrong on the way out.

@@ -51,14 +51,39 @@ const neverCached: RequestHandler = (_request, response, next) => {
   next()
 }
 
-/** Liveness and readiness, for whatever restarts or routes: they say yes or no and nothing about profiles. */
-export function healthEndpoints(gateway: Gateway): Router {
+/** Says whether the application is ready for its own requests. */
+export type ReadyCallback = () => boolean | Promise<boolean>
+
+/**
+ * Liveness and readiness, for whatever restarts or routes: they say yes or no and nothing about profiles.
+ *
+ * @param ready Readiness as the application says it. @default whether a call could be served now
+ */
+export function healthEndpoints(gateway: Gateway, ready?: ReadyCallback): Router {
   const router = Router()
   router.use(['/healthz', '/readyz'], neverCached)
   router.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' })
   })
-  router.get('/readyz', async (_request, response) => {
+  router.get('/readyz', ready ? readinessOfApplication(gateway, ready) : readinessOfGateway(gateway))
+  return router
+}
+
+/** What throws, or says anything else than yes, is not ready. */
+function readinessOfApplication({ telemetry: { faults } }: Gateway, ready: ReadyCallback): RequestHandler {
+  return async (_request, response) => {
+    let isReady = false
+    try {
+      isReady = (await ready()) === true
+    } catch (fault) {
+      faults.report('the option createGateway.ready', fault)
+    }
+    response.status(isReady ? 200 : 503).json({ status: isReady ? 'ready' : 'the application is not ready' })
+  }
+}
+
+function readinessOfGateway(gateway: Gateway): RequestHandler {
+  return async (_request, response) => {
     try {
       const { canServe, retryAfterMs } = await gateway.readiness()
       if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000))
@@ -67,8 +92,7 @@ export function healthEndpoints(gateway: Gateway): Router {
       // The error names files and profiles, and no key is asked for here.
       response.status(503).json({ status: 'the profiles cannot be read' })
     }
-  })
-  return router
+  }
 }
 
 /** `/metrics`. A router of its own: a scrape leaves no span, or the traces of a quiet gateway would be those of its scrapes. */

@@ -14,7 +14,13 @@ import { answerError } from './error-answer.ts'
 import { BodyRoom } from './inbound-body.ts'
 import { InboundKeys, requireClient, requireOperator } from './inbound-keys.ts'
 import { type InboundRequest, inboundPathOf } from './inbound-request.ts'
-import { healthEndpoints, type MetricsEndpointOptions, metricsEndpoint, operatorEndpoints } from './operator-endpoints.ts'
+import {
+  healthEndpoints,
+  type MetricsEndpointOptions,
+  metricsEndpoint,
+  operatorEndpoints,
+  type ReadyCallback,
+} from './operator-endpoints.ts'
 import { OperatorSessions, offerSignIn, signIn } from './operator-sessions.ts'
 import { callHandlers, protocolOf, providerEndpoints, stopping } from './provider-endpoints.ts'
 import { requestSpans } from './request-span.ts'
@@ -25,6 +31,15 @@ interface ServeOptions extends DataSourceOptions {
   metrics: MetricsEndpointOptions['metrics']
   listen: Settings['listen']
   environment: NodeJS.ProcessEnv
+  endpoints: ServedEndpoints
+}
+
+/** What is served apart from health, metrics and operators' data. */
+interface ServedEndpoints {
+  /** Provider calls and the token endpoint gate. @default true */
+  providers?: boolean
+  /** What `/readyz` says. @default whether a call could be served now */
+  ready?: ReadyCallback | undefined
 }
 
 /** A gateway that listens. */
@@ -52,9 +67,9 @@ const LOOKS_PER_LIMIT = 4
  *
  * @throws {GatewayError} `GW_CONFIG` when the address cannot be bound or the keys' variable is empty, `GW_CLOSED` once stopped.
  */
-export async function serveGatewatch(watch: Gatewatch): Promise<Serving> {
+export async function serveGatewatch(watch: Gatewatch, endpoints: ServedEndpoints = {}): Promise<Serving> {
   return Gatewatch.attach(watch, ({ settings: { listen }, ...parts }) =>
-    serve({ ...parts, listen, version: packageVersion(), metrics: accept => watch.metrics(accept) }),
+    serve({ ...parts, endpoints, listen, version: packageVersion(), metrics: accept => watch.metrics(accept) }),
   )
 }
 
@@ -118,11 +133,11 @@ interface AppParts {
 function listenerOf(options: ServeOptions, parts: AppParts): RequestListener {
   const { gateway, listen } = options
   const callOptions = { ...listen, room: new BodyRoom(bufferedBytes(listen)), underWay: parts.underWay }
-  const calls = callHandlers(gateway, callOptions)
+  const calls = options.endpoints.providers === false ? new Map() : callHandlers(gateway, callOptions)
   const beginSpan = requestSpans(gateway.telemetry)
   const admit = requireClient(parts.keys)
   const routes = new Map([...calls.keys()].map(path => [path, { path }]))
-  const app = appOf(options, parts, providerEndpoints(gateway, calls, callOptions))
+  const app = appOf(options, parts, options.endpoints.providers === false ? [] : [providerEndpoints(gateway, calls, callOptions)])
   return (request: InboundRequest, response) => {
     const path = inboundPathOf(request)
     const handle = request.method === 'POST' ? calls.get(path) : undefined
@@ -139,7 +154,8 @@ function listenerOf(options: ServeOptions, parts: AppParts): RequestListener {
   }
 }
 
-function appOf({ gateway, metrics }: ServeOptions, { keys, sessions, page, drain }: AppParts, providers: RequestHandler): express.Express {
+function appOf(options: ServeOptions, { keys, sessions, page, drain }: AppParts, providers: readonly RequestHandler[]): express.Express {
+  const { gateway, metrics, endpoints } = options
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -147,7 +163,7 @@ function appOf({ gateway, metrics }: ServeOptions, { keys, sessions, page, drain
     if (drain.isDraining) response.status(503).json({ status: 'stopping' })
     else next()
   })
-  app.use(healthEndpoints(gateway))
+  app.use(healthEndpoints(gateway, endpoints.ready))
   // Before the spans: requests of the page must not be recorded as changes that the page is notified of.
   app.use(opsRouter(page, requireOperator(keys, { sessions, offerSignIn })))
   app.use('/metrics', requireOperator(keys, { sessions }))
@@ -156,10 +172,10 @@ function appOf({ gateway, metrics }: ServeOptions, { keys, sessions, page, drain
   app.use(signIn(keys, sessions))
   app.use('/ops', requireOperator(keys, { sessions }))
   app.use(operatorEndpoints(gateway))
-  app.use(tokenGate(gateway, keys))
+  if (providers.length > 0) app.use(tokenGate(gateway, keys))
   // Without a path: what is added behind it, and the answer that there is nothing, need a key as well.
   app.use(requireClient(keys))
-  app.use(providers)
+  for (const served of providers) app.use(served)
   app.use((_request, response) => {
     const error = new GatewayError('GW_BAD_REQUEST', 'no such endpoint; docs/gateway.md lists the endpoints', { next: 'fix_request' })
     answerError(response, error, { status: 404 })

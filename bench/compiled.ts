@@ -44,6 +44,15 @@ export async function compiledCommand(root = THIS_TREE): Promise<string> {
   return join(await builtPackage(root), manifestOf(root).bin.gatewatch)
 }
 
+/** What an application imports of the package that `builtPackage` builds. */
+export async function builtLibrary(root = THIS_TREE): Promise<typeof import('../src/index.ts') & typeof import('../src/express.ts')> {
+  const folder = join(await builtPackage(root), 'dist')
+  const [library, express] = await Promise.all(
+    ['index.js', 'express.js'].map(file => import(pathToFileURL(join(folder, file)).href) as Promise<object>),
+  )
+  return { ...library, ...express } as Awaited<ReturnType<typeof builtLibrary>>
+}
+
 interface Manifest {
   readonly bin: { readonly gatewatch: string }
   readonly exports: Readonly<Record<string, { readonly default?: string }>>

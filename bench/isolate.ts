@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { table } from './table.ts'
 
 /** What is measured in a process of its own, without HTTP: the parts that a load test cannot distinguish. */
-export const ISOLATED = ['start', 'acquire', 'events', 'loop', 'memory', 'ops'] as const
+export const ISOLATED = ['start', 'acquire', 'calls', 'events', 'loop', 'memory', 'ops'] as const
 export type IsolatedId = (typeof ISOLATED)[number]
 
 /** What a part showed: what it is called, and its figures in rows. */

@@ -41,7 +41,7 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
                    ${DIAGNOSE}: gatewatch diagnose over an event store of 200,000 events
-                   ${ISOLATED.join(', ')}: start-up, gate acquisitions, the share of recording events, the holds of a host's loop, memory over a million calls (minutes),
+                   ${ISOLATED.join(', ')}: start-up, gate acquisitions, wrapped calls and middleware, the share of recording events, the holds of a host's loop, memory over a million calls (minutes),
                    the questions of the ops page over 200,000 events
   --against COMMIT that commit's gateway and watched process as further contestants of the same rounds, and the ratios
                    of this tree to it; it is checked out into a temporary worktree (modules are shared where the lock

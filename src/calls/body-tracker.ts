@@ -33,13 +33,13 @@ const dropped = new FinalizationRegistry<Once>(once => once.left())
  */
 export function trackBody(result: unknown, listener: BodyObserver): boolean {
   if (typeof result !== 'object' || result === null || !Object.isExtensible(result)) return false
-  const body = new TrackedBody(listener)
-  if (isResponse(result)) return result.body !== null && !result.bodyUsed && trackResponse(result, result.body, body.branch())
-  for (const candidate of [result, ...STREAM_FIELDS.map(name => (result as Record<string, unknown>)[name])])
-    if (isNodeStream(candidate)) return trackNodeStream(candidate, body.branch())
-  if (isEventStream(result)) return trackEventStream(result, body.branch())
-  if (isPartStream(result)) return trackPartStream(result, body.branch())
-  return isAsyncIterable(result) && trackIterable(result, body.branch())
+  const branch = () => new TrackedBody(listener).branch()
+  if (isResponse(result)) return result.body !== null && !result.bodyUsed && trackResponse(result, result.body, branch())
+  const stream = isNodeStream(result) ? result : nodeStreamIn(result)
+  if (stream) return !stream.readableEnded && trackNodeStream(stream, branch())
+  if (isEventStream(result)) return trackEventStream(result, branch())
+  if (isPartStream(result)) return trackPartStream(result, branch())
+  return isAsyncIterable(result) && trackIterable(result, branch())
 }
 
 /** Passes on the first piece and the first end alone. */
@@ -232,9 +232,16 @@ function isNodeStream(value: unknown): value is NodeStream {
   return typeof push === 'function' && typeof pipe === 'function' && typeof once === 'function' && typeof readableLength === 'number'
 }
 
+function nodeStreamIn(result: object): NodeStream | undefined {
+  for (const name of STREAM_FIELDS) {
+    const field = (result as Record<string, unknown>)[name]
+    if (isNodeStream(field)) return field
+  }
+  return undefined
+}
+
 /** No listener for `data` or `readable`, which would make it flow, or for `error`, which would keep an error from the application. */
 function trackNodeStream(stream: NodeStream, branch: Branch): boolean {
-  if (stream.readableEnded) return false
   if (stream.readableLength > 0) branch.chunk(undefined)
   const { push } = stream
   replaceMethod(stream, 'push', (chunk: unknown, encoding?: string) => {

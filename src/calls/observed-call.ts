@@ -1,11 +1,10 @@
-import { type Context, createContextKey } from '@opentelemetry/api'
+import type { Context } from '@opentelemetry/api'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { judgeResult, judgeThrown, type SeenEnd } from '../providers/call-judgement.ts'
 import { laterUsage, type TokenUsage, UsageReader, usageIn } from '../providers/usage-reader.ts'
-import { activeContext } from '../telemetry/active-context.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
 import { type EventFields, OpenEvent } from '../telemetry/open-event.ts'
-import { contextOf, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { activeSubject, contextOf, isKept, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type BodyObserver, trackBody } from './body-tracker.ts'
 import type { SampleWeights } from './sample-weights.ts'
 
@@ -17,13 +16,29 @@ export interface CallObservers {
   readonly telemetry: Telemetry
   /** Says how many good calls each that is kept stands for. */
   readonly weights: SampleWeights
+  readonly troubles: RecentTroubles
   /** `gen_ai.provider.name` of a provider. */
   readonly genaiNameOf: (provider: string) => string
 }
 
-/** The call that the code running now is part of. */
-const CALL = createContextKey('gatewatch call of the application')
+/** Takes the caller: with its whole stack, or with the nearest frames. */
+export type TakeCaller = (stack: 'whole' | 'near') => CallerSite
+
+/** Calls that failed: those that follow may fail too, and their stacks are taken whole. */
+export class RecentTroubles {
+  #untilMs = 0
+
+  noted(): void {
+    this.#untilMs = performance.now() + TROUBLED_MS
+  }
+
+  isRecent(): boolean {
+    return this.#untilMs > 0 && performance.now() < this.#untilMs
+  }
+}
+
 const PLACE = 'the record of a provider call'
+const TROUBLED_MS = 30_000
 const OPEN_BRACE = 0x7b
 /** The end of an event stream, and as many characters as it may take. */
 const LAST_EVENT = /(?:\[DONE\]|"message_stop"\s*\})\s*$/
@@ -41,15 +56,14 @@ export class ObservedCall implements BodyObserver {
   /** The answer has said that it is whole. */
   #isWhole = false
 
-  constructor(observers: CallObservers, facts: ObservedCallFacts, caller: () => CallerSite) {
-    const outer = enclosingCall()
+  constructor(observers: CallObservers, facts: ObservedCallFacts, takeCaller: TakeCaller) {
     this.#faults = observers.telemetry.faults
-    this.#record = new CallRecord(observers, facts, outer?.caller ?? caller(), outer)
+    this.#record = new CallRecord(observers, facts, takeCaller, enclosingCall())
   }
 
   /** The context in which the call is made. */
   get context(): Context {
-    return contextOf(this.#record.span).setValue(CALL, this.#record)
+    return contextOf(this.#record.span)
   }
 
   /** What is known of it from now on. */
@@ -127,11 +141,13 @@ class CallRecord extends OpenEvent<'attempt'> {
   #attempts = 0
   #weight = 1
 
-  constructor(observers: CallObservers, facts: ObservedCallFacts, caller: CallerSite, outer: CallRecord | undefined) {
+  constructor(observers: CallObservers, facts: ObservedCallFacts, takeCaller: TakeCaller, outer: CallRecord | undefined) {
     const index = outer?.beginsAttempt()
     const known = { ...facts, genaiProvider: observers.genaiNameOf(facts.provider), ...(index !== undefined && { attemptIndex: index }) }
-    super(observers.telemetry, 'attempt', known, { caller })
-    this.caller = caller
+    super(observers.telemetry, 'attempt', known)
+    // The stack of a call that is passed over unless it fails shows who called, and no more.
+    this.caller = outer?.caller ?? takeCaller(isKept(this.span) || observers.troubles.isRecent() ? 'whole' : 'near')
+    this.calledBy(this.caller)
     this.#observers = observers
     this.#outer = outer
   }
@@ -149,6 +165,7 @@ class CallRecord extends OpenEvent<'attempt'> {
   over({ outcome, status, failure, providerCode }: SeenEnd): void {
     if (this.isOver) return
     const failed = { errorType: failure, isError: failure !== undefined }
+    if (failed.isError) this.#observers.troubles.noted()
     if (this.#attempts > 0) this.#overAsCall(outcome, failed)
     else {
       const { profile = 'unknown', model = 'unknown' } = this.facts as { profile?: string; model?: string }
@@ -169,7 +186,7 @@ class CallRecord extends OpenEvent<'attempt'> {
 
 /** The call within which another one begins now. */
 function enclosingCall(): CallRecord | undefined {
-  const call = activeContext().getValue(CALL)
+  const call = activeSubject()
   return call instanceof CallRecord && !call.isOver ? call : undefined
 }
 

@@ -1,5 +1,5 @@
 import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
-import { takeCallerSite } from '../callers/caller.ts'
+import { takeCallerSite, takeNearCallerSite } from '../callers/caller.ts'
 import { type AnyFunction, callWrapped, type Resolved, type ValueOrReader, valueFor } from '../domain/wrapped-function.ts'
 import type { TokenUsage } from '../providers/usage-reader.ts'
 import { runInContext } from '../telemetry/active-context.ts'
@@ -45,7 +45,7 @@ export function wrapCall<F extends AnyFunction>(observers: CallObservers, send: 
       provider: options.provider,
       profile: observers.telemetry.profile(profileId ?? 'unknown'),
     }
-    const call = new ObservedCall(observers, facts, () => takeCallerSite(watched))
+    const call = new ObservedCall(observers, facts, stack => (stack === 'whole' ? takeCallerSite(watched) : takeNearCallerSite(watched)))
     const resolved = (result: unknown) => {
       if (options.usage) call.usage(faults.guard('the option wrapCall.usage', () => options.usage?.(result as Resolved<F>), undefined))
       call.resolved(result)

@@ -1,6 +1,6 @@
 import { type BeginCallOptions, type BegunCall, beginCall } from '../calls/begun-call.ts'
 import { Notes } from '../calls/notes.ts'
-import type { CallObservers } from '../calls/observed-call.ts'
+import { type CallObservers, RecentTroubles } from '../calls/observed-call.ts'
 import { type ProbeResult, Probes } from '../calls/probe.ts'
 import { ProbeSchedule } from '../calls/probe-schedule.ts'
 import { ProbeState } from '../calls/probe-state.ts'
@@ -79,7 +79,12 @@ export class Gateway {
     this.telemetry = telemetry
     this.registry = readRegistry(options)
     const genaiNames = new Map(this.registry.all().map(({ id, genaiName }) => [id, genaiName]))
-    this.#observers = { telemetry, weights: new SampleWeights(), genaiNameOf: provider => genaiNames.get(provider) ?? provider }
+    this.#observers = {
+      telemetry,
+      weights: new SampleWeights(),
+      troubles: new RecentTroubles(),
+      genaiNameOf: provider => genaiNames.get(provider) ?? provider,
+    }
     this.gate = new RefreshGate({ store, registry: this.registry, telemetry, options: gate })
     this.profiles = new ProfileCache({
       gate: this.gate,

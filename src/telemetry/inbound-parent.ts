@@ -35,7 +35,8 @@ export function parentOfRequest(active: Context, headers: IncomingHttpHeaders): 
   if (trace.getSpanContext(active)) return active
   if (isSdkRegistered()) return propagation.extract(active, headers)
   const sent = headers.traceparent
-  const [, , traceId, spanId, flags] = TRACEPARENT.exec(typeof sent === 'string' ? sent.trim() : '') ?? []
+  if (typeof sent !== 'string') return active
+  const [, , traceId, spanId, flags] = TRACEPARENT.exec(sent.trim()) ?? []
   if (traceId === undefined || spanId === undefined || flags === undefined) return active
   return trace.setSpanContext(active, { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & TraceFlags.SAMPLED, isRemote: true })
 }

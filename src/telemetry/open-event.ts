@@ -35,7 +35,7 @@ export interface OpenEventOptions {
 export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanSubject {
   readonly span: Span
   protected readonly telemetry: Telemetry
-  readonly #caller: CallerSite
+  #caller: CallerSite
   readonly #startedAt = performance.now()
   #isOver = false
   readonly #event: EventFacts & { durationMs: number }
@@ -66,6 +66,12 @@ export class OpenEvent<K extends SpanEventKind = SpanEventKind> implements SpanS
   /** What is known of it from now on. */
   set(fields: EventFields<K>): void {
     this.#set(fields)
+  }
+
+  /** Who asked, where that is taken after the span has begun. */
+  protected calledBy(caller: CallerSite): void {
+    this.#caller = caller
+    this.#set({ caller })
   }
 
   /** It turns out to be an event of that kind, as which it is measured and recorded. */

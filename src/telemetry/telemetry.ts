@@ -91,6 +91,11 @@ export function standingOf(span: Span): SpanTree['standing'] {
   return span instanceof LightSpan ? span.tree.standing : 'eventful'
 }
 
+/** Whether `span` is kept if nothing happens in it: recorded here, or by the host. */
+export function isKept(span: Span): boolean {
+  return span instanceof LightSpan && (span.isFindable || span.tree.standing !== 'passed_over')
+}
+
 /** The context in which `span` is the parent of what follows. */
 export function contextOf(span: Span): Context {
   return contextWith(activeContext(), span)
@@ -101,6 +106,13 @@ export function contextWith(context: Context, span: Span): Context {
   if (!(span instanceof HostedSpan)) return trace.setSpan(context, span)
   const known = context.setValue(HOSTED_SPAN, span)
   return span.isBorrowed ? known : trace.setSpan(known, span.host)
+}
+
+/** The event of the innermost span of ours, while it is under way; spans that the application makes in between do not hide it. */
+export function activeSubject(): SpanSubject | undefined {
+  const context = activeContext()
+  const span = context.getValue(HOSTED_SPAN) ?? trace.getSpan(context)
+  return span instanceof LightSpan ? span.subject : undefined
 }
 
 /** The span under way, if any. */

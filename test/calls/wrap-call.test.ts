@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { ATTR_ATTEMPT_OUTCOME, ATTR_CALLER, ATTR_ERROR_TYPE, ATTR_HTTP_STATUS, ATTR_PROFILE, ATTR_PROVIDER } from '../../otel/semconv.ts'
+import {
+  ATTR_ATTEMPT_OUTCOME,
+  ATTR_CALLER,
+  ATTR_CODE_STACK,
+  ATTR_ERROR_TYPE,
+  ATTR_HTTP_STATUS,
+  ATTR_PROFILE,
+  ATTR_PROVIDER,
+  ATTR_SAMPLE_WEIGHT,
+} from '../../otel/semconv.ts'
 import { startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { atTheEnd, observed } from '../support/gateway-world.ts'
 
@@ -88,5 +97,35 @@ describe('a provider call of another caller', () => {
     const watched = w.watch.wrapCall(async (value: number) => value + 1, { provider: 'corp', profile: fail, model: fail })
     expect(await watched(1)).toBe(2)
     expect(await w.labels('attemptDuration')).toMatchObject([{ profile: 'unknown', model: 'unknown', outcome: 'ok' }])
+  })
+
+  it('is counted with its caller however many there are, and kept where it fails; those that are kept stand for the others', async () => {
+    const w = await world()
+    let isDown = false
+    const watched = w.watch.wrapCall(async () => ({ status: isDown ? 500 : 200 }), { provider: 'corp', model: 'm-1', profile: 'corp:me' })
+    async function askTheModel() {
+      return await watched()
+    }
+    for (let call = 0; call < 300; call += 1) await askTheModel()
+    const kept = w.spans('chat m-1')
+    expect(kept.length).toBeLessThan(200)
+    const standFor = kept.map(({ attributes }) => Number(attributes[ATTR_SAMPLE_WEIGHT] ?? 1)).reduce((sum, weight) => sum + weight, 0)
+    isDown = true
+    await askTheModel()
+    await askTheModel()
+    const [first, second] = w.spans('chat m-1').slice(kept.length)
+    expect([first, second].map(span => span?.attributes[ATTR_CALLER])).toEqual([LABELS.caller, LABELS.caller])
+    expect(first?.attributes[ATTR_CODE_STACK]).toContain('askTheModel (test/calls/wrap-call.test.ts:')
+    // The call that follows a failure has its whole stack.
+    expect(String(second?.attributes[ATTR_CODE_STACK]).split('\n').length).toBeGreaterThanOrEqual(
+      String(kept[0]?.attributes[ATTR_CODE_STACK]).split('\n').length,
+    )
+    const counted = (await w.series('attemptDuration')).map(({ labels, value }) => [labels.caller, labels.outcome, value])
+    expect(counted).toEqual([
+      [LABELS.caller, 'ok', 300],
+      [LABELS.caller, 'server_error', 2],
+    ])
+    expect(standFor).toBeLessThanOrEqual(300)
+    expect(standFor).toBeGreaterThanOrEqual(kept.length)
   })
 })

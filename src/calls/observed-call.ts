@@ -3,8 +3,8 @@ import type { CallerSite } from '../domain/caller-site.ts'
 import { judgeResult, judgeThrown, type SeenEnd } from '../providers/call-judgement.ts'
 import { laterUsage, type TokenUsage, UsageReader, usageIn } from '../providers/usage-reader.ts'
 import type { FaultReporter } from '../telemetry/fault-reporter.ts'
-import { type EventFields, OpenEvent } from '../telemetry/open-event.ts'
-import { activeSubject, contextOf, isKept, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
+import { activeEvent, type EventFields, OpenEvent } from '../telemetry/open-event.ts'
+import { contextOf, isKept, standingOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { type BodyObserver, trackBody } from './body-tracker.ts'
 import type { SampleWeights } from './sample-weights.ts'
 
@@ -186,8 +186,8 @@ class CallRecord extends OpenEvent<'attempt'> {
 
 /** The call within which another one begins now. */
 function enclosingCall(): CallRecord | undefined {
-  const call = activeSubject()
-  return call instanceof CallRecord && !call.isOver ? call : undefined
+  const call = activeEvent('attempt')
+  return call instanceof CallRecord ? call : undefined
 }
 
 /** Bytes of an answer as they pass. */

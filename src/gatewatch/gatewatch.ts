@@ -16,6 +16,7 @@ import { GatewayError, isGatewayError } from '../domain/gateway-error.ts'
 import type { AnyFunction, AsyncFunction } from '../domain/wrapped-function.ts'
 import { EventStore } from '../events/event-store.ts'
 import type { WrapOperationOptions, WrappedOperation } from '../login/wrap-operation.ts'
+import { bindPermit } from '../providers/permit.ts'
 import type { AcquireResult } from '../refresh/acquire.ts'
 import { checkedDeadline } from '../refresh/wait.ts'
 import type { WrapRefreshOptions } from '../refresh/wrap-refresh.ts'
@@ -506,6 +507,25 @@ export class Gatewatch {
    */
   observeProfiles(read: ReadProfiles): () => void {
     return this.#parts.gateway.reported.observe(read)
+  }
+
+  /**
+   * Binds the permit of the wrapped refresh that runs now to a function that runs later in another asynchronous context, such as a
+   * job of a pool, a queue or a retry whose timer was set before. Its token request is then part of this refresh, and no bypass. The
+   * permit ends with the refresh: wait for the job within it.
+   *
+   * @returns A function with the same `this`, arguments and result; `work` itself outside of a wrapped refresh.
+   * @example
+   * import { createGatewatch } from 'gatewatch'
+   *
+   * const watch = await createGatewatch()
+   * const jobs: (() => void)[] = [] // run by a worker that was started before
+   * const post = async () => fetch('https://login.acme.example/token', { method: 'POST' })
+   * const refresh = () => new Promise<Response>((resolve, reject) => jobs.push(watch.bindPermit(() => void post().then(resolve, reject))))
+   * export const guarded = watch.wrapRefresh(refresh, { provider: 'acme', profile: 'work', tokenUrl: 'https://login.acme.example/token' })
+   */
+  bindPermit<F extends AnyFunction>(work: F): F {
+    return bindPermit(work)
   }
 
   /**

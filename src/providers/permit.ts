@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Fingerprint } from '../domain/fingerprint.ts'
+import type { AnyFunction } from '../domain/wrapped-function.ts'
 import type { TokenJudgement } from './provider.ts'
 
 interface PermitOptions {
@@ -124,6 +125,20 @@ function storage(): AsyncLocalStorage<Permit> {
 /** The permit carried by the code that runs now. */
 export function carriedPermit(): Permit | undefined {
   return shared[PERMITS]?.getStore()
+}
+
+/**
+ * Binds the permit that the code running now carries to a function that runs later, in the context of other code: a job of a queue.
+ *
+ * @returns A function with the same `this`, arguments and result; `work` itself where no permit is carried.
+ */
+export function bindPermit<F extends AnyFunction>(work: F): F {
+  const permit = carriedPermit()
+  if (!permit) return work
+  function bound(this: unknown, ...parameters: Parameters<F>): unknown {
+    return carryPermit(permit as Permit, () => Reflect.apply(work, this, parameters) as unknown)
+  }
+  return bound as F
 }
 
 /** The parts of a token URL that are compared: scheme, host, port and path; not query, fragment and credentials. */

@@ -108,13 +108,6 @@ export function contextWith(context: Context, span: Span): Context {
   return span.isBorrowed ? known : trace.setSpan(known, span.host)
 }
 
-/** The event of the innermost span of ours, while it is under way; spans that the application makes in between do not hide it. */
-export function activeSubject(): SpanSubject | undefined {
-  const context = activeContext()
-  const span = context.getValue(HOSTED_SPAN) ?? trace.getSpan(context)
-  return span instanceof LightSpan ? span.subject : undefined
-}
-
 /** The span under way, if any. */
 export function activeSpanContext(): SpanContext | undefined {
   return trace.getSpanContext(activeContext())

@@ -22,7 +22,7 @@ export interface CallObservers {
 }
 
 /** Takes the caller: with its whole stack, or with the nearest frames. */
-export type TakeCaller = (stack: 'whole' | 'near') => CallerSite
+type TakeCaller = (stack: 'whole' | 'near') => CallerSite
 
 /** Calls that failed: those that follow may fail too, and their stacks are taken whole. */
 export class RecentTroubles {

@@ -23,22 +23,26 @@ export type {
 export type {
   AttemptOutcome,
   Billing,
+  BypassPolicy,
   CredentialType,
   Decision,
   LoginMethod,
   OperationOutcome,
   ProbeOutcome,
+  ProcessRole,
   ProfileState,
   Protocol,
   RefreshReason,
   SkipReason,
   TokenRequestOutcome,
+  Uncertainty,
+  Via,
 } from './domain/enums.ts'
 export type { Fingerprint } from './domain/fingerprint.ts'
 export { GatewayError, type GatewayErrorCode, type GatewayErrorOptions, type NextStep } from './domain/gateway-error.ts'
 export type { AnyFunction, AsyncFunction, ReadFromCall, Resolved, ValueOrReader } from './domain/wrapped-function.ts'
-export type { AcquireCount, EventCounts, MoveCount, RefreshCount } from './events/queries/counts.ts'
-export type { ListedRefresh, ListFilterValue } from './events/queries/refresh-list.ts'
+export type { AcquireCount, EventCounts, MoveCount, RecordedCount, RefreshCount } from './events/queries/counts.ts'
+export type { ListedRefresh, ListFilterValue, RefreshListFilter } from './events/queries/refresh-list.ts'
 export { createGatewatch } from './gatewatch/create-gatewatch.ts'
 export type { AcquireTokenOptions, CallOptions, Gatewatch, GatewatchOptions, LabelOptions, MetricsOptions } from './gatewatch/gatewatch.ts'
 export type { RecordedEvents, RefreshFilter } from './gatewatch/recorded-events.ts'

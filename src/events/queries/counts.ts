@@ -2,14 +2,14 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Counter } from '../event-schema.ts'
 
 /** How often something happened since the store was begun, by its labels. */
-interface Counted {
+export interface RecordedCount {
   readonly count: number
   /** Epoch milliseconds. */
   readonly lastSeenMs: number
 }
 
 /** Token requests of refreshes by who, why, which way and how they ended. `outcome` is empty where none was known. */
-export interface RefreshCount extends Counted {
+export interface RefreshCount extends RecordedCount {
   readonly caller: string
   readonly reason: string
   readonly via: string
@@ -17,14 +17,14 @@ export interface RefreshCount extends Counted {
 }
 
 /** Acquisitions at the gate by who, why and what the gate did. */
-export interface AcquireCount extends Counted {
+export interface AcquireCount extends RecordedCount {
   readonly caller: string
   readonly reason: string
   readonly decision: string
 }
 
 /** Calls that went on from one profile to another, and what drove them. */
-export interface MoveCount extends Counted {
+export interface MoveCount extends RecordedCount {
   readonly from: string
   readonly to: string
   readonly reason: string
@@ -50,7 +50,7 @@ export function eventCounts(database: DatabaseSync): EventCounts {
   }
 }
 
-function rowsOf<Row extends Counted>(database: DatabaseSync, name: Counter, labels: readonly string[]): Row[] {
+function rowsOf<Row extends RecordedCount>(database: DatabaseSync, name: Counter, labels: readonly string[]): Row[] {
   const query = `SELECT ${labels.join(', ')}, count, last_ms AS "lastSeenMs" FROM counter WHERE name = ? ORDER BY count DESC, last_ms DESC`
   return database
     .prepare(query)

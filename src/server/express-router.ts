@@ -5,7 +5,7 @@ import { OpsPage } from '../ops/ops-page.ts'
 import { opsRouter } from '../ops/ops-router.ts'
 import { packageVersion } from '../tools/own-package.ts'
 import { dataSourceOf } from './data-source.ts'
-import { metricsEndpoint, operatorEndpoints } from './operator-endpoints.ts'
+import { healthEndpoints, metricsEndpoint, operatorEndpoints } from './operator-endpoints.ts'
 import { requestSpans } from './request-span.ts'
 
 /** Middleware of Express, Connect, or a server of `node:http`. */
@@ -15,6 +15,13 @@ export type HttpMiddleware = (request: IncomingMessage, response: ServerResponse
 export interface RouterOptions {
   /** Says whether the sender of a request may see callers, profiles and metrics, and start probes. A rejection refuses, too. */
   authorize: (request: IncomingMessage) => boolean | Promise<boolean>
+  /**
+   * Whether the application can serve, for `/readyz`: 200 if so, else 503, also when it throws or takes longer than 900 ms. No key is asked
+   * for.
+   *
+   * @default there is neither `/readyz` nor `/healthz` here
+   */
+  ready?: () => boolean | Promise<boolean>
 }
 
 /**
@@ -36,7 +43,8 @@ export function requestContext(watch: Gatewatch): HttpMiddleware {
 }
 
 /**
- * The ops page (`/ops`), its data and findings, and `/metrics`, to be mounted anywhere in the application.
+ * The ops page (`/ops`), its data and findings, `/metrics`, and `/healthz` and `/readyz` where the application says whether it is ready, to be mounted
+ * anywhere in the application. It serves no provider endpoints (`/v1`): those are `createGateway`'s.
  *
  * @throws {GatewayError} `GW_CLOSED` once the Gatewatch is closed.
  * @example
@@ -48,7 +56,7 @@ export function requestContext(watch: Gatewatch): HttpMiddleware {
  * const watch = await createGatewatch()
  * app.use('/gatewatch', router(watch, { authorize: request => request.headers['x-admin-key'] === process.env.ADMIN_KEY }))
  */
-export function router(watch: Gatewatch, { authorize }: RouterOptions): HttpMiddleware {
+export function router(watch: Gatewatch, { authorize, ready }: RouterOptions): HttpMiddleware {
   const { app } = Gatewatch.attach(watch, parts => {
     const page = new OpsPage(dataSourceOf({ ...parts, version: packageVersion() }))
     const app = express()
@@ -56,6 +64,7 @@ export function router(watch: Gatewatch, { authorize }: RouterOptions): HttpMidd
     app.disable('etag')
     app.use(['/ops', '/metrics'], guardOf(authorize))
     app.use(opsRouter(page, (_request, _response, next) => next()))
+    if (ready) app.use(healthEndpoints(parts.gateway, ready))
     app.use(metricsEndpoint({ metrics: accept => watch.metrics(accept) }))
     app.use(operatorEndpoints(parts.gateway))
     return { app, stop: () => page.stop() }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type RequestHandler, Router } from 'express'
-import { isGatewayError } from '../domain/gateway-error.ts'
+import { configError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gatewatch/gateway.ts'
 import { PACKAGE_FOLDER } from '../tools/own-package.ts'
 import { answerError, keepPrivate } from './error-answer.ts'
@@ -40,6 +41,9 @@ function escaped(text: string): string {
   return text.replace(/[&<>"]/g, character => `&#${character.charCodeAt(0)};`)
 }
 
+/** A probe waits no longer for the application itself, in ms: the default of Kubernetes is a second. */
+const HOST_ANSWERS_MS = 900
+
 export interface MetricsEndpointOptions {
   /** What `/metrics` answers, for an `Accept` header. */
   metrics: (accept: string | undefined) => Promise<{ contentType: string; body: string }>
@@ -69,14 +73,16 @@ export function healthEndpoints(gateway: Gateway, ready?: ReadyCallback): Router
   return router
 }
 
-/** What throws, or says anything else than yes, is not ready. */
+/** What throws, hangs, or says anything else than yes, is not ready. */
 function readinessOfApplication({ telemetry: { faults } }: Gateway, ready: ReadyCallback): RequestHandler {
   return async (_request, response) => {
     let isReady = false
     try {
-      isReady = (await ready()) === true
+      const said = await Promise.race([ready(), sleep(HOST_ANSWERS_MS, undefined, { ref: false })])
+      if (said === undefined) throw configError(`ready did not answer within ${HOST_ANSWERS_MS} ms`)
+      isReady = said === true
     } catch (fault) {
-      faults.report('the option createGateway.ready', fault)
+      faults.report('the option ready', fault)
     }
     response.status(isReady ? 200 : 503).json({ status: isReady ? 'ready' : 'the application is not ready' })
   }

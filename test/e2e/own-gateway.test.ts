@@ -194,4 +194,27 @@ describe('a gateway of the application', () => {
     expect(await w.watch.profiles()).toEqual([])
     expect(w.faults).toEqual([])
   })
+
+  it('says itself whether it is ready, and serves no provider endpoints', async () => {
+    const w = await ownGateway()
+    const fault = new RangeError('x')
+    const answers: (() => boolean | Promise<boolean>)[] = [
+      () => true,
+      async () => false,
+      () => {
+        throw fault
+      },
+      () => Promise.reject(fault),
+      () => new Promise(() => undefined),
+      () => 'yes' as never,
+    ]
+    for (const [index, ready] of answers.entries()) w.app.use(`/mounted-${index}`, router(w.watch, { authorize: () => false, ready }))
+    const statuses = await Promise.all(answers.map(async (_, index) => (await fetch(`${w.url}/mounted-${index}/readyz`)).status))
+    expect(statuses).toEqual([200, 503, 503, 503, 503, 503])
+    expect(w.faults).toEqual([fault, expect.objectContaining({ code: 'GW_CONFIG', message: 'ready did not answer within 900 ms' })])
+    expect((await fetch(`${w.url}/mounted-0/ops`)).status).toBe(403)
+    expect((await fetch(`${w.url}/gatewatch/readyz`)).status).toBe(404)
+    for (const path of ['/v1/models', '/v1/chat/completions', '/oauth/token'])
+      expect((await fetch(`${w.url}/mounted-0${path}`, { method: 'POST' })).status).toBe(404)
+  })
 })

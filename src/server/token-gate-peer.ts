@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
+import { dropOldest } from '../tools/drop-oldest.ts'
 
 /** Processes that are looked at, the newest first: a large machine has many. */
 const MOST_PROCESSES = 500
@@ -25,6 +26,10 @@ interface Peer {
   readonly remotePort?: number | undefined
   readonly localPort?: number | undefined
 }
+
+/** Processes that were at the other end lately. */
+const foundBefore = new Set<string>()
+const MOST_FOUND = 16
 
 /** Names the process at the other end of a connection; `undefined` where it cannot. Never rejects. */
 type PeerFinder = (peer: Peer) => Promise<string | undefined>
@@ -107,11 +112,14 @@ export async function peerProcess({ remoteAddress, remotePort, localPort }: Peer
   try {
     const inode = await socketInode(remotePort, localPort)
     if (inode === undefined) return undefined
-    // The newest process first: a client that was just started is the usual one.
+    // A process that came before comes again; of the others the newest first: a client that was just started is the usual one.
     const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name)).sort((a, b) => Number(b) - Number(a))
-    for (const pid of pids.slice(0, MOST_PROCESSES)) {
+    for (const pid of new Set([...foundBefore, ...pids.slice(0, MOST_PROCESSES)])) {
       if (performance.now() > until) return undefined
-      if (await holdsSocket(pid, inode)) return shown(await commandOf(pid))
+      if (!(await holdsSocket(pid, inode))) continue
+      foundBefore.add(pid)
+      dropOldest(foundBefore, MOST_FOUND)
+      return shown(await commandOf(pid))
     }
   } catch {
     // No /proc here, or the process is gone.

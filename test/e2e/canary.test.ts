@@ -443,8 +443,8 @@ async function readOperatorPages({ url }: Serving, gatewatch: Gatewatch): Promis
   const rows = (await collected(gatewatch.events.source.events())).filter(({ kind }) => kind !== 'config').map(spanOfEvent)
   surfaces.set('events', JSON.stringify(rows))
   const traces = [...new Set(rows.map(({ traceId }) => traceId))].slice(0, 200)
-  surfaces.set('/ops/data/traces', (await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))).join('\n'))
   const traceData = await Promise.all(traces.map(id => read(`/ops/data/traces/${id}`)))
+  surfaces.set('/ops/data/traces', traceData.join('\n'))
   surfaces.set('data of the ops page', [...data, ...traceData].join('\n'))
   surfaces.set('profiles()', JSON.stringify(await gatewatch.profiles()))
 }

@@ -326,8 +326,8 @@ describe('the outcome of a wrapped refresh', () => {
       w.calls.at(-1)?.land(token)
       await refreshing
     }
-    const rejected = w.refresh({ account: 'other', access: 'refused' })
-    w.calls.at(-1)?.land('refused')
+    const rejected = w.refresh({ account: 'other', access: 'rejected-at' })
+    w.calls.at(-1)?.land('rejected-at')
     await rejected
     const outcomes = w.spans(SPAN_REFRESH).map(({ attributes }) => attributes[ATTR_OUTCOME])
     expect(outcomes).toEqual(['rotated', 'reused', 'rotated', 'reused', 'reused'])

@@ -8,6 +8,10 @@ process.env.NODE_COMPILE_CACHE ??= compileCache(import.meta.dirname)
 
 const files = testFiles()
 const STARTS_PROCESSES: ReadonlySet<TestKind> = new Set(['processes', 'programs'])
+/** Each project has workers of its own, at two seconds of CPU each: kinds are projects only where one is asked for. */
+const projects: readonly (readonly [name: string, kinds: readonly TestKind[]])[] = process.argv.some(text => text.startsWith('--project'))
+  ? TEST_KINDS.map(kind => [kind, [kind]])
+  : [['all', TEST_KINDS]]
 
 export default defineConfig({
   test: {
@@ -28,15 +32,14 @@ export default defineConfig({
     allowOnly: false,
     setupFiles: ['test/support/after-each.ts'],
     reporters: process.env.CI ? ['default', ['json', { outputFile: 'test/output/results.json' }]] : ['default'],
-    projects: TEST_KINDS.map(kind => ({
+    projects: projects.map(([name, kinds]) => ({
       extends: true,
       test: {
-        name: kind,
-        include: [...(files.get(kind) ?? [])],
+        name,
+        include: kinds.flatMap(kind => files.get(kind) ?? []),
         // Files share a process, which then loads the modules of the house once: two seconds of CPU a file.
         isolate: false,
-        // Runs when a test file of that kind does.
-        globalSetup: STARTS_PROCESSES.has(kind) ? ['test/support/build-package.ts'] : [],
+        globalSetup: kinds.some(kind => STARTS_PROCESSES.has(kind)) ? ['test/support/build-package.ts'] : [],
       },
     })),
   },

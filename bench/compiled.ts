@@ -44,13 +44,12 @@ export async function compiledCommand(root = THIS_TREE): Promise<string> {
   return join(await builtPackage(root), manifestOf(root).bin.gatewatch)
 }
 
-/** What an application imports of the package that `builtPackage` builds. */
-export async function builtLibrary(root = THIS_TREE): Promise<typeof import('../src/index.ts') & typeof import('../src/express.ts')> {
-  const folder = join(await builtPackage(root), 'dist')
+/** What an application imports of a built package. @param folder As `builtPackage` gives it. */
+export async function libraryIn(folder: string): Promise<typeof import('../src/index.ts') & typeof import('../src/express.ts')> {
   const [library, express] = await Promise.all(
-    ['index.js', 'express.js'].map(file => import(pathToFileURL(join(folder, file)).href) as Promise<object>),
+    ['index.js', 'express.js'].map(file => import(pathToFileURL(join(folder, 'dist', file)).href) as Promise<object>),
   )
-  return { ...library, ...express } as Awaited<ReturnType<typeof builtLibrary>>
+  return { ...library, ...express } as Awaited<ReturnType<typeof libraryIn>>
 }
 
 interface Manifest {

@@ -6,6 +6,8 @@ export interface BenchOptions {
   readonly only: readonly GatewayId[]
   /** Whether a watched process is set against an unwatched one. */
   readonly watch: boolean
+  /** Whether an application that embeds the library is set against the same one without. */
+  readonly embed: boolean
   /** Whether diagnose is timed over a large event store. */
   readonly diagnose: boolean
   /** Parts that are measured in a process of their own. */
@@ -24,6 +26,8 @@ export interface BenchOptions {
 
 /** Names the watched process among those of `--only`. */
 const WATCH = 'watch'
+/** Names the application that embeds the library among those of `--only`. */
+const EMBED = 'embed'
 /** Names the diagnosis of a large event store among those of `--only`. */
 const DIAGNOSE = 'diagnose'
 const FULL = { rounds: 12, starts: 4, cellMs: 550, warmUpMs: 2_000 } as const
@@ -40,6 +44,7 @@ export const HELP = `Measures Gatewatch beside a bare Express + undici pass-thro
   --starts N       processes of each contestant that share the rounds, one after the other (${FULL.starts})
   --only a,b,...   contestants: ${CONTESTANTS.join(', ')}; ratios are to the first one measured.
                    ${WATCH}: a process under gatewatch run beside the same process without
+                   ${EMBED}: a route of an application behind the middleware, and with its call wrapped, beside the bare route
                    ${DIAGNOSE}: gatewatch diagnose over an event store of 200,000 events
                    ${ISOLATED.join(', ')}: start-up, gate acquisitions, wrapped calls and middleware, the share of recording events, the holds of a host's loop, memory over a million calls (minutes),
                    the questions of the ops page over 200,000 events
@@ -93,16 +98,17 @@ function readOnly({
 }: {
   only?: string
   against?: string
-}): Pick<BenchOptions, 'only' | 'watch' | 'diagnose' | 'alone'> {
-  if (text === undefined && against !== undefined) return { only: AGAINST, watch: true, diagnose: false, alone: [] }
-  if (text === undefined) return { only: CONTESTANTS, watch: true, diagnose: true, alone: ISOLATED }
+}): Pick<BenchOptions, 'only' | 'watch' | 'embed' | 'diagnose' | 'alone'> {
+  if (text === undefined && against !== undefined) return { only: AGAINST, watch: true, embed: false, diagnose: false, alone: [] }
+  if (text === undefined) return { only: CONTESTANTS, watch: true, embed: true, diagnose: true, alone: ISOLATED }
   const wanted = text.split(',').map(word => word.trim())
-  const known: readonly string[] = [...CONTESTANTS, WATCH, DIAGNOSE, ...ISOLATED]
+  const known: readonly string[] = [...CONTESTANTS, WATCH, EMBED, DIAGNOSE, ...ISOLATED]
   const unknown = wanted.filter(word => !known.includes(word))
   if (unknown.length > 0) throw new TypeError(`--only names ${unknown.join(', ')}; allowed: ${known.join(', ')}`)
   return {
     only: CONTESTANTS.filter(id => wanted.includes(id)),
     watch: wanted.includes(WATCH),
+    embed: wanted.includes(EMBED),
     diagnose: wanted.includes(DIAGNOSE),
     alone: ISOLATED.filter(id => wanted.includes(id)),
   }

@@ -4,6 +4,7 @@ import { checkAnswers } from './answer-check.ts'
 import { Child } from './child.ts'
 import { measureDiagnoseCost, writeDiagnoseCost } from './diagnose-cost.ts'
 import { type EarlierTree, earlierTree } from './earlier-tree.ts'
+import { EMBED_CONTESTANTS } from './embedded.ts'
 import { measureIsolated, writeAlone } from './isolate.ts'
 import { CASES, type Measurement, measure, type Runner, warmUp } from './measurement.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
@@ -133,6 +134,7 @@ async function measureAll(options: BenchOptions): Promise<void> {
       const cost = await measureWatchCost(note, tree)
       print(options, cost, () => `\n${writeWatchCost(cost)}`)
     }
+    if (options.embed) show(await bench(options, EMBED_CONTESTANTS, tree), options)
     if (options.diagnose) {
       const cost = await measureDiagnoseCost(note)
       print(options, cost, () => `\n${writeDiagnoseCost(cost)}`)

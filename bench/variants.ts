@@ -5,12 +5,13 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Child } from './child.ts'
 import { compiledCommand } from './compiled.ts'
 import type { EarlierTree } from './earlier-tree.ts'
+import { EMBED_CONTESTANTS, type EmbedContestantId, embedContestants } from './embedded.ts'
 import { temporaryFolder, WATCH_CONTESTANTS, type WatchContestantId, watchContestants } from './watched.ts'
 
 /** Ways to pass a request on, set against the first one. */
 export const CONTESTANTS = ['a', 'b', 'b-otlp', 'b-all', 'c', 'd'] as const
 export type GatewayId = (typeof CONTESTANTS)[number]
-type OwnId = GatewayId | WatchContestantId
+type OwnId = GatewayId | WatchContestantId | EmbedContestantId
 /** A contestant that runs the code of another commit. */
 export type EarlierId = `${OwnId}-earlier`
 export type ContestantId = OwnId | EarlierId
@@ -35,8 +36,17 @@ const ONE_DAY_MS = 86_400_000
 const PORTKEY = new URL('./node_modules/@portkey-ai/gateway/', import.meta.url)
 
 /** Those that run code of this repository, so that another commit's can be measured beside them. */
-const OF_THIS_REPOSITORY: ReadonlySet<OwnId> = new Set<OwnId>(['b', 'b-otlp', 'b-all', 'c', 'watched', 'deepStacks'])
-const OWN: readonly OwnId[] = [...CONTESTANTS, ...WATCH_CONTESTANTS]
+const OF_THIS_REPOSITORY: ReadonlySet<OwnId> = new Set<OwnId>([
+  'b',
+  'b-otlp',
+  'b-all',
+  'c',
+  'watched',
+  'deepStacks',
+  'middleware',
+  'wrapped',
+])
+const OWN: readonly OwnId[] = [...CONTESTANTS, ...WATCH_CONTESTANTS, ...EMBED_CONTESTANTS]
 
 export function earlierOf(id: OwnId): EarlierId {
   return `${id}-earlier`
@@ -76,6 +86,7 @@ function ownContestants(root = THIS_TREE): Readonly<Record<OwnId, Contestant>> {
     c: gatewatch(root, 'Gatewatch, telemetry off', () => ({ OTEL_SDK_DISABLED: 'true' })),
     d: portkey(),
     ...watchContestants(root),
+    ...embedContestants(root),
   }
 }
 

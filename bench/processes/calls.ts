@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { builtLibrary } from '../compiled.ts'
+import { builtPackage, libraryIn } from '../compiled.ts'
 import { deepStack } from '../deep-stack.ts'
 import { reportAlone } from '../isolate.ts'
 import { type Spread, spread } from '../statistics.ts'
@@ -14,7 +14,7 @@ const CALLS = 20_000
 const FRAMES = 30
 const ANSWER = { status: 200, usage: { prompt_tokens: 12, completion_tokens: 345 } }
 
-const { createGatewatch, requestContext } = await builtLibrary()
+const { createGatewatch, requestContext } = await libraryIn(await builtPackage())
 const watch = await createGatewatch()
 const deep = await deepStack(FRAMES)
 const send = async (_model: string) => ANSWER

@@ -45,7 +45,9 @@ const INSTRUMENTED = /^(?:https?|http2)$/
 /** Its functions are looked up when they are called: to load it takes seven milliseconds, and few processes that start use it. */
 const LOADED_LATER = 'crypto'
 const FORMAT = { format: 'esm', platform: 'node', target: 'node22.22', logLevel: 'warning', legalComments: 'none' } as const
-const SMALL = { minifySyntax: true, minifyWhitespace: true } as const
+/** Node prints the line of an error that is not caught. */
+const LONGEST_LINE = 160
+const SMALL = { minifySyntax: true, minifyWhitespace: true, lineLimit: LONGEST_LINE } as const
 const RUN = promisify(execFile)
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { 'no-types': { type: 'boolean', default: false } } })
@@ -209,8 +211,8 @@ async function mergedFile(names: readonly string[], files: ReadonlyMap<string, s
 
 /** Chunks that were imported for their evaluation alone are one file now. */
 function withoutRepeated(text: string): string {
-  const imported = new Set(Array.from(text.matchAll(/from"(\.\/[^"]+)"/g), ([, path]) => path))
-  return text.replace(/import"(\.\/[^"]+)";/g, (statement, path) => {
+  const imported = new Set(Array.from(text.matchAll(/from\s*"(\.\/[^"]+)"/g), ([, path]) => path))
+  return text.replace(/import\s*"(\.\/[^"]+)";/g, (statement, path) => {
     const isRepeated = imported.has(path)
     imported.add(path)
     return isRepeated ? '' : statement

@@ -159,21 +159,36 @@ interface Attached {
 /** Gauges are renewed this often for exporters that push; a scrape renews them itself. */
 const GAUGES_EVERY_MS = 15_000
 
-const OF_PROGRAMS: readonly string[] = ['environment', 'source', 'processRole', 'startTelemetry'] satisfies (keyof StartOptions)[]
+/** Each option of `createGatewatch`. */
+const EMBEDDED = Object.keys({
+  store: true,
+  recordIn: true,
+  onError: true,
+  providers: true,
+  profiles: true,
+  order: true,
+  gate: true,
+  fallback: true,
+  upstream: true,
+  probe: true,
+  labels: true,
+} satisfies Record<keyof GatewatchOptions, true>)
 
 /**
- * Rejects what is no option of a public function.
+ * Rejects what is no option of a public function: a key that is misspelt, or one that only programs of this package give.
  *
+ * @param more Options beside those of `createGatewatch`.
  * @throws {GatewayError} `GW_CONFIG`
  * @internal
  */
-export function requirePublic(options: object, notAllowed: readonly string[] = OF_PROGRAMS): void {
-  const wrong = Object.keys(options).filter(key => notAllowed.includes(key))
+export function requirePublic(options: object, more: readonly string[] = []): void {
+  const allowed = [...EMBEDDED, ...more]
+  const wrong = Object.keys(options).filter(key => !allowed.includes(key))
   const place = (key: string) => (key === 'listen' ? ' here; createGateway of gatewatch/gateway takes it' : '')
   if (wrong.length > 0)
     throw refused(
       'options',
-      wrong.map(key => `${key}: is an unknown key${place(key)}`),
+      wrong.map(key => `${key}: is an unknown key${place(key)}; allowed: ${allowed.join(', ')}`),
     )
 }
 
@@ -183,7 +198,7 @@ export function requirePublic(options: object, notAllowed: readonly string[] = O
  * @internal
  */
 export function startEmbedded(options: GatewatchOptions, mapRead: Promise<void>): Promise<Gatewatch> {
-  requirePublic(options, [...OF_PROGRAMS, 'listen'])
+  requirePublic(options)
   return startGatewatch(options, mapRead)
 }
 

@@ -46,7 +46,7 @@ export interface ListeningGateway {
  * console.log(gateway.url)
  */
 export async function createGateway({ ready, ...options }: CreateGatewayOptions = {}): Promise<ListeningGateway> {
-  requirePublic(options, ['listen'])
+  requirePublic(options, ['listen', 'ready'])
   const watch = await startGatewatch(options, readMapOfCaller(createGateway))
   const close = (graceMs?: number) => watch.close(graceMs)
   try {

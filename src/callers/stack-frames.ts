@@ -88,6 +88,8 @@ export interface RawFrame {
   readonly line: number
   readonly column: number
   readonly functionName: string
+  /** Class of the object whose method it is; V8 does not put it into the name. */
+  readonly className?: string | undefined
   readonly isAsync: boolean
   /** Where the function begins. */
   readonly start?: { readonly line: number; readonly column: number } | undefined
@@ -214,7 +216,8 @@ function toRawFrame(site: NodeJS.CallSite): RawFrame {
   // Code that was loaded again under its old name has other functions in the same places.
   if (known?.functionName === functionName) return known
   const start = { line: site.getEnclosingLineNumber() ?? 0, column: site.getEnclosingColumnNumber() ?? 0 }
-  const frame = { file, line: site.getLineNumber() ?? 0, column: site.getColumnNumber() ?? 0, functionName, isAsync, start }
+  const className = site.getTypeName() ?? undefined
+  const frame = { file, line: site.getLineNumber() ?? 0, column: site.getColumnNumber() ?? 0, functionName, className, isAsync, start }
   if (file !== '') remember(frame, place)
   return frame
 }

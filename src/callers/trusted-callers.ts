@@ -146,12 +146,12 @@ function toPattern(declared: string): GatePattern {
 function matches(pattern: GatePattern, frame: RawFrame): boolean {
   if (isNamed(pattern, frame)) return true
   const source = sourceOf(frame)
-  return source !== undefined && isNamed(pattern, source)
+  return source !== undefined && isNamed(pattern, { ...source, className: frame.className })
 }
 
-function isNamed({ functionName, file }: GatePattern, frame: Pick<RawFrame, 'functionName' | 'file'>): boolean {
-  const { functionName: found } = frame
-  if (found !== functionName && !found.endsWith(`.${functionName}`)) return false
+function isNamed({ functionName, file }: GatePattern, frame: Pick<RawFrame, 'functionName' | 'className' | 'file'>): boolean {
+  const { functionName: found, className } = frame
+  if (found !== functionName && !found.endsWith(`.${functionName}`) && `${className}.${found}` !== functionName) return false
   return file === undefined || file.test(pathOf(frame.file))
 }
 

@@ -79,7 +79,7 @@ async function play(scenario: Scenario, { state }: SimulateCommandOptions, outpu
 /** Provider and token endpoint with the faults of the scenario, until a signal. */
 async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions, output: Output): Promise<ExitCode> {
   const { name, setting = {}, steps } = scenario
-  const { simulator, tokenUrl, logins } = await setProviderSide(setting, port === undefined ? {} : { port })
+  const { simulator, tokenUrl, logins, paidKey: apiKey } = await setProviderSide(setting, port === undefined ? {} : { port })
   // Before anything is written: an early signal must leave nothing behind either.
   const asked = waitForSignal()
   const folder = await mkdtemp(join(tmpdir(), 'gatewatch-login-'))
@@ -88,7 +88,7 @@ async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions
     for (const fault of faults) simulator.inject(fault)
     // The tokens are worthless elsewhere; no token is printed anyway, since terminals and logs keep their text.
     const loginFile = join(folder, 'login.json')
-    await writeFile(loginFile, `${JSON.stringify(logins.values().next().value?.grant, undefined, 2)}\n`, { mode: 0o600 })
+    await writeFile(loginFile, `${JSON.stringify({ ...logins.values().next().value?.grant, apiKey }, undefined, 2)}\n`, { mode: 0o600 })
     const { url } = simulator
     output.show(
       { scenario: name, url, tokenUrl, loginFile, faults },
@@ -96,7 +96,7 @@ async function showProvider(scenario: Scenario, { port }: SimulateCommandOptions
         `The provider of ${name}${faults.length === 0 ? "; its failure is its clients' own, nothing misbehaves here" : `, with ${faults.length} of its faults`}.`,
         `api        ${url}/backend-api (ChatGPT), ${url}/v1 (OpenAI), ${url}/anthropic`,
         `token url  ${tokenUrl}`,
-        `login      ${loginFile} (access and refresh token, good here alone)`,
+        `login      ${loginFile} (access and refresh token, and an API key for /v1; good here alone)`,
         `Watch a client of yours: gatewatch run --token-url openai-codex=${tokenUrl} --api openai-codex=${url}/backend-api -- node app.js`,
         'Ctrl-C ends it.',
       ].join('\n'),

@@ -28,10 +28,7 @@ export async function installHosts(hosts: readonly HostName[]): Promise<Installa
   const folder = mkdtempSync(join(tmpdir(), 'gatewatch-hosts-'))
   const remove = () => rmSync(folder, { recursive: true, force: true })
   try {
-    await npm(['pack', '--pack-destination', folder], ROOT)
-    const packed = readdirSync(folder).find(name => name.endsWith('.tgz'))
-    if (packed === undefined) throw new Error('npm packed nothing')
-    const tarball = join(folder, packed)
+    const tarball = await packInto(folder)
     await Promise.all(hosts.map(host => installHost(host, join(folder, host), tarball)))
     const bare = join(folder, 'bare')
     cpSync(join(import.meta.dirname, 'app'), bare, { recursive: true })
@@ -43,6 +40,14 @@ export async function installHosts(hosts: readonly HostName[]): Promise<Installa
   }
 }
 
+/** Packs this repository as it would be published. @returns the path of the package in `folder` */
+export async function packInto(folder: string): Promise<string> {
+  await npm(['pack', '--pack-destination', folder], ROOT)
+  const packed = readdirSync(folder).find(name => name.endsWith('.tgz'))
+  if (packed === undefined) throw new Error('npm packed nothing')
+  return join(folder, packed)
+}
+
 async function installHost(host: HostName, folder: string, tarball: string): Promise<void> {
   cpSync(join(import.meta.dirname, 'app'), folder, { recursive: true })
   for (const file of ['package.json', 'package-lock.json']) cpSync(join(import.meta.dirname, host, file), join(folder, file))
@@ -52,7 +57,7 @@ async function installHost(host: HostName, folder: string, tarball: string): Pro
 }
 
 /** Install scripts do not run: none of these packages needs its own. */
-async function npm([command = '', ...parameters]: readonly string[], folder: string): Promise<void> {
+export async function npm([command = '', ...parameters]: readonly string[], folder: string): Promise<void> {
   const quiet = command === 'pack' ? [] : ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline']
   await run('npm', [command, ...quiet, '--loglevel=error', ...parameters], { cwd: folder, timeout: 240_000, maxBuffer: 64 * 1024 * 1024 })
 }

@@ -382,6 +382,24 @@ describe('the caller of a wrapped refresh', () => {
     expect(tidy(spans(SPAN_ACQUIRE), ATTR_CALLER)).toEqual([`${HERE}#nightlyJob`])
   })
 
+  // Seen: the example in examples/class-gateway had its own getAccessToken for a caller. Why: V8 names a method without its class, and
+  // the pattern compared that name alone. Fix: a frame knows the class. Issue 24.
+  it.each(['TokenClient.getAccessToken', 'getAccessToken'])('is outside the method of a class that sharedBy names %s', async name => {
+    const { telemetry, spans } = observedTelemetry()
+    const refresh = wrapRefresh(telemetry, TOKEN_URL, async () => 'fresh', { provider: 'p', profile: ID, sharedBy: [name] })
+    class TokenClient {
+      async getAccessToken() {
+        await undefined
+        return await refresh()
+      }
+    }
+    async function nightlyJob() {
+      await new TokenClient().getAccessToken()
+    }
+    await nightlyJob()
+    expect(tidy(spans(SPAN_ACQUIRE), ATTR_CALLER)).toEqual([`${HERE}#nightlyJob`])
+  })
+
   it('cannot be outside something that is no name', () => {
     const { telemetry } = observedTelemetry()
     const wrap = (sharedBy: unknown) => () =>

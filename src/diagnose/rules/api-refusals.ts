@@ -179,10 +179,13 @@ function onePath({ refreshes }: Evidence, attempts: readonly AttemptEvent[], abo
   }
 }
 
-/** Rows of refusals of one caller, path and token, without a refresh or a success in between. */
+/**
+ * Rows of refusals of one caller, path and token, without a refresh or a success in between. A call that an application wraps does not
+ * show its token: then they are those of one profile.
+ */
 function rowsOf(evidence: Evidence): Group<AttemptEvent>[] {
-  const withToken = evidence.attempts.filter(attempt => tokenOf(attempt) !== undefined)
-  return grouped(withToken, retryKey).flatMap(attempts => {
+  const known = evidence.attempts.filter(attempt => tokenOf(attempt) !== undefined || isOfProfile(attempt))
+  return grouped(known, retryKey).flatMap(attempts => {
     const rows: [AttemptEvent, ...AttemptEvent[]][] = []
     let before: AttemptEvent | undefined
     for (const attempt of attempts) {
@@ -198,9 +201,13 @@ function rowsOf(evidence: Evidence): Group<AttemptEvent>[] {
   })
 }
 
+function isOfProfile({ profile }: AttemptEvent): boolean {
+  return profile !== undefined && profile !== 'unknown'
+}
+
 function retryKey(attempt: AttemptEvent): string {
-  const { process, caller, urlPath } = attempt
-  return [process?.host, process?.pid, caller.label, callerPlace(attempt), urlPath, tokenOf(attempt)].join('\0')
+  const { process, caller, urlPath, profile } = attempt
+  return [process?.host, process?.pid, caller.label, callerPlace(attempt), urlPath, tokenOf(attempt) ?? profile].join('\0')
 }
 
 function isRetry({ refreshes }: Evidence, before: AttemptEvent, attempt: AttemptEvent): boolean {
@@ -214,11 +221,14 @@ function isRetry({ refreshes }: Evidence, before: AttemptEvent, attempt: Attempt
 function retried(rows: Group<Group<AttemptEvent>>): Detected {
   const longest = rows.toSorted((a, b) => b.length - a.length)[0] ?? rows[0]
   const [first] = longest
-  const { providerErrorCode = '', credentialExpiresInS: left } = first
+  const { providerErrorCode, credentialExpiresInS: left, profile } = first
+  const token = tokenOf(first)
+  const answer = providerErrorCode === undefined ? '401' : `401 ${providerErrorCode}`
   const expiry = left === undefined ? '' : left > 0 ? `good for another ${durationOf(left * 1_000)}` : 'expired'
   return {
     about: rows.flat(),
-    what: `${callerText(first)} sent the access token ${tokenOf(first)} ${times(longest.length, 'time')} within ${durationOf(endMsOf(lastOf(longest)) - first.startMs)}, and got 401 ${providerErrorCode} each time, without a refresh in between${rows.length > 1 ? `; ${rows.length} such rows` : ''}.${expiry && ` By its own word the token is ${expiry}.`}`,
+    surerBy: token === undefined ? 'the tokens that were sent, which a call that an application wraps does not show' : undefined,
+    what: `${callerText(first)} sent the access token ${token ?? `of profile ${profile}`} ${times(longest.length, 'time')} within ${durationOf(endMsOf(lastOf(longest)) - first.startMs)}, and got ${answer} each time, without a refresh in between${rows.length > 1 ? `; ${rows.length} such rows` : ''}.${expiry && ` By its own word the token is ${expiry}.`}`,
   }
 }
 

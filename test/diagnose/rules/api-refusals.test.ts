@@ -39,6 +39,17 @@ describe('a refused token that is sent again', () => {
     expect(finding?.what).toContain('4 times within 7.1 s')
   })
 
+  // Seen: 30 x 401 in a row of a call that an application wraps were no finding. Why: such a call does not show its token. Issue 24.
+  it('is reported by its profile where the token is not known', () => {
+    const wrapped = (at: number, profile: string) => attempt(at, 'auth', { httpStatus: 401, profile })
+    const [finding, ...others] = findings(...[0, 1, 3, 7].map(at => wrapped(at, 'acme:me')))
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({ kind: 'same_token_retried', confidence: 'likely', seen: { count: 4 } })
+    expect(finding?.what).toContain('sent the access token of profile acme:me 4 times within 7.1 s, and got 401 each time')
+    expect(kinds(...[0, 1, 3, 7].map(at => wrapped(at, 'unknown')))).toEqual([])
+    expect(kinds(...[0, 1, 3, 7].map(at => wrapped(at, `acme:${at}`)))).toEqual([])
+  })
+
   it.each<[string, GatewatchEvent[]]>([
     ['twice', row.slice(0, 2)],
     ['with a refresh in between', [...row.slice(0, 2), refresh(2, { reason: 'rejected' }), ...row.slice(2)]],

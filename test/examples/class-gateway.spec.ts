@@ -1,0 +1,13 @@
+import { describeStyle } from './acceptance.ts'
+
+describeStyle({
+  name: 'class-gateway',
+  accounts: ['work'],
+  path: route => route,
+  callers: {
+    bypass: 'gateway.js#quota',
+    fallback: 'gateway.js##fallBack',
+    retries: 'gateway.js#summarise',
+    refresh: 'server.js#refresh',
+  },
+})

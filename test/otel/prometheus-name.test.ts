@@ -5,6 +5,7 @@ import { METRICS } from '../../otel/semconv.ts'
 describe('names in Prometheus', () => {
   it('are those that OTLP ingestion yields, for every metric', () => {
     expect(Object.values(METRICS).map(prometheusName)).toEqual([
+      'gatewatch_info',
       'gatewatch_oauth_refresh_duration_seconds',
       'gatewatch_oauth_token_request_duration_seconds',
       'gatewatch_oauth_operation_duration_seconds',

@@ -154,7 +154,7 @@ async function runHost({ api, express, http, gatewatches }) {
     )
     const own = []
     for (const watch of watches)
-      own.push({ metrics: (await watch.metrics()).body, events: (await Array.fromAsync(watch.events.events())).length })
+      own.push({ metrics: (await watch.metrics()).body, events: (await Array.fromAsync(watch.events.source.events())).length })
     const registered = globalThis[Symbol.for('opentelemetry.js.api.1')] ?? {}
     const globals = Object.keys(registered).filter(name => registered[name] !== undefined)
     const isRootActive = api.context.active() === ROOT_CONTEXT

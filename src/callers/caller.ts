@@ -3,7 +3,7 @@ import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domai
 import type { EventCaller } from '../domain/events.ts'
 import { isOfClientPackage, isOwnSource, sourceKindOf, toPath } from './source-kind.ts'
 import { SourceMaps } from './source-maps.ts'
-import { type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
+import { captureStack, notedFrames, type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
 
 const MOST_CACHED = 20_000
 /** A stack that was seen before. */
@@ -38,13 +38,22 @@ export function takeCallerSite(above: (...args: never[]) => unknown, outside?: (
 
 /** Frames in which the caller of a function is found nearly always. */
 const NEAR_FRAMES = 3
+/** `captureStack`, `captureNearStack` and the function whose caller is wanted. */
+const FRAMES_BEFORE = 3
+
+/** Captures the nearest frames, for `nearCallerSite`. To be called by the function itself whose caller is wanted: each frame costs as much as the next. */
+export function captureNearStack(): Error | undefined {
+  return captureStack(FRAMES_BEFORE + NEAR_FRAMES)
+}
 
 /**
- * As `takeCallerSite`, with the nearest frames alone where the caller is among them: a quarter of the cost, for a stack that no
+ * As `takeCallerSite`, of the nearest frames alone where the caller is among them: a fraction of the cost, for a stack that no
  * reader will most likely see.
+ *
+ * @param captured By `captureNearStack`.
  */
-export function takeNearCallerSite(above: (...args: never[]) => unknown): CallerSite {
-  const near = siteOf(takeFrames(above, NEAR_FRAMES))
+export function nearCallerSite(captured: Error | undefined, above: (...args: never[]) => unknown): CallerSite {
+  const near = siteOf(notedFrames(captured, above, NEAR_FRAMES)())
   return near.kind === 'code' ? near : takeCallerSite(above)
 }
 

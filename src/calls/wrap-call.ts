@@ -1,5 +1,5 @@
 import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
-import { takeCallerSite, takeNearCallerSite } from '../callers/caller.ts'
+import { captureNearStack, nearCallerSite, takeCallerSite } from '../callers/caller.ts'
 import { type AnyFunction, callWrapped, type Resolved, type ValueOrReader, valueFor } from '../domain/wrapped-function.ts'
 import type { TokenUsage } from '../providers/usage-reader.ts'
 import { runInContext } from '../telemetry/active-context.ts'
@@ -37,6 +37,7 @@ export interface WrapCallOptions<F extends AnyFunction> {
 export function wrapCall<F extends AnyFunction>(observers: CallObservers, send: F, options: WrapCallOptions<F>): F {
   const { faults } = observers.telemetry
   function watched(this: unknown, ...parameters: Parameters<F>): unknown {
+    const near = captureNearStack()
     const profileId = faults.text('the option wrapCall.profile', () => valueFor(options.profile, parameters))
     const model = faults.text('the option wrapCall.model', () => valueFor(options.model, parameters))
     const facts = {
@@ -45,7 +46,7 @@ export function wrapCall<F extends AnyFunction>(observers: CallObservers, send: 
       provider: options.provider,
       profile: observers.telemetry.profile(profileId ?? 'unknown'),
     }
-    const call = new ObservedCall(observers, facts, stack => (stack === 'whole' ? takeCallerSite(watched) : takeNearCallerSite(watched)))
+    const call = new ObservedCall(observers, facts, stack => (stack === 'whole' ? takeCallerSite(watched) : nearCallerSite(near, watched)))
     const resolved = (result: unknown) => {
       if (options.usage) call.usage(faults.guard('the option wrapCall.usage', () => options.usage?.(result as Resolved<F>), undefined))
       call.resolved(result)

@@ -1,10 +1,11 @@
 import { GENAI_OPERATIONS } from '../../otel/genai-semconv.ts'
 import type { CallerSite } from '../domain/caller-site.ts'
 import { ATTEMPT_OUTCOMES, type AttemptOutcome } from '../domain/enums.ts'
-import { errorType } from '../domain/gateway-error.ts'
+import { configError, errorType } from '../domain/gateway-error.ts'
 import { judgeResult, judgeThrown, type SeenEnd } from '../providers/call-judgement.ts'
 import { type TokenUsage, usageIn } from '../providers/usage-reader.ts'
 import { runInContext } from '../telemetry/active-context.ts'
+import { type GivenFields, isGivenWell, NAME, optional } from '../telemetry/given-fields.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
 import { type CallObservers, ObservedCall } from './observed-call.ts'
 
@@ -47,8 +48,13 @@ export interface BegunCall {
 /** Calls whose handles are gone. */
 const forgotten = new FinalizationRegistry<ObservedCall>(call => call.left())
 
-/** Begins the record of a provider call. */
-export function beginCall(observers: CallObservers, { provider, profile, model }: BeginCallOptions, caller: CallerSite): BegunCall {
+const FIELDS = { provider: NAME, profile: optional(NAME), model: optional(NAME) } satisfies Record<keyof BeginCallOptions, unknown> &
+  GivenFields
+
+/** Begins the record of a provider call. Options that cannot be used are reported; the call is one of an unknown provider then. */
+export function beginCall(observers: CallObservers, options: BeginCallOptions, caller: CallerSite): BegunCall {
+  const isUsable = isGivenWell(observers.telemetry.faults, 'beginCall', options, FIELDS)
+  const { provider, profile, model }: BeginCallOptions = isUsable ? options : { provider: 'unknown' }
   const facts = {
     genaiOperation: GENAI_OPERATIONS.chat_completions,
     provider,
@@ -94,12 +100,12 @@ class CallHandle implements BegunCall {
   }
 }
 
-/** @throws {RangeError} for an outcome that is none. */
+/** @throws {GatewayError} `GW_CONFIG` for an outcome that is none. */
 function seenEnd({ outcome, status, error }: BegunCallEnd): SeenEnd {
   const seen = error === undefined ? judgeResult({ status }) : judgeThrown(error)
   const known = { ...seen, ...(status !== undefined && { status }) }
   if (outcome === undefined) return known
-  if (!ATTEMPT_OUTCOMES.includes(outcome)) throw new RangeError(`outcome is none of: ${ATTEMPT_OUTCOMES.join(', ')}`)
+  if (!ATTEMPT_OUTCOMES.includes(outcome)) throw configError(`beginCall: outcome of end is none of: ${ATTEMPT_OUTCOMES.join(', ')}`)
   if (outcome === 'ok' || outcome === 'aborted') return { outcome, ...(status !== undefined && { status }) }
   return { ...known, outcome, failure: error === undefined ? outcome : errorType(error) }
 }

@@ -224,6 +224,9 @@ interface NodeStream extends EventEmitter {
   push(chunk: unknown, encoding?: string): boolean
   readonly readableLength: number
   readonly readableEnded: boolean
+  /** Of an answer: its request. */
+  readonly req?: { readonly aborted?: boolean }
+  destroy(error?: unknown): unknown
 }
 
 function isNodeStream(value: unknown): value is NodeStream {
@@ -248,8 +251,15 @@ function trackNodeStream(stream: NodeStream, branch: Branch): boolean {
     if (chunk !== null) branch.chunk(chunk)
     return Reflect.apply(push, stream, [chunk, encoding]) as boolean
   })
+  const { destroy } = stream
+  replaceMethod(stream, 'destroy', (error?: unknown) => {
+    // Its reader leaves it. The error that an answer of node:http or axios emits then is of our side of the connection.
+    if (error === undefined || error === null) branch.left()
+    return Reflect.apply(destroy, stream, [error]) as unknown
+  })
   stream.once('end', () => branch.end())
-  stream.once(errorMonitor, (error: unknown) => branch.end(error))
+  // A loop over an answer of node:http that is left aborts its request, and the answer fails by that.
+  stream.once(errorMonitor, (error: unknown) => (stream.req?.aborted === true ? branch.left() : branch.end(error)))
   stream.once('close', () => branch.left())
   return true
 }

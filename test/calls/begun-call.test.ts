@@ -80,7 +80,19 @@ describe('a call that the application begins', () => {
     const w = await world()
     w.begin().end({ outcome: 'fine' as never })
     expect(w.ends()).toMatchObject([{ outcome: 'ok' }])
-    expect(w.faults).toEqual([expect.any(RangeError)])
+    expect(w.faults).toEqual([
+      expect.objectContaining({ code: 'GW_CONFIG', message: expect.stringMatching(/^beginCall: outcome of end is none of: ok, /) }),
+    ])
+  })
+
+  it('begun with what cannot be used is reported, and breaks nothing', async () => {
+    const w = await world()
+    w.watch.beginCall(undefined as unknown as { provider: string }).end()
+    w.watch.beginCall({ provider: 5 } as unknown as { provider: string }).end()
+    expect(w.faults.map(fault => (fault as Error).message)).toEqual([
+      'beginCall: got missing, allowed: an object with provider, profile, model',
+      'beginCall: provider is a value of type number, allowed: a string that is not empty',
+    ])
   })
 
   it('is aborted at the end of its block, or when nothing refers to it', async () => {

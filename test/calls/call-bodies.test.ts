@@ -155,6 +155,21 @@ describe('a wrapped call ends with its body', () => {
     await expect.poll(w.ends).toEqual([WELL, WELL, WELL])
   })
 
+  // Seen: an answer of axios or node:http whose reader left counted as `server_error`. Why: Node emits ECONNRESET for it before `close`.
+  it('of node:http and of a client like axios, left by its reader', async () => {
+    const w = await world(response => void response.write('{"begins":'))
+    const answerOf = () => new Promise<IncomingMessage>(resolve => get(w.url, resolve))
+    const answer = await w.wrap(answerOf)()
+    answer.once('error', () => undefined)
+    for await (const _piece of answer) break
+    const { data } = await w.wrap(async () => ({ status: 200, data: await answerOf() }))()
+    data.once('error', () => undefined)
+    await once(data, 'data')
+    data.destroy()
+    await once(data, 'close')
+    expect(w.ends()).toEqual([LEFT, LEFT])
+  })
+
   it('whose stream fails: the application gets the error, and nothing is swallowed', async () => {
     const w = await world(inTwoPieces().answer)
     const incoming = () => new Promise<IncomingMessage>((resolve, reject) => get(w.url, resolve).once('error', reject))

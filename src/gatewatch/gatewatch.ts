@@ -46,10 +46,10 @@ export interface GatewatchOptions extends Omit<SettingsInput, 'state' | 'listen'
   /** State folder in which events are kept, together with those of watched processes: `gatewatch diagnose --state` reads them. */
   recordIn?: string
   /**
-   * Receives faults of Gatewatch itself and of the callbacks it was given, once for each kind; `diag` of OpenTelemetry gets a
-   * line too. The application runs on. @default one process warning
+   * Receives faults of Gatewatch itself and of the callbacks it was given, once for each kind, with what failed, such as
+   * `the option wrapRefresh.profile`; `diag` of OpenTelemetry gets a line too. The application runs on. @default one process warning
    */
-  onError?: (fault: unknown) => void
+  onError?: (fault: unknown, place?: string) => void
   /** Labels of metrics, and names of profiles. */
   labels?: LabelOptions
 }
@@ -183,13 +183,15 @@ const EMBEDDED = Object.keys({
  */
 export function requirePublic(options: object, more: readonly string[] = []): void {
   const allowed = [...EMBEDDED, ...more]
-  const wrong = Object.keys(options).filter(key => !allowed.includes(key))
   const place = (key: string) => (key === 'listen' ? ' here; createGateway of gatewatch/gateway takes it' : '')
-  if (wrong.length > 0)
-    throw refused(
-      'options',
-      wrong.map(key => `${key}: is an unknown key${place(key)}; allowed: ${allowed.join(', ')}`),
-    )
+  const unknown = Object.keys(options).filter(key => !allowed.includes(key))
+  const { recordIn, onError } = options as Readonly<Record<string, unknown>>
+  const wrong = [
+    ...unknown.map(key => `${key}: is an unknown key${place(key)}; allowed: ${allowed.join(', ')}`),
+    ...(recordIn === undefined || typeof recordIn === 'string' ? [] : [`recordIn: is a ${typeof recordIn}, allowed: the path of a folder`]),
+    ...(onError === undefined || typeof onError === 'function' ? [] : [`onError: is a ${typeof onError}, allowed: a function`]),
+  ]
+  if (wrong.length > 0) throw refused('options', wrong)
 }
 
 /**
@@ -222,11 +224,11 @@ export async function startGatewatch(
   const events = new EventStore({
     ...role,
     folder: recordIn,
-    title: 'gatewatch',
     startedWith: { policy: settings.gate.bypass ?? 'observe', settings },
     onDropped: (place, count) => onDropped(place, count),
     onFailure: fault => faults.report('the event store', fault),
-    ...(startTelemetry && { failedRefreshes: 'at_once' }),
+    // An embedded one is found by the application's script.
+    ...(startTelemetry && { title: 'gatewatch', failedRefreshes: 'at_once' }),
   })
   const eventSink = (dropped: OnDropped) => {
     onDropped = dropped
@@ -769,10 +771,10 @@ function inLowerCase(headers: Record<string, string> = {}): Record<string, strin
 }
 
 /** Writes one process warning for each kind: a line for each request would be a fault of its own. */
-function warnOnce(): (fault: unknown) => void {
+function warnOnce(): (fault: unknown, place?: string) => void {
   const written = new Set<string>()
-  return fault => {
-    const text = warningOf(fault)
+  return (fault, place) => {
+    const text = warningOf(fault, place)
     if (written.has(text)) return
     written.add(text)
     process.emitWarning(text, 'GatewatchWarning')
@@ -780,8 +782,8 @@ function warnOnce(): (fault: unknown) => void {
 }
 
 /** What an operator has to change is in the message; of a fault the type alone is written, since its text may hold anything. */
-function warningOf(fault: unknown): string {
+function warningOf(fault: unknown, place = 'Gatewatch'): string {
   if (isGatewayError(fault) && fault.next === 'fix_configuration') return `Gatewatch: ${fault.message}`
   const type = fault instanceof Error ? fault.name : typeof fault
-  return `Gatewatch has a fault and may have stopped watching (${type}); the application is not affected`
+  return `Gatewatch: ${place} failed and is left out (${type}); the application is not affected`
 }

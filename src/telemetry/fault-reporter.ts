@@ -4,17 +4,20 @@ import { errorType } from '../domain/gateway-error.ts'
 /** Faults remembered as reported; more kinds than that are reported again. */
 const MOST_REPORTED = 1_000
 
+/** @param place What failed; absent where nothing did, and the message says all. */
+type OnFault = (fault: unknown, place?: string) => unknown
+
 /**
  * Reports faults of Gatewatch, and of the callbacks an application gave it, where they are caught: through `diag` and
  * `onFault`, once for each place and type of error. Nothing here throws, so that the application runs on as if
  * Gatewatch were not there.
  */
 export class FaultReporter {
-  readonly #onFault: ((fault: unknown) => unknown) | undefined
+  readonly #onFault: OnFault | undefined
   readonly #reported = new Set<string>()
 
   /** @param onFault Receives what was thrown. What it throws itself, or rejects with, is dropped. */
-  constructor(onFault?: (fault: unknown) => unknown) {
+  constructor(onFault?: OnFault) {
     this.#onFault = onFault
   }
 
@@ -28,7 +31,7 @@ export class FaultReporter {
       this.#reported.add(key)
       // The error's text stays out: the application's arguments may stand in it.
       quietly(() => diag.error(`gatewatch: ${place} failed (${type}); the application is not affected`))
-      quietly(() => this.#onFault?.(fault))
+      quietly(() => this.#onFault?.(fault, place))
     } catch {
       // A thrown object whose own properties throw cannot be named.
     }

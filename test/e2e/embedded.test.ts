@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import {
@@ -9,6 +10,7 @@ import {
   SPAN_ACQUIRE,
   SPAN_CALL,
 } from '../../otel/semconv.ts'
+import { createGatewatch } from '../../src/gatewatch/create-gatewatch.ts'
 import { type CallOptions, startGatewatch } from '../../src/gatewatch/gatewatch.ts'
 import { serveGatewatch } from '../../src/server/server.ts'
 import { atTheEnd, codexLogin, eventually, gatewayWorld, OPENAI_KEY, OPENAI_PROFILE, providerOf } from '../support/gateway-world.ts'
@@ -73,6 +75,7 @@ describe('a call made in code', () => {
     const [refresh, ...others] = await w.watch.events.refreshes({ via: 'gate', most: 10 })
     expect(others).toEqual([])
     expect(refresh).toMatchObject({ caller: `${HERE}#wakeUp`, profile: 'openai-codex:me', reason: 'expired', outcome: 'rotated' })
+    expect(refresh?.title).toBe(basename(process.argv[1] ?? ''))
     expect(refresh?.stack).toContain('wakeUp (')
     expect(await w.watch.events.refreshes({ via: 'bypass' })).toEqual([])
     expect((await w.watch.events.counts()).refreshes).toMatchObject([{ caller: `${HERE}#wakeUp`, reason: 'expired', count: 1 }])
@@ -212,6 +215,13 @@ describe('Gatewatch without a store and without a server', () => {
     expect((await watch.metrics()).body).toContain('target_info')
     await expect(watch.call(CHAT)).rejects.toMatchObject({ code: 'GW_NO_PROFILE' })
     await watch.close()
+  })
+
+  it('refuses options of another type, by their names', async () => {
+    await expect(createGatewatch({ recordIn: 5, onError: 'log' } as never)).rejects.toMatchObject({
+      code: 'GW_CONFIG',
+      message: 'options: recordIn: is a number, allowed: the path of a folder; onError: is a string, allowed: a function',
+    })
   })
 
   it('that could not start leaves the store to its owner', async () => {

@@ -71,14 +71,19 @@ const WRAPPED: readonly Wrapped[] = [
 /** A Gatewatch with what it reports: to `onError`, and to the log of OpenTelemetry. */
 async function world(onError?: (fault: unknown) => void) {
   const faults: unknown[] = []
+  const places: unknown[] = []
   const log: string[] = []
   const line = (...parts: unknown[]) => void log.push(parts.join(' '))
   const logger: DiagLogger = { error: line, warn: line, info: line, debug: line, verbose: line }
   diag.setLogger(logger, { suppressOverrideMessage: true })
   afterwards(() => diag.disable())
-  const watch = await startGatewatch({ environment: {}, onError: onError ?? (fault => faults.push(fault)) })
+  const noted = (fault: unknown, place?: string) => {
+    faults.push(fault)
+    places.push(place)
+  }
+  const watch = await startGatewatch({ environment: {}, onError: onError ?? noted })
   afterwards(() => watch.close())
-  return { watch, faults, log, ...observed(watch) }
+  return { watch, faults, places, log, ...observed(watch) }
 }
 
 describe.each(WRAPPED)('the option $option', ({ option, wrap }) => {
@@ -99,6 +104,7 @@ describe.each(WRAPPED)('the option $option', ({ option, wrap }) => {
     await expect(wrapped('bad')).rejects.toBe(error)
     expect(seen).toEqual(['one', 'two', 'bad'])
     expect(w.faults).toHaveLength(1)
+    expect(w.places).toEqual([`the option ${option}`])
     expect(w.log).toEqual([`gatewatch: the option ${option} failed (${type}); the application is not affected`])
     expect(JSON.stringify(w.spans()) + (await w.watch.metrics()).body).not.toContain(SECRET)
   })

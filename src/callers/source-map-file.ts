@@ -33,7 +33,8 @@ interface Opened {
 
 /** Bytes at the end of a file in which the comment with the name of its map is looked for. */
 const TAIL_BYTES = 4096
-const COMMENT = '//# sourceMappingURL='
+/** In two pieces: whole, it would be taken for the comment of our own file where a bundler breaks the line before it. */
+const COMMENT = ['//# source', 'MappingURL='].join('')
 const MOST_OPENED = 8
 /** How far the name of a function may be from where it begins: `async function* name`, `name = async`. */
 const NAME_AHEAD = 32

@@ -22,7 +22,7 @@ import { afterwards } from '../support/clean-up.ts'
 import { KeptSpans } from '../support/kept-spans.ts'
 import { inEvent, openEvent } from '../support/open-events.ts'
 
-const SECRET = 'sk-ant-api03-0123456789abcdefghijklmnopqrstuvwxyz'
+const SECRET = 'sk-ant-api03-EmbeddedTelemetry9876543210zyxwvutsrq'
 
 afterEach(() => {
   for (const api of [trace, metrics, context, propagation]) api.disable()

@@ -42,7 +42,7 @@ const NEAR_FRAMES = 3
 const FRAMES_BEFORE = 3
 
 /** Captures the nearest frames, for `nearCallerSite`. To be called by the function itself whose caller is wanted: each frame costs as much as the next. */
-export function captureNearStack(): Error | undefined {
+export function captureNearStack(): ReturnType<typeof captureStack> {
   return captureStack(FRAMES_BEFORE + NEAR_FRAMES)
 }
 
@@ -52,7 +52,7 @@ export function captureNearStack(): Error | undefined {
  *
  * @param captured By `captureNearStack`.
  */
-export function nearCallerSite(captured: Error | undefined, above: (...args: never[]) => unknown): CallerSite {
+export function nearCallerSite(captured: ReturnType<typeof captureStack>, above: (...args: never[]) => unknown): CallerSite {
   const near = siteOf(notedFrames(captured, above, NEAR_FRAMES)())
   return near.kind === 'code' ? near : takeCallerSite(above)
 }

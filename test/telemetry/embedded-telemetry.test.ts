@@ -97,7 +97,9 @@ describe('telemetry in an application', () => {
     await inEvent(telemetry, 'call', work, { profile: `profile ${SECRET}` })
     const [span] = spans()
     expect(JSON.stringify(span?.attributes)).not.toContain(SECRET)
-    expect(span?.attributes).toMatchObject({ 'app.note': 'unchanged', [ATTR_PROFILE]: 'profile [token]' })
+    // A text that begins like a key which another test of this process has registered is a secret.
+    const redacted = expect.stringMatching(/^profile \[(?:token|secret)\]$/)
+    expect(span?.attributes).toMatchObject({ 'app.note': 'unchanged', [ATTR_PROFILE]: redacted })
     expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message: 'their words' })
   })
 

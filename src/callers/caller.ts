@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type CallerSite, type Frame, stackText, UNKNOWN_CALLER } from '../domain/caller-site.ts'
 import type { EventCaller } from '../domain/events.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import { isOfClientPackage, isOwnSource, sourceKindOf, toPath } from './source-kind.ts'
 import { SourceMaps } from './source-maps.ts'
 import { captureStack, notedFrames, type RawFrame, SEAM, takeFrames } from './stack-frames.ts'
@@ -112,14 +113,7 @@ export function settleCallersNow(mostBytes?: number): void {
 export async function readMapOfCaller(above: (...args: never[]) => unknown): Promise<void> {
   askForOriginals(takeFrames(above, 2))
   const settled = callersSettled()
-  if (!settled) return
-  let timer: NodeJS.Timeout | undefined
-  const timeUp = new Promise<void>(resolve => {
-    // Holds the process: the thread that reads does not, and a caller waits for us.
-    timer = setTimeout(resolve, LONGEST_READ_MS)
-  })
-  await Promise.race([settled, timeUp])
-  clearTimeout(timer)
+  if (settled) await settledWithin(settled, LONGEST_READ_MS)
 }
 
 /** The caller as the sources show it, now that they are known: label, place and stack of one that was described before. */

@@ -119,7 +119,7 @@ interface Captured {
  * @returns No frames where the application has locked `Error` up (frozen it, or guards it with accessors). Never throws.
  */
 export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): RawFrame[] {
-  const captured = captureBelow(above, most)
+  const captured = captureStack(most, above)
   return (captured && withSites(() => sitesOf(captured).map(toRawFrame))) ?? []
 }
 
@@ -129,7 +129,7 @@ export function takeFrames(above: (...args: never[]) => unknown, most = MOST_FRA
  * @returns Gives the frames, as `takeFrames` would have; `endOf` says where they end.
  */
 export function noteFrames(above: (...args: never[]) => unknown, most = MOST_FRAMES): () => readonly RawFrame[] {
-  return framesLater(captureBelow(above, most), sitesOf, most)
+  return framesLater(captureStack(most, above), sitesOf, most)
 }
 
 /** As `noteFrames`, of a stack that `captureStack` captured with all frames of ours down to `above` and `most` of the caller's. */
@@ -149,35 +149,23 @@ function framesLater(
   }
 }
 
-function captureBelow(above: (...args: never[]) => unknown, most: number): Captured | undefined {
-  try {
-    const { stackTraceLimit } = PlainError
-    try {
-      const holder: Captured = {}
-      PlainError.stackTraceLimit = most
-      PlainError.captureStackTrace(holder, above)
-      return holder
-    } finally {
-      PlainError.stackTraceLimit = stackTraceLimit
-    }
-  } catch {
-    return undefined
-  }
-}
-
 /**
- * Captures the stack, our own frames with it: where few of those lie before the caller's, that takes a third less than
- * `Error.captureStackTrace`, which leaves them out and defines an accessor on an object.
+ * Captures the stack. Without `above` our own frames are captured with it: where few of those lie before the caller's, that takes a third
+ * less than `Error.captureStackTrace`, which leaves them out and defines an accessor on an object.
  *
- * @param limit Frames that are captured, this function's included. Each costs as much as the next.
+ * @param limit Frames that are captured, those of this function and its callers included where `above` is not given. Each costs as much as the next.
+ * @param above Frames up to and including this function are left out.
  * @returns `undefined` where the application has locked `Error` up.
  */
-export function captureStack(limit: number): Captured | undefined {
+export function captureStack(limit: number, above?: (...args: never[]) => unknown): Captured | undefined {
   try {
     const { stackTraceLimit } = PlainError
     try {
       PlainError.stackTraceLimit = limit
-      return new PlainError()
+      if (!above) return new PlainError()
+      const holder: Captured = {}
+      PlainError.captureStackTrace(holder, above)
+      return holder
     } finally {
       PlainError.stackTraceLimit = stackTraceLimit
     }

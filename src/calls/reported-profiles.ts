@@ -15,7 +15,8 @@ import type { StoredRest } from '../store/profile-store.ts'
 import { COUNT, FLAG, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, oneWordOf, optional } from '../telemetry/given-fields.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { dropOldest } from '../tools/drop-oldest.ts'
+import { setNewest } from '../tools/drop-oldest.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import { RestState } from './rest-state.ts'
 
 /** A profile of the application as `observeProfiles` reads it. It holds no token: what is not listed here is not read. */
@@ -191,9 +192,7 @@ export class ReportedProfiles {
   }
 
   #note(profileId: string, provider: string): void {
-    this.#noted.delete(profileId)
-    this.#noted.set(profileId, provider)
-    dropOldest(this.#noted, MOST_NOTED)
+    setNewest(this.#noted, profileId, provider, MOST_NOTED)
     this.#rests.retain(new Set(this.#noted.keys()))
   }
 
@@ -219,12 +218,7 @@ class Reader {
     this.#underWay ??= this.#ask().finally(() => {
       this.#underWay = undefined
     })
-    let timer: NodeJS.Timeout | undefined
-    const tooLate = new Promise<undefined>(resolve => {
-      timer = setTimeout(resolve, READING_MS, undefined)
-    })
-    const profiles = await Promise.race([this.#underWay, tooLate])
-    clearTimeout(timer)
+    const profiles = await settledWithin(this.#underWay, READING_MS)
     if (profiles) return profiles
     this.#telemetry.faults.report(`${PLACE} in time`, configError(`${PLACE}: its callback did not answer within ${READING_MS / 1000} s`))
     return []

@@ -4,7 +4,7 @@ import type { CallerSite } from '../domain/caller-site.ts'
 import type { Protocol } from '../domain/enums.ts'
 import { runInContext } from '../telemetry/active-context.ts'
 import { sanitizeName } from '../telemetry/sanitize-name.ts'
-import type { EndpointRegistry } from '../token-requests/endpoint-registry.ts'
+import { type EndpointRegistry, USUAL_PATHS } from '../token-requests/endpoint-registry.ts'
 import { scanBeginning, scannedString } from '../tools/json-object.ts'
 import { type CallObservers, ObservedCall, type ObservedCallFacts } from './observed-call.ts'
 
@@ -43,12 +43,7 @@ const BEGINNING = 4_096
 /** A longer body is not searched to its end. */
 const MOST_SEARCHED = 1_048_576
 /** Paths of calls to a model, by their ends. */
-const CALL_PATHS: readonly (readonly [string, Protocol])[] = [
-  ['/chat/completions', 'chat_completions'],
-  ['/responses', 'responses'],
-  ['/messages', 'messages'],
-  ['/models', 'models'],
-]
+const CALL_PATHS = [...USUAL_PATHS]
 /** Paths of requests that name a model and are no chat. */
 const NO_CHAT = /\/(?:embeddings|moderations|rerank|images|audio|files|batches|fine_tuning)(?:\/|$)/
 

@@ -1,7 +1,7 @@
 import type { GatewatchEvent } from '../domain/events.ts'
 import type { EventGaps, EventRange } from '../events/event-reader.ts'
 import type { EventSource } from '../events/event-store.ts'
-import { dropOldest } from '../tools/drop-oldest.ts'
+import { setNewest } from '../tools/drop-oldest.ts'
 import { type Diagnosis, diagnoseInTurns, type EventStream } from './diagnose.ts'
 import type { EvidenceReading } from './evidence.ts'
 
@@ -79,9 +79,7 @@ export class RunningDiagnosis {
   }
 
   #keep(step: number, entry: Known): void {
-    this.#known.delete(step)
-    this.#known.set(step, entry)
-    dropOldest(this.#known, MOST_RANGES)
+    setNewest(this.#known, step, entry, MOST_RANGES)
   }
 }
 

@@ -5,6 +5,7 @@ import type { DropPlace, ProcessRole } from '../domain/enums.ts'
 import type { AcquireEvent, GatewatchEvent } from '../domain/events.ts'
 import type { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/run-guarded.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import { configEvent, type StartedWith } from './config-event.ts'
 import { acquisitionCount, CounterSums } from './event-counters.ts'
 import { eventStoreFailure, isLasting, lostMemory } from './event-failure.ts'
@@ -222,7 +223,7 @@ export class EventStore implements EventSource {
   /** Writes what waits. Never rejects, never waits longer than `flushMs`; what could not be written waits on. */
   async flush(): Promise<void> {
     if (this.#isOver() || !this.#hasWaiting()) return
-    await withinTime(this.#drain(), this.#options.flushMs)
+    await settledWithin(this.#drain(), this.#options.flushMs)
   }
 
   /** Writes what waits at once, and stands still for other processes; for a process that ends within this turn. */
@@ -283,7 +284,7 @@ export class EventStore implements EventSource {
     this.#queueCounts()
     const upTo = this.#settled + this.#waiting.length
     const isSettled = new Promise<void>(resolve => this.#settledWaiters.push({ upTo, resolve }))
-    await withinTime(Promise.race([this.#drain(), isSettled]), this.#options.flushMs)
+    await settledWithin(Promise.race([this.#drain(), isSettled]), this.#options.flushMs)
   }
 
   async #answer(name: EventQueryName, args: unknown, form: AnswerForm = 'value'): Promise<unknown> {
@@ -495,16 +496,6 @@ function report(listener: () => void): void {
   } catch {
     // It was reported.
   }
-}
-
-/** Waits for work, but not for long. The timers of the work itself hold no process; a caller that waits must be held. */
-async function withinTime(work: Promise<unknown>, mostMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeUp = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, mostMs)
-  })
-  await Promise.race([work, timeUp])
-  clearTimeout(timer)
 }
 
 function pause(waitMs: number): Promise<void> {

@@ -16,6 +16,7 @@ import { requestCodeGrant } from '../token-requests/code-grant.ts'
 import type { OAuthParty } from '../token-requests/oauth-request.ts'
 import type { GrantedAnswer } from '../token-requests/refresh-answer.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import { exchange } from './code-exchange.ts'
 import type { LoginContext } from './login-context.ts'
 import { loginGivenUp, loginTooLate, OperationError } from './operation-record.ts'
@@ -226,7 +227,7 @@ export async function awaitRedirect({ redirectUrl, state, onUnknownLogin = () =>
     redirected: signal => untilAborted(brought, signal),
     finish: isSignedIn => {
       reportEnd(isSignedIn)
-      closing ??= (isSent ? atMost(shown, LAST_PAGE_MS) : Promise.resolve()).then(() => close(servers))
+      closing ??= (isSent ? settledWithin(shown, LAST_PAGE_MS) : Promise.resolve()).then(() => close(servers))
       return closing
     },
   }
@@ -292,15 +293,6 @@ export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
     signal.addEventListener('abort', onAbort, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
-}
-
-async function atMost(work: Promise<void>, waitMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeUp = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, waitMs)
-  })
-  await Promise.race([work, timeUp])
-  clearTimeout(timer)
 }
 
 function close(servers: readonly Server[]): void {

@@ -22,7 +22,7 @@ import { DURATION, type GivenFields, isGivenWell, MOMENT, momentOf, NAME, option
 import type { EventFields } from '../telemetry/open-event.ts'
 import { contextOf, type Telemetry } from '../telemetry/telemetry.ts'
 import { judgeTokenAnswer } from '../token-requests/judge.ts'
-import { dropOldest } from '../tools/drop-oldest.ts'
+import { setNewest } from '../tools/drop-oldest.ts'
 import { registerSecret } from '../tools/secret-registry.ts'
 import { AcquireRecord } from './acquire-record.ts'
 import { RecentRotations } from './recent-rotations.ts'
@@ -186,10 +186,7 @@ export class WrappedRefreshes {
   returned(profile: string, token: Fingerprint | undefined): boolean {
     if (token === undefined) return false
     const isKnown = this.#lastTokens.get(profile) === token
-    // Last in the order in which they are dropped.
-    this.#lastTokens.delete(profile)
-    this.#lastTokens.set(profile, token)
-    dropOldest(this.#lastTokens, MOST_PROFILES)
+    setNewest(this.#lastTokens, profile, token, MOST_PROFILES)
     return isKnown
   }
 }

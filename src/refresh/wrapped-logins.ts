@@ -3,7 +3,7 @@ import type { TokenRequestOutcome } from '../domain/enums.ts'
 import type { Fingerprint } from '../domain/fingerprint.ts'
 import { isPermanent, isSuccess } from '../domain/token-request-outcome.ts'
 import { type Clock, systemClock } from '../tools/clock.ts'
-import { dropOldest } from '../tools/drop-oldest.ts'
+import { setNewest } from '../tools/drop-oldest.ts'
 import { Lineage } from './lineage.ts'
 
 /** Whose login it is. */
@@ -90,10 +90,7 @@ export class WrappedLogins {
 
   #keep(login: WrappedLogin): void {
     const key = keyOf(login)
-    // Last in the order in which they are dropped.
-    this.#logins.delete(key)
-    this.#logins.set(key, login)
-    dropOldest(this.#logins, MOST_LOGINS)
+    setNewest(this.#logins, key, login, MOST_LOGINS)
     this.#lineage.hold(key, login.refresh, login.rotatedAway)
   }
 }

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type RequestHandler, Router } from 'express'
 import { configError, isGatewayError } from '../domain/gateway-error.ts'
 import type { Gateway } from '../gatewatch/gateway.ts'
 import { PACKAGE_FOLDER } from '../tools/own-package.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import { answerError, keepPrivate } from './error-answer.ts'
 import { refuseOtherSites } from './inbound-keys.ts'
 
@@ -78,7 +78,7 @@ function readinessOfApplication({ telemetry: { faults } }: Gateway, ready: Ready
   return async (_request, response) => {
     let isReady = false
     try {
-      const said = await Promise.race([ready(), sleep(HOST_ANSWERS_MS, undefined, { ref: false })])
+      const said = await settledWithin(Promise.resolve(ready()), HOST_ANSWERS_MS)
       if (said === undefined) throw configError(`ready did not answer within ${HOST_ANSWERS_MS} ms`)
       isReady = said === true
     } catch (fault) {

@@ -2,6 +2,7 @@ import type { Cluster } from 'node:cluster'
 import type { Server, Socket } from 'node:net'
 import { GatewayError } from '../domain/gateway-error.ts'
 import { atExit } from '../tools/run-guarded.ts'
+import { settledWithin } from '../tools/time-limit.ts'
 import {
   ClusterChannel,
   clusterPath,
@@ -78,7 +79,7 @@ export class ClusterMetrics {
    * @throws {GatewayError} `GW_OVERLOADED` when the primary does not answer: the series of this worker alone would let counters go down.
    */
   async metrics(accept: string | undefined): Promise<MetricsAnswer> {
-    if (this.#isPart && !this.#sum && !this.#member && this.#tries < RETRY_MS.length) await within(this.#joining.promise, FIND_MS)
+    if (this.#isPart && !this.#sum && !this.#member && this.#tries < RETRY_MS.length) await settledWithin(this.#joining.promise, FIND_MS)
     if (this.#sum) return this.#sum.answer(accept)
     if (this.#member) return this.#member.scrape(accept)
     if (this.#isPart && !this.#isClosed) this.#noticeAlone()
@@ -186,7 +187,7 @@ class ClusterMember {
     const waiting = Promise.withResolvers<MetricsAnswer | undefined>()
     this.#scrapes.set(id, waiting)
     this.#channel.send({ kind: 'scrape', id, ...(accept !== undefined && { accept }) })
-    const answer = await within(waiting.promise, ANSWER_MS)
+    const answer = await settledWithin(waiting.promise, ANSWER_MS)
     this.#scrapes.delete(id)
     if (answer) return answer
     throw new GatewayError('GW_OVERLOADED', 'the primary process of the cluster, which sums the metrics, did not answer', {
@@ -199,7 +200,7 @@ class ClusterMember {
     this.#send()
     this.#channel.send({ kind: 'left', member: this.#id })
     this.#stop()
-    await within(this.#channel.end(), COLLECT_MS)
+    await settledWithin(this.#channel.end(), COLLECT_MS)
     this.#channel.close()
   }
 
@@ -314,7 +315,7 @@ class ClusterSum {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#collections.set(id, { missing, done: resolve })
     for (const { channel } of this.#members.values()) channel?.send({ kind: 'collect', id })
-    await within(promise, COLLECT_MS)
+    await settledWithin(promise, COLLECT_MS)
     this.#collections.delete(id)
   }
 
@@ -337,16 +338,5 @@ function isRunning(pid: number): boolean {
     return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-/** @returns What `work` resolves to, or `undefined` when that takes longer. */
-async function within<Result>(work: Promise<Result>, ms: number): Promise<Result | undefined> {
-  const { promise, resolve } = Promise.withResolvers<undefined>()
-  const timer = setTimeout(resolve, ms, undefined)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { OTHER } from '../../otel/semconv.ts'
-import { dropOldest } from '../tools/drop-oldest.ts'
+import { setNewest } from '../tools/drop-oldest.ts'
 import type { FaultReporter } from './fault-reporter.ts'
 import { sanitizeName } from './sanitize-name.ts'
 
@@ -57,8 +57,9 @@ export class ProfileNames {
     const { configured, nameOf, groupOf } = this.#naming
     if (!nameOf && !groupOf) return configured?.get(profileId) ?? profileName(profileId)
     const name = this.#names.get(profileId) ?? this.#nameOf(profileId)
-    remember(this.#names, profileId, name)
-    if (groupOf) remember(this.#groups, name, this.#groups.get(name) ?? this.#groupOf(profileId))
+    // Those of profiles in use stay.
+    setNewest(this.#names, profileId, name, MOST_CACHED)
+    if (groupOf) setNewest(this.#groups, name, this.#groups.get(name) ?? this.#groupOf(profileId), MOST_CACHED)
     return name
   }
 
@@ -82,13 +83,6 @@ export class ProfileNames {
     if (group === undefined) return OTHER
     return sanitizeName(group) === group ? group : profileName(group)
   }
-}
-
-/** The newest entry, of as many as are kept: those of profiles in use stay. */
-function remember(map: Map<string, string>, key: string, value: string): void {
-  map.delete(key)
-  map.set(key, value)
-  dropOldest(map, MOST_CACHED)
 }
 
 function isPlain(word: string): boolean {

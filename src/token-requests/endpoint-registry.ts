@@ -62,7 +62,11 @@ const MOST_PLACES = 500
 const LONGEST_URL = 200
 /** The token endpoint gate takes a key as the last segment of its path; the URL that names it is without. */
 const GATE_KEY = /(?<=\/oauth\/[^/]+\/token)\/[^/]+$/
-const MODELS: Provider['paths'] = { responses: '/responses', chat_completions: '/chat/completions', messages: '/messages' }
+/** Paths below the base URL of a provider that says none of its own: those of OpenAI and Anthropic. */
+export const USUAL_PATHS = pathsOf({
+  paths: { responses: '/responses', chat_completions: '/chat/completions', messages: '/messages' },
+  modelsPath: '/models',
+})
 
 /** Which of the requests that leave the process are token requests and provider calls, by where they go. */
 export class EndpointRegistry {
@@ -86,7 +90,8 @@ export class EndpointRegistry {
       this.#tokenHosts.add(new URL(url).hostname)
     }
     for (const [base, id] of Object.entries(apis)) {
-      const paths = pathsOf(providers.get(id) ?? { paths: MODELS, modelsPath: '/models' })
+      const provider = providers.get(id)
+      const paths = provider ? pathsOf(provider) : USUAL_PATHS
       // What the operator names goes before what is built in.
       this.#apis.unshift({ base: base.replace(/\/+$/, ''), service: this.service(id), paths })
     }
